@@ -1,0 +1,45 @@
+package finding
+
+import (
+	"maps"
+	"slices"
+)
+
+// Report is what a stage of the pipeline has to say beside its value. Each stage starts from a copy of the report before it.
+type Report struct {
+	Findings []Finding
+	// Broken are the files with an error, which were left out. What was applied from them before must stay.
+	Broken map[string]bool
+	// Stopped says that something which many clusters share can't be used: nothing may be applied, and nothing removed.
+	Stopped bool
+}
+
+// Clone returns a copy that can be added to without changing the original.
+func (r Report) Clone() Report {
+	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped}
+}
+
+// Add adds a finding.
+func (r *Report) Add(f Finding) { r.Findings = append(r.Findings, f) }
+
+// Reject adds an error finding and marks its file as broken.
+func (r *Report) Reject(f Finding) {
+	r.Missing(f.Path, f)
+}
+
+// Missing adds an error finding about a reference to a file that can't be had: the finding stands at the reference, and the
+// file is marked as broken.
+func (r *Report) Missing(file string, f Finding) {
+	f.Severity = Error
+	r.Add(f)
+	if r.Broken == nil {
+		r.Broken = map[string]bool{}
+	}
+	r.Broken[file] = true
+}
+
+// Stop adds an error finding about something that many clusters share.
+func (r *Report) Stop(f Finding) {
+	r.Reject(f)
+	r.Stopped = true
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+func (c *ControlPlane) startEtcd(ctx context.Context) (err error) {
+	client, peer := c.ports.etcd.url(), c.ports.peer.url()
+	c.etcd, err = c.spawn(Etcd, []string{
+		"--name=etcd",
+		"--data-dir=" + c.file("etcd"),
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=etcd=" + peer,
+		"--socket-reuse-port",
+		"--cert-file=" + c.file("server.crt"), "--key-file=" + c.file("server.key"),
+		"--client-cert-auth", "--trusted-ca-file=" + c.file("ca.crt"),
+		"--peer-cert-file=" + c.file("server.crt"), "--peer-key-file=" + c.file("server.key"),
+		"--peer-client-cert-auth", "--peer-trusted-ca-file=" + c.file("ca.crt"),
+		"--unsafe-no-fsync", // the data doesn't outlive the process
+		"--log-level=warn",
+	})
+	if err != nil {
+		return err
+	}
+	tls, err := c.pki.ca.clientTLS(c.pki.client)
+	if err != nil {
+		return err
+	}
+	return c.awaitReady(ctx, c.etcd, client+"/health", tls)
+}
+
+func (c *ControlPlane) startAPIServer(ctx context.Context) (err error) {
+	c.apiserver, err = c.spawn(KubeAPIServer, []string{
+		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(c.ports.apiserver.number), "--permit-port-sharing",
+		"--advertise-address=" + loopback, "--endpoint-reconciler-type=none", // Endpoints may not hold a loopback address
+		"--tls-cert-file=" + c.file("server.crt"), "--tls-private-key-file=" + c.file("server.key"),
+		"--client-ca-file=" + c.file("ca.crt"),
+		"--etcd-servers=" + c.ports.etcd.url(), "--etcd-cafile=" + c.file("ca.crt"),
+		"--etcd-certfile=" + c.file("client.crt"), "--etcd-keyfile=" + c.file("client.key"),
+		"--authorization-mode=RBAC",
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + c.file("sa.key"), "--service-account-signing-key-file=" + c.file("sa.key"),
+		"--service-cluster-ip-range=10.0.0.0/24",
+		// No kubelet runs Pods here, and without kube-controller-manager there is no "default" to run them as.
+		"--disable-admission-plugins=ServiceAccount",
+		"--allow-privileged",
+		"--audit-policy-file=" + c.file("audit-policy.yaml"),
+		"--audit-log-path=" + c.audit.path,
+		"--audit-log-mode=blocking",    // on disk before the client has its answer: see auditLog
+		"--audit-log-maxsize=10000000", // MiB; 0 would mean 100 and then a rotation, which auditLog doesn't follow
+	})
+	if err != nil {
+		return err
+	}
+	tls, err := rest.TLSConfigFor(c.admin)
+	if err != nil {
+		return err
+	}
+	return c.awaitReady(ctx, c.apiserver, c.URL()+"/readyz", tls)
+}
+
+func (c *ControlPlane) startManager(ctx context.Context) error {
+	cfg, err := c.User("system:kube-controller-manager")
+	if err != nil {
+		return err
+	}
+	kubeconfig := c.file("kube-controller-manager.kubeconfig")
+	if err := os.WriteFile(kubeconfig, KubeconfigFor(cfg), 0o600); err != nil {
+		return err
+	}
+	port, err := reservePort()
+	if err != nil {
+		return err
+	}
+	// Nobody else asks this one anything, so the short race for its port doesn't matter.
+	port.release()
+	c.manager, err = c.spawn(KubeControllerManager, []string{
+		"--kubeconfig=" + kubeconfig,
+		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(port.number),
+		"--tls-cert-file=" + c.file("server.crt"), "--tls-private-key-file=" + c.file("server.key"),
+		"--service-account-private-key-file=" + c.file("sa.key"), "--root-ca-file=" + c.file("ca.crt"),
+		"--use-service-account-credentials", // each controller with its own rights, as in real clusters
+		"--leader-elect=false",
+	})
+	if err != nil {
+		return err
+	}
+	tls, err := rest.TLSConfigFor(c.admin)
+	if err != nil {
+		return err
+	}
+	return c.awaitReady(ctx, c.manager, port.url()+"/healthz", tls)
+}
+
+// spawn starts a component with its output in the folder. Flags alone decide what it does: of the environment it gets
+// only what it needs to run, since etcd takes every flag from there as well.
+func (c *ControlPlane) spawn(component Component, args []string) (*process, error) {
+	out, err := os.OpenFile(c.log(component.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close() // the child has its own descriptor
+	cmd := exec.Command(c.paths[component.Name], args...)
+	cmd.Dir = c.dir
+	cmd.Env = []string{"HOME=" + c.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.Stdout, cmd.Stderr = out, out
+	return start(component.Name, cmd)
+}
+
+func (c *ControlPlane) log(name string) string { return c.file(name + ".log") }
+
+// awaitReady asks until the server says yes, its process ends, or the time is up.
+func (c *ControlPlane) awaitReady(ctx context.Context, p *process, url string, tls *tls.Config) error {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls}, Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ready(ctx, client, url) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return &ExitError{Server: p.name, Log: fileTail(c.log(p.name)), Err: p.err}
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w; the end of its log:\n%s", p.name, ctx.Err(), fileTail(c.log(p.name)))
+		}
+	}
+}
+
+func ready(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}

@@ -1,0 +1,196 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+)
+
+// GitOptions say how to serve Git over HTTP. The zero value serves everybody, without TLS.
+type GitOptions struct {
+	// Dir is the root of the bare repositories, and is kept after Stop. It may be shared with a GitSSH, so that one
+	// repository has both addresses. Empty means a temporary folder that Stop removes.
+	Dir string
+	// Username and Password are those of basic authentication, BearerToken that of the header "Authorization: Bearer".
+	// With both kinds set either one is enough; with none set nobody is asked.
+	Username, Password string
+	BearerToken        string
+	// TLS serves https with a certificate that only CACert vouches for.
+	TLS bool
+	// Log gets the complaints of git http-backend and of the HTTP server. Nil drops them.
+	Log io.Writer
+}
+
+// GitRequest is one HTTP request that a Git client made. The path and query tell what for: a look at the refs is one GET
+// of NAME.git/info/refs with service=git-upload-pack, a fetch over protocol version 2 is POSTs to NAME.git/git-upload-pack.
+type GitRequest struct {
+	Method    string
+	Path      string
+	Query     string // without the question mark
+	UserAgent string
+	Code      int // HTTP status; 0 while the request runs, or when the connection was dropped
+}
+
+// String is for the messages of failing tests.
+func (r GitRequest) String() string {
+	return fmt.Sprintf("%d %s %s?%s (%s)", r.Code, r.Method, r.Path, r.Query, r.UserAgent)
+}
+
+// Git is a running smart HTTP server. It is safe for concurrent use.
+type Git struct {
+	repositories
+	url    string
+	temp   bool
+	ca     *authority // nil without TLS
+	server *http.Server
+	unbind func() bool
+
+	handlers sync.WaitGroup
+	stopping sync.Once
+	stopErr  error
+
+	mu       sync.Mutex // guards what follows
+	requests []*GitRequest
+	down     bool
+	dropping bool
+	stopped  bool
+}
+
+// StartGit serves bare repositories by "git http-backend", the server that Git itself brings. It stops with ctx.
+func StartGit(ctx context.Context, o GitOptions) (*Git, error) {
+	root, temp, err := ensureDir(o.Dir, "muster-git-")
+	if err != nil {
+		return nil, fmt.Errorf("start git: %w", err)
+	}
+	g := &Git{repositories: repositories{root: root}, temp: temp}
+	if err := g.listen(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("start git: %w", err), g.stop())
+	}
+	g.unbind = context.AfterFunc(ctx, func() { g.stop() })
+	return g, nil
+}
+
+func (g *Git) listen(ctx context.Context, o GitOptions) error {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	backend, err := g.backend(o.Log)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if o.TLS {
+		scheme = "https"
+		if listener, err = g.wrapTLS(listener); err != nil {
+			return err
+		}
+	}
+	g.url = scheme + "://" + listener.Addr().String()
+	g.server = &http.Server{
+		Handler:  g.count(g.gate(credentials(o).require(backend))),
+		ErrorLog: log.New(o.Log, "git: ", 0),
+	}
+	go g.server.Serve(listener) // ends with Close, and has nothing to say that Log hasn't
+	return nil
+}
+
+func (g *Git) wrapTLS(listener net.Listener) (net.Listener, error) {
+	ca, err := newAuthority("muster-devenv-git")
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	p, err := ca.server()
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	cert, err := tls.X509KeyPair(p.cert, p.key)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	g.ca = ca
+	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// Stop closes all connections, waits for the git processes behind them, and removes the repositories if their folder is
+// temporary. Stopping again does nothing.
+func (g *Git) Stop() error {
+	g.unbind()
+	return g.stop()
+}
+
+func (g *Git) stop() error {
+	g.stopping.Do(func() {
+		g.mu.Lock()
+		g.stopped = true
+		g.mu.Unlock()
+		if g.server != nil {
+			g.stopErr = g.server.Close()
+		}
+		g.handlers.Wait()
+		if g.temp {
+			g.stopErr = errors.Join(g.stopErr, os.RemoveAll(g.root))
+		}
+	})
+	return g.stopErr
+}
+
+// URL returns the address below which the repositories are, without a slash at the end.
+func (g *Git) URL() string { return g.url }
+
+// CACert returns the authority of the server's certificate in PEM, and nil without TLS.
+func (g *Git) CACert() []byte {
+	if g.ca == nil {
+		return nil
+	}
+	return g.ca.pem()
+}
+
+// CreateRepository makes an empty repository whose default branch is main, and returns its URL without credentials. The
+// name may have slashes ("platform/fleet"). A name that is taken (fs.ErrExist) or leads elsewhere (fs.ErrInvalid) is a
+// RepositoryError.
+func (g *Git) CreateRepository(ctx context.Context, name string) (url string, err error) {
+	if err := g.create(ctx, name); err != nil {
+		return "", err
+	}
+	return g.url + "/" + name + ".git", nil
+}
+
+// RepositoryPath returns the folder of the bare repository, for what can't be done by a push, such as setting
+// refs/pull/1/head, or for a push that should not be counted.
+func (g *Git) RepositoryPath(name string) (string, error) { return g.path(name) }
+
+// Requests returns all requests so far, oldest first, refused ones too. For those since a moment, keep the length.
+func (g *Git) Requests() []GitRequest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]GitRequest, len(g.requests))
+	for i, r := range g.requests {
+		all[i] = *r
+	}
+	return all
+}
+
+// SetDown makes the server answer everything with 503, until it is called with false.
+func (g *Git) SetDown(down bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.down = down
+}
+
+// SetDropping makes the server close connections without an answer, until it is called with false.
+func (g *Git) SetDropping(dropping bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dropping = dropping
+}

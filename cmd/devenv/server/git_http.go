@@ -1,0 +1,140 @@
+package server
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"io"
+	"log"
+	"net/http"
+	"net/http/cgi"
+	"os/exec"
+	"strings"
+)
+
+// maxPush bounds what a push may hold, since it is kept in memory for a moment.
+const maxPush = 256 << 20
+
+// backend runs "git http-backend" for each request. Such a process needs no bond to this one: it ends when its pipes do.
+func (g *Git) backend(stderr io.Writer) (http.Handler, error) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		return nil, err
+	}
+	h := &cgi.Handler{
+		Path:   git,
+		Args:   []string{"http-backend"},
+		Dir:    g.root,
+		Env:    append(g.env(), "GIT_PROJECT_ROOT="+g.root, "GIT_HTTP_EXPORT_ALL=1"),
+		Stderr: stderr,
+		Logger: log.New(stderr, "git: ", 0),
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// CGI can't say that a body's length is unknown, and Git sends large pushes in chunks.
+		if r.ContentLength < 0 {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPush))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+				return
+			}
+			r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		}
+		h.ServeHTTP(w, r)
+	}), nil
+}
+
+// count takes a request down before it is answered, so that nobody has an answer to a request that isn't counted. A request
+// that has slipped in behind Stop is dropped.
+func (g *Git) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := &GitRequest{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, UserAgent: r.UserAgent()}
+		if !g.begin(request) {
+			panic(http.ErrAbortHandler)
+		}
+		defer g.handlers.Done()
+		next.ServeHTTP(&statusWriter{ResponseWriter: w, status: func(code int) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			request.Code = code
+		}}, r)
+	})
+}
+
+func (g *Git) begin(r *GitRequest) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		return false
+	}
+	g.handlers.Add(1)
+	g.requests = append(g.requests, r)
+	return true
+}
+
+// gate is where SetDown and SetDropping act.
+func (g *Git) gate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		down, dropping := g.down, g.dropping
+		g.mu.Unlock()
+		switch {
+		case dropping:
+			panic(http.ErrAbortHandler) // net/http's way to close the connection without an answer
+		case down:
+			http.Error(w, "down for a test", http.StatusServiceUnavailable)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// credentials are the options of that name.
+type credentials GitOptions
+
+func (c credentials) require(next http.Handler) http.Handler {
+	if c.Username == "" && c.Password == "" && c.BearerToken == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.accept(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (c credentials) accept(r *http.Request) bool {
+	if user, password, ok := r.BasicAuth(); ok && c.Username+c.Password != "" {
+		return equal(user, c.Username) && equal(password, c.Password)
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && c.BearerToken != "" && equal(token, c.BearerToken)
+}
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// statusWriter tells the status of an answer as it is sent.
+type statusWriter struct {
+	http.ResponseWriter
+	status func(int)
+	sent   bool
+}
+
+func (w *statusWriter) WriteHeader(code int) {
+	if !w.sent {
+		w.sent = true
+		w.status(code)
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if !w.sent {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the writer below.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,32 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// plane serves all tests that don't stop or restart theirs.
+var plane *ControlPlane
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		dieWithChild()
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var err error
+	if plane, err = StartControlPlane(context.Background(), ControlPlaneOptions{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := plane.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}

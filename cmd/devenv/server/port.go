@@ -1,0 +1,64 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// port is a TCP port of 127.0.0.1 which is held for a server that can't be given a listener.
+//
+// Asking the kernel for a free port, closing it and passing its number on is a race that parallel tests do lose. A socket
+// that is bound but never listens gets no connections and keeps everybody else off; the server binds beside it because
+// both set SO_REUSEPORT (etcd: --socket-reuse-port, kube-apiserver: --permit-port-sharing). A server that is restarted
+// finds its port still free.
+type port struct {
+	fd     int
+	number int
+}
+
+func reservePort() (*port, error) {
+	// The descriptor must not reach a child, which would hold the port after us.
+	syscall.ForkLock.RLock()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("reserve a port: %w", err)
+	}
+	p := &port{fd: fd}
+	if err := p.bind(); err != nil {
+		p.release()
+		return nil, fmt.Errorf("reserve a port: %w", err)
+	}
+	return p, nil
+}
+
+func (p *port) bind() error {
+	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return err
+	}
+	if err := unix.Bind(p.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	addr, err := unix.Getsockname(p.fd)
+	if err != nil {
+		return err
+	}
+	p.number = addr.(*unix.SockaddrInet4).Port
+	return nil
+}
+
+func (p *port) release() { unix.Close(p.fd) }
+
+// url returns https://127.0.0.1:port.
+func (p *port) url() string {
+	return "https://" + net.JoinHostPort(loopback, strconv.Itoa(p.number))
+}
+
+const loopback = "127.0.0.1"
