@@ -27,8 +27,9 @@ var errUsage = errors.New("usage")
 func main() {
 	// SIGTERM counts as Ctrl-C: both end the servers in order.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -38,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, errUsage):
 		fmt.Fprint(stderr, usage())
-		if err != errUsage {
+		if err != errUsage { //nolint:errorlint // wrapped, it says what is wrong; bare, there is nothing to add
 			fmt.Fprintln(stderr, "\ndevenv:", err)
 		}
 		return 2

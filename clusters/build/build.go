@@ -1,0 +1,391 @@
+// Package build runs kustomize over a sealed tree.
+//
+// Build gives what `kustomize build` gives for the same files, with two differences: cluster files that the kustomization
+// does not list are taken too, and one that kustomize can't build is left out with a finding instead of failing the rest.
+// kustomize works in memory on the sealed files alone, so its errors and its output hold no secret, and there is nothing
+// for it to fetch or run.
+//
+// kustomize takes time that grows with the square of the number of resources in one build, and fails as a whole. Cluster
+// files are therefore built in units of some tens, each through the same kustomizations; a unit that fails is halved until
+// the culprit is found. A tree whose kustomizations do something across resources (Result.Whole) is built in one piece.
+package build
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/seal"
+)
+
+// Codes of this package's findings.
+const (
+	CodeBuild       finding.Code = "kustomize"       // kustomize can't build a file or the tree
+	CodePatchTarget finding.Code = "patch-target"    // a patch names a cluster that is not there
+	CodeGenerator   finding.Code = "generator-input" // a generator's encrypted input was not opened
+	CodeEnvironment finding.Code = "environment"     // a generator's input that refers to the environment
+)
+
+// unitSize is how many cluster files are built together. Below ten the fixed cost of a build shows, above a few hundred its
+// quadratic part; a unit that fails costs its own size times the logarithm of it.
+const unitSize = 50
+
+// maxProbes is how many builds of a whole tree may be spent on looking for files that can't be built. It finds three or four
+// among thousands; more than that is a case for people.
+const maxProbes = 64
+
+// Resource is one object that kustomize made.
+type Resource struct {
+	Object map[string]any
+	// Path is the file it comes from, and Document the place in it. For a generated object it is the kustomization.
+	Path      string
+	Document  int
+	Generated bool
+}
+
+// Result is a built tree.
+type Result struct {
+	Sealed *seal.Tree
+	finding.Report
+	Resources []Resource
+	// Whole says why the tree was built in one piece; empty when it was built in units.
+	Whole string
+	// Opened are the plain values that generators took from encrypted files. They are in Resources, and must be masked.
+	Opened []string
+}
+
+// Opener opens a file that a generator takes as input.
+type Opener interface {
+	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
+}
+
+// Build builds a sealed tree; a stopped one gives no resources. The opener, which may be nil, is used for the encrypted inputs of generators only: kustomize
+// names a generated Secret by a hash of its content. The error is ctx's.
+func Build(ctx context.Context, t *seal.Tree, opener Opener) (*Result, error) {
+	return build(ctx, t, opener, unitSize)
+}
+
+func build(ctx context.Context, t *seal.Tree, opener Opener, unitSize int) (*Result, error) {
+	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}}
+	if t.Stopped {
+		return b.result, nil // what Load refused must not come near kustomize, which would fetch or run it
+	}
+	if b.openInputs(ctx, opener); b.result.Stopped {
+		return b.result, ctx.Err()
+	}
+	b.scan()
+	b.result.Whole = b.wholeReason()
+	if b.result.Whole != "" {
+		b.whole(ctx)
+	} else if err := b.units(ctx); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(b.result.Resources, func(x, y Resource) int {
+		return cmp.Or(strings.Compare(x.Path, y.Path), cmp.Compare(x.Document, y.Document), strings.Compare(x.id(), y.id()))
+	})
+	return b.result, ctx.Err()
+}
+
+// id tells apart objects of one file.
+func (r Resource) id() string {
+	meta, _ := r.Object["metadata"].(map[string]any)
+	return fmt.Sprint(r.Object["apiVersion"], " ", r.Object["kind"], " ", meta["namespace"], " ", meta["name"])
+}
+
+// builder holds what one Build finds out.
+type builder struct {
+	tree     *seal.Tree
+	unitSize int
+	inputs   map[string][]byte // opened inputs of generators, by path
+	files    []string          // the cluster files, sorted
+	names    map[string][]occurrence
+	// resources are the files that kustomizations take as resources and not as patches as well, and patches the patches of
+	// each kustomization.
+	resources map[string]bool
+	patches   map[string][]patch
+	masks     redact.Redactor // knows what the inputs hold
+
+	mu     sync.Mutex
+	result *Result
+}
+
+// occurrence is a cluster file as a kustomization sees it: by every name it has had in the kustomizations below. A patch may
+// use any of them.
+type occurrence struct {
+	file  string
+	names []string
+}
+
+// scan lists the cluster files that the root kustomization reaches, with their names at each level, and the patches.
+func (b *builder) scan() {
+	b.names, b.resources, b.patches = map[string][]occurrence{}, map[string]bool{}, map[string][]patch{}
+	for dir, k := range b.tree.Loaded.Kustomizations {
+		for _, ref := range k.Spec.Resources {
+			b.resources[path.Join(dir, ref)] = true
+		}
+		b.patches[dir] = b.patchesOf(k)
+	}
+	for dir, k := range b.tree.Loaded.Kustomizations {
+		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
+			delete(b.resources, path.Join(dir, p.Path))
+		}
+	}
+	root := b.occurrences(b.tree.Loaded.Path)
+	seen := map[string]bool{}
+	for _, o := range root {
+		if !seen[o.file] {
+			seen[o.file] = true
+			b.files = append(b.files, o.file)
+		}
+	}
+	slices.Sort(b.files)
+}
+
+// occurrences are the clusters in a kustomization before its own prefix and suffix, which kustomize applies after patches.
+func (b *builder) occurrences(dir string) []occurrence {
+	if list, ok := b.names[dir]; ok {
+		return list
+	}
+	list := b.accumulate(dir, nil)
+	b.names[dir] = list
+	return list
+}
+
+// accumulate adds the clusters of a kustomization to those around it. Only a component has any around it, and its prefix
+// and suffix are for all of them.
+func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
+	k := b.tree.Loaded.Kustomizations[dir]
+	if k == nil {
+		return list
+	}
+	for _, ref := range k.Spec.Resources {
+		name := path.Join(dir, ref)
+		if below := b.tree.Loaded.Kustomizations[name]; below != nil {
+			list = append(list, renamed(b.occurrences(name), below.Spec)...)
+		} else if f := b.file(name); f != nil && isCluster(f) {
+			list = append(list, occurrence{f.Path, []string{f.Documents[0].Name}})
+		}
+	}
+	for _, ref := range k.Spec.Components {
+		name := path.Join(dir, ref)
+		if component := b.tree.Loaded.Kustomizations[name]; component != nil {
+			list = renamed(b.accumulate(name, list), component.Spec)
+		}
+	}
+	return list
+}
+
+// renamed are clusters after the prefix and suffix of a kustomization, which kustomize adds one after the other.
+func renamed(list []occurrence, spec types.Kustomization) []occurrence {
+	if spec.NamePrefix+spec.NameSuffix == "" {
+		return list
+	}
+	out := make([]occurrence, len(list))
+	for i, o := range list {
+		prefixed := spec.NamePrefix + o.names[len(o.names)-1]
+		out[i] = occurrence{o.file, append(slices.Clone(o.names), prefixed, prefixed+spec.NameSuffix)}
+	}
+	return out
+}
+
+// file returns a file of the tree that no stage has found broken.
+func (b *builder) file(name string) *load.File {
+	if b.tree.Broken[name] {
+		return nil
+	}
+	return b.tree.Loaded.Files[name]
+}
+
+func isCluster(f *load.File) bool { return len(f.Documents) == 1 && f.Documents[0].IsCluster() }
+
+// wholeReason says why the tree can't be built in units: what acts across resources would act differently.
+func (b *builder) wholeReason() string {
+	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
+	for _, dir := range dirs {
+		s := b.tree.Loaded.Kustomizations[dir].Spec
+		field := ""
+		switch {
+		case len(s.Replacements) > 0:
+			field = "replacements"
+		case len(s.Vars) > 0: //nolint:staticcheck // deprecated in kustomize, and still built
+			field = "vars"
+		case len(s.Configurations) > 0:
+			field = "configurations"
+		case len(s.Crds) > 0:
+			field = "crds"
+		case len(s.Transformers) > 0:
+			field = "transformers"
+		case len(s.Generators) > 0:
+			field = "generators"
+		case len(s.Validators) > 0:
+			field = "validators"
+		case len(s.PatchesJson6902) > 0: //nolint:staticcheck // deprecated in kustomize, and still built
+			field = "patchesJson6902"
+		default:
+			continue
+		}
+		return fmt.Sprintf("%s uses %s, which act across resources", path.Join(dir, "kustomization.yaml"), field)
+	}
+	return ""
+}
+
+// units builds what is no cluster once, and the cluster files in units, as many at a time as there are processors.
+func (b *builder) units(ctx context.Context) error {
+	b.checkPatchTargets()
+	if base := b.selection(nil, true); base.reaches(b.tree.Loaded.Path) {
+		resources, err := base.run()
+		if err != nil {
+			b.result.Stop(b.failure(b.rootFile(), err))
+			return nil
+		}
+		b.add(resources, func(r Resource) bool { return !isClusterObject(r.Object) })
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for unit := range slices.Chunk(b.files, b.unitSize) {
+		group.Go(func() error { return b.unit(ctx, unit) })
+	}
+	return group.Wait()
+}
+
+// unit builds some cluster files, halving the unit when it fails.
+func (b *builder) unit(ctx context.Context, files []string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	resources, err := b.selection(files, false).run()
+	switch {
+	case err == nil:
+		b.add(resources, func(r Resource) bool { return isClusterObject(r.Object) })
+		return nil
+	case len(files) == 1:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.result.Reject(b.failure(files[0], err))
+		return nil
+	}
+	half := len(files) / 2
+	if err := b.unit(ctx, files[:half]); err != nil {
+		return err
+	}
+	return b.unit(ctx, files[half:])
+}
+
+// whole builds the tree in one piece. When that fails, the files without which it works are looked for by halving. A tree
+// that has too many of them, or fails without any cluster file, can't be helped.
+func (b *builder) whole(ctx context.Context) {
+	b.checkPatchTargets()
+	all := b.selection(b.files, true)
+	if !all.reaches(b.tree.Loaded.Path) {
+		return
+	}
+	resources, err := all.run()
+	if err != nil {
+		first := err
+		h := halving{builder: b, probes: maxProbes}
+		good := h.buildable(ctx, nil, b.files)
+		if len(good) > 0 && h.probes > 0 {
+			resources, err = b.selection(good, true).run()
+		}
+		if err != nil {
+			b.result.Stop(b.failure(b.rootFile(), first))
+			return
+		}
+		for _, f := range h.bad {
+			b.result.Reject(f)
+		}
+	}
+	b.add(resources, func(Resource) bool { return true })
+}
+
+// halving looks for the files that keep a whole tree from being built.
+type halving struct {
+	*builder
+	probes int
+	bad    []finding.Finding
+}
+
+// buildable returns base and those of files that can be built together with it, and notes the others.
+func (h *halving) buildable(ctx context.Context, base, files []string) []string {
+	if ctx.Err() != nil || len(files) == 0 || h.probes == 0 {
+		return base
+	}
+	h.probes--
+	together := append(slices.Clone(base), files...)
+	_, err := h.selection(together, true).run()
+	if err == nil {
+		return together
+	}
+	if len(files) == 1 {
+		h.bad = append(h.bad, h.failure(files[0], err))
+		return base
+	}
+	half := len(files) / 2
+	return h.buildable(ctx, h.buildable(ctx, base, files[:half]), files[half:])
+}
+
+// failure turns kustomize's error into a finding.
+func (b *builder) failure(file string, err error) finding.Finding {
+	return finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + cause(err))}
+}
+
+// cause shortens kustomize's error to what went wrong. Behind a backquote or a line break it quotes configuration.
+func cause(err error) string {
+	text := strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "in ").Replace(err.Error())
+	if i := strings.IndexAny(text, "`\n"); i >= 0 {
+		tail := text[strings.LastIndexAny(text, "`\n")+1:]
+		text = strings.TrimSuffix(strings.TrimSpace(text[:i]), "with config:") + " " + strings.TrimSpace(strings.TrimPrefix(tail, ":"))
+	}
+	if i := strings.Index(text, "{"); i >= 0 {
+		text = text[:i] + "…"
+	}
+	const most = 300
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
+	}
+	return strings.TrimSpace(text)
+}
+
+func (b *builder) rootFile() string {
+	root := b.tree.Loaded.Kustomizations[b.tree.Loaded.Path]
+	if root.File == nil {
+		return root.Dir
+	}
+	return root.File.Path
+}
+
+func isClusterObject(object map[string]any) bool {
+	d := load.Document{}
+	d.APIVersion, _ = object["apiVersion"].(string)
+	d.Kind, _ = object["kind"].(string)
+	return d.IsCluster()
+}
+
+// add converts and keeps the resources of a build.
+func (b *builder) add(resources []*resource.Resource, keep func(Resource) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, res := range resources {
+		r, err := b.convert(res)
+		if err != nil {
+			b.result.Stop(b.failure(b.rootFile(), err))
+			continue
+		}
+		if keep(r) {
+			b.result.Resources = append(b.result.Resources, r)
+		}
+	}
+}

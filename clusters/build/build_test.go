@@ -1,0 +1,469 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/sealtest"
+)
+
+type repository map[string]string
+
+func (r repository) load(t testing.TB, dir string) *load.Tree {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	for name, text := range r {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	tree, err := load.Load(t.Context(), fsys, dir, load.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func (r repository) build(t testing.TB, dir string, opener Opener, unitSize int) *Result {
+	t.Helper()
+	result, err := build(t.Context(), seal.NewSealer().Seal(r.load(t, dir)), opener, unitSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func clusterFile(name, labels, spec string) string {
+	return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  labels: {" + labels + "}\nspec: {" + spec + "}\n"
+}
+
+// tree is a random repository, all of whose kustomizations kustomize can build.
+type tree struct {
+	rand  *rand.Rand
+	files repository
+	// names are the clusters of each kustomization, as a patch may name them.
+	names map[string][]string
+	count int
+}
+
+func randomTree(seed uint64) *tree {
+	g := &tree{rand: rand.New(rand.NewPCG(seed, 0)), files: repository{}, names: map[string][]string{}}
+	g.folder("fleet", 0)
+	// Files that the root does not list.
+	for range g.rand.IntN(3) {
+		g.count++
+		g.files[fmt.Sprintf("fleet/unlisted-%d.yaml", g.count)] = clusterFile(fmt.Sprintf("unlisted-%d", g.count), "tier: a", "schedule: '@daily'")
+	}
+	return g
+}
+
+func (g *tree) chance(percent int) bool { return g.rand.IntN(100) < percent }
+
+// folder writes a kustomization with clusters, folders below it, and whatever shapes them.
+func (g *tree) folder(dir string, depth int) {
+	var resources, names []string
+	for range 1 + g.rand.IntN(4) {
+		g.count++
+		name := fmt.Sprintf("c%d", g.count)
+		tier := []string{"a", "b", "c"}[g.rand.IntN(3)]
+		g.files[path.Join(dir, name+".yaml")] = clusterFile(name, "tier: "+tier, "schedule: '@daily', filtering: {namespaces: {include: [x, y]}}")
+		resources, names = append(resources, name+".yaml"), append(names, name)
+	}
+	if g.chance(50) {
+		g.count++
+		g.files[path.Join(dir, "config.yaml")] = fmt.Sprintf("apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: m%d}\nspec: {mondooCredsSecretRef: {name: x}}\n", g.count)
+		resources = append(resources, "config.yaml")
+	}
+	if g.chance(40) {
+		g.count++
+		g.files[path.Join(dir, "secrets.yaml")] = fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: s%d}\ndata: {a: ''}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: t%d}\n", g.count, g.count)
+		resources = append(resources, "secrets.yaml")
+	}
+	if depth < 2 {
+		for range g.rand.IntN(3) {
+			g.count++
+			below := fmt.Sprintf("d%d", g.count)
+			g.folder(path.Join(dir, below), depth+1)
+			resources = append(resources, below)
+			names = append(names, g.names[path.Join(dir, below)]...)
+		}
+	}
+	spec := map[string]any{"resources": resources}
+	g.shape(dir, spec, names)
+	var components []string
+	for range g.rand.IntN(3) {
+		if depth < 2 && g.chance(50) {
+			components = append(components, g.component(dir, &names))
+		}
+	}
+	if components != nil {
+		spec["components"] = components
+	}
+	g.write(dir, spec)
+	g.names[dir] = names
+	if prefix, ok := spec["namePrefix"].(string); ok {
+		for _, name := range names {
+			g.names[dir] = append(g.names[dir], prefix+name)
+		}
+	}
+}
+
+// component writes a component, which may bring a cluster of its own.
+func (g *tree) component(dir string, names *[]string) string {
+	g.count++
+	name := fmt.Sprintf("component%d", g.count)
+	spec := map[string]any{"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+	if g.chance(40) {
+		own := fmt.Sprintf("own%d", g.count)
+		g.files[path.Join(dir, name, "own.yaml")] = clusterFile(own, "tier: a", "schedule: '@daily'")
+		spec["resources"] = []string{"own.yaml"}
+		*names = append(*names, own)
+	}
+	g.shape(path.Join(dir, name), spec, *names)
+	if len(spec) == 2 {
+		spec["commonAnnotations"] = map[string]string{"from": name}
+	}
+	g.write(path.Join(dir, name), spec)
+	return name
+}
+
+func (g *tree) write(dir string, spec map[string]any) {
+	data, err := yaml.Marshal(spec)
+	if err != nil {
+		panic(err)
+	}
+	g.files[path.Join(dir, "kustomization.yaml")] = string(data)
+}
+
+// shape adds patches, labels, prefixes and generators.
+func (g *tree) shape(dir string, spec map[string]any, names []string) {
+	g.count++
+	id := fmt.Sprint(g.count)
+	var patches []map[string]any
+	pick := func() string { return names[g.rand.IntN(len(names))] }
+	strategic := func(name string) string {
+		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  annotations: {p" + id + ": x}\nspec: {filtering: {namespaces: {exclude: [p" + id + "]}}}\n"
+	}
+	if g.chance(30) {
+		patches = append(patches, map[string]any{"target": map[string]any{"kind": "ExternalCluster", "labelSelector": "tier=a"}, "patch": `[{"op": "add", "path": "/spec/schedule", "value": "` + id + `"}]`})
+	}
+	if g.chance(30) {
+		patches = append(patches, map[string]any{"target": map[string]any{"kind": "ExternalCluster", "name": "c.*"}, "patch": strategic("any")})
+	}
+	if g.chance(20) {
+		patches = append(patches, map[string]any{"target": map[string]any{"kind": "MondooAuditConfig"}, "patch": `[{"op": "add", "path": "/spec/annotations", "value": {"a": "` + id + `"}}]`})
+	}
+	if len(names) > 0 && g.chance(40) {
+		patches = append(patches, map[string]any{"patch": strategic(pick())})
+	}
+	if len(names) > 0 && g.chance(30) {
+		g.files[path.Join(dir, "patch.yaml")] = strategic(pick()) + "---\n" + strategic(pick()) + "---\n" + strategic(pick())
+		patches = append(patches, map[string]any{"path": "patch.yaml"})
+	}
+	if len(names) > 0 && g.chance(10) {
+		spec["patchesStrategicMerge"] = []string{strategic(pick())}
+	}
+	if patches != nil {
+		spec["patches"] = patches
+	}
+	if g.chance(30) {
+		spec["namePrefix"] = "p" + id + "-"
+	}
+	if g.chance(10) {
+		spec["nameSuffix"] = "-s" + id
+	}
+	if g.chance(20) {
+		spec["labels"] = []map[string]any{{"pairs": map[string]string{"l" + id: "x"}}}
+	}
+	if g.chance(10) {
+		spec["commonLabels"] = map[string]string{"cl" + id: "x"}
+	}
+	if g.chance(20) {
+		spec["commonAnnotations"] = map[string]string{"a" + id: "x"}
+	}
+	if g.chance(10) {
+		spec["namespace"] = "mondoo-operator"
+	}
+	if g.chance(20) {
+		spec["secretGenerator"] = []map[string]any{{"name": "g" + id, "literals": []string{"a="}}}
+	}
+}
+
+// kustomize builds the tree as kustomize itself does, with what the root does not list added to its list.
+func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, error) {
+	t.Helper()
+	fsys := filesys.MakeFsInMemory()
+	for name, text := range g.files {
+		if name == "fleet/kustomization.yaml" {
+			spec := map[string]any{}
+			if err := yaml.Unmarshal([]byte(text), &spec); err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range unlisted {
+				spec["resources"] = append(spec["resources"].([]any), strings.TrimPrefix(u, "fleet/"))
+			}
+			data, err := yaml.Marshal(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = string(data)
+		}
+		if err := fsys.WriteFile("/"+name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	result, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(fsys, "/fleet")
+	if err != nil {
+		return nil, err
+	}
+	var objects []map[string]any
+	for _, r := range result.Resources() {
+		object, err := r.Map()
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+// TestUnitsAreTheWhole: built in units of any size, a tree gives what one build of kustomize gives.
+func TestUnitsAreTheWhole(t *testing.T) {
+	const trees = 200
+	var mu sync.Mutex
+	refused := 0
+	t.Run("trees", func(t *testing.T) {
+		for seed := range uint64(trees) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				g := randomTree(seed)
+				result := g.files.build(t, "fleet", nil, 2+g.rand.IntN(8))
+				want, err := g.kustomize(t, result.Sealed.Loaded.Unlisted)
+				if err != nil {
+					mu.Lock()
+					refused++
+					mu.Unlock()
+					if finding.Errors(result.Findings) == 0 {
+						t.Errorf("kustomize fails and Muster does not: %v", err)
+					}
+					return
+				}
+				if result.Whole != "" {
+					t.Fatalf("built whole: %s", result.Whole)
+				}
+				for _, f := range result.Findings {
+					if f.Severity == finding.Error {
+						t.Errorf("%s", f)
+					}
+				}
+				compare(t, want, result)
+			})
+		}
+	})
+	if refused > trees/10 {
+		t.Errorf("kustomize refuses %d of %d trees; the generator is of little use", refused, trees)
+	}
+}
+
+func compare(t *testing.T, want []map[string]any, result *Result) {
+	t.Helper()
+	w, g := map[string]map[string]any{}, map[string]map[string]any{}
+	for _, o := range want {
+		w[Resource{Object: o}.id()] = o
+	}
+	for _, r := range result.Resources {
+		if g[r.id()] != nil {
+			t.Errorf("%s is there twice", r.id())
+		}
+		g[r.id()] = r.Object
+	}
+	if a, b := slices.Sorted(maps.Keys(w)), slices.Sorted(maps.Keys(g)); !slices.Equal(a, b) {
+		t.Fatalf("kustomize has %q\nMuster has %q", a, b)
+	}
+	for id := range w {
+		if !reflect.DeepEqual(w[id], g[id]) {
+			a, _ := yaml.Marshal(w[id])
+			b, _ := yaml.Marshal(g[id])
+			t.Errorf("%s differs:\nkustomize:\n%s\nMuster:\n%s", id, a, b)
+		}
+	}
+}
+
+// TestConcurrentBuilds: kyaml keeps process-wide state; builds at the same time neither race nor disturb each other.
+func TestConcurrentBuilds(t *testing.T) {
+	g := randomTree(1)
+	want := g.files.build(t, "fleet", nil, 3)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			got := g.files.build(t, "fleet", nil, 2)
+			if !reflect.DeepEqual(got.Resources, want.Resources) {
+				t.Error("two builds of one tree differ")
+			}
+		})
+	}
+	group.Wait()
+}
+
+// TestOrigin: every resource knows its file and its place there, whatever became of its name.
+func TestOrigin(t *testing.T) {
+	r := repository{
+		"fleet/kustomization.yaml":      "namePrefix: x-\nresources: [../base, a.yaml]\nsecretGenerator:\n  - {name: g, literals: [a=]}\n",
+		"fleet/a.yaml":                  clusterFile("a", "", ""),
+		"base/kustomization.yaml":       "namePrefix: y-\nresources: [s.yaml]\n",
+		"base/s.yaml":                   "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: t}\n",
+		"fleet/sub/ignored/nothing.txt": "",
+	}
+	got := map[string]string{}
+	for _, res := range r.build(t, "fleet", nil, 10).Resources {
+		meta := res.Object["metadata"].(map[string]any)
+		if meta["annotations"] != nil {
+			t.Errorf("%s has annotations: %v", meta["name"], meta["annotations"])
+		}
+		got[strings.SplitN(meta["name"].(string), "-g-", 2)[0]] = fmt.Sprint(res.Path, " ", res.Document, " ", res.Generated)
+	}
+	want := map[string]string{"x-a": "fleet/a.yaml 0 false", "x-y-s": "base/s.yaml 0 false", "x-y-t": "base/s.yaml 1 false"}
+	for name, place := range want {
+		if got[name] != place {
+			t.Errorf("%s: %s, not %s", name, got[name], place)
+		}
+	}
+	if !slices.Contains(slices.Collect(maps.Values(got)), "fleet/kustomization.yaml 0 true") {
+		t.Errorf("the generated Secret's origin: %v", got)
+	}
+}
+
+// TestQuarantineInUnits: of many files, those that kustomize can't build are found, and only those.
+func TestQuarantineInUnits(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		t.Run(fmt.Sprint("whole ", whole), func(t *testing.T) {
+			r := repository{"fleet/kustomization.yaml": "patches:\n  - target: {kind: ExternalCluster, labelSelector: bad=yes}\n    patch: '[{\"op\": \"remove\", \"path\": \"/spec/nothing\"}]'\n"}
+			if whole {
+				r["fleet/kustomization.yaml"] += "configurations: [c.yaml]\n"
+				r["fleet/c.yaml"] = "nameReference: []\n"
+			}
+			for i := range 120 {
+				labels := "bad: 'no'"
+				if i == 17 || i == 18 || i == 99 {
+					labels = "bad: 'yes'"
+				}
+				r[fmt.Sprintf("fleet/c%03d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), labels, "")
+			}
+			result := r.build(t, "fleet", nil, unitSize)
+			var broken []string
+			for _, f := range result.Findings {
+				broken = append(broken, f.Path)
+			}
+			slices.Sort(broken)
+			if !slices.Equal(broken, []string{"fleet/c017.yaml", "fleet/c018.yaml", "fleet/c099.yaml"}) {
+				t.Errorf("broken: %v", broken)
+			}
+			if len(result.Resources) != 117 || (result.Whole != "") != whole || result.Stopped {
+				t.Errorf("%d resources, whole %q, stopped %t", len(result.Resources), result.Whole, result.Stopped)
+			}
+		})
+	}
+}
+
+// TestWholeTreeThatCannotBeHelped stops after a bounded number of builds instead of blaming every cluster.
+func TestWholeTreeThatCannotBeHelped(t *testing.T) {
+	r := repository{"fleet/kustomization.yaml": "replacements:\n  - source: {kind: Nothing, name: x}\n    targets:\n      - {select: {kind: ExternalCluster}, fieldPaths: [spec.x]}\n"}
+	for i := range 300 {
+		r[fmt.Sprintf("fleet/c%03d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), "", "")
+	}
+	result := r.build(t, "fleet", nil, unitSize)
+	if !result.Stopped || len(result.Findings) != 1 || len(result.Resources) != 0 {
+		t.Errorf("stopped %t, %d findings, %d resources", result.Stopped, len(result.Findings), len(result.Resources))
+	}
+}
+
+// TestMixedPatchFile: a file with patches for a cluster and for the audit config reaches both.
+func TestMixedPatchFile(t *testing.T) {
+	r := repository{
+		"fleet/kustomization.yaml": "resources: [m.yaml, a.yaml, b.yaml]\npatches: [{path: p.yaml}]\n",
+		"fleet/m.yaml":             "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: m}\nspec: {}\n",
+		"fleet/a.yaml":             clusterFile("a", "", ""), "fleet/b.yaml": clusterFile("b", "", ""),
+		"fleet/p.yaml": clusterFile("a", "", "schedule: patched") + "---\napiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: m}\nspec: {spaceId: patched}\n---\n" + clusterFile("b", "", "schedule: patched"),
+	}
+	result := r.build(t, "fleet", nil, 1)
+	if len(result.Findings) > 0 || len(result.Resources) != 3 {
+		t.Fatalf("%d resources, findings %v", len(result.Resources), result.Findings)
+	}
+	for _, res := range result.Resources {
+		if !strings.Contains(fmt.Sprint(res.Object["spec"]), "patched") {
+			t.Errorf("%s is not patched", res.Path)
+		}
+	}
+}
+
+// TestGeneratorInput: an encrypted input gives the plain file's name and content with a key, and handles without.
+func TestGeneratorInput(t *testing.T) {
+	key := sealtest.NewKey(t)
+	plain := repository{
+		"fleet/kustomization.yaml": "secretGenerator:\n  - {name: f, files: [password]}\n  - {name: e, envs: [s.env]}\n",
+		"fleet/password":           "hunter2-hunter2",
+		"fleet/s.env":              "A=first-value\nB=second=value\n",
+		"fleet/x.yaml":             clusterFile("x", "", ""),
+	}
+	sealed := maps.Clone(plain)
+	for _, name := range []string{"fleet/password", "fleet/s.env"} {
+		sealed[name] = key.Encrypt(t, name, plain[name], sealtest.Everything)
+	}
+	want, open, closed := plain.build(t, "fleet", nil, 1), sealed.build(t, "fleet", key.Opener(t), 1), sealed.build(t, "fleet", nil, 1)
+	if !reflect.DeepEqual(want.Resources, open.Resources) {
+		t.Errorf("with a key:\n%v\nplain:\n%v", open.Resources, want.Resources)
+	}
+	for _, value := range []string{"hunter2-hunter2", "first-value", "second=value"} {
+		if !slices.Contains(open.Opened, value) {
+			t.Errorf("%s is not among what was opened", value)
+		}
+	}
+	if len(closed.Resources) != 3 || len(closed.Opened) != 0 {
+		t.Fatalf("without a key: %d resources", len(closed.Resources))
+	}
+	if n := len(closed.Findings); n != 2 || closed.Findings[0].Code != CodeGenerator || closed.Findings[0].Severity != finding.Info {
+		t.Errorf("without a key: %v", closed.Findings)
+	}
+}
+
+// TestCancelled: a build that nobody waits for ends.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := repository{"fleet/a.yaml": clusterFile("a", "", "")}
+	if _, err := Build(ctx, seal.NewSealer().Seal(r.load(t, "fleet")), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := repository{"fleet/kustomization.yaml": "labels: [{pairs: {a: b}}]\n"}
+			for i := range n {
+				r[fmt.Sprintf("fleet/c%05d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), "", "schedule: x")
+			}
+			sealed := seal.NewSealer().Seal(r.load(b, "fleet"))
+			for b.Loop() {
+				if result, err := Build(b.Context(), sealed, nil); err != nil || len(result.Resources) != n {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,164 @@
+package build
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// patch is one patch of a kustomization. A file of several patches without a target is as many of them: each may belong to
+// another part of the tree.
+type patch struct {
+	types.Patch
+	index int // in the kustomization
+	// kind and name are the object that a patch without a target is for; empty when they can't be told.
+	kind, name string
+	cluster    bool
+}
+
+// patchesOf lists the patches of a kustomization.
+func (b *builder) patchesOf(k *load.Kustomization) []patch {
+	var list []patch
+	for i, p := range k.Spec.Patches {
+		text := []byte(p.Patch)
+		if p.Path != "" {
+			text = b.tree.Content[path.Join(k.Dir, p.Path)]
+		}
+		documents, err := split(text)
+		if p.Target != nil || err != nil || len(documents) == 0 {
+			list = append(list, patch{Patch: p, index: i})
+			continue
+		}
+		for _, d := range documents {
+			one := patch{Patch: p, index: i, kind: d.kind, name: d.name, cluster: d.cluster}
+			if len(documents) > 1 {
+				one.Path, one.Patch.Patch = "", d.text
+			}
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// document is one document of a patch.
+type document struct {
+	text, kind, name string
+	cluster          bool
+}
+
+func split(text []byte) ([]document, error) {
+	var list []document
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var node yaml.Node
+		err := decoder.Decode(&node)
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var head struct {
+			APIVersion string `yaml:"apiVersion"`
+			Kind       string `yaml:"kind"`
+			Metadata   struct {
+				Name string `yaml:"name"`
+			} `yaml:"metadata"`
+		}
+		if node.IsZero() || node.Decode(&head) != nil {
+			continue
+		}
+		data, err := yaml.Marshal(&node)
+		if err != nil {
+			return nil, err
+		}
+		d := load.Document{APIVersion: head.APIVersion, Kind: head.Kind}
+		list = append(list, document{text: string(data), kind: head.Kind, name: head.Metadata.Name, cluster: d.IsCluster()})
+	}
+}
+
+// keeps says whether a patch belongs to the selection. One with a target selects what is there and may select nothing; one
+// without names its object, and kustomize fails when that is missing.
+func (s *selection) keeps(dir string, p patch) bool {
+	switch {
+	case p.Target != nil:
+		return true
+	case p.cluster:
+		return s.wanted(dir, p.name, s.files)
+	default:
+		return s.base
+	}
+}
+
+// wanted says whether the cluster that a patch names is in a kustomization, as far as its file is among files. With nil
+// files, all are.
+func (b *builder) wanted(dir, name string, files map[string]bool) bool {
+	for _, around := range b.around(dir) {
+		if slices.ContainsFunc(b.occurrences(around), func(o occurrence) bool {
+			return (files == nil || files[o.file]) && slices.Contains(o.names, name)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// around are the kustomizations whose objects a patch in dir sees: its own, or those that include the component.
+func (b *builder) around(dir string) []string {
+	k := b.tree.Loaded.Kustomizations[dir]
+	if k == nil || k.Spec.Kind != types.ComponentKind {
+		return []string{dir}
+	}
+	var list []string
+	for user, k := range b.tree.Loaded.Kustomizations {
+		if slices.ContainsFunc(k.Spec.Components, func(ref string) bool { return path.Join(user, ref) == dir }) {
+			list = append(list, b.around(user)...)
+		}
+	}
+	return list
+}
+
+// checkPatchTargets reports patches for what is not there. kustomize fails the whole build on one. A patch for a cluster is
+// left out, and everything else goes on; where a file could not be read, its name isn't known, and a patch for it is not
+// reported a second time. A patch for anything else stops the tree.
+func (b *builder) checkPatchTargets() {
+	base := b.selection(nil, true)
+	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
+		for _, p := range b.patches[dir] {
+			switch {
+			case p.Target != nil:
+			case p.cluster && len(b.tree.Broken) == 0 && !b.wanted(dir, p.name, nil):
+				f := b.patchFinding(dir, p)
+				f.Cluster = p.name
+				f.Message = fmt.Sprintf("a patch names the cluster %q, and there is none of that name here", p.name)
+				b.result.Add(f)
+			case !p.cluster && !slices.ContainsFunc(b.around(dir), base.reaches):
+				f := b.patchFinding(dir, p)
+				f.Message = "a patch has no target, and names nothing that is here"
+				if p.name != "" {
+					f.Message = fmt.Sprintf("a patch names the %s %q, and there is none of that name here", p.kind, p.name)
+				}
+				b.result.Stop(f)
+			}
+		}
+	}
+}
+
+func (b *builder) patchFinding(dir string, p patch) finding.Finding {
+	f := finding.Finding{Code: CodePatchTarget, Severity: finding.Error, Path: b.rootFile(), Fix: "correct the name, or take the patch out; it has no effect"}
+	if k := b.tree.Loaded.Kustomizations[dir]; k.File != nil {
+		f.Path = k.File.Path
+		f.Line, f.Column = k.File.Position(0, k.Patch(p.index))
+	}
+	return f
+}

@@ -1,0 +1,379 @@
+package compile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/schedule"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// cluster compiles one cluster file. The record is kept whatever is wrong with it, so that nobody takes the cluster for
+// removed.
+func (c *compiler) cluster(r build.Resource) {
+	file, problems := v1alpha1.Decode(r.Object, c.tree.Sealed)
+	if file == nil {
+		file = &v1alpha1.ExternalCluster{}
+	}
+	problems = append(problems, file.Validate(c.tree.Sealed)...)
+	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
+	name := file.Metadata.Name
+	findings := Findings(problems, name, func(field []string) finding.Finding { return c.place(r, field) })
+	record := fleet.Cluster{Name: name, Origin: fleet.Origin{Path: r.Path, Document: r.Document}, File: file}
+	add := func(field []string, code finding.Code, message, fix string) {
+		f := c.place(r, field)
+		f.Code, f.Severity, f.Cluster, f.Message, f.Fix = code, finding.Error, name, message, fix
+		findings = append(findings, f)
+	}
+	if field, bad := c.brokenHandle(r.Object["spec"], []string{"spec"}); bad {
+		add(field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
+	}
+	if field, bad := c.movedHandle(r.Object["spec"], []string{"spec"}); bad {
+		add(field, CodeHandle, "an encrypted value was copied here from another field", "encrypt the value in the field where it belongs")
+	}
+	var problem, fix string
+	if record.AuditConfig, problem, fix = c.configFor(file.Spec.AuditConfig); problem != "" {
+		add([]string{"spec", "auditConfig"}, CodeAuditConfig, problem, fix)
+	}
+	if message, fix := c.serverUnsealed(file); message != "" {
+		add([]string{"spec", "serviceAccountAuth", "server"}, CodeServerUnsealed, message, fix)
+	}
+	secrets, bad := c.inlineSecrets(file, record)
+	for _, f := range bad {
+		f.Cluster = name
+		findings = append(findings, f)
+	}
+	for _, f := range findings {
+		if f.Severity == finding.Error {
+			record.Quarantined = true
+			c.fleet.Reject(f)
+			continue
+		}
+		c.fleet.Add(f)
+	}
+	if !record.Quarantined {
+		record.Entry = Entry(file, record.AuditConfig, c.mustHaveSchedule(record.AuditConfig))
+		for i := range secrets {
+			secrets[i].Hash = hashOf(nil, c.digests(secrets[i:i+1]))
+			record.Secrets = append(record.Secrets, secrets[i].Name)
+		}
+		record.Hash = hashOf(record.Entry, c.digests(secrets))
+		c.fleet.Secrets = append(c.fleet.Secrets, secrets...)
+		c.noteSchedule(r, record)
+	}
+	c.fleet.Clusters = append(c.fleet.Clusters, record)
+}
+
+// Entry is the entry that a cluster file stands for. With explicit, an entry without schedule gets the default one, because
+// the operator would otherwise make a CronJob that the API server refuses, and stop at it.
+func Entry(file *v1alpha1.ExternalCluster, auditConfig string, explicit bool) mondoo.Entry {
+	spec := file.Spec
+	name := file.Metadata.Name
+	e := mondoo.Entry{Name: name, ContainerImageScanning: spec.ContainerImageScanning}
+	secret := func(what string) mondoo.SecretRef {
+		return mondoo.SecretRef{Name: mondoo.SecretName(auditConfig, name, what)}
+	}
+	either := func(inline string, ref *v1alpha1.SecretRef, what string) *mondoo.SecretRef {
+		switch {
+		case inline != "":
+			made := secret(what)
+			return &made
+		case ref != nil:
+			return &mondoo.SecretRef{Name: ref.Name}
+		}
+		return nil
+	}
+	e.KubeconfigSecretRef = either(spec.Kubeconfig+spec.KubeconfigFile, spec.KubeconfigSecretRef, mondoo.Kubeconfig)
+	if sa := spec.ServiceAccountAuth; sa != nil {
+		e.ServiceAccountAuth = &mondoo.ServiceAccountAuth{Server: sa.Server, SkipTLSVerify: sa.SkipTLSVerify != nil && *sa.SkipTLSVerify}
+		if ref := either(sa.Token, sa.CredentialsSecretRef, mondoo.ServiceAccount); ref != nil {
+			e.ServiceAccountAuth.CredentialsSecretRef = *ref
+		}
+	}
+	e.WorkloadIdentity = workloadIdentity(spec.WorkloadIdentity)
+	if v := spec.VaultAuth; v != nil {
+		e.VaultAuth = &mondoo.VaultAuth{Server: v.Server, VaultAddr: v.VaultAddr, AuthPath: v.AuthPath, AuthRole: v.AuthRole,
+			SecretsPath: v.SecretsPath, CredsRole: v.CredsRole, KubernetesNamespace: v.KubernetesNamespace, TTL: v.TTL,
+			CACertSecretRef:       either(v.CACert, v.CACertSecretRef, mondoo.VaultCA),
+			TargetCACertSecretRef: either(v.TargetCACert, v.TargetCACertSecretRef, mondoo.TargetCA)}
+	}
+	if s := spec.SPIFFEAuth; s != nil {
+		e.SPIFFEAuth = &mondoo.SPIFFEAuth{Server: s.Server, SocketPath: s.SocketPath, Audience: s.Audience}
+		if ref := either(s.TrustBundle, s.TrustBundleSecretRef, mondoo.TrustBundle); ref != nil {
+			e.SPIFFEAuth.TrustBundleSecretRef = *ref
+		}
+	}
+	if f := spec.Filtering; f != nil {
+		e.Filtering = &mondoo.Filtering{}
+		if f.Namespaces != nil {
+			e.Filtering.Namespaces = mondoo.Patterns{Include: f.Namespaces.Include, Exclude: f.Namespaces.Exclude}
+		}
+	}
+	if p := spec.Repositories; p != nil {
+		e.Repositories = &mondoo.Patterns{Include: p.Include, Exclude: p.Exclude}
+	}
+	e.PrivateRegistriesPullSecretRef = registries(spec, secret)
+	e.Schedule = resolveSchedule(spec.Schedule, auditConfig, name, explicit)
+	return e.Canonical()
+}
+
+func workloadIdentity(w *v1alpha1.WorkloadIdentity) *mondoo.WorkloadIdentity {
+	if w == nil {
+		return nil
+	}
+	out := &mondoo.WorkloadIdentity{Provider: string(w.Provider)}
+	if g := w.GKE; g != nil {
+		out.GKE = &mondoo.GKE{ProjectID: g.ProjectID, ClusterName: g.ClusterName, ClusterLocation: g.ClusterLocation,
+			GoogleServiceAccount: g.GoogleServiceAccount, Endpoint: g.Endpoint}
+	}
+	if k := w.EKS; k != nil {
+		out.EKS = &mondoo.EKS{Region: k.Region, ClusterName: k.ClusterName, RoleARN: k.RoleARN, Endpoint: k.Endpoint}
+	}
+	if a := w.AKS; a != nil {
+		out.AKS = &mondoo.AKS{SubscriptionID: a.SubscriptionID, ResourceGroup: a.ResourceGroup, ClusterName: a.ClusterName,
+			ClientID: a.ClientID, TenantID: a.TenantID, Endpoint: a.Endpoint, LoginServer: a.LoginServer}
+	}
+	return out
+}
+
+func registries(spec v1alpha1.Spec, secret func(string) mondoo.SecretRef) *mondoo.SecretRef {
+	switch {
+	case spec.PrivateRegistries != nil && spec.PrivateRegistries.DockerConfigJSON != "":
+		made := secret(mondoo.Registries)
+		return &made
+	case spec.PrivateRegistries != nil && spec.PrivateRegistries.SecretRef != nil:
+		return &mondoo.SecretRef{Name: spec.PrivateRegistries.SecretRef.Name}
+	case spec.PrivateRegistriesPullSecretRef != nil:
+		return &mondoo.SecretRef{Name: spec.PrivateRegistriesPullSecretRef.Name}
+	}
+	return nil
+}
+
+// resolveSchedule gives the schedule in plain cron. Validate has accepted the expression, so it resolves.
+func resolveSchedule(expr, auditConfig, name string, explicit bool) string {
+	if expr == "" {
+		if !explicit {
+			return ""
+		}
+		expr = schedule.Default
+	}
+	resolved, err := schedule.Resolve(expr, schedule.Seed(auditConfig, name))
+	if err != nil {
+		return expr
+	}
+	return resolved
+}
+
+// mustHaveSchedule says whether an entry without schedule would be refused. Of an audit config that can't be seen, it is
+// taken for granted.
+func (c *compiler) mustHaveSchedule(auditConfig string) bool {
+	if config := c.configs[auditConfig]; config != nil {
+		return mondoo.NeedsSchedule(config.Object)
+	}
+	if object, known := c.opts.Existing[auditConfig]; known {
+		return mondoo.NeedsSchedule(object)
+	}
+	return true
+}
+
+func (c *compiler) noteSchedule(r build.Resource, record fleet.Cluster) {
+	if record.File.Spec.Schedule != "" || record.Entry.Schedule == "" {
+		return
+	}
+	f := c.place(r, []string{"spec"})
+	f.Code, f.Severity, f.Cluster = CodeDefaultSchedule, finding.Info, record.Name
+	f.Message = fmt.Sprintf("neither the file nor the audit config %s gives a schedule, so the cluster is scanned at %q", record.AuditConfig, record.Entry.Schedule)
+	f.Fix = "set spec.schedule here, or kubernetesResources.schedule in the audit config"
+	c.fleet.Add(f)
+}
+
+// inlineSecrets are the Secrets that a cluster file's inline credentials become.
+func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cluster) ([]fleet.SealedSecret, []finding.Finding) {
+	var secrets []fleet.SealedSecret
+	var bad []finding.Finding
+	spec := file.Spec
+	add := func(what string, values map[string]string, fields map[string][]string) {
+		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what), Type: mondoo.SecretType(what),
+			Data: map[string]fleet.Text{}, Cluster: record.Name, AuditConfig: record.AuditConfig, Origin: record.Origin}
+		for key, value := range values {
+			if value != "" {
+				s.Data[key] = fleet.Text{Value: value}
+				s.Uses = append(s.Uses, fleet.Use{Key: key, Field: fields[key]})
+			}
+		}
+		if len(s.Data) > 0 {
+			secrets = append(secrets, s)
+		}
+	}
+	one := func(what, key, value string, field ...string) {
+		add(what, map[string]string{key: value}, map[string][]string{key: field})
+	}
+	one(mondoo.Kubeconfig, mondoo.KeyKubeconfig, spec.Kubeconfig, "spec", "kubeconfig")
+	if spec.KubeconfigFile != "" {
+		handle, f := c.kubeconfigFile(record.Origin, spec.KubeconfigFile)
+		if f != nil {
+			bad = append(bad, *f)
+		}
+		one(mondoo.Kubeconfig, mondoo.KeyKubeconfig, handle, "spec", "kubeconfigFile")
+	}
+	if sa := spec.ServiceAccountAuth; sa != nil && sa.Token != "" {
+		add(mondoo.ServiceAccount, map[string]string{mondoo.KeyToken: sa.Token, mondoo.KeyCACert: sa.CACert}, map[string][]string{
+			mondoo.KeyToken: {"spec", "serviceAccountAuth", "token"}, mondoo.KeyCACert: {"spec", "serviceAccountAuth", "caCert"}})
+	}
+	if v := spec.VaultAuth; v != nil {
+		one(mondoo.VaultCA, mondoo.KeyCACert, v.CACert, "spec", "vaultAuth", "caCert")
+		one(mondoo.TargetCA, mondoo.KeyCACert, v.TargetCACert, "spec", "vaultAuth", "targetCACert")
+	}
+	if s := spec.SPIFFEAuth; s != nil {
+		one(mondoo.TrustBundle, mondoo.KeyCACert, s.TrustBundle, "spec", "spiffeAuth", "trustBundle")
+	}
+	if p := spec.PrivateRegistries; p != nil {
+		one(mondoo.Registries, mondoo.KeyDockerConfigJSON, p.DockerConfigJSON, "spec", "privateRegistries", "dockerConfigJson")
+	}
+	return secrets, bad
+}
+
+// kubeconfigFile returns the handle for the file that a cluster file names.
+func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *finding.Finding) {
+	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
+	at.Severity = finding.Error
+	target := KubeconfigPath(origin.Path, name)
+	f, bad := c.tree.Loaded.Read(target)
+	switch {
+	case bad != nil:
+		at.Code, at.Message, at.Fix = bad.Code, target+": "+bad.Message, bad.Fix
+		return "", &at
+	case !seal.IsEncrypted(f.Data):
+		at.Code, at.Message = CodePlainSecret, target+" is a credential in plain text"
+		at.Fix = "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"
+		return "", &at
+	}
+	if code, message, fix := exposed(f.Data); code != "" {
+		at.Code, at.Message, at.Fix = code, target+": "+message, fix
+		return "", &at
+	}
+	return c.tree.Whole(f), nil
+}
+
+// credentialKeys are the fields of a kubeconfig that hold credentials.
+var credentialKeys = []string{"client-key-data", "token", "password", "id-token", "refresh-token", "access-token", "client-secret"}
+
+// exposed says what an encrypted kubeconfig, of which sops may have encrypted some fields alone, leaves open: a credential,
+// or a server that can be changed without the key.
+func exposed(data []byte) (code finding.Code, message, fix string) {
+	var doc yaml.Node
+	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
+		return "", "", "" // not YAML: encrypted as a whole
+	}
+	if key := plainKey(&doc, credentialKeys); key != "" {
+		return CodePlainSecret, key + " is a credential in plain text, though other fields are encrypted",
+			"replace the credential, for Git keeps the old one, and encrypt the whole file"
+	}
+	root := load.Document{Node: doc.Content[0]}
+	if scalar(root.Field("sops", "mac_only_encrypted")) == "true" && plainKey(&doc, []string{"server", "proxy-url"}) != "" {
+		return CodeServerUnsealed, "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of server could send the credentials to another host",
+			"encrypt the whole file, or take mac_only_encrypted out of .sops.yaml and encrypt it again"
+	}
+	return "", "", ""
+}
+
+// plainKey returns the first of keys whose value is text that sops has not encrypted. The sops block isn't looked at.
+func plainKey(n *yaml.Node, keys []string) string {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 0 || n.Content[i-1].Value == "sops" {
+				continue
+			}
+			key := n.Content[i-1].Value
+			if child.Kind == yaml.ScalarNode && slices.Contains(keys, key) && child.Value != "" && !seal.IsEncryptedValue(child.Value) {
+				return key
+			}
+		}
+		if key := plainKey(child, keys); key != "" {
+			return key
+		}
+	}
+	return ""
+}
+
+// serverUnsealed says whether somebody without keys could send an inline token to another server: whether the server (or
+// the switch that turns TLS off) comes from elsewhere than the file that the token is in, where the MAC covers both.
+func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix string) {
+	sa := file.Spec.ServiceAccountAuth
+	if sa == nil {
+		return "", ""
+	}
+	ref, ok := c.tree.Ref(sa.Token)
+	if !ok || sa.Server == "" {
+		return "", "" // a plain token is an error of its own
+	}
+	source := c.tree.Loaded.Files[ref.Path]
+	if source == nil || ref.Document >= len(source.Documents) || len(ref.Keys) != 3 || ref.Keys[1] != "serviceAccountAuth" {
+		return "the token was copied here from another field or file", "put the token into spec.serviceAccountAuth.token of the cluster's own file"
+	}
+	doc := source.Documents[ref.Document]
+	macOnly := scalar(doc.Field("sops", "mac_only_encrypted")) == "true"
+	if server, sealed := c.tree.Ref(sa.Server); sealed {
+		if server.Path != ref.Path {
+			return "server and token are encrypted in different files", "encrypt both in one file, so that one MAC covers them"
+		}
+	} else if scalar(doc.Field("spec", "serviceAccountAuth", "server")) != sa.Server {
+		return fmt.Sprintf("server does not stand in %s, where the token is: the MAC there doesn't cover it, and a change could send the token to another host", ref.Path),
+			"write the server beside the token; don't patch it in"
+	} else if macOnly {
+		return "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of server could send the token to another host",
+			"encrypt server too, or take mac_only_encrypted out of .sops.yaml and encrypt the file again"
+	}
+	if sa.SkipTLSVerify != nil && *sa.SkipTLSVerify && (macOnly || scalar(doc.Field("spec", "serviceAccountAuth", "skipTLSVerify")) != "true") {
+		return fmt.Sprintf("skipTLSVerify does not stand under the MAC of %s, where the token is", ref.Path), "write skipTLSVerify beside the token; don't patch it in"
+	}
+	return "", ""
+}
+
+func scalar(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+// digests replaces handles by what stays the same over processes.
+func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
+	out := map[string]string{}
+	for _, s := range secrets {
+		for key, text := range s.Data {
+			value := text.Value
+			if ref, ok := c.tree.Ref(value); ok {
+				value = "sealed:" + ref.Digest
+			}
+			out[s.Name+"/"+key] = value
+		}
+	}
+	return out
+}
+
+// hashOf is the SHA-256 of the JSON form of its arguments, which Go writes with sorted keys.
+func hashOf(parts ...any) string {
+	h := sha256.New()
+	encoder := json.NewEncoder(h)
+	for _, p := range parts {
+		if err := encoder.Encode(p); err != nil {
+			panic(fmt.Sprintf("compile: %T can't be written as JSON", p)) // plain structs and maps of strings always can
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Hash is a short hash of a value's JSON form.
+func Hash(v any) string { return hashOf(v) }

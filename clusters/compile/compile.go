@@ -1,0 +1,297 @@
+// Package compile turns built resources into a fleet: cluster files into entries and Secrets, with every finding about
+// their structure.
+//
+// It needs no key and no cluster. What a handle stands for isn't known here, so checks of content wait until the fleet is
+// opened.
+package compile
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// Codes of this package's findings; those about single fields are in v1alpha1.
+const (
+	CodeKind            finding.Code = "kind"             // an object of a kind that Muster does not apply
+	CodeNamespace       finding.Code = "namespace"        // an object for another namespace
+	CodeAuditConfig     finding.Code = "audit-config"     // no audit config, an unknown one, or one that can't be applied
+	CodeEmpty           finding.Code = "empty"            // nothing for Muster in the path
+	CodeHandle          finding.Code = "encrypted-place"  // an encrypted value where none may be
+	CodePlainSecret     finding.Code = "plain-credential" // a credential in plain text
+	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without its key
+	CodeSecretName      finding.Code = "secret-name"      // two Secrets of one name
+	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
+	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
+)
+
+// Options say for whom a fleet is compiled.
+type Options struct {
+	// Namespace is the one namespace that the fleet is for; empty when it isn't known, and objects may then name any.
+	Namespace string
+	// Sync is the name of the AuditSync; may be empty.
+	Sync string
+	// AuditConfig is used for clusters when the repository has no audit config.
+	AuditConfig string
+	// Existing are the audit configs of the management cluster by name, as far as they are known. They tell whether an entry
+	// without schedule would be refused.
+	Existing map[string]map[string]any
+}
+
+// Compile compiles a built tree.
+func Compile(built *build.Result, opts Options) *fleet.Sealed {
+	c := &compiler{
+		built: built, tree: built.Sealed, opts: opts,
+		fleet: &fleet.Sealed{Report: built.Report.Clone(), Namespace: opts.Namespace, Sync: opts.Sync,
+			Whole: built.Whole, Generated: built.Opened, Source: built.Sealed},
+		configs: map[string]*fleet.AuditConfig{},
+	}
+	c.auditConfigs()
+	for _, r := range built.Resources {
+		c.resource(r)
+	}
+	c.refuseDuplicateClusters()
+	c.checkSecrets()
+	c.sort()
+	if len(c.fleet.Clusters)+len(c.fleet.AuditConfigs)+len(c.fleet.Secrets) == 0 && finding.Errors(c.fleet.Findings) == 0 {
+		c.fleet.Stop(finding.Finding{Code: CodeEmpty, Path: c.tree.Loaded.Path,
+			Message: "the path holds no cluster file, no MondooAuditConfig and no Secret",
+			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
+	}
+	return c.fleet
+}
+
+type compiler struct {
+	built   *build.Result
+	tree    *seal.Tree
+	opts    Options
+	fleet   *fleet.Sealed
+	configs map[string]*fleet.AuditConfig
+}
+
+func (c *compiler) resource(r build.Resource) {
+	meta, _ := r.Object["metadata"].(map[string]any)
+	kind, _ := r.Object["kind"].(string)
+	apiVersion, _ := r.Object["apiVersion"].(string)
+	name, _ := meta["name"].(string)
+	document := load.Document{APIVersion: apiVersion, Kind: kind}
+	isCluster, isConfig := document.IsCluster(), kind == mondoo.Kind && apiVersion == mondoo.APIVersion
+	isSecret := kind == "Secret" && apiVersion == "v1"
+	if kind == mondoo.Kind && !isConfig {
+		c.reject(r, "", []string{"apiVersion"}, CodeKind, fmt.Sprintf("MondooAuditConfig %s is of another version than %s, the one that Muster knows", name, mondoo.APIVersion),
+			"write apiVersion: "+mondoo.APIVersion)
+		return
+	}
+	if !isCluster && !isConfig && !isSecret {
+		c.reject(r, "", []string{"kind"}, CodeKind,
+			fmt.Sprintf("%s %s is not for Muster, which applies ExternalCluster, Secret and MondooAuditConfig", kind, name),
+			"apply it with another tool; take it out of the kustomization, or list its file in .musterignore")
+		return
+	}
+	if namespace, elsewhere := c.elsewhere(meta); elsewhere && isSecret {
+		c.reject(r, "", []string{"metadata", "namespace"}, CodeNamespace, c.wrongNamespace(kind, name, namespace), fixNamespace)
+		return
+	}
+	if field, bad := handleIn(meta, []string{"metadata"}); bad {
+		c.reject(r, name, field, CodeHandle, strings.Join(field, ".")+" is made of an encrypted value, and everybody can read it there",
+			"let no patch or replacement copy an encrypted value here")
+		return
+	}
+	switch {
+	case isCluster:
+		c.cluster(r)
+	case isSecret:
+		c.secret(r, name, meta)
+	}
+}
+
+// elsewhere says whether an object names a namespace other than the fleet's. A cluster file's namespace has no meaning.
+func (c *compiler) elsewhere(meta map[string]any) (string, bool) {
+	namespace, _ := meta["namespace"].(string)
+	return namespace, namespace != "" && c.opts.Namespace != "" && namespace != c.opts.Namespace
+}
+
+func (c *compiler) wrongNamespace(kind, name, namespace string) string {
+	return fmt.Sprintf("%s %s is for the namespace %q; this path is applied to %q alone", kind, name, namespace, c.opts.Namespace)
+}
+
+const fixNamespace = "leave the namespace out"
+
+// place is a finding at a field of a resource's file.
+func (c *compiler) place(r build.Resource, field []string) finding.Finding {
+	f := finding.Finding{Path: r.Path}
+	if file := c.tree.Loaded.Files[r.Path]; file != nil && !r.Generated {
+		f.Line, f.Column = file.Position(r.Document, field)
+	}
+	return f
+}
+
+// reject reports an error about a resource, which is left out.
+func (c *compiler) reject(r build.Resource, cluster string, field []string, code finding.Code, message, fix string) {
+	f := c.place(r, field)
+	f.Code, f.Cluster, f.Message, f.Fix = code, cluster, message, fix
+	c.fleet.Reject(f)
+}
+
+// auditConfigs collects the audit configs of the repository, which the clusters then choose from.
+func (c *compiler) auditConfigs() {
+	for _, r := range c.built.Resources {
+		if r.Object["kind"] != mondoo.Kind || r.Object["apiVersion"] != mondoo.APIVersion {
+			continue
+		}
+		meta, _ := r.Object["metadata"].(map[string]any)
+		name, _ := meta["name"].(string)
+		stop := func(field []string, message, fix string) {
+			f := c.place(r, field)
+			f.Code, f.Message, f.Fix = CodeAuditConfig, message, fix
+			c.fleet.Stop(f)
+		}
+		spec, _ := r.Object["spec"].(map[string]any)
+		ref, _ := spec["mondooCredsSecretRef"].(map[string]any)
+		if _, given := ref["name"].(string); !given {
+			stop([]string{"spec"}, fmt.Sprintf("MondooAuditConfig %s has no spec.mondooCredsSecretRef.name, and the API server would refuse it", name),
+				"name the Secret with the Mondoo credentials")
+			continue
+		}
+		if namespace, elsewhere := c.elsewhere(meta); elsewhere {
+			f := c.place(r, []string{"metadata", "namespace"})
+			f.Code, f.Message, f.Fix = CodeNamespace, c.wrongNamespace(mondoo.Kind, name, namespace), fixNamespace
+			c.fleet.Stop(f)
+			continue
+		}
+		if field, bad := handleIn(r.Object, nil); bad {
+			stop(field, strings.Join(field, ".")+" is encrypted; a MondooAuditConfig holds no secrets, and everybody who may read it can read that",
+				"put the value into a Secret, or leave it in plain text")
+			continue
+		}
+		c.auditConfig(r, name, stop)
+	}
+}
+
+// auditConfig takes an audit config, with its list of clusters apart.
+func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []string, message, fix string)) {
+	list, err := mondoo.Entries(r.Object)
+	if err != nil {
+		stop([]string{"spec", "kubernetesResources", "externalClusters"}, "externalClusters can't be read: it is no list of objects", "")
+		return
+	}
+	for i, item := range list {
+		entry, err := mondoo.ParseEntry(item)
+		if err != nil || entry.Name == "" {
+			stop([]string{"spec", "kubernetesResources", "externalClusters", fmt.Sprintf("[%d]", i)}, "this entry of externalClusters can't be read",
+				"move it to a cluster file, which is checked field by field")
+			return
+		}
+		c.fleet.Clusters = append(c.fleet.Clusters, fleet.Cluster{Name: entry.Name, AuditConfig: name, Entry: entry.Canonical(),
+			Origin: fleet.Origin{Path: r.Path, Document: r.Document}, Hash: hashOf(entry.Canonical(), nil)})
+	}
+	if len(list) > 0 {
+		if err := mondoo.SetEntries(r.Object, nil); err != nil {
+			stop([]string{"spec", "kubernetesResources"}, "kubernetesResources can't be read: it is no object", "")
+			return
+		}
+	}
+	c.fleet.AuditConfigs = append(c.fleet.AuditConfigs, fleet.AuditConfig{Name: name, Object: r.Object,
+		Origin: fleet.Origin{Path: r.Path, Document: r.Document}})
+	for i := range c.fleet.AuditConfigs {
+		c.configs[c.fleet.AuditConfigs[i].Name] = &c.fleet.AuditConfigs[i]
+	}
+}
+
+// configFor chooses the audit config of a cluster.
+func (c *compiler) configFor(wanted string) (name, problem, fix string) {
+	names := make([]string, 0, len(c.configs))
+	for n := range c.configs {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	known := names
+	if c.opts.AuditConfig != "" && !slices.Contains(names, c.opts.AuditConfig) {
+		known = append(slices.Clone(names), c.opts.AuditConfig)
+	}
+	switch {
+	case wanted != "" && (c.configs[wanted] != nil || wanted == c.opts.AuditConfig):
+		return wanted, "", ""
+	case wanted != "":
+		return "", fmt.Sprintf("there is no MondooAuditConfig %q in this path", wanted), nameOneOf(known)
+	case len(names) == 1:
+		return names[0], "", ""
+	case len(names) > 1:
+		return "", "the path renders more than one MondooAuditConfig, and the cluster names none",
+			"set spec.auditConfig to one of: " + strings.Join(names, ", ")
+	case c.opts.AuditConfig != "":
+		return c.opts.AuditConfig, "", ""
+	default:
+		return "", "there is no MondooAuditConfig to put the cluster into",
+			"add one to the repository, or name an existing one in spec.auditConfig of the AuditSync"
+	}
+}
+
+func nameOneOf(known []string) string {
+	if len(known) == 0 {
+		return "add it to the repository, or name it in spec.auditConfig of the AuditSync"
+	}
+	return "name one of: " + strings.Join(known, ", ")
+}
+
+// refuseDuplicateClusters quarantines clusters that have one name in one audit config: the operator would take the last.
+func (c *compiler) refuseDuplicateClusters() {
+	first := map[[2]string]int{}
+	for i := range c.fleet.Clusters {
+		cl := &c.fleet.Clusters[i]
+		j, twice := first[[2]string{cl.AuditConfig, cl.Name}]
+		if !twice {
+			first[[2]string{cl.AuditConfig, cl.Name}] = i
+			continue
+		}
+		other := &c.fleet.Clusters[j]
+		for _, pair := range [][2]*fleet.Cluster{{cl, other}, {other, cl}} {
+			pair[0].Quarantined = true
+			c.reject(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, cl.Name, []string{"metadata", "name"}, load.CodeDuplicateName,
+				fmt.Sprintf("the cluster %q of audit config %s stands in %s as well", cl.Name, cl.AuditConfig, pair[1].Origin.Path),
+				"give each its own name; until then neither is changed")
+		}
+	}
+}
+
+func (c *compiler) sort() {
+	slices.SortFunc(c.fleet.AuditConfigs, func(a, b fleet.AuditConfig) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.fleet.Secrets, func(a, b fleet.SealedSecret) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.fleet.Clusters, func(a, b fleet.Cluster) int {
+		if byConfig := strings.Compare(a.AuditConfig, b.AuditConfig); byConfig != 0 {
+			return byConfig
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	for _, cl := range c.fleet.Clusters {
+		known := slices.ContainsFunc(c.fleet.AuditConfigs, func(a fleet.AuditConfig) bool { return a.Name == cl.AuditConfig })
+		if cl.AuditConfig != "" && !known {
+			c.fleet.AuditConfigs = append(c.fleet.AuditConfigs, fleet.AuditConfig{Name: cl.AuditConfig})
+		}
+	}
+}
+
+// Findings turns what the file format has to say about a cluster into findings at the fields of its file.
+func Findings(problems []v1alpha1.Problem, cluster string, at func(field []string) finding.Finding) []finding.Finding {
+	list := make([]finding.Finding, 0, len(problems))
+	for _, p := range problems {
+		f := at(p.Field)
+		f.Code, f.Severity, f.Cluster, f.Message, f.Fix = p.Code, p.Severity, cluster, p.Message, p.Fix
+		list = append(list, f)
+	}
+	return list
+}
+
+// KubeconfigPath is where a cluster file's kubeconfigFile stands in the repository.
+func KubeconfigPath(clusterFile, kubeconfigFile string) string {
+	return path.Join(path.Dir(clusterFile), kubeconfigFile)
+}

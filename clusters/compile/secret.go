@@ -1,0 +1,190 @@
+package compile
+
+import (
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// secret takes a Secret manifest, or one that kustomize generated.
+func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
+	s := fleet.SealedSecret{Name: name, Data: map[string]fleet.Text{}, Labels: texts(meta["labels"]), Annotations: texts(meta["annotations"]),
+		Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
+	s.Type, _ = r.Object["type"].(string)
+	if s.Type == "" {
+		s.Type = "Opaque"
+	}
+	for _, block := range []string{"data", "stringData"} {
+		values, _ := r.Object[block].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			text, ok := values[key].(string)
+			if !ok {
+				c.quarantineSecret(r, &s, []string{block, key}, CodePlainSecret, fmt.Sprintf("%s.%s is no text", block, key), "")
+				continue
+			}
+			value := fleet.Text{Value: text, Base64: block == "data"}
+			if handle, ok := c.encodedHandle(value); ok {
+				value = fleet.Text{Value: handle}
+			}
+			if !c.tree.Sealed(value.Value) && !c.public(block, text) && !c.generated(block, text) {
+				c.quarantineSecret(r, &s, []string{block, key}, CodePlainSecret, fmt.Sprintf("%s.%s of Secret %s is a credential in plain text", block, key, name),
+					"replace the credential, for Git keeps the old one, and commit the file encrypted with sops")
+			}
+			s.Data[key] = value
+		}
+	}
+	if field, bad := c.brokenHandle(r.Object, nil); bad {
+		c.quarantineSecret(r, &s, field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
+	}
+	s.Hash = hashOf(s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s}))
+	c.fleet.Secrets = append(c.fleet.Secrets, s)
+}
+
+// encodedHandle finds the handle of an input that a generator was not given in plain text. kustomize encodes what it generates.
+func (c *compiler) encodedHandle(text fleet.Text) (string, bool) {
+	if !text.Base64 {
+		return "", false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(text.Value)
+	return string(decoded), err == nil && c.tree.Sealed(string(decoded))
+}
+
+func (c *compiler) quarantineSecret(r build.Resource, s *fleet.SealedSecret, field []string, code finding.Code, message, fix string) {
+	s.Quarantined = true
+	c.reject(r, "", field, code, message, fix)
+}
+
+// public says whether a plain value needs no encryption: it is empty, or certificates alone.
+func (c *compiler) public(block, text string) bool {
+	data := []byte(text)
+	if block == "data" {
+		decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+		if err != nil {
+			return false
+		}
+		data = decoded
+	}
+	for rest := data; len(strings.TrimSpace(string(rest))) > 0; {
+		block, after := pem.Decode(rest)
+		if block == nil || block.Type != "CERTIFICATE" {
+			return false
+		}
+		rest = after
+	}
+	return true
+}
+
+// generated says whether a value came out of an encrypted file through a generator.
+func (c *compiler) generated(block, text string) bool {
+	if block == "data" {
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return false
+		}
+		text = string(decoded)
+	}
+	return slices.Contains(c.fleet.Generated, text)
+}
+
+func texts(v any) map[string]string {
+	m, _ := v.(map[string]any)
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for key, value := range m {
+		if text, ok := value.(string); ok {
+			out[key] = text
+		}
+	}
+	return out
+}
+
+// checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator
+// wants, as far as they are in the repository. The operator reports neither: the scan just never starts.
+func (c *compiler) checkSecrets() {
+	byName := map[string]*fleet.SealedSecret{}
+	for i := range c.fleet.Secrets {
+		s := &c.fleet.Secrets[i]
+		other := byName[s.Name]
+		if other == nil {
+			byName[s.Name] = s
+			continue
+		}
+		for _, pair := range [][2]*fleet.SealedSecret{{s, other}, {other, s}} {
+			c.quarantineSecret(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, pair[0], []string{"metadata", "name"}, CodeSecretName,
+				fmt.Sprintf("the Secret %q also comes from %s", s.Name, pair[1].Origin.Path), "give the Secret another name")
+		}
+	}
+	for i := range c.fleet.Clusters {
+		if cl := &c.fleet.Clusters[i]; !cl.Quarantined && cl.File != nil {
+			c.checkReferences(cl, byName)
+		}
+	}
+}
+
+func (c *compiler) checkReferences(cl *fleet.Cluster, byName map[string]*fleet.SealedSecret) {
+	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
+	for _, ref := range References(cl.Entry) {
+		s := byName[ref.Name]
+		if s == nil || s.Cluster == cl.Name && !s.Quarantined {
+			continue
+		}
+		for _, key := range ref.Keys {
+			text, has := s.Data[key]
+			if !has {
+				cl.Quarantined = true
+				c.reject(r, cl.Name, ref.Field, CodeSecretKey, fmt.Sprintf("the Secret %s in %s has no key %q, which the operator needs there", s.Name, s.Origin.Path, key),
+					"add the key to the Secret")
+				continue
+			}
+			block := "stringData"
+			if text.Base64 {
+				block = "data"
+			}
+			s.Uses = append(s.Uses, fleet.Use{Key: key, Field: []string{block, key}})
+		}
+		if s.Quarantined {
+			cl.Quarantined = true
+			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s in %s has an error", s.Name, s.Origin.Path), "mend the Secret first")
+		}
+	}
+}
+
+// Reference is a Secret that an entry needs.
+type Reference struct {
+	Name  string
+	Keys  []string
+	Field []string
+}
+
+// References are the Secrets that an entry needs, with the keys that the operator reads.
+func References(e mondoo.Entry) []Reference {
+	var refs []Reference
+	add := func(ref *mondoo.SecretRef, field string, keys ...string) {
+		if ref != nil && ref.Name != "" {
+			refs = append(refs, Reference{Name: ref.Name, Keys: keys, Field: append([]string{"spec"}, strings.Split(field, ".")...)})
+		}
+	}
+	add(e.KubeconfigSecretRef, "kubeconfigSecretRef", mondoo.KeyKubeconfig)
+	if sa := e.ServiceAccountAuth; sa != nil {
+		add(&sa.CredentialsSecretRef, "serviceAccountAuth.credentialsSecretRef", mondoo.SecretKeys(mondoo.ServiceAccount)...)
+	}
+	if s := e.SPIFFEAuth; s != nil {
+		add(&s.TrustBundleSecretRef, "spiffeAuth.trustBundleSecretRef", mondoo.KeyCACert)
+	}
+	if v := e.VaultAuth; v != nil {
+		add(v.CACertSecretRef, "vaultAuth.caCertSecretRef", mondoo.KeyCACert)
+		add(v.TargetCACertSecretRef, "vaultAuth.targetCACertSecretRef", mondoo.KeyCACert)
+	}
+	add(e.PrivateRegistriesPullSecretRef, "privateRegistries.secretRef", mondoo.KeyDockerConfigJSON)
+	return refs
+}

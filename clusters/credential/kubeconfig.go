@@ -1,0 +1,246 @@
+package credential
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// Kubeconfig checks a kubeconfig as the scanner reads it: only the current context counts, and everything it needs must be
+// in the text, since the Pod mounts nothing else and has no plugins (FACTS.md, section 1, behaviour 5).
+func Kubeconfig(content []byte, now time.Time) (Facts, []Problem) {
+	r := &report{now: now}
+	if !r.text(content, "the kubeconfig", CodeKubeconfigSyntax) {
+		return r.facts, r.problems
+	}
+	config := r.load(content)
+	if config == nil {
+		return r.facts, r.problems
+	}
+	cluster, user := r.context(config)
+	if cluster != nil {
+		r.cluster(cluster)
+	}
+	if user != nil {
+		r.user(user)
+	}
+	r.usable(config)
+	return r.facts, r.problems
+}
+
+// load parses the text; nil when that can't be done.
+func (r *report) load(content []byte) *clientcmdapi.Config {
+	asJSON, err := yaml.YAMLToJSON(content)
+	if err != nil {
+		r.fail(CodeKubeconfigSyntax, "the kubeconfig is not YAML", "check its indentation; kubectl config view --raw --kubeconfig FILE shows what kubectl reads")
+		return nil
+	}
+	if _, err := yaml.YAMLToJSONStrict(content); err != nil {
+		// What is read twice can be read differently by whoever reviews it and by whoever uses it.
+		r.fail(CodeKubeconfigSyntax, "the kubeconfig has a field twice", "remove one of the two")
+		return nil
+	}
+	if !r.isKubeconfig(asJSON) || !r.encodings(asJSON) {
+		return nil
+	}
+	config, err := clientcmd.Load(content)
+	if err != nil {
+		r.fail(CodeKubeconfigInvalid, "client-go can't read the kubeconfig: a field is of the wrong kind, or two entries have one name", "export it again, as with kubectl config view --raw --minify")
+		return nil
+	}
+	if yaml.UnmarshalStrict(content, &clientcmdv1.Config{}) != nil {
+		r.warn(CodeKubeconfigUnknownField, "the kubeconfig has a field that Kubernetes clients pass over", "check its spelling and indentation")
+	}
+	return config
+}
+
+// shape is as much of a kubeconfig as tells what is wrong where client-go only says that something is.
+type shape struct {
+	Clusters []struct {
+		Cluster map[string]any `json:"cluster"`
+	} `json:"clusters"`
+	Users []struct {
+		User map[string]any `json:"user"`
+	} `json:"users"`
+}
+
+// isKubeconfig tells a kubeconfig from other YAML. Version and kind may be missing; client-go fills them in.
+func (r *report) isKubeconfig(asJSON []byte) bool {
+	var fields map[string]any
+	if json.Unmarshal(asJSON, &fields) == nil && fields != nil {
+		kind, version := fields["kind"], fields["apiVersion"]
+		_, clusters := fields["clusters"]
+		_, contexts := fields["contexts"]
+		if (kind == nil || kind == "Config") && (version == nil || version == "v1") && (clusters || contexts) {
+			return true
+		}
+	}
+	r.fail(CodeKubeconfigKind, "the text is YAML, but no kubeconfig", "give a file with apiVersion: v1, kind: Config, clusters, contexts and users")
+	return false
+}
+
+// encodings reports data fields that aren't base64, a mistake that people make by pasting PEM.
+func (r *report) encodings(asJSON []byte) bool {
+	var s shape
+	if json.Unmarshal(asJSON, &s) != nil {
+		return true // of the wrong kind, which client-go is asked about
+	}
+	good := true
+	check := func(fields map[string]any, name string) {
+		text, ok := fields[name].(string)
+		if !ok {
+			return
+		}
+		if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+			r.fail(CodeKubeconfigInvalid, name+" is not base64", "encode the PEM text, as with base64 -w0")
+			good = false
+		}
+	}
+	for _, c := range s.Clusters {
+		check(c.Cluster, "certificate-authority-data")
+	}
+	for _, u := range s.Users {
+		check(u.User, "client-certificate-data")
+		check(u.User, "client-key-data")
+	}
+	return good
+}
+
+// context finds what the current context names; nil for what is missing.
+func (r *report) context(config *clientcmdapi.Config) (*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) {
+	if config.CurrentContext == "" {
+		r.fail(CodeKubeconfigContext, "the kubeconfig has no current-context", "set it, as with kubectl config use-context")
+		return nil, nil
+	}
+	context := config.Contexts[config.CurrentContext]
+	if context == nil {
+		r.fail(CodeKubeconfigContext, "the current-context is not among the contexts", "set current-context to the name of a context")
+		return nil, nil
+	}
+	cluster, user := config.Clusters[context.Cluster], config.AuthInfos[context.AuthInfo]
+	if cluster == nil {
+		r.fail(CodeKubeconfigContext, "the cluster of the current context is not among the clusters", "add it, or correct its name in the context")
+	}
+	if user == nil {
+		r.fail(CodeKubeconfigContext, "the user of the current context is not among the users", "add it, or correct its name in the context")
+	}
+	return cluster, user
+}
+
+func (r *report) cluster(cluster *clientcmdapi.Cluster) {
+	r.facts.Server = cluster.Server
+	if what, fix := wrongServer(cluster.Server); what != "" {
+		r.fail(CodeKubeconfigServer, what, fix)
+	} else if u, err := url.Parse(cluster.Server); err == nil && isLocal(u.Hostname()) {
+		r.warn(CodeKubeconfigServer, "the server is the scanner's own Pod", "give the address under which other machines reach the API server")
+	}
+	if cluster.CertificateAuthority != "" {
+		r.fileReference("certificate-authority", "certificate-authority-data")
+	}
+	switch {
+	case cluster.InsecureSkipTLSVerify && len(cluster.CertificateAuthorityData) > 0:
+		r.fail(CodeKubeconfigInvalid, "insecure-skip-tls-verify and certificate-authority-data exclude each other for client-go", "remove insecure-skip-tls-verify")
+	case cluster.InsecureSkipTLSVerify:
+		r.warn(CodeKubeconfigTLS, "insecure-skip-tls-verify turns off the check of the server's certificate: whoever answers at its address gets the credentials", "remove it, and give certificate-authority-data")
+	}
+	if len(cluster.CertificateAuthorityData) > 0 {
+		r.bundle(cluster.CertificateAuthorityData, "the cluster's CA certificate")
+	}
+	if cluster.ProxyURL != "" {
+		r.add(finding.Info, CodeKubeconfigProxy, "the scanner connects through the proxy that the kubeconfig names", "")
+	}
+}
+
+func (r *report) user(user *clientcmdapi.AuthInfo) {
+	if user.Exec != nil {
+		r.fail(CodeKubeconfigPlugin, "the user logs in by an exec plugin, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
+	}
+	if user.AuthProvider != nil {
+		r.fail(CodeKubeconfigPlugin, "the user logs in by an auth-provider, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
+	}
+	if user.ClientCertificate != "" {
+		r.fileReference("client-certificate", "client-certificate-data")
+	}
+	if user.ClientKey != "" {
+		r.fileReference("client-key", "client-key-data")
+	}
+	if user.TokenFile != "" {
+		r.fileReference("tokenFile", "token")
+	}
+	if user.Token != "" {
+		r.token(user.Token, "the user's token")
+	}
+	switch {
+	case len(user.ClientCertificateData) > 0:
+		r.keyPair(user.ClientCertificateData, user.ClientKeyData)
+	case len(user.ClientKeyData) > 0 && user.ClientCertificate == "":
+		r.fail(CodeKeyPair, "the client key has no certificate", "put in client-certificate-data")
+	}
+	r.login(user)
+}
+
+// login reports a user without credentials, and one whose credentials Kubernetes no longer takes.
+func (r *report) login(user *clientcmdapi.AuthInfo) {
+	password := user.Username != "" || user.Password != ""
+	other := user.Token != "" || user.TokenFile != "" || user.Exec != nil || user.AuthProvider != nil ||
+		user.ClientCertificate != "" || user.ClientKey != "" || len(user.ClientCertificateData) > 0 || len(user.ClientKeyData) > 0
+	switch {
+	case !password && !other:
+		r.fail(CodeKubeconfigLogin, "the user of the current context has no credentials", "put in a token, or a client certificate and its key")
+	case password && !other:
+		r.warn(CodeKubeconfigLogin, "the user logs in by password, which Kubernetes API servers take no more since 1.19", "put in a token, or a client certificate and its key")
+	}
+}
+
+func (r *report) fileReference(field, inline string) {
+	r.fail(CodeKubeconfigFile, field+" names a file, which the scanner does not have", "put the content in, as "+inline+": kubectl config view --raw --flatten does it")
+}
+
+// usable asks client-go for a last word where nothing grave was found. With file references it must not be asked: it would
+// open them.
+func (r *report) usable(config *clientcmdapi.Config) {
+	for _, p := range r.problems {
+		if p.Severity == finding.Error {
+			return
+		}
+	}
+	if clientcmd.ConfirmUsable(*config, "") != nil {
+		r.fail(CodeKubeconfigInvalid, "client-go refuses the kubeconfig: its fields don't go together", "keep one way to log in, and check proxy-url")
+	}
+}
+
+// wrongServer says what is wrong with the address of an API server, and what to do; nothing when it can be used.
+func wrongServer(address string) (what, fix string) {
+	fix = "write https://host or https://host:port"
+	u, err := url.Parse(address)
+	switch {
+	case address == "":
+		return "the cluster has no server", fix
+	case !strings.HasPrefix(address, "https://"):
+		return "the server does not begin with https://", fix
+	case err != nil || u.Hostname() == "" || strings.ContainsAny(address, " \t\r\n"):
+		return "the server is not an address", fix
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "the server has a user name, a query or a fragment in its address", fix
+	}
+	return "", ""
+}
+
+// isLocal tells whether the host is the machine itself, as in kubeconfigs of kind and minikube.
+func isLocal(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}

@@ -1,0 +1,151 @@
+// Package fleet is what a path of a repository compiles to: audit configs, Secrets, and one record per cluster.
+//
+// There are two forms. Sealed still has handles where secrets belong; it can be linted and shown, and not applied. Opened
+// has the secrets; it is the only form that can be planned and applied. The package holds values and decides nothing.
+package fleet
+
+import (
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// Labels and annotations on what Muster applies.
+const (
+	// LabelSync names the AuditSync that an object belongs to.
+	LabelSync = "muster.dev/sync"
+	// AnnotationOrigin is "path@commit": the file that an object comes from, and the commit that last changed it.
+	AnnotationOrigin = "muster.dev/origin"
+)
+
+// Origin is the place in Git that something comes from.
+type Origin struct {
+	Path     string `json:"path"`
+	Document int    `json:"-"`
+}
+
+// AuditConfig is one MondooAuditConfig of the fleet.
+type AuditConfig struct {
+	Name string
+	// Object is the audit config as Git has it, without its list of clusters. Nil: it exists in the management cluster, and
+	// Muster owns the list alone.
+	Object map[string]any
+	Origin Origin
+}
+
+// Cluster is the record of one remote cluster.
+type Cluster struct {
+	Name        string
+	AuditConfig string
+	Origin      Origin
+	// Quarantined says that an error finding keeps the cluster out of the change. Entry is then not to be used.
+	Quarantined bool
+	Entry       mondoo.Entry
+	// Secrets are the names of the Secrets that Muster makes for the cluster.
+	Secrets []string
+	// Hash changes when the entry or one of the Secrets does. It is made without any plain value, and is equal over
+	// processes.
+	Hash string
+	// File is the cluster file; nil for an entry that stands in an audit config of the repository.
+	File *v1alpha1.ExternalCluster
+}
+
+// Use says what a Secret of a cluster is for, which decides how its content is checked.
+type Use struct {
+	// Key is the data key, such as "kubeconfig", and Field the field of the cluster file that it stands in or that names
+	// the Secret.
+	Key   string
+	Field []string
+}
+
+// Text is a value of a sealed Secret: a handle, or text that isn't secret.
+type Text struct {
+	Value string
+	// Base64 says that the value, once opened, is base64 (the data of a Secret manifest).
+	Base64 bool
+}
+
+// SealedSecret is a Secret without its secrets.
+type SealedSecret struct {
+	Name   string
+	Type   string
+	Labels map[string]string
+	// Annotations are those of the manifest. What Muster adds is not among them.
+	Annotations map[string]string
+	Data        map[string]Text
+	// Cluster and AuditConfig name whom the Secret was made for; empty for a manifest of the repository.
+	Cluster, AuditConfig string
+	Uses                 []Use
+	Origin               Origin
+	Quarantined          bool
+	Hash                 string
+}
+
+// Sealed is a compiled fleet whose secrets are still handles.
+type Sealed struct {
+	finding.Report
+	Namespace string
+	// Sync is the name of the AuditSync, the value of LabelSync; empty when there is none.
+	Sync         string
+	AuditConfigs []AuditConfig
+	Secrets      []SealedSecret
+	Clusters     []Cluster
+	// Whole says why the tree was built in one piece; empty when it was not.
+	Whole string
+	// Generated are plain values that generators took from encrypted files.
+	Generated []string
+	// Source is the tree that the handles belong to.
+	Source *seal.Tree
+}
+
+// Secret is a Secret as it will be applied.
+type Secret struct {
+	Name                 string
+	Type                 string
+	Labels               map[string]string
+	Annotations          map[string]string
+	Data                 map[string][]byte
+	Cluster, AuditConfig string
+	Origin               Origin
+	Quarantined          bool
+	Hash                 string
+}
+
+// Opened is a fleet with its secrets.
+type Opened struct {
+	finding.Report
+	Namespace    string
+	Sync         string
+	AuditConfigs []AuditConfig
+	Secrets      []Secret
+	Clusters     []Cluster
+	Whole        string
+}
+
+// Entries are the entries of an audit config: those of its clusters that aren't quarantined, by name.
+func (f *Opened) Entries(auditConfig string) []mondoo.Entry { return entries(f.Clusters, auditConfig) }
+
+// Entries are the entries of an audit config, as for Opened.
+func (f *Sealed) Entries(auditConfig string) []mondoo.Entry { return entries(f.Clusters, auditConfig) }
+
+func entries(clusters []Cluster, auditConfig string) []mondoo.Entry {
+	var list []mondoo.Entry
+	for _, c := range clusters {
+		if c.AuditConfig == auditConfig && !c.Quarantined {
+			list = append(list, c.Entry)
+		}
+	}
+	return list
+}
+
+// Quarantined counts the clusters that are kept out of the change.
+func Quarantined(clusters []Cluster) int {
+	n := 0
+	for _, c := range clusters {
+		if c.Quarantined {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,203 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// configs follows the references that shape resources rather than name them: patches, generators and the like. Whatever is
+// wrong with one of them concerns every cluster, so it stops the tree.
+func (w *walker) configs(ctx context.Context, k *Kustomization) error {
+	s := &k.Spec
+	for i := range s.Patches {
+		at := k.Patch(i)
+		w.shared(k, &s.Patches[i].Path, append(at, "path")...)
+		w.inline(k, s.Patches[i].Patch, append(at, "patch")...)
+	}
+	for i := range s.PatchesJson6902 { //nolint:staticcheck // deprecated, and still read
+		w.shared(k, &s.PatchesJson6902[i].Path, fieldPath("patchesJson6902", i, "path")...)  //nolint:staticcheck // see above
+		w.inline(k, s.PatchesJson6902[i].Patch, fieldPath("patchesJson6902", i, "patch")...) //nolint:staticcheck // see above
+	}
+	for i := range s.Replacements {
+		w.shared(k, &s.Replacements[i].Path, fieldPath("replacements", i, "path")...)
+	}
+	for i := range s.Configurations {
+		w.shared(k, &s.Configurations[i], fieldPath("configurations", i)...)
+	}
+	for i := range s.Crds {
+		w.shared(k, &s.Crds[i], fieldPath("crds", i)...)
+	}
+	for i := range s.ConfigMapGenerator {
+		w.generatorInputs(k, &s.ConfigMapGenerator[i].KvPairSources, "configMapGenerator", i)
+	}
+	for i := range s.SecretGenerator {
+		w.generatorInputs(k, &s.SecretGenerator[i].KvPairSources, "secretGenerator", i)
+	}
+	for field, list := range map[string][]string{"generators": s.Generators, "transformers": s.Transformers, "validators": s.Validators} {
+		if err := w.plugins(ctx, k, field, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shared reads a YAML file that a kustomization needs as a whole, and rewrites the reference in its local form.
+func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
+	if *ref == "" {
+		return nil
+	}
+	f := w.sharedFile(k, ref, field...)
+	if f == nil {
+		return nil
+	}
+	if f.Documents == nil {
+		if bad := w.parse(f); bad != nil {
+			w.Stop(*bad)
+			return nil
+		}
+	}
+	return f
+}
+
+// sharedFile is shared for files of any format.
+func (w *walker) sharedFile(k *Kustomization, ref *string, field ...string) *File {
+	name, bad := w.local(k.Dir, *ref)
+	if bad == nil {
+		var f *File
+		if f, bad = w.Read(name); bad == nil {
+			*ref = localRef(k.Dir, name)
+			return f
+		}
+		bad.Message = fmt.Sprintf("%s: %s", name, bad.Message)
+	}
+	w.rejectField(k, field, *bad)
+	return nil
+}
+
+// fieldPath writes a place in a file as File.Position takes it.
+func fieldPath(parts ...any) []string {
+	field := make([]string, len(parts))
+	for i, p := range parts {
+		if n, ok := p.(int); ok {
+			field[i] = fmt.Sprintf("[%d]", n)
+			continue
+		}
+		field[i] = fmt.Sprint(p)
+	}
+	return field
+}
+
+// inline checks a patch that stands in the kustomization itself; kustomize's own error would print all of it.
+func (w *walker) inline(k *Kustomization, text string, field ...string) {
+	if text == "" {
+		return
+	}
+	f := &File{Path: k.path(), Data: []byte(text)}
+	if bad := w.parse(f); bad != nil {
+		w.rejectField(k, field, finding.Finding{Code: bad.Code, Message: "the inline patch is " + bad.Message})
+	}
+}
+
+// generatorInputs reads the files that a ConfigMap or Secret is generated from. An entry of "files" is "key=path" or "path".
+func (w *walker) generatorInputs(k *Kustomization, src *types.KvPairSources, field string, index int) {
+	if src.EnvSource != "" {
+		w.sharedFile(k, &src.EnvSource, fieldPath(field, index, "env")...)
+	}
+	for i := range src.EnvSources {
+		w.sharedFile(k, &src.EnvSources[i], fieldPath(field, index, "envs", i)...)
+	}
+	for i, entry := range src.FileSources {
+		key, name, found := strings.Cut(entry, "=")
+		if !found {
+			key, name = path.Base(entry), entry
+		}
+		if w.sharedFile(k, &name, fieldPath(field, index, "files", i)...) != nil {
+			src.FileSources[i] = key + "=" + name
+		}
+	}
+}
+
+// plugins checks a list of generator, transformer or validator configurations: inline YAML, files, or folders with a
+// kustomization. Only kustomize's built-in ones work, and none may refer to anything remote.
+func (w *walker) plugins(ctx context.Context, k *Kustomization, field string, list []string) error {
+	for i, entry := range list {
+		at := fieldPath(field, i)
+		if strings.Contains(entry, "\n") {
+			f := &File{Path: k.path(), Data: []byte(entry)}
+			if bad := w.parse(f); bad != nil {
+				w.rejectField(k, at, finding.Finding{Code: bad.Code, Message: "the inline configuration is " + bad.Message})
+				continue
+			}
+			w.checkPlugin(k, at, f)
+			continue
+		}
+		name, bad := w.local(k.Dir, entry)
+		if bad != nil {
+			w.rejectField(k, at, *bad)
+			continue
+		}
+		if info, err := fs.Stat(w.fsys, name); err == nil && info.IsDir() {
+			if err := w.folder(ctx, k, at, name); err != nil {
+				return err
+			}
+		} else if f := w.shared(k, &list[i], at...); f != nil {
+			w.checkPlugin(k, at, f)
+		}
+		list[i] = localRef(k.Dir, name)
+	}
+	return nil
+}
+
+// checkPlugin refuses configurations that would run a program or fetch something.
+func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
+	for _, d := range f.Documents {
+		if d.APIVersion != "builtin" {
+			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported,
+				Message: fmt.Sprintf("%s is no built-in of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
+		}
+		if d.Kind == "HelmChartInflationGenerator" {
+			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported, Message: "HelmChartInflationGenerator runs Helm, which Muster does not",
+				Fix: "commit what the chart renders"})
+		}
+		if ref := remoteScalar(d.Node); ref != "" {
+			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
+				Fix: "copy what it holds into the repository"})
+		}
+	}
+}
+
+// remoteScalar returns the first value below n that could be fetched. Values of labels and annotations are text, and stay.
+func remoteScalar(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if strings.Contains(n.Value, "://") || strings.HasPrefix(n.Value, "git::") || strings.HasPrefix(n.Value, "git@") {
+			return n.Value
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if key := n.Content[i].Value; key == "labels" || key == "annotations" {
+				continue
+			}
+			if ref := remoteScalar(n.Content[i+1]); ref != "" {
+				return ref
+			}
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			if ref := remoteScalar(item); ref != "" {
+				return ref
+			}
+		}
+	case yaml.AliasNode, yaml.DocumentNode:
+		// An alias repeats an anchor that is checked where it stands; parse strips the document node.
+	}
+	return ""
+}

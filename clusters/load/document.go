@@ -1,0 +1,257 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// Document is one YAML document of a file.
+type Document struct {
+	// Node is the root of the document, below the document node.
+	Node                   *yaml.Node
+	APIVersion, Kind, Name string
+	// Encrypted says that the document has a sops block.
+	Encrypted bool
+}
+
+// group is the API group of cluster files, in whichever version: one of a version that this Muster doesn't know is still
+// a cluster, with an error of its own.
+var group, _, _ = strings.Cut(v1alpha1.APIVersion, "/")
+
+// IsCluster says whether the document is an ExternalCluster of any version.
+func (d *Document) IsCluster() bool {
+	return d.Kind == v1alpha1.Kind && strings.HasPrefix(d.APIVersion, group+"/")
+}
+
+// Field returns the node at a path of mapping keys, or nil.
+func (d *Document) Field(keys ...string) *yaml.Node {
+	n := d.Node
+	for _, key := range keys {
+		if _, n = entry(n, key); n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// entry returns the key and value nodes of a mapping's entry.
+func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i], n.Content[i+1]
+		}
+	}
+	return nil, nil
+}
+
+// parse reads the documents of a YAML file. Empty documents are left out. The finding says why it can't; its text never
+// holds any of the content.
+func (t *Tree) parse(f *File) *finding.Finding {
+	bad := func(code finding.Code, line int, message, fix string) *finding.Finding {
+		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Message: message, Fix: fix}
+	}
+	if line := invalidUTF8(f.Data); line > 0 {
+		return bad(CodeEncoding, line, "the file is not UTF-8 text", "save it as UTF-8; keep binary content in an encrypted value")
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(f.Data))
+	for {
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			line, message := syntaxError(err)
+			return bad(CodeYAML, line, "not valid YAML: "+message, "")
+		}
+		if len(doc.Content) == 0 || isNull(doc.Content[0]) {
+			continue
+		}
+		root := doc.Content[0]
+		if expanded(root, map[*yaml.Node]int{}, t.limits.Nodes) > t.limits.Nodes {
+			return bad(CodeAliases, root.Line, fmt.Sprintf("the document has more than %d values once its aliases are expanded", t.limits.Nodes), "write the values out, or split the file")
+		}
+		if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
+			return bad(CodeDuplicateKey, key.Line, fmt.Sprintf("the key %q stands twice in one mapping", key.Value), "keep one of them")
+		}
+		f.Documents = append(f.Documents, newDocument(root))
+	}
+}
+
+func newDocument(root *yaml.Node) *Document {
+	d := &Document{Node: root}
+	d.APIVersion = scalar(d.Field("apiVersion"))
+	d.Kind = scalar(d.Field("kind"))
+	d.Name = scalar(d.Field("metadata", "name"))
+	sops := d.Field("sops")
+	d.Encrypted = sops != nil && sops.Kind == yaml.MappingNode && d.Field("sops", "mac") != nil
+	return d
+}
+
+func scalar(n *yaml.Node) string {
+	if n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// invalidUTF8 returns the line of the first byte that is no UTF-8 text (or is NUL), or 0.
+func invalidUTF8(data []byte) int {
+	if utf8.Valid(data) && bytes.IndexByte(data, 0) < 0 {
+		return 0
+	}
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
+			return i + 1
+		}
+	}
+	return 1
+}
+
+// expanded counts the nodes below n with every alias expanded, and stops counting past limit. A recursive alias counts as
+// more than the limit. The memo keeps the count linear in the size of the file, whatever the aliases would expand to.
+func expanded(n *yaml.Node, memo map[*yaml.Node]int, limit int) int {
+	if n.Kind == yaml.AliasNode {
+		return expanded(n.Alias, memo, limit)
+	}
+	const pending = -1
+	switch count, ok := memo[n]; {
+	case ok && count == pending:
+		return limit + 1
+	case ok:
+		return count
+	}
+	memo[n] = pending
+	total := 1
+	for _, child := range n.Content {
+		if total += expanded(child, memo, limit); total > limit {
+			total = limit + 1
+			break
+		}
+	}
+	memo[n] = total
+	return total
+}
+
+// duplicateKey returns the first key that stands twice in its mapping. The YAML library finds these only when it decodes
+// into Go values, which nothing here does.
+func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
+	if n.Kind == yaml.AliasNode || seen[n] {
+		return nil
+	}
+	seen[n] = true
+	if n.Kind == yaml.MappingNode {
+		keys := make(map[string]bool, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k := n.Content[i]
+			if k.Kind == yaml.ScalarNode && k.Tag != "!!merge" {
+				if keys[k.Value] {
+					return k
+				}
+				keys[k.Value] = true
+			}
+		}
+	}
+	for _, child := range n.Content {
+		if key := duplicateKey(child, seen); key != nil {
+			return key
+		}
+	}
+	return nil
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// syntaxError takes the line and the cause from an error of the YAML library. A cause that quotes anything of the file is
+// not repeated: what stands in a file that can't be parsed may be a credential.
+func syntaxError(err error) (line int, message string) {
+	m := yamlErrorLine.FindStringSubmatch(strings.SplitN(err.Error(), "\n", 2)[0])
+	if m == nil {
+		return 0, "the parser gives no cause"
+	}
+	line, _ = strconv.Atoi(m[1])
+	if strings.ContainsAny(m[2], "\"'`!") && !strings.Contains(m[2], "expected") {
+		return line, "the parser can't read this line"
+	}
+	return line, m[2]
+}
+
+// Position returns where a field of a document stands in the file. Where the field itself is absent it is the nearest
+// mapping above it, and where that is the whole document, its first line. List indexes are written "[0]".
+func (f *File) Position(document int, field []string) (line, column int) {
+	if document >= len(f.Documents) {
+		return 0, 0
+	}
+	n := f.Documents[document].Node
+	line, column = n.Line, n.Column
+	for _, part := range field {
+		var key, value *yaml.Node
+		if i, ok := listIndex(part); ok {
+			if n.Kind == yaml.SequenceNode && i < len(n.Content) {
+				key, value = n.Content[i], n.Content[i]
+			}
+		} else {
+			key, value = entry(n, part)
+		}
+		if value == nil {
+			return line, column
+		}
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		line, column, n = key.Line, key.Column, value
+	}
+	return line, column
+}
+
+func listIndex(part string) (int, bool) {
+	if !strings.HasPrefix(part, "[") || !strings.HasSuffix(part, "]") {
+		return 0, false
+	}
+	i, err := strconv.Atoi(part[1 : len(part)-1])
+	return i, err == nil && i >= 0
+}
+
+// Document returns the index of the document with this kind and name, or with the name before kustomize put something around
+// it, or 0 when there is none.
+func (f *File) Document(kind, name string) int {
+	best, length := 0, -1
+	for i, d := range f.Documents {
+		switch {
+		case d.Kind != kind:
+		case d.Name == name:
+			return i
+		case len(d.Name) > length && strings.Contains(name, d.Name):
+			best, length = i, len(d.Name)
+		}
+	}
+	return best
+}
+
+// mentionsCluster says whether a file may hold a cluster, or was meant to: it is asked before the file is parsed.
+func mentionsCluster(data []byte) bool { return bytes.Contains(data, []byte(v1alpha1.Kind)) }
+
+var auditConfigKind = regexp.MustCompile(`(?m)^[\s{"']*kind["']?\s*:\s*["']?MondooAuditConfig\b`)
+
+// mentionsAuditConfig says whether a file that can't be parsed was meant as an audit config. Cluster files speak of audit
+// configs in comments.
+func mentionsAuditConfig(data []byte) bool { return auditConfigKind.Match(data) }

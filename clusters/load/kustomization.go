@@ -1,0 +1,439 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// Kustomization is one kustomization of the tree.
+type Kustomization struct {
+	Dir string
+	// File is where it stands; nil for the one that stands in for a missing kustomization.yaml.
+	File *File
+	// Spec is what kustomize reads, with deprecated fields in their new places, every local reference in the form "./x" or
+	// "../x", and without the resources that were left out.
+	Spec types.Kustomization
+
+	// listed and strategic are how many of Spec's resources and patches come from the fields of these names; the resources
+	// after them come from "bases", and the patches before them from "patchesStrategicMerge".
+	listed, strategic int
+}
+
+// Patch is where the patch of an index of Spec.Patches stands in File.
+func (k *Kustomization) Patch(i int) []string {
+	if i < k.strategic {
+		return fieldPath("patchesStrategicMerge", i)
+	}
+	return fieldPath("patches", i-k.strategic)
+}
+
+func (k *Kustomization) resource(i int) []string {
+	if i < k.listed {
+		return fieldPath("resources", i)
+	}
+	return fieldPath("bases", i-k.listed)
+}
+
+// walker follows the references of kustomizations.
+type walker struct {
+	*Tree
+	active map[string]bool // folders on the way from the root to here, to find cycles
+}
+
+// kustomizationFile returns the path of the kustomization in dir, "" when there is none. Two in one folder are an error for
+// kustomize, and so they are here.
+func (t *Tree) kustomizationFile(dir string) (string, *finding.Finding) {
+	found := ""
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		p := path.Join(dir, name)
+		if info, err := fs.Stat(t.fsys, p); err != nil || info.IsDir() {
+			continue
+		}
+		if found != "" {
+			return "", &finding.Finding{Code: CodeKustomization, Path: p,
+				Message: fmt.Sprintf("the folder has two kustomizations, %s and %s", path.Base(found), name), Fix: "keep one of them"}
+		}
+		found = p
+	}
+	return found, nil
+}
+
+// visit reads the kustomization in dir and everything it refers to.
+func (w *walker) visit(ctx context.Context, dir, file string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.Kustomizations[dir] != nil {
+		return nil
+	}
+	k := w.parseKustomization(dir, file)
+	if k == nil {
+		return nil
+	}
+	w.Kustomizations[dir] = k
+	w.active[dir] = true
+	defer delete(w.active, dir)
+	w.refuseUnsupported(k)
+	if err := w.resources(ctx, k); err != nil {
+		return err
+	}
+	if err := w.components(ctx, k); err != nil {
+		return err
+	}
+	return w.configs(ctx, k)
+}
+
+func (w *walker) parseKustomization(dir, file string) *Kustomization {
+	f, bad := w.Read(file)
+	if bad == nil {
+		bad = w.parse(f)
+	}
+	if bad != nil {
+		w.Stop(*bad)
+		return nil
+	}
+	k := &Kustomization{Dir: dir, File: f}
+	if len(f.Documents) == 0 {
+		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1, Message: "the kustomization is empty",
+			Fix: "list what belongs to it, or delete the file to have every YAML file of the folder taken"})
+		return nil
+	}
+	if err := k.Spec.Unmarshal(f.Data); err != nil {
+		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1,
+			Message: "kustomize can't read this kustomization: " + unmarshalCause(err)})
+		return nil
+	}
+	k.listed, k.strategic = len(k.Spec.Resources), len(k.Spec.PatchesStrategicMerge) //nolint:staticcheck // deprecated, and still read
+	k.Spec.FixKustomization()
+	k.Spec.Patches = append(strategicPatches(k.Spec.PatchesStrategicMerge), k.Spec.Patches...) //nolint:staticcheck // deprecated, and still read
+	k.Spec.PatchesStrategicMerge = nil                                                         //nolint:staticcheck // see above
+	if len(k.Spec.CommonLabels) > 0 {                                                          //nolint:staticcheck // see above
+		k.Spec.Labels = append(k.Spec.Labels, types.Label{Pairs: k.Spec.CommonLabels, IncludeSelectors: true}) //nolint:staticcheck // see above
+	}
+	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
+	return k
+}
+
+// strategicPatches turns the deprecated list into the form that replaced it. kustomize runs the two one after the other.
+func strategicPatches(list []types.PatchStrategicMerge) []types.Patch {
+	var patches []types.Patch
+	for _, entry := range list {
+		p := types.Patch{Path: string(entry)}
+		if strings.Contains(string(entry), "\n") {
+			p = types.Patch{Patch: string(entry)}
+		}
+		patches = append(patches, p)
+	}
+	return patches
+}
+
+// unmarshalCause keeps the part of the error which names an unknown field. Others can quote values, and literals of a
+// secretGenerator are values.
+func unmarshalCause(err error) string {
+	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		return "unknown field " + field
+	}
+	return "a field has a value of the wrong type"
+}
+
+// refuseUnsupported reports what kustomize would do by running programs, by fetching, or to the whole process.
+func (w *walker) refuseUnsupported(k *Kustomization) {
+	refuse := func(field, why, fix string) {
+		w.rejectField(k, []string{field}, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("%s %s", field, why), Fix: fix})
+	}
+	s := &k.Spec
+	if len(s.HelmCharts) > 0 {
+		refuse("helmCharts", "runs Helm, which Muster does not", "commit what the chart renders")
+	}
+	if s.HelmGlobals != nil && len(s.HelmCharts) == 0 {
+		refuse("helmGlobals", "runs Helm, which Muster does not", "commit what the chart renders")
+	}
+	if len(s.HelmChartInflationGenerator) > 0 { //nolint:staticcheck // deprecated in kustomize, refused here all the same
+		refuse("helmChartInflationGenerator", "runs Helm, which Muster does not", "commit what the chart renders")
+	}
+	if len(s.OpenAPI) > 0 {
+		refuse("openapi", "replaces the schema of the whole process, and with it of other repositories", "use a JSON patch for lists that need merging by key")
+	}
+}
+
+// rejectField reports an error in a shared file at one of its fields.
+func (w *walker) rejectField(k *Kustomization, field []string, f finding.Finding) {
+	f.Path = k.path()
+	if k.File != nil {
+		f.Line, f.Column = k.File.Position(0, field)
+	}
+	w.Stop(f)
+}
+
+func (k *Kustomization) path() string {
+	if k.File == nil {
+		return k.Dir
+	}
+	return k.File.Path
+}
+
+// resources follows "resources" (and "bases", which kustomize has moved there) and keeps those that can be used.
+func (w *walker) resources(ctx context.Context, k *Kustomization) error {
+	var kept []string
+	for i, ref := range k.Spec.Resources {
+		field := k.resource(i)
+		name, bad := w.local(k.Dir, ref)
+		if bad != nil {
+			w.rejectField(k, field, *bad)
+			continue
+		}
+		info, err := fs.Stat(w.fsys, name)
+		if err == nil && info.IsDir() && w.symlinkIn(name) == "" {
+			if err := w.folder(ctx, k, field, name); err != nil {
+				return err
+			}
+			kept = append(kept, localRef(k.Dir, name))
+			continue
+		}
+		if w.resourceFile(k, field, name) {
+			kept = append(kept, localRef(k.Dir, name))
+		}
+	}
+	k.Spec.Resources = kept
+	return nil
+}
+
+// folder follows a reference to another kustomization.
+func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, dir string) error {
+	file, bad := w.kustomizationFile(dir)
+	switch {
+	case bad != nil:
+		w.Stop(*bad)
+	case file == "":
+		w.rejectField(k, field, finding.Finding{Code: CodeNotFound,
+			Message: fmt.Sprintf("%s has no kustomization.yaml", dir), Fix: "add one, or list the files of the folder"})
+	case w.active[dir]:
+		w.rejectField(k, field, finding.Finding{Code: CodeCycle, Message: fmt.Sprintf("%s includes this kustomization in turn", dir)})
+	default:
+		return w.visit(ctx, dir, file)
+	}
+	return nil
+}
+
+// resourceFile reads a file of resources and says whether it can be built. A bad one is left out on its own: it may hold
+// one cluster, and the others must go on. One that isn't a cluster file for certain stops the tree, unless it is a file
+// that no longer exists: that is a cluster file deleted without its line, or caught by who used it.
+func (w *walker) resourceFile(k *Kustomization, field []string, name string) bool {
+	f, bad := w.Read(name)
+	if bad != nil {
+		bad.Message = fmt.Sprintf("%s: %s", name, bad.Message)
+		bad.Line, bad.Column = k.File.Position(0, field)
+		bad.Path = k.path()
+		if bad.Code == CodeNotFound && bad.Fix == "" {
+			bad.Fix = "take the line out as well, or bring the file back"
+		}
+		w.Missing(name, *bad)
+		return false
+	}
+	return w.parseResources(f)
+}
+
+// parseResources parses a file of Kubernetes objects and says whether it can be built.
+func (w *walker) parseResources(f *File) bool {
+	if f.Documents != nil {
+		return true
+	}
+	return w.usable(f, w.parse(f))
+}
+
+// usable reports what is wrong with a file of Kubernetes objects, of which parse has said bad, and whether it can be built.
+func (w *walker) usable(f *File, bad *finding.Finding) bool {
+	if bad != nil {
+		delete(w.Files, f.Path)
+		if mentionsAuditConfig(f.Data) {
+			w.Stop(*bad)
+		} else {
+			w.Reject(*bad)
+		}
+		return false
+	}
+	if len(f.Documents) == 0 {
+		w.Reject(finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file holds nothing; what was applied from it before stays",
+			Fix: "delete the file to remove what it held, or bring its content back"})
+		return false
+	}
+	if bad := w.checkObjects(f); bad != nil {
+		bad.Path = f.Path
+		w.Reject(*bad)
+		return false
+	}
+	if strings.Contains(string(f.Data), "\r\n") {
+		w.Add(finding.Finding{Code: CodeLineEnds, Severity: finding.Warning, Path: f.Path, Line: 1,
+			Message: "the file has CRLF line ends; a Git setting that changes them breaks the MAC of an encrypted file",
+			Fix:     "save it with LF, and put \"*.yaml text eol=lf\" into .gitattributes"})
+	}
+	return true
+}
+
+func (w *walker) checkObjects(f *File) *finding.Finding {
+	for _, d := range f.Documents {
+		if d.Encrypted && (strings.HasPrefix(d.Kind, "ENC[") || d.Kind == "" && d.Field("data") != nil) {
+			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+				Message: "the file is encrypted as a whole, so its kind can't be read",
+				Fix:     "encrypt its credentials alone (encrypted_regex in .sops.yaml), or name it as the kubeconfigFile of a cluster"}
+		}
+		if d.APIVersion == "" || d.Kind == "" {
+			missing := "apiVersion"
+			if d.Kind == "" {
+				missing = "kind"
+			}
+			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+				Message: "this is no Kubernetes object: it has no " + missing,
+				Fix:     "give it apiVersion and kind, or list the file in .musterignore"}
+		}
+		if d.Name == "" && !strings.HasSuffix(d.Kind, "List") {
+			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+				Message: "this object has no metadata.name", Fix: "give it one"}
+		}
+		if d.IsCluster() && len(f.Documents) > 1 {
+			return &finding.Finding{Code: CodeDocuments, Line: f.Documents[1].Node.Line,
+				Message: "a cluster file holds one document, and here a second one starts",
+				Fix:     "put each cluster into a file of its own"}
+		}
+	}
+	return nil
+}
+
+func (w *walker) components(ctx context.Context, k *Kustomization) error {
+	for i, ref := range k.Spec.Components {
+		field := []string{"components", fmt.Sprintf("[%d]", i)}
+		name, bad := w.local(k.Dir, ref)
+		if bad != nil {
+			w.rejectField(k, field, *bad)
+			continue
+		}
+		if err := w.folder(ctx, k, field, name); err != nil {
+			return err
+		}
+		k.Spec.Components[i] = localRef(k.Dir, name)
+	}
+	return nil
+}
+
+// local turns a reference in a kustomization into a path in the repository. Remote references are refused by form: with
+// "./" in front, which localRef puts there, kustomize takes none of the rest for one.
+func (w *walker) local(dir, ref string) (string, *finding.Finding) {
+	if IsRemote(ref) {
+		return "", &finding.Finding{Code: CodeRemote,
+			Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
+			Fix:     "copy what it holds into the repository"}
+	}
+	name := path.Join(dir, ref)
+	if path.IsAbs(ref) || !fs.ValidPath(name) {
+		return "", &finding.Finding{Code: CodeOutside, Message: fmt.Sprintf("%s leads out of the repository", ref),
+			Fix: "keep every file that the path needs inside the repository"}
+	}
+	return name, nil
+}
+
+// IsRemote says whether kustomize might fetch a reference: a URL, a Git address in scp form, or one of its short forms.
+func IsRemote(ref string) bool {
+	if strings.Contains(ref, "://") || strings.HasPrefix(ref, "git::") || strings.HasPrefix(ref, "gh:") {
+		return true
+	}
+	if host, rest, ok := strings.Cut(ref, ":"); ok && rest != "" && !strings.Contains(host, "/") {
+		return true // git@host:path
+	}
+	return strings.HasPrefix(ref, "github.com/")
+}
+
+// redactURL takes user and password out of a reference before it is shown.
+func redactURL(ref string) string {
+	scheme, rest, ok := strings.Cut(ref, "://")
+	if !ok {
+		return ref
+	}
+	if at := strings.LastIndex(strings.SplitN(rest, "/", 2)[0], "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	return scheme + "://" + rest
+}
+
+// localRef writes the path of a file relative to dir so that kustomize can only read it as local.
+func localRef(dir, name string) string {
+	up := ""
+	for dir != "." && name != dir && !strings.HasPrefix(name, dir+"/") {
+		dir = path.Dir(dir)
+		up += "../"
+	}
+	rel := name
+	if dir != "." {
+		rel = strings.TrimPrefix(strings.TrimPrefix(name, dir), "/")
+	}
+	if up != "" {
+		return path.Clean(up + rel)
+	}
+	return "./" + rel
+}
+
+// refuseDuplicates leaves out objects that have one name twice among the files of a kustomization. Which of the two is
+// meant is not for us to say, so none is taken.
+func (w *walker) refuseDuplicates(k *Kustomization) {
+	type place struct {
+		file *File
+		doc  int
+	}
+	places := map[string][]place{}
+	var order []string
+	for _, ref := range k.Spec.Resources {
+		f := w.Files[path.Join(k.Dir, ref)]
+		if f == nil {
+			continue
+		}
+		for i, d := range f.Documents {
+			id := strings.Join([]string{d.APIVersion, d.Kind, scalar(d.Field("metadata", "namespace")), d.Name}, "|")
+			if places[id] == nil {
+				order = append(order, id)
+			}
+			places[id] = append(places[id], place{f, i})
+		}
+	}
+	drop := map[string]bool{}
+	for _, id := range order {
+		if len(places[id]) < 2 {
+			continue
+		}
+		var others []string
+		for _, p := range places[id] {
+			others = append(others, p.file.Path)
+		}
+		for i, p := range places[id] {
+			d := p.file.Documents[p.doc]
+			line, column := p.file.Position(p.doc, []string{"metadata", "name"})
+			rest := slices.Delete(slices.Clone(others), i, i+1)
+			bad := finding.Finding{Code: CodeDuplicateName, Path: p.file.Path, Line: line, Column: column,
+				Cluster: clusterName(d),
+				Message: fmt.Sprintf("%s %q stands in %s as well", d.Kind, d.Name, strings.Join(slices.Compact(rest), " and ")),
+				Fix:     "give each its own name; until then neither is changed"}
+			if d.Kind == "MondooAuditConfig" {
+				w.Stop(bad)
+			} else {
+				w.Reject(bad)
+			}
+			drop[p.file.Path] = true
+		}
+	}
+	k.Spec.Resources = slices.DeleteFunc(k.Spec.Resources, func(ref string) bool { return drop[path.Join(k.Dir, ref)] })
+}
+
+func clusterName(d *Document) string {
+	if d.IsCluster() {
+		return d.Name
+	}
+	return ""
+}

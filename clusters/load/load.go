@@ -1,0 +1,255 @@
+// Package load reads what one path of a repository consists of.
+//
+// Load takes a read-only file system (one commit, or a work tree) and a path in it, and returns a Tree: every file that
+// building the path needs, each with its content and hash, and the kustomizations that join them. It follows the
+// references of kustomizations itself, so that a reference which leaves the repository, is remote, runs a program or does
+// not exist is a finding with its line before kustomize sees it; kustomize then works on the Tree alone.
+//
+// The package never decrypts, never opens a connection and never follows a symbolic link. Its limits (Limits) bound what
+// a hostile repository can make it hold.
+package load
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// Codes of this package's findings.
+const (
+	CodeYAML          finding.Code = "yaml"           // not readable as YAML
+	CodeEncoding      finding.Code = "encoding"       // not UTF-8
+	CodeLineEnds      finding.Code = "line-ends"      // CRLF
+	CodeSize          finding.Code = "size"           // over a limit
+	CodeAliases       finding.Code = "yaml-aliases"   // aliases expand over the limit
+	CodeDuplicateKey  finding.Code = "duplicate-key"  // a key twice in one mapping
+	CodeDocuments     finding.Code = "documents"      // a cluster file with a second document
+	CodeSymlink       finding.Code = "symlink"        // a symbolic link in the way
+	CodeNotFound      finding.Code = "not-found"      // a reference to nothing
+	CodeOutside       finding.Code = "outside"        // a reference out of the repository
+	CodeRemote        finding.Code = "remote"         // a remote reference
+	CodeUnsupported   finding.Code = "unsupported"    // a kustomization feature that Muster refuses
+	CodeKustomization finding.Code = "kustomization"  // a kustomization that can't be read
+	CodeCycle         finding.Code = "cycle"          // kustomizations that include each other
+	CodeNotObject     finding.Code = "not-an-object"  // YAML that is no Kubernetes object
+	CodeDuplicateName finding.Code = "duplicate-name" // two objects of one name
+	CodeUnused        finding.Code = "unused"         // a file that nothing refers to
+	CodeEmpty         finding.Code = "empty"          // a path that renders nothing
+)
+
+// Limits bound what Load holds. The zero value stands for DefaultLimits.
+type Limits struct {
+	// FileBytes is the size of one file.
+	FileBytes int64
+	// Files is how many files and folders are looked at.
+	Files int
+	// TreeBytes is the size of all files together.
+	TreeBytes int64
+	// Nodes is how many YAML nodes a file may have once its aliases are expanded.
+	Nodes int
+}
+
+// DefaultLimits serve a fleet of 10,000 clusters with room to spare. A Secret may hold 1 MiB, which makes up to 1.9 MiB
+// when it is encrypted; 5 MiB a file leaves room for generated kustomizations.
+var DefaultLimits = Limits{FileBytes: 5 << 20, Files: 100_000, TreeBytes: 1 << 30, Nodes: 250_000}
+
+// Tree is one path of a repository, read.
+type Tree struct {
+	// Path is the folder the tree was loaded for: slash-separated, relative to the repository, "." for its root.
+	Path string
+	// Files holds every file that building the path reads, by its path from the root of the repository.
+	Files map[string]*File
+	// Kustomizations holds the kustomizations of the tree by their folder. The one at Path is always there: where the
+	// repository has none, it is the one that takes every YAML file below Path.
+	Kustomizations map[string]*Kustomization
+	// Unlisted are the cluster files below Path that its kustomization does not list and which are taken all the same,
+	// sorted.
+	Unlisted []string
+	// Report tells what is wrong. Broken files are not among Files.
+	finding.Report
+
+	fsys   fs.FS
+	limits Limits
+	seen   int
+	bytes  int64
+}
+
+// File is one file as it stands in Git.
+type File struct {
+	Path string
+	Data []byte
+	// Hash is the SHA-256 of Data in hex.
+	Hash string
+	// Documents are the YAML documents of the file, nil for a file that isn't read as YAML.
+	Documents []*Document
+}
+
+// PathError is returned when the path itself can't be loaded: it does not exist, isn't a folder, or leads out of the
+// repository.
+type PathError struct {
+	Path   string
+	Reason string
+}
+
+func (e *PathError) Error() string { return fmt.Sprintf("load %s: %s", e.Path, e.Reason) }
+
+// Load reads the tree at dir. What is wrong with single files is in Tree.Findings; the error is a *PathError when there is
+// no such path, or the error of fsys or ctx.
+func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits) (*Tree, error) {
+	dir, err := CleanPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	if limits == (Limits{}) {
+		limits = DefaultLimits
+	}
+	t := &Tree{
+		Path: dir, fsys: fsys, limits: limits,
+		Files:          map[string]*File{},
+		Kustomizations: map[string]*Kustomization{},
+	}
+	if err := t.checkRoot(); err != nil {
+		return nil, err
+	}
+	w := &walker{Tree: t, active: map[string]bool{}}
+	if err := w.root(ctx); err != nil {
+		return nil, err
+	}
+	if len(t.Files) == 0 && len(t.Findings) == 0 {
+		t.Stop(finding.Finding{Code: CodeEmpty, Path: dir,
+			Message: "the path holds no YAML file",
+			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
+	}
+	return t, nil
+}
+
+// CleanPath turns a path as users write it ("./clusters/", "clusters", "") into the form that fs.FS takes. It refuses
+// absolute paths and paths that leave the repository.
+func CleanPath(dir string) (string, error) {
+	clean := path.Clean("./" + strings.TrimPrefix(dir, "./"))
+	switch {
+	case strings.HasPrefix(dir, "/"):
+		return "", &PathError{dir, "the path is absolute; write it relative to the root of the repository"}
+	case !fs.ValidPath(clean):
+		return "", &PathError{dir, "the path leads out of the repository"}
+	}
+	return clean, nil
+}
+
+// checkRoot makes sure that the path is a folder which is reached without symbolic links.
+func (t *Tree) checkRoot() error {
+	if t.Path == "." {
+		return nil
+	}
+	if link := t.symlinkIn(t.Path); link != "" {
+		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
+	}
+	info, err := fs.Stat(t.fsys, t.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &PathError{t.Path, "there is no such folder in this revision"}
+	case err != nil:
+		return fmt.Errorf("load %s: %w", t.Path, err)
+	case !info.IsDir():
+		return &PathError{t.Path, "it is a file; give the folder that holds it"}
+	}
+	return nil
+}
+
+// symlinkIn returns the first part of name that is a symbolic link, or "".
+func (t *Tree) symlinkIn(name string) string {
+	for i, c := range name + "/" {
+		if c != '/' {
+			continue
+		}
+		if info, err := lstat(t.fsys, name[:i]); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return name[:i]
+		}
+	}
+	return ""
+}
+
+func lstat(fsys fs.FS, name string) (fs.FileInfo, error) {
+	return fs.Lstat(fsys, name)
+}
+
+// Read returns a file of the repository, loading it when the tree doesn't hold it yet. The finding is non-nil when it
+// can't be had; it has no line, which the caller knows better.
+func (t *Tree) Read(name string) (*File, *finding.Finding) {
+	if f := t.Files[name]; f != nil {
+		return f, nil
+	}
+	f, bad := t.read(name)
+	if bad == nil {
+		t.Files[name] = f
+	}
+	return f, bad
+}
+
+// read reads one file within the limits.
+func (t *Tree) read(name string) (*File, *finding.Finding) {
+	bad := func(code finding.Code, message, fix string) (*File, *finding.Finding) {
+		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: name, Message: message, Fix: fix}
+	}
+	if !fs.ValidPath(name) {
+		return bad(CodeOutside, "the reference leads out of the repository", "keep every file that the path needs inside the repository")
+	}
+	if link := t.symlinkIn(name); link != "" {
+		return bad(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "put the file itself there, or refer to the target")
+	}
+	info, err := fs.Stat(t.fsys, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return bad(CodeNotFound, "there is no such file", "")
+	case err != nil:
+		return bad(CodeNotFound, "the file can't be read from the repository", "")
+	case info.IsDir():
+		return bad(CodeNotFound, "this is a folder where a file is needed", "")
+	case !info.Mode().IsRegular():
+		return bad(CodeNotFound, "this is neither a file nor a folder (a submodule, perhaps), and can't be read", "")
+	case info.Size() > t.limits.FileBytes:
+		return bad(CodeSize, fmt.Sprintf("the file has %s; %s is the limit", mebibytes(info.Size()), mebibytes(t.limits.FileBytes)), "split it")
+	}
+	if t.bytes += info.Size(); t.bytes > t.limits.TreeBytes {
+		return bad(CodeSize, fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes)), "split the path over several AuditSyncs")
+	}
+	data, err := fs.ReadFile(t.fsys, name)
+	if err != nil {
+		return bad(CodeNotFound, "the file can't be read from the repository", "")
+	}
+	sum := sha256.Sum256(data)
+	return &File{Path: name, Data: data, Hash: hex.EncodeToString(sum[:])}, nil
+}
+
+// count bounds how many files and folders a tree makes Load look at.
+func (t *Tree) count(dir string) bool {
+	t.seen++
+	if t.seen == t.limits.Files+1 {
+		t.Stop(finding.Finding{Code: CodeSize, Path: dir,
+			Message: fmt.Sprintf("the path has more than %d files and folders", t.limits.Files),
+			Fix:     "point spec.path at the folder of the cluster files, or list what is not for Muster in .musterignore"})
+	}
+	return t.seen <= t.limits.Files
+}
+
+// Paths are the paths of all files of the tree, sorted.
+func (t *Tree) Paths() []string {
+	paths := make([]string, 0, len(t.Files))
+	for p := range t.Files {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func mebibytes(n int64) string {
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

@@ -1,0 +1,244 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// IgnoreFile lists, in the form of .gitignore, what below a path isn't for Muster.
+const IgnoreFile = ".musterignore"
+
+// root loads the tree from its path: through the kustomization there, if there is one, and then whatever the folder has
+// besides.
+func (w *walker) root(ctx context.Context) error {
+	file, bad := w.kustomizationFile(w.Path)
+	if bad != nil {
+		w.Stop(*bad)
+		return nil
+	}
+	listed := file != ""
+	if listed {
+		if err := w.visit(ctx, w.Path, file); err != nil {
+			return err
+		}
+	}
+	if w.Kustomizations[w.Path] == nil {
+		if listed {
+			return nil // rejected
+		}
+		w.Kustomizations[w.Path] = &Kustomization{Dir: w.Path, Spec: types.Kustomization{TypeMeta: types.TypeMeta{
+			APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind}}}
+	}
+	if err := w.besides(ctx, listed); err != nil {
+		return err
+	}
+	for _, dir := range w.dirs() {
+		w.refuseDuplicates(w.Kustomizations[dir])
+	}
+	return nil
+}
+
+func (w *walker) dirs() []string {
+	dirs := make([]string, 0, len(w.Kustomizations))
+	for dir := range w.Kustomizations {
+		dirs = append(dirs, dir)
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// besides takes the files below the path that no kustomization owns. With a kustomization there, only cluster files are
+// taken, so that adding a cluster touches one file; without one, every YAML file is.
+func (w *walker) besides(ctx context.Context, listed bool) error {
+	files, folders, err := w.find(ctx)
+	if err != nil {
+		return err
+	}
+	candidates := w.candidates(files, listed)
+	k := w.Kustomizations[w.Path]
+	for _, f := range candidates {
+		if listed {
+			w.Unlisted = append(w.Unlisted, f.Path)
+		}
+		k.Spec.Resources = append(k.Spec.Resources, localRef(w.Path, f.Path))
+	}
+	if listed {
+		return nil
+	}
+	for _, dir := range folders {
+		if err := w.folder(ctx, k, nil, dir); err != nil {
+			return err
+		}
+	}
+	used := w.used()
+	for _, dir := range folders {
+		if below := w.Kustomizations[dir]; below != nil && !used[dir] && below.Spec.Kind != types.ComponentKind {
+			k.Spec.Resources = append(k.Spec.Resources, localRef(w.Path, dir))
+		}
+	}
+	return nil
+}
+
+// used are the folders that a kustomization refers to. One that the path holds for others to use isn't built by itself.
+func (w *walker) used() map[string]bool {
+	used := map[string]bool{}
+	for dir, k := range w.Kustomizations {
+		for _, ref := range slices.Concat(k.Spec.Resources, k.Spec.Components) {
+			used[path.Join(dir, ref)] = true
+		}
+	}
+	return used
+}
+
+// candidates reads the files that no kustomization names and returns those to be built. Which of them are resources is only
+// known once all are read: a file that a cluster file names as its kubeconfigFile is a value.
+func (w *walker) candidates(names []string, listed bool) []*File {
+	var read []*File
+	for _, name := range names {
+		if w.Files[name] != nil || w.Broken[name] {
+			continue
+		}
+		f, bad := w.Read(name)
+		if bad != nil {
+			w.Reject(*bad)
+			continue
+		}
+		// With a kustomization, what neither is nor was meant as a cluster file is somebody else's.
+		if listed && !mentionsCluster(f.Data) {
+			delete(w.Files, name)
+			continue
+		}
+		read = append(read, f)
+	}
+	parsed := make(map[*File]*finding.Finding, len(read))
+	for _, f := range read {
+		parsed[f] = w.parse(f)
+	}
+	named := w.kubeconfigFiles()
+	for _, f := range read {
+		if named[f.Path] {
+			delete(w.Files, f.Path) // it is a value as a whole, whatever it looks like
+		}
+	}
+	return slices.DeleteFunc(read, func(f *File) bool {
+		switch {
+		case named[f.Path]:
+			return true
+		case parsed[f] == nil && listed && !slices.ContainsFunc(f.Documents, (*Document).IsCluster):
+			delete(w.Files, f.Path)
+			return true
+		case parsed[f] == nil && isKubeconfig(f):
+			w.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: f.Path, Line: 1,
+				Message: "this is a kubeconfig that no cluster file names", Fix: "name it in spec.kubeconfigFile of a cluster file, or list it in " + IgnoreFile})
+			delete(w.Files, f.Path)
+			return true
+		}
+		return !w.usable(f, parsed[f])
+	})
+}
+
+// kubeconfigFiles are the paths that the cluster files read so far name as their kubeconfigFile.
+func (w *walker) kubeconfigFiles() map[string]bool {
+	named := map[string]bool{}
+	for _, f := range w.Files {
+		for _, d := range f.Documents {
+			if ref := scalar(d.Field("spec", "kubeconfigFile")); d.IsCluster() && ref != "" {
+				named[path.Join(path.Dir(f.Path), ref)] = true
+			}
+		}
+	}
+	return named
+}
+
+func isKubeconfig(f *File) bool {
+	return len(f.Documents) == 1 && f.Documents[0].Kind == "Config" && f.Documents[0].APIVersion == "v1"
+}
+
+// find lists the YAML files below the path, and the folders with a kustomization of their own, whose files aren't listed.
+// Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
+func (w *walker) find(ctx context.Context) (files, folders []string, err error) {
+	ignored := w.ignore()
+	err = fs.WalkDir(w.fsys, w.Path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("list %s: %w", name, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if name == w.Path {
+			return nil
+		}
+		if strings.HasPrefix(d.Name(), ".") || ignored(name, d.IsDir()) {
+			return skip(d)
+		}
+		if !w.count(w.Path) {
+			return fs.SkipAll
+		}
+		switch {
+		case d.IsDir():
+			if file, bad := w.kustomizationFile(name); file != "" || bad != nil {
+				folders = append(folders, name)
+				return fs.SkipDir
+			}
+		case d.Type()&fs.ModeSymlink != 0:
+			w.symlink(name)
+		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), d.Name()):
+			files = append(files, name)
+		}
+		return nil
+	})
+	return files, folders, err
+}
+
+func skip(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func isYAML(name string) bool {
+	ext := path.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// symlink reports a link below the path. One that looks like a cluster file is an error, for a cluster seems to be there
+// and isn't; any other is only worth knowing.
+func (w *walker) symlink(name string) {
+	f := finding.Finding{Code: CodeSymlink, Severity: finding.Info, Path: name,
+		Message: "this is a symbolic link, which Muster does not follow", Fix: "put the file itself there, or list the link in " + IgnoreFile}
+	if isYAML(name) {
+		w.Reject(f)
+		return
+	}
+	w.Add(f)
+}
+
+// ignore returns the matcher of the path's .musterignore.
+func (w *walker) ignore() func(name string, isDir bool) bool {
+	f, bad := w.read(path.Join(w.Path, IgnoreFile))
+	if bad != nil {
+		return func(string, bool) bool { return false }
+	}
+	var patterns []gitignore.Pattern
+	for line := range strings.Lines(string(f.Data)) {
+		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
+			patterns = append(patterns, gitignore.ParsePattern(line, nil))
+		}
+	}
+	matcher := gitignore.NewMatcher(patterns)
+	return func(name string, isDir bool) bool {
+		rel := strings.TrimPrefix(strings.TrimPrefix(name, w.Path), "/")
+		return matcher.Match(strings.Split(rel, "/"), isDir)
+	}
+}

@@ -1,0 +1,91 @@
+package mondoo
+
+const (
+	resourcesPath = "spec.kubernetesResources"
+	listPath      = resourcesPath + ".externalClusters"
+)
+
+// Entries gives the list of external clusters in an audit config, not copied; nil when there is none. The error is a
+// [*ShapeError].
+func Entries(auditConfig map[string]any) ([]map[string]any, error) {
+	resources, err := kubernetesResources(auditConfig, false)
+	if err != nil {
+		return nil, err
+	}
+	value := resources["externalClusters"]
+	if value == nil {
+		return nil, nil
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return nil, &ShapeError{Path: listPath, Want: "a list"}
+	}
+	entries := make([]map[string]any, len(list))
+	for i, item := range list {
+		if entries[i], ok = item.(map[string]any); !ok {
+			return nil, &ShapeError{Path: listPath, Want: "a list of mappings"}
+		}
+	}
+	return entries, nil
+}
+
+// SetEntries writes the list of external clusters into an audit config, and makes the mappings around it where they are
+// missing. No entries are written as an empty list, so that server-side apply takes the field over and empties it. The
+// entries are not copied. The error is a [*ShapeError], and the object is then unchanged.
+func SetEntries(auditConfig map[string]any, entries []map[string]any) error {
+	resources, err := kubernetesResources(auditConfig, true)
+	if err != nil {
+		return err
+	}
+	list := make([]any, len(entries))
+	for i, entry := range entries {
+		list[i] = entry
+	}
+	resources["externalClusters"] = list
+	return nil
+}
+
+// kubernetesResources finds spec.kubernetesResources, and makes it when asked to; otherwise a missing one is nil.
+func kubernetesResources(auditConfig map[string]any, create bool) (map[string]any, error) {
+	spec, err := mapping(auditConfig, "spec", "spec")
+	if err != nil {
+		return nil, err
+	}
+	resources, err := mapping(spec, "kubernetesResources", resourcesPath)
+	if err != nil || !create || resources != nil {
+		return resources, err
+	}
+	if spec == nil {
+		spec = map[string]any{}
+		auditConfig["spec"] = spec
+	}
+	resources = map[string]any{}
+	spec["kubernetesResources"] = resources
+	return resources, nil
+}
+
+// mapping reads a field that is a mapping, missing or null.
+func mapping(obj map[string]any, name, path string) (map[string]any, error) {
+	value := obj[name]
+	if value == nil {
+		return nil, nil
+	}
+	m, ok := value.(map[string]any)
+	if !ok {
+		return nil, &ShapeError{Path: path, Want: "a mapping"}
+	}
+	return m, nil
+}
+
+// NeedsSchedule tells whether an entry without a schedule of its own would have none at all in this audit config. The
+// operator's default comes only with kubernetesResources.enable: true; without it the API server refuses the CronJob, and
+// every later cluster goes without one too (FACTS.md, section 1, behaviours 1 and 2).
+func NeedsSchedule(auditConfig map[string]any) bool {
+	resources, err := kubernetesResources(auditConfig, false)
+	if err != nil {
+		return true
+	}
+	schedule, _ := resources["schedule"].(string)
+	enabled, _ := resources["enable"].(bool)
+	return schedule == "" && !enabled
+}

@@ -1,0 +1,107 @@
+// Package mondoo is what the Mondoo Operator expects and makes, in Muster's own types: the entries of a
+// MondooAuditConfig's externalClusters, the keys of the Secrets they name, and the labels of what the operator derives.
+//
+// The facts were read from the operator v13.3.0 (FACTS.md, section 1). Nothing of Mondoo's is imported. The package
+// decides nothing about files or credentials, and holds no Kubernetes client.
+package mondoo
+
+// Entry is one element of spec.kubernetesResources.externalClusters. Exactly one of the five authentication methods is set.
+type Entry struct {
+	Name                string              `json:"name"`
+	KubeconfigSecretRef *SecretRef          `json:"kubeconfigSecretRef,omitempty"`
+	ServiceAccountAuth  *ServiceAccountAuth `json:"serviceAccountAuth,omitempty"`
+	WorkloadIdentity    *WorkloadIdentity   `json:"workloadIdentity,omitempty"`
+	SPIFFEAuth          *SPIFFEAuth         `json:"spiffeAuth,omitempty"`
+	VaultAuth           *VaultAuth          `json:"vaultAuth,omitempty"`
+	// Schedule is five cron fields; empty takes the audit config's.
+	Schedule string `json:"schedule,omitempty"`
+	// Filtering is nil to inherit spec.filtering, and empty to scan all namespaces.
+	Filtering              *Filtering `json:"filtering,omitempty"`
+	ContainerImageScanning bool       `json:"containerImageScanning,omitempty"`
+	// Repositories is nil to inherit spec.containers.repositories, and empty to scan all.
+	Repositories                   *Patterns  `json:"repositories,omitempty"`
+	PrivateRegistriesPullSecretRef *SecretRef `json:"privateRegistriesPullSecretRef,omitempty"`
+}
+
+// SecretRef names a Secret in the audit config's namespace.
+type SecretRef struct {
+	// Name is written even when empty, as the operator's typed struct may; such a reference counts as none.
+	Name string `json:"name,omitempty"`
+}
+
+// ServiceAccountAuth is a bearer token and the certificates to check the server against, both in one Secret.
+type ServiceAccountAuth struct {
+	Server               string    `json:"server"`
+	CredentialsSecretRef SecretRef `json:"credentialsSecretRef"`
+	// SkipTLSVerify is always written, since the API server fills in false.
+	SkipTLSVerify bool `json:"skipTLSVerify"`
+}
+
+// WorkloadIdentity is a provider (gke, eks or aks) and the block of that name.
+type WorkloadIdentity struct {
+	Provider string `json:"provider"`
+	GKE      *GKE   `json:"gke,omitempty"`
+	EKS      *EKS   `json:"eks,omitempty"`
+	AKS      *AKS   `json:"aks,omitempty"`
+}
+
+// GKE is a Google service account and a GKE cluster.
+type GKE struct {
+	ProjectID            string `json:"projectId"`
+	ClusterName          string `json:"clusterName"`
+	ClusterLocation      string `json:"clusterLocation"`
+	GoogleServiceAccount string `json:"googleServiceAccount"`
+	Endpoint             string `json:"endpoint,omitempty"`
+}
+
+// EKS is an IAM role and an EKS cluster.
+type EKS struct {
+	Region      string `json:"region"`
+	ClusterName string `json:"clusterName"`
+	RoleARN     string `json:"roleArn"`
+	Endpoint    string `json:"endpoint,omitempty"`
+}
+
+// AKS is an Azure identity and an AKS cluster.
+type AKS struct {
+	SubscriptionID string `json:"subscriptionId"`
+	ResourceGroup  string `json:"resourceGroup"`
+	ClusterName    string `json:"clusterName"`
+	ClientID       string `json:"clientId"`
+	TenantID       string `json:"tenantId"`
+	Endpoint       string `json:"endpoint,omitempty"`
+	LoginServer    string `json:"loginServer,omitempty"`
+}
+
+// SPIFFEAuth is an X.509 SVID from the agent whose socket is mounted from the node.
+type SPIFFEAuth struct {
+	Server               string    `json:"server"`
+	SocketPath           string    `json:"socketPath,omitempty"`
+	TrustBundleSecretRef SecretRef `json:"trustBundleSecretRef"`
+	Audience             string    `json:"audience,omitempty"`
+}
+
+// VaultAuth is credentials from Vault's Kubernetes secrets engine.
+type VaultAuth struct {
+	Server                string     `json:"server"`
+	VaultAddr             string     `json:"vaultAddr"`
+	AuthPath              string     `json:"authPath,omitempty"`
+	AuthRole              string     `json:"authRole"`
+	SecretsPath           string     `json:"secretsPath,omitempty"`
+	CredsRole             string     `json:"credsRole"`
+	KubernetesNamespace   string     `json:"kubernetesNamespace,omitempty"`
+	TTL                   string     `json:"ttl,omitempty"`
+	CACertSecretRef       *SecretRef `json:"caCertSecretRef,omitempty"`
+	TargetCACertSecretRef *SecretRef `json:"targetCACertSecretRef,omitempty"`
+}
+
+// Filtering is the choice of namespaces. Namespaces is always written, as the operator writes it.
+type Filtering struct {
+	Namespaces Patterns `json:"namespaces"`
+}
+
+// Patterns chooses by name; a non-empty include list overrides the exclude list.
+type Patterns struct {
+	Include []string `json:"include,omitempty"`
+	Exclude []string `json:"exclude,omitempty"`
+}

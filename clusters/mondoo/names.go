@@ -1,0 +1,124 @@
+package mondoo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// The operator's one custom resource.
+const (
+	Group      = "k8s.mondoo.com"
+	Version    = "v1alpha2"
+	APIVersion = Group + "/" + Version
+	Kind       = "MondooAuditConfig"
+	Resource   = "mondooauditconfigs"
+)
+
+// Keys of the Secrets that an entry or an audit config names.
+const (
+	KeyKubeconfig       = "kubeconfig"
+	KeyToken            = "token"
+	KeyCACert           = "ca.crt"
+	KeyDockerConfigJSON = ".dockerconfigjson"
+	KeyMondooConfig     = "config"
+)
+
+// What a Secret that Muster makes for a cluster holds: the last part of its name. The list is closed, and none is the
+// end of another after a dash; the uniqueness of [SecretName] rests on both.
+const (
+	Kubeconfig     = "kubeconfig"
+	ServiceAccount = "service-account"
+	TrustBundle    = "trust-bundle"
+	VaultCA        = "vault-ca"
+	TargetCA       = "target-ca"
+	Registries     = "registries"
+)
+
+// SecretKeys gives the keys that the operator wants in a Secret holding this; nil for anything outside of the list. It
+// reports a missing key nowhere: the scan Pod just never starts.
+func SecretKeys(what string) []string {
+	switch what {
+	case Kubeconfig:
+		return []string{KeyKubeconfig}
+	case ServiceAccount:
+		return []string{KeyToken, KeyCACert}
+	case TrustBundle, VaultCA, TargetCA:
+		return []string{KeyCACert}
+	case Registries:
+		return []string{KeyDockerConfigJSON}
+	default:
+		return nil
+	}
+}
+
+// SecretType gives the Kubernetes type of a Secret holding this: the registries' own type, whose content the API server
+// checks, or Opaque.
+func SecretType(what string) string {
+	if what == Registries {
+		return "kubernetes.io/dockerconfigjson"
+	}
+	return "Opaque"
+}
+
+// The usual name of an audit config, which Mondoo's console and Helm chart give.
+const usualAuditConfig = "mondoo-client"
+
+// maxName is Kubernetes' limit for a DNS-1123 subdomain.
+const maxName = 253
+
+// SecretName names the Secret that Muster makes for a cluster: <auditConfig>-<cluster>-<what>. Different arguments never
+// give the same name, as long as they are valid: audit config a DNS-1123 subdomain, cluster a DNS-1123 label, what from
+// the list above.
+//
+// Audit configs and clusters have dashes in them, so the plain form alone could be cut in several ways: x-y and z, or x and
+// y-z. It is used for the one way that a reader would cut it: after mondoo-client, or else after the first dash. Every
+// other pair is joined by a dot, which no cluster's name has: x-y.z-kubeconfig. Over 253 characters, the end is cut off in
+// favour of a dot and a SHA-256 in hexadecimal, which is longer than a cluster's name can be.
+func SecretName(auditConfig, cluster, what string) string {
+	name := auditConfig + "." + cluster + "-" + what
+	if cutsPlainly(auditConfig, cluster) {
+		name = auditConfig + "-" + cluster + "-" + what
+	}
+	if len(name) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(auditConfig + "/" + cluster))
+	tail := "." + hex.EncodeToString(sum[:]) + "-" + what
+	// What remains must end in a letter or digit.
+	return strings.TrimRight(name[:maxName-len(tail)], ".-") + tail
+}
+
+// cutsPlainly tells whether the plain form reads back as this pair.
+func cutsPlainly(auditConfig, cluster string) bool {
+	if strings.Contains(auditConfig, ".") {
+		return false
+	}
+	if auditConfig == usualAuditConfig {
+		return true
+	}
+	return !strings.Contains(auditConfig, "-") && !strings.HasPrefix(auditConfig+"-"+cluster+"-", usualAuditConfig+"-")
+}
+
+// Labels on the CronJob, Jobs and Pods that the operator makes for an entry.
+const (
+	LabelApp         = "app"
+	LabelScan        = "scan"
+	LabelAuditConfig = "mondoo_cr"
+	LabelCluster     = "cluster_name"
+
+	AppValue  = "mondoo-k8s-scan"
+	ScanValue = "k8s"
+)
+
+// ScanLabels select what the operator makes for one entry. Find CronJobs and Jobs by these and not by name: the operator
+// cuts long names and puts a hash in.
+func ScanLabels(auditConfig, cluster string) map[string]string {
+	return map[string]string{LabelApp: AppValue, LabelScan: ScanValue, LabelAuditConfig: auditConfig, LabelCluster: cluster}
+}
+
+// WorkloadIdentityServiceAccount names the ServiceAccount that the operator makes for an entry with workloadIdentity; the
+// cloud's trust in it is bound to this name.
+func WorkloadIdentityServiceAccount(auditConfig, cluster string) string {
+	return auditConfig + "-wif-" + cluster
+}

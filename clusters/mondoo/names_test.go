@@ -1,0 +1,101 @@
+package mondoo_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+var whats = []string{mondoo.Kubeconfig, mondoo.ServiceAccount, mondoo.TrustBundle, mondoo.VaultCA, mondoo.TargetCA, mondoo.Registries}
+
+func TestSecretName(t *testing.T) {
+	tests := []struct{ reason, auditConfig, cluster, what, want string }{
+		{"the usual audit config", "mondoo-client", "prod-eu-west-1", mondoo.Kubeconfig, "mondoo-client-prod-eu-west-1-kubeconfig"},
+		{"one word", "fleet", "prod-eu", mondoo.ServiceAccount, "fleet-prod-eu-service-account"},
+		{"dashes could be cut otherwise", "mondoo-client-eu", "prod", mondoo.Kubeconfig, "mondoo-client-eu.prod-kubeconfig"},
+		{"one word that makes the usual name", "mondoo", "client-eu", mondoo.Kubeconfig, "mondoo.client-eu-kubeconfig"},
+		{"dots", "a.b", "c", mondoo.Registries, "a.b.c-registries"},
+	}
+	for _, test := range tests {
+		got := mondoo.SecretName(test.auditConfig, test.cluster, test.what)
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.reason, got, test.want)
+		}
+	}
+	// 253 less the dot, 64 digits and -kubeconfig.
+	long := mondoo.SecretName(strings.Repeat("a", 240), "prod", mondoo.Kubeconfig)
+	if len(long) != 253 || !strings.HasPrefix(long, strings.Repeat("a", 177)+".") || !strings.HasSuffix(long, "-kubeconfig") {
+		t.Errorf("too long: %s", long)
+	}
+}
+
+// TestSecretNamesAreUnique goes through every short pair over an alphabet that holds what separates, every cut of one
+// name, and names at the limit.
+func TestSecretNamesAreUnique(t *testing.T) {
+	words := []string{""}
+	var all []string
+	for range 4 {
+		var next []string
+		for _, w := range words {
+			for _, c := range []string{"a", "-", ".", "client", "mondoo", "vault-ca"} {
+				next = append(next, w+c)
+			}
+		}
+		words = next
+		all = append(all, next...)
+	}
+	auditConfigs := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return len(validation.IsDNS1123Subdomain(s)) > 0 })
+	clusters := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return len(validation.IsDNS1123Label(s)) > 0 })
+	for _, n := range []int{170, 176, 177, 178, 179, 200, 252, 253} {
+		auditConfigs = append(auditConfigs, strings.Repeat("a", n), strings.Repeat("a.", (n-1)/2)+"a", strings.Repeat("a-", (n-1)/2)+"a")
+	}
+	clusters = append(clusters, strings.Repeat("a", 62), strings.Repeat("a", 63), strings.Repeat("0", 63))
+	auditConfigs, clusters = slices.Compact(slices.Sorted(slices.Values(auditConfigs))), slices.Compact(slices.Sorted(slices.Values(clusters)))
+	seen := make(map[string][2]string, len(auditConfigs)*len(clusters))
+	for _, what := range []string{mondoo.Kubeconfig, mondoo.VaultCA, mondoo.TargetCA} {
+		for _, a := range auditConfigs {
+			for _, c := range clusters {
+				name := mondoo.SecretName(a, c, what)
+				if first, ok := seen[name]; ok {
+					t.Fatalf("%s is the name for %q and for %q", name, first, [2]string{a, c + "/" + what})
+				}
+				seen[name] = [2]string{a, c + "/" + what}
+				if len(seen)%64 == 0 && len(validation.IsDNS1123Subdomain(name)) > 0 {
+					t.Fatalf("%s is no name of a Secret", name)
+				}
+			}
+		}
+	}
+}
+
+// TestListOfContentsIsSound: no what ends in another one after a dash; the uniqueness of names rests on it.
+func TestListOfContentsIsSound(t *testing.T) {
+	for _, a := range whats {
+		if len(mondoo.SecretKeys(a)) == 0 {
+			t.Errorf("%s has no keys", a)
+		}
+		for _, b := range whats {
+			if strings.HasSuffix(a, "-"+b) {
+				t.Errorf("%s ends in %s", a, b)
+			}
+		}
+	}
+	if mondoo.SecretKeys("else") != nil || mondoo.SecretType("else") != "Opaque" || mondoo.SecretType(mondoo.Registries) != "kubernetes.io/dockerconfigjson" {
+		t.Error("keys or types of what isn't in the list")
+	}
+}
+
+func TestScanLabels(t *testing.T) {
+	want := map[string]string{"app": "mondoo-k8s-scan", "scan": "k8s", "mondoo_cr": "mondoo-client", "cluster_name": "eu"}
+	if got := mondoo.ScanLabels("mondoo-client", "eu"); !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if got := mondoo.WorkloadIdentityServiceAccount("mondoo-client", "eu"); got != "mondoo-client-wif-eu" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,383 @@
+// Package open gives a compiled fleet its secrets, and checks what they hold.
+//
+// It is the one stage with keys. Each encrypted file is decrypted once, whatever number of values it has, and its MAC is
+// verified even when it has none; what can't be opened, or holds something the scanner can't use, quarantines the clusters
+// that need it and nothing else. Every value it opens is made known to the redactor before anything can go wrong with it.
+package open
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/credential"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// CodeBase64 is the code of a finding about data of a Secret manifest that is not base64 once decrypted.
+const CodeBase64 finding.Code = "secret-base64"
+
+// Opener decrypts a file. *seal.Opener is one.
+type Opener interface {
+	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
+}
+
+// Open decrypts what the fleet refers to. Findings about expiry are as of now. The error is ctx's.
+func Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
+	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, plain: map[string]*opening{},
+		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
+			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
+	redactor.Add(sealed.Generated...)
+	if err := o.files(ctx); err != nil {
+		return nil, err
+	}
+	failed := o.secrets()
+	o.clusters(failed)
+	o.shared()
+	o.opened.Findings = finding.Sorted(o.opened.Findings)
+	return o.opened, nil
+}
+
+// opening is one file, opened or not.
+type opening struct {
+	file  *load.File
+	plain *seal.Plain
+	bad   *finding.Finding
+}
+
+type run struct {
+	sealed   *fleet.Sealed
+	opener   Opener
+	redactor *redact.Redactor
+	now      time.Time
+	plain    map[string]*opening
+	opened   *fleet.Opened
+}
+
+// files opens, as many at a time as there are processors, every file of the tree that is encrypted and every other that a
+// handle of the fleet refers to.
+func (o *run) files(ctx context.Context) error {
+	for _, f := range o.sealed.Source.Loaded.Files {
+		if !o.sealed.Broken[f.Path] && slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Encrypted }) {
+			o.plain[f.Path] = &opening{file: f}
+		}
+	}
+	for _, s := range o.sealed.Secrets {
+		for _, text := range s.Data {
+			o.need(text.Value)
+		}
+	}
+	for _, c := range o.sealed.Clusters {
+		for _, handle := range clusterHandles(c) {
+			o.need(handle)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	var mu sync.Mutex
+	for name, op := range o.plain {
+		group.Go(func() error {
+			file, bad := op.file, op.bad
+			if file == nil {
+				return nil
+			}
+			plain, bad := o.opener.Open(ctx, file)
+			mu.Lock()
+			defer mu.Unlock()
+			o.plain[name].plain, o.plain[name].bad = plain, bad
+			return ctx.Err()
+		})
+	}
+	return group.Wait()
+}
+
+func (o *run) need(handle string) {
+	ref, ok := o.sealed.Source.Ref(handle)
+	if !ok || o.plain[ref.Path] != nil {
+		return
+	}
+	file, bad := o.sealed.Source.Loaded.Read(ref.Path)
+	o.plain[ref.Path] = &opening{file: file, bad: bad}
+}
+
+// value opens a text. The finding says why it can't be; it is about the file that the value is in.
+func (o *run) value(text string) (string, *finding.Finding) {
+	ref, ok := o.sealed.Source.Ref(text)
+	if !ok {
+		return text, nil
+	}
+	op := o.plain[ref.Path]
+	if op.bad != nil {
+		return "", op.bad
+	}
+	value, ok := op.plain.Value(ref)
+	if !ok {
+		line, column := op.file.Position(ref.Document, ref.Keys)
+		return "", &finding.Finding{Code: seal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
+			Message: "the decrypted value is no text", Fix: "encrypt it as a string"}
+	}
+	o.redactor.Add(value)
+	return value, nil
+}
+
+// secrets opens the Secrets, and returns the clusters whose Secrets could not be.
+func (o *run) secrets() map[[2]string]bool {
+	failed := map[[2]string]bool{}
+	for _, sealed := range o.sealed.Secrets {
+		s := fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations,
+			Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
+			Hash: sealed.Hash, Data: map[string][]byte{}}
+		findings := o.secret(&sealed, &s)
+		if bad := o.broken(s.Origin); bad != nil && len(findings) == 0 {
+			findings = []finding.Finding{*bad}
+		}
+		for _, f := range findings {
+			f.Cluster = s.Cluster
+			o.add(f)
+			s.Quarantined = s.Quarantined || f.Severity == finding.Error
+		}
+		if s.Quarantined && s.Cluster != "" {
+			failed[[2]string{s.AuditConfig, s.Cluster}] = true
+		}
+		o.opened.Secrets = append(o.opened.Secrets, s)
+	}
+	return failed
+}
+
+func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Finding {
+	var findings []finding.Finding
+	for _, key := range slices.Sorted(maps.Keys(sealed.Data)) {
+		text := sealed.Data[key]
+		value, bad := o.value(text.Value)
+		if bad != nil {
+			findings = append(findings, *bad)
+			continue
+		}
+		data := []byte(value)
+		if text.Base64 {
+			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+			if err != nil {
+				f := o.at(sealed.Origin, []string{"data", key})
+				f.Code, f.Severity, f.Message = CodeBase64, finding.Error, "data."+key+" is no base64 once decrypted"
+				f.Fix = "put plain text under stringData, or encode it before encrypting"
+				findings = append(findings, f)
+				continue
+			}
+			if data = decoded; o.sealed.Source.Sealed(text.Value) {
+				o.redactor.Add(string(decoded))
+			}
+		}
+		s.Data[key] = data
+	}
+	return append(findings, o.check(sealed, s)...)
+}
+
+// check looks at the content of a Secret, by what it is used for.
+func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Finding {
+	var findings []finding.Finding
+	note := func(field []string, problems []credential.Problem) {
+		for _, p := range problems {
+			f := o.at(sealed.Origin, field)
+			f.Code, f.Severity, f.Message, f.Fix = p.Code, p.Severity, p.Message, p.Fix
+			findings = append(findings, f)
+		}
+	}
+	for _, use := range sealed.Uses {
+		data, ok := s.Data[use.Key]
+		if !ok {
+			continue
+		}
+		var problems []credential.Problem
+		switch use.Key {
+		case mondoo.KeyKubeconfig:
+			_, problems = credential.Kubeconfig(data, o.now)
+		case mondoo.KeyToken:
+			_, problems = credential.Token(data, o.now)
+		case mondoo.KeyCACert:
+			_, problems = credential.CACert(data, o.now)
+		case mondoo.KeyDockerConfigJSON:
+			problems = credential.DockerConfigJSON(data)
+		}
+		note(use.Field, problems)
+	}
+	note(nil, credential.SecretSize(s.Data))
+	return findings
+}
+
+func (o *run) at(origin fleet.Origin, field []string) finding.Finding {
+	f := finding.Finding{Path: origin.Path}
+	if file := o.sealed.Source.Loaded.Files[origin.Path]; file != nil {
+		f.Line, f.Column = file.Position(origin.Document, field)
+	}
+	return f
+}
+
+func (o *run) add(f finding.Finding) {
+	if f.Severity == finding.Error {
+		o.opened.Reject(f)
+		return
+	}
+	o.opened.Add(f)
+}
+
+// clusters opens encrypted fields of the entries themselves, and quarantines clusters whose Secrets failed.
+func (o *run) clusters(failed map[[2]string]bool) {
+	broken := map[string]bool{}
+	for _, s := range o.opened.Secrets {
+		broken[s.Name] = s.Quarantined
+	}
+	for i := range o.opened.Clusters {
+		c := &o.opened.Clusters[i]
+		if c.Quarantined {
+			continue
+		}
+		findings := o.entry(c)
+		if bad := o.broken(c.Origin); bad != nil && len(findings) == 0 {
+			findings = []finding.Finding{*bad}
+		}
+		for _, f := range findings {
+			f.Cluster = c.Name
+			o.add(f)
+			c.Quarantined = c.Quarantined || f.Severity == finding.Error
+		}
+		c.Quarantined = c.Quarantined || failed[[2]string{c.AuditConfig, c.Name}]
+		for _, ref := range compile.References(c.Entry) {
+			c.Quarantined = c.Quarantined || broken[ref.Name]
+		}
+	}
+	for i := range o.opened.Secrets {
+		// What belongs to a quarantined cluster stays with it: entry and Secrets change together or not at all.
+		s := &o.opened.Secrets[i]
+		s.Quarantined = s.Quarantined || slices.ContainsFunc(o.opened.Clusters, func(c fleet.Cluster) bool {
+			return s.Cluster != "" && c.Name == s.Cluster && c.AuditConfig == s.AuditConfig && c.Quarantined
+		})
+	}
+}
+
+// broken says why the file that something comes from can't be opened.
+func (o *run) broken(origin fleet.Origin) *finding.Finding {
+	if op := o.plain[origin.Path]; op != nil {
+		return op.bad
+	}
+	return nil
+}
+
+// shared stops the fleet at a file that can't be opened and isn't the file of a cluster or a Secret: a patch, or an audit
+// config.
+func (o *run) shared() {
+	alone := map[string]bool{}
+	for _, c := range o.sealed.Clusters {
+		alone[c.Origin.Path] = true
+	}
+	for _, s := range o.sealed.Secrets {
+		alone[s.Origin.Path] = true
+	}
+	for _, c := range o.sealed.AuditConfigs {
+		delete(alone, c.Origin.Path)
+	}
+	for _, op := range o.plain {
+		if op.bad != nil && op.file != nil && !alone[op.file.Path] && len(op.file.Documents) > 0 {
+			o.opened.Stop(*op.bad)
+		}
+	}
+}
+
+// entry fills in what is encrypted in a cluster file besides credentials, and checks the file again with it.
+func (o *run) entry(c *fleet.Cluster) []finding.Finding {
+	if len(clusterHandles(*c)) == 0 {
+		return nil
+	}
+	var bad *finding.Finding
+	file, err := replaceStrings(c.File, func(text string) string {
+		value, f := o.value(text)
+		if f != nil {
+			bad = f
+		}
+		return value
+	})
+	if err != nil || bad != nil {
+		if bad == nil {
+			return nil
+		}
+		return []finding.Finding{*bad}
+	}
+	opened := func(string) bool { return false }
+	var findings []finding.Finding
+	for _, f := range compile.Findings(file.Validate(opened), c.Name, func(field []string) finding.Finding { return o.at(c.Origin, field) }) {
+		if f.Severity == finding.Error {
+			findings = append(findings, f)
+		}
+	}
+	explicit := file.Spec.Schedule == "" && c.Entry.Schedule != ""
+	c.Entry = compile.Entry(file, c.AuditConfig, explicit)
+	return findings
+}
+
+// clusterHandles are the handles in an entry: encrypted fields other than credentials, which are in Secrets by now.
+func clusterHandles(c fleet.Cluster) []string {
+	if c.Quarantined || c.File == nil {
+		return nil
+	}
+	data, err := json.Marshal(c.Entry)
+	if err != nil || !seal.HasHandle(string(data)) {
+		return nil
+	}
+	var handles []string
+	if _, err := replaceStrings(c.File, func(text string) string {
+		if seal.HasHandle(text) {
+			handles = append(handles, text)
+		}
+		return text
+	}); err != nil {
+		return nil
+	}
+	return handles
+}
+
+// replaceStrings copies a cluster file with every string replaced.
+func replaceStrings(file *v1alpha1.ExternalCluster, replace func(string) string) (*v1alpha1.ExternalCluster, error) {
+	data, err := json.Marshal(file)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return nil, err
+	}
+	if data, err = json.Marshal(mapStrings(tree, replace)); err != nil {
+		return nil, err
+	}
+	out := &v1alpha1.ExternalCluster{}
+	return out, json.Unmarshal(data, out)
+}
+
+func mapStrings(v any, replace func(string) string) any {
+	switch v := v.(type) {
+	case string:
+		return replace(v)
+	case map[string]any:
+		for key, item := range v {
+			v[key] = mapStrings(item, replace)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = mapStrings(item, replace)
+		}
+	}
+	return v
+}

@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// fields are the fields in which two entries differ, with their values.
+func fields(from, to mondoo.Entry) []Field {
+	a, b := from.Canonical().Map(), to.Canonical().Map()
+	var list []Field
+	for _, path := range mondoo.Diff(from, to) {
+		list = append(list, Field{Path: path, From: valueAt(a, path), To: valueAt(b, path)})
+	}
+	return list
+}
+
+// valueAt is the value at a dotted path, as one line; empty when there is none.
+func valueAt(object map[string]any, path string) string {
+	var v any = object
+	for _, key := range splitPath(path) {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return ""
+		}
+		v = m[key]
+	}
+	return inline(v)
+}
+
+func splitPath(path string) []string {
+	var parts []string
+	start := 0
+	for i := range len(path) {
+		if path[i] == '.' {
+			parts = append(parts, path[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, path[start:])
+}
+
+func inline(v any) string {
+	if v == nil {
+		return ""
+	}
+	if text, ok := v.(string); ok {
+		return text
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(data)
+}
+
+// differences lists where live lacks something that want has. What live has besides is not a difference: the operator and
+// the API server fill in fields of their own. Lists are compared as wholes, element by element.
+func differences(path string, want, live any) []Field {
+	switch w := want.(type) {
+	case map[string]any:
+		l, ok := live.(map[string]any)
+		if !ok {
+			if len(w) == 0 && live == nil {
+				return nil // an empty struct that the other side leaves out
+			}
+			return []Field{{Path: path, From: inline(live), To: inline(want)}}
+		}
+		var list []Field
+		for _, key := range slices.Sorted(maps.Keys(w)) {
+			list = append(list, differences(join(path, key), w[key], l[key])...)
+		}
+		return list
+	case []any:
+		l, ok := live.([]any)
+		if !ok && live != nil || len(l) != len(w) {
+			return []Field{{Path: path, From: inline(live), To: inline(want)}}
+		}
+		for i := range w {
+			if len(differences(path, w[i], l[i])) > 0 {
+				return []Field{{Path: path, From: inline(live), To: inline(want)}}
+			}
+		}
+		return nil
+	default:
+		if sameScalar(want, live) {
+			return nil
+		}
+		return []Field{{Path: path, From: inline(live), To: inline(want)}}
+	}
+}
+
+// sameScalar compares values as JSON has them: 1, 1.0 and int64(1) are one number, and null is an absent field.
+func sameScalar(a, b any) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return inline(a) == inline(b)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func deepCopy(object map[string]any) map[string]any {
+	return copyValue(object).(map[string]any)
+}
+
+func copyValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[key] = copyValue(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = copyValue(item)
+		}
+		return out
+	default:
+		return v
+	}
+}

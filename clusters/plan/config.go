@@ -1,0 +1,384 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// config plans one audit config and its list.
+func (p *planner) config(name string) {
+	desired, inFleet := p.desiredConfig(name)
+	live := p.live.AuditConfigs[name]
+	before := p.inventories[name]
+	if owner := p.owners[name]; owner != "" {
+		p.refuse(desired.Origin.Path, CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
+			"let one AuditSync drive an audit config; give the other another one")
+		return
+	}
+	if live == nil && desired.Object == nil {
+		p.withoutConfig(name, before, inFleet)
+		return
+	}
+	if !inFleet && before != nil && before.Origin != "" {
+		if p.removeConfig(name, before, live) {
+			return
+		}
+	}
+	steps, held := len(p.plan.Steps), p.plan.Held
+	undo := func() { p.plan.Steps, p.plan.Held = p.plan.Steps[:steps], held }
+	after := &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	list, changed := p.list(name, live, before, after)
+	object, whole := p.object(desired, live, before, after)
+	if !changed && !whole {
+		p.next[name] = after
+		return
+	}
+	if err := mondoo.SetEntries(object, list); err != nil {
+		undo()
+		p.refuse(desired.Origin.Path, CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
+		return
+	}
+	if size := jsonSize(object); size > maxObject {
+		undo()
+		p.refuse(desired.Origin.Path, CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
+			"spread the clusters over several audit configs, with spec.auditConfig in the cluster files")
+		return
+	}
+	p.next[name] = after
+	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ResourceVersion: resourceVersion(live)})
+}
+
+func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
+	for _, c := range p.fleet.AuditConfigs {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return fleet.AuditConfig{Name: name}, false
+}
+
+// refuse reports an error that keeps an audit config and its clusters as they are.
+func (p *planner) refuse(path string, code finding.Code, message, fix string) {
+	p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: path, Message: message, Fix: fix})
+}
+
+// withoutConfig plans for an audit config that is neither in Git nor in the cluster. Its clusters wait for it; what was in
+// an inventory has gone with it.
+func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
+	if inFleet {
+		p.plan.Waiting = true
+		p.refuse("", CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
+			"install it (with Helm or from Mondoo's console), or put it into the repository")
+		return
+	}
+	if before != nil {
+		p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	}
+}
+
+// removeConfig plans the removal of an audit config that Muster had applied as a whole and that is no longer in Git. It takes
+// every scan of its cluster with it, so it always wants an approval.
+func (p *planner) removeConfig(name string, before *Inventory, live map[string]any) bool {
+	reason := ""
+	switch {
+	case p.fleet.Broken[before.Origin]:
+		reason = reasonBroken
+	case !p.policy.Prune:
+		reason = reasonPrune
+	case !p.policy.approved():
+		reason = reasonOwner
+	}
+	if reason != "" {
+		p.step(Step{Action: Hold, Kind: KindAuditConfig, Name: name, Origin: before.Origin, Reason: reason})
+		if reason == reasonOwner {
+			p.plan.Held++
+			p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
+				Message: fmt.Sprintf("the audit config %s is no longer in Git; it stays until its removal is approved", name),
+				Fix:     p.policy.approval()})
+		}
+		return false
+	}
+	p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	if live != nil {
+		p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
+		p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, name)
+	}
+	return true
+}
+
+// list plans the entries of an audit config: the whole list as it should be, and whether that differs from what is there.
+func (p *planner) list(name string, live map[string]any, before, after *Inventory) (list []map[string]any, changed bool) {
+	raw, err := mondoo.Entries(live)
+	if err != nil {
+		raw = nil // what is there is no list; ours takes its place
+		changed = true
+	}
+	l := lister{planner: p, config: name, before: before, after: after, live: map[string]mondoo.Entry{}, raw: map[string]map[string]any{}}
+	for _, object := range raw {
+		name := nameOf(object)
+		if _, twice := l.raw[name]; twice {
+			changed = true // the operator takes the last of two; one stays
+		}
+		l.raw[name] = object
+		// An entry that can't be read equals none, so one of ours is put right; somebody else's is left to them.
+		delete(l.live, name)
+		if entry, err := mondoo.ParseEntry(object); err == nil {
+			l.live[name] = entry
+		}
+	}
+	for _, c := range p.fleet.Clusters {
+		if c.AuditConfig == name {
+			l.cluster(c)
+		}
+	}
+	l.gone()
+	l.foreign()
+	slices.SortFunc(l.list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	return l.list, changed || l.changed
+}
+
+// lister collects the entries of one audit config.
+type lister struct {
+	*planner
+	config        string
+	before, after *Inventory
+	live          map[string]mondoo.Entry
+	raw           map[string]map[string]any
+	list          []map[string]any
+	done          map[string]bool
+	changed       bool
+}
+
+func (l *lister) keep(name string) {
+	if raw, ok := l.raw[name]; ok {
+		l.list = append(l.list, raw)
+	}
+	l.mark(name)
+}
+
+func (l *lister) mark(name string) {
+	if l.done == nil {
+		l.done = map[string]bool{}
+	}
+	l.done[name] = true
+}
+
+// cluster plans the entry of one cluster of the fleet.
+func (l *lister) cluster(c fleet.Cluster) {
+	known := l.before.cluster(c.Name)
+	if c.Quarantined {
+		l.keep(c.Name)
+		if known != nil {
+			l.after.Clusters = append(l.after.Clusters, *known)
+			l.keepAll(known.Secrets)
+		}
+		return
+	}
+	live, readable := l.live[c.Name]
+	_, exists := l.raw[c.Name]
+	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
+	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
+		Drift: known != nil && known.Hash == c.Hash}
+	switch {
+	case readable && mondoo.Equal(live, c.Entry):
+		if known != nil {
+			l.noteMove(known, item)
+		}
+		l.after.Clusters = append(l.after.Clusters, item)
+		l.keep(c.Name)
+		return
+	case exists:
+		step.Action, step.Fields = Change, fields(live, c.Entry)
+		if known == nil {
+			step.Reason = "takes over an entry that was made by hand"
+		}
+	default:
+		step.Action = Add
+		if step.Drift {
+			step.Reason = "somebody has removed it"
+		}
+	}
+	l.step(step)
+	l.after.Clusters = append(l.after.Clusters, item)
+	if step.Drift && !l.policy.CorrectDrift {
+		l.keep(c.Name)
+		return
+	}
+	l.changed = true
+	l.list = append(l.list, c.Entry.Map())
+	l.mark(c.Name)
+}
+
+// noteMove lists a cluster whose file has another name now.
+func (l *lister) noteMove(known *Item, item Item) {
+	if known.Origin != item.Origin {
+		l.step(Step{Action: Move, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin, Reason: "was " + known.Origin})
+	}
+}
+
+// gone plans the entries that are Muster's own and no longer in Git.
+func (l *lister) gone() {
+	if l.before == nil {
+		return
+	}
+	for _, item := range l.before.Clusters {
+		if l.done[item.Name] {
+			continue
+		}
+		key := clusterKey(l.config, item.Name)
+		_, exists := l.raw[item.Name]
+		if !l.removals.items[key] {
+			// It is in Git, and can't be read far enough to tell where it belongs.
+			l.after.Clusters = append(l.after.Clusters, item)
+			l.keepAll(item.Secrets)
+			l.keep(item.Name)
+			continue
+		}
+		if reason := l.removals.reason[key]; reason != "" {
+			l.step(Step{Action: Hold, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin, Reason: reason})
+			if reason == reasonBudget {
+				l.plan.Held++
+			}
+			l.after.Clusters = append(l.after.Clusters, item)
+			l.keepAll(item.Secrets)
+			l.keep(item.Name)
+			continue
+		}
+		if exists {
+			l.step(Step{Action: Remove, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin})
+			l.changed = true
+		}
+		l.mark(item.Name)
+	}
+}
+
+func (p *planner) keepAll(secrets []string) {
+	for _, name := range secrets {
+		p.keepSecrets[name] = true
+	}
+}
+
+// foreign plans the entries that are in no file and never were.
+func (l *lister) foreign() {
+	for _, raw := range sortedRaw(l.raw) {
+		name := nameOf(raw)
+		if l.done[name] {
+			continue
+		}
+		if l.policy.Foreign == RemoveForeign {
+			l.step(Step{Action: Remove, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: "in no file, and foreignClusters is Remove"})
+			l.changed = true
+			continue
+		}
+		l.keep(name)
+		l.plan.Foreign[l.config] = append(l.plan.Foreign[l.config], name)
+	}
+	if names := l.plan.Foreign[l.config]; len(names) > 0 {
+		l.plan.Add(finding.Finding{Code: CodeForeign, Severity: finding.Info,
+			Message: fmt.Sprintf("the audit config %s has %d entries that are in no file, and keeps them: %s", l.config, len(names), some(names)),
+			Fix:     "write cluster files for them, or set foreignClusters: Remove"})
+	}
+}
+
+// object plans the audit config itself. For one that Muster applies as a whole it is compared field by field, leaving out
+// what the operator fills in; for one that only exists, the result names the object and nothing more.
+func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *Inventory) (object map[string]any, changed bool) {
+	if desired.Object == nil {
+		if before != nil && p.removals.reason != nil && before.Origin != "" {
+			after.Origin, after.Commit, after.Hash = before.Origin, before.Commit, before.Hash // its removal is held
+		}
+		return map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
+			"metadata": map[string]any{"name": desired.Name, "namespace": p.fleet.Namespace}}, false
+	}
+	hash := compile.Hash(desired.Object)
+	var known *Item
+	if before != nil {
+		known = &Item{Hash: before.Hash, Commit: before.Commit}
+	}
+	after.Origin, after.Hash, after.Commit = desired.Origin.Path, hash, p.commit(known, hash)
+	object = deepCopy(desired.Object)
+	p.stamp(object, desired.Origin.Path, after.Commit)
+	same := known != nil && known.Hash == hash
+	step := Step{Kind: KindAuditConfig, Name: desired.Name, Origin: desired.Origin.Path, Drift: same}
+	if live == nil {
+		step.Action = Add
+		p.step(step)
+		return object, true
+	}
+	step.Action, step.Fields = Change, differences("", object, live)
+	switch {
+	case len(step.Fields) == 0 && same:
+		return object, false
+	case known == nil || known.Hash == "":
+		step.Reason = "takes over an audit config that was made by hand"
+	case len(step.Fields) == 0:
+		step.Reason = "fields were taken out of its file" // applying without them removes them
+	}
+	p.step(step)
+	return object, !step.Drift || p.policy.CorrectDrift
+}
+
+// stamp writes namespace, label and origin into an object that Muster applies as a whole.
+func (p *planner) stamp(object map[string]any, path, commit string) {
+	meta, ok := object["metadata"].(map[string]any)
+	if !ok {
+		meta = map[string]any{}
+		object["metadata"] = meta
+	}
+	meta["namespace"] = p.fleet.Namespace
+	set := func(field, key, value string) {
+		m, ok := meta[field].(map[string]any)
+		if !ok {
+			m = map[string]any{}
+			meta[field] = m
+		}
+		m[key] = value
+	}
+	if p.fleet.Sync != "" {
+		set("labels", fleet.LabelSync, p.fleet.Sync)
+	}
+	set("annotations", fleet.AnnotationOrigin, origin(path, commit))
+}
+
+// origin is the value of the origin annotation.
+func origin(path, commit string) string {
+	if commit == "" {
+		return path
+	}
+	return path + "@" + commit
+}
+
+func nameOf(entry map[string]any) string {
+	name, _ := entry["name"].(string)
+	return name
+}
+
+func sortedRaw(raw map[string]map[string]any) []map[string]any {
+	list := make([]map[string]any, 0, len(raw))
+	for _, r := range raw {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	return list
+}
+
+func resourceVersion(live map[string]any) string {
+	meta, _ := live["metadata"].(map[string]any)
+	version, _ := meta["resourceVersion"].(string)
+	return version
+}
+
+func jsonSize(object map[string]any) int {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return 0
+	}
+	return len(data)
+}

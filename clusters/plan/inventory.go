@@ -1,0 +1,124 @@
+package plan
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// LabelInventory marks the ConfigMaps that hold inventories, and InventoryKey is where in their binaryData.
+const (
+	LabelInventory = "muster.dev/inventory"
+	InventoryKey   = "inventory.json.gz"
+)
+
+// Inventory is what Muster remembers of what it applied: for one audit config of one AuditSync, or, with an empty
+// AuditConfig, for the Secrets that belong to no cluster. It tells own entries from foreign ones, and what to remove.
+type Inventory struct {
+	Sync        string `json:"sync"`
+	AuditConfig string `json:"auditConfig,omitempty"`
+	// Origin is the file of the audit config itself, when Muster applies it as a whole.
+	Origin string `json:"origin,omitempty"`
+	// Commit last changed the audit config itself, and Hash is that of its content without the list.
+	Commit string `json:"commit,omitempty"`
+	Hash   string `json:"hash,omitempty"`
+	// Clusters are the entries that are Muster's own, and Secrets those of no cluster; both sorted by name.
+	Clusters []Item `json:"clusters,omitempty"`
+	Secrets  []Item `json:"secrets,omitempty"`
+}
+
+// Item is one cluster or Secret that Muster applied.
+type Item struct {
+	Name   string `json:"name"`
+	Origin string `json:"origin"`
+	// Commit is the one that last changed it.
+	Commit string `json:"commit,omitempty"`
+	// Hash is that of the content applied. Empty: Muster was about to apply it for the first time.
+	Hash    string   `json:"hash,omitempty"`
+	Secrets []string `json:"secrets,omitempty"`
+}
+
+// maxInventory bounds what is unpacked of an inventory. A cluster takes about 200 bytes.
+const maxInventory = 64 << 20
+
+// Encode packs an inventory for a ConfigMap's binaryData. Equal inventories give equal bytes.
+func (i *Inventory) Encode() ([]byte, error) {
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	if err := json.NewEncoder(zip).Encode(i); err != nil {
+		return nil, fmt.Errorf("encode inventory: %w", err)
+	}
+	if err := zip.Close(); err != nil {
+		return nil, fmt.Errorf("encode inventory: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// DecodeInventory unpacks what Encode packed.
+func DecodeInventory(data []byte) (*Inventory, error) {
+	zip, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	i := &Inventory{}
+	if err := json.NewDecoder(io.LimitReader(zip, maxInventory)).Decode(i); err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	return i, nil
+}
+
+// InventoryName is the name of the ConfigMap that holds an inventory. Names of AuditSyncs have no dot, so no two inventories
+// share one.
+func InventoryName(sync, auditConfig string) string {
+	if auditConfig == "" {
+		return "muster-" + sync
+	}
+	return "muster-" + sync + "." + auditConfig
+}
+
+// Equal says whether two inventories are the same. Nil and an empty one are.
+func (i *Inventory) Equal(other *Inventory) bool {
+	if i.Empty() || other.Empty() {
+		return i.Empty() == other.Empty()
+	}
+	same := func(a, b Item) bool {
+		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets)
+	}
+	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
+		i.Hash == other.Hash && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
+}
+
+// Empty says whether there is nothing to remember.
+func (i *Inventory) Empty() bool {
+	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == ""
+}
+
+func (i *Inventory) cluster(name string) *Item {
+	if i == nil {
+		return nil
+	}
+	return find(i.Clusters, name)
+}
+
+func (i *Inventory) secret(name string) *Item {
+	if i == nil {
+		return nil
+	}
+	return find(i.Secrets, name)
+}
+
+func find(items []Item, name string) *Item {
+	at, found := slices.BinarySearchFunc(items, name, func(item Item, name string) int { return strings.Compare(item.Name, name) })
+	if !found {
+		return nil
+	}
+	return &items[at]
+}
+
+func sortItems(items []Item) {
+	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
+}

@@ -1,0 +1,346 @@
+// Package plan compares an opened fleet with what the management cluster has, and says what to do.
+//
+// Compute is a pure function of values: the fleet, the live objects and the inventories. Its result, a Plan, names every
+// change with its reason, and holds what the applier needs. Plans are sorted, can be printed, and print no value of a
+// Secret. Nothing is removed on a doubt: what belongs to a broken file, a stopped tree or a quarantined cluster stays, and so
+// does whatever exceeds the removal budget.
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+)
+
+// Codes of this package's findings.
+const (
+	CodeConfigMissing finding.Code = "audit-config-missing" // the audit config does not exist in the cluster
+	CodeConfigOwned   finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
+	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
+	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
+	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
+	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
+	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
+	CodeHeld          finding.Code = "removals-held"        // removals wait for an approval
+)
+
+// maxObject is the size from which an audit config is refused. etcd refuses requests over 1.5 MiB, and the operator needs
+// room for its own fields.
+const maxObject = 1 << 20
+
+// Live is what the management cluster has in the fleet's namespace.
+type Live struct {
+	// AuditConfigs are the objects by name, as JSON gives them.
+	AuditConfigs map[string]map[string]any
+	Secrets      map[string]LiveSecret
+	// EverySecret says that Secrets holds all of the namespace. Only then is one that an entry names reported as missing.
+	EverySecret bool
+	// Inventories are those of all AuditSyncs.
+	Inventories []*Inventory
+	// Syncs are the AuditSyncs that exist. An inventory of another one is abandoned, and may be taken over.
+	Syncs map[string]bool
+}
+
+// LiveSecret is a Secret of the management cluster.
+type LiveSecret struct {
+	Type                string
+	Labels, Annotations map[string]string
+	Data                map[string][]byte
+}
+
+// Foreign says what becomes of entries that are in no file.
+type Foreign string
+
+// The policies for foreign entries.
+const (
+	KeepForeign   Foreign = "Keep"
+	RemoveForeign Foreign = "Remove"
+)
+
+// Policy is the part of an AuditSync that decides what may be done.
+type Policy struct {
+	// Revision is the commit that the fleet comes from.
+	Revision string
+	// Prune says whether what is no longer in Git is removed.
+	Prune bool
+	// MaxRemovals is how many clusters and Secrets one plan may remove, as a number or a percentage ("25%"); a percentage
+	// always allows one.
+	MaxRemovals string
+	// Approved is the revision whose removals somebody has approved.
+	Approved string
+	Foreign  Foreign
+	// CorrectDrift says whether live objects that differ at an unchanged revision are put right.
+	CorrectDrift bool
+}
+
+// approved says whether somebody has approved the removals of this revision. A work tree with changes has no revision, and
+// nobody can have approved it.
+func (p Policy) approved() bool { return p.Revision != "" && p.Approved == p.Revision }
+
+// approval says how to approve the removals.
+func (p Policy) approval() string {
+	if p.Revision == "" {
+		return "commit the changes; removals are approved for a commit"
+	}
+	return "approve exactly this commit with the annotation " + ApproveAnnotation + "=" + p.Revision
+}
+
+// Action is what is done with an object.
+type Action string
+
+// The actions, in the order in which a plan lists them.
+const (
+	Add    Action = "add"
+	Change Action = "change"
+	Move   Action = "move"
+	Remove Action = "remove"
+	Hold   Action = "hold" // would be removed, and stays
+)
+
+// The kinds of items in a plan.
+const (
+	KindCluster     = "cluster"
+	KindSecret      = "Secret"
+	KindAuditConfig = "MondooAuditConfig"
+)
+
+// Step is one item of a plan, for people.
+type Step struct {
+	Action Action `json:"action"`
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	// AuditConfig is the one that a cluster belongs to.
+	AuditConfig string `json:"auditConfig,omitempty"`
+	Origin      string `json:"origin,omitempty"`
+	// Fields are the fields that change, with their values unless those are secret.
+	Fields []Field `json:"fields,omitempty"`
+	// Drift says that Git has not changed: somebody has changed the live object.
+	Drift bool `json:"drift,omitempty"`
+	// Reason says why, where the action doesn't say it all.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Field is one field that changes. From and To are empty for absent values and for those of Secrets.
+type Field struct {
+	Path string `json:"path"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+// Plan is what to do.
+type Plan struct {
+	finding.Report
+	Namespace, Sync, Revision string
+	// Steps are sorted by kind, name and action.
+	Steps []Step
+	// Foreign are the entries of each audit config that are in no file and were kept.
+	Foreign map[string][]string
+	// Waiting says that an audit config is missing in the cluster; trying again later may help.
+	Waiting bool
+	// Held is how many removals wait for an approval of Revision.
+	Held int
+
+	// What the applier works on, in this order.
+	Before  []*Inventory // inventories to write before anything else, so that nothing applied is ever forgotten
+	Secrets []SecretWrite
+	Configs []ConfigWrite
+	Delete  Deletions
+	After   []*Inventory // inventories to write at the end; an empty one is deleted
+}
+
+// SecretWrite is a Secret to apply.
+type SecretWrite struct {
+	Name                string
+	Type                string
+	Labels, Annotations map[string]string
+	Data                map[string][]byte
+}
+
+// ConfigWrite is an audit config to apply.
+type ConfigWrite struct {
+	Name string
+	// Object is what to apply: the whole audit config, or its identity and list alone.
+	Object map[string]any
+	// ResourceVersion is the live object's, so that a change made in between is not overwritten. Empty when there is none.
+	ResourceVersion string
+}
+
+// Deletions are names of objects to delete.
+type Deletions struct {
+	Secrets      []string
+	AuditConfigs []string
+}
+
+// Empty says whether there is nothing to write.
+func (p *Plan) Empty() bool {
+	return len(p.Before)+len(p.Secrets)+len(p.Configs)+len(p.Delete.Secrets)+len(p.Delete.AuditConfigs)+len(p.After) == 0
+}
+
+// Drifted are the steps about live objects that differ at an unchanged revision.
+func (p *Plan) Drifted() []Step {
+	var steps []Step
+	for _, s := range p.Steps {
+		if s.Drift {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// Compute plans a fleet. A stopped fleet gives a plan without steps.
+func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
+	p := &planner{
+		fleet: desired, live: live, policy: policy,
+		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
+			Foreign: map[string][]string{}},
+		inventories: map[string]*Inventory{},
+	}
+	if desired.Stopped {
+		return p.plan
+	}
+	p.gather()
+	p.quarantine()
+	p.decideRemovals()
+	for _, name := range p.configNames() {
+		p.config(name)
+	}
+	p.secrets()
+	p.missingSecrets()
+	p.finish()
+	return p.plan
+}
+
+type planner struct {
+	fleet  *fleet.Opened
+	live   Live
+	policy Policy
+	plan   *Plan
+
+	inventories map[string]*Inventory // of this sync, by audit config
+	next        map[string]*Inventory // what they become
+	owners      map[string]string     // other, living syncs by audit config
+	removals    removals
+	keepSecrets map[string]bool // Secrets of clusters that keep what was applied for them
+}
+
+// gather sorts the inventories into own, abandoned and others'.
+func (p *planner) gather() {
+	p.next, p.owners, p.keepSecrets = map[string]*Inventory{}, map[string]string{}, map[string]bool{}
+	for _, inv := range p.live.Inventories {
+		switch {
+		case inv.Sync == p.fleet.Sync:
+			p.inventories[inv.AuditConfig] = inv
+		case p.live.Syncs[inv.Sync] && inv.AuditConfig != "":
+			p.owners[inv.AuditConfig] = inv.Sync
+		}
+	}
+}
+
+// configNames are the audit configs of the fleet and those that the inventories know.
+func (p *planner) configNames() []string {
+	names := map[string]bool{}
+	for _, c := range p.fleet.AuditConfigs {
+		names[c.Name] = true
+	}
+	for name := range p.inventories {
+		if name != "" {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (p *planner) step(s Step) { p.plan.Steps = append(p.plan.Steps, s) }
+
+// commit is the revision that last changed an item: the present one, unless its hash is what it was.
+func (p *planner) commit(before *Item, hash string) string {
+	if before != nil && before.Hash == hash && before.Commit != "" {
+		return before.Commit
+	}
+	return p.policy.Revision
+}
+
+// finish compares inventories before and after, and sorts the plan.
+func (p *planner) finish() {
+	for _, name := range slices.Sorted(maps.Keys(p.next)) {
+		before, after := p.inventories[name], p.next[name]
+		sortItems(after.Clusters)
+		sortItems(after.Secrets)
+		if intent := intent(before, after); !intent.Equal(before) {
+			p.plan.Before = append(p.plan.Before, intent)
+			before = intent
+		}
+		if !after.Equal(before) {
+			p.plan.After = append(p.plan.After, after)
+		}
+	}
+	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int {
+		return strings.Compare(a.Kind+"\x00"+a.AuditConfig+"\x00"+a.Name, b.Kind+"\x00"+b.AuditConfig+"\x00"+b.Name)
+	})
+	if names := p.plan.removalNames(); len(names) > 0 {
+		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
+			Message: fmt.Sprintf("%d removals wait for approval, for they exceed %s: %s", len(names), p.removals.limit, some(names)),
+			Fix:     p.policy.approval()})
+	}
+}
+
+// ApproveAnnotation on an AuditSync approves the removals of the revision that is its value.
+const ApproveAnnotation = "muster.dev/approve-removals"
+
+func (p *Plan) removalNames() []string {
+	var names []string
+	for _, s := range p.Steps {
+		if s.Action == Hold && s.Reason == reasonBudget {
+			names = append(names, s.Kind+" "+s.Name)
+		}
+	}
+	return names
+}
+
+// some lists the first names.
+func some(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// intent is the inventory to write first: what was applied, and, without hash, what will be applied for the first time. A
+// run that is killed afterwards has then left nothing behind that nobody knows of.
+func intent(before, after *Inventory) *Inventory {
+	if before == nil {
+		before = &Inventory{Sync: after.Sync, AuditConfig: after.AuditConfig}
+	}
+	i := *before
+	if i.Origin == "" {
+		i.Origin = after.Origin
+	}
+	i.Clusters, i.Secrets = union(before.Clusters, after.Clusters), union(before.Secrets, after.Secrets)
+	return &i
+}
+
+func union(before, after []Item) []Item {
+	items := slices.Clone(before)
+	for _, item := range after {
+		known := find(before, item.Name)
+		if known == nil {
+			item.Hash, item.Commit = "", ""
+			items = append(items, item)
+			continue
+		}
+		// A Secret that the cluster is about to get is known of before it is there.
+		for _, name := range item.Secrets {
+			if !slices.Contains(known.Secrets, name) {
+				at := slices.IndexFunc(items, func(i Item) bool { return i.Name == item.Name })
+				items[at].Secrets = append(slices.Clone(items[at].Secrets), name)
+			}
+		}
+	}
+	sortItems(items)
+	return items
+}

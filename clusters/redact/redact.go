@@ -1,0 +1,242 @@
+// Package redact keeps secret values out of what leaves the process.
+//
+// A Redactor is told every secret of a run (Add) and takes them out of any text (String), also where the text holds them in
+// base64, URL-encoded, JSON-escaped or wrapped over lines, and also single lines of a longer secret. It errs on the side of
+// masking. One Redactor serves one run and may be used concurrently.
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// Mask stands where a secret was.
+const Mask = "***"
+
+// minLength is the length from which a value counts as secret. Shorter ones would mask ordinary words, and protect nothing
+// that can't be guessed.
+const minLength = 8
+
+// Redactor knows the secrets of a run. The zero value knows none.
+type Redactor struct {
+	mu sync.RWMutex
+	// index holds the secrets by their first eight bytes.
+	index map[[minLength]byte][]string
+}
+
+// Add makes values known as secret, each as a whole and line by line. Of a line "key: value", as YAML and JSON have them,
+// the value counts unless the key is one of those that are public in credentials, and the key doesn't: it is a word that
+// stands elsewhere too. Lines that every PEM block has are not secret.
+func (r *Redactor) Add(values ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range values {
+		r.add(strings.TrimSpace(v))
+		if !strings.ContainsAny(v, "\n:,") {
+			continue
+		}
+		for line := range strings.Lines(v) {
+			r.line(strings.TrimSpace(line))
+		}
+	}
+}
+
+func (r *Redactor) line(line string) {
+	for entry := range strings.SplitSeq(line, `, "`) {
+		m := keyValue.FindStringSubmatch(entry)
+		if m == nil {
+			r.add(entry)
+			continue
+		}
+		if value := strings.Trim(m[2], "\"', {}[]"); !publicKeys[m[1]] {
+			r.add(value)
+		}
+	}
+	for _, part := range strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" ,:{}[]\"'=", c) }) {
+		if random(part) {
+			r.add(part)
+			r.pem(part)
+		}
+	}
+}
+
+// pem adds the lines of a PEM block that stands in base64, as keys do in kubeconfigs.
+func (r *Redactor) pem(part string) {
+	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
+	if err != nil || !strings.HasPrefix(string(plain), "-----BEGIN ") || strings.HasPrefix(string(plain), "-----BEGIN CERTIFICATE") {
+		return
+	}
+	for line := range strings.Lines(string(plain)) {
+		r.add(strings.TrimSpace(line))
+	}
+}
+
+// keyValue is a line of YAML or JSON: an optional dash or brace, a key, and a value that may be missing. A colon without a
+// blank after it, as in user:password, makes no key.
+var keyValue = regexp.MustCompile(`^[-\s{]*["']?([A-Za-z0-9_.-]+)["']?:(?:\s+(.*))?$`)
+
+// publicKeys are the keys whose values are names and addresses rather than secrets: those of kubeconfigs and registry
+// credentials. Masking them would make every message about the cluster unreadable.
+var publicKeys = map[string]bool{
+	"apiVersion": true, "kind": true, "name": true, "cluster": true, "clusters": true, "user": true, "users": true, "context": true,
+	"contexts": true, "current-context": true, "namespace": true, "server": true, "preferences": true, "tls-server-name": true,
+	"insecure-skip-tls-verify": true, "certificate-authority-data": true, "client-certificate-data": true,
+	"auths": true, "username": true, "email": true, "api_endpoint": true, "mrn": true, "space_mrn": true, "parent_mrn": true,
+}
+
+// random says whether part of a line looks like a key or token rather than a name.
+func random(s string) bool {
+	const long = 20
+	return len(s) >= long && strings.ContainsAny(s, "0123456789") &&
+		strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") && strings.ContainsAny(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+}
+
+func (r *Redactor) add(v string) {
+	if len(v) < minLength || strings.HasPrefix(v, "-----") {
+		return
+	}
+	if r.index == nil {
+		r.index = map[[minLength]byte][]string{}
+	}
+	key := [minLength]byte([]byte(v[:minLength]))
+	for _, known := range r.index[key] {
+		if known == v {
+			return
+		}
+	}
+	r.index[key] = append(r.index[key], v)
+}
+
+// String returns text with every known secret masked.
+func (r *Redactor) String(text string) string {
+	if r == nil {
+		return text
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.index) == 0 {
+		return text
+	}
+	text = r.mask(text)
+	text = encoded.ReplaceAllStringFunc(text, func(run string) string {
+		if r.hidden(run) {
+			return Mask
+		}
+		return run
+	})
+	return r.unescaped(text)
+}
+
+// Error returns an error with the text of err, masked. It keeps the chain out: what is below may be printed by whoever gets
+// it.
+func (r *Redactor) Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	return maskedError(r.String(err.Error()))
+}
+
+type maskedError string
+
+func (e maskedError) Error() string { return string(e) }
+
+// mask replaces exact occurrences. Secrets that overlap or touch are one.
+func (r *Redactor) mask(text string) string {
+	var out strings.Builder
+	var key [minLength]byte
+	start, end, last := 0, 0, 0 // what is masked now, and where the text after the mask before begins
+	flush := func() {
+		if end > start {
+			out.WriteString(text[last:start])
+			out.WriteString(Mask)
+			last = end
+		}
+	}
+	for i := 0; i+minLength <= len(text); i++ {
+		copy(key[:], text[i:])
+		for _, secret := range r.index[key] {
+			if i+len(secret) <= end || !strings.HasPrefix(text[i:], secret) {
+				continue
+			}
+			if i > end {
+				flush()
+				start = i
+			}
+			if end <= start {
+				start = i
+			}
+			end = i + len(secret)
+		}
+	}
+	flush()
+	if last == 0 {
+		return text
+	}
+	out.WriteString(text[last:])
+	return out.String()
+}
+
+// encoded finds runs that may be base64 in either alphabet, also wrapped over lines.
+var encoded = regexp.MustCompile(`[A-Za-z0-9+/_-]{10,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}`)
+
+var alphabet = strings.NewReplacer("-", "+", "_", "/", "=", "", "\n", "", "\r", "", " ", "", "\t", "")
+
+// hidden says whether a run of base64 holds a secret, at any of the four alignments a longer text can give it.
+func (r *Redactor) hidden(run string) bool {
+	run = alphabet.Replace(run)
+	for shift := range min(4, len(run)) {
+		part := run[shift:]
+		if len(part)%4 == 1 {
+			part = part[:len(part)-1] // one character is no byte
+		}
+		plain, err := base64.RawStdEncoding.DecodeString(part)
+		if err == nil && r.mask(string(plain)) != string(plain) {
+			return true
+		}
+	}
+	return false
+}
+
+// unescaped masks the whole of a line that holds a secret once URL or JSON escapes are taken out.
+func (r *Redactor) unescaped(text string) string {
+	if !strings.ContainsAny(text, `%\+`) {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		for _, plain := range []string{unescapeURL(line), unescapeJSON(line)} {
+			if plain != line && r.mask(plain) != plain {
+				lines[i] = Mask
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+var percent = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+func unescapeURL(line string) string {
+	return percent.ReplaceAllStringFunc(strings.ReplaceAll(line, "+", " "), func(code string) string {
+		plain, err := url.PathUnescape(code)
+		if err != nil {
+			return code
+		}
+		return plain
+	})
+}
+
+var escapes = regexp.MustCompile(`\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])`)
+
+func unescapeJSON(line string) string {
+	return escapes.ReplaceAllStringFunc(line, func(code string) string {
+		var plain string
+		if json.Unmarshal([]byte(`"`+code+`"`), &plain) != nil {
+			return code
+		}
+		return plain
+	})
+}

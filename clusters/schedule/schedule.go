@@ -1,0 +1,106 @@
+// Package schedule resolves the cron schedules of cluster files.
+//
+// A schedule is what a Kubernetes CronJob takes: five fields, or a word such as @daily. Where a number may stand, H may
+// stand too: a number that is stable for one cluster, independent of every other cluster, and spread evenly over the
+// fleet. Without it, N clusters on one schedule start N scan Pods in the same minute (FACTS.md, section 1, behaviour 3).
+//
+//	H            one value of the field: H * * * * is once an hour
+//	H/15         every 15th, from a hashed start: H/15 * * * * is four times an hour
+//	H(9-17)      one value of the range
+//	H(0-29)/10   every 10th of the range, from a hashed start
+//
+// H stands in any field and in lists; in the day of month it stays within 1–28, the days that every month has.
+// [Resolve] replaces it. The package holds no clock and schedules nothing.
+package schedule
+
+import (
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Default is the schedule for a cluster that has none where its audit config has none either: hourly, as the operator's
+// own default is, but spread over the hour. It must be written into the entry, because the operator fills in its default
+// only when local scanning is on; otherwise the entry's CronJob is refused (FACTS.md, section 1, behaviour 2).
+const Default = "H * * * *"
+
+// maxLength holds back expressions that are not written by people. The longest sensible list, every minute of an hour, has
+// 169 characters.
+const maxLength = 512
+
+// Seed is what H is hashed from, for one cluster of one audit config. Neither name can hold a slash.
+func Seed(auditConfig, cluster string) string { return auditConfig + "/" + cluster }
+
+// Resolve replaces every H in the expression by what it stands for with this seed, and returns a schedule that Kubernetes
+// accepts in a CronJob. The same expression and seed give the same schedule, in every process and version. An expression
+// without H comes back as it is, but for its blanks. The error is an [*Error].
+func Resolve(expr, seed string) (string, error) {
+	if len(expr) > maxLength {
+		return "", &Error{Reason: TooLong, Fix: "write a step, such as */5, instead of a list"}
+	}
+	parts := strings.Fields(expr)
+	if len(parts) == 0 {
+		return "", &Error{Reason: Empty, Fix: `write five fields, such as "H * * * *", or leave the schedule out`}
+	}
+	// Kubernetes refuses every schedule with TZ in it, and robfig/cron panics on "TZ=" without a blank after it.
+	if strings.Contains(expr, "TZ") {
+		return "", &Error{Item: parts[0], Reason: TimeZone, Fix: "remove the time zone; schedules run in the time zone of the kube-controller-manager, usually UTC"}
+	}
+	if strings.HasPrefix(parts[0], "@") {
+		return word(parts)
+	}
+	if len(parts) != len(fields) {
+		return "", &Error{Reason: FieldCount, Fix: "write minute, hour, day of month, month and day of week, such as \"H * * * *\""}
+	}
+	resolved := make([]string, len(parts))
+	for i, part := range parts {
+		value, err := fields[i].resolve(part, seed)
+		if err != nil {
+			return "", err
+		}
+		resolved[i] = value
+	}
+	result := strings.Join(resolved, " ")
+	if err := fires(result, strings.Contains(parts[3], "H")); err != nil {
+		return "", err
+	}
+	return result, nil
+}
+
+// word checks a schedule that is a word: what robfig/cron takes, and nothing that runs more often than cron can say.
+func word(parts []string) (string, error) {
+	result := strings.Join(parts, " ")
+	schedule, err := cron.ParseStandard(result)
+	if err != nil {
+		return "", &Error{Item: parts[0], Reason: UnknownWord, Fix: "write one of @hourly, @daily, @weekly, @monthly, @yearly, or five fields"}
+	}
+	if every, ok := schedule.(cron.ConstantDelaySchedule); ok && every.Delay < time.Minute {
+		return "", &Error{Item: parts[0], Reason: TooOften, Fix: "write a minute or more"}
+	}
+	return result, nil
+}
+
+// fires tells whether the schedule has a next time at all. robfig/cron looks five years ahead, so the search begins at the
+// start of a leap year to find the 29 February. A hashed month must not decide over it: the same line would work for one
+// cluster and not for the next, so then the days have to be ones that every month has.
+func fires(expr string, monthHashed bool) error {
+	parsed, err := cron.ParseStandard(expr)
+	if err != nil {
+		return &Error{Reason: Refused, Fix: `write five fields, such as "H * * * *"`}
+	}
+	if spec, ok := parsed.(*cron.SpecSchedule); ok && monthHashed && spec.Dow&anyDay != 0 && spec.Dom&everyMonth == 0 {
+		return &Error{Field: dayOfMonth, Reason: ShortMonth, Fix: "choose a day up to 28, or name the months"}
+	}
+	if parsed.Next(time.Date(2023, time.December, 31, 23, 59, 59, 0, time.UTC)).IsZero() {
+		return &Error{Field: dayOfMonth, Reason: NeverFires, Fix: "choose a day that the month has"}
+	}
+	return nil
+}
+
+// Bits of robfig/cron's fields: the days 1 to 28, and its mark for a field that restricts nothing. With a restricted day of
+// week, either day fires.
+const (
+	everyMonth uint64 = 1<<29 - 2
+	anyDay     uint64 = 1 << 63
+)

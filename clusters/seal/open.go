@@ -1,0 +1,303 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/aes"
+	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/keyservice"
+	sopslog "github.com/getsops/sops/v3/logging"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
+	yamlstore "github.com/getsops/sops/v3/stores/yaml"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// quiet turns the logs of the sops library off: they go to standard error and can hold values.
+var quiet = sync.OnceFunc(func() { sopslog.SetLevel(logrus.PanicLevel) })
+
+// Opener decrypts SOPS files with the key services it is given. It may be used concurrently.
+type Opener struct {
+	services []keyservice.KeyServiceClient
+}
+
+// NewOpener returns an Opener that asks the services, in order, for data keys. Without any, every file is a CodeNoKey
+// finding.
+func NewOpener(services ...keyservice.KeyServiceClient) *Opener {
+	quiet()
+	return &Opener{services: services}
+}
+
+// Plain is an opened file. It lives in memory alone.
+type Plain struct {
+	tree  sops.Tree
+	store store
+}
+
+// store is the part of sops' stores that is used here.
+type store interface {
+	LoadEncryptedFile(in []byte) (sops.Tree, error)
+	EmitPlainFile(branches sops.TreeBranches) ([]byte, error)
+}
+
+// Open decrypts a file and verifies its MAC. It returns no error: what keeps a file from being opened is a finding about
+// that file, with the line of the value at fault where one value is.
+func (o *Opener) Open(ctx context.Context, f *load.File) (*Plain, *finding.Finding) {
+	bad := func(code finding.Code, message, fix string) (*Plain, *finding.Finding) {
+		line, column := f.Position(0, []string{"sops"})
+		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
+	}
+	st := storeFor(f.Data)
+	if st == nil {
+		return bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
+	}
+	tree, err := st.LoadEncryptedFile(f.Data)
+	if err != nil {
+		return bad(CodeSopsBlock, "the sops block can't be read", "restore the file from Git history, or encrypt the plain file again")
+	}
+	recipients := describeKeys(tree.Metadata)
+	if len(o.services) == 0 {
+		return bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
+	}
+	key, err := tree.Metadata.GetDataKeyWithKeyServices(o.bound(ctx), sops.DefaultDecryptionOrder)
+	switch {
+	case ctx.Err() != nil:
+		return bad(CodeInterrupted, "decryption was interrupted", "")
+	case err != nil:
+		return bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
+			"give Muster one of these keys, or add its recipient with sops updatekeys")
+	}
+	mac, err := tree.Decrypt(key, aes.NewCipher())
+	if err != nil {
+		return nil, findBadValue(f, st, key)
+	}
+	if !sameMAC(tree.Metadata, key, mac) {
+		return bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
+			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
+	}
+	return &Plain{tree: tree, store: st}, nil
+}
+
+func sameMAC(m sops.Metadata, key []byte, computed string) bool {
+	want, err := aes.NewCipher().Decrypt(m.MessageAuthenticationCode, key, m.LastModified.Format(time.RFC3339))
+	return err == nil && computed != "" && want == computed
+}
+
+// findBadValue decrypts value by value to tell which one is at fault; sops itself only says that one is.
+func findBadValue(f *load.File, st store, key []byte) *finding.Finding {
+	bad := &finding.Finding{Code: CodeValue, Severity: finding.Error, Path: f.Path,
+		Message: "a value can't be decrypted: it was changed, cut short, or moved here from another place",
+		Fix:     "restore the value from Git history, or encrypt the plain file again"}
+	tree, err := st.LoadEncryptedFile(f.Data)
+	if err != nil {
+		return bad
+	}
+	cipher := aes.NewCipher()
+	for i, branch := range tree.Branches {
+		walk(branch, nil, nil, func(value string, keys, aad []string) bool {
+			if !strings.HasPrefix(value, "ENC[") {
+				return true
+			}
+			if _, err := cipher.Decrypt(value, key, strings.Join(aad, ":")+":"); err != nil {
+				bad.Line, bad.Column = f.Position(i, keys)
+				bad.Message = strings.Replace(bad.Message, "a value", strings.Join(keys, "."), 1)
+				return false
+			}
+			return true
+		})
+		if bad.Line != 0 {
+			break
+		}
+	}
+	return bad
+}
+
+// walk visits the strings below a value of a sops tree until visit says no. keys is the way to the value as Ref has it; aad
+// is sops' own, in which list indexes don't count.
+func walk(v any, keys, aad []string, visit func(value string, keys, aad []string) bool) bool {
+	switch v := v.(type) {
+	case string:
+		return visit(v, keys, aad)
+	case sops.TreeBranch:
+		for _, item := range v {
+			key, ok := item.Key.(string)
+			if ok && !walk(item.Value, append(keys[:len(keys):len(keys)], key), append(aad[:len(aad):len(aad)], key), visit) {
+				return false
+			}
+		}
+	case []any:
+		i := 0
+		for _, item := range v {
+			if _, comment := item.(sops.Comment); comment {
+				continue
+			}
+			if !walk(item, append(keys[:len(keys):len(keys)], fmt.Sprintf("[%d]", i)), aad, visit) {
+				return false
+			}
+			i++
+		}
+	}
+	return true
+}
+
+// Value returns the plain value that a handle stands for.
+func (p *Plain) Value(ref Ref) (string, bool) {
+	if len(ref.Keys) == 0 {
+		data, err := p.Bytes()
+		return string(data), err == nil
+	}
+	if ref.Document >= len(p.tree.Branches) {
+		return "", false
+	}
+	return lookup(p.tree.Branches[ref.Document], ref.Keys)
+}
+
+func lookup(v any, keys []string) (string, bool) {
+	if len(keys) == 0 {
+		return scalarText(v)
+	}
+	switch v := v.(type) {
+	case sops.TreeBranch:
+		for _, item := range v {
+			if item.Key == keys[0] {
+				return lookup(item.Value, keys[1:])
+			}
+		}
+	case []any:
+		want, err := strconv.Atoi(strings.Trim(keys[0], "[]"))
+		if err != nil {
+			return "", false
+		}
+		for _, item := range v {
+			if _, comment := item.(sops.Comment); comment {
+				continue
+			}
+			if want == 0 {
+				return lookup(item, keys[1:])
+			}
+			want--
+		}
+	}
+	return "", false
+}
+
+func scalarText(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case bool, int, float64:
+		return fmt.Sprint(v), true
+	default:
+		return "", false
+	}
+}
+
+// Bytes returns the whole file in plain.
+func (p *Plain) Bytes() ([]byte, error) {
+	data, err := p.store.EmitPlainFile(p.tree.Branches)
+	if err != nil {
+		// The library's error can hold what it could not write.
+		return nil, fmt.Errorf("write the decrypted file: not possible in its format")
+	}
+	return data, nil
+}
+
+// bound ties the services to a context; the sops library calls them with the background context.
+func (o *Opener) bound(ctx context.Context) []keyservice.KeyServiceClient {
+	clients := make([]keyservice.KeyServiceClient, len(o.services))
+	for i, s := range o.services {
+		clients[i] = boundService{KeyServiceClient: s, ctx: ctx}
+	}
+	return clients
+}
+
+// boundService lives for one call to the sops library, which is why it may hold a context.
+type boundService struct {
+	keyservice.KeyServiceClient
+	ctx context.Context
+}
+
+func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
+	if err := b.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return b.KeyServiceClient.Decrypt(b.ctx, req, opts...)
+}
+
+// describeKeys names the recipients of a file: public keys and addresses, which stand in the file in plain.
+func describeKeys(m sops.Metadata) string {
+	var names []string
+	for _, group := range m.KeyGroups {
+		for _, key := range group {
+			names = append(names, key.TypeToIdentifier()+" "+key.ToString())
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "nobody"
+	case len(names) > 3:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	default:
+		return strings.Join(names, ", ")
+	}
+}
+
+// IsEncrypted says whether the content of a file is encrypted with SOPS, in whichever of its formats.
+func IsEncrypted(data []byte) bool { return storeFor(data) != nil }
+
+// storeFor tells the format from the content rather than from the name, since a kubeconfig may be called anything.
+func storeFor(data []byte) store {
+	trimmed := bytes.TrimSpace(data)
+	switch {
+	case bytes.HasPrefix(trimmed, []byte("{")) && bytes.Contains(trimmed, []byte(`"sops"`)):
+		if isBinary(trimmed) {
+			return json.NewBinaryStore(&config.JSONBinaryStoreConfig{})
+		}
+		return json.NewStore(&config.JSONStoreConfig{})
+	case hasLine(data, "sops:"):
+		return yamlstore.NewStore(&config.YAMLStoreConfig{})
+	case hasLine(data, "[sops]"):
+		return ini.NewStore(&config.INIStoreConfig{})
+	case isDotenv(data):
+		return dotenv.NewStore(&config.DotenvStoreConfig{})
+	default:
+		return nil
+	}
+}
+
+// isBinary says whether a JSON file is what sops makes of content it knows no format for: one value, "data".
+func isBinary(data []byte) bool {
+	branches, err := json.NewStore(&config.JSONStoreConfig{}).LoadPlainFile(data)
+	if err != nil || len(branches) != 1 {
+		return false
+	}
+	for _, item := range branches[0] {
+		if item.Key != "data" && item.Key != "sops" {
+			return false
+		}
+	}
+	return true
+}
+
+func isDotenv(data []byte) bool { return hasLine(data, "sops_mac=") }
+
+func hasLine(data []byte, prefix string) bool {
+	for line := range bytes.Lines(data) {
+		if bytes.HasPrefix(line, []byte(prefix)) {
+			return true
+		}
+	}
+	return false
+}

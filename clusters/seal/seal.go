@@ -1,0 +1,286 @@
+// Package seal keeps secrets out of everything that doesn't need them.
+//
+// Seal replaces each encrypted value of a tree's SOPS files by a handle, an opaque string without meaning outside of this
+// process, and takes the sops blocks off. It needs no key. What runs on the sealed tree (kustomize, and all checks of
+// structure) can't leak what it never had. Opener goes the other way, one file at a time: it recovers the data key,
+// verifies the MAC over the raw file as it stands in Git, and hands out the plain values.
+//
+// The package never writes plain text anywhere and never repeats the errors of the sops library, which can quote values.
+package seal
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// Codes of this package's findings.
+const (
+	CodeSopsBlock   finding.Code = "sops-block"   // sops metadata missing or unreadable
+	CodeNoKey       finding.Code = "sops-no-key"  // no key was given at all
+	CodeWrongKey    finding.Code = "sops-key"     // none of the keys given fits
+	CodeTampered    finding.Code = "sops-mac"     // the MAC does not match the file
+	CodeValue       finding.Code = "sops-value"   // one encrypted value can't be decrypted
+	CodeInterrupted finding.Code = "sops-stopped" // the run was cancelled
+)
+
+// handlePrefix starts every handle. A handle is 48 letters and digits: plain YAML that no emitter quotes, and valid base64,
+// so that it can stand wherever the value did.
+const handlePrefix = "MUSTERSEALED"
+
+// Sealer makes handles. Its key is random, so that nobody can write a handle into a repository, and lives as long as the
+// Sealer, so that an unchanged file seals to the same bytes and caches hold.
+type Sealer struct{ key [32]byte }
+
+// NewSealer returns a Sealer with a fresh key.
+func NewSealer() *Sealer {
+	s := &Sealer{}
+	rand.Read(s.key[:]) //nolint:errcheck // crypto/rand.Read never returns an error (Go 1.24)
+	return s
+}
+
+// Ref says what a handle stands for.
+type Ref struct {
+	// Path and Document tell the file, and Keys the value in it: mapping keys, and list indexes as "[0]". No keys: the
+	// content of the whole file.
+	Path     string
+	Document int
+	Keys     []string
+	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew.
+	Digest string
+}
+
+// Tree is a loaded tree with its secrets sealed.
+type Tree struct {
+	Loaded *load.Tree
+	finding.Report
+	// Content is what kustomize gets to see of each file of the tree.
+	Content map[string][]byte
+
+	sealer *Sealer
+	refs   map[string]Ref
+}
+
+// Seal seals every file of a tree. Files whose encryption is broken in form are left out with a finding.
+func (s *Sealer) Seal(t *load.Tree) *Tree {
+	sealed := &Tree{Loaded: t, Report: t.Report.Clone(), Content: make(map[string][]byte, len(t.Files)), sealer: s, refs: map[string]Ref{}}
+	resources := resources(t)
+	for _, p := range t.Paths() {
+		if t.Broken[p] {
+			continue
+		}
+		f := t.Files[p]
+		content, bad := sealed.file(f)
+		if bad != nil {
+			sealed.reject(f, resources[p], *bad)
+			continue
+		}
+		sealed.Content[p] = content
+	}
+	return sealed
+}
+
+// resources are the files that the kustomizations of a tree take as resources.
+func resources(t *load.Tree) map[string]bool {
+	files := map[string]bool{}
+	for dir, k := range t.Kustomizations {
+		for _, ref := range k.Spec.Resources {
+			files[path.Join(dir, ref)] = true
+		}
+	}
+	return files
+}
+
+// reject leaves a file out. A resource stands for itself, unless it is an audit config; anything else is shared.
+func (t *Tree) reject(f *load.File, resource bool, bad finding.Finding) {
+	if !resource || slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Kind == mondoo.Kind }) {
+		t.Stop(bad)
+		return
+	}
+	t.Reject(bad)
+}
+
+// Ref returns what a string stands for, if it is a handle of this tree.
+func (t *Tree) Ref(s string) (Ref, bool) {
+	ref, ok := t.refs[s]
+	return ref, ok
+}
+
+// Sealed says whether a string is a handle of this tree.
+func (t *Tree) Sealed(s string) bool {
+	_, ok := t.refs[s]
+	return ok
+}
+
+// HasHandle says whether a string holds a handle, or what is left of one, anywhere in it.
+func HasHandle(s string) bool { return strings.Contains(s, handlePrefix) }
+
+// Whole returns the handle for the content of a whole encrypted file.
+func (t *Tree) Whole(f *load.File) string {
+	return t.handle(Ref{Path: f.Path, Digest: f.Hash}, f.Hash)
+}
+
+// Env returns the content of an encrypted env file with a handle for each value. Of a file that is encrypted in another
+// format nothing is known, not even the keys.
+func (t *Tree) Env(f *load.File) []byte {
+	var out bytes.Buffer
+	if !isDotenv(f.Data) {
+		return nil
+	}
+	for line := range strings.Lines(string(f.Data)) {
+		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+		if !ok || strings.HasPrefix(key, "sops_") || strings.HasPrefix(key, "#") {
+			continue
+		}
+		if strings.HasPrefix(value, encryptedPrefix) {
+			value = t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(value)}, value)
+		}
+		fmt.Fprintf(&out, "%s=%s\n", key, value)
+	}
+	return out.Bytes()
+}
+
+func digest(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:])
+}
+
+func (t *Tree) handle(ref Ref, content string) string {
+	mac := hmac.New(sha256.New, t.sealer.key[:])
+	fmt.Fprintf(mac, "%q %d %q %q", ref.Path, ref.Document, ref.Keys, content)
+	handle := handlePrefix + hex.EncodeToString(mac.Sum(nil)[:18])
+	t.refs[handle] = ref
+	return handle
+}
+
+// file seals one file. A file without encrypted documents stays as it is, to the byte.
+func (t *Tree) file(f *load.File) ([]byte, *finding.Finding) {
+	encrypted := false
+	for _, d := range f.Documents {
+		if bad := checkForm(f, d); bad != nil {
+			return nil, bad
+		}
+		encrypted = encrypted || d.Encrypted
+	}
+	if !encrypted {
+		return f.Data, nil
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	for i, d := range f.Documents {
+		node := d.Node
+		if d.Encrypted {
+			node = t.node(d.Node, Ref{Path: f.Path, Document: i})
+		}
+		if err := encoder.Encode(node); err != nil {
+			return nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Node.Line, Message: "the document can't be written as YAML again"}
+		}
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the file can't be written as YAML again"}
+	}
+	return out.Bytes(), nil
+}
+
+// node copies a node with its encrypted scalars replaced by handles, without comments (they may be encrypted as well) and,
+// at the root of a document, without the sops block.
+func (t *Tree) node(n *yaml.Node, at Ref) *yaml.Node {
+	c := *n
+	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if isEncrypted(n) {
+			at.Digest = digest(n.Value)
+			c.Value, c.Tag, c.Style = t.handle(at, n.Value), "!!str", 0
+		}
+	case yaml.MappingNode:
+		c.Content = nil
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if len(at.Keys) == 0 && n.Content[i].Value == "sops" {
+				continue
+			}
+			key := *n.Content[i]
+			key.HeadComment, key.LineComment, key.FootComment = "", "", ""
+			c.Content = append(c.Content, &key, t.node(n.Content[i+1], at.child(key.Value)))
+		}
+	case yaml.SequenceNode:
+		c.Content = make([]*yaml.Node, len(n.Content))
+		for i, item := range n.Content {
+			c.Content[i] = t.node(item, at.child(fmt.Sprintf("[%d]", i)))
+		}
+	case yaml.DocumentNode, yaml.AliasNode:
+		// load strips document nodes; sops refuses aliases, and so does checkForm.
+	}
+	return &c
+}
+
+func (r Ref) child(key string) Ref {
+	keys := make([]string, len(r.Keys)+1)
+	copy(keys, r.Keys)
+	keys[len(r.Keys)] = key
+	r.Keys = keys
+	return r
+}
+
+// encryptedPrefix starts every value that sops has encrypted.
+const encryptedPrefix = "ENC[AES256_GCM,"
+
+func isEncrypted(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && IsEncryptedValue(n.Value) }
+
+// IsEncryptedValue says whether a text is a value that sops has encrypted.
+func IsEncryptedValue(text string) bool { return strings.HasPrefix(text, encryptedPrefix) }
+
+// checkForm finds encryption that can't work: encrypted values without a sops block, a block cut short, and aliases, which
+// sops doesn't write.
+func checkForm(f *load.File, d *load.Document) *finding.Finding {
+	bad := func(n *yaml.Node, message, fix string) *finding.Finding {
+		return &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: n.Line, Column: n.Column, Message: message, Fix: fix}
+	}
+	if block := d.Field("sops"); block != nil && !d.Encrypted {
+		return bad(block, "the sops block is incomplete: it has no mac", "restore the file from Git history, or encrypt the plain file again")
+	}
+	if !d.Encrypted {
+		if n := find(d.Node, isEncrypted); n != nil {
+			return bad(n, "an encrypted value stands in a file without sops block", "restore the block from Git history, or encrypt the plain file again")
+		}
+		return nil
+	}
+	if n := find(d.Node, func(n *yaml.Node) bool { return n.Kind == yaml.AliasNode }); n != nil {
+		return bad(n, "an encrypted file can't have YAML aliases; sops does not support them", "write the value out")
+	}
+	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
+		if n := d.Field(field...); n != nil && isEncrypted(n) {
+			return bad(n, strings.Join(field, ".")+" is encrypted, and has to be readable",
+				"encrypt credentials alone: "+EncryptedRegexHint)
+		}
+	}
+	return nil
+}
+
+// EncryptedRegexHint is the rule for .sops.yaml that encrypts what needs it and leaves the rest readable in reviews.
+const EncryptedRegexHint = `encrypted_regex: ^(data|stringData|kubeconfig|token|dockerConfigJson)$`
+
+func find(n *yaml.Node, match func(*yaml.Node) bool) *yaml.Node {
+	if match(n) {
+		return n
+	}
+	for _, child := range n.Content {
+		if m := find(child, match); m != nil {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package v1alpha1
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// formatField is one field of the format.
+type formatField struct {
+	name  string
+	index int
+	// neverSealed: its value must be known without keys.
+	neverSealed bool
+}
+
+// fieldsOf lists the fields of a struct of the format, from its tags.
+func fieldsOf(t reflect.Type) []formatField {
+	var fields []formatField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name != "" {
+			fields = append(fields, formatField{name: name, index: i, neverSealed: f.Tag.Get("seal") == "never"})
+		}
+	}
+	return fields
+}
+
+// everywhere maps each field's name to the paths where the format has it.
+var everywhere = sync.OnceValue(func() map[string][]string {
+	paths := map[string][]string{}
+	var visit func(t reflect.Type, path string)
+	visit = func(t reflect.Type, path string) {
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		// References to Secrets are many and hold but a name, which would be offered for every "name".
+		if t.Kind() != reflect.Struct || t == reflect.TypeFor[SecretRef]() {
+			return
+		}
+		for _, f := range fieldsOf(t) {
+			at := strings.TrimPrefix(path+"."+f.name, ".")
+			paths[f.name] = append(paths[f.name], at)
+			visit(t.Field(f.index).Type, at)
+		}
+	}
+	visit(reflect.TypeFor[ExternalCluster](), "")
+	return paths
+})
+
+// advice says what an unknown field was probably meant to be: the paths of fields of the format, nearest first, and
+// whether they are beside it.
+func advice(name, parent string, siblings []formatField) (paths []string, beside bool) {
+	join := func(sibling string) []string { return []string{strings.TrimPrefix(parent+"."+sibling, ".")} }
+	for _, s := range siblings {
+		if plain(s.name) == plain(name) {
+			return join(s.name), true
+		}
+	}
+	if paths := everywhere()[name]; len(paths) > 0 {
+		return paths, false
+	}
+	nearest, least := "", max(1, len(name)/3)+1
+	for _, s := range siblings {
+		if d := distance(plain(name), plain(s.name)); d < least {
+			nearest, least = s.name, d
+		}
+	}
+	if nearest != "" {
+		return join(nearest), true
+	}
+	for known, paths := range everywhere() {
+		// No two fields of the format are equal in plain form, so the order of the map has no say.
+		if plain(known) == plain(name) {
+			return paths, false
+		}
+	}
+	return nil, false
+}
+
+// plain takes the writing conventions off a name: ca_cert, CACert and caCert are the same.
+func plain(name string) string {
+	return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
+}
+
+// distance is the optimal string alignment distance: insertions, deletions, replacements and swapped neighbours.
+func distance(a, b string) int {
+	// A name this long is no typing error, and would cost time in proportion to its length.
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}
+
+// namesOf lists the fields' names for people.
+func namesOf(fields []formatField) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

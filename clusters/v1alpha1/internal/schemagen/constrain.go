@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
+)
+
+// plainForms are the forms of values that are never encrypted.
+var plainForms = map[string]string{
+	"metadata.name":    form.ClusterName,
+	"spec.auditConfig": form.ObjectName,
+}
+
+// openForms are the forms of values that may be encrypted, which an editor then shows as SOPS writes them.
+var openForms = map[string]string{
+	"spec.serviceAccountAuth.server":                 form.Server,
+	"spec.vaultAuth.server":                          form.Server,
+	"spec.vaultAuth.vaultAddr":                       form.VaultAddress,
+	"spec.vaultAuth.kubernetesNamespace":             form.Namespace,
+	"spec.spiffeAuth.server":                         form.Server,
+	"spec.spiffeAuth.socketPath":                     form.AbsolutePath,
+	"spec.workloadIdentity.gke.clusterName":          form.NoBlank,
+	"spec.workloadIdentity.gke.googleServiceAccount": form.Email,
+	"spec.workloadIdentity.gke.endpoint":             form.Server,
+	"spec.workloadIdentity.eks.roleArn":              form.RoleARN,
+	"spec.workloadIdentity.aks.subscriptionId":       form.UUID,
+	"spec.workloadIdentity.aks.clusterName":          form.NoBlank,
+	"spec.workloadIdentity.aks.clientId":             form.UUID,
+	"spec.workloadIdentity.aks.tenantId":             form.UUID,
+}
+
+// secretRefs are the references to Secrets.
+var secretRefs = []string{
+	"spec.kubeconfigSecretRef", "spec.serviceAccountAuth.credentialsSecretRef", "spec.vaultAuth.caCertSecretRef",
+	"spec.vaultAuth.targetCACertSecretRef", "spec.spiffeAuth.trustBundleSecretRef", "spec.privateRegistries.secretRef",
+	"spec.privateRegistriesPullSecretRef",
+}
+
+// constrain adds what Go types don't say.
+func constrain(root *jsonschema.Schema) error {
+	root.Properties.Set("sops", &jsonschema.Schema{Type: "object", Description: "What SOPS keeps about the encryption; written by sops."})
+	notEmpty(root)
+	for path, pattern := range plainForms {
+		if err := edit(root, path, func(s *jsonschema.Schema) { s.Pattern = pattern }); err != nil {
+			return err
+		}
+	}
+	for path, pattern := range openForms {
+		if err := edit(root, path, func(s *jsonschema.Schema) { s.Pattern = pattern + "|" + form.Encrypted }); err != nil {
+			return err
+		}
+	}
+	for _, path := range secretRefs {
+		if err := edit(root, path+".name", func(s *jsonschema.Schema) { s.Pattern, s.MaxLength = form.ObjectName, length(form.ObjectNameMax) }); err != nil {
+			return err
+		}
+	}
+	edits := map[string]func(*jsonschema.Schema){
+		"apiVersion":                     func(s *jsonschema.Schema) { s.Const = v1alpha1.APIVersion },
+		"kind":                           func(s *jsonschema.Schema) { s.Const = v1alpha1.Kind },
+		"metadata.name":                  func(s *jsonschema.Schema) { s.MaxLength = length(form.ClusterNameMax) },
+		"spec.auditConfig":               func(s *jsonschema.Schema) { s.MaxLength = length(form.ObjectNameMax) },
+		"spec.workloadIdentity.provider": func(s *jsonschema.Schema) { s.Enum = []any{v1alpha1.GKE, v1alpha1.EKS, v1alpha1.AKS} },
+		"spec.schedule":                  func(s *jsonschema.Schema) { s.Examples = []any{"H * * * *", "H H(1-5) * * *", "@daily"} },
+		"spec.vaultAuth.ttl":             func(s *jsonschema.Schema) { s.Examples = []any{"1h", "90m"} },
+		"spec":                           methods,
+		"spec.serviceAccountAuth":        serviceAccount,
+		"spec.workloadIdentity":          provider,
+		"spec.vaultAuth":                 vault,
+		"spec.spiffeAuth":                func(s *jsonschema.Schema) { s.OneOf = eachOf("trustBundle", "trustBundleSecretRef") },
+		"spec.privateRegistries":         func(s *jsonschema.Schema) { s.OneOf = eachOf("dockerConfigJson", "secretRef") },
+	}
+	for path, change := range edits {
+		if err := edit(root, path, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edit changes the schema of one field. A path that the types don't have is an error, so that no rule is lost to a renaming.
+func edit(root *jsonschema.Schema, path string, change func(*jsonschema.Schema)) error {
+	at := root
+	for name := range strings.SplitSeq(path, ".") {
+		next, ok := at.Properties.Get(name)
+		if !ok {
+			return fmt.Errorf("the format has no field %s", path)
+		}
+		at = next
+	}
+	change(at)
+	return nil
+}
+
+// notEmpty gives every text field a minimum length, except in free labels and annotations.
+func notEmpty(s *jsonschema.Schema) {
+	switch {
+	case s.Type == "string":
+		s.MinLength = length(1)
+	case s.Items != nil:
+		notEmpty(s.Items)
+	case s.Properties != nil:
+		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			notEmpty(p.Value)
+		}
+	}
+}
+
+func length(n uint64) *uint64 { return &n }
+
+// having is a schema that wants these fields.
+func having(fields ...string) *jsonschema.Schema { return &jsonschema.Schema{Required: fields} }
+
+// without is a schema that wants none of these fields.
+func without(fields ...string) *jsonschema.Schema {
+	return &jsonschema.Schema{Not: &jsonschema.Schema{AnyOf: eachOf(fields...)}}
+}
+
+// eachOf gives one schema for each field, which wants that field.
+func eachOf(fields ...string) []*jsonschema.Schema {
+	schemas := make([]*jsonschema.Schema, len(fields))
+	for i, field := range fields {
+		schemas[i] = having(field)
+	}
+	return schemas
+}
+
+func methods(s *jsonschema.Schema) {
+	s.OneOf = eachOf("kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth")
+	s.Not = having("privateRegistries", "privateRegistriesPullSecretRef")
+}
+
+func serviceAccount(s *jsonschema.Schema) {
+	inline, reference := having("token", "caCert"), having("credentialsSecretRef")
+	inline.Not = having("credentialsSecretRef")
+	reference.Not = without("token", "caCert").Not
+	s.OneOf = []*jsonschema.Schema{inline, reference}
+}
+
+func provider(s *jsonschema.Schema) {
+	all := []string{string(v1alpha1.GKE), string(v1alpha1.EKS), string(v1alpha1.AKS)}
+	for _, name := range all {
+		var others []string
+		for _, other := range all {
+			if other != name {
+				others = append(others, other)
+			}
+		}
+		choice := having(name)
+		choice.Properties = jsonschema.NewProperties()
+		choice.Properties.Set("provider", &jsonschema.Schema{Const: name})
+		choice.Not = without(others...).Not
+		s.OneOf = append(s.OneOf, choice)
+	}
+}
+
+func vault(s *jsonschema.Schema) {
+	s.Not = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{having("caCert", "caCertSecretRef"), having("targetCACert", "targetCACertSecretRef")}}
+}

@@ -1,0 +1,175 @@
+package v1alpha1
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/schedule"
+	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
+)
+
+// Validate checks the values of a cluster file and reports every problem, in the order of the format. It is called twice:
+// with handles still in place, which are passed over, and again once they are opened. sealed tells which strings are
+// handles; nil means that none is. What is wrong for certain is an error; what may work after all is a warning.
+//
+// Credentials are checked no further than that they are given; package credential looks inside.
+func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
+	v := &validator{sealed: orNone(sealed), spokenOf: c.spokenOf}
+	v.name(c.Metadata.Name)
+	v.method(c.Spec)
+	v.kubeconfig(c.Spec)
+	v.serviceAccount(c.Spec.ServiceAccountAuth)
+	v.workloadIdentity(c.Spec.WorkloadIdentity)
+	v.vault(c.Spec.VaultAuth)
+	v.spiffe(c.Spec.SPIFFEAuth)
+	v.schedule(c)
+	v.filters(c.Spec)
+	v.registries(c.Spec)
+	v.objectName(c.Spec.AuditConfig, "spec", "auditConfig")
+	return v.problems
+}
+
+// PlainCredentials reports each credential that stands in the file as plain text: one that is neither empty nor a handle.
+// It is asked before opening.
+func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
+	v := &validator{sealed: orNone(sealed), spokenOf: c.spokenOf}
+	check := func(value string, field ...string) {
+		if value != "" && !v.sealed(value) {
+			v.fail(CodePlainCredential, field, "holds a credential in plain text",
+				"revoke the credential, since Git keeps it, and encrypt its successor with sops; encrypted_regex: '"+EncryptedRegex+"'")
+		}
+	}
+	check(c.Spec.Kubeconfig, "spec", "kubeconfig")
+	if auth := c.Spec.ServiceAccountAuth; auth != nil {
+		check(auth.Token, "spec", "serviceAccountAuth", "token")
+	}
+	if registries := c.Spec.PrivateRegistries; registries != nil {
+		check(registries.DockerConfigJSON, "spec", "privateRegistries", "dockerConfigJson")
+	}
+	return v.problems
+}
+
+type validator struct {
+	sealed   func(string) bool
+	spokenOf map[string]bool
+	problems []Problem
+}
+
+// fail reports an error; what is said about the field follows its name.
+func (v *validator) fail(code finding.Code, field []string, what, fix string) {
+	v.report(code, finding.Error, field, what, fix)
+}
+
+// warn reports a warning.
+func (v *validator) warn(code finding.Code, field []string, what, fix string) {
+	v.report(code, finding.Warning, field, what, fix)
+}
+
+func (v *validator) report(code finding.Code, severity finding.Severity, field []string, what, fix string) {
+	for n := range len(field) {
+		if v.spokenOf[dotted(field[:n+1])] {
+			return
+		}
+	}
+	v.problems = append(v.problems, Problem{Code: code, Severity: severity, Field: slices.Clone(field), Message: dotted(field) + " " + what, Fix: fix})
+}
+
+// missing reports a field that must be given, unless an unknown field was probably meant to be it.
+func (v *validator) missing(fix string, field ...string) {
+	if _, ok := v.spokenOf[dotted(field)]; !ok {
+		v.fail(CodeRequired, field, "is missing", fix)
+	}
+}
+
+// open tells whether the value is there to be checked: given, and no handle.
+func (v *validator) open(value string) bool { return value != "" && !v.sealed(value) }
+
+// required reports a missing value, and tells whether it is there to be checked.
+func (v *validator) required(value string, field ...string) bool {
+	if value == "" {
+		v.missing("", field...)
+	}
+	return v.open(value)
+}
+
+// matches reports a value that is given, open and not of the form.
+func (v *validator) matches(form *regexp.Regexp, value string, code finding.Code, severity finding.Severity, field []string, what, fix string) {
+	if v.open(value) && !form.MatchString(value) {
+		v.report(code, severity, field, what, fix)
+	}
+}
+
+var (
+	clusterName = regexp.MustCompile(form.ClusterName)
+	objectName  = regexp.MustCompile(form.ObjectName)
+)
+
+func (v *validator) name(name string) {
+	field := []string{"metadata", "name"}
+	if !v.required(name, field...) {
+		return
+	}
+	if !clusterName.MatchString(name) {
+		v.fail(CodeClusterName, field, "is not a name that the operator takes", "use lower-case letters, digits and dashes, with a letter or digit at both ends")
+	}
+	if len(name) > form.ClusterNameMax {
+		v.fail(CodeClusterName, field, "is longer than 63 characters, the limit of the operator's label cluster_name", "shorten it")
+	}
+}
+
+// objectName checks a name of a Kubernetes object, if one is given.
+func (v *validator) objectName(name string, field ...string) {
+	if v.open(name) && (!objectName.MatchString(name) || len(name) > form.ObjectNameMax) {
+		v.fail(CodeObjectName, field, "is not a name that a Kubernetes object can have", "use lower-case letters, digits, dashes and dots, 253 characters at most")
+	}
+}
+
+// secretRef checks a reference that is given: it must name a Secret.
+func (v *validator) secretRef(ref *SecretRef, field ...string) {
+	if ref == nil {
+		return
+	}
+	field = append(slices.Clone(field), "name")
+	if v.required(ref.Name, field...) {
+		v.objectName(ref.Name, field...)
+	}
+}
+
+func (v *validator) schedule(c *ExternalCluster) {
+	if !v.open(c.Spec.Schedule) {
+		return
+	}
+	// Which audit config takes the cluster isn't known here, and has no say in whether the schedule can be used.
+	_, err := schedule.Resolve(c.Spec.Schedule, c.Metadata.Name)
+	if err == nil {
+		return
+	}
+	var refused *schedule.Error
+	fix := ""
+	if errors.As(err, &refused) {
+		fix = refused.Fix
+	}
+	v.fail(CodeSchedule, []string{"spec", "schedule"}, "can't be used: "+err.Error(), fix)
+}
+
+// given lists the names whose flag is set.
+func given(names []string, set ...bool) []string {
+	var found []string
+	for i, name := range names {
+		if set[i] {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// listed joins names for people: "a", "a and b", "a, b and c".
+func listed(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}

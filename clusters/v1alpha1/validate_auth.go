@@ -1,0 +1,155 @@
+package v1alpha1
+
+import (
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
+)
+
+// methods are the ways to authenticate, in the order of the format. The first three are forms of one.
+var methods = []string{"kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth"}
+
+// Methods lists the authentication fields that are given, by their names in spec. A valid cluster has exactly one.
+func (s Spec) Methods() []string {
+	return given(methods, s.Kubeconfig != "", s.KubeconfigFile != "", s.KubeconfigSecretRef != nil,
+		s.ServiceAccountAuth != nil, s.WorkloadIdentity != nil, s.VaultAuth != nil, s.SPIFFEAuth != nil)
+}
+
+func (v *validator) method(spec Spec) {
+	found := spec.Methods()
+	if len(found) > 1 {
+		v.fail(CodeAuthMethod, []string{"spec", found[1]}, "is one method too many: "+listed(found)+" are given", "keep exactly one of them")
+	}
+	if len(found) > 0 {
+		return
+	}
+	for _, name := range methods {
+		if _, ok := v.spokenOf["spec."+name]; ok {
+			return
+		}
+	}
+	v.fail(CodeAuthMethod, []string{"spec"}, "has no authentication method", "give exactly one of "+strings.Join(methods, ", "))
+}
+
+func (v *validator) kubeconfig(spec Spec) {
+	v.secretRef(spec.KubeconfigSecretRef, "spec", "kubeconfigSecretRef")
+	file := spec.KubeconfigFile
+	if !v.open(file) {
+		return
+	}
+	field := []string{"spec", "kubeconfigFile"}
+	if path.IsAbs(file) || strings.ContainsAny(file, "\\\x00\r\n") || path.Clean(file) != strings.TrimPrefix(file, "./") || strings.HasPrefix(path.Clean(file), "..") || path.Clean(file) == "." {
+		v.fail(CodeKubeconfigFile, field, "is not the path of a file beside this one or below", "write a relative path with slashes and without .., such as "+field[1]+": eu.kubeconfig")
+	}
+}
+
+func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
+	if auth == nil {
+		return
+	}
+	at := func(name string) []string { return []string{"spec", "serviceAccountAuth", name} }
+	v.server(auth.Server, at("server")...)
+	v.secretRef(auth.CredentialsSecretRef, at("credentialsSecretRef")...)
+	switch inline := auth.Token != "" || auth.CACert != ""; {
+	case inline && auth.CredentialsSecretRef != nil:
+		v.fail(CodeConflict, at("credentialsSecretRef"), "excludes token and caCert", "keep the reference, or token and caCert")
+	case auth.CredentialsSecretRef != nil:
+	case !inline:
+		v.missing("give token and caCert, or credentialsSecretRef", at("token")...)
+	case auth.Token == "":
+		v.missing("give the token that goes with caCert", at("token")...)
+	case auth.CACert == "":
+		// The Pod mounts both keys, and without one it never starts (FACTS.md, section 1, Secret keys).
+		v.missing("give the cluster's CA certificate: the operator wants ca.crt beside the token even with skipTLSVerify", at("caCert")...)
+	}
+	if auth.SkipTLSVerify != nil && *auth.SkipTLSVerify {
+		v.warn(CodeTLSOff, at("skipTLSVerify"), "turns off the check of the server's certificate: whoever answers at its address gets the token, and caCert has no effect", "remove it and give the right caCert")
+	}
+}
+
+// Vault credentials are renewed at half their lifetime, but never more often than every 10 minutes (FACTS.md, section 1,
+// behaviour 6).
+const shortestTTL = 20 * time.Minute
+
+func (v *validator) vault(auth *VaultAuth) {
+	if auth == nil {
+		return
+	}
+	at := func(name string) []string { return []string{"spec", "vaultAuth", name} }
+	v.server(auth.Server, at("server")...)
+	v.vaultAddress(auth.VaultAddr, at("vaultAddr")...)
+	v.required(auth.AuthRole, at("authRole")...)
+	v.required(auth.CredsRole, at("credsRole")...)
+	v.mount(auth.AuthPath, at("authPath"))
+	v.mount(auth.SecretsPath, at("secretsPath"))
+	if v.open(auth.AuthPath) && !strings.HasPrefix(strings.TrimPrefix(auth.AuthPath, "/"), "auth/") {
+		v.warn(CodeVaultPath, at("authPath"), "does not begin with auth/, where Vault mounts every auth method", "write auth/<mount>")
+	}
+	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a name that a namespace can have", "use lower-case letters, digits and dashes")
+	v.ttl(auth.TTL, at("ttl"))
+	v.either(auth.CACert, auth.CACertSecretRef, at, "caCert", "caCertSecretRef")
+	v.either(auth.TargetCACert, auth.TargetCACertSecretRef, at, "targetCACert", "targetCACertSecretRef")
+	if auth.TargetCACert == "" && auth.TargetCACertSecretRef == nil {
+		if _, ok := v.spokenOf["spec.vaultAuth.targetCACert"]; !ok {
+			v.warn(CodeTLSOff, at("targetCACert"), "is missing, so the operator turns off the check of the server's certificate", "give targetCACert or targetCACertSecretRef")
+		}
+	}
+}
+
+// mount checks a path below /v1/ of Vault's API.
+func (v *validator) mount(value string, field []string) {
+	if !v.open(value) {
+		return
+	}
+	// Vault's client cleans slashes at both ends away.
+	mount := strings.Trim(value, "/")
+	if path.Clean(mount) != mount || strings.HasPrefix(mount, "..") || mount == "." || strings.ContainsAny(mount, " \t\r\n\\?#%") {
+		v.fail(CodeVaultPath, field, "is not a mount path", "write it as vault auth list and vault secrets list do")
+	}
+}
+
+func (v *validator) ttl(value string, field []string) {
+	if !v.open(value) {
+		return
+	}
+	switch d, err := time.ParseDuration(value); {
+	case err != nil:
+		v.fail(CodeVaultTTL, field, "is not a duration", "write hours, minutes or seconds, such as 1h or 90m; there is no unit for days")
+	case d <= 0:
+		v.fail(CodeVaultTTL, field, "is not longer than zero", "write 1h, or remove it")
+	case d < shortestTTL:
+		v.warn(CodeVaultTTL, field, "is under 20m: the credentials can expire before the operator renews them", "write 20m or more")
+	}
+}
+
+func (v *validator) spiffe(auth *SPIFFEAuth) {
+	if auth == nil {
+		return
+	}
+	at := func(name string) []string { return []string{"spec", "spiffeAuth", name} }
+	v.server(auth.Server, at("server")...)
+	v.either(auth.TrustBundle, auth.TrustBundleSecretRef, at, "trustBundle", "trustBundleSecretRef")
+	if auth.TrustBundle == "" && auth.TrustBundleSecretRef == nil {
+		v.missing("give trustBundle or trustBundleSecretRef", at("trustBundle")...)
+	}
+	if socket := auth.SocketPath; v.open(socket) && (!absolute.MatchString(socket) || path.Clean(socket) != socket || socket == "/") {
+		v.fail(CodeSocketPath, at("socketPath"), "is not an absolute path of a socket", "write a path such as /run/spire/sockets/agent.sock, without unix:// and ..")
+	}
+}
+
+// either checks a value that is given inline or by reference, not both.
+func (v *validator) either(inline string, ref *SecretRef, at func(string) []string, inlineName, refName string) {
+	v.secretRef(ref, at(refName)...)
+	if inline != "" && ref != nil {
+		v.fail(CodeConflict, at(refName), "excludes "+inlineName, "keep one of the two")
+	}
+}
+
+var (
+	namespace = regexp.MustCompile(form.Namespace)
+	absolute  = regexp.MustCompile(form.AbsolutePath)
+)

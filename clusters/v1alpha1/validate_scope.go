@@ -1,0 +1,112 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func (v *validator) filters(spec Spec) {
+	if spec.Filtering != nil && spec.Filtering.Namespaces != nil {
+		field := []string{"spec", "filtering", "namespaces"}
+		v.patterns(*spec.Filtering.Namespaces, field, "namespaces")
+		v.namespacePatterns(*spec.Filtering.Namespaces, field)
+	}
+	if spec.Repositories != nil {
+		field := []string{"spec", "repositories"}
+		v.patterns(*spec.Repositories, field, "repositories")
+		v.needsImages(spec, field)
+	}
+}
+
+// needsImages reports a field that has an effect only with image scanning.
+func (v *validator) needsImages(spec Spec, field []string) {
+	if _, ok := v.spokenOf["spec.containerImageScanning"]; !ok && !spec.ContainerImageScanning {
+		v.warn(CodeNoImageScanning, field, "has no effect without containerImageScanning", "set containerImageScanning: true, or remove it")
+	}
+}
+
+// patterns checks what holds for any choice by name.
+func (v *validator) patterns(p Patterns, field []string, what string) {
+	v.list(p.Include, append(slices.Clone(field), "include"))
+	v.list(p.Exclude, append(slices.Clone(field), "exclude"))
+	if p.Include != nil && len(p.Include) == 0 {
+		v.warn(CodeEmptyInclude, append(slices.Clone(field), "include"), "is empty, which chooses all "+what+" and not none", "remove it, or name what to scan")
+	}
+	// The operator's rule (FACTS.md, section 1, behaviour 9).
+	if len(p.Include) > 0 && len(p.Exclude) > 0 {
+		v.warn(CodeFilterOverlap, append(slices.Clone(field), "exclude"), "has no effect beside include", "keep one of the two")
+	}
+	if len(p.Include) == 0 && slices.Contains(p.Exclude, "*") {
+		v.warn(CodePattern, append(slices.Clone(field), "exclude"), "holds the pattern *, so nothing is left to scan", "name what to leave out")
+	}
+}
+
+func (v *validator) list(patterns []string, field []string) {
+	first := map[string]int{}
+	for i, pattern := range patterns {
+		if v.sealed(pattern) {
+			continue
+		}
+		at := append(slices.Clone(field), fmt.Sprintf("[%d]", i))
+		before, repeated := first[pattern]
+		switch {
+		case strings.TrimSpace(pattern) == "":
+			v.fail(CodePattern, at, "is an empty pattern", "name something, or remove it")
+		case repeated:
+			v.warn(CodePattern, at, fmt.Sprintf("repeats item [%d]", before), "remove it")
+		case strings.ContainsAny(pattern, " \t\r\n"):
+			v.warn(CodePattern, at, "has a blank in it, which no name has", "write one name or pattern an item")
+		}
+		if !repeated {
+			first[pattern] = i
+		}
+	}
+}
+
+// namespacePattern is what a pattern that matches some namespace is made of: the characters of a namespace's name, and of
+// globs in their usual dialects.
+var (
+	namespacePattern = regexp.MustCompile(`^[a-z0-9*?\[\]{}!^,\\-]*$`)
+	globCharacters   = `*?[]{}!^,\`
+)
+
+func (v *validator) namespacePatterns(p Patterns, field []string) {
+	for _, list := range []struct {
+		name     string
+		patterns []string
+	}{{"include", p.Include}, {"exclude", p.Exclude}} {
+		for i, pattern := range list.patterns {
+			// Blanks have their own problem, above.
+			if v.sealed(pattern) || strings.ContainsAny(pattern, " \t\r\n") {
+				continue
+			}
+			isName := !strings.ContainsAny(pattern, globCharacters)
+			if !namespacePattern.MatchString(pattern) || isName && pattern != "" && !namespace.MatchString(pattern) {
+				v.warn(CodePattern, append(slices.Clone(field), list.name, fmt.Sprintf("[%d]", i)), "matches no namespace: names have lower-case letters, digits and dashes, 63 at most", "correct or remove it")
+			}
+		}
+	}
+}
+
+func (v *validator) registries(spec Spec) {
+	registries, pasted := spec.PrivateRegistries, spec.PrivateRegistriesPullSecretRef
+	field := []string{"spec", "privateRegistries"}
+	at := func(name string) []string { return append(slices.Clone(field), name) }
+	v.secretRef(pasted, "spec", "privateRegistriesPullSecretRef")
+	if pasted != nil {
+		v.needsImages(spec, []string{"spec", "privateRegistriesPullSecretRef"})
+	}
+	if registries == nil {
+		return
+	}
+	v.either(registries.DockerConfigJSON, registries.SecretRef, at, "dockerConfigJson", "secretRef")
+	if registries.DockerConfigJSON == "" && registries.SecretRef == nil {
+		v.missing("give dockerConfigJson or secretRef", at("dockerConfigJson")...)
+	}
+	if pasted != nil {
+		v.fail(CodeConflict, []string{"spec", "privateRegistriesPullSecretRef"}, "excludes privateRegistries", "keep one of the two")
+	}
+	v.needsImages(spec, field)
+}

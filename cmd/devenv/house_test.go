@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// root is where the tests of this package find the top of the repository.
+var root = filepath.Join("..", "..")
+
+const module = "github.com/muster-gitops/muster"
+
+// goPackage is what the test needs of `go list -json`.
+type goPackage struct {
+	ImportPath, Name                         string
+	Imports, Deps, TestImports, XTestImports []string
+}
+
+// dir is the folder of a package of this module, from the root.
+func (p goPackage) dir() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
+
+// isBelow says whether the import path is one of these, or below one.
+func isBelow(importPath string, parents ...string) bool {
+	return slices.ContainsFunc(parents, func(p string) bool { return importPath == p || strings.HasPrefix(importPath, p+"/") })
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Name,Imports,Deps,TestImports,XTestImports", "./...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		errors.As(err, &exit)
+		t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+	}
+	var all []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// Imports go one way: cmd → controllers → {gitsync, clusters}.
+func TestImportsGoOneWay(t *testing.T) {
+	forbidden := []struct {
+		from   string
+		to     []string
+		reason string
+	}{
+		{module + "/gitsync", []string{module + "/clusters", module + "/controllers", module + "/cmd"},
+			"a repository doesn't know what its files mean"},
+		{module + "/clusters", []string{module + "/gitsync", module + "/controllers", module + "/cmd"},
+			"files are rendered without knowing where they come from or go to"},
+		{module + "/controllers", []string{module + "/cmd"}, "the program uses the controllers"},
+		{module + "/gitsync", []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go"}, "gitsync knows nothing of Kubernetes"},
+		{module + "/clusters", []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go/dynamic", "k8s.io/client-go/kubernetes",
+			"k8s.io/client-go/discovery"}, "clusters has no Kubernetes client"},
+	}
+	rules := make([]int, len(forbidden))
+	for _, p := range packages(t) {
+		for i, f := range forbidden {
+			if !isBelow(p.ImportPath, f.from) {
+				continue
+			}
+			rules[i]++
+			for _, to := range p.Deps {
+				if isBelow(to, f.to...) {
+					t.Errorf("%s depends on %s: %s", p.dir(), to, f.reason)
+				}
+			}
+			// Tests may start the servers of cmd/devenv; that is what these are for.
+			for _, to := range slices.Concat(p.TestImports, p.XTestImports) {
+				if isBelow(to, f.to...) && isBelow(to, module) && !isBelow(to, module+"/cmd/devenv/server") {
+					t.Errorf("a test of %s imports %s: %s", p.dir(), to, f.reason)
+				}
+			}
+		}
+		if isBelow(p.ImportPath, module+"/clusters") {
+			checkClientGo(t, p)
+		}
+	}
+	for i, n := range rules {
+		if n == 0 {
+			t.Errorf("%s: there is no such package, so the rule holds nothing", forbidden[i].from)
+		}
+	}
+}
+
+// checkClientGo lets clusters/credential parse kubeconfigs with the parser that clients use, which brings along, but never
+// connects with, client-go's REST client. Nothing else of client-go is for clusters.
+func checkClientGo(t *testing.T, p goPackage) {
+	for _, to := range p.Imports {
+		parser := isBelow(to, "k8s.io/client-go/tools/clientcmd") && p.dir() == "clusters/credential"
+		if isBelow(to, "k8s.io/client-go") && !parser {
+			t.Errorf("%s imports %s: only clusters/credential may, and only clientcmd", p.dir(), to)
+		}
+	}
+}
+
+func TestNoPackageIsNamedAfterNothing(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range append(strings.Split(p.dir(), "/"), p.Name) {
+			switch name {
+			case "util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "lib", "pkg", "shared":
+				t.Errorf("%s: %q says nothing about what is in it", p.dir(), name)
+			}
+		}
+	}
+}
+
+// The top folders are the map of the house, as README.md draws it.
+func TestTopLevelFolders(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	allowed := []string{".ci", "clusters", "cmd", "config", "controllers", "examples", "gitsync"}
+	found := map[string]bool{}
+	for file := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		folder, _, nested := strings.Cut(file, "/")
+		if !nested {
+			continue
+		}
+		found[folder] = true
+		if !slices.Contains(allowed, folder) {
+			t.Errorf("%s: %s is no folder of this house", file, folder)
+		}
+		if path.Ext(file) == ".go" && (folder == ".ci" || folder == "config" || folder == "examples") {
+			t.Errorf("%s: Go is in clusters, cmd, controllers and gitsync", file)
+		}
+	}
+	if len(found) == 0 {
+		t.Error("git listed no files")
+	}
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+var (
+	auditConfigs = schema.GroupVersionResource{Group: mondoo.Group, Version: mondoo.Version, Resource: mondoo.Resource}
+	auditSyncs   = schema.GroupVersionResource{Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "auditsyncs"}
+)
+
+const (
+	// pageSize bounds what the API server puts into one answer.
+	pageSize = 500
+	// parallel is how many Secrets are read at a time.
+	parallel = 8
+	// requestTimeout bounds one request, so that an address where nobody answers ends the command.
+	requestTimeout = time.Minute
+)
+
+// kubeFlags say which management cluster to read, as kubectl's flags do.
+type kubeFlags struct{ kubeconfig, context string }
+
+func (k *kubeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
+	completeFiles(cmd, "kubeconfig")
+	cmd.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig (default: its current one)")
+}
+
+// cluster reads one namespace of the management cluster.
+type cluster struct {
+	host      string
+	namespace string
+	core      corev1client.CoreV1Interface
+	dynamic   dynamic.Interface
+}
+
+// connect prepares the clients; nothing is contacted yet.
+func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = k.kubeconfig
+	rules.Warner = func(error) {} // a missing file is an error, or somebody else's
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context}).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, fmt.Errorf("there is no kubeconfig; give --kubeconfig, or set KUBECONFIG")
+	case err != nil && k.context != "":
+		return nil, fmt.Errorf("read kubeconfig: %w; see kubectl config get-contexts", err)
+	case err != nil:
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	s.redactor.Add(cfg.BearerToken, cfg.Password)
+	cfg.QPS, cfg.Burst, cfg.Timeout = 50, 300, requestTimeout // as kubectl has them
+	cfg.UserAgent = "muster/" + shortVersion()
+	cfg.WarningHandler = rest.NoWarnings{}
+	c := &cluster{host: cfg.Host, namespace: namespace}
+	if c.core, err = corev1client.NewForConfig(cfg); err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	if c.dynamic, err = dynamic.NewForConfig(cfg); err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return c, nil
+}
+
+// state is what the namespace has, with the AuditSyncs by name; those are nil where they can't be read.
+type state struct {
+	plan.Live
+	syncs map[string]*v1alpha1.AuditSync
+}
+
+// gather reads everything but the Secrets.
+func (c *cluster) gather(ctx context.Context) (*state, error) {
+	s := &state{Live: plan.Live{AuditConfigs: map[string]map[string]any{}, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}}
+	err := c.each(ctx, auditConfigs, func(u *unstructured.Unstructured) error {
+		s.AuditConfigs[u.GetName()] = u.Object
+		return nil
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("the cluster at %s has no MondooAuditConfig resource; install the Mondoo Operator, or choose another --context", c.host)
+	}
+	if err != nil {
+		return nil, c.explain("list MondooAuditConfigs", err)
+	}
+	if err := c.inventories(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, c.auditSyncs(ctx, s)
+}
+
+// each visits all objects of a kind, page by page.
+func (c *cluster) each(ctx context.Context, kind schema.GroupVersionResource, visit func(*unstructured.Unstructured) error) error {
+	opts := metav1.ListOptions{Limit: pageSize}
+	for {
+		list, err := c.dynamic.Resource(kind).Namespace(c.namespace).List(ctx, opts)
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			if err := visit(&list.Items[i]); err != nil {
+				return err
+			}
+		}
+		if opts.Continue = list.GetContinue(); opts.Continue == "" {
+			return nil
+		}
+	}
+}
+
+func (c *cluster) inventories(ctx context.Context, s *state) error {
+	list, err := c.core.ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: plan.LabelInventory})
+	if err != nil {
+		return c.explain("list the ConfigMaps with inventories", err)
+	}
+	for _, configMap := range list.Items {
+		inventory, err := plan.DecodeInventory(configMap.BinaryData[plan.InventoryKey])
+		if err != nil {
+			return fmt.Errorf("read ConfigMap %s/%s: %w; restore it from a backup", c.namespace, configMap.Name, err)
+		}
+		s.Inventories = append(s.Inventories, inventory)
+	}
+	return nil
+}
+
+// auditSyncs reads the policies, and tells abandoned inventories from those in use. Where they can't be read, no inventory
+// is taken for abandoned.
+func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
+	s.syncs = map[string]*v1alpha1.AuditSync{}
+	err := c.each(ctx, auditSyncs, func(u *unstructured.Unstructured) error {
+		audit := &v1alpha1.AuditSync{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, audit); err != nil {
+			return fmt.Errorf("read AuditSync %s: %w", u.GetName(), err)
+		}
+		s.syncs[u.GetName()], s.Syncs[u.GetName()] = audit, true
+		return nil
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // Muster is not installed there yet
+	case apierrors.IsForbidden(err):
+		for _, inventory := range s.Inventories {
+			s.Syncs[inventory.Sync] = true
+		}
+		return nil
+	case err != nil:
+		return c.explain("list AuditSyncs", err)
+	}
+	return nil
+}
+
+// addSecrets reads the Secrets of these names: in one list those of the AuditSync, if that is allowed, and each other one by
+// itself.
+func (c *cluster) addSecrets(ctx context.Context, live *plan.Live, syncName string, names []string) error {
+	if syncName != "" {
+		if err := c.listSecrets(ctx, live, syncName); err != nil {
+			return err
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	var mu sync.Mutex
+	var missing []string
+	for _, name := range names {
+		if _, have := live.Secrets[name]; !have {
+			missing = append(missing, name)
+		}
+	}
+	for _, name := range missing {
+		group.Go(func() error {
+			secret, err := c.core.Secrets(c.namespace).Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case apierrors.IsNotFound(err):
+				return nil
+			case err != nil:
+				return c.explain("get Secret "+c.namespace+"/"+name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			live.Secrets[name] = liveSecret(secret)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (c *cluster) listSecrets(ctx context.Context, live *plan.Live, syncName string) error {
+	opts := metav1.ListOptions{LabelSelector: fleet.LabelSync + "=" + syncName, Limit: pageSize}
+	for {
+		list, err := c.core.Secrets(c.namespace).List(ctx, opts)
+		switch {
+		case apierrors.IsForbidden(err):
+			return nil
+		case err != nil:
+			return c.explain("list Secrets", err)
+		}
+		for i := range list.Items {
+			live.Secrets[list.Items[i].Name] = liveSecret(&list.Items[i])
+		}
+		if opts.Continue = list.Continue; opts.Continue == "" {
+			return nil
+		}
+	}
+}
+
+func liveSecret(s *corev1.Secret) plan.LiveSecret {
+	return plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
+}
+
+// explain adds the way out to an error of the API.
+func (c *cluster) explain(what string, err error) error {
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%s: %w; the credentials of the kubeconfig are not accepted by %s, log in again", what, err, c.host)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%s: %w; plan needs the right to %s", what, err, what)
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
+		return fmt.Errorf("%s: %w; is %s the right address, and can it be reached from here?", what, err, c.host)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+// policy is what an AuditSync allows; without one, what a new one would.
+func policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
+	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true}
+	if sync == nil {
+		return p
+	}
+	p.Approved = sync.Annotations[plan.ApproveAnnotation]
+	p.CorrectDrift = sync.Spec.Drift != v1alpha1.DriftReport
+	if sync.Spec.ForeignClusters != "" {
+		p.Foreign = plan.Foreign(sync.Spec.ForeignClusters)
+	}
+	if sync.Spec.Prune.Enabled != nil {
+		p.Prune = *sync.Spec.Prune.Enabled
+	}
+	if sync.Spec.Prune.MaxRemovals != nil {
+		p.MaxRemovals = sync.Spec.Prune.MaxRemovals.String()
+	}
+	return p
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/muster-gitops/muster/controllers"
+)
+
+const controllerHelp = `Run the controller, which keeps the audit configs of a management cluster true to Git.
+
+It is meant to run in a Pod, beside the Mondoo Operator; config/default installs it. Outside of one it takes the kubeconfig
+that kubectl takes.`
+
+const controllerExample = `  # As the Deployment in config/manager runs it
+  muster controller --namespace mondoo-operator --leader-elect --cache-dir /var/cache/muster
+
+  # Against the cluster of the current kubeconfig context, from your own machine
+  muster controller --namespace mondoo-operator --cache-dir /tmp/muster`
+
+// newControllerCommand makes the command that runs the controller.
+func newControllerCommand(s *shell) *cobra.Command {
+	var opts controllers.Options
+	var kubeconfig string
+	var level *choice
+	cmd := &cobra.Command{
+		Use:     "controller",
+		Short:   "Run the controller",
+		Long:    controllerHelp,
+		Example: controllerExample,
+		Args:    atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.Validate(); err != nil {
+				return &usageError{err}
+			}
+			cfg, err := managementCluster(kubeconfig)
+			if err != nil {
+				return err
+			}
+			cfg.UserAgent = "muster/" + version()
+			// The API server's priority and fairness holds the controller back where that is needed; a limit of its own
+			// would only make a large fleet slow.
+			cfg.QPS = -1
+			logger := logr.FromSlogHandler(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: logLevels[level.value]}))
+			ctrl.SetLogger(logger)
+			klog.SetLogger(logger)
+			return controllers.Run(cmd.Context(), cfg, opts)
+		},
+	}
+	level = addChoice(cmd, "log-level", "", "how much to log", "info", "debug", "error")
+	f := cmd.Flags()
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the management cluster (default: the Pod's own, or kubectl's)")
+	f.StringVarP(&opts.Namespace, "namespace", "n", "", "reconcile the AuditSyncs of this namespace (default: all)")
+	f.StringVar(&opts.CacheDir, "cache-dir", "", "folder for clones of repositories; may be lost at any time (required)")
+	f.StringVar(&opts.MetricsAddress, "metrics-address", ":8080", "where to serve metrics at /metrics; 0 turns them off")
+	f.StringVar(&opts.ProbeAddress, "probe-address", ":8081", "where to serve /healthz and /readyz; 0 turns them off")
+	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, of which one works")
+	f.StringVar(&opts.LeaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the Pod's own)")
+	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to reconcile at once")
+	f.DurationVar(&opts.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "how long running work may take after the order to stop")
+	return cmd
+}
+
+var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "error": slog.LevelError}
+
+// managementCluster finds the cluster to work in: the given kubeconfig, the Pod's own cluster, or what kubectl takes.
+func managementCluster(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		cfg, err := rest.InClusterConfig()
+		if !errors.Is(err, rest.ErrNotInCluster) {
+			return cfg, err
+		}
+	}
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the management cluster: %w", err)
+	}
+	return cfg, nil
+}

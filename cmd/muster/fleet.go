@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/open"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/seal"
+)
+
+// codeNotOpened is the code of the finding about encrypted files that were left closed.
+const codeNotOpened finding.Code = "not-opened"
+
+// fleetFlags say whom a fleet is rendered for, which an AuditSync says for the controller.
+type fleetFlags struct {
+	namespace, auditConfig, sync string
+}
+
+func (f *fleetFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
+	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config of clusters that name none, when none is in Git")
+}
+
+func (f *fleetFlags) addSync(cmd *cobra.Command, help string) {
+	cmd.Flags().StringVar(&f.sync, "sync", "", help)
+}
+
+// options checks the flags.
+func (f *fleetFlags) options() (compile.Options, error) {
+	if bad := validation.IsDNS1123Label(f.namespace); len(bad) > 0 {
+		return compile.Options{}, usagef("--namespace %q is no name of a namespace", f.namespace)
+	}
+	if bad := validation.IsDNS1123Subdomain(f.auditConfig); len(bad) > 0 {
+		return compile.Options{}, usagef("--audit-config %q is no name of a MondooAuditConfig", f.auditConfig)
+	}
+	if bad := validation.IsDNS1123Label(f.sync); f.sync != "" && len(bad) > 0 {
+		return compile.Options{}, usagef("--sync %q is no name of an AuditSync", f.sync)
+	}
+	return compile.Options{Namespace: f.namespace, AuditConfig: f.auditConfig, Sync: f.sync}, nil
+}
+
+// rendered is a fleet with its secrets, or, where there was no key, with masks in their places.
+type rendered struct {
+	sealed *fleet.Sealed
+	opened *fleet.Opened
+	// revision is the commit that the fleet comes from; see repository.revision.
+	revision string
+	// closed are the encrypted files that were not opened, for want of any key.
+	closed []string
+}
+
+// openerFor returns nil for an empty ring, which leaves everything closed.
+func openerFor(ring *keys.Ring) open.Opener {
+	if ring.Empty() {
+		return nil
+	}
+	return seal.NewOpener(ring)
+}
+
+// openerOrNone never returns nil: with an empty ring, it says of each encrypted file which key it wants.
+func openerOrNone(ring *keys.Ring) open.Opener {
+	if ring.Empty() {
+		return seal.NewOpener()
+	}
+	return seal.NewOpener(ring)
+}
+
+// render goes through the pipeline as the controller does. Without an opener the fleet stays closed.
+func (s *shell) render(ctx context.Context, t *target, opts compile.Options, opener open.Opener) (*rendered, error) {
+	pipeline := clusters.NewPipeline()
+	sealed, err := pipeline.Compile(ctx, clusters.Source{FS: t.fs, Path: t.path}, opts, opener)
+	if err != nil {
+		return nil, err
+	}
+	r := &rendered{sealed: sealed, revision: t.revision(sealed.Source.Loaded)}
+	if opener == nil {
+		r.opened, r.closed = withMasks(sealed), encryptedFiles(sealed)
+		return r, nil
+	}
+	r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now())
+	return r, err
+}
+
+// noteClosed adds to findings that files were left closed, if any were.
+func (s *shell) noteClosed(findings []finding.Finding, path string, files []string, severity finding.Severity) []finding.Finding {
+	if len(files) == 0 {
+		return findings
+	}
+	verb := "were"
+	if len(files) == 1 {
+		verb = "was"
+	}
+	return append(findings, finding.Finding{Code: codeNotOpened, Severity: severity, Path: path,
+		Message: fmt.Sprintf("%s %s not opened, so nobody has looked at what is inside: %s", plural(len(files), "encrypted file"), verb, some(files)),
+		Fix:     keyHint(s.env)})
+}
+
+// fresh plans a fleet for a cluster that has nothing of it. It is what the controller applies, before it is compared with
+// what is there. Audit configs that aren't in Git are taken for installed, and empty.
+func (r *rendered) fresh() *plan.Plan {
+	live := plan.Live{AuditConfigs: map[string]map[string]any{}}
+	for _, c := range r.opened.AuditConfigs {
+		if c.Object == nil {
+			live.AuditConfigs[c.Name] = map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
+				"metadata": map[string]any{"name": c.Name, "namespace": r.opened.Namespace}}
+		}
+	}
+	return plan.Compute(r.opened, live, plan.Policy{Revision: r.revision, Foreign: plan.KeepForeign, CorrectDrift: true})
+}
+
+// withMasks stands in for an opened fleet where it is only shown: every value of a Secret is a mask.
+func withMasks(sealed *fleet.Sealed) *fleet.Opened {
+	opened := &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
+		AuditConfigs: sealed.AuditConfigs, Clusters: sealed.Clusters, Whole: sealed.Whole}
+	for _, from := range sealed.Secrets {
+		to := fleet.Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations,
+			Data: map[string][]byte{}, Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
+			Quarantined: from.Quarantined, Hash: from.Hash}
+		for key := range from.Data {
+			to.Data[key] = []byte(redact.Mask)
+		}
+		opened.Secrets = append(opened.Secrets, to)
+	}
+	return opened
+}
+
+// encryptedFiles are the files of the tree that are encrypted, in part or as a whole.
+func encryptedFiles(sealed *fleet.Sealed) []string {
+	var files []string
+	for _, name := range sealed.Source.Loaded.Paths() {
+		if seal.IsEncrypted(sealed.Source.Loaded.Files[name].Data) {
+			files = append(files, name)
+		}
+	}
+	return files
+}
+
+// some lists the first names.
+func some(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/keys"
+)
+
+// maxKeyFile bounds what is read of a key from standard input.
+const maxKeyFile = 1 << 20
+
+// keyFlags say which keys a command works with.
+type keyFlags struct {
+	files []string
+	none  bool
+}
+
+func (k *keyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "file with age identities; may be given several times, \"-\" is standard input")
+	completeFiles(cmd, "sops-key")
+}
+
+func (k *keyFlags) addNone(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&k.none, "no-keys", false, "use no key at all, as the check of a pull request from a fork does")
+	cmd.MarkFlagsMutuallyExclusive("sops-key", "no-keys")
+}
+
+// ring reads the keys, and makes them known to the redactor.
+func (k *keyFlags) ring(s *shell) (*keys.Ring, error) {
+	if k.none {
+		return &keys.Ring{}, nil
+	}
+	ring, err := keys.FromEnvironment(keys.Environment{Getenv: s.env, ReadFile: os.ReadFile, ConfigDir: configDir(s.env)})
+	if err != nil {
+		return nil, fmt.Errorf("%w (from the environment; --no-keys or an empty SOPS_AGE_KEY_FILE leaves it out)", err)
+	}
+	for _, file := range k.files {
+		if err := addKey(ring, s, file); err != nil {
+			return nil, err
+		}
+	}
+	s.redactor.Add(ring.Secrets()...)
+	return ring, nil
+}
+
+func addKey(ring *keys.Ring, s *shell, file string) error {
+	if file != "-" {
+		return ring.AddFile(file)
+	}
+	text, err := io.ReadAll(io.LimitReader(s.stdin, maxKeyFile))
+	if err != nil {
+		return fmt.Errorf("read key from standard input: %w", err)
+	}
+	return ring.AddAge("standard input", string(text))
+}
+
+// configDir is the user's configuration folder as sops finds it: XDG_CONFIG_HOME first, on every platform.
+func configDir(env func(string) string) string {
+	if dir := env("XDG_CONFIG_HOME"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "" // without a home there are no keys in it
+	}
+	return dir
+}
+
+// keyHint says how to give a key, for findings about files that stay closed.
+func keyHint(env func(string) string) string {
+	if env("SOPS_AGE_KEY_CMD") != "" {
+		return `Muster does not run SOPS_AGE_KEY_CMD; set SOPS_AGE_KEY="$(command)", or give --sops-key FILE`
+	}
+	return "give --sops-key FILE, or set SOPS_AGE_KEY_FILE"
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/kustomize/api/konfig"
+
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+const lintHelp = `Lint checks folders as the controller does, and prints what it finds. It needs no key: what stands in encrypted files is
+checked as well when there is one.
+
+A PATH that is a file is checked within its tree, which is the nearest folder from the file upwards with a
+kustomization.yaml, or else the file's own folder; findings about other files are left out. That makes lint a hook for
+pre-commit, which names the changed files.
+
+Findings are printed to standard output. As text they name files as seen from the working directory; as JSON, SARIF
+(2.1.0) and GitHub annotations, from the root of the repository.`
+
+const lintExample = `  # Check two environments
+  muster lint clusters/production clusters/staging
+
+  # Check what Git is about to commit
+  git diff --cached --name-only --diff-filter=d -z -- clusters | xargs -0 -r muster lint --fail-on warning
+
+  # Annotate a pull request in GitHub Actions, without keys
+  muster lint clusters --no-keys -o github
+
+  # Upload to code scanning
+  muster lint clusters -o sarif > muster.sarif`
+
+func newLintCommand(s *shell) *cobra.Command {
+	var flags fleetFlags
+	var given keyFlags
+	cmd := &cobra.Command{
+		Use:     "lint [PATH]...",
+		Short:   "Check cluster files",
+		Long:    lintHelp,
+		Example: lintExample,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+	}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github")
+	failOn := addChoice(cmd, "fail-on", "", "severity from which findings end lint with status 1", "error", "warning")
+	flags.add(cmd)
+	given.add(cmd)
+	given.addNone(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		opts, err := flags.options()
+		if err != nil {
+			return err
+		}
+		ring, err := given.ring(s)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			args = []string{"."}
+		}
+		reports, err := s.lint(cmd.Context(), args, opts, ring)
+		if err != nil {
+			return err
+		}
+		if err := s.printReports(output.value, reports); err != nil {
+			return fmt.Errorf("print findings: %w", err)
+		}
+		if fails(reports, finding.Severity(failOn.value)) {
+			return statusError(exitFindings)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// report is what lint has found in one repository.
+type report struct {
+	repo     *repository
+	findings []finding.Finding
+}
+
+// tree is a folder to lint, whole or for the sake of some files in it.
+type tree struct {
+	*target
+	whole bool
+	files []string
+}
+
+// lint checks each folder once, however many paths lead to it.
+func (s *shell) lint(ctx context.Context, args []string, opts compile.Options, ring *keys.Ring) ([]report, error) {
+	trees, err := treesOf(args)
+	if err != nil {
+		return nil, err
+	}
+	var reports []report
+	for _, t := range trees {
+		defer t.close()
+		r, err := s.render(ctx, t.target, opts, openerFor(ring))
+		if err != nil {
+			return nil, err
+		}
+		findings, closed := r.fresh().Findings, r.closed
+		if !t.whole {
+			findings = about(t.files, r.opened, findings, r.sealed.Source.Loaded)
+			closed = slices.DeleteFunc(closed, func(file string) bool { return !slices.Contains(t.files, file) })
+		}
+		findings = s.noteClosed(findings, t.path, closed, finding.Info)
+		at := slices.IndexFunc(reports, func(known report) bool { return known.repo.root == t.root })
+		if at < 0 {
+			reports = append(reports, report{repo: t.repository})
+			at = len(reports) - 1
+		}
+		reports[at].findings = finding.Sorted(append(reports[at].findings, findings...))
+	}
+	return reports, nil
+}
+
+func treesOf(args []string) ([]*tree, error) {
+	var trees []*tree
+	for _, arg := range args {
+		t, err := locate(arg)
+		if err != nil {
+			return nil, err
+		}
+		if t.file != "" {
+			t.path = treeOf(t)
+		}
+		at := slices.IndexFunc(trees, func(known *tree) bool { return known.root == t.root && known.path == t.path })
+		if at < 0 {
+			trees = append(trees, &tree{target: t})
+			at = len(trees) - 1
+		}
+		if t.file == "" {
+			trees[at].whole = true
+		} else {
+			trees[at].files = append(trees[at].files, t.file)
+		}
+	}
+	return trees, nil
+}
+
+// treeOf is the folder that a file is rendered with.
+func treeOf(t *target) string {
+	for dir := t.path; ; dir = path.Dir(dir) {
+		for _, name := range konfig.RecognizedKustomizationFileNames() {
+			if _, err := fs.Lstat(t.fs, path.Join(dir, name)); err == nil {
+				return dir
+			}
+		}
+		if dir == "." {
+			return t.path
+		}
+	}
+}
+
+// about keeps the findings about some files: those that stand there, those about the clusters that are defined there, and
+// the errors of a tree in which something shared is broken, for nobody has checked the files then.
+func about(files []string, opened *fleet.Opened, findings []finding.Finding, loaded *load.Tree) []finding.Finding {
+	type cluster struct{ name, file string }
+	defined := map[cluster]bool{}
+	for _, c := range opened.Clusters {
+		defined[cluster{c.Name, c.Origin.Path}] = true
+	}
+	taken := func(file string) bool {
+		// Without its kustomization, a tree has no files to tell from.
+		return loaded.Files[file] != nil || opened.Broken[file] || loaded.Kustomizations[loaded.Path] == nil
+	}
+	unchecked := opened.Stopped && slices.ContainsFunc(files, taken)
+	var kept []finding.Finding
+	for _, f := range findings {
+		concerns := func(file string) bool {
+			return f.Path == file || f.Cluster != "" && defined[cluster{f.Cluster, file}]
+		}
+		if slices.ContainsFunc(files, concerns) || unchecked && f.Severity == finding.Error {
+			kept = append(kept, f)
+		}
+	}
+	for _, file := range files {
+		if !taken(file) {
+			kept = append(kept, finding.Finding{Code: load.CodeUnused, Severity: finding.Info, Path: file,
+				Message: "this file is not for Muster: nothing that it renders comes from it"})
+		}
+	}
+	return kept
+}
+
+// fails says whether one of the findings is as grave as from.
+func fails(reports []report, from finding.Severity) bool {
+	return slices.ContainsFunc(reports, func(r report) bool {
+		return slices.ContainsFunc(r.findings, func(f finding.Finding) bool {
+			return f.Severity == finding.Error || f.Severity == from
+		})
+	})
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/redact"
+)
+
+// sign marks an action in a plan.
+var sign = map[plan.Action]string{plan.Add: "+", plan.Change: "~", plan.Move: ">", plan.Remove: "-", plan.Hold: "!"}
+
+var actionColour = map[plan.Action]colour{plan.Add: green, plan.Change: yellow, plan.Move: cyan, plan.Remove: red, plan.Hold: yellow}
+
+// printPlan writes a plan; what could be secret is masked.
+func (s *shell) printPlan(format string, p planned) error {
+	steps := make([]plan.Step, len(p.Steps))
+	for i, step := range p.Steps {
+		steps[i] = s.maskedStep(step)
+	}
+	if format == "json" {
+		return writeJSON(s.stdout, s.planDocument(p, steps))
+	}
+	paint := s.painter(s.stdout)
+	var b strings.Builder
+	subjects, width := make([]string, len(steps)), 0
+	for i, step := range steps {
+		subjects[i] = printable(subject(step))
+		width = max(width, utf8.RuneCountInString(subjects[i]))
+	}
+	for i, step := range steps {
+		pad := strings.Repeat(" ", width-utf8.RuneCountInString(subjects[i]))
+		line := subjects[i] + pad + "  " + printable(step.Origin)
+		if why := reason(step); why != "" {
+			line = strings.TrimRight(line, " ") + "  " + paint(dim, printable(why))
+		}
+		fmt.Fprintf(&b, "%s %s\n", paint(actionColour[step.Action], sign[step.Action]), strings.TrimRight(line, " "))
+		for _, field := range step.Fields {
+			fmt.Fprintf(&b, "    %s\n", printable(change(step.Kind, field)))
+		}
+	}
+	if len(steps) > 0 {
+		b.WriteString("\n")
+	}
+	_, err := fmt.Fprint(s.stdout, b.String()+summary(p)+"\n")
+	return err
+}
+
+// subject names what a step is about: "cluster prod-eu (mondoo-client)".
+func subject(step plan.Step) string {
+	text := step.Kind + " " + step.Name
+	if step.Kind == plan.KindCluster && step.AuditConfig != "" {
+		text += " (" + step.AuditConfig + ")"
+	}
+	return text
+}
+
+func reason(step plan.Step) string {
+	switch {
+	case step.Action == plan.Hold:
+		return "held: " + step.Reason
+	case step.Drift && step.Reason != "":
+		return "drift: " + step.Reason
+	case step.Drift:
+		return "drift: somebody has changed it"
+	}
+	return step.Reason
+}
+
+// change is a field with its values. Of a Secret's data there are none to show.
+func change(kind string, f plan.Field) string {
+	switch {
+	case kind == plan.KindSecret && strings.HasPrefix(f.Path, "data."):
+		return f.Path + ": changed"
+	case f.From == "":
+		return f.Path + ": " + f.To + " (new)"
+	case f.To == "":
+		return f.Path + ": " + f.From + " (taken out)"
+	default:
+		return f.Path + ": " + f.From + " → " + f.To
+	}
+}
+
+func (s *shell) maskedStep(step plan.Step) plan.Step {
+	step.Name, step.Origin, step.Reason = s.redactor.String(step.Name), s.redactor.String(step.Origin), s.redactor.String(step.Reason)
+	fields := make([]plan.Field, len(step.Fields))
+	for i, f := range step.Fields {
+		to := s.redactor.String(f.To)
+		if to != f.To {
+			f.From = redact.Mask // the value before was a secret as well, and the redactor does not know it
+		}
+		fields[i] = plan.Field{Path: f.Path, From: s.redactor.String(f.From), To: to}
+	}
+	step.Fields = fields
+	return step
+}
+
+// totals counts the steps of a plan.
+type totals struct {
+	Add         int `json:"add"`
+	Change      int `json:"change"`
+	Move        int `json:"move"`
+	Remove      int `json:"remove"`
+	Held        int `json:"held"`
+	Quarantined int `json:"quarantined"`
+}
+
+func (p planned) totals() totals {
+	n := map[plan.Action]int{}
+	for _, step := range p.Steps {
+		n[step.Action]++
+	}
+	return totals{n[plan.Add], n[plan.Change], n[plan.Move], n[plan.Remove], n[plan.Hold], p.quarantined}
+}
+
+func summary(p planned) string {
+	t := p.totals()
+	text := fmt.Sprintf("%d to add, %d to change, %d to remove, %d held", t.Add, t.Change, t.Remove, t.Held)
+	if t.Move > 0 {
+		text += fmt.Sprintf(", %d moved", t.Move)
+	}
+	text += fmt.Sprintf("; %d quarantined", t.Quarantined)
+	switch {
+	case p.Stopped:
+		return "No plan: an error that concerns every cluster has to be mended first."
+	case p.changes() == 0 && t.Held == 0 && finding.Errors(p.Findings) == 0:
+		return "No changes. " + text
+	}
+	return text
+}
+
+// planDocument is the plan for programs.
+func (s *shell) planDocument(p planned, steps []plan.Step) any {
+	findings := []finding.Finding{}
+	for _, f := range finding.Sorted(p.Findings) {
+		findings = append(findings, s.masked(f))
+	}
+	return struct {
+		Namespace string              `json:"namespace"`
+		Sync      string              `json:"sync,omitempty"`
+		Revision  string              `json:"revision,omitempty"`
+		Stopped   bool                `json:"stopped"`
+		Summary   totals              `json:"summary"`
+		Steps     []plan.Step         `json:"steps"`
+		Foreign   map[string][]string `json:"foreign"`
+		Findings  []finding.Finding   `json:"findings"`
+	}{p.Namespace, p.Sync, p.Revision, p.Stopped, p.totals(), steps, p.Foreign, findings}
+}

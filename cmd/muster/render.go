@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+const renderHelp = `Render prints the objects that the controller would apply for a folder: the Secrets, then the MondooAuditConfigs. An
+audit config that is in Git is printed whole; of any other one, only the list of clusters, which is all that Muster owns.
+
+The origin of an object is noted as path@commit when what was rendered is what the checked-out commit has, and as path
+alone when there are changes.
+
+Values of Secrets are masked, with --show-secrets they are not. Without any key, encrypted files stay closed: the objects
+are the same, and what the files hold is not checked.`
+
+const renderExample = `  # What would be applied for this folder?
+  muster render clusters/production
+
+  # What does this branch change? (../main is a work tree of the main branch)
+  diff <(muster render ../main/clusters/production) <(muster render clusters/production)
+
+  # Apply by hand what the controller would
+  muster render clusters/production --sync production --show-secrets | kubectl apply --server-side -f -`
+
+func newRenderCommand(s *shell) *cobra.Command {
+	var flags fleetFlags
+	var given keyFlags
+	var show bool
+	cmd := &cobra.Command{
+		Use:               "render [PATH]",
+		Short:             "Print the objects that would be applied",
+		Long:              renderHelp,
+		Example:           renderExample,
+		Args:              atMost(1),
+		ValidArgsFunction: completeFolders,
+	}
+	output := addChoice(cmd, "output", "o", "output format", "yaml", "json")
+	flags.add(cmd)
+	flags.addSync(cmd, "name of the AuditSync, for the label of the objects")
+	given.add(cmd)
+	given.addNone(cmd)
+	cmd.Flags().BoolVar(&show, "show-secrets", false, "print the values of Secrets; needs a key")
+	cmd.MarkFlagsMutuallyExclusive("show-secrets", "no-keys")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		opts, err := flags.options()
+		if err != nil {
+			return err
+		}
+		t, err := locateFolder(pathArgument(args))
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		ring, err := given.ring(s)
+		if err != nil {
+			return err
+		}
+		opener := openerFor(ring)
+		if show {
+			opener = openerOrNone(ring)
+		}
+		r, err := s.render(cmd.Context(), t, opts, opener)
+		if err != nil {
+			return err
+		}
+		p := r.fresh()
+		if err := printObjects(s.stdout, output.value, objects(p, s.valuesFor(show))); err != nil {
+			return fmt.Errorf("print objects: %w", err)
+		}
+		return s.conclude(t.repository, s.noteClosed(p.Findings, t.path, r.closed, finding.Warning))
+	}
+	return cmd
+}
+
+func pathArgument(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// conclude prints the findings of a command whose output is another, and ends it.
+func (s *shell) conclude(repo *repository, findings []finding.Finding) error {
+	if err := s.printFindings(s.stderr, repo, findings); err != nil {
+		return fmt.Errorf("print findings: %w", err)
+	}
+	if finding.Errors(findings) > 0 {
+		return statusError(exitFindings)
+	}
+	return nil
+}
+
+// printObjects writes objects as YAML documents, or as a List in JSON; either is what kubectl takes.
+func printObjects(w io.Writer, format string, list []map[string]any) error {
+	if format == "json" {
+		if list == nil {
+			list = []map[string]any{}
+		}
+		return writeJSON(w, map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
+	}
+	var out bytes.Buffer
+	for _, object := range list {
+		data, err := yaml.Marshal(object)
+		if err != nil {
+			return err
+		}
+		out.WriteString("---\n")
+		out.Write(data)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// printReports writes what lint has found, in one of its formats.
+func (s *shell) printReports(format string, reports []report) error {
+	switch format {
+	case "json":
+		return writeJSON(s.stdout, map[string]any{"findings": s.all(reports)})
+	case "sarif":
+		return writeJSON(s.stdout, sarif(s.all(reports)))
+	case "github":
+		return printAnnotations(s.stdout, s.all(reports))
+	}
+	for _, r := range reports {
+		if err := s.printFindings(s.stdout, r.repo, r.findings); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(s.stderr, count(s.all(reports)))
+	return err
+}
+
+// all are the findings of all reports, masked; never nil, so that JSON has a list.
+func (s *shell) all(reports []report) []finding.Finding {
+	list := []finding.Finding{}
+	for _, r := range reports {
+		for _, f := range r.findings {
+			list = append(list, s.masked(f))
+		}
+	}
+	return list
+}
+
+func count(findings []finding.Finding) string {
+	n := map[finding.Severity]int{}
+	for _, f := range findings {
+		n[f.Severity]++
+	}
+	return fmt.Sprintf("%s, %s", plural(n[finding.Error], "error"), plural(n[finding.Warning], "warning"))
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// annotation is the workflow command of GitHub Actions for a severity.
+var annotation = map[finding.Severity]string{finding.Error: "error", finding.Warning: "warning", finding.Info: "notice"}
+
+// In a workflow command, these characters would end the message or a property.
+var (
+	escapeMessage  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+)
+
+// printAnnotations writes workflow commands of GitHub Actions, which show findings in a pull request at their lines.
+func printAnnotations(w io.Writer, findings []finding.Finding) error {
+	for _, f := range findings {
+		var properties []string
+		add := func(name, value string) { properties = append(properties, name+"="+escapeProperty.Replace(value)) }
+		if f.Path != "" {
+			add("file", f.Path)
+		}
+		if f.Line > 0 {
+			add("line", fmt.Sprint(f.Line))
+		}
+		if f.Column > 0 {
+			add("col", fmt.Sprint(f.Column))
+		}
+		add("title", "muster: "+string(f.Code))
+		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", annotation[f.Severity], strings.Join(properties, ","), escapeMessage.Replace(explain(f))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explain is a finding's text for formats that have places of their own for its location and severity.
+func explain(f finding.Finding) string {
+	text := f.Message
+	if f.Cluster != "" {
+		text = "cluster " + f.Cluster + ": " + text
+	}
+	if f.Fix != "" {
+		text += "; " + f.Fix
+	}
+	return text
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `Muster is GitOps for the external clusters of the Mondoo Operator.
+
+The commands read a folder of a Git work tree as the controller reads it from a commit, and say what it would do.
+A folder's repository is the nearest folder above it with a .git, and nothing outside of that is read.
+
+Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files as
+seen from the working directory; JSON, SARIF and GitHub annotations name them from the root of the repository.
+
+Encrypted files are opened with the age keys of --sops-key and those that sops would take: SOPS_AGE_KEY,
+SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because Muster
+starts no program; write SOPS_AGE_KEY="$(command)" instead.
+
+Exit status: 0 when all is well, 1 when there are error findings, 2 when the work could not be done (wrong usage, no
+such path, API server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`
+
+// newRootCommand is where commands are registered.
+func newRootCommand(s *shell) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "muster",
+		Short:         "GitOps for the external clusters of the Mondoo Operator",
+		Long:          rootHelp,
+		Version:       version(),
+		SilenceErrors: true, // run prints them, redacted
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				cmd.SetOut(s.stderr)
+				if err := cmd.Help(); err != nil {
+					return err
+				}
+				return statusError(exitTrouble)
+			}
+			return unknownCommand(cmd, args[0])
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.AddCommand(
+		newRenderCommand(s),
+		newLintCommand(s),
+		newPlanCommand(s),
+		newControllerCommand(s),
+		newVersionCommand(s),
+	)
+	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return usagef("there is no command %q; did you mean %s?", name, strings.Join(near, " or "))
+	}
+	return usagef("there is no command %q", name)
+}
+
+// atMost refuses more arguments than a command takes.
+func atMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("%q is one argument too many", args[n])
+		}
+		return nil
+	}
+}
+
+// completeFiles lets the shell complete a flag with names of files.
+func completeFiles(cmd *cobra.Command, flag string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)); err != nil {
+		panic(err) // the caller has just added the flag
+	}
+}
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value   string
+	options []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.options, "|") }
+
+func (c *choice) Set(value string) error {
+	for _, option := range c.options {
+		if value == option {
+			c.value = value
+			return nil
+		}
+	}
+	return fmt.Errorf("it is none of %s", strings.Join(c.options, ", "))
+}
+
+// addChoice adds a flag, with completion, whose first option is the default.
+func addChoice(cmd *cobra.Command, name, short, help string, options ...string) *choice {
+	c := &choice{value: options[0], options: options}
+	cmd.Flags().VarP(c, name, short, help)
+	if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(options, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was added one line above
+	}
+	return c
+}

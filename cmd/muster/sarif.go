@@ -1,0 +1,107 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// The part of SARIF 2.1.0 that Muster writes
+// (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html).
+type (
+	sarifLog struct {
+		Schema  string     `json:"$schema"`
+		Version string     `json:"version"`
+		Runs    []sarifRun `json:"runs"`
+	}
+	sarifRun struct {
+		Tool    sarifTool     `json:"tool"`
+		Results []sarifResult `json:"results"`
+		// ColumnKind says that columns count code points.
+		ColumnKind string `json:"columnKind"`
+	}
+	sarifTool struct {
+		Driver sarifDriver `json:"driver"`
+	}
+	sarifDriver struct {
+		Name           string      `json:"name"`
+		Version        string      `json:"version"`
+		InformationURI string      `json:"informationUri"`
+		Rules          []sarifRule `json:"rules"`
+	}
+	sarifRule struct {
+		ID               finding.Code `json:"id"`
+		ShortDescription sarifText    `json:"shortDescription"`
+	}
+	sarifResult struct {
+		RuleID              finding.Code      `json:"ruleId"`
+		RuleIndex           int               `json:"ruleIndex"`
+		Level               string            `json:"level"`
+		Message             sarifText         `json:"message"`
+		Locations           []sarifLocation   `json:"locations"`
+		PartialFingerprints map[string]string `json:"partialFingerprints"`
+	}
+	sarifText struct {
+		Text string `json:"text"`
+	}
+	sarifLocation struct {
+		PhysicalLocation sarifPhysical `json:"physicalLocation"`
+	}
+	sarifPhysical struct {
+		ArtifactLocation sarifArtifact `json:"artifactLocation"`
+		Region           *sarifRegion  `json:"region,omitempty"`
+	}
+	sarifArtifact struct {
+		URI       string `json:"uri"`
+		URIBaseID string `json:"uriBaseId"`
+	}
+	sarifRegion struct {
+		StartLine   int `json:"startLine"`
+		StartColumn int `json:"startColumn,omitempty"`
+	}
+)
+
+var sarifLevel = map[finding.Severity]string{finding.Error: "error", finding.Warning: "warning", finding.Info: "note"}
+
+// sarif puts findings into a log of one run, with the rules that they break.
+func sarif(findings []finding.Finding) sarifLog {
+	index := map[finding.Code]int{}
+	for _, f := range findings {
+		index[f.Code] = 0
+	}
+	driver := sarifDriver{Name: "muster", Version: shortVersion(), InformationURI: "https://github.com/muster-gitops/muster", Rules: []sarifRule{}}
+	for i, code := range slices.Sorted(maps.Keys(index)) {
+		index[code] = i
+		driver.Rules = append(driver.Rules, sarifRule{ID: code, ShortDescription: sarifText{rule(code)}})
+	}
+	run := sarifRun{Tool: sarifTool{driver}, ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
+	for _, f := range findings {
+		run.Results = append(run.Results, sarifResult{RuleID: f.Code, RuleIndex: index[f.Code], Level: sarifLevel[f.Severity],
+			Message: sarifText{explain(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}})
+	}
+	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
+}
+
+// sarifLocations is the place of a finding. There is always one: GitHub refuses results without.
+func sarifLocations(f finding.Finding) []sarifLocation {
+	uri := url.URL{Path: f.Path} // escapes what a file name may have and a URI may not
+	if f.Path == "" {
+		uri.Path = "."
+	}
+	at := sarifPhysical{ArtifactLocation: sarifArtifact{URI: uri.String(), URIBaseID: "%SRCROOT%"}}
+	if f.Line > 0 {
+		at.Region = &sarifRegion{StartLine: f.Line, StartColumn: f.Column}
+	}
+	return []sarifLocation{{at}}
+}
+
+// fingerprint tells findings apart over commits that only move them to other lines.
+func fingerprint(f finding.Finding) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{string(f.Code), f.Path, f.Cluster, f.Message}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/redact"
+)
+
+// shell is what a command has of the process around it. The redactor knows every secret of the run.
+type shell struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) string
+	redactor       *redact.Redactor
+}
+
+// masked returns a finding without secrets.
+func (s *shell) masked(f finding.Finding) finding.Finding {
+	f.Cluster, f.Path = s.redactor.String(f.Cluster), s.redactor.String(f.Path)
+	f.Message, f.Fix = s.redactor.String(f.Message), s.redactor.String(f.Fix)
+	return f
+}
+
+// printFindings writes findings as text, a line each, with paths as seen from the working directory.
+func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.Finding) error {
+	paint := s.painter(w)
+	for _, f := range finding.Sorted(findings) {
+		f = s.masked(f)
+		place := ""
+		if f.Path != "" {
+			f.Path = repo.fromWorkingDir(f.Path)
+			place = f.Place() + ": "
+			// At the start of a line, CI systems take "::" and "##[" for commands.
+			if strings.HasPrefix(place, ":") || strings.HasPrefix(place, "#") {
+				place = "./" + place
+			}
+			f.Path = ""
+		}
+		severity := string(f.Severity)
+		text := printable(strings.TrimPrefix(f.String(), severity))
+		if _, err := fmt.Fprintln(w, printable(place)+paint(severityColour[f.Severity], severity)+text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// colour is an ANSI escape code.
+type colour string
+
+const (
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+	cyan   colour = "36"
+	dim    colour = "2"
+)
+
+var severityColour = map[finding.Severity]colour{finding.Error: red, finding.Warning: yellow, finding.Info: cyan}
+
+// painter colours text for a terminal, and leaves it as it is for everything else and where NO_COLOR asks for that.
+func (s *shell) painter(w io.Writer) func(colour, string) string {
+	f, ok := w.(*os.File)
+	if !ok || s.env("NO_COLOR") != "" || s.env("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
+		return func(_ colour, text string) string { return text }
+	}
+	return func(c colour, text string) string { return "\x1b[" + string(c) + "m" + text + "\x1b[0m" }
+}
+
+// printable replaces what could move a terminal's cursor, or start a line of its own in a CI log: names come from
+// repositories that anybody may have written.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}

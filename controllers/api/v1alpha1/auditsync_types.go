@@ -1,0 +1,314 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Annotations on an AuditSync by which people ask for something.
+const (
+	// AnnotationReconcile asks for a sync now, whenever its value changes. status.lastHandledReconcileAt answers.
+	AnnotationReconcile = "muster.dev/reconcile-requested-at"
+	// Finalizer holds an AuditSync until its deletion policy has been carried out.
+	Finalizer = "muster.dev/finalizer"
+)
+
+// The types of an AuditSync's conditions.
+const (
+	// ConditionReady: the path is applied at the latest revision, completely and without errors.
+	ConditionReady = "Ready"
+	// ConditionReconciling and ConditionStalled are there only while they are true, as kstatus wants it: work is going on or
+	// is tried again; or nothing will happen until somebody changes something.
+	ConditionReconciling = "Reconciling"
+	ConditionStalled     = "Stalled"
+	// ConditionFetched: the repository was read at the last attempt.
+	ConditionFetched = "Fetched"
+	// ConditionRendered: the path compiled without errors; false with reason Quarantined when some clusters are left out.
+	ConditionRendered = "Rendered"
+	// ConditionApplied: what could be rendered is in the management cluster.
+	ConditionApplied = "Applied"
+	// ConditionInSync: nobody has changed what Muster applied.
+	ConditionInSync = "InSync"
+)
+
+// AuditSync keeps the audit configs of its namespace true to a path of a Git repository.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=auditsyncs,scope=Namespaced,shortName=async,categories=mondoo
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Clusters",type=integer,JSONPath=`.status.clusters.total`
+// +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.clusters.applied`
+// +kubebuilder:printcolumn:name="Quarantined",type=integer,JSONPath=`.status.clusters.quarantined`
+// +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.conditions[?(@.type=="InSync")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.spec.source.url`
+// +kubebuilder:printcolumn:name="Path",type=string,priority=1,JSONPath=`.spec.path`
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,priority=1,JSONPath=`.spec.suspend`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="the name is used as a label value: lower-case letters, digits and dashes, 63 characters at most"
+type AuditSync struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   AuditSyncSpec   `json:"spec"`
+	Status AuditSyncStatus `json:"status,omitempty"`
+}
+
+// AuditSyncList is a list of AuditSyncs.
+//
+// +kubebuilder:object:root=true
+type AuditSyncList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AuditSync `json:"items"`
+}
+
+// AuditSyncSpec says what is applied, from where, and with which policy.
+type AuditSyncSpec struct {
+	// The Git repository.
+	Source Source `json:"source"`
+
+	// The folder of the repository that holds the cluster files, relative to its root. Default: the root.
+	// +kubebuilder:default="./"
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="the path is relative to the root of the repository and stays within it"
+	// +optional
+	Path string `json:"path,omitempty"`
+
+	// How often the repository is asked for changes, as a duration such as 5m; at least 5s. A sync can be asked for at any
+	// time with the annotation muster.dev/reconcile-requested-at.
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="the interval is at least 5s"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// The keys that open SOPS-encrypted files. Without it, a path with encrypted files can't be applied.
+	// +optional
+	Decryption *Decryption `json:"decryption,omitempty"`
+
+	// The MondooAuditConfig that gets the clusters when the path holds none: one that exists in the namespace, installed by
+	// Helm or from Mondoo's console. Muster then owns its list of external clusters and touches nothing else of it.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	AuditConfig string `json:"auditConfig,omitempty"`
+
+	// What happens when a live object differs from what Muster applied while Git has not changed: Correct puts it right at
+	// once; Report only says so.
+	// +kubebuilder:validation:Enum=Correct;Report
+	// +kubebuilder:default=Correct
+	// +optional
+	Drift DriftPolicy `json:"drift,omitempty"`
+
+	// What happens to clusters and Secrets that are no longer in Git.
+	// +kubebuilder:default={}
+	// +optional
+	Prune Prune `json:"prune,omitempty"`
+
+	// What happens to entries of the audit config that are in no file and that Muster never applied: Keep leaves and reports
+	// them, Remove removes them.
+	// +kubebuilder:validation:Enum=Keep;Remove
+	// +kubebuilder:default=Keep
+	// +optional
+	ForeignClusters ForeignPolicy `json:"foreignClusters,omitempty"`
+
+	// What happens to what Muster applied when the AuditSync is deleted: Orphan leaves everything as it is, Delete removes it.
+	// +kubebuilder:validation:Enum=Orphan;Delete
+	// +kubebuilder:default=Orphan
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// Stops everything: no fetch, no apply, no correction of drift.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// The ServiceAccount of this namespace in whose name Muster applies; its rights bound what this AuditSync can change.
+	// Default: Muster's own.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+}
+
+// Source is a Git repository and what to take of it.
+type Source struct {
+	// The address: https://host/path, or ssh://user@host/path. http:// is taken for loopback addresses alone. It holds no
+	// credentials; these are in secretRef.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|ssh)://')",message="the address starts with https:// or ssh://; write git@host:path as ssh://git@host/path"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@') && !self.matches('^ssh://[^/@]*:[^/@]*@')",message="the address must not hold credentials; put them into the Secret of secretRef"
+	URL string `json:"url"`
+
+	// What to follow. Default: the repository's default branch.
+	// +optional
+	Ref *Ref `json:"ref,omitempty"`
+
+	// The Secret with the credentials. Keys, as Flux has them: username and password, or bearerToken; identity, known_hosts
+	// and password (the passphrase) for ssh; caFile for a private CA.
+	// +optional
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+
+	// How long one fetch may take. Default: 60s.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// Ref selects a commit. Of several fields, commit goes before semver, tag and branch, in this order.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.semver) ? 1 : 0) + (has(self.tag) ? 1 : 0) + (has(self.branch) ? 1 : 0) <= 1",message="give one of branch, tag and semver"
+// +kubebuilder:validation:XValidation:rule="!(has(self.commit) && has(self.semver))",message="a commit and a range of versions exclude each other"
+type Ref struct {
+	// A branch.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Branch string `json:"branch,omitempty"`
+	// A tag.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Tag string `json:"tag,omitempty"`
+	// The highest tag within a range of versions, such as ">=1.2.0 <2.0.0".
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	SemVer string `json:"semver,omitempty"`
+	// One commit by its full hash. With branch, it is looked for there.
+	// +kubebuilder:validation:Pattern="^[0-9a-f]{40}$"
+	// +optional
+	Commit string `json:"commit,omitempty"`
+}
+
+// SecretRef names a Secret of the AuditSync's namespace.
+type SecretRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Decryption says where the keys for SOPS are.
+type Decryption struct {
+	// The Secret with the keys. Fields whose names end in .agekey hold age identities, as in Flux, so its sops-age Secret
+	// serves.
+	SecretRef SecretRef `json:"secretRef"`
+}
+
+// DriftPolicy is Correct or Report.
+type DriftPolicy string
+
+// The drift policies.
+const (
+	DriftCorrect DriftPolicy = "Correct"
+	DriftReport  DriftPolicy = "Report"
+)
+
+// ForeignPolicy is Keep or Remove.
+type ForeignPolicy string
+
+// The policies for foreign entries.
+const (
+	ForeignKeep   ForeignPolicy = "Keep"
+	ForeignRemove ForeignPolicy = "Remove"
+)
+
+// DeletionPolicy is Orphan or Delete.
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	DeletionOrphan DeletionPolicy = "Orphan"
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
+// Prune says how removals are handled.
+type Prune struct {
+	// Whether what is no longer in Git is removed.
+	// +kubebuilder:default=true
+	// +optional
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// How many clusters and Secrets one change may remove, as a number or a percentage of what is applied; a percentage always
+	// allows one. More than that waits until somebody approves exactly this commit with the annotation
+	// muster.dev/approve-removals=COMMIT; everything else is applied meanwhile.
+	// +kubebuilder:default="25%"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="a number from 0, or a percentage from 0% to 100%"
+	// +optional
+	MaxRemovals *intstr.IntOrString `json:"maxRemovals,omitempty"`
+}
+
+// AuditSyncStatus is what became of the last revisions.
+type AuditSyncStatus struct {
+	// The generation that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Ready, Fetched, Rendered, Applied and InSync; while they hold, Reconciling and Stalled.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// The revision that was last fetched, as branch@sha1:commit.
+	// +optional
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+
+	// The revision that was last applied.
+	// +optional
+	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
+
+	// The value of the annotation muster.dev/reconcile-requested-at that was last acted upon.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+
+	// How many clusters the path has, and what state they are in.
+	// +optional
+	Clusters *ClusterCounts `json:"clusters,omitempty"`
+
+	// The findings of the last revision, gravest first: 50 at most.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	Problems []Problem `json:"problems,omitempty"`
+
+	// How many more problems there are than are listed.
+	// +optional
+	MoreProblems int32 `json:"moreProblems,omitempty"`
+}
+
+// ClusterCounts counts clusters by state.
+type ClusterCounts struct {
+	// In the path.
+	Total int32 `json:"total"`
+	// In the management cluster as the path says.
+	Applied int32 `json:"applied"`
+	// Left out because of an error; what was applied for them before stays.
+	Quarantined int32 `json:"quarantined"`
+	// No longer in the path, and held until their removal is approved or possible.
+	// +optional
+	Held int32 `json:"held,omitempty"`
+	// In the audit configs and in no file.
+	// +optional
+	Foreign int32 `json:"foreign,omitempty"`
+}
+
+// Problem is a finding.
+type Problem struct {
+	// The name of the rule.
+	Code string `json:"code"`
+	// error, warning or info.
+	Severity string `json:"severity"`
+	// The cluster it is about.
+	// +optional
+	Cluster string `json:"cluster,omitempty"`
+	// The place in the repository, as path:line:column.
+	// +optional
+	Place string `json:"place,omitempty"`
+	// The cause.
+	Message string `json:"message"`
+	// The way out.
+	// +optional
+	Fix string `json:"fix,omitempty"`
+}

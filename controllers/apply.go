@@ -1,0 +1,181 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// apply carries out a plan.
+func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *state, p *plan.Plan) *report.Failure {
+	started := r.Clock.Now()
+	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "apply", r.Clock.Since(started)) }()
+	c := r.Client
+	if name := audit.Spec.ServiceAccountName; name != "" {
+		var err error
+		if c, err = r.As(audit.Namespace, name); err != nil {
+			return &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
+		}
+	}
+	a := applier{objects: c, own: r.Client, namespace: audit.Namespace}
+	if err := a.run(ctx, p); err != nil {
+		return classifyApply(err, st)
+	}
+	return nil
+}
+
+// applier writes what a plan says, in an order that leaves nothing behind when it is cut off between any two writes: what is
+// about to be applied is first noted in the inventories; Secrets come before the entries that name them, and go after.
+type applier struct {
+	// objects writes in the name that the AuditSync asks for, own in Muster's.
+	objects, own client.Client
+	namespace    string
+}
+
+// run carries out as much of the plan as it can. One object that is refused holds up what depends on it and nothing else.
+func (a applier) run(ctx context.Context, p *plan.Plan) error {
+	for _, inventory := range p.Before {
+		if err := a.inventory(ctx, inventory); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	for _, s := range p.Secrets {
+		if err := a.secret(ctx, s); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	for _, config := range p.Configs {
+		if err := a.config(ctx, config); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) > 0 || ctx.Err() != nil {
+		// Entries that could not be taken out may still need the Secrets, and the inventories know of everything.
+		return errors.Join(append(failed, ctx.Err())...)
+	}
+	if err := a.remove(ctx, p.Delete); err != nil {
+		return err
+	}
+	for _, inventory := range p.After {
+		if err := a.inventory(ctx, inventory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
+	config := applycorev1.Secret(s.Name, a.namespace).WithType(corev1.SecretType(s.Type)).
+		WithLabels(s.Labels).WithAnnotations(s.Annotations).WithData(s.Data)
+	if err := a.objects.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+		return &ApplyError{Kind: "Secret", Name: s.Name, Err: err}
+	}
+	return nil
+}
+
+func (a applier) config(ctx context.Context, c plan.ConfigWrite) error {
+	object, err := jsonObject(c.Object)
+	if err != nil {
+		return &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+	}
+	if c.ResourceVersion != "" {
+		// The list is one field: without this, an entry that somebody adds at this moment would be lost.
+		object.SetResourceVersion(c.ResourceVersion)
+	}
+	err = a.objects.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(FieldManager), client.ForceOwnership)
+	if err != nil {
+		return &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+	}
+	return nil
+}
+
+// jsonObject gives numbers the types that the API machinery wants.
+func jsonObject(object map[string]any) (*unstructured.Unstructured, error) {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	u := &unstructured.Unstructured{}
+	return u, u.UnmarshalJSON(data)
+}
+
+func (a applier) remove(ctx context.Context, d plan.Deletions) error {
+	var failed []error
+	for _, name := range d.AuditConfigs {
+		config := &unstructured.Unstructured{}
+		config.SetGroupVersionKind(auditConfigKind)
+		config.SetNamespace(a.namespace)
+		config.SetName(name)
+		if err := client.IgnoreNotFound(a.objects.Delete(ctx, config)); err != nil {
+			failed = append(failed, &ApplyError{Kind: plan.KindAuditConfig, Name: name, Err: err})
+		}
+	}
+	for _, name := range d.Secrets {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
+		if err := client.IgnoreNotFound(a.objects.Delete(ctx, secret)); err != nil {
+			failed = append(failed, &ApplyError{Kind: "Secret", Name: name, Err: err})
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// inventory writes an inventory, or deletes an empty one.
+func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
+	name := plan.InventoryName(i.Sync, i.AuditConfig)
+	if i.Empty() {
+		config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
+		if err := client.IgnoreNotFound(a.own.Delete(ctx, config)); err != nil {
+			return &ApplyError{Kind: "ConfigMap", Name: name, Err: err}
+		}
+		return nil
+	}
+	data, err := i.Encode()
+	if err != nil {
+		return err
+	}
+	config := applycorev1.ConfigMap(name, a.namespace).
+		WithLabels(map[string]string{plan.LabelInventory: "true", fleet.LabelSync: i.Sync}).
+		WithBinaryData(map[string][]byte{plan.InventoryKey: data})
+	if err := a.own.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+		return &ApplyError{Kind: "ConfigMap", Name: name, Err: err}
+	}
+	return nil
+}
+
+// ApplyError says which object could not be written.
+type ApplyError struct {
+	Kind, Name string
+	Err        error
+}
+
+func (e *ApplyError) Error() string { return fmt.Sprintf("apply %s %s: %v", e.Kind, e.Name, e.Err) }
+
+func (e *ApplyError) Unwrap() error { return e.Err }
+
+// classifyApply names a failed write. A conflict is somebody else's change, seen in time; the next attempt takes it in.
+func classifyApply(err error, st *state) *report.Failure {
+	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
+	switch {
+	case apierrors.IsConflict(err):
+		f.Reason = "Conflict"
+	case apierrors.IsForbidden(err):
+		f.Reason = "Forbidden"
+	case apierrors.IsInvalid(err):
+		f.Reason = "Invalid"
+	}
+	return f
+}

@@ -1,0 +1,125 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/gitsync"
+)
+
+// fetch asks the remote for its present commit, when that is due. A failure leaves the last snapshot in place.
+func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
+	src, version, failure := r.source(ctx, audit, st)
+	if failure != nil {
+		return failure
+	}
+	if !r.fetchDue(audit, st, version) {
+		return nil
+	}
+	started := r.Clock.Now()
+	snapshot, err := st.repository.Fetch(ctx, src)
+	st.fetched = r.Clock.Now()
+	r.Metrics.Stage(audit.Namespace, audit.Name, "fetch", st.fetched.Sub(started))
+	if err != nil {
+		st.source = "" // whatever it was, ask again at the next chance
+		return classifyFetch(err, st)
+	}
+	st.source = version
+	if st.snapshot != nil && st.snapshot != snapshot {
+		st.snapshot.Close() //nolint:errcheck,gosec // the cache is disposable
+	}
+	st.snapshot = snapshot
+	return nil
+}
+
+// fetchDue says whether the remote is to be asked: at each interval, when somebody asks for it, and when what to ask for has
+// changed. Changes of live objects are no reason.
+func (r *Reconciler) fetchDue(audit *v1alpha1.AuditSync, st *state, version string) bool {
+	requested := audit.Annotations[v1alpha1.AnnotationReconcile]
+	return st.snapshot == nil || st.source != version || requested != "" && requested != audit.Status.LastHandledReconcileAt ||
+		r.Clock.Since(st.fetched) >= interval(audit)
+}
+
+// source puts together what to fetch. The version changes when any of it does.
+func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (gitsync.Source, string, *report.Failure) {
+	spec := audit.Spec.Source
+	src := gitsync.Source{URL: spec.URL}
+	if spec.Ref != nil {
+		src.Ref = gitsync.Ref{Branch: spec.Ref.Branch, Tag: spec.Ref.Tag, SemVer: spec.Ref.SemVer, Commit: spec.Ref.Commit}
+	}
+	if spec.Timeout != nil {
+		src.Timeout = spec.Timeout.Duration
+	}
+	version := fmt.Sprintf("%s %+v", src.URL, src.Ref)
+	if spec.SecretRef != nil {
+		secret, failure := r.secret(ctx, audit.Namespace, spec.SecretRef.Name, "the credentials for the repository (spec.source.secretRef)")
+		if failure != nil {
+			return src, "", failure
+		}
+		for key, value := range secret.Data {
+			if key != "username" && key != "known_hosts" && key != "identity.pub" {
+				st.redactor.Add(string(value))
+			}
+		}
+		auth, err := gitsync.AuthFromSecret(spec.URL, secret.Data)
+		if err != nil {
+			return src, "", &report.Failure{Class: report.Rejected, Reason: "CredentialsInvalid",
+				Message: st.redactor.String(fmt.Sprintf("Secret %s: %v", secret.Name, err))}
+		}
+		src.Auth = auth
+		version += " " + secret.ResourceVersion
+	}
+	if err := src.Validate(); err != nil {
+		return src, "", &report.Failure{Class: report.Rejected, Reason: "SourceInvalid", Message: st.redactor.String(err.Error())}
+	}
+	return src, version, nil
+}
+
+// secret reads a Secret that the AuditSync names.
+func (r *Reconciler) secret(ctx context.Context, namespace, name, purpose string) (*corev1.Secret, *report.Failure) {
+	secret := &corev1.Secret{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &report.Failure{Class: report.Waiting, Reason: "SecretMissing",
+			Message: fmt.Sprintf("the Secret %s, %s, does not exist in the namespace %s; create it", name, purpose, namespace)}
+	case err != nil:
+		return nil, &report.Failure{Class: report.Failed, Reason: "SecretUnreadable", Message: fmt.Sprintf("read Secret %s: %v", name, err)}
+	}
+	return secret, nil
+}
+
+// classifyFetch says what a failed fetch is called and what has to happen. Whatever might pass by itself is tried again.
+func classifyFetch(err error, st *state) *report.Failure {
+	f := &report.Failure{Class: report.Failed, Reason: "FetchFailed", Message: st.redactor.String(err.Error())}
+	var (
+		remote  *gitsync.RemoteError
+		missing *gitsync.RefNotFoundError
+		source  *gitsync.SourceError
+		limit   *gitsync.LimitError
+	)
+	switch {
+	case errors.As(err, &remote):
+		f.Reason = string(remote.Reason)
+		if remote.Reason == gitsync.Redirected || remote.Reason == gitsync.NotGit || remote.Reason == gitsync.Unsupported {
+			f.Class = report.Rejected
+		}
+	case errors.As(err, &missing):
+		f.Class, f.Reason = report.Waiting, "RefNotFound"
+	case errors.As(err, &source):
+		f.Class, f.Reason = report.Rejected, "SourceInvalid"
+	case errors.As(err, &limit):
+		f.Class, f.Reason = report.Rejected, "RepositoryTooLarge"
+	}
+	if st.snapshot != nil {
+		f.Message += fmt.Sprintf("; what was applied from %s stays", st.snapshot.Revision())
+	}
+	return f
+}

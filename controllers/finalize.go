@@ -1,0 +1,59 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// finalize carries out the deletion policy. With Orphan everything stays, inventories too: an AuditSync of the same name
+// goes on where this one stopped.
+func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (ctrl.Result, error) {
+	if !controllerutil.ContainsFinalizer(audit, v1alpha1.Finalizer) {
+		r.forget(client.ObjectKeyFromObject(audit))
+		return ctrl.Result{}, nil
+	}
+	if audit.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
+		st, err := r.state(client.ObjectKeyFromObject(audit))
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if failure := r.deleteAll(ctx, audit, st); failure != nil {
+			if err := r.report(ctx, audit, report.Outcome{Apply: failure}); err != nil {
+				return ctrl.Result{}, err
+			}
+			st.failures++
+			return ctrl.Result{RequeueAfter: backoff(st.failures)}, nil
+		}
+	}
+	controllerutil.RemoveFinalizer(audit, v1alpha1.Finalizer)
+	if err := r.patchFinalizers(ctx, audit); err != nil {
+		return ctrl.Result{}, fmt.Errorf("finish deletion: %w", err)
+	}
+	r.forget(client.ObjectKeyFromObject(audit))
+	return ctrl.Result{}, nil
+}
+
+// deleteAll removes what the inventories have: to plan that is to plan an empty fleet, whose removals are approved.
+func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
+	live, failure := r.live(ctx, audit)
+	if failure != nil {
+		return failure
+	}
+	const deletion = "deletion"
+	empty := &fleet.Opened{Namespace: audit.Namespace, Sync: audit.Name}
+	p := plan.Compute(empty, live, plan.Policy{Revision: deletion, Approved: deletion, Prune: true, MaxRemovals: "100%",
+		Foreign: plan.KeepForeign, CorrectDrift: true})
+	if p.Empty() {
+		return nil
+	}
+	return r.apply(ctx, audit, st, p)
+}

@@ -1,0 +1,98 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// auditConfigKind is the operator's one custom resource. It is read as it comes: its types are Mondoo's.
+var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mondoo.Version, Kind: mondoo.Kind}
+
+// plan compares the fleet with the management cluster.
+func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (*plan.Plan, *report.Failure) {
+	live, failure := r.live(ctx, audit)
+	if failure != nil {
+		return nil, failure
+	}
+	started := r.Clock.Now()
+	p := plan.Compute(st.fleet, live, policy(audit, st.snapshot.Revision().Hash))
+	for i := range p.Findings {
+		p.Findings[i].Message = st.redactor.String(p.Findings[i].Message)
+	}
+	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
+	return p, nil
+}
+
+// policy is what an AuditSync allows.
+func policy(audit *v1alpha1.AuditSync, revision string) plan.Policy {
+	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals,
+		Approved:     audit.Annotations[plan.ApproveAnnotation],
+		Foreign:      plan.Foreign(audit.Spec.ForeignClusters),
+		CorrectDrift: audit.Spec.Drift != v1alpha1.DriftReport}
+	if audit.Spec.Prune.Enabled != nil {
+		p.Prune = *audit.Spec.Prune.Enabled
+	}
+	if audit.Spec.Prune.MaxRemovals != nil {
+		p.MaxRemovals = audit.Spec.Prune.MaxRemovals.String()
+	}
+	return p
+}
+
+// live gathers what the namespace has, from caches alone.
+func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.Live, *report.Failure) {
+	configs, failure := r.existing(ctx, audit)
+	if failure != nil {
+		return plan.Live{}, failure
+	}
+	live := plan.Live{AuditConfigs: configs, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}
+	var secrets corev1.SecretList
+	var inventories corev1.ConfigMapList
+	var syncs v1alpha1.AuditSyncList
+	for _, list := range []client.ObjectList{&secrets, &syncs} {
+		if err := r.list(ctx, list, audit.Namespace); err != nil {
+			return live, classifyRead(err)
+		}
+	}
+	if err := r.list(ctx, &inventories, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+		return live, classifyRead(err)
+	}
+	for _, s := range secrets.Items {
+		live.Secrets[s.Name] = plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
+	}
+	for _, s := range syncs.Items {
+		live.Syncs[s.Name] = true
+	}
+	for _, c := range inventories.Items {
+		inventory, err := plan.DecodeInventory(c.BinaryData[plan.InventoryKey])
+		if err != nil {
+			return live, &report.Failure{Class: report.Rejected, Reason: "InventoryDamaged",
+				Message: fmt.Sprintf("the ConfigMap %s, in which Muster remembers what it applied, can't be read: %v; restore it from a backup, or delete it to have everything live treated as foreign", c.Name, err)}
+		}
+		live.Inventories = append(live.Inventories, inventory)
+	}
+	return live, nil
+}
+
+// list lists from the cache without copying: nothing that is listed is changed.
+func (r *Reconciler) list(ctx context.Context, list client.ObjectList, namespace string, opts ...client.ListOption) error {
+	return r.Client.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...)
+}
+
+// classifyRead names a failure to read from the management cluster.
+func classifyRead(err error) *report.Failure {
+	if meta.IsNoMatchError(err) {
+		return &report.Failure{Class: report.Waiting, Reason: "OperatorMissing",
+			Message: "this cluster has no MondooAuditConfig resource; install the Mondoo Operator"}
+	}
+	return &report.Failure{Class: report.Failed, Reason: "ReadFailed", Message: "read the management cluster: " + err.Error()}
+}

@@ -1,0 +1,215 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// FieldManager is the name under which Muster applies.
+const FieldManager = "muster"
+
+// Reconciler reconciles AuditSyncs.
+type Reconciler struct {
+	// Client reads through caches and sees its own writes.
+	Client client.Client
+	// As returns a client that writes in the name of a ServiceAccount.
+	As func(namespace, serviceAccount string) (client.Client, error)
+	// Events gets an event when something changes.
+	Events  events.EventRecorder
+	Metrics *report.Metrics
+	Clock   clock.PassiveClock
+	// Pipeline renders.
+	Pipeline *clusters.Pipeline
+	// CacheDir holds the clones of repositories, a folder an AuditSync. It may be lost at any time.
+	CacheDir string
+
+	mu     sync.Mutex
+	states map[types.NamespacedName]*state
+}
+
+// Reconcile brings one AuditSync up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	audit := &v1alpha1.AuditSync{}
+	if err := r.Client.Get(ctx, req.NamespacedName, audit); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("get AuditSync: %w", err)
+	}
+	if !audit.DeletionTimestamp.IsZero() {
+		return r.finalize(ctx, audit)
+	}
+	if audit.Spec.Suspend {
+		return ctrl.Result{}, nil
+	}
+	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
+		if err := r.patchFinalizers(ctx, audit); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	st, err := r.state(req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	outcome := r.sync(ctx, audit, st)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err()
+	}
+	if err := r.report(ctx, audit, outcome); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: r.next(audit, st, outcome)}, nil
+}
+
+// sync goes once through the stages. What goes wrong is in the outcome, with every text masked.
+func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
+	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
+	o.Fetch = r.fetch(ctx, audit, st)
+	if st.snapshot == nil {
+		return o
+	}
+	o.Revision = st.snapshot.Revision().String()
+	if o.Render = r.render(ctx, audit, st); o.Render != nil {
+		return o
+	}
+	o.Fleet = st.fleet
+	o.Plan, o.Apply = r.plan(ctx, audit, st)
+	if o.Apply != nil || o.Plan.Empty() {
+		return o
+	}
+	o.Apply = r.apply(ctx, audit, st, o.Plan)
+	return o
+}
+
+// report writes status, events and metrics, as far as they have changed.
+func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
+	logger := log.FromContext(ctx)
+	status := report.Status(audit, o)
+	r.Metrics.Sync(audit, status, o)
+	for _, e := range report.Events(audit, status, o) {
+		r.Events.Eventf(audit, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+		logger.Info("sync changed", "reason", e.Reason, "note", e.Note)
+	}
+	if equality.Semantic.DeepEqual(audit.Status, status) {
+		return nil
+	}
+	before := audit.DeepCopy()
+	audit.Status = status
+	if err := r.Client.Status().Patch(ctx, audit, client.MergeFrom(before), client.FieldOwner(FieldManager)); err != nil {
+		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// next is when to look again without being asked: at the next interval, or sooner after a failure that may pass.
+func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome) time.Duration {
+	interval := interval(audit)
+	due := max(interval-r.Clock.Since(st.fetched), time.Second)
+	if o.Complete() {
+		st.failures = 0
+		return due
+	}
+	for _, f := range []*report.Failure{o.Fetch, o.Render, o.Apply} {
+		if f != nil && f.Class != report.Rejected {
+			st.failures++
+			return min(backoff(st.failures), interval)
+		}
+	}
+	if o.Plan != nil && o.Plan.Waiting {
+		return min(10*time.Second, interval)
+	}
+	return due
+}
+
+// backoff doubles from one second.
+func backoff(failures int) time.Duration {
+	const most = 10
+	return time.Second << min(failures-1, most)
+}
+
+func interval(audit *v1alpha1.AuditSync) time.Duration {
+	const standard = 5 * time.Minute
+	if audit.Spec.Interval == nil || audit.Spec.Interval.Duration <= 0 {
+		return standard
+	}
+	return audit.Spec.Interval.Duration
+}
+
+func (r *Reconciler) patchFinalizers(ctx context.Context, audit *v1alpha1.AuditSync) error {
+	before := audit.DeepCopy()
+	if controllerutil.ContainsFinalizer(audit, v1alpha1.Finalizer) {
+		controllerutil.RemoveFinalizer(before, v1alpha1.Finalizer)
+	} else {
+		controllerutil.AddFinalizer(before, v1alpha1.Finalizer)
+	}
+	// A merge patch replaces the whole list, so it must not be applied to one that has changed in between.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, audit, patch, client.FieldOwner(FieldManager)); err != nil {
+		return fmt.Errorf("patch finalizers: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// repositoryDir is the folder of an AuditSync's clone. Namespaces and names have no separators in them.
+func (r *Reconciler) repositoryDir(key types.NamespacedName) string {
+	return filepath.Join(r.CacheDir, key.Namespace, key.Name)
+}
+
+// forget drops what is held for an AuditSync that is gone.
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	st := r.states[key]
+	delete(r.states, key)
+	r.mu.Unlock()
+	if st != nil {
+		st.close()
+	}
+	r.Metrics.Forget(key.Namespace, key.Name)
+	// A clone that can't be removed costs disk and nothing else; the next start of the Pod clears it.
+	_ = os.RemoveAll(r.repositoryDir(key))
+}
+
+// Impersonate makes clients that write in the name of ServiceAccounts. Reads go through the reader's cache.
+func Impersonate(config *rest.Config, options client.Options) func(namespace, serviceAccount string) (client.Client, error) {
+	var mu sync.Mutex
+	clients := map[string]client.Client{}
+	return func(namespace, serviceAccount string) (client.Client, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		user := "system:serviceaccount:" + namespace + ":" + serviceAccount
+		if c := clients[user]; c != nil {
+			return c, nil
+		}
+		as := rest.CopyConfig(config)
+		as.Impersonate = rest.ImpersonationConfig{UserName: user}
+		// The shared HTTP client would keep its own identity.
+		o := options
+		o.HTTPClient = nil
+		c, err := client.New(as, o)
+		if err != nil {
+			return nil, fmt.Errorf("impersonate %s: %w", user, err)
+		}
+		clients[user] = c
+		return c, nil
+	}
+}

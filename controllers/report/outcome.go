@@ -1,0 +1,122 @@
+// Package report turns what became of a sync into what people see: the status of the AuditSync, events and metrics.
+//
+// An Outcome is a value; the functions here compute from it and from what was reported before, so that nothing is written
+// unless the world has changed. Whoever fills in an Outcome has masked its texts.
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+)
+
+// Class says what has to happen before a failure can go away.
+type Class string
+
+// The classes of failures.
+const (
+	// Rejected waits for somebody to change something.
+	Rejected Class = "Rejected"
+	// Waiting waits for something that may come by itself, and looks again soon.
+	Waiting Class = "Waiting"
+	// Failed is tried again, at growing intervals.
+	Failed Class = "Failed"
+)
+
+// Failure is why a stage of a sync could not do its work.
+type Failure struct {
+	Class Class
+	// Reason is a word in CamelCase for the condition, and Message one line that names the cause and the way out.
+	Reason  string
+	Message string
+}
+
+// Outcome is what became of one sync.
+type Outcome struct {
+	// Revision is the one that was worked on, as branch@sha1:commit; empty when none could be had.
+	Revision string
+	// Fetch is why the repository could not be read; with a Revision, the last good one was used.
+	Fetch *Failure
+	// Render is why the path could not be rendered at all.
+	Render *Failure
+	// Fleet is the rendered fleet, nil when there is none, and Plan what was planned for it.
+	Fleet *fleet.Opened
+	Plan  *plan.Plan
+	// Apply is why not everything planned could be applied.
+	Apply *Failure
+	// Corrects says whether drift is put right.
+	Corrects bool
+}
+
+// Findings are those of the last stage that was reached.
+func (o *Outcome) Findings() []finding.Finding {
+	switch {
+	case o.Plan != nil:
+		return finding.Sorted(o.Plan.Findings)
+	case o.Fleet != nil:
+		return finding.Sorted(o.Fleet.Findings)
+	}
+	return nil
+}
+
+// Complete says whether everything in the path was applied.
+func (o *Outcome) Complete() bool {
+	return o.Fetch == nil && o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting &&
+		finding.Errors(o.Plan.Findings) == 0 && o.Plan.Held == 0
+}
+
+// firstError is the gravest finding, as text.
+func firstError(findings []finding.Finding) string {
+	for _, f := range findings {
+		if f.Severity == finding.Error {
+			return f.String()
+		}
+	}
+	return ""
+}
+
+// Changes says in a few words what a plan did: "2 added, 1 changed".
+func Changes(p *plan.Plan) string {
+	counts := map[plan.Action]int{}
+	for _, s := range p.Steps {
+		counts[s.Action]++
+	}
+	var parts []string
+	for _, a := range []struct {
+		action plan.Action
+		word   string
+	}{{plan.Add, "added"}, {plan.Change, "changed"}, {plan.Move, "moved"}, {plan.Remove, "removed"}, {plan.Hold, "held"}} {
+		if n := counts[a.action]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, a.word))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Drift describes the live objects that differ, by field.
+func Drift(steps []plan.Step) string {
+	const most = 5
+	var parts []string
+	for i, s := range steps {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(steps)-most))
+			break
+		}
+		text := s.Kind + " " + s.Name
+		var fields []string
+		for _, f := range s.Fields {
+			fields = append(fields, f.Path)
+		}
+		switch {
+		case s.Action == plan.Add:
+			text += " was removed"
+		case len(fields) > 0:
+			text += " (" + strings.Join(fields, ", ") + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,258 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+// maxProblems is how many findings a status lists.
+const maxProblems = 50
+
+// maxText bounds a message in a status.
+const maxText = 1024
+
+// Reasons of conditions that aren't taken from a Failure.
+const (
+	ReasonSucceeded   = "Succeeded"
+	ReasonQuarantined = "Quarantined"
+	ReasonStopped     = "Stopped"
+	ReasonHeld        = "RemovalsHeld"
+	ReasonDrifted     = "Drifted"
+	ReasonRefused     = "Refused"
+	ReasonPending     = "Pending"
+)
+
+// Status computes the status of a sync from the one before and the outcome. Times change only where a condition does.
+func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
+	status := *sync.Status.DeepCopy()
+	status.ObservedGeneration = sync.Generation
+	if requested := sync.Annotations[v1alpha1.AnnotationReconcile]; requested != "" && o.Fetch == nil {
+		status.LastHandledReconcileAt = requested
+	}
+	if o.Revision != "" {
+		status.LastAttemptedRevision = o.Revision
+	}
+	if o.Complete() || o.appliedInPart() {
+		status.LastAppliedRevision = o.Revision
+	}
+	c := conditions{status: &status, generation: sync.Generation}
+	c.fetched(o)
+	c.rendered(o)
+	c.applied(o)
+	c.inSync(o)
+	c.ready(o)
+	if o.Plan != nil || o.Fleet != nil {
+		status.Problems, status.MoreProblems = problems(o.Findings())
+		status.Clusters = counts(o)
+	}
+	return status
+}
+
+// appliedInPart says whether the revision is the one in force, although single clusters of it are not.
+func (o *Outcome) appliedInPart() bool {
+	return o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting
+}
+
+type conditions struct {
+	status     *v1alpha1.AuditSyncStatus
+	generation int64
+}
+
+func (c conditions) set(kind string, ok bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if ok {
+		status = metav1.ConditionTrue
+	}
+	c.put(kind, status, reason, message)
+}
+
+func (c conditions) put(kind string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&c.status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason,
+		Message: Cut(message, maxText), ObservedGeneration: c.generation})
+}
+
+func (c conditions) failure(kind string, f *Failure) { c.set(kind, false, f.Reason, f.Message) }
+
+func (c conditions) pending(kind, message string) {
+	c.put(kind, metav1.ConditionUnknown, ReasonPending, message)
+}
+
+func (c conditions) fetched(o Outcome) {
+	switch {
+	case o.Fetch != nil:
+		c.failure(v1alpha1.ConditionFetched, o.Fetch)
+	default:
+		c.set(v1alpha1.ConditionFetched, true, ReasonSucceeded, "fetched "+o.Revision)
+	}
+}
+
+func (c conditions) rendered(o Outcome) {
+	findings := o.Findings()
+	switch {
+	case o.Render != nil:
+		c.failure(v1alpha1.ConditionRendered, o.Render)
+	case o.Fleet == nil:
+		c.pending(v1alpha1.ConditionRendered, "nothing was fetched yet")
+	case o.Fleet.Stopped:
+		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing is changed: "+firstError(findings))
+	case finding.Errors(o.Fleet.Findings) > 0:
+		c.set(v1alpha1.ConditionRendered, false, ReasonQuarantined, quarantineText(o))
+	default:
+		message := fmt.Sprintf("rendered %s", plural(len(o.Fleet.Clusters), "cluster"))
+		if o.Fleet.Whole != "" {
+			message += "; built in one piece, for " + o.Fleet.Whole
+		}
+		c.set(v1alpha1.ConditionRendered, true, ReasonSucceeded, message)
+	}
+}
+
+func quarantineText(o Outcome) string {
+	n := fleet.Quarantined(o.Fleet.Clusters)
+	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(len(o.Fleet.Clusters), "cluster"),
+		map[bool]string{true: "stays", false: "stay"}[n == 1], firstError(finding.Sorted(o.Fleet.Findings)))
+}
+
+func (c conditions) applied(o Outcome) {
+	switch {
+	case o.Apply != nil:
+		c.failure(v1alpha1.ConditionApplied, o.Apply)
+	case o.Plan == nil || o.Plan.Stopped:
+		if meta.FindStatusCondition(c.status.Conditions, v1alpha1.ConditionApplied) == nil {
+			c.pending(v1alpha1.ConditionApplied, "nothing could be rendered yet")
+		}
+	case planErrors(o) > 0:
+		c.set(v1alpha1.ConditionApplied, false, ReasonRefused, planError(o))
+	default:
+		c.set(v1alpha1.ConditionApplied, true, ReasonSucceeded, "applied "+o.Revision)
+	}
+}
+
+// planErrors are errors that only showed in comparison with the management cluster.
+func planErrors(o Outcome) int {
+	return finding.Errors(o.Plan.Findings) - finding.Errors(o.Fleet.Findings)
+}
+
+func planError(o Outcome) string {
+	for _, f := range o.Plan.Findings[len(o.Fleet.Findings):] {
+		if f.Severity == finding.Error {
+			return f.String()
+		}
+	}
+	return ""
+}
+
+func (c conditions) inSync(o Outcome) {
+	if o.Plan == nil || o.Plan.Stopped {
+		return
+	}
+	drifted := o.Plan.Drifted()
+	if len(drifted) > 0 && !o.Corrects {
+		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and left so (drift: Report): "+Drift(drifted))
+		return
+	}
+	if len(drifted) > 0 && o.Apply != nil {
+		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and not yet put right: "+Drift(drifted))
+		return
+	}
+	c.set(v1alpha1.ConditionInSync, true, ReasonSucceeded, "the live objects are as Muster applied them")
+}
+
+// ready sums up, and sets the two conditions by which kstatus tells progress from failure.
+func (c conditions) ready(o Outcome) {
+	reason, message, class := verdict(o)
+	if o.Complete() {
+		c.set(v1alpha1.ConditionReady, true, ReasonSucceeded, message)
+		meta.RemoveStatusCondition(&c.status.Conditions, v1alpha1.ConditionReconciling)
+		meta.RemoveStatusCondition(&c.status.Conditions, v1alpha1.ConditionStalled)
+		return
+	}
+	c.set(v1alpha1.ConditionReady, false, reason, message)
+	present, absent := v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling
+	if class != Rejected {
+		present, absent = absent, present
+	}
+	c.set(present, true, reason, message)
+	meta.RemoveStatusCondition(&c.status.Conditions, absent)
+}
+
+// verdict is the one sentence about an outcome, the gravest cause first.
+func verdict(o Outcome) (reason, message string, class Class) {
+	for _, f := range []*Failure{o.Fetch, o.Render, o.Apply} {
+		if f != nil {
+			return f.Reason, f.Message, f.Class
+		}
+	}
+	switch {
+	case o.Plan == nil:
+		return ReasonPending, "nothing was rendered yet", Waiting
+	case o.Plan.Stopped:
+		return ReasonStopped, "nothing is changed: " + firstError(o.Findings()), Rejected
+	case o.Plan.Waiting:
+		return ReasonRefused, planError(o), Waiting
+	case planErrors(o) > 0:
+		return ReasonRefused, planError(o), Rejected
+	case finding.Errors(o.Fleet.Findings) > 0:
+		return ReasonQuarantined, quarantineText(o), Rejected
+	case o.Plan.Held > 0:
+		for _, f := range o.Plan.Findings {
+			if f.Code == plan.CodeHeld {
+				return ReasonHeld, f.Message + "; " + f.Fix, Rejected
+			}
+		}
+	}
+	return ReasonSucceeded, fmt.Sprintf("%s applied at %s", plural(len(o.Fleet.Clusters), "cluster"), o.Revision), ""
+}
+
+func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {
+	var list []v1alpha1.Problem
+	for i, f := range findings {
+		if i == maxProblems {
+			return list, int32(len(findings) - maxProblems) //nolint:gosec // bounded by the size of a tree
+		}
+		list = append(list, v1alpha1.Problem{Code: string(f.Code), Severity: string(f.Severity), Cluster: f.Cluster,
+			Place: f.Place(), Message: Cut(f.Message, maxText), Fix: Cut(f.Fix, maxText)})
+	}
+	return list, 0
+}
+
+func counts(o Outcome) *v1alpha1.ClusterCounts {
+	if o.Fleet == nil {
+		return nil
+	}
+	c := v1alpha1.ClusterCounts{Total: int32(len(o.Fleet.Clusters)), Quarantined: int32(fleet.Quarantined(o.Fleet.Clusters))} //nolint:gosec // bounded by the size of a tree
+	if o.Plan == nil {
+		return &c
+	}
+	c.Held = int32(o.Plan.Held) //nolint:gosec // as above
+	for _, names := range o.Plan.Foreign {
+		c.Foreign += int32(len(names)) //nolint:gosec // as above
+	}
+	if o.appliedInPart() {
+		c.Applied = c.Total - c.Quarantined
+	}
+	return &c
+}
+
+// Cut shortens a text to at most n characters.
+func Cut(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return strings.TrimSpace(string(runes[:n-1])) + "…"
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

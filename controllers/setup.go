@@ -1,0 +1,258 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// Options configure the controller.
+type Options struct {
+	// Namespace is the one whose AuditSyncs are reconciled; empty for all.
+	Namespace string
+	// MetricsAddress and ProbeAddress are where metrics and health are served, as host:port; "0" turns metrics off.
+	MetricsAddress, ProbeAddress string
+	// LeaderElection lets several replicas run, of which one works. LeaderElectionNamespace is where the lease is; empty: the
+	// Pod's own namespace.
+	LeaderElection          bool
+	LeaderElectionNamespace string
+	// CacheDir holds clones of repositories. It may be lost at any time.
+	CacheDir string
+	// Concurrency is how many AuditSyncs are reconciled at once.
+	Concurrency int
+	// Registry gets the metrics of the syncs; nil: that of controller-runtime, which is what is served.
+	Registry prometheus.Registerer
+	// ShutdownTimeout bounds how long a running reconcile may go on after the order to stop.
+	ShutdownTimeout time.Duration
+}
+
+// Validate returns what is wrong with the options.
+func (o Options) Validate() error {
+	switch {
+	case o.CacheDir == "":
+		return fmt.Errorf("the cache folder is not set; give one with --cache-dir")
+	case o.Concurrency < 1:
+		return fmt.Errorf("the concurrency is %d; it must be at least 1", o.Concurrency)
+	case o.ShutdownTimeout < 0:
+		return fmt.Errorf("the shutdown timeout is negative")
+	}
+	return nil
+}
+
+// Scheme has the types that the controller works with.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register Kubernetes types: %w", err)
+	}
+	return scheme, v1alpha1.AddToScheme(scheme)
+}
+
+// Run runs the controller until ctx ends.
+func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
+	mgr, err := New(cfg, opts)
+	if err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// New makes the manager with the controller in it.
+func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(cfg, managerOptions(scheme, opts))
+	if err != nil {
+		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr)); err != nil {
+		return nil, err
+	}
+	var registry prometheus.Registerer = metrics.Registry
+	if opts.Registry != nil {
+		registry = opts.Registry
+	}
+	numbers, err := report.NewMetrics(registry)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	r := &Reconciler{
+		Client:   mgr.GetClient(),
+		As:       Impersonate(mgr.GetConfig(), clientOptions(mgr)),
+		Events:   mgr.GetEventRecorder(FieldManager),
+		Metrics:  numbers,
+		Clock:    clock.RealClock{},
+		Pipeline: clusters.NewPipeline(),
+		CacheDir: opts.CacheDir,
+	}
+	return mgr, r.SetupWithManager(mgr, opts)
+}
+
+func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
+	o := ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       server.Options{BindAddress: opts.MetricsAddress},
+		HealthProbeBindAddress:        opts.ProbeAddress,
+		LeaderElection:                opts.LeaderElection,
+		LeaderElectionID:              "muster.muster.dev",
+		LeaderElectionNamespace:       opts.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &opts.ShutdownTimeout,
+		// Reads see the writes before them, so that no plan is made from what has just been changed.
+		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: ptr.To(true)}},
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"})},
+		}},
+		Controller: config.Controller{MaxConcurrentReconciles: opts.Concurrency},
+	}
+	if opts.Namespace != "" {
+		o.Cache.DefaultNamespaces = map[string]cache.Config{opts.Namespace: {}}
+	}
+	return o
+}
+
+// clientOptions are those of the manager's own client, for clients that only write in another name.
+func clientOptions(mgr manager.Manager) client.Options {
+	return client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()}
+}
+
+// cachesSynced is ready once everything that is watched has been read.
+func cachesSynced(mgr manager.Manager) healthz.Checker {
+	return func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("the caches are still being filled")
+		}
+		return nil
+	}
+}
+
+// SetupWithManager adds the controller and its watches to a manager.
+func (r *Reconciler) SetupWithManager(mgr manager.Manager, opts Options) error {
+	c, err := ctrl.NewControllerManagedBy(mgr).
+		Named("auditsync").
+		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
+		WithOptions(controller.Options{SkipNameValidation: ptr.To(true)}).
+		Build(r)
+	if err != nil {
+		return fmt.Errorf("create controller: %w", err)
+	}
+	return mgr.Add(&auditConfigWatch{mgr: mgr, controller: c, syncs: r.syncsOfNamespace, every: 10 * time.Second})
+}
+
+// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, and those that take credentials or keys
+// from it.
+func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	requests := syncOfLabel(ctx, secret)
+	var syncs v1alpha1.AuditSyncList
+	if err := r.Client.List(ctx, &syncs, client.InNamespace(secret.GetNamespace())); err != nil {
+		return requests // the next interval finds it
+	}
+	for _, s := range syncs.Items {
+		if ref := s.Spec.Source.SecretRef; ref != nil && ref.Name == secret.GetName() ||
+			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
+		}
+	}
+	return requests
+}
+
+func syncOfLabel(_ context.Context, object client.Object) []reconcile.Request {
+	name := object.GetLabels()[fleet.LabelSync]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
+}
+
+// syncsOfNamespace are all AuditSyncs of an object's namespace. Audit configs are few, and any AuditSync may drive one.
+func (r *Reconciler) syncsOfNamespace(ctx context.Context, object *unstructured.Unstructured) []reconcile.Request {
+	var syncs v1alpha1.AuditSyncList
+	if err := r.Client.List(ctx, &syncs, client.InNamespace(object.GetNamespace())); err != nil {
+		return nil // the next interval finds it
+	}
+	requests := make([]reconcile.Request, 0, len(syncs.Items))
+	for _, s := range syncs.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
+	}
+	return requests
+}
+
+// auditConfigWatch begins to watch audit configs as soon as the operator's CRD is there. A watch from the start would keep
+// the controller from starting in a cluster that gets the operator later.
+type auditConfigWatch struct {
+	mgr        manager.Manager
+	controller controller.Controller
+	syncs      handler.TypedMapFunc[*unstructured.Unstructured, reconcile.Request]
+	every      time.Duration
+}
+
+// NeedLeaderElection says that the watch belongs to the controller, which only the leader runs.
+func (w *auditConfigWatch) NeedLeaderElection() bool { return true }
+
+// Start waits for the CRD, adds the watch and returns.
+func (w *auditConfigWatch) Start(ctx context.Context) error {
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
+	for {
+		_, err := w.mgr.GetRESTMapper().RESTMapping(auditConfigKind.GroupKind(), auditConfigKind.Version)
+		if err == nil {
+			object := &unstructured.Unstructured{}
+			object.SetGroupVersionKind(auditConfigKind)
+			// The operator writes to status with every scan, and that is nothing to look at.
+			changed := predicate.Or(predicate.TypedGenerationChangedPredicate[*unstructured.Unstructured]{},
+				predicate.TypedLabelChangedPredicate[*unstructured.Unstructured]{},
+				predicate.TypedAnnotationChangedPredicate[*unstructured.Unstructured]{})
+			return w.controller.Watch(source.Kind(w.mgr.GetCache(), object, handler.TypedEnqueueRequestsFromMapFunc(w.syncs), changed))
+		}
+		// Not there yet, or the API server can't say: a reconcile reports either, and this looks again.
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}

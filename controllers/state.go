@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/gitsync"
+)
+
+// state is what is kept in memory of an AuditSync between reconciles. It can be lost at any time; everything in it is read
+// or rendered anew then. Reconciles of one AuditSync never overlap, so it needs no lock.
+type state struct {
+	repository *gitsync.Repository
+	snapshot   *gitsync.Snapshot
+	// fetched is when the remote was last asked, and source what it was asked for.
+	fetched time.Time
+	source  string
+	// failures counts failed attempts since the last success.
+	failures int
+	// fleet is rendered from the inputs that rendered names.
+	fleet    *fleet.Opened
+	rendered renderKey
+	// redactor knows the secrets of the fleet and of the credentials in use.
+	redactor *redact.Redactor
+}
+
+func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := r.states[key]; st != nil {
+		return st, nil
+	}
+	repository, err := gitsync.Open(r.repositoryDir(key))
+	if err != nil {
+		return nil, fmt.Errorf("open repository cache: %w", err)
+	}
+	if r.states == nil {
+		r.states = map[types.NamespacedName]*state{}
+	}
+	st := &state{repository: repository, redactor: &redact.Redactor{}}
+	r.states[key] = st
+	return st, nil
+}
+
+func (st *state) close() {
+	if st.snapshot != nil {
+		st.snapshot.Close() //nolint:errcheck,gosec // the cache is disposable
+	}
+	st.repository.Close() //nolint:errcheck,gosec // as above
+}

@@ -1,0 +1,240 @@
+package gitsync
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Auth holds the credentials of one repository, checked and parsed. The zero value is
+// anonymous. However it is printed, it shows its kind and nothing else.
+type Auth struct {
+	username, password string
+	bearerToken        string
+	roots              *x509.CertPool // system roots and caFile; nil for the system's alone
+	signer             ssh.Signer
+	hostKeys           *hostKeys
+}
+
+// Keys of a Secret, named as Flux names them.
+const (
+	keyUsername   = "username"
+	keyPassword   = "password"
+	keyBearer     = "bearerToken"
+	keyIdentity   = "identity"
+	keyKnownHosts = "known_hosts"
+	keyCAFile     = "caFile"
+	keyCACert     = "ca.crt"
+)
+
+// unsupportedKeys are keys that Flux gives a meaning which Muster does not, or not here.
+// Ignoring them would make for an error that nobody can place.
+var unsupportedKeys = map[string]string{
+	"tls.crt":     "client certificates are not supported; use username and password, or bearerToken",
+	"tls.key":     "client certificates are not supported; use username and password, or bearerToken",
+	"certFile":    "client certificates are not supported; use username and password, or bearerToken",
+	"keyFile":     "client certificates are not supported; use username and password, or bearerToken",
+	"githubAppID": "exchange the GitHub App's key for an installation token, and give that as the password",
+}
+
+// AuthFromSecret makes credentials for the URL from a Secret's data. For https:// it takes
+// username and password, or bearerToken, and caFile (or ca.crt), PEM certificates that are
+// trusted beside the system's. For ssh:// it takes identity (a private key), password (its
+// passphrase, if it has one) and known_hosts. Line breaks at the end of values are dropped, for
+// many tools leave one. identity.pub and keys that mean nothing to Git are ignored.
+//
+// What doesn't fit is a *SecretError, or a *SourceError when it is the URL. No error holds a value of the Secret.
+func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
+	u, err := parseURL(rawURL, true)
+	if err != nil {
+		return Auth{}, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(unsupportedKeys)) {
+		if _, found := data[key]; found {
+			return Auth{}, &SecretError{Key: key, Problem: "can't be used", Remedy: unsupportedKeys[key]}
+		}
+	}
+	for _, key := range []string{keyUsername, keyPassword, keyBearer, keyIdentity, keyKnownHosts, keyCAFile, keyCACert} {
+		if value, found := data[key]; found && len(bytes.TrimSpace(value)) == 0 {
+			return Auth{}, &SecretError{Key: key, Problem: "is empty", Remedy: "fill it in or take it out"}
+		}
+	}
+	if u.Scheme == "ssh" {
+		return sshAuth(u.Host, data)
+	}
+	return httpAuth(u.Scheme, data)
+}
+
+func httpAuth(scheme string, data map[string][]byte) (Auth, error) {
+	if err := refuseKeys(data, "is for ssh:// URLs, and this one is "+scheme+"://",
+		"use username and password, or an ssh:// URL", keyIdentity, keyKnownHosts); err != nil {
+		return Auth{}, err
+	}
+	a := Auth{username: line(data[keyUsername]), password: line(data[keyPassword]), bearerToken: line(data[keyBearer])}
+	switch {
+	case a.bearerToken != "" && (a.username != "" || a.password != ""):
+		return Auth{}, &SecretError{Key: keyBearer, Problem: "stands beside username or password", Remedy: "keep one of the two ways"}
+	case a.username != "" && a.password == "":
+		return Auth{}, &SecretError{Key: keyPassword, Problem: "is missing", Remedy: "add it beside username"}
+	case a.username == "" && a.password != "":
+		return Auth{}, &SecretError{Key: keyUsername, Problem: "is missing",
+			Remedy: "add it beside password; for a token, GitHub takes x-access-token and GitLab oauth2"}
+	case strings.Contains(a.username, ":"):
+		return Auth{}, &SecretError{Key: keyUsername, Problem: "holds a colon, which HTTP basic authentication can't carry",
+			Remedy: "put the name alone into username and the rest into password"}
+	}
+	for key, value := range map[string]string{keyUsername: a.username, keyPassword: a.password, keyBearer: a.bearerToken} {
+		if strings.ContainsFunc(value, unicode.IsControl) {
+			return Auth{}, &SecretError{Key: key, Problem: "holds a line break or another control character", Remedy: "write it as one line"}
+		}
+	}
+	roots, err := rootsFrom(scheme, data)
+	if err != nil {
+		return Auth{}, err
+	}
+	a.roots = roots
+	if a.anonymous() && a.roots == nil {
+		return Auth{}, &SecretError{Key: keyUsername, Problem: "is missing, and so is every other key that serves " + scheme + "://",
+			Remedy: "add username and password, bearerToken or caFile"}
+	}
+	return a, nil
+}
+
+func rootsFrom(scheme string, data map[string][]byte) (*x509.CertPool, error) {
+	key, bundle := keyCAFile, data[keyCAFile]
+	if bundle == nil {
+		key, bundle = keyCACert, data[keyCACert]
+	}
+	if bundle == nil {
+		return nil, nil
+	}
+	if scheme != "https" {
+		return nil, &SecretError{Key: key, Problem: "is for https:// URLs, and this one is " + scheme + "://", Remedy: "take it out or use https://"}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		// An image without a CA bundle: the Secret's certificates then stand alone.
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(bundle) {
+		return nil, &SecretError{Key: key, Problem: "holds no certificate in PEM form", Remedy: "it starts with -----BEGIN CERTIFICATE-----"}
+	}
+	return roots, nil
+}
+
+func sshAuth(host string, data map[string][]byte) (Auth, error) {
+	if err := refuseKeys(data, "is for https:// URLs, and this one is ssh://",
+		"use identity and known_hosts, or an https:// URL", keyUsername, keyBearer, keyCAFile, keyCACert); err != nil {
+		return Auth{}, err
+	}
+	if data[keyIdentity] == nil {
+		return Auth{}, &SecretError{Key: keyIdentity, Problem: "is missing", Remedy: "add the private key that may read the repository"}
+	}
+	signer, err := parseIdentity(data[keyIdentity], []byte(line(data[keyPassword])))
+	if err != nil {
+		return Auth{}, err
+	}
+	if data[keyKnownHosts] == nil {
+		return Auth{}, &SecretError{Key: keyKnownHosts, Problem: "is missing, and without it the server can't be told from an impostor",
+			Remedy: "add the output of " + keyscan(host) + ", after comparing it with what the server's owner publishes"}
+	}
+	keys, err := parseKnownHosts(data[keyKnownHosts])
+	if err != nil {
+		return Auth{}, err
+	}
+	return Auth{signer: signer, hostKeys: keys}, nil
+}
+
+func parseIdentity(pem, passphrase []byte) (ssh.Signer, error) {
+	signer, err := ssh.ParsePrivateKey(pem)
+	var locked *ssh.PassphraseMissingError
+	switch {
+	case err == nil:
+		return signer, nil
+	case errors.As(err, &locked) && len(passphrase) == 0:
+		return nil, &SecretError{Key: keyPassword, Problem: "is missing, and identity is protected by a passphrase", Remedy: "add the passphrase as password"}
+	case errors.As(err, &locked):
+		if signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, passphrase); err == nil {
+			return signer, nil
+		}
+		return nil, &SecretError{Key: keyPassword, Problem: "does not open identity", Remedy: "check the passphrase, and that the key is whole"}
+	default:
+		// The parser's own words are left out: they may quote what they could not read.
+		return nil, &SecretError{Key: keyIdentity, Problem: "is no private key that can be read",
+			Remedy: "use an unbroken OpenSSH or PEM key (ssh-ed25519, ecdsa or rsa), not its .pub"}
+	}
+}
+
+func refuseKeys(data map[string][]byte, problem, remedy string, keys ...string) error {
+	for _, key := range keys {
+		if _, found := data[key]; found {
+			return &SecretError{Key: key, Problem: problem, Remedy: remedy}
+		}
+	}
+	return nil
+}
+
+func line(value []byte) string { return strings.TrimRight(string(value), "\r\n") }
+
+func (a Auth) anonymous() bool { return a.username == "" && a.bearerToken == "" && a.signer == nil }
+
+// validateFor catches a Source whose Auth was made for another URL.
+func (a Auth) validateFor(scheme string) error {
+	switch {
+	case scheme == "ssh" && a.signer == nil:
+		return &SecretError{Key: keyIdentity, Problem: "is missing, and ssh:// has no anonymous access", Remedy: "add a Secret with identity and known_hosts"}
+	case scheme != "ssh" && a.signer != nil:
+		return &SecretError{Key: keyIdentity, Problem: "is for ssh:// URLs, and this one is " + scheme + "://", Remedy: "use username and password"}
+	}
+	return nil
+}
+
+func (a Auth) apply(req *http.Request) {
+	switch {
+	case a.bearerToken != "":
+		req.Header.Set("Authorization", "Bearer "+a.bearerToken)
+	case a.username != "":
+		req.SetBasicAuth(a.username, a.password)
+	}
+}
+
+// mask takes the credentials out of text that comes from a server: some echo what they were sent.
+func (a Auth) mask(s string) string {
+	secrets := []string{a.bearerToken, a.password}
+	if a.username != "" {
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(a.username+":"+a.password)))
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			s = strings.ReplaceAll(s, secret, "***")
+		}
+	}
+	return s
+}
+
+// String names the kind of the credentials.
+func (a Auth) String() string {
+	switch {
+	case a.bearerToken != "":
+		return "bearer token"
+	case a.username != "":
+		return "username and password"
+	case a.signer != nil:
+		return "SSH key"
+	default:
+		return "anonymous"
+	}
+}
+
+// Format keeps %+v and %#v from printing the fields.
+func (a Auth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "gitsync.Auth("+a.String()+")") }

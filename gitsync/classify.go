@@ -1,0 +1,129 @@
+package gitsync
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+)
+
+// fail makes a *RemoteError of any error from the wire. What is no fault of the remote passes unchanged.
+func (r *remote) fail(ctx context.Context, err error) error {
+	var remoteErr *RemoteError
+	var limitErr *LimitError
+	switch {
+	case errors.As(err, &limitErr):
+		return limitErr
+	case errors.As(err, &remoteErr):
+		if remoteErr.URL != "" {
+			return remoteErr
+		}
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return context.Canceled
+	case ctx.Err() != nil || isTimeout(err):
+		remoteErr = &RemoteError{Reason: TimedOut, Err: err}
+	default:
+		remoteErr = classify(err)
+		remoteErr.Err = err
+	}
+	if remoteErr.Reason == Unreachable || remoteErr.Reason == Protocol {
+		if words := r.words(); words != "" {
+			said := classifyWords(words)
+			remoteErr.Reason, remoteErr.Detail = said.Reason, said.Detail
+		}
+	}
+	remoteErr.URL, remoteErr.Anonymous = r.url, r.auth.anonymous()
+	remoteErr.Detail = tidy(r.auth.mask(remoteErr.Detail))
+	remoteErr.Location = tidy(r.auth.mask(remoteErr.Location))
+	return remoteErr
+}
+
+func (r *remote) words() string {
+	if r.wire == nil {
+		return ""
+	}
+	return r.wire.words()
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout()
+}
+
+// classify finds the reason in the error's type where it has one, and in its words where Git has nothing else.
+func classify(err error) *RemoteError {
+	var (
+		line     *pktline.ErrorLine
+		dns      *net.DNSError
+		op       *net.OpError
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		verify   *tls.CertificateVerificationError
+		record   tls.RecordHeaderError
+		alert    tls.AlertError
+		urlErr   *url.Error
+	)
+	switch {
+	case errors.Is(err, packp.ErrEmptyAdvRefs):
+		return &RemoteError{Reason: Empty}
+	case errors.As(err, &line):
+		return classifyWords(line.Text)
+	case errors.As(err, &dns):
+		return &RemoteError{Reason: Unreachable, Detail: dns.Error()}
+	case errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &alert):
+		return &RemoteError{Reason: TLSFailed, Detail: innermost(err)}
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return &RemoteError{Reason: TLSFailed, Detail: "the server speaks no TLS on this port"}
+	case errors.As(err, &op), errors.As(err, &urlErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return &RemoteError{Reason: Unreachable, Detail: innermost(err)}
+	default:
+		if text, ok := strings.CutPrefix(err.Error(), "unexpected error: "); ok {
+			return classifyWords(text) // the side band's error channel
+		}
+		return &RemoteError{Reason: Protocol, Detail: err.Error()}
+	}
+}
+
+// classifyWords reads the "ERR" line of a Git server.
+func classifyWords(text string) *RemoteError {
+	lower := strings.ToLower(text)
+	switch {
+	case saysNotFound(text):
+		return &RemoteError{Reason: NotFound, Detail: text}
+	case strings.Contains(lower, "not our ref"), strings.Contains(lower, "unadvertised object"):
+		return &RemoteError{Reason: Refused, Detail: text}
+	default:
+		return &RemoteError{Reason: ServerFailed, Detail: text}
+	}
+}
+
+// saysNotFound knows how the common forges put it over SSH, where there is no status code.
+func saysNotFound(text string) bool {
+	lower := strings.ToLower(text)
+	for _, words := range []string{
+		"repository not found", "does not appear to be a git repository", "not a git repository", "no such repository",
+		"repository does not exist", "project you were looking for could not be found", "cannot find repository", "access denied",
+	} {
+		if strings.Contains(lower, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// innermost leaves out the layers that only repeat the URL and the address.
+func innermost(err error) string {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err
+	}
+	return err.Error()
+}

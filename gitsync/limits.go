@@ -1,0 +1,52 @@
+package gitsync
+
+// Limits bound what a repository may cost, whoever writes to it. A zero field means its
+// default; going over any of them is a *LimitError.
+//
+// What they can't bound: while a pack is indexed, go-git holds up to 96 MiB of delta bases,
+// the objects of one delta chain (at most TotalBytes, in practice a few times ObjectBytes)
+// and some 200 bytes for each object.
+type Limits struct {
+	// PackBytes bounds what one fetch may download. Default 512 MiB.
+	PackBytes int64
+	// ObjectBytes bounds one object unpacked, be it a file or a folder listing. Default 64 MiB.
+	// Objects over it can't be left out of a fetch: Git sends a commit whole or not at all.
+	ObjectBytes int64
+	// TotalBytes bounds all objects of one fetch, unpacked. Default 2 GiB.
+	TotalBytes int64
+	// Objects bounds the number of objects of one fetch. Default 1,000,000.
+	Objects int64
+	// Files bounds the files of a commit, counted as a checkout would have them: a small
+	// repository can hold folders that repeat each other into billions. Default 500,000.
+	Files int64
+	// FileBytes bounds a file that is read from a Snapshot. Default 16 MiB.
+	FileBytes int64
+	// CacheBytes is the size of the cache of unpacked objects, per Repository. Default 16 MiB.
+	CacheBytes int64
+}
+
+// maxTreeDepth bounds nested folders. Linux refuses paths over 4,096 bytes, so a deeper tree can't be checked out anyway.
+const maxTreeDepth = 2048
+
+// maxAdvertisement bounds the listing of refs: at some 70 bytes a ref, close to a million of them.
+const maxAdvertisement = 64 << 20
+
+func (l Limits) withDefaults() Limits {
+	for _, f := range []struct {
+		field *int64
+		value int64
+	}{
+		{&l.PackBytes, 512 << 20},
+		{&l.ObjectBytes, 64 << 20},
+		{&l.TotalBytes, 2 << 30},
+		{&l.Objects, 1_000_000},
+		{&l.Files, 500_000},
+		{&l.FileBytes, 16 << 20},
+		{&l.CacheBytes, 16 << 20},
+	} {
+		if *f.field <= 0 {
+			*f.field = f.value
+		}
+	}
+	return l
+}

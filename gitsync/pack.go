@@ -1,0 +1,233 @@
+package gitsync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// pack is one pack file and its index, open for reading. It is not safe for concurrent use.
+type pack struct {
+	name  string
+	bytes int64
+	file  io.Closer
+	index *idxfile.MemoryIndex
+	*packfile.Packfile
+}
+
+// errPack is the cause of every pack that a server sent and that can't be used.
+var errPack = errors.New("unusable pack")
+
+// receivePack stores the pack from r in dir under its checksum and indexes it. It is measured
+// against the limits before anything of it is unpacked into memory. The index is written
+// before the pack gets its name, so what has a name is whole. A pack without objects has the name "".
+//
+// bases, which may be nil, gives the objects that a thin pack builds on.
+func receivePack(ctx context.Context, r io.Reader, dir string, limits Limits, bases baseFunc) (name string, err error) {
+	incoming, err := os.CreateTemp(dir, "incoming-*")
+	if err != nil {
+		return "", fmt.Errorf("write cache: %w", err)
+	}
+	defer func() {
+		_ = incoming.Close()
+		_ = os.Remove(incoming.Name())
+	}()
+	if _, err := io.Copy(incoming, r); err != nil {
+		return "", fmt.Errorf("store pack: %w", err)
+	}
+	// go-git's parser knows no context: when this one ends, the file goes away under it.
+	stop := context.AfterFunc(ctx, func() { _ = incoming.Close() })
+	defer stop()
+	index, err := examinePack(incoming, limits, bases)
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("index pack: %w", ctx.Err())
+	}
+	if err != nil || index == nil {
+		return "", err
+	}
+	name = fmt.Sprintf("pack-%x", index.PackfileChecksum)
+	if err := writeIndex(filepath.Join(dir, name+".idx"), index); err != nil {
+		return "", fmt.Errorf("write cache: %w", err)
+	}
+	if err := os.Rename(incoming.Name(), filepath.Join(dir, name+".pack")); err != nil {
+		return "", fmt.Errorf("write cache: %w", err)
+	}
+	return name, nil
+}
+
+// examinePack measures, completes and indexes a pack. The index of a pack without objects is nil.
+func examinePack(f *os.File, limits Limits, bases baseFunc) (*idxfile.MemoryIndex, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read cache: %w", err)
+	}
+	count, references, err := measurePack(f, limits)
+	if err != nil || count == 0 {
+		return nil, err
+	}
+	if bases != nil {
+		if err := completePack(f, count, references, bases); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read cache: %w", err)
+	}
+	return indexPack(f)
+}
+
+// measurePack unpacks every object into nothing and compares the sizes that they declare with
+// the limits. go-git holds the declaration against what comes out, so a bomb is found by its label.
+// references are the objects that deltas name as their base.
+func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plumbing.Hash, err error) {
+	s := packfile.NewScanner(r)
+	_, count, err = s.Header()
+	if err != nil {
+		return 0, nil, badPack(err)
+	}
+	if int64(count) > limits.Objects {
+		return 0, nil, &LimitError{What: "objects in a pack", Limit: limits.Objects, Got: int64(count)}
+	}
+	var total int64
+	for range count {
+		header, size, err := measureObject(s, limits)
+		if err != nil {
+			return 0, nil, err
+		}
+		if total += size; total > limits.TotalBytes {
+			return 0, nil, &LimitError{What: "unpacked pack", Limit: limits.TotalBytes, Got: total}
+		}
+		if header.Type == plumbing.REFDeltaObject {
+			references = append(references, header.Reference)
+		}
+	}
+	return count, references, nil
+}
+
+func measureObject(s *packfile.Scanner, limits Limits) (*packfile.ObjectHeader, int64, error) {
+	header, err := s.NextObjectHeader()
+	if err != nil {
+		return nil, 0, badPack(err)
+	}
+	if header.Length < 0 || header.Length > limits.ObjectBytes {
+		return nil, 0, &LimitError{What: "object", Limit: limits.ObjectBytes, Got: header.Length}
+	}
+	var start deltaHead
+	if _, _, err := s.NextObject(&start); err != nil {
+		return nil, 0, badPack(err)
+	}
+	if !header.Type.IsDelta() {
+		return header, header.Length, nil
+	}
+	// A delta of some bytes can ask for gigabytes of copies: what counts is the size it declares for the result.
+	size := start.resultSize()
+	if size < 0 {
+		return nil, 0, fmt.Errorf("%w: a delta without sizes", errPack)
+	}
+	if size > limits.ObjectBytes {
+		return nil, 0, &LimitError{What: "object", Limit: limits.ObjectBytes, Got: size}
+	}
+	return header, header.Length + size, nil
+}
+
+// badPack marks what went wrong while reading a pack as the pack's fault.
+func badPack(err error) error { return fmt.Errorf("%w: %w", errPack, err) }
+
+func indexPack(r io.ReadSeeker) (*idxfile.MemoryIndex, error) {
+	var writer idxfile.Writer
+	parser, err := packfile.NewParser(packfile.NewScanner(r), &writer)
+	if err != nil {
+		return nil, badPack(err)
+	}
+	if _, err := parser.Parse(); err != nil {
+		return nil, badPack(err)
+	}
+	index, err := writer.Index()
+	if err != nil {
+		return nil, badPack(err)
+	}
+	return index, nil
+}
+
+func writeIndex(path string, index *idxfile.MemoryIndex) error {
+	var encoded bytes.Buffer
+	if _, err := idxfile.NewEncoder(&encoded).Encode(index); err != nil {
+		return err
+	}
+	return os.WriteFile(path, encoded.Bytes(), 0o600)
+}
+
+func openPack(dir, name string, objects cache.Object) (*pack, error) {
+	encoded, err := os.Open(filepath.Join(dir, name+".idx"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = encoded.Close() }()
+	index := idxfile.NewMemoryIndex()
+	if err := idxfile.NewDecoder(encoded).Decode(index); err != nil {
+		return nil, err
+	}
+	file, err := osfs.New(dir, osfs.WithBoundOS()).Open(name + ".pack")
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(filepath.Join(dir, name+".pack"))
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return &pack{
+		name: name, bytes: info.Size(), file: file, index: index,
+		// Without a filesystem go-git reads through the open file and never by name: the file may be gone by then.
+		Packfile: packfile.NewPackfileWithCache(index, nil, file, objects, 0),
+	}, nil
+}
+
+// size is the unpacked size of the object at hash, found without unpacking it.
+func (p *pack) size(hash plumbing.Hash) (int64, error) {
+	offset, err := p.index.FindOffset(hash)
+	if err != nil {
+		return 0, err
+	}
+	return p.GetSizeByOffset(offset)
+}
+
+// deltaHead keeps the first bytes of a delta: the sizes of its base and of its result.
+type deltaHead struct{ b []byte }
+
+func (d *deltaHead) Write(p []byte) (int, error) {
+	if room := 20 - len(d.b); room > 0 {
+		d.b = append(d.b, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}
+
+// resultSize is -1 when the delta is cut off or its size no number that an object can have.
+func (d *deltaHead) resultSize() int64 {
+	rest := d.b
+	var size int64
+	for range 2 {
+		size = 0
+		for shift := 0; ; shift += 7 {
+			if len(rest) == 0 || shift > 56 {
+				return -1
+			}
+			b := rest[0]
+			rest = rest[1:]
+			size |= int64(b&0x7f) << shift
+			if b&0x80 == 0 {
+				break
+			}
+		}
+	}
+	return size
+}

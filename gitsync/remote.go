@@ -1,0 +1,218 @@
+package gitsync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+)
+
+// remote speaks the reading half of Git's protocol, version 0, over a wire. It turns
+// whatever goes wrong into a *RemoteError.
+type remote struct {
+	url    string // for messages
+	auth   Auth
+	limits Limits
+	dial   func(context.Context) (wire, error)
+	wire   wire
+}
+
+// wire carries the two exchanges of a fetch. HTTP and SSH are the two there are.
+type wire interface {
+	// advertisement is the server's listing of refs.
+	advertisement(ctx context.Context) (io.ReadCloser, error)
+	// exchange sends a request for objects and returns the answer.
+	exchange(ctx context.Context, request []byte) (io.ReadCloser, error)
+	// spent tells that the wire can't carry another exchange.
+	spent() bool
+	// words is what the server said beside the protocol, once it has ended.
+	words() string
+	close()
+}
+
+func connect(ctx context.Context, src Source, limits Limits) (*remote, error) {
+	u, err := parseURL(src.URL, src.AllowPlainHTTP)
+	if err != nil {
+		return nil, err
+	}
+	r := &remote{url: displayURL(u), auth: src.Auth, limits: limits}
+	r.dial = func(ctx context.Context) (wire, error) {
+		if u.Scheme == "ssh" {
+			return dialSSH(ctx, u, src.Auth)
+		}
+		return newHTTPWire(u, src.Auth), nil
+	}
+	w, err := r.dial(ctx)
+	if err != nil {
+		return nil, r.fail(ctx, err)
+	}
+	r.wire = w
+	return r, nil
+}
+
+func (r *remote) close() { r.wire.close() }
+
+func (r *remote) refs(ctx context.Context) (Refs, error) {
+	adv, err := r.advertisement(ctx)
+	if err != nil {
+		return Refs{}, err
+	}
+	return refsFrom(adv), nil
+}
+
+func (r *remote) advertisement(ctx context.Context) (*packp.AdvRefs, error) {
+	body, err := r.wire.advertisement(ctx)
+	if err != nil {
+		return nil, r.fail(ctx, err)
+	}
+	defer func() { _ = body.Close() }()
+	limited := &limitedReader{r: body, left: maxAdvertisement, what: "list of refs"}
+	var start prefixWriter
+	adv := packp.NewAdvRefs()
+	if err := adv.Decode(io.TeeReader(limited, &start)); err != nil {
+		return nil, r.fail(ctx, explainAdvertisement(err, limited.err, start.b))
+	}
+	if adv.IsEmpty() {
+		return nil, r.fail(ctx, packp.ErrEmptyAdvRefs)
+	}
+	return adv, nil
+}
+
+// explainAdvertisement looks behind the decoder's error, which does not wrap what the reader said.
+func explainAdvertisement(err, readErr error, start []byte) error {
+	if readErr != nil {
+		return readErr
+	}
+	if bytes.Contains(start, []byte("object-format=sha256")) {
+		return &RemoteError{Reason: Unsupported, Detail: "it uses SHA-256 object names"}
+	}
+	return err
+}
+
+// objects asks for the way's objects and hands the pack to receive. have lists commits whose
+// trees the caller holds completely, without their history. An error of receive is returned as it
+// is, unless the remote is behind it.
+func (r *remote) objects(ctx context.Context, refs Refs, w way, have []plumbing.Hash, receive func(io.Reader) error) error {
+	if r.wire.spent() {
+		if err := r.redial(ctx); err != nil {
+			return err
+		}
+	}
+	req := uploadRequest(refs.caps, w, have)
+	var encoded bytes.Buffer
+	if err := errors.Join(req.UploadRequest.Encode(&encoded), req.UploadHaves.Encode(&encoded, false),
+		pktline.NewEncoder(&encoded).EncodeString("done\n")); err != nil {
+		return r.fail(ctx, err)
+	}
+	body, err := r.wire.exchange(ctx, encoded.Bytes())
+	if err != nil {
+		return r.fail(ctx, err)
+	}
+	defer func() { _ = body.Close() }()
+	res := packp.NewUploadPackResponse(req)
+	if err := res.Decode(body); err != nil {
+		return r.fail(ctx, err)
+	}
+	pack := &limitedReader{r: demux(req, res), left: r.limits.PackBytes, what: "pack"}
+	err = receive(pack)
+	if pack.err != nil {
+		return r.fail(ctx, pack.err)
+	}
+	if errors.Is(err, errPack) {
+		return r.fail(ctx, err)
+	}
+	return err
+}
+
+// redial opens a new wire and reads past the refs, which the protocol puts first.
+func (r *remote) redial(ctx context.Context) error {
+	fresh, err := r.dial(ctx)
+	if err != nil {
+		return r.fail(ctx, err)
+	}
+	r.wire.close()
+	r.wire = fresh
+	_, err = r.advertisement(ctx)
+	return err
+}
+
+// uploadRequest asks for a commit without history, or with. What is had already is made to
+// count in two ways, for Git's server heeds the folders and files of a commit that is not in the
+// wanted one's history only when it makes a thin pack.
+func uploadRequest(server *capability.List, w way, have []plumbing.Hash) *packp.UploadPackRequest {
+	req := packp.NewUploadPackRequest()
+	// Azure DevOps serves no client without multi_ack_detailed. Its additional ACK lines come
+	// before the pack, since the request ends in "done", and packp reads past them.
+	for _, wish := range []capability.Capability{capability.MultiACKDetailed, capability.OFSDelta, capability.NoProgress} {
+		if server.Supports(wish) {
+			_ = req.Capabilities.Set(wish)
+		}
+	}
+	if server.Supports(capability.Sideband64k) {
+		_ = req.Capabilities.Set(capability.Sideband64k)
+	} else if server.Supports(capability.Sideband) {
+		_ = req.Capabilities.Set(capability.Sideband)
+	}
+	req.Wants = w.wants
+	if !w.history && server.Supports(capability.Shallow) {
+		_ = req.Capabilities.Set(capability.Shallow)
+		req.Depth = packp.DepthCommits(1)
+		// Without the shallow lines the server would take what precedes the commits for held, too.
+		req.Shallows, req.Haves = have, slices.Clone(have)
+		if len(have) > 0 && server.Supports(capability.ThinPack) {
+			_ = req.Capabilities.Set(capability.ThinPack)
+		}
+	}
+	return req
+}
+
+func demux(req *packp.UploadPackRequest, res io.Reader) io.Reader {
+	switch {
+	case req.Capabilities.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, res)
+	case req.Capabilities.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, res)
+	default:
+		return res
+	}
+}
+
+// limitedReader fails, and says with what, when there is more than allowed. It keeps the
+// error, for decoders that drop it.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+	what string
+	read int64
+	err  error
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	l.read += int64(n)
+	if l.read > l.left {
+		err = &LimitError{What: l.what, Limit: l.left, Got: l.read}
+		n = 0
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+// prefixWriter keeps the first bytes of what passes.
+type prefixWriter struct{ b []byte }
+
+func (w *prefixWriter) Write(p []byte) (int, error) {
+	if room := 4096 - len(w.b); room > 0 {
+		w.b = append(w.b, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,330 @@
+package gitsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// A store is replaced by a fresh clone when it has become this much larger than it needs to be.
+const (
+	// DefaultMaxPacks is how many fetches a store takes. Each keeps a file open and adds objects
+	// of commits that are history by now.
+	DefaultMaxPacks = 32
+	// growthFloor is how much a store may grow whatever its size; beyond it, it may double.
+	growthFloor = 32 << 20
+)
+
+// Repository is the cache of one remote repository on disk, for all its refs. It is safe for
+// concurrent use; fetches wait for each other, and reading snapshots waits for none of them.
+// The folder belongs to one Repository of one process at a time.
+type Repository struct {
+	dir      string
+	limits   Limits
+	maxPacks int
+
+	// turn is held by the one Fetch that runs. It is a channel, for waiting to end with the context.
+	turn chan struct{}
+
+	// What follows belongs to whoever holds turn.
+	state   state
+	store   *store // nil when there is no cache yet
+	commits map[plumbing.Hash]*commit
+	closed  bool
+}
+
+// Option changes how a Repository works.
+type Option func(*Repository)
+
+// WithLimits sets what a repository may cost. Fields left zero keep their defaults.
+func WithLimits(l Limits) Option { return func(r *Repository) { r.limits = l.withDefaults() } }
+
+// WithMaxPacks sets how many fetches the cache takes before it is cloned afresh. The default is
+// DefaultMaxPacks; 1 clones at every change.
+func WithMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = max(1, n) } }
+
+// Open opens the cache in dir, which is made if it isn't there. Leftovers of a process that was
+// killed are removed, and a cache that can't be read is treated as none. Other files in dir are left alone.
+func Open(dir string, opts ...Option) (*Repository, error) {
+	r := &Repository{
+		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks,
+		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{},
+	}
+	for _, opt := range opts {
+		opt(r)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	if st := readState(dir); st.Store != "" {
+		if s, err := openStore(filepath.Join(dir, st.Store), st.Packs, r.limits); err == nil {
+			r.state, r.store = st, s
+		}
+	}
+	if err := sweep(dir, r.state); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close gives up the Repository's files. The cache stays on disk, and open snapshots stay readable.
+func (r *Repository) Close() error {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	if r.store != nil && !r.closed {
+		r.store.release()
+	}
+	r.closed = true
+	return nil
+}
+
+// Fetch returns the commit that the source selects, now, on the remote. It makes one request when
+// the cache holds that commit already, and none for a Ref with a Commit that it holds. The caller
+// closes the Snapshot. After an error the cache is as it was, and so are earlier snapshots.
+//
+// Errors are a *SourceError or *SecretError for a source that can't work, a *RefNotFoundError or
+// *NotACommitError for one that asks for what isn't there, a *RemoteError for a remote that can't be
+// read, a *LimitError for a repository that is too large, context.Canceled, or an error of the local disk.
+func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
+	if err := src.Validate(); err != nil {
+		return nil, err
+	}
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.closed {
+		return nil, fmt.Errorf("fetch: the cache %s is closed: %w", r.dir, os.ErrClosed)
+	}
+	u, err := parseURL(src.URL, src.AllowPlainHTTP)
+	if err != nil {
+		return nil, err
+	}
+	url := displayURL(u)
+	timed, cancel := context.WithTimeout(ctx, src.timeout())
+	defer cancel()
+	snapshot, err := r.fetch(timed, src, url)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		var already *RemoteError
+		if !errors.As(err, &already) {
+			err = &RemoteError{URL: url, Reason: TimedOut, Detail: "while storing the answer", Err: err}
+		}
+	}
+	return snapshot, err
+}
+
+func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapshot, error) {
+	if src.Ref.Commit != "" {
+		if c := r.held(ctx, url, plumbing.NewHash(src.Ref.Commit)); c != nil {
+			return r.snapshot(commitLabel(src.Ref), c), nil
+		}
+	}
+	rem, err := connect(ctx, src, r.limits)
+	if err != nil {
+		return nil, err
+	}
+	defer rem.close()
+	refs, err := rem.refs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := refs.resolve(src.Ref, url)
+	if err != nil {
+		return nil, err
+	}
+	c := r.held(ctx, url, t.commit)
+	if c == nil {
+		if c, err = r.download(ctx, rem, refs, t); err != nil {
+			return nil, err
+		}
+	}
+	return r.snapshot(t.label, c), nil
+}
+
+// commitLabel is the label that resolve gives to a commit, without asking the remote.
+func commitLabel(ref Ref) string {
+	switch {
+	case ref.Name != "":
+		return ref.Name
+	case ref.Tag != "":
+		return ref.Tag
+	default:
+		return ref.Branch
+	}
+}
+
+// held returns the commit if the store has all of it. After Open that is found out here, once.
+func (r *Repository) held(ctx context.Context, url string, hash plumbing.Hash) *commit {
+	if !r.usable(url) {
+		return nil
+	}
+	if c := r.commits[hash]; c != nil {
+		return c
+	}
+	if !slices.Contains(r.state.Commits, hash.String()) {
+		return nil
+	}
+	c, err := r.store.load(ctx, hash)
+	if err != nil {
+		return nil
+	}
+	r.commits[hash] = c
+	return c
+}
+
+func (r *Repository) usable(url string) bool {
+	return r.store != nil && r.state.URL == url && !r.store.damaged.Load()
+}
+
+// download brings the commit into the cache: into the current store if that will do, into a new one otherwise.
+func (r *Repository) download(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
+	if r.usable(rem.url) && !r.overgrown() && !t.ways[0].history {
+		c, err := r.extend(ctx, rem, refs, t)
+		if err == nil || !worthCloning(err) {
+			return c, err
+		}
+	}
+	return r.clone(ctx, rem, refs, t)
+}
+
+// overgrown tells that the store holds more of the past than is good.
+func (r *Repository) overgrown() bool {
+	names, bytes := r.store.packNames()
+	return len(names) >= r.maxPacks || bytes-r.state.FirstBytes > max(r.state.FirstBytes, growthFloor)
+}
+
+// worthCloning tells whether a fresh clone might succeed where adding to the store did not. That
+// is so after anything that the store may be to blame for, a confused server included.
+func worthCloning(err error) bool {
+	var remoteErr *RemoteError
+	var limitErr *LimitError
+	var notCommit *NotACommitError
+	switch {
+	case errors.As(err, &remoteErr):
+		return remoteErr.Reason == Refused || remoteErr.Reason == Protocol || remoteErr.Reason == ServerFailed && remoteErr.Status == 0
+	case errors.As(err, &limitErr), errors.As(err, &notCommit), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	}
+	return true
+}
+
+// extend adds the commit to the current store, asking only for what that lacks.
+func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
+	have := hashes(r.state.Commits...)
+	if err := receive(ctx, rem, refs, t.ways[0], have, r.store); err != nil {
+		return nil, err
+	}
+	c, err := loadTarget(ctx, r.store, rem.url, t)
+	if err != nil {
+		return nil, err
+	}
+	next := r.state
+	next.Packs, _ = r.store.packNames()
+	next.Commits = append(slices.Clone(next.Commits), t.commit.String())
+	if err := writeState(r.dir, next); err != nil {
+		return nil, err
+	}
+	r.state, r.commits[t.commit] = next, c
+	return c, nil
+}
+
+// clone fetches the commit into a new store, and makes that the current one when all of it is there.
+func (r *Repository) clone(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
+	dir, err := os.MkdirTemp(r.dir, storePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("make cache: %w", err)
+	}
+	fresh, err := openStore(dir, nil, r.limits)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.fill(ctx, fresh, rem, refs, t)
+	if err == nil {
+		next := state{URL: rem.url, Store: filepath.Base(dir), Commits: []string{t.commit.String()}}
+		next.Packs, next.FirstBytes = fresh.packNames()
+		if err = writeState(r.dir, next); err == nil {
+			r.swap(fresh, next)
+			r.commits[t.commit] = c
+			return c, nil
+		}
+	}
+	fresh.retire()
+	fresh.release()
+	return nil, err
+}
+
+func (r *Repository) swap(fresh *store, next state) {
+	if r.store != nil {
+		r.store.retire()
+		r.store.release()
+	}
+	r.store, r.state, r.commits = fresh, next, map[plumbing.Hash]*commit{}
+}
+
+// fill tries the ways to the commit in turn. Only a server's refusal leads on to the next.
+func (r *Repository) fill(ctx context.Context, fresh *store, rem *remote, refs Refs, t target) (*commit, error) {
+	var err error
+	for _, w := range t.ways {
+		if err = receive(ctx, rem, refs, w, nil, fresh); err == nil {
+			c, err := loadTarget(ctx, fresh, rem.url, t)
+			var damage *CorruptError
+			if errors.As(err, &damage) {
+				// There was no time for damage: the server did not send what it said it would.
+				return nil, rem.fail(ctx, fmt.Errorf("object %s of %s is missing or wrong: %w", damage.Object, t.kind, damage))
+			}
+			return c, err
+		}
+		var refusal *RemoteError
+		if !errors.As(err, &refusal) || refusal.Reason != Refused {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
+func receive(ctx context.Context, rem *remote, refs Refs, w way, have []plumbing.Hash, into *store) error {
+	var name string
+	err := rem.objects(ctx, refs, w, have, func(pack io.Reader) (err error) {
+		name, err = receivePack(ctx, pack, into.dir, into.limits, into.base)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	known, _ := into.packNames()
+	if name == "" || slices.Contains(known, name) {
+		return nil
+	}
+	return into.addPack(name)
+}
+
+// loadTarget is where a commit is held against what was asked for: its content has the hash,
+// or there is no such commit in what the server sent.
+func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, error) {
+	if t.lost != nil && !s.has(t.commit) {
+		return nil, t.lost()
+	}
+	c, err := s.load(ctx, t.commit)
+	var other errNotCommit
+	if errors.As(err, &other) {
+		return nil, &NotACommitError{URL: url, Ref: t.kind, Hash: t.commit.String(), Type: other.kind.String()}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %s: %w", t.kind, url, err)
+	}
+	return c, nil
+}
+
+// snapshot makes a handle that keeps the store's files until it is closed.
+func (r *Repository) snapshot(label string, c *commit) *Snapshot {
+	r.store.use()
+	return newSnapshot(Revision{Ref: label, Hash: c.info.Hash}, r.store, c)
+}

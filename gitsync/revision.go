@@ -1,0 +1,43 @@
+package gitsync
+
+import (
+	"fmt"
+	"strings"
+)
+
+const revisionMark = "sha1:"
+
+// Revision names a commit together with the ref that led to it.
+type Revision struct {
+	// Ref is the short name of the branch or tag, the full name of any other ref, and empty
+	// when only a commit was asked for.
+	Ref string
+	// Hash is the commit's SHA-1, 40 hex digits in lower case.
+	Hash string
+}
+
+// String prints the revision as Flux does: main@sha1:<hash>, or sha1:<hash> without a ref.
+func (r Revision) String() string {
+	if r.Ref == "" {
+		return revisionMark + r.Hash
+	}
+	return r.Ref + "@" + revisionMark + r.Hash
+}
+
+// ParseRevision reads what Revision.String prints. The ref may itself hold an @.
+func ParseRevision(s string) (Revision, error) {
+	var r Revision
+	rest := s
+	if i := strings.LastIndex(s, "@"+revisionMark); i >= 0 {
+		r.Ref, rest = s[:i], s[i+1:]
+		if r.Ref == "" || refNameProblem(r.Ref) != "" {
+			return Revision{}, fmt.Errorf("parse revision %q: what stands before @ is no ref name", s)
+		}
+	}
+	hash, ok := strings.CutPrefix(rest, revisionMark)
+	if !ok || !fullSHA1.MatchString(hash) {
+		return Revision{}, fmt.Errorf("parse revision %q: want REF@sha1:HASH or sha1:HASH with 40 hex digits", s)
+	}
+	r.Hash = hash
+	return r, nil
+}

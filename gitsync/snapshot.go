@@ -1,0 +1,84 @@
+package gitsync
+
+import (
+	"io/fs"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Snapshot is one commit of a repository, complete and immutable. It is safe for concurrent
+// use, and stays readable through later fetches until it is closed.
+type Snapshot struct {
+	revision Revision
+	files    *treeFS
+	close    func() error
+}
+
+func newSnapshot(revision Revision, s *store, c *commit) *Snapshot {
+	files := &treeFS{store: s, commit: c, root: c.root, closed: new(atomic.Bool)}
+	return &Snapshot{revision: revision, files: files, close: sync.OnceValue(func() error {
+		files.closed.Store(true)
+		s.release()
+		return nil
+	})}
+}
+
+// Revision names the commit, and the ref that led to it.
+func (s *Snapshot) Revision() Revision { return s.revision }
+
+// Commit is what the commit says of itself.
+func (s *Snapshot) Commit() Commit { return s.files.commit.info }
+
+// Files is the number of files in the commit, symbolic links and submodules among them.
+func (s *Snapshot) Files() int { return int(s.files.root.files) }
+
+// FS shows the commit's files. It implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS
+// and fs.ReadLinkFS. Every fs.DirEntry and fs.FileInfo in it has a method Hash() string, the Git
+// hash of the content, for which nothing is read.
+//
+// Symbolic links are shown as such and never followed: Stat tells of the link itself, and reading
+// it, or a path through it, fails with a *SymlinkError. Submodules are irregular files that can't be
+// read (*SubmoduleError). A file over Limits.FileBytes fails with a *LimitError before it is read, damage
+// to the cache with a *CorruptError; all of them come inside an *fs.PathError. ModTime is the commit's time.
+func (s *Snapshot) FS() fs.FS { return s.files }
+
+// BlobHash is the Git hash of the file, folder or link at path. Equal hashes mean equal content.
+func (s *Snapshot) BlobHash(path string) (string, error) {
+	info, err := s.files.lookup("hash", path)
+	if err != nil {
+		return "", err
+	}
+	return info.Hash(), nil
+}
+
+// maxOmissions keeps a hostile tree from making a long list.
+const maxOmissions = 100
+
+// Omitted lists the entries that FS can't show, at most 100 of them.
+func (s *Snapshot) Omitted() []Omission {
+	return appendOmitted(nil, ".", s.files.root)
+}
+
+func appendOmitted(list []Omission, dir string, t *tree) []Omission {
+	for _, o := range t.omitted {
+		if len(list) == maxOmissions {
+			return list
+		}
+		o.Dir = dir
+		list = append(list, o)
+	}
+	for _, e := range t.entries {
+		if e.dir != nil && e.dir.omits && len(list) < maxOmissions {
+			list = appendOmitted(list, path.Join(dir, e.name), e.dir)
+		}
+	}
+	return list
+}
+
+// Close lets go of the files on disk. Reading fails with fs.ErrClosed from then on. A Snapshot that
+// is never closed keeps its files, but no longer than until the next Open of the Repository.
+func (s *Snapshot) Close() error { return s.close() }
+
+func (c *commit) time() time.Time { return c.info.Committer.When.UTC() }

@@ -1,0 +1,309 @@
+package gitsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// store is one generation of the cache: a folder of packs, and the commits found whole in
+// them. Packs are only ever added. It is safe for concurrent use; one lock serves all reading,
+// because go-git's packs keep a position and fill caches even when they are read.
+//
+// It lives until its last user is done: the Repository, while the store is the current one, and every open Snapshot.
+type store struct {
+	dir    string
+	limits Limits
+
+	mu      sync.Mutex
+	packs   []*pack
+	objects *cache.ObjectLRU
+	sizes   map[plumbing.Hash]int64
+	users   int
+	retired bool // remove the folder with the last user
+
+	// trees lets commits share the folders that they have in common. Only load uses it, which a
+	// Repository calls once at a time; snapshots reach trees through their commit.
+	trees map[plumbing.Hash]*tree
+
+	damaged atomic.Bool // an object could not be read; the store must be replaced
+}
+
+// openStore opens the named packs in dir. The caller is its first user.
+func openStore(dir string, names []string, limits Limits) (*store, error) {
+	s := &store{
+		dir: dir, limits: limits, users: 1,
+		objects: cache.NewObjectLRU(cache.FileSize(limits.CacheBytes)),
+		sizes:   map[plumbing.Hash]int64{}, trees: map[plumbing.Hash]*tree{},
+	}
+	for _, name := range names {
+		if err := s.addPack(name); err != nil {
+			s.release()
+			return nil, fmt.Errorf("open pack %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *store) addPack(name string) error {
+	p, err := openPack(s.dir, name, s.objects)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.packs = append(s.packs, p)
+	return nil
+}
+
+func (s *store) packNames() (names []string, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.packs {
+		names = append(names, p.name)
+		bytes += p.bytes
+	}
+	return names, bytes
+}
+
+func (s *store) use() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users++
+}
+
+// retire lets the store's folder go as soon as nobody uses it. The caller still has to release it.
+func (s *store) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
+}
+
+func (s *store) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users > 0 {
+		return
+	}
+	for _, p := range s.packs {
+		_ = p.file.Close()
+	}
+	if s.retired {
+		// What can't be removed now, Open removes.
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+func (s *store) find(hash plumbing.Hash) *pack {
+	for _, p := range slices.Backward(s.packs) {
+		if found, err := p.index.Contains(hash); err == nil && found {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *store) has(hash plumbing.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(hash) != nil
+}
+
+// errMissing is the cause of an object that should be in the store and is not.
+var errMissing = errors.New("not in the cache")
+
+func (s *store) size(hash plumbing.Hash) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size, ok := s.sizes[hash]; ok {
+		return size, nil
+	}
+	p := s.find(hash)
+	if p == nil {
+		return 0, s.corrupt(hash, errMissing)
+	}
+	size, err := p.size(hash)
+	if err != nil {
+		return 0, s.corrupt(hash, err)
+	}
+	s.sizes[hash] = size
+	return size, nil
+}
+
+// read returns an object's content after comparing it with its hash, so that damage on disk can't pass for content.
+func (s *store) read(want plumbing.ObjectType, hash plumbing.Hash) ([]byte, error) {
+	kind, content, err := s.readAny(hash)
+	if err != nil {
+		return nil, err
+	}
+	if kind != want {
+		return nil, s.corrupt(hash, fmt.Errorf("it is a %s, not a %s", kind, want))
+	}
+	return content, nil
+}
+
+func (s *store) readAny(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	size, err := s.size(hash)
+	if err != nil {
+		return 0, nil, err
+	}
+	if size > s.limits.ObjectBytes {
+		return 0, nil, &LimitError{What: "object", Name: hash.String(), Limit: s.limits.ObjectBytes, Got: size}
+	}
+	kind, content, err := s.unpack(hash)
+	if err != nil {
+		return 0, nil, s.corrupt(hash, err)
+	}
+	if plumbing.ComputeHash(kind, content) != hash {
+		return 0, nil, s.corrupt(hash, errors.New("the content does not have this hash"))
+	}
+	return kind, content, nil
+}
+
+func (s *store) unpack(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.find(hash)
+	if p == nil {
+		return 0, nil, errMissing
+	}
+	obj, err := p.Get(hash)
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = r.Close() }()
+	// A copy: the object stays in the cache, and callers may write into what they get.
+	content := make([]byte, obj.Size())
+	_, err = io.ReadFull(r, content)
+	return obj.Type(), content, err
+}
+
+// base is a baseFunc.
+func (s *store) base(hash plumbing.Hash) (plumbing.ObjectType, []byte, bool, error) {
+	if !s.has(hash) {
+		return 0, nil, false, nil
+	}
+	kind, content, err := s.readAny(hash)
+	return kind, content, true, err
+}
+
+func (s *store) corrupt(hash plumbing.Hash, err error) error {
+	s.damaged.Store(true)
+	return &CorruptError{Object: hash.String(), Err: err}
+}
+
+// commit is a commit of which the store holds every file.
+type commit struct {
+	info Commit
+	root *tree
+}
+
+// errNotCommit is the cause for an object that is there and is something else.
+type errNotCommit struct{ kind plumbing.ObjectType }
+
+func (e errNotCommit) Error() string { return "it is a " + e.kind.String() }
+
+// load reads a commit and all its folders, and makes sure that every file is there: a Snapshot
+// is never of a part. The folders stay in memory, some 100 bytes for each file.
+func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
+	kind, content, err := s.readAny(hash)
+	if err != nil {
+		return nil, err
+	}
+	if kind != plumbing.CommitObject {
+		return nil, errNotCommit{kind}
+	}
+	obj := &plumbing.MemoryObject{}
+	obj.SetType(plumbing.CommitObject)
+	_, _ = obj.Write(content)
+	var decoded object.Commit
+	if err := decoded.Decode(obj); err != nil {
+		return nil, s.corrupt(hash, err)
+	}
+	info, err := commitInfo(&decoded)
+	if err != nil {
+		return nil, s.corrupt(hash, err)
+	}
+	root, err := s.loadTree(ctx, decoded.TreeHash, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &commit{info: info, root: root}, nil
+}
+
+// loadTree loads each folder once, however often it is repeated, and counts the files as if it
+// were not shared: a tree of a dozen objects can spell out billions.
+func (s *store) loadTree(ctx context.Context, hash plumbing.Hash, depth int) (*tree, error) {
+	known := s.trees[hash]
+	if known != nil && depth+known.height <= maxTreeDepth {
+		return known, nil
+	}
+	if known != nil || depth > maxTreeDepth {
+		return nil, &LimitError{What: "depth of folders", Limit: maxTreeDepth, Got: int64(maxTreeDepth) + 1}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	content, err := s.read(plumbing.TreeObject, hash)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTree(content)
+	if err != nil {
+		return nil, s.corrupt(hash, err)
+	}
+	t.hash = hash
+	for i := range t.entries {
+		if err := s.loadEntry(ctx, t, &t.entries[i], depth); err != nil {
+			return nil, err
+		}
+	}
+	s.trees[hash] = t
+	return t, nil
+}
+
+func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) error {
+	switch {
+	case e.mode.IsDir():
+		below, err := s.loadTree(ctx, e.hash, depth+1)
+		if err != nil {
+			return err
+		}
+		e.dir = below
+		t.files = saturatingAdd(t.files, below.files)
+		t.height = max(t.height, below.height+1)
+		t.omits = t.omits || below.omits
+	case isSubmodule(e.mode):
+		t.files = saturatingAdd(t.files, 1)
+	default:
+		if !s.has(e.hash) {
+			return s.corrupt(e.hash, errMissing)
+		}
+		t.files = saturatingAdd(t.files, 1)
+	}
+	if t.files > s.limits.Files {
+		return &LimitError{What: "files in a commit", Limit: s.limits.Files, Got: t.files}
+	}
+	return nil
+}
+
+func saturatingAdd(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}

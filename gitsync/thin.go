@@ -1,0 +1,102 @@
+package gitsync
+
+import (
+	"compress/zlib"
+	"crypto/sha1" //nolint:gosec // packs end in their SHA-1
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// baseFunc reads an object of the store that a pack is for; found is false when the store has none of the name.
+type baseFunc func(plumbing.Hash) (kind plumbing.ObjectType, content []byte, found bool, err error)
+
+const (
+	packCountAt   = 8 // after "PACK" and the version
+	packTrailer   = sha1.Size
+	packTypeShift = 4
+)
+
+// completePack makes a thin pack whole, as git index-pack --fix-thin does: the bases that its
+// deltas name and that the store has are put in the place of the trailer, and a new trailer after
+// them. Each pack of a store can then be read by itself, which is what go-git expects. A base that
+// nobody has is left for the indexing to complain of.
+func completePack(f *os.File, count uint32, references []plumbing.Hash, bases baseFunc) error {
+	added := map[plumbing.Hash]bool{}
+	for _, hash := range references {
+		if added[hash] {
+			continue
+		}
+		kind, content, found, err := bases(hash)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		if len(added) == 0 {
+			err = cutTrailer(f)
+		}
+		if err == nil {
+			err = encodeObject(f, kind, content)
+		}
+		if err != nil {
+			return fmt.Errorf("write cache: %w", err)
+		}
+		added[hash] = true
+	}
+	if len(added) == 0 {
+		return nil
+	}
+	if err := seal(f, count+uint32(len(added))); err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	return nil
+}
+
+func cutTrailer(f *os.File) error {
+	end, err := f.Seek(-packTrailer, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	return f.Truncate(end)
+}
+
+// encodeObject writes an object as packs hold it: type and size in groups of seven bits, the
+// first of four, then the content, deflated.
+func encodeObject(w io.Writer, kind plumbing.ObjectType, content []byte) error {
+	size := len(content)
+	var header []byte
+	b := byte(kind)<<packTypeShift | byte(size&0x0f)
+	for size >>= packTypeShift; size > 0; size >>= 7 {
+		header = append(header, b|0x80)
+		b = byte(size & 0x7f)
+	}
+	if _, err := w.Write(append(header, b)); err != nil {
+		return err
+	}
+	z := zlib.NewWriter(w)
+	if _, err := z.Write(content); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// seal corrects the count in the header and ends the pack in the checksum of it all.
+func seal(f *os.File, count uint32) error {
+	if _, err := f.WriteAt(binary.BigEndian.AppendUint32(nil, count), packCountAt); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	sum := sha1.New() //nolint:gosec // packs end in their SHA-1
+	if _, err := io.Copy(sum, f); err != nil {
+		return err
+	}
+	_, err := f.Write(sum.Sum(nil))
+	return err
+}

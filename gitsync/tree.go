@@ -1,0 +1,131 @@
+package gitsync
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// tree is a parsed Git tree: one folder.
+type tree struct {
+	hash    plumbing.Hash
+	entries []entry // by name
+	// files counts the files below, as a checkout would have them; height counts the levels of folders below.
+	files  int64
+	height int
+	// omitted lists entries that no fs.FS can show; omits tells that this tree or one below has some.
+	omitted []Omission
+	omits   bool
+}
+
+type entry struct {
+	name string
+	mode fs.FileMode
+	hash plumbing.Hash
+	dir  *tree // set for folders
+}
+
+// Omission is an entry of a tree that the Snapshot's FS leaves out, since its name is none that
+// an fs.FS can show. Git can hold such names, and a checkout would fail or do harm with them.
+type Omission struct {
+	// Dir is the folder's path; Name is the entry's name, quoted as by strconv.Quote.
+	Dir, Name string
+	// Problem completes "the name …".
+	Problem string
+}
+
+func (t *tree) find(name string) (entry, bool) {
+	i, found := slices.BinarySearchFunc(t.entries, name, func(e entry, name string) int { return cmp.Compare(e.name, name) })
+	if !found {
+		return entry{}, false
+	}
+	return t.entries[i], true
+}
+
+var errTree = errors.New("malformed tree")
+
+// parseTree reads a tree object: octal mode, space, name, NUL, 20 bytes of hash, over and over.
+func parseTree(data []byte) (*tree, error) {
+	t := &tree{}
+	for len(data) > 0 {
+		head, rest, ok := bytes.Cut(data, []byte{0})
+		octal, name, ok2 := bytes.Cut(head, []byte{' '})
+		if !ok || !ok2 || len(rest) < len(plumbing.Hash{}) {
+			return nil, errTree
+		}
+		mode, err := fileMode(string(octal))
+		if err != nil {
+			return nil, err
+		}
+		e := entry{name: string(name), mode: mode, hash: plumbing.Hash(rest[:len(plumbing.Hash{})])}
+		data = rest[len(plumbing.Hash{}):]
+		if problem := nameProblem(e.name); problem != "" {
+			t.omitted = append(t.omitted, Omission{Name: strconv.Quote(e.name), Problem: problem})
+			continue
+		}
+		t.entries = append(t.entries, e)
+	}
+	t.settle()
+	return t, nil
+}
+
+// settle orders the entries by name (Git orders folders as if their names ended in a slash)
+// and takes out names that come twice: which one is meant can't be told.
+func (t *tree) settle() {
+	slices.SortStableFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	twice := func(i int) bool {
+		return i > 0 && t.entries[i-1].name == t.entries[i].name || i+1 < len(t.entries) && t.entries[i+1].name == t.entries[i].name
+	}
+	kept := make([]entry, 0, len(t.entries))
+	for i, e := range t.entries {
+		if twice(i) {
+			t.omitted = append(t.omitted, Omission{Name: strconv.Quote(e.name), Problem: "comes more than once in its folder"})
+			continue
+		}
+		kept = append(kept, e)
+	}
+	t.entries = kept
+	t.omits = len(t.omitted) > 0
+}
+
+// fileMode is what an fs.FS shows for a Git mode. Git knows one permission bit, the executable's.
+func fileMode(octal string) (fs.FileMode, error) {
+	mode, err := strconv.ParseUint(octal, 8, 32)
+	if err != nil {
+		return 0, errTree
+	}
+	switch mode &^ 0o7777 {
+	case 0o040000:
+		return fs.ModeDir | 0o555, nil
+	case 0o100000:
+		return 0o444 | fs.FileMode(mode&0o111), nil
+	case 0o120000:
+		return fs.ModeSymlink | 0o777, nil
+	case 0o160000:
+		return fs.ModeIrregular | 0o444, nil
+	}
+	return 0, errTree
+}
+
+func nameProblem(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case name == "." || name == "..":
+		return "is that of a folder itself or its parent"
+	case strings.Contains(name, "/"):
+		return "holds a slash"
+	case strings.Contains(name, `\`):
+		return "holds a backslash"
+	case !utf8.ValidString(name):
+		return "is not UTF-8"
+	}
+	return ""
+}
