@@ -96,7 +96,11 @@ func (a applier) config(ctx context.Context, c plan.ConfigWrite) error {
 		// The list is one field: without this, an entry that somebody adds at this moment would be lost.
 		object.SetResourceVersion(c.ResourceVersion)
 	}
-	err = a.objects.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(FieldManager), client.ForceOwnership)
+	manager := client.FieldOwner(FieldManager)
+	if c.ListOnly {
+		manager = ListManager
+	}
+	err = a.objects.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), manager, client.ForceOwnership)
 	if err != nil {
 		return &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}

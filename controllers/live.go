@@ -25,7 +25,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 		return nil, failure
 	}
 	started := r.Clock.Now()
-	p := plan.Compute(st.fleet, live, policy(audit, st.snapshot.Revision().Hash))
+	p := plan.Compute(st.fleet, live, Policy(audit, st.snapshot.Revision().Hash))
 	for i := range p.Findings {
 		p.Findings[i].Message = st.redactor.String(p.Findings[i].Message)
 	}
@@ -33,17 +33,22 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	return p, nil
 }
 
-// policy is what an AuditSync allows.
-func policy(audit *v1alpha1.AuditSync, revision string) plan.Policy {
-	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals,
-		Approved:     audit.Annotations[plan.ApproveAnnotation],
-		Foreign:      plan.Foreign(audit.Spec.ForeignClusters),
-		CorrectDrift: audit.Spec.Drift != v1alpha1.DriftReport}
-	if audit.Spec.Prune.Enabled != nil {
-		p.Prune = *audit.Spec.Prune.Enabled
+// Policy is what an AuditSync allows, for a plan of a revision. Nil stands for one that has everything at its default.
+func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
+	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true}
+	if sync == nil {
+		return p
 	}
-	if audit.Spec.Prune.MaxRemovals != nil {
-		p.MaxRemovals = audit.Spec.Prune.MaxRemovals.String()
+	p.Approved = sync.Annotations[plan.ApproveAnnotation]
+	p.CorrectDrift = sync.Spec.Drift != v1alpha1.DriftReport
+	if sync.Spec.ForeignClusters != "" {
+		p.Foreign = plan.Foreign(sync.Spec.ForeignClusters)
+	}
+	if sync.Spec.Prune.Enabled != nil {
+		p.Prune = *sync.Spec.Prune.Enabled
+	}
+	if sync.Spec.Prune.MaxRemovals != nil {
+		p.MaxRemovals = sync.Spec.Prune.MaxRemovals.String()
 	}
 	return p
 }

@@ -24,8 +24,13 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// FieldManager is the name under which Muster applies.
-const FieldManager = "muster"
+// The names under which Muster applies: ListManager for the list of clusters of an audit config by itself, FieldManager for
+// everything else. With one name for both, an audit config that was applied as a whole would lose every other field as soon
+// as its list alone is applied.
+const (
+	FieldManager = "muster"
+	ListManager  = "muster-clusters"
+)
 
 // Reconciler reconciles AuditSyncs.
 type Reconciler struct {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"path"
 	"reflect"
 	"slices"
@@ -465,5 +467,25 @@ func BenchmarkBuild(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestNothingIsFetched: no reference, in whatever field, makes a build open a connection.
+func TestNothingIsFetched(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("fetched %s", r.URL) }))
+	defer server.Close()
+	for _, field := range []string{
+		"resources: [URL/x.yaml]", "bases: [URL/x]", "components: [URL/x]", "patches: [{path: URL/x}]", "patchesStrategicMerge: [URL/x]",
+		"patchesJson6902: [{path: URL/x, target: {version: v1, kind: ExternalCluster, name: a}}]", "replacements: [{path: URL/x}]",
+		"configurations: [URL/x]", "crds: [URL/x]", "generators: [URL/x]", "transformers: [URL/x]", "validators: [URL/x]",
+		"openapi: {path: URL/x}", "secretGenerator: [{name: s, files: [URL/x]}]", "configMapGenerator: [{name: s, envs: [URL/x]}]",
+		"transformers: ['{apiVersion: builtin, kind: PatchTransformer, metadata: {name: x}, path: URL/x}\n']",
+	} {
+		for _, address := range []string{server.URL, strings.Replace(server.URL, "http://", "HTTP://", 1), "./" + server.URL} {
+			r := repository{"fleet/kustomization.yaml": strings.ReplaceAll(field, "URL", address) + "\n", "fleet/a.yaml": clusterFile("a", "", "")}
+			if result := r.build(t, "fleet", nil, 1); finding.Errors(result.Findings) == 0 {
+				t.Errorf("%s: no finding", field)
+			}
+		}
 	}
 }

@@ -181,6 +181,9 @@ func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
 
 var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
+// parserProblem matches what the library's parser says, as opposed to its scanner.
+var parserProblem = regexp.MustCompile(`^did not find expected (key|node content|'-' indicator|',' or|<document start>)`)
+
 // syntaxError takes the line and the cause from an error of the YAML library. A cause that quotes anything of the file is
 // not repeated: what stands in a file that can't be parsed may be a credential.
 func syntaxError(err error) (line int, message string) {
@@ -189,6 +192,9 @@ func syntaxError(err error) (line int, message string) {
 		return 0, "the parser gives no cause"
 	}
 	line, _ = strconv.Atoi(m[1])
+	if line > 0 && parserProblem.MatchString(m[2]) {
+		line++ // the library counts these from zero, and the scanner's from one
+	}
 	if strings.ContainsAny(m[2], "\"'`!") && !strings.Contains(m[2], "expected") {
 		return line, "the parser can't read this line"
 	}

@@ -260,12 +260,16 @@ func (o *run) clusters(failed map[[2]string]bool) {
 			c.Quarantined = c.Quarantined || broken[ref.Name]
 		}
 	}
+	quarantined := map[[2]string]bool{}
+	for _, c := range o.opened.Clusters {
+		if c.Quarantined {
+			quarantined[[2]string{c.AuditConfig, c.Name}] = true
+		}
+	}
 	for i := range o.opened.Secrets {
 		// What belongs to a quarantined cluster stays with it: entry and Secrets change together or not at all.
 		s := &o.opened.Secrets[i]
-		s.Quarantined = s.Quarantined || slices.ContainsFunc(o.opened.Clusters, func(c fleet.Cluster) bool {
-			return s.Cluster != "" && c.Name == s.Cluster && c.AuditConfig == s.AuditConfig && c.Quarantined
-		})
+		s.Quarantined = s.Quarantined || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
 	}
 }
 

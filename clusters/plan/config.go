@@ -40,6 +40,9 @@ func (p *planner) config(name string) {
 		p.next[name] = after
 		return
 	}
+	if !whole {
+		object = p.identity(name)
+	}
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
 		p.refuse(desired.Origin.Path, CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
@@ -52,7 +55,7 @@ func (p *planner) config(name string) {
 		return
 	}
 	p.next[name] = after
-	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ResourceVersion: resourceVersion(live)})
+	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, ResourceVersion: resourceVersion(live)})
 }
 
 func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
@@ -291,11 +294,10 @@ func (l *lister) foreign() {
 // what the operator fills in; for one that only exists, the result names the object and nothing more.
 func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *Inventory) (object map[string]any, changed bool) {
 	if desired.Object == nil {
-		if before != nil && p.removals.reason != nil && before.Origin != "" {
+		if _, inFleet := p.desiredConfig(desired.Name); !inFleet && before != nil {
 			after.Origin, after.Commit, after.Hash = before.Origin, before.Commit, before.Hash // its removal is held
 		}
-		return map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
-			"metadata": map[string]any{"name": desired.Name, "namespace": p.fleet.Namespace}}, false
+		return nil, false
 	}
 	hash := compile.Hash(desired.Object)
 	var known *Item
@@ -323,6 +325,12 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	}
 	p.step(step)
 	return object, !step.Drift || p.policy.CorrectDrift
+}
+
+// identity is an audit config with nothing in it, for its list.
+func (p *planner) identity(name string) map[string]any {
+	return map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
+		"metadata": map[string]any{"name": name, "namespace": p.fleet.Namespace}}
 }
 
 // stamp writes namespace, label and origin into an object that Muster applies as a whole.

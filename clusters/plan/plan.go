@@ -163,8 +163,10 @@ type SecretWrite struct {
 // ConfigWrite is an audit config to apply.
 type ConfigWrite struct {
 	Name string
-	// Object is what to apply: the whole audit config, or its identity and list alone.
-	Object map[string]any
+	// Object is what to apply: the whole audit config, or, with ListOnly, its identity and list alone. The two have to be
+	// applied by different field managers: what a manager no longer applies is removed.
+	Object   map[string]any
+	ListOnly bool
 	// ResourceVersion is the live object's, so that a change made in between is not overwritten. Empty when there is none.
 	ResourceVersion string
 }
@@ -197,13 +199,16 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
-		inventories: map[string]*Inventory{},
+		named: map[string][]fleet.Cluster{}, inventories: map[string]*Inventory{},
 	}
 	if desired.Stopped {
 		return p.plan
 	}
 	p.gather()
 	p.quarantine()
+	for _, c := range p.fleet.Clusters {
+		p.named[c.Name] = append(p.named[c.Name], c)
+	}
 	p.decideRemovals()
 	for _, name := range p.configNames() {
 		p.config(name)
@@ -220,9 +225,10 @@ type planner struct {
 	policy Policy
 	plan   *Plan
 
-	inventories map[string]*Inventory // of this sync, by audit config
-	next        map[string]*Inventory // what they become
-	owners      map[string]string     // other, living syncs by audit config
+	named       map[string][]fleet.Cluster // the clusters of the fleet by name
+	inventories map[string]*Inventory      // of this sync, by audit config
+	next        map[string]*Inventory      // what they become
+	owners      map[string]string          // other, living syncs by audit config
 	removals    removals
 	keepSecrets map[string]bool // Secrets of clusters that keep what was applied for them
 }

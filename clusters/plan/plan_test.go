@@ -676,3 +676,26 @@ func TestInventory(t *testing.T) {
 		t.Errorf("5,000 clusters take %d bytes, %v", len(data), err)
 	}
 }
+
+// BenchmarkUnchanged plans a fleet that is applied already, as every interval does.
+func BenchmarkUnchanged(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := newFleet().existing(config)
+			for i := range n {
+				d.cluster("1", fmt.Sprintf("cluster-%04d", i))
+			}
+			w := newWorld(config)
+			p := w.compute(d, policy())
+			w.Inventories, w.AuditConfigs[config] = p.After, p.Configs[0].Object
+			for _, s := range p.Secrets {
+				w.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Data: s.Data, Labels: s.Labels, Annotations: s.Annotations}
+			}
+			for b.Loop() {
+				if !w.compute(d, policy()).Empty() {
+					b.Fatal("something to do")
+				}
+			}
+		})
+	}
+}

@@ -75,10 +75,7 @@ func (p *planner) decideRemovals() {
 // whereabouts says whether a cluster is in the fleet under its audit config, or moved to another one, and whether it can be
 // applied there.
 func (p *planner) whereabouts(auditConfig, name string) (present, moved, ready bool) {
-	for _, c := range p.fleet.Clusters {
-		if c.Name != name {
-			continue
-		}
+	for _, c := range p.named[name] {
 		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
 			return true, false, true
 		}

@@ -38,9 +38,9 @@ func (p *planner) secrets() {
 // itemOf is what the inventory says about the cluster that a Secret belongs to.
 func (p *planner) itemOf(s fleet.Secret) *Item {
 	item := p.inventories[s.AuditConfig].cluster(s.Cluster)
-	for _, after := range p.next[s.AuditConfig].Clusters {
+	for _, c := range p.named[s.Cluster] {
 		// The Secret's hash isn't remembered by itself: it is unchanged when the cluster is.
-		if item != nil && after.Name == s.Cluster && after.Hash == item.Hash {
+		if item != nil && c.AuditConfig == s.AuditConfig && c.Hash == item.Hash {
 			return &Item{Hash: s.Hash, Commit: item.Commit}
 		}
 	}

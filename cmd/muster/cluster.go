@@ -240,23 +240,3 @@ func (c *cluster) explain(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 }
-
-// policy is what an AuditSync allows; without one, what a new one would.
-func policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
-	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true}
-	if sync == nil {
-		return p
-	}
-	p.Approved = sync.Annotations[plan.ApproveAnnotation]
-	p.CorrectDrift = sync.Spec.Drift != v1alpha1.DriftReport
-	if sync.Spec.ForeignClusters != "" {
-		p.Foreign = plan.Foreign(sync.Spec.ForeignClusters)
-	}
-	if sync.Spec.Prune.Enabled != nil {
-		p.Prune = *sync.Spec.Prune.Enabled
-	}
-	if sync.Spec.Prune.MaxRemovals != nil {
-		p.MaxRemovals = sync.Spec.Prune.MaxRemovals.String()
-	}
-	return p
-}

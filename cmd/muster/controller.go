@@ -46,7 +46,7 @@ func newControllerCommand(s *shell) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.UserAgent = "muster/" + version()
+			cfg.UserAgent = "muster/" + shortVersion()
 			// The API server's priority and fairness holds the controller back where that is needed; a limit of its own
 			// would only make a large fleet slow.
 			cfg.QPS = -1

@@ -14,6 +14,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers"
 )
 
 const flagDetailedExitCode = "detailed-exitcode"
@@ -144,7 +145,7 @@ func (p planner) plan(ctx context.Context, opts compile.Options) (planned, error
 	if err := p.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(r.opened, live.Inventories)); err != nil {
 		return planned{}, err
 	}
-	return planned{plan.Compute(r.opened, live.Live, policy(sync, r.revision)), fleet.Quarantined(r.opened.Clusters)}, nil
+	return planned{plan.Compute(r.opened, live.Live, controllers.Policy(sync, r.revision)), fleet.Quarantined(r.opened.Clusters)}, nil
 }
 
 // owner is the AuditSync whose inventory has an audit config of the folder.
