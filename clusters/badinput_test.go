@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -254,10 +255,7 @@ func TestBadInput(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			repository := files{}
-			for name, content := range good {
-				repository[name] = content
-			}
+			repository := maps.Clone(good)
 			for name, content := range row.files {
 				if !strings.HasPrefix(name, "base/") {
 					name = "clusters/" + name

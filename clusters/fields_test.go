@@ -158,7 +158,7 @@ func TestHashes(t *testing.T) {
 		}
 		return r.opened.Clusters[0].Hash
 	}
-	if hash(sealed) != hash(sealed) {
+	if first, second := hash(sealed), hash(sealed); first != second {
 		t.Error("one file, two hashes")
 	}
 	if hash(sealed) == hash(key.Encrypt(t, "c.yaml", plain, sealtest.Credentials)) {

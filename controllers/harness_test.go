@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -120,11 +121,38 @@ func (w *world) grant() {
 	must(w.T, yaml.UnmarshalStrict(data, role))
 	role.Namespace = w.namespace
 	must(w.T, w.admin.Create(w.Context(), role))
+	w.bindRole(role.Name, w.user)
+}
+
+// bindRole binds the shipped Role to a user.
+func (w *world) bindRole(name, user string) {
+	w.Helper()
 	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "muster"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: w.user}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "muster"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
 	}))
+}
+
+// grantImpersonation lets the controller act as a ServiceAccount, as config/components/impersonation does.
+func (w *world) grantImpersonation(serviceAccount string) {
+	w.Helper()
+	must(w.T, w.admin.Create(w.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{serviceAccount}, Verbs: []string{"impersonate"}}}}))
+	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "impersonate"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: w.user}}}))
+}
+
+// newWorldKey is the private key of somebody else.
+func newWorldKey(t *testing.T) string {
+	t.Helper()
+	return sealtest.NewKey(t).Private()
+}
+
+func percent(text string) *intstr.IntOrString {
+	value := intstr.FromString(text)
+	return &value
 }
 
 func (w *world) createSecret(name string, data map[string]string) {

@@ -216,7 +216,7 @@ func (b *builder) wholeReason() string {
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		s := b.tree.Loaded.Kustomizations[dir].Spec
-		field := ""
+		var field string
 		switch {
 		case len(s.Replacements) > 0:
 			field = "replacements"

@@ -12,9 +12,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// originAnnotation is where kustomize notes the file that a resource comes from, when buildMetadata asks for it.
-const originAnnotation = "config.kubernetes.io/origin"
-
 // selection is the part of a tree that one build takes: some cluster files, with or without everything else.
 type selection struct {
 	*builder

@@ -157,9 +157,6 @@ func (w *walker) refuseUnsupported(k *Kustomization) {
 	if s.HelmGlobals != nil && len(s.HelmCharts) == 0 {
 		refuse("helmGlobals", "runs Helm, which Muster does not", "commit what the chart renders")
 	}
-	if len(s.HelmChartInflationGenerator) > 0 { //nolint:staticcheck // deprecated in kustomize, refused here all the same
-		refuse("helmChartInflationGenerator", "runs Helm, which Muster does not", "commit what the chart renders")
-	}
 	if len(s.OpenAPI) > 0 {
 		refuse("openapi", "replaces the schema of the whole process, and with it of other repositories", "use a JSON patch for lists that need merging by key")
 	}

@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -89,17 +88,11 @@ func (o *run) files(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	var mu sync.Mutex
-	for name, op := range o.plain {
+	for _, op := range o.plain {
 		group.Go(func() error {
-			file, bad := op.file, op.bad
-			if file == nil {
-				return nil
+			if op.file != nil {
+				op.plain, op.bad = o.opener.Open(ctx, op.file)
 			}
-			plain, bad := o.opener.Open(ctx, file)
-			mu.Lock()
-			defer mu.Unlock()
-			o.plain[name].plain, o.plain[name].bad = plain, bad
 			return ctx.Err()
 		})
 	}

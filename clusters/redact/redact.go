@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -103,12 +104,9 @@ func (r *Redactor) add(v string) {
 		r.index = map[[minLength]byte][]string{}
 	}
 	key := [minLength]byte([]byte(v[:minLength]))
-	for _, known := range r.index[key] {
-		if known == v {
-			return
-		}
+	if !slices.Contains(r.index[key], v) {
+		r.index[key] = append(r.index[key], v)
 	}
-	r.index[key] = append(r.index[key], v)
 }
 
 // String returns text with every known secret masked.

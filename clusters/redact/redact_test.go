@@ -135,7 +135,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-func TestConcurrent(t *testing.T) {
+func TestConcurrent(*testing.T) {
 	r := &Redactor{}
 	done := make(chan bool)
 	go func() {

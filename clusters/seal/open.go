@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,7 +134,7 @@ func walk(v any, keys, aad []string, visit func(value string, keys, aad []string
 	case sops.TreeBranch:
 		for _, item := range v {
 			key, ok := item.Key.(string)
-			if ok && !walk(item.Value, append(keys[:len(keys):len(keys)], key), append(aad[:len(aad):len(aad)], key), visit) {
+			if ok && !walk(item.Value, append(slices.Clip(keys), key), append(slices.Clip(aad), key), visit) {
 				return false
 			}
 		}
@@ -143,7 +144,7 @@ func walk(v any, keys, aad []string, visit func(value string, keys, aad []string
 			if _, comment := item.(sops.Comment); comment {
 				continue
 			}
-			if !walk(item, append(keys[:len(keys):len(keys)], fmt.Sprintf("[%d]", i)), aad, visit) {
+			if !walk(item, append(slices.Clip(keys), fmt.Sprintf("[%d]", i)), aad, visit) {
 				return false
 			}
 			i++
@@ -226,14 +227,14 @@ func (o *Opener) bound(ctx context.Context) []keyservice.KeyServiceClient {
 // boundService lives for one call to the sops library, which is why it may hold a context.
 type boundService struct {
 	keyservice.KeyServiceClient
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // see above
 }
 
 func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
 	if err := b.ctx.Err(); err != nil {
 		return nil, err
 	}
-	return b.KeyServiceClient.Decrypt(b.ctx, req, opts...)
+	return b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // the caller's context says nothing
 }
 
 // describeKeys names the recipients of a file: public keys and addresses, which stand in the file in plain.
