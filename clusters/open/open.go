@@ -47,7 +47,9 @@ func Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *re
 	}
 	failed := o.secrets()
 	o.clusters(failed)
-	o.shared()
+	if !sealed.Stopped {
+		o.shared()
+	}
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	return o.opened, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -360,6 +361,11 @@ func TestSteps(t *testing.T) {
 		{reason: "its file has another name and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
 		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)"},
+		{reason: "a file for somebody else holds nothing back", next: func() *desired {
+			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1")
+			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/configmap.yaml"})
+			return d
+		}, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d", codes: "kind"},
 		{reason: "stopped", next: func() *desired { d := newFleet(); d.Stopped = true; return d }, names: "a b c d"},
 
 		{reason: "the audit config changes", next: func() *desired {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
 
@@ -117,6 +118,12 @@ func (p *planner) unread() bool {
 		known[inv.Origin] = true
 		for _, item := range slices.Concat(inv.Clusters, inv.Secrets) {
 			known[item.Origin] = true
+		}
+	}
+	for _, f := range p.fleet.Findings {
+		// What is for somebody else was read, and holds no cluster.
+		if f.Code == compile.CodeKind || f.Code == compile.CodeNamespace {
+			known[f.Path] = true
 		}
 	}
 	for path := range p.fleet.Broken {

@@ -19,7 +19,7 @@ type command struct {
 	run              func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
-func commands() []command { return []command{buildCommand(), upCommand()} }
+func commands() []command { return []command{demoCommand(), buildCommand(), upCommand()} }
 
 // errUsage ends devenv with the usage and status 2.
 var errUsage = errors.New("usage")

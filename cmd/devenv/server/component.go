@@ -56,7 +56,7 @@ const modulePath = "github.com/muster-gitops/muster"
 // locate returns the component with its version, source and place in the cache. The place is keyed by everything that
 // decides what the binary is: version, platform, and the files of the nested module.
 func (c Component) locate() (Component, error) {
-	root, err := moduleRoot()
+	root, err := Root()
 	if err != nil {
 		return c, err
 	}
@@ -77,9 +77,9 @@ func (c Component) locate() (Component, error) {
 	return c, nil
 }
 
-// moduleRoot walks up from the working directory; tests run in the folder of their package, commands mostly at the root.
+// Root returns the top folder of the checkout that the working directory is in, or ErrNoSource. Tests run in the folder of their package, commands mostly at the root.
 // The nested modules on the way have other names.
-func moduleRoot() (string, error) {
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err

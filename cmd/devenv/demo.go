@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/muster-gitops/muster/cmd/devenv/server"
+)
+
+func demoCommand() command {
+	return command{
+		name: "demo", args: "",
+		does: "show Muster at work on this machine, with steps to try, until Ctrl-C",
+		run:  runDemo,
+	}
+}
+
+func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) (err error) {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: demo takes no arguments", errUsage)
+	}
+	d, err := startDemo(ctx, stdout)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // Ctrl-C while starting; what had begun is gone
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Stop()) }()
+	fmt.Fprint(stdout, d.text())
+	select {
+	case <-ctx.Done():
+		fmt.Fprintf(stdout, "\nStopping, and removing %s. Ctrl-C again ends at once and leaves the folder.\n", d.dir)
+		return nil
+	case err := <-d.controller.failed:
+		return err
+	}
+}
+
+// demo is a running demonstration. All of its files are in one folder:
+//
+//	kubeconfig, sops-key.txt, env   for the reader's shell
+//	bin/muster                      the program
+//	fleet/                          a clone of the repository, with examples/quickstart
+//	try/                            files for the steps
+//	controller.log, controller.pid  the running controller
+//	cache/, control-plane/, git/    what the servers keep
+type demo struct {
+	dir        string
+	out        *lines
+	tools      tools
+	plane      *server.ControlPlane
+	git        *server.Git
+	cluster    *demoCluster
+	controller *demoController
+	stops      []func() error // in the order of starting
+}
+
+// demoPatience is how long the first sync may take. It takes a second or two; a loaded machine needs more.
+const demoPatience = 2 * time.Minute
+
+// startDemo returns when everything runs and the first sync is done. Whatever fails, nothing is left behind.
+func startDemo(ctx context.Context, stdout io.Writer) (_ *demo, err error) {
+	d := &demo{out: &lines{out: stdout}, tools: findTools()}
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil, fmt.Errorf("git is not on the PATH; install it and run this again")
+	}
+	root, err := server.Root()
+	if err != nil {
+		return nil, fmt.Errorf("%w; run this from its top folder", err)
+	}
+	if d.dir, err = os.MkdirTemp("", "muster-demo-"); err != nil {
+		return nil, fmt.Errorf("make the folder of the demo: %w; TMPDIR says where it goes", err)
+	}
+	d.stops = append(d.stops, func() error { return os.RemoveAll(d.dir) })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Stop())
+		}
+	}()
+	for _, stage := range []struct {
+		does string
+		run  func(ctx context.Context, root string) error
+	}{
+		{"Building muster", d.buildMuster},
+		{"Starting a Kubernetes control plane (etcd, kube-apiserver)", d.startControlPlane},
+		{"Starting Git, and pushing examples/quickstart to it", d.startGit},
+		{"Installing the CRDs, config/rbac and two Secrets", d.install},
+		{"Starting the controller, with the rights of config/rbac alone", d.startController},
+		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
+	} {
+		began := time.Now()
+		d.out.Printf("%s…", stage.does)
+		if err := stage.run(ctx, root); err != nil {
+			return nil, err
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			d.out.Printf("  done after %s", took.Round(time.Second))
+		}
+	}
+	return d, nil
+}
+
+// Stop ends everything, the last first, and removes the folder.
+func (d *demo) Stop() error {
+	var errs []error
+	for i := len(d.stops) - 1; i >= 0; i-- {
+		errs = append(errs, d.stops[i]())
+	}
+	d.stops = nil
+	return errors.Join(errs...)
+}
+
+func (d *demo) file(name ...string) string { return filepath.Join(append([]string{d.dir}, name...)...) }
+
+func (d *demo) buildMuster(ctx context.Context, root string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", d.file("bin", "muster"), "./cmd/muster")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build cmd/muster: %w; `go build ./cmd/muster` must succeed first:\n%s", err, out)
+	}
+	return nil
+}
+
+func (d *demo) startControlPlane(ctx context.Context, _ string) (err error) {
+	// The servers outlive ctx, so that the controller can end in order before them.
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, cancel)()
+	d.plane, err = server.StartControlPlane(serving, server.ControlPlaneOptions{Dir: d.file("control-plane"), Log: d.out})
+	if err != nil {
+		cancel()
+		return err
+	}
+	d.stops = append(d.stops, func() error { defer cancel(); return d.plane.Stop() })
+	return os.WriteFile(d.file("kubeconfig"), d.plane.Kubeconfig(), 0o600)
+}
+
+func (d *demo) startController(ctx context.Context, _ string) (err error) {
+	if err := d.cluster.watch(ctx, d.out); err != nil {
+		return err
+	}
+	d.stops = append(d.stops, d.cluster.stopWatch)
+	user, err := d.plane.User(demoUser, demoGroups...)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.file("control-plane", "muster.kubeconfig"), server.KubeconfigFor(user), 0o600); err != nil {
+		return err
+	}
+	d.controller, err = startDemoController(d)
+	if err != nil {
+		return err
+	}
+	d.stops = append(d.stops, d.controller.stop)
+	return nil
+}
+
+func (d *demo) firstSync(ctx context.Context, root string) error {
+	if err := d.cluster.createSync(ctx, root, d.repositoryURL()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ready, message := d.cluster.ready(ctx)
+		if ready {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case err := <-d.controller.failed:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("the AuditSync is not ready after %s: %s; the end of the controller's log:\n%s",
+				demoPatience, message, d.controller.logTail())
+		}
+	}
+}
