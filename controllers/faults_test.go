@@ -232,7 +232,7 @@ func TestKeys(t *testing.T) {
 			t.Error("what was applied is gone")
 		}
 	}
-	t.Run("revoked", func(t *testing.T) {
+	t.Run("revoked", func(*testing.T) {
 		replace("age.agekey", "AGE-SECRET-KEY-1QQPQYQQZQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPSX9VLA")
 		w.until("no key", func(s *v1alpha1.AuditSync) bool {
 			return condition(s.Status, v1alpha1.ConditionReady).Reason == "KeysInvalid"
@@ -369,7 +369,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // refusal is an answer of the API server.
 func refusal(r *http.Request, code int) *http.Response {
-	status := metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: int32(code), Reason: map[int]metav1.StatusReason{ //nolint:gosec // an HTTP status
+	status := metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: int32(code), Reason: map[int]metav1.StatusReason{
 		http.StatusConflict: metav1.StatusReasonConflict, http.StatusTooManyRequests: metav1.StatusReasonTooManyRequests,
 		http.StatusInternalServerError: metav1.StatusReasonInternalError, http.StatusServiceUnavailable: metav1.StatusReasonServiceUnavailable}[code]}
 	body, err := json.Marshal(status)

@@ -33,7 +33,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 	}
 	st.source = version
 	if st.snapshot != nil && st.snapshot != snapshot {
-		st.snapshot.Close() //nolint:errcheck,gosec // the cache is disposable
+		st.snapshot.Close() //nolint:errcheck // the cache is disposable
 	}
 	st.snapshot = snapshot
 	return nil

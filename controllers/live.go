@@ -59,7 +59,7 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 	if failure != nil {
 		return plan.Live{}, failure
 	}
-	live := plan.Live{AuditConfigs: configs, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}
+	live := plan.Live{AuditConfigs: configs, EverySecret: true, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}
 	var secrets corev1.SecretList
 	var inventories corev1.ConfigMapList
 	var syncs v1alpha1.AuditSyncList

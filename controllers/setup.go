@@ -15,7 +15,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -125,7 +124,7 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		Pipeline: clusters.NewPipeline(),
 		CacheDir: opts.CacheDir,
 	}
-	return mgr, r.SetupWithManager(mgr, opts)
+	return mgr, r.SetupWithManager(mgr)
 }
 
 func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
@@ -139,7 +138,7 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &opts.ShutdownTimeout,
 		// Reads see the writes before them, so that no plan is made from what has just been changed.
-		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: ptr.To(true)}},
+		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"})},
 		}},
@@ -169,13 +168,13 @@ func cachesSynced(mgr manager.Manager) healthz.Checker {
 }
 
 // SetupWithManager adds the controller and its watches to a manager.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager, opts Options) error {
+func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("auditsync").
 		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
-		WithOptions(controller.Options{SkipNameValidation: ptr.To(true)}).
+		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)
 	if err != nil {
 		return fmt.Errorf("create controller: %w", err)

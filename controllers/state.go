@@ -48,7 +48,7 @@ func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
 
 func (st *state) close() {
 	if st.snapshot != nil {
-		st.snapshot.Close() //nolint:errcheck,gosec // the cache is disposable
+		st.snapshot.Close() //nolint:errcheck // the cache is disposable
 	}
-	st.repository.Close() //nolint:errcheck,gosec // as above
+	st.repository.Close() //nolint:errcheck // as above
 }

@@ -70,7 +70,7 @@ func TestSync(t *testing.T) {
 			t.Errorf("Ready %+v", ready)
 		}
 	})
-	t.Run("the file is mended", func(t *testing.T) {
+	t.Run("the file is mended", func(*testing.T) {
 		commit := w.push(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})
 		w.request()
 		w.untilReady(commit)

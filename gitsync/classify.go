@@ -121,8 +121,7 @@ func saysNotFound(text string) bool {
 
 // innermost leaves out the layers that only repeat the URL and the address.
 func innermost(err error) string {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err
 	}
 	return err.Error()

@@ -33,12 +33,12 @@ func isSubmodule(mode fs.FileMode) bool { return mode&fs.ModeIrregular != 0 }
 
 // lookup finds an entry by walking the folders in memory. Errors are *fs.PathError.
 func (f *treeFS) lookup(op, name string) (*node, error) {
-	fail := func(err error) (*node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
+	fail := func(err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
-		return fail(fs.ErrInvalid)
+		return nil, fail(fs.ErrInvalid)
 	}
 	if f.closed.Load() {
-		return fail(fs.ErrClosed)
+		return nil, fail(fs.ErrClosed)
 	}
 	at := entry{name: ".", mode: fs.ModeDir | 0o555, hash: f.root.hash, dir: f.root}
 	if name == "." {
@@ -47,11 +47,11 @@ func (f *treeFS) lookup(op, name string) (*node, error) {
 	walked := 0
 	for part := range strings.SplitSeq(name, "/") {
 		if at.dir == nil {
-			return fail(f.through(name[:walked-1], at))
+			return nil, fail(f.through(name[:walked-1], at))
 		}
 		next, ok := at.dir.find(part)
 		if !ok {
-			return fail(fs.ErrNotExist)
+			return nil, fail(fs.ErrNotExist)
 		}
 		at = next
 		walked += len(part) + 1

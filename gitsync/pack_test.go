@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
-	"crypto/sha1" //nolint:gosec // packs end in their SHA-1
+	"crypto/sha1"
 	"encoding/binary"
 	"errors"
 	"os"

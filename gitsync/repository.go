@@ -113,8 +113,7 @@ func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 	defer cancel()
 	snapshot, err := r.fetch(timed, src, url)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		var already *RemoteError
-		if !errors.As(err, &already) {
+		if _, ok := errors.AsType[*RemoteError](err); !ok {
 			err = &RemoteError{URL: url, Reason: TimedOut, Detail: "while storing the answer", Err: err}
 		}
 	}
@@ -275,8 +274,7 @@ func (r *Repository) fill(ctx context.Context, fresh *store, rem *remote, refs R
 	for _, w := range t.ways {
 		if err = receive(ctx, rem, refs, w, nil, fresh); err == nil {
 			c, err := loadTarget(ctx, fresh, rem.url, t)
-			var damage *CorruptError
-			if errors.As(err, &damage) {
+			if damage, ok := errors.AsType[*CorruptError](err); ok {
 				// There was no time for damage: the server did not send what it said it would.
 				return nil, rem.fail(ctx, fmt.Errorf("object %s of %s is missing or wrong: %w", damage.Object, t.kind, damage))
 			}
@@ -313,8 +311,7 @@ func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, e
 		return nil, t.lost()
 	}
 	c, err := s.load(ctx, t.commit)
-	var other errNotCommit
-	if errors.As(err, &other) {
+	if other, ok := errors.AsType[notCommitError](err); ok {
 		return nil, &NotACommitError{URL: url, Ref: t.kind, Hash: t.commit.String(), Type: other.kind.String()}
 	}
 	if err != nil {

@@ -212,10 +212,10 @@ type commit struct {
 	root *tree
 }
 
-// errNotCommit is the cause for an object that is there and is something else.
-type errNotCommit struct{ kind plumbing.ObjectType }
+// notCommitError is the cause for an object that is there and is something else.
+type notCommitError struct{ kind plumbing.ObjectType }
 
-func (e errNotCommit) Error() string { return "it is a " + e.kind.String() }
+func (e notCommitError) Error() string { return "it is a " + e.kind.String() }
 
 // load reads a commit and all its folders, and makes sure that every file is there: a Snapshot
 // is never of a part. The folders stay in memory, some 100 bytes for each file.
@@ -225,7 +225,7 @@ func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
 		return nil, err
 	}
 	if kind != plumbing.CommitObject {
-		return nil, errNotCommit{kind}
+		return nil, notCommitError{kind}
 	}
 	obj := &plumbing.MemoryObject{}
 	obj.SetType(plumbing.CommitObject)

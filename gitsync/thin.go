@@ -51,7 +51,8 @@ func completePack(f *os.File, count uint32, references []plumbing.Hash, bases ba
 	if len(added) == 0 {
 		return nil
 	}
-	if err := seal(f, count+uint32(len(added))); err != nil {
+	total := count + uint32(len(added)) //nolint:gosec // the bases of a pack are no more than its objects, which 32 bits count
+	if err := seal(f, total); err != nil {
 		return fmt.Errorf("write cache: %w", err)
 	}
 	return nil
@@ -70,7 +71,7 @@ func cutTrailer(f *os.File) error {
 func encodeObject(w io.Writer, kind plumbing.ObjectType, content []byte) error {
 	size := len(content)
 	var header []byte
-	b := byte(kind)<<packTypeShift | byte(size&0x0f)
+	b := byte(kind)<<packTypeShift | byte(size&0x0f) //nolint:gosec // a kind has three bits
 	for size >>= packTypeShift; size > 0; size >>= 7 {
 		header = append(header, b|0x80)
 		b = byte(size & 0x7f)

@@ -17,7 +17,7 @@ import (
 )
 
 // Kubeconfig checks a kubeconfig as the scanner reads it: only the current context counts, and everything it needs must be
-// in the text, since the Pod mounts nothing else and has no plugins (FACTS.md, section 1, behaviour 5).
+// in the text, since the Pod mounts nothing else and has no plugins.
 func Kubeconfig(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if !r.text(content, "the kubeconfig", CodeKubeconfigSyntax) {

@@ -61,7 +61,7 @@ func TestKubeconfig(t *testing.T) {
 		{"one name twice", strings.Replace(good, "users:", "- {name: canary-c, cluster: {server: https://canary-2}}\nusers:", 1), []string{"error kubeconfig-invalid"}},
 		{"PEM instead of base64", kubeconfig(server+`, certificate-authority-data: "-----BEGIN canary"`, "token: canary"), []string{"error kubeconfig-invalid"}},
 		{"PEM instead of base64, user", kubeconfig(server, `client-certificate-data: "-----canary", client-key-data: "-----canary"`), []string{"error kubeconfig-invalid", "error kubeconfig-invalid"}},
-		{"misspelt field", good + "curent-context: canary\n", []string{"warning kubeconfig-unknown-field"}},
+		{"misspelt field", good + "current-contxt: canary\n", []string{"warning kubeconfig-unknown-field"}},
 
 		{"no current context", strings.Replace(good, "current-context: canary\n", "", 1), []string{"error kubeconfig-context"}},
 		{"another current context", strings.Replace(good, "current-context: canary", "current-context: canary-2", 1), []string{"error kubeconfig-context"}},

@@ -79,7 +79,7 @@ func mapping(obj map[string]any, name, path string) (map[string]any, error) {
 
 // NeedsSchedule tells whether an entry without a schedule of its own would have none at all in this audit config. The
 // operator's default comes only with kubernetesResources.enable: true; without it the API server refuses the CronJob, and
-// every later cluster goes without one too (FACTS.md, section 1, behaviours 1 and 2).
+// every later cluster goes without one too.
 func NeedsSchedule(auditConfig map[string]any) bool {
 	resources, err := kubernetesResources(auditConfig, false)
 	if err != nil {

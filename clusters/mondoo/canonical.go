@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// The values that the CRD fills in (FACTS.md, section 1, entry fields). skipTLSVerify's is false.
+// The values that the CRD fills in. skipTLSVerify's is false.
 const (
 	DefaultAuthPath    = "auth/kubernetes"
 	DefaultSecretsPath = "kubernetes"

@@ -1,7 +1,7 @@
 // Package mondoo is what the Mondoo Operator expects and makes, in Muster's own types: the entries of a
 // MondooAuditConfig's externalClusters, the keys of the Secrets they name, and the labels of what the operator derives.
 //
-// The facts were read from the operator v13.3.0 (FACTS.md, section 1). Nothing of Mondoo's is imported. The package
+// The facts are those of the operator v13.3.0. Nothing of Mondoo's is imported. The package
 // decides nothing about files or credentials, and holds no Kubernetes client.
 package mondoo
 

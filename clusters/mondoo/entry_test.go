@@ -31,7 +31,7 @@ func entry(t testing.TB, text string) mondoo.Entry {
 	return e
 }
 
-// every has every field of the CRD (FACTS.md, section 1), in canonical form.
+// every has every field of the CRD, in canonical form.
 const every = `
 name: eu
 kubeconfigSecretRef: {name: a}

@@ -2,7 +2,7 @@
 //
 // A schedule is what a Kubernetes CronJob takes: five fields, or a word such as @daily. Where a number may stand, H may
 // stand too: a number that is stable for one cluster, independent of every other cluster, and spread evenly over the
-// fleet. Without it, N clusters on one schedule start N scan Pods in the same minute (FACTS.md, section 1, behaviour 3).
+// fleet. Without it, N clusters on one schedule start N scan Pods in the same minute.
 //
 //	H            one value of the field: H * * * * is once an hour
 //	H/15         every 15th, from a hashed start: H/15 * * * * is four times an hour
@@ -22,7 +22,7 @@ import (
 
 // Default is the schedule for a cluster that has none where its audit config has none either: hourly, as the operator's
 // own default is, but spread over the hour. It must be written into the entry, because the operator fills in its default
-// only when local scanning is on; otherwise the entry's CronJob is refused (FACTS.md, section 1, behaviour 2).
+// only when local scanning is on; otherwise the entry's CronJob is refused.
 const Default = "H * * * *"
 
 // maxLength holds back expressions that are not written by people. The longest sensible list, every minute of an hour, has

@@ -189,7 +189,9 @@ func (d *decoder) unknown(path []string, name string, siblings []formatField) {
 	}
 	d.problems = append(d.problems, Problem{Code: CodeUnknownField, Severity: finding.Error, Field: slices.Clone(field), Message: shown + " is no field of a cluster file", Fix: fix})
 	for _, p := range paths {
-		d.spokenOf[p] = d.spokenOf[p] // present, so that it isn't called missing; true only if it was reported itself
+		if _, known := d.spokenOf[p]; !known {
+			d.spokenOf[p] = false // present, so that it isn't called missing; true only if it was reported itself
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func (v *validator) warn(code finding.Code, field []string, what, fix string) {
 }
 
 func (v *validator) report(code finding.Code, severity finding.Severity, field []string, what, fix string) {
-	for n := range len(field) {
+	for n := range field {
 		if v.spokenOf[dotted(field[:n+1])] {
 			return
 		}
@@ -147,9 +147,8 @@ func (v *validator) schedule(c *ExternalCluster) {
 	if err == nil {
 		return
 	}
-	var refused *schedule.Error
 	fix := ""
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schedule.Error](err); ok {
 		fix = refused.Fix
 	}
 	v.fail(CodeSchedule, []string{"spec", "schedule"}, "can't be used: "+err.Error(), fix)

@@ -63,7 +63,7 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 	case auth.Token == "":
 		v.missing("give the token that goes with caCert", at("token")...)
 	case auth.CACert == "":
-		// The Pod mounts both keys, and without one it never starts (FACTS.md, section 1, Secret keys).
+		// The Pod mounts both keys, and without one it never starts.
 		v.missing("give the cluster's CA certificate: the operator wants ca.crt beside the token even with skipTLSVerify", at("caCert")...)
 	}
 	if auth.SkipTLSVerify != nil && *auth.SkipTLSVerify {
@@ -71,8 +71,7 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 	}
 }
 
-// Vault credentials are renewed at half their lifetime, but never more often than every 10 minutes (FACTS.md, section 1,
-// behaviour 6).
+// Vault credentials are renewed at half their lifetime, but never more often than every 10 minutes.
 const shortestTTL = 20 * time.Minute
 
 func (v *validator) vault(auth *VaultAuth) {

@@ -34,7 +34,7 @@ func (v *validator) patterns(p Patterns, field []string, what string) {
 	if p.Include != nil && len(p.Include) == 0 {
 		v.warn(CodeEmptyInclude, append(slices.Clone(field), "include"), "is empty, which chooses all "+what+" and not none", "remove it, or name what to scan")
 	}
-	// The operator's rule (FACTS.md, section 1, behaviour 9).
+	// The operator's rule.
 	if len(p.Include) > 0 && len(p.Exclude) > 0 {
 		v.warn(CodeFilterOverlap, append(slices.Clone(field), "exclude"), "has no effect beside include", "keep one of the two")
 	}

@@ -139,7 +139,7 @@ func (d *demo) startControlPlane(ctx context.Context, _ string) (err error) {
 		return err
 	}
 	d.stops = append(d.stops, func() error { defer cancel(); return d.plane.Stop() })
-	return os.WriteFile(d.file("kubeconfig"), d.plane.Kubeconfig(), 0o600)
+	return d.writeEnv()
 }
 
 func (d *demo) startController(ctx context.Context, _ string) (err error) {

@@ -25,8 +25,9 @@ func commands() []command { return []command{demoCommand(), buildCommand(), upCo
 var errUsage = errors.New("usage")
 
 func main() {
-	// SIGTERM counts as Ctrl-C: both end the servers in order.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGTERM, and the end of the terminal, count as Ctrl-C: all end the servers in order. A second one ends this process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

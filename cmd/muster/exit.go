@@ -45,8 +45,7 @@ func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err 
 		return exitStopped
 	}
 	message := strings.Join(strings.Fields(s.redactor.String(err.Error())), " ")
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		message += fmt.Sprintf("; see %s --help", cmd.CommandPath())
 	}
 	fmt.Fprintln(s.stderr, printable("muster: "+message))

@@ -38,11 +38,11 @@ func locate(arg string) (*target, error) {
 	root := gitRoot(dir)
 	if root == "" {
 		// The folder may have been entered through a link.
-		if real, err := filepath.EvalSymlinks(dir); err == nil && gitRoot(real) != "" {
+		if target, err := filepath.EvalSymlinks(dir); err == nil && gitRoot(target) != "" {
 			if file != "" {
-				file = filepath.Join(real, filepath.Base(file))
+				file = filepath.Join(target, filepath.Base(file))
 			}
-			dir, root = real, gitRoot(real)
+			dir, root = target, gitRoot(target)
 		}
 	}
 	if root == "" {
@@ -69,7 +69,7 @@ func locateFolder(arg string) (*target, error) {
 	return t, err
 }
 
-func (r *repository) close() { r.dir.Close() }
+func (r *repository) close() { _ = r.dir.Close() } // a folder that was only read has nothing to lose
 
 // gitRoot is the nearest folder from dir upwards that has a .git: a folder, or a file in linked work trees and submodules.
 func gitRoot(dir string) string {

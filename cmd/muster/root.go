@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,11 +92,9 @@ func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.options, "|") }
 
 func (c *choice) Set(value string) error {
-	for _, option := range c.options {
-		if value == option {
-			c.value = value
-			return nil
-		}
+	if slices.Contains(c.options, value) {
+		c.value = value
+		return nil
 	}
 	return fmt.Errorf("it is none of %s", strings.Join(c.options, ", "))
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,7 +136,7 @@ func TestSecretsNeverShow(t *testing.T) {
 			dir := writeFiles(t, files)
 			for which, flags := range secrets {
 				for _, command := range commands {
-					status, out := runWith(t, append(append(command[:len(command):len(command)], dir), flags...)...)
+					status, out := runWith(t, append(append(slices.Clip(command), dir), flags...)...)
 					if form := leak(out); form != "" {
 						t.Errorf("muster %s with %s shows a secret (%s):\n%s", strings.Join(command, " "), which, form, out)
 					}

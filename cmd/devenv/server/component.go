@@ -77,8 +77,8 @@ func (c Component) locate() (Component, error) {
 	return c, nil
 }
 
-// Root returns the top folder of the checkout that the working directory is in, or ErrNoSource. Tests run in the folder of their package, commands mostly at the root.
-// The nested modules on the way have other names.
+// Root returns the top folder of the checkout that the working directory is in, or ErrNoSource. Tests run in the folder of
+// their package, commands mostly at the root. The nested modules on the way have other names.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

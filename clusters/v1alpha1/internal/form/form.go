@@ -4,7 +4,7 @@ package form
 
 // Forms that are certain: a value that does not match can't work.
 const (
-	// ClusterName is the CRD's pattern for an entry's name (FACTS.md, section 1), which has no length: see ClusterNameMax.
+	// ClusterName is the CRD's pattern for an entry's name, which has no length: see ClusterNameMax.
 	ClusterName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// Server is an https address with a host, and without user name, query and fragment.
 	Server = `^https://[^\s/?#@]+(/[^\s?#]*)?$`

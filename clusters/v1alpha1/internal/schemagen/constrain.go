@@ -56,15 +56,15 @@ func constrain(root *jsonschema.Schema) error {
 		}
 	}
 	for _, path := range secretRefs {
-		if err := edit(root, path+".name", func(s *jsonschema.Schema) { s.Pattern, s.MaxLength = form.ObjectName, length(form.ObjectNameMax) }); err != nil {
+		if err := edit(root, path+".name", func(s *jsonschema.Schema) { s.Pattern, s.MaxLength = form.ObjectName, new(uint64(form.ObjectNameMax)) }); err != nil {
 			return err
 		}
 	}
 	edits := map[string]func(*jsonschema.Schema){
 		"apiVersion":                     func(s *jsonschema.Schema) { s.Const = v1alpha1.APIVersion },
 		"kind":                           func(s *jsonschema.Schema) { s.Const = v1alpha1.Kind },
-		"metadata.name":                  func(s *jsonschema.Schema) { s.MaxLength = length(form.ClusterNameMax) },
-		"spec.auditConfig":               func(s *jsonschema.Schema) { s.MaxLength = length(form.ObjectNameMax) },
+		"metadata.name":                  func(s *jsonschema.Schema) { s.MaxLength = new(uint64(form.ClusterNameMax)) },
+		"spec.auditConfig":               func(s *jsonschema.Schema) { s.MaxLength = new(uint64(form.ObjectNameMax)) },
 		"spec.workloadIdentity.provider": func(s *jsonschema.Schema) { s.Enum = []any{v1alpha1.GKE, v1alpha1.EKS, v1alpha1.AKS} },
 		"spec.schedule":                  func(s *jsonschema.Schema) { s.Examples = []any{"H * * * *", "H H(1-5) * * *", "@daily"} },
 		"spec.vaultAuth.ttl":             func(s *jsonschema.Schema) { s.Examples = []any{"1h", "90m"} },
@@ -101,7 +101,7 @@ func edit(root *jsonschema.Schema, path string, change func(*jsonschema.Schema))
 func notEmpty(s *jsonschema.Schema) {
 	switch {
 	case s.Type == "string":
-		s.MinLength = length(1)
+		s.MinLength = new(uint64(1))
 	case s.Items != nil:
 		notEmpty(s.Items)
 	case s.Properties != nil:
@@ -110,8 +110,6 @@ func notEmpty(s *jsonschema.Schema) {
 		}
 	}
 }
-
-func length(n uint64) *uint64 { return &n }
 
 // having is a schema that wants these fields.
 func having(fields ...string) *jsonschema.Schema { return &jsonschema.Schema{Required: fields} }

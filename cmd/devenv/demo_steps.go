@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+)
+
+// demoStep is something to try: what to do and what to expect of it, in turn.
+type demoStep struct {
+	title   string
+	actions []demoAction
+}
+
+// demoAction is typed into a shell in the clone of the repository.
+type demoAction struct {
+	commands []string
+	expect   string
+}
+
+// tools are programs which are nice to have.
+type tools struct{ kubectl, curl bool }
+
+func findTools() tools {
+	has := func(name string) bool {
+		_, err := exec.LookPath(name)
+		return err == nil
+	}
+	return tools{kubectl: has("kubectl"), curl: has("curl")}
+}
+
+// The titles of the steps, by which the test knows them.
+const (
+	stepAdd     = "Add two clusters"
+	stepChange  = "Change a schedule"
+	stepBreak   = "Break a file, and mend it"
+	stepRemove  = "Remove a cluster"
+	stepEdit    = "Change the live list by hand"
+	stepRestart = "Kill the controller"
+	stepLook    = "Ask without changing anything"
+)
+
+func (d *demo) steps() []demoStep {
+	steps := []demoStep{
+		{stepAdd, []demoAction{{
+			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
+			fmt.Sprintf("Within %s the audit config has five clusters, and the Secret of dev-a is there. The token of dev-a is\n"+
+				"encrypted in Git; analytics has no secrets.", demoInterval),
+		}}},
+		{stepChange, []demoAction{{
+			[]string{`sed 's/schedule: .*/schedule: "H 3 * * *"/' ../try/analytics.yaml >clusters/analytics.yaml`,
+				"git commit -qam 'scan analytics at night' && git push -q"},
+			"The entry of analytics gets a minute of its own for H. (SOPS signs the whole of a file that it has encrypted:\n" +
+				"there, `sops edit` makes such a change, and sed makes Muster quarantine the file.)",
+		}}},
+		{stepBreak, []demoAction{
+			{
+				[]string{`sed 's/schedule: .*/schedule: "every night"/' ../try/analytics.yaml >clusters/analytics.yaml`,
+					"git commit -qam 'break analytics' && git push -q"},
+				"Quarantined, with file and line. The live entry of analytics stays as it was, and the other clusters are synced\n" +
+					"as ever.",
+			},
+			{
+				[]string{"git revert --no-edit HEAD >/dev/null && git push -q"},
+				"Ready again.",
+			},
+		}},
+		{stepRemove, []demoAction{{
+			[]string{"git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a' && git push -q"},
+			"The entry goes, and then its Secret. Removing more than a quarter of the fleet at once would be held until\n" +
+				"somebody approves that commit.",
+		}}},
+		{stepEdit, []demoAction{d.editAction()}},
+		{stepRestart, []demoAction{{
+			[]string{"kill $(cat ../controller.pid)"},
+			"The demo starts it again, as a Deployment would. Nothing is written, since nothing has changed.",
+		}}},
+		{stepLook, []demoAction{{
+			[]string{"muster lint clusters", "muster plan clusters", "muster render clusters"},
+			"What a pipeline would say of the work tree, what the controller would change, and what it applies. All three\n" +
+				"run the controller's code.",
+		}}},
+	}
+	return steps
+}
+
+const editPatch = `[{"op":"remove","path":"/spec/kubernetesResources/externalClusters/0"}]`
+
+// editAction needs a client for the API server. Without one there is nothing to type.
+func (d *demo) editAction() demoAction {
+	expect := "Put back within a second, without waiting for the interval."
+	switch {
+	case d.tools.kubectl:
+		return demoAction{[]string{fmt.Sprintf("kubectl patch mondooauditconfig %s --type=json -p '%s'", demoAuditConfig, editPatch)}, expect}
+	case d.tools.curl:
+		return demoAction{[]string{fmt.Sprintf("curl -sSK ../admin.curl -X PATCH -H 'Content-Type: application/json-patch+json' \\\n  -d '%s' \\\n  %s >/dev/null",
+			editPatch, d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig))}, expect}
+	default:
+		return demoAction{nil, "(This needs kubectl or curl, and neither is on the PATH.) " + expect}
+	}
+}
+
+func (d *demo) objectURL(group, resource, name string) string {
+	return fmt.Sprintf("%s/apis/%s/namespaces/%s/%s/%s", d.plane.URL(), group, demoNamespace, resource, name)
+}
