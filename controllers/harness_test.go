@@ -57,15 +57,23 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer gitServer.Stop() //nolint:errcheck // the process ends
-	crd, err := os.ReadFile("../config/crd/muster.dev_auditsyncs.yaml")
-	if err == nil {
-		err = server.InstallCRDs(ctx, plane.Config(), crd, server.MondooAuditConfigCRD())
+	if err = installAuditSync(ctx, plane); err == nil {
+		err = server.InstallCRDs(ctx, plane.Config(), server.MondooAuditConfigCRD())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// installAuditSync installs the CRD that is shipped.
+func installAuditSync(ctx context.Context, plane *server.ControlPlane) error {
+	crd, err := os.ReadFile("../config/crd/muster.dev_auditsyncs.yaml")
+	if err != nil {
+		return err
+	}
+	return server.InstallCRDs(ctx, plane.Config(), crd)
 }
 
 const (
@@ -134,6 +142,21 @@ func (w *world) bindRole(name, user string) {
 	}))
 }
 
+// grantLease lets the controller take part in the election of a leader.
+func (w *world) grantLease() {
+	w.Helper()
+	data, err := os.ReadFile("../config/rbac/leader-election.yaml")
+	must(w.T, err)
+	role := &rbacv1.Role{}
+	document, _, _ := strings.Cut(string(data), "\n---\n")
+	must(w.T, yaml.UnmarshalStrict([]byte(document), role))
+	role.Namespace = w.namespace
+	must(w.T, w.admin.Create(w.Context(), role))
+	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "lease"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: w.user}}}))
+}
+
 // grantImpersonation lets the controller act as a ServiceAccount, as config/components/impersonation does.
 func (w *world) grantImpersonation(serviceAccount string) {
 	w.Helper()
@@ -196,21 +219,22 @@ func (w *world) startController(wrap func(http.RoundTripper) http.RoundTripper) 
 	w.Helper()
 	cfg, err := plane.User(w.user, "system:serviceaccounts", "system:serviceaccounts:"+w.namespace)
 	must(w.T, err)
-	w.startControllerAs(cfg, wrap)
-}
-
-func (w *world) startControllerAs(cfg *rest.Config, wrap func(http.RoundTripper) http.RoundTripper) {
-	w.Helper()
 	if wrap != nil {
 		cfg.Wrap(wrap)
 	}
-	mgr, err := controllers.New(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0",
+	w.stop = w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0",
 		CacheDir: w.cacheDir, Concurrency: 1, Registry: prometheus.NewRegistry(), ShutdownTimeout: 5 * time.Second})
+}
+
+// run runs a controller until stop is called.
+func (w *world) run(cfg *rest.Config, opts controllers.Options) (stop func()) {
+	w.Helper()
+	mgr, err := controllers.New(cfg, opts)
 	must(w.T, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	w.stop = func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			w.Errorf("controller: %v", err)

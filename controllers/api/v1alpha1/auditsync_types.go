@@ -190,8 +190,8 @@ type SecretRef struct {
 
 // Decryption says where the keys for SOPS are.
 type Decryption struct {
-	// The Secret with the keys. Fields whose names end in .agekey hold age identities, as in Flux, so its sops-age Secret
-	// serves.
+	// The Secret with the keys, named as in Flux, so that its sops-age and sops-gpg Secrets serve. Fields whose names end in
+	// .agekey hold age identities, those that end in .asc armored PGP private keys without passphrase.
 	SecretRef SecretRef `json:"secretRef"`
 }
 
