@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 
@@ -120,10 +122,7 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 		}
 		read = append(read, f)
 	}
-	parsed := make(map[*File]*finding.Finding, len(read))
-	for _, f := range read {
-		parsed[f] = w.parse(f)
-	}
+	parsed := w.parseAll(read)
 	named := w.kubeconfigFiles()
 	for _, f := range read {
 		if named[f.Path] {
@@ -145,6 +144,25 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 		}
 		return !w.usable(f, parsed[f])
 	})
+}
+
+// parseAll parses files, as many at a time as there are processors, and returns what is wrong with them.
+func (w *walker) parseAll(files []*File) map[*File]*finding.Finding {
+	results := make([]*finding.Finding, len(files))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range files {
+		group.Go(func() error {
+			results[i] = w.parse(f)
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // none of them returns one
+	bad := make(map[*File]*finding.Finding, len(files))
+	for i, f := range files {
+		bad[f] = results[i]
+	}
+	return bad
 }
 
 // kubeconfigFiles are the paths that the cluster files read so far name as their kubeconfigFile.

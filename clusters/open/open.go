@@ -133,11 +133,9 @@ func (o *run) value(text string) (string, *finding.Finding) {
 // secrets opens the Secrets, and returns the clusters whose Secrets could not be.
 func (o *run) secrets() map[[2]string]bool {
 	failed := map[[2]string]bool{}
-	for _, sealed := range o.sealed.Secrets {
-		s := fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations,
-			Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
-			Hash: sealed.Hash, Data: map[string][]byte{}}
-		findings := o.secret(&sealed, &s)
+	secrets, results := o.openAll()
+	for i, s := range secrets {
+		findings := results[i]
 		if bad := o.broken(s.Origin); bad != nil && len(findings) == 0 {
 			findings = []finding.Finding{*bad}
 		}
@@ -152,6 +150,25 @@ func (o *run) secrets() map[[2]string]bool {
 		o.opened.Secrets = append(o.opened.Secrets, s)
 	}
 	return failed
+}
+
+// openAll opens the Secrets, as many at a time as there are processors, and returns what is wrong with each.
+func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
+	secrets, results := make([]fleet.Secret, len(o.sealed.Secrets)), make([][]finding.Finding, len(o.sealed.Secrets))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range o.sealed.Secrets {
+		group.Go(func() error {
+			sealed := &o.sealed.Secrets[i]
+			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations,
+				Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
+				Hash: sealed.Hash, Data: map[string][]byte{}}
+			results[i] = o.secret(sealed, &secrets[i])
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // none of them returns one
+	return secrets, results
 }
 
 func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Finding {
