@@ -27,9 +27,12 @@ LINT         = .cache/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSI
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
+# Built, and not by `go run`, which calls Ctrl-C a failure.
 .PHONY: run
 run: ## Show Muster at work: starts a control plane and Git on this machine, until Ctrl-C
-	go run ./cmd/devenv demo
+	@echo "Building devenv…"
+	@go build -o .cache/bin/devenv ./cmd/devenv
+	@exec .cache/bin/devenv demo
 
 .PHONY: test
 test: servers ## Run all tests, against real servers that the first run builds (10 minutes on 2 cores)

@@ -14,8 +14,17 @@ import (
 	"github.com/muster-gitops/muster/gitsync"
 )
 
-// fetch asks the remote for its present commit, when that is due. A failure leaves the last snapshot in place.
+// fetch asks the remote for its present commit, when that is due. A failure leaves the last snapshot in place, as long as
+// its commit is one that may be applied.
 func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
+	verify, failure := r.verifier(ctx, audit)
+	if failure != nil {
+		st.drop()
+		return failure
+	}
+	if st.snapshot != nil && verify(st.snapshot.Commit()) != nil {
+		st.drop()
+	}
 	src, version, failure := r.source(ctx, audit, st)
 	if failure != nil {
 		return failure
@@ -31,12 +40,27 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		st.source = "" // whatever it was, ask again at the next chance
 		return classifyFetch(err, st)
 	}
-	st.source = version
-	if st.snapshot != nil && st.snapshot != snapshot {
-		st.snapshot.Close() //nolint:errcheck // the cache is disposable
+	if err := verify(snapshot.Commit()); err != nil {
+		st.source = ""
+		if snapshot != st.snapshot {
+			snapshot.Close() //nolint:errcheck // the cache is disposable
+		}
+		return unverified(err, audit)
 	}
-	st.snapshot = snapshot
+	st.source = version
+	if snapshot != st.snapshot {
+		st.drop()
+	}
+	st.snapshot, st.origin = snapshot, originOf(audit)
 	return nil
+}
+
+// originOf is where an AuditSync takes its content from.
+func originOf(audit *v1alpha1.AuditSync) string {
+	if ref := audit.Spec.Source.Ref; ref != nil {
+		return fmt.Sprintf("%s %+v", audit.Spec.Source.URL, *ref)
+	}
+	return audit.Spec.Source.URL
 }
 
 // fetchDue says whether the remote is to be asked: at each interval, when somebody asks for it, and when what to ask for has
@@ -63,11 +87,13 @@ func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		if failure != nil {
 			return src, "", failure
 		}
+		st.credentials = nil
 		for key, value := range secret.Data {
 			if key != "username" && key != "known_hosts" && key != "identity.pub" {
-				st.redactor.Add(string(value))
+				st.credentials = append(st.credentials, string(value))
 			}
 		}
+		st.redactor.Add(st.credentials...)
 		auth, err := gitsync.AuthFromSecret(spec.URL, secret.Data)
 		if err != nil {
 			return src, "", &report.Failure{Class: report.Rejected, Reason: "CredentialsInvalid",

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -26,9 +27,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	}
 	started := r.Clock.Now()
 	p := plan.Compute(st.fleet, live, Policy(audit, st.snapshot.Revision().Hash))
-	for i := range p.Findings {
-		p.Findings[i].Message = st.redactor.String(p.Findings[i].Message)
-	}
+	mask(st.redactor, p.Findings)
 	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
 	return p, nil
 }
@@ -56,8 +55,9 @@ func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 // live gathers what the namespace has, from caches alone.
 func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.Live, *report.Failure) {
 	configs, failure := r.existing(ctx, audit)
-	if failure != nil {
-		return plan.Live{}, failure
+	deleting := !audit.DeletionTimestamp.IsZero()
+	if failure != nil && !(deleting && failure.Reason == reasonOperatorMissing) {
+		return plan.Live{}, failure // without the operator's CRD there are no audit configs to take anything out of
 	}
 	live := plan.Live{AuditConfigs: configs, EverySecret: true, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}
 	var secrets corev1.SecretList
@@ -79,6 +79,9 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 	}
 	for _, c := range inventories.Items {
 		inventory, err := plan.DecodeInventory(c.BinaryData[plan.InventoryKey])
+		if err != nil && (deleting || c.Labels[fleet.LabelSync] != audit.Name) {
+			continue // nothing can be removed by it, and an AuditSync that can't be deleted would help nobody
+		}
 		if err != nil {
 			return live, &report.Failure{Class: report.Rejected, Reason: "InventoryDamaged",
 				Message: fmt.Sprintf("the ConfigMap %s, in which Muster remembers what it applied, can't be read: %v; restore it from a backup, or delete it to have everything live treated as foreign", c.Name, err)}
@@ -93,10 +96,13 @@ func (r *Reconciler) list(ctx context.Context, list client.ObjectList, namespace
 	return r.Client.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...)
 }
 
+// reasonOperatorMissing is the reason of failures for want of the operator's CRD.
+const reasonOperatorMissing = "OperatorMissing"
+
 // classifyRead names a failure to read from the management cluster.
 func classifyRead(err error) *report.Failure {
 	if meta.IsNoMatchError(err) {
-		return &report.Failure{Class: report.Waiting, Reason: "OperatorMissing",
+		return &report.Failure{Class: report.Waiting, Reason: reasonOperatorMissing,
 			Message: "this cluster has no MondooAuditConfig resource; install the Mondoo Operator"}
 	}
 	return &report.Failure{Class: report.Failed, Reason: "ReadFailed", Message: "read the management cluster: " + err.Error()}

@@ -90,7 +90,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	o.Fetch = r.fetch(ctx, audit, st)
-	if st.snapshot == nil {
+	if st.snapshot == nil || o.Fetch != nil && st.origin != originOf(audit) {
+		// What is at hand is nothing, or comes from where the AuditSync pointed before.
 		return o
 	}
 	o.Revision = st.snapshot.Revision().String()
@@ -120,8 +121,9 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 	}
 	before := audit.DeepCopy()
 	audit.Status = status
-	if err := r.Client.Status().Patch(ctx, audit, client.MergeFrom(before), client.FieldOwner(FieldManager)); err != nil {
-		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	err := r.Client.Status().Patch(ctx, audit, client.MergeFrom(before), client.FieldOwner(FieldManager))
+	if err = client.IgnoreNotFound(err); err != nil {
+		return fmt.Errorf("patch status: %w", err)
 	}
 	return nil
 }
@@ -129,7 +131,10 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 // next is when to look again without being asked: at the next interval, or sooner after a failure that may pass.
 func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome) time.Duration {
 	interval := interval(audit)
-	due := max(interval-r.Clock.Since(st.fetched), time.Second)
+	due := interval - r.Clock.Since(st.fetched)
+	if due <= 0 {
+		due = interval // the fetch was due and didn't come about: somebody has to change something first
+	}
 	if o.Complete() {
 		st.failures = 0
 		return due
@@ -169,8 +174,9 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, audit *v1alpha1.AuditS
 	}
 	// A merge patch replaces the whole list, so it must not be applied to one that has changed in between.
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, audit, patch, client.FieldOwner(FieldManager)); err != nil {
-		return fmt.Errorf("patch finalizers: %w", client.IgnoreNotFound(err))
+	err := r.Client.Patch(ctx, audit, patch, client.FieldOwner(FieldManager))
+	if err = client.IgnoreNotFound(err); err != nil {
+		return fmt.Errorf("patch finalizers: %w", err)
 	}
 	return nil
 }

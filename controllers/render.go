@@ -13,10 +13,12 @@ import (
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/open"
+	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -35,7 +37,7 @@ type renderKey struct {
 
 // render makes the fleet of the present snapshot, unless it is there already.
 func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
-	opener, version, failure := r.opener(ctx, audit, st)
+	opener, version, secrets, failure := r.opener(ctx, audit)
 	if failure != nil {
 		return failure
 	}
@@ -50,38 +52,49 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	}
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "render", r.Clock.Since(started)) }()
+	// A redactor for this fleet: the secrets of former ones needn't be remembered for ever.
+	redactor := &redact.Redactor{}
+	redactor.Add(st.credentials...)
+	redactor.Add(secrets...)
 	sealed, err := r.Pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
 		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing}, opener)
 	if err != nil {
 		return r.classifyRender(err, st)
 	}
-	fleet, err := r.Pipeline.Open(ctx, sealed, opener, st.redactor, r.Clock.Now())
+	fleet, err := r.Pipeline.Open(ctx, sealed, opener, redactor, r.Clock.Now())
 	if err != nil {
 		return r.classifyRender(err, st)
 	}
-	for i := range fleet.Findings {
-		f := &fleet.Findings[i]
-		f.Message, f.Fix = st.redactor.String(f.Message), st.redactor.String(f.Fix)
-	}
-	st.fleet, st.rendered = fleet, key
+	mask(redactor, fleet.Findings)
+	st.fleet, st.rendered, st.redactor = fleet, key, redactor
 	return nil
 }
 
-// opener makes an opener from the decryption Secret. Without one, encrypted files are findings.
-func (r *Reconciler) opener(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (open.Opener, string, *report.Failure) {
+// mask takes secrets out of every text of findings.
+func mask(redactor *redact.Redactor, findings []finding.Finding) {
+	for i := range findings {
+		f := &findings[i]
+		for _, text := range []*string{&f.Message, &f.Fix, &f.Cluster, &f.Path} {
+			*text = redactor.String(*text)
+		}
+	}
+}
+
+// opener makes an opener from the decryption Secret, and returns the Secret's version and the keys in it. Without one,
+// encrypted files are findings.
+func (r *Reconciler) opener(ctx context.Context, audit *v1alpha1.AuditSync) (open.Opener, string, []string, *report.Failure) {
 	if audit.Spec.Decryption == nil {
-		return seal.NewOpener(), "", nil
+		return seal.NewOpener(), "", nil, nil
 	}
 	secret, failure := r.secret(ctx, audit.Namespace, audit.Spec.Decryption.SecretRef.Name, "the keys for SOPS (spec.decryption.secretRef)")
 	if failure != nil {
-		return nil, "", failure
+		return nil, "", nil, failure
 	}
 	ring, err := keys.FromSecret(secret.Name, secret.Data)
 	if err != nil {
-		return nil, "", &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
+		return nil, "", nil, &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
 	}
-	st.redactor.Add(ring.Secrets()...)
-	return seal.NewOpener(ring), secret.ResourceVersion, nil
+	return seal.NewOpener(ring), secret.ResourceVersion, ring.Secrets(), nil
 }
 
 // existing are the audit configs of the namespace, by name.

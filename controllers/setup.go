@@ -182,8 +182,8 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	return mgr.Add(&auditConfigWatch{mgr: mgr, controller: c, syncs: r.syncsOfNamespace, every: 10 * time.Second})
 }
 
-// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, and those that take credentials or keys
-// from it.
+// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, and those that take credentials or keys,
+// private or public, from it.
 func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	requests := syncOfLabel(ctx, secret)
 	var syncs v1alpha1.AuditSyncList
@@ -192,6 +192,7 @@ func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []
 	}
 	for _, s := range syncs.Items {
 		if ref := s.Spec.Source.SecretRef; ref != nil && ref.Name == secret.GetName() ||
+			s.Spec.Source.Verify != nil && s.Spec.Source.Verify.SecretRef.Name == secret.GetName() ||
 			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
 		}

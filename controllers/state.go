@@ -15,17 +15,21 @@ import (
 // or rendered anew then. Reconciles of one AuditSync never overlap, so it needs no lock.
 type state struct {
 	repository *gitsync.Repository
-	snapshot   *gitsync.Snapshot
+	// snapshot is of a commit that the public keys verify, where there are any.
+	snapshot *gitsync.Snapshot
 	// fetched is when the remote was last asked, and source what it was asked for.
 	fetched time.Time
 	source  string
+	// origin is the address and ref that the snapshot comes from.
+	origin string
 	// failures counts failed attempts since the last success.
 	failures int
 	// fleet is rendered from the inputs that rendered names.
 	fleet    *fleet.Opened
 	rendered renderKey
-	// redactor knows the secrets of the fleet and of the credentials in use.
-	redactor *redact.Redactor
+	// redactor knows the secrets of the fleet and of the credentials in use; credentials are the latter by themselves.
+	redactor    *redact.Redactor
+	credentials []string
 }
 
 func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
@@ -46,9 +50,15 @@ func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
 	return st, nil
 }
 
-func (st *state) close() {
+// drop lets go of the snapshot, so that nothing is rendered from it any more.
+func (st *state) drop() {
 	if st.snapshot != nil {
 		st.snapshot.Close() //nolint:errcheck // the cache is disposable
+		st.snapshot = nil
 	}
+}
+
+func (st *state) close() {
+	st.drop()
 	st.repository.Close() //nolint:errcheck // as above
 }

@@ -9,21 +9,18 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -160,8 +157,6 @@ func TestTwoReplicas(t *testing.T) {
 // TestNothingLeaks goes through a good commit and many bad ones with a canary in every secret, and looks for it in everything
 // that leaves the process.
 func TestNothingLeaks(t *testing.T) {
-	var logs buffer
-	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	w := newWorld(t)
 	registry := prometheus.NewRegistry()
 	cfg, err := plane.User(w.user, "system:serviceaccounts")
@@ -235,6 +230,9 @@ func (w *world) encryptedCluster(spec string) string {
 	w.Helper()
 	return w.key.Encrypt(w.T, "bad.yaml", "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: bad\nspec:\n  "+spec+"\n", sealtest.Credentials)
 }
+
+// logs is all that the controllers of this process have logged.
+var logs buffer
 
 // buffer is a bytes.Buffer for several goroutines.
 type buffer struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Commit is what a commit says of itself. Nothing in it is proven unless the signature is verified.
+// Commit is what a commit says of itself. Nothing in it is proven unless a Verifier has verified the signature.
 type Commit struct {
 	// Hash is the SHA-1, 40 hex digits in lower case.
 	Hash string

@@ -9,11 +9,12 @@
 // is HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which apply to HTTP as they do to any Go program.
 //
 // The main types are Source (what to fetch, with which Auth), Repository (the cache
-// of one repository) and Snapshot (one commit of it):
+// of one repository), Snapshot (one commit of it) and Verifier (who may have signed that):
 //
 //	repo, err := gitsync.Open(dir)
 //	snapshot, err := repo.Fetch(ctx, gitsync.Source{URL: url, Ref: gitsync.Ref{Branch: "main"}})
 //	defer snapshot.Close()
+//	err = verifier.Verify(snapshot.Commit(), time.Now())
 //	fs.WalkDir(snapshot.FS(), ".", …)
 //
 // A Fetch that finds nothing new costs one request, the listing of the refs. One that

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -280,10 +281,9 @@ func exposed(data []byte) (code finding.Code, message, fix string) {
 		return CodePlainSecret, key + " is a credential in plain text, though other fields are encrypted",
 			"replace the credential, for Git keeps the old one, and encrypt the whole file"
 	}
-	root := load.Document{Node: doc.Content[0]}
-	if scalar(root.Field("sops", "mac_only_encrypted")) == "true" && plainKey(&doc, []string{"server", "proxy-url"}) != "" {
-		return CodeServerUnsealed, "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of server could send the credentials to another host",
-			"encrypt the whole file, or take mac_only_encrypted out of .sops.yaml and encrypt it again"
+	// The MAC would tell of a changed value, and not of one that is cut in two: see looseServer.
+	if key := plainKey(&doc, []string{"server", "proxy-url", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data"}); key != "" {
+		return CodeServerUnsealed, key + " is not encrypted, so a change could send the credentials to another host", "encrypt the whole file"
 	}
 	return "", "", ""
 }
@@ -307,8 +307,8 @@ func plainKey(n *yaml.Node, keys []string) string {
 	return ""
 }
 
-// serverUnsealed says whether somebody without keys could send an inline token to another server: whether the server (or
-// the switch that turns TLS off) comes from elsewhere than the file that the token is in, where the MAC covers both.
+// serverUnsealed says whether somebody without keys could send an inline token to another server: whether the server, or
+// what it is recognised by, comes from elsewhere than the file that the token is in, where the MAC covers all of it.
 func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix string) {
 	sa := file.Spec.ServiceAccountAuth
 	if sa == nil {
@@ -323,22 +323,60 @@ func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix 
 		return "the token was copied here from another field or file", "put the token into spec.serviceAccountAuth.token of the cluster's own file"
 	}
 	doc := source.Documents[ref.Document]
-	macOnly := scalar(doc.Field("sops", "mac_only_encrypted")) == "true"
-	if server, sealed := c.tree.Ref(sa.Server); sealed {
-		if server.Path != ref.Path {
-			return "server and token are encrypted in different files", "encrypt both in one file, so that one MAC covers them"
-		}
-	} else if scalar(doc.Field("spec", "serviceAccountAuth", "server")) != sa.Server {
-		return fmt.Sprintf("server does not stand in %s, where the token is: the MAC there doesn't cover it, and a change could send the token to another host", ref.Path),
-			"write the server beside the token; don't patch it in"
-	} else if macOnly {
-		return "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of server could send the token to another host",
-			"encrypt server too, or take mac_only_encrypted out of .sops.yaml and encrypt the file again"
+	skip := ""
+	if sa.SkipTLSVerify != nil && *sa.SkipTLSVerify {
+		skip = "true"
 	}
-	if sa.SkipTLSVerify != nil && *sa.SkipTLSVerify && (macOnly || scalar(doc.Field("spec", "serviceAccountAuth", "skipTLSVerify")) != "true") {
-		return fmt.Sprintf("skipTLSVerify does not stand under the MAC of %s, where the token is", ref.Path), "write skipTLSVerify beside the token; don't patch it in"
+	for _, field := range []struct{ name, value string }{{"server", sa.Server}, {"caCert", sa.CACert}, {"skipTLSVerify", skip}} {
+		if message, fix := c.unsealedField(doc, ref.Path, field.name, field.value); message != "" {
+			return message, fix
+		}
+	}
+	if !c.tree.Sealed(sa.Server) {
+		return looseServer(doc.Field("spec", "serviceAccountAuth"))
 	}
 	return "", ""
+}
+
+// unsealedField says whether a field stands elsewhere than under the MAC of the token's file.
+func (c *compiler) unsealedField(doc *load.Document, path, name, value string) (message, fix string) {
+	if value == "" {
+		return "", ""
+	}
+	if ref, sealed := c.tree.Ref(value); sealed {
+		if ref.Path != path {
+			return name + " and token are encrypted in different files", "encrypt both in one file, so that one MAC covers them"
+		}
+		return "", ""
+	}
+	switch {
+	case scalar(doc.Field("spec", "serviceAccountAuth", name)) != value:
+		return fmt.Sprintf("%s does not stand in %s, where the token is: the MAC there doesn't cover it, and a change could send the token to another host", name, path),
+			"write " + name + " beside the token; don't patch it in"
+	case seal.MACOnly(doc):
+		return "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of " + name + " could send the token to another host",
+			"encrypt " + name + " too, or take mac_only_encrypted out of .sops.yaml and encrypt the file again"
+	}
+	return "", ""
+}
+
+// looseServer says whether the end of a plain server could be cut off. sops computes the MAC over all values put together,
+// without anything between them: "https://host.example.com" is as good to it as "https://host.example.co" followed by a value
+// "m" in some other field. What directly follows the server must therefore be something that can't begin with part of it:
+// the encrypted token, a certificate, or a truth value.
+func looseServer(auth *yaml.Node) (message, fix string) {
+	for i := 0; auth != nil && i+3 < len(auth.Content); i += 2 {
+		if auth.Content[i].Value != "server" {
+			continue
+		}
+		next, value := auth.Content[i+2].Value, auth.Content[i+3]
+		if next == "token" && seal.IsEncryptedValue(value.Value) || next == "skipTLSVerify" ||
+			next == "caCert" && (seal.IsEncryptedValue(value.Value) || strings.HasPrefix(value.Value, "-----BEGIN ")) {
+			return "", ""
+		}
+	}
+	return "the MAC of the file doesn't tell where the server ends, since neither token nor caCert follows it, and part of it could be cut off unseen",
+		"write server directly before token, and encrypt the file again; or encrypt server too"
 }
 
 func scalar(n *yaml.Node) string {

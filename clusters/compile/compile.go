@@ -6,6 +6,7 @@
 package compile
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -30,6 +31,8 @@ const (
 	CodePlainSecret     finding.Code = "plain-credential" // a credential in plain text
 	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without its key
 	CodeSecretName      finding.Code = "secret-name"      // two Secrets of one name
+	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes acts upon
+	CodeNumber          finding.Code = "number"           // a number that JSON doesn't have
 	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
 	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
 )
@@ -106,6 +109,15 @@ func (c *compiler) resource(r build.Resource) {
 			"let no patch or replacement copy an encrypted value here")
 		return
 	}
+	public := meta
+	if isCluster {
+		public = r.Object
+	}
+	if field, bad := c.generatedIn(public); bad {
+		c.reject(r, "", field, CodeHandle, "a value that a generator took from an encrypted file was copied here, and everybody could read it",
+			"let no replacement copy it")
+		return
+	}
 	switch {
 	case isCluster:
 		c.cluster(r)
@@ -168,6 +180,15 @@ func (c *compiler) auditConfigs() {
 			c.fleet.Stop(f)
 			continue
 		}
+		if _, err := json.Marshal(r.Object); err != nil {
+			stop(nil, fmt.Sprintf("MondooAuditConfig %s has a number that JSON doesn't know (.nan or .inf)", name), "take it out")
+			continue
+		}
+		if field, bad := c.generatedIn(r.Object); bad {
+			stop(field, strings.Join(field, ".")+" holds a value that a generator took from an encrypted file, and everybody could read it there",
+				"let no replacement copy it here")
+			continue
+		}
 		if field, bad := handleIn(r.Object, nil); bad {
 			stop(field, strings.Join(field, ".")+" is encrypted; a MondooAuditConfig holds no secrets, and everybody who may read it can read that",
 				"put the value into a Secret, or leave it in plain text")
@@ -185,14 +206,7 @@ func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []
 		return
 	}
 	for i, item := range list {
-		entry, err := mondoo.ParseEntry(item)
-		if err != nil || entry.Name == "" {
-			stop([]string{"spec", "kubernetesResources", "externalClusters", fmt.Sprintf("[%d]", i)}, "this entry of externalClusters can't be read",
-				"move it to a cluster file, which is checked field by field")
-			return
-		}
-		c.fleet.Clusters = append(c.fleet.Clusters, fleet.Cluster{Name: entry.Name, AuditConfig: name, Entry: entry.Canonical(),
-			Origin: fleet.Origin{Path: r.Path, Document: r.Document}, Hash: hashOf(entry.Canonical(), nil)})
+		c.written(r, name, i, item)
 	}
 	if len(list) > 0 {
 		if err := mondoo.SetEntries(r.Object, nil); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
@@ -52,4 +53,15 @@ func (c *compiler) movedHandle(v any, field []string) ([]string, bool) {
 			return a == b || strings.HasPrefix(a, "[") && strings.HasPrefix(b, "[")
 		})
 	})
+}
+
+// generatedIn finds a value that a generator took from an encrypted file. Such values are plain text by now, and may stand in
+// the data of Secrets alone.
+func (c *compiler) generatedIn(v any) ([]string, bool) {
+	if len(c.fleet.Generated) == 0 {
+		return nil, false
+	}
+	known := &redact.Redactor{}
+	known.Add(c.fleet.Generated...)
+	return findText(v, nil, func(text string, _ []string) bool { return known.String(text) != text })
 }

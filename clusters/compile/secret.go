@@ -41,11 +41,43 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 			s.Data[key] = value
 		}
 	}
+	if !allowedType(s.Type) {
+		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("a Secret of type %s is filled in or acted upon by Kubernetes itself", s.Type),
+			"leave type out, or use Opaque")
+	}
+	if field, bad := c.copiedHandle(r); bad {
+		c.quarantineSecret(r, &s, field, CodeHandle, "an encrypted value was copied here from another field or Secret", "encrypt the value in the Secret where it belongs")
+	}
 	if field, bad := c.brokenHandle(r.Object, nil); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
 	}
 	s.Hash = hashOf(s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s}))
 	c.fleet.Secrets = append(c.fleet.Secrets, s)
+}
+
+// allowedType says whether a Secret may have a type. Kubernetes makes tokens for some types, and lets nodes join with
+// another.
+func allowedType(kind string) bool {
+	switch kind {
+	case "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth":
+		return true
+	}
+	return !strings.Contains(kind, "kubernetes.io/")
+}
+
+// copiedHandle finds an encrypted value that a replacement has copied here: from another field, or from another object of the
+// repository. Patches that bring an encrypted value with them are fine.
+func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
+	if r.Generated {
+		return nil, false
+	}
+	if at, moved := c.movedHandle(r.Object, nil); moved {
+		return at, true
+	}
+	return findText(r.Object, nil, func(text string, _ []string) bool {
+		ref, sealed := c.tree.Ref(text)
+		return sealed && ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other build.Resource) bool { return other.Path == ref.Path })
+	})
 }
 
 // encodedHandle finds the handle of an input that a generator was not given in plain text. kustomize encodes what it generates.
@@ -135,7 +167,16 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName map[string]*fleet.S
 	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
 	for _, ref := range References(cl.Entry) {
 		s := byName[ref.Name]
-		if s == nil || s.Cluster == cl.Name && !s.Quarantined {
+		switch {
+		case s == nil:
+			continue
+		case s.Cluster != "" && (s.Cluster != cl.Name || s.AuditConfig != cl.AuditConfig):
+			// Its credentials are bound to the server they were encrypted with; a reference would send them elsewhere.
+			cl.Quarantined = true
+			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s is made for the cluster %s alone", s.Name, s.Cluster),
+				"give this cluster credentials of its own")
+			continue
+		case s.Cluster != "" && !s.Quarantined:
 			continue
 		}
 		for _, key := range ref.Keys {

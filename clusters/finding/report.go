@@ -12,11 +12,14 @@ type Report struct {
 	Broken map[string]bool
 	// Stopped says that something which many clusters share can't be used: nothing may be applied, and nothing removed.
 	Stopped bool
+	// Present are the files below the path, whether they were taken or not, without those that are hidden or ignored. A cluster
+	// whose file is still among them was not deleted. Load sets it, and nothing changes it afterwards.
+	Present map[string]bool
 }
 
 // Clone returns a copy that can be added to without changing the original.
 func (r Report) Clone() Report {
-	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped}
+	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped, Present: r.Present}
 }
 
 // Add adds a finding.

@@ -1,20 +1,23 @@
 // Package keys recovers SOPS data keys from keys held in memory.
 //
-// A Ring is a sops key service of Muster's own. Unlike the one in the sops library it reads no environment variable, no
-// file and no agent, and starts no program: it knows the keys it was given and nothing else. FromSecret takes them from a
+// A Ring is a sops key service of Muster's own, for age and OpenPGP. Unlike the one in the sops library it reads no environment
+// variable, no file and no agent, and starts no program: it knows the keys it was given and nothing else. FromSecret takes them from a
 // Secret, with the names of data fields that Flux users know; FromEnvironment, for the command line alone, from where the
 // sops command looks.
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -32,6 +35,7 @@ const maxDataKey = 1 << 10
 // concurrently.
 type Ring struct {
 	age []age.Identity
+	pgp pgpKeys
 	// secrets are the texts of the keys, for the redactor.
 	secrets []string
 }
@@ -64,31 +68,46 @@ func (r *Ring) AddAge(source, text string) error {
 	return nil
 }
 
+// Add adds the keys in text, which are either age identities or armored PGP private keys.
+func (r *Ring) Add(source, text string) error {
+	isAge, isPGP := strings.Contains(text, "AGE-SECRET-KEY-"), strings.Contains(text, armorStart) || !utf8.ValidString(text)
+	switch {
+	case isAge && isPGP:
+		return &KeyError{source, "it holds both age and PGP keys; put them into two files"}
+	case isPGP:
+		return r.AddPGP(source, text)
+	case isAge:
+		return r.AddAge(source, text)
+	default:
+		return &KeyError{source, "it holds no age identity (a line that starts with AGE-SECRET-KEY-1) and no armored PGP private key"}
+	}
+}
+
 // Empty says whether the ring has no key.
-func (r *Ring) Empty() bool { return len(r.age) == 0 }
+func (r *Ring) Empty() bool { return len(r.age) == 0 && len(r.pgp) == 0 }
 
 // Secrets are the texts of the keys, to be kept out of everything that leaves the process.
 func (r *Ring) Secrets() []string { return slices.Clone(r.secrets) }
 
-// FromSecret makes a ring of a Secret's data. Fields whose names end in ".agekey" hold age identities; a Secret without
-// such a field is a *KeyError.
+// FromSecret makes a ring of a Secret's data. Fields whose names end in ".agekey" hold age identities, those that end in
+// ".asc" armored PGP private keys; a Secret without any such field is a *KeyError.
 func FromSecret(name string, data map[string][]byte) (*Ring, error) {
 	r := &Ring{}
-	fields := make([]string, 0, len(data))
-	for field := range data {
-		fields = append(fields, field)
-	}
-	slices.Sort(fields)
-	for _, field := range fields {
-		if !strings.HasSuffix(field, AgeSuffix) {
-			continue
+	for _, field := range slices.Sorted(maps.Keys(data)) {
+		source, text := fmt.Sprintf("Secret %s, field %s", name, field), string(data[field])
+		var err error
+		switch {
+		case strings.HasSuffix(field, AgeSuffix):
+			err = r.AddAge(source, text)
+		case strings.HasSuffix(field, PGPSuffix):
+			err = r.AddPGP(source, text)
 		}
-		if err := r.AddAge(fmt.Sprintf("Secret %s, field %s", name, field), string(data[field])); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	if r.Empty() {
-		return nil, &KeyError{"Secret " + name, "it has no field whose name ends in " + AgeSuffix}
+		return nil, &KeyError{"Secret " + name, "it has no field whose name ends in " + AgeSuffix + " or " + PGPSuffix}
 	}
 	return r, nil
 }
@@ -111,7 +130,8 @@ func OSEnvironment() Environment {
 }
 
 // FromEnvironment makes a ring of the age keys that the sops command would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and
-// sops/age/keys.txt in the user's configuration folder. Without any the ring is empty.
+// sops/age/keys.txt in the user's configuration folder. Without any the ring is empty. PGP keys are not among them: sops would
+// ask gpg for these.
 func FromEnvironment(env Environment) (*Ring, error) {
 	r := &Ring{}
 	if text := env.Getenv("SOPS_AGE_KEY"); text != "" {
@@ -120,12 +140,12 @@ func FromEnvironment(env Environment) (*Ring, error) {
 		}
 	}
 	if file := env.Getenv("SOPS_AGE_KEY_FILE"); file != "" {
-		if err := r.addFile(env, file); err != nil {
+		if err := r.addAgeFile(env, file); err != nil {
 			return nil, err
 		}
 	}
 	if env.ConfigDir != "" {
-		err := r.addFile(env, filepath.Join(env.ConfigDir, "sops", "age", "keys.txt"))
+		err := r.addAgeFile(env, filepath.Join(env.ConfigDir, "sops", "age", "keys.txt"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
@@ -133,10 +153,16 @@ func FromEnvironment(env Environment) (*Ring, error) {
 	return r, nil
 }
 
-// AddFile adds the age identities of a file.
-func (r *Ring) AddFile(file string) error { return r.addFile(OSEnvironment(), file) }
+// AddFile adds the keys of a file, as Add does.
+func (r *Ring) AddFile(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read key: %w", err)
+	}
+	return r.Add(file, string(data))
+}
 
-func (r *Ring) addFile(env Environment, file string) error {
+func (r *Ring) addAgeFile(env Environment, file string) error {
 	data, err := env.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read key: %w", err)
@@ -149,18 +175,38 @@ func (r *Ring) Decrypt(ctx context.Context, req *keyservice.DecryptRequest, _ ..
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if req.GetKey().GetAgeKey() == nil || len(r.age) == 0 {
-		return nil, ErrNoKeyFits
+	var key []byte
+	err := ErrNoKeyFits
+	switch {
+	case req.GetKey().GetAgeKey() != nil:
+		key, err = r.decryptAge(req.GetCiphertext())
+	case req.GetKey().GetPgpKey() != nil:
+		key, err = r.pgp.decrypt(req.GetCiphertext())
 	}
-	plain, err := age.Decrypt(armor.NewReader(strings.NewReader(string(req.GetCiphertext()))), r.age...)
 	if err != nil {
-		return nil, ErrNoKeyFits
-	}
-	key, err := io.ReadAll(io.LimitReader(plain, maxDataKey))
-	if err != nil {
-		return nil, ErrNoKeyFits
+		return nil, err
 	}
 	return &keyservice.DecryptResponse{Plaintext: key}, nil
+}
+
+func (r *Ring) decryptAge(message []byte) ([]byte, error) {
+	if len(r.age) == 0 {
+		return nil, ErrNoKeyFits
+	}
+	plain, err := age.Decrypt(armor.NewReader(bytes.NewReader(message)), r.age...)
+	if err != nil {
+		return nil, ErrNoKeyFits
+	}
+	return readDataKey(plain)
+}
+
+// readDataKey reads to the end, since only there it is known that a message was not changed.
+func readDataKey(plain io.Reader) ([]byte, error) {
+	key, err := io.ReadAll(io.LimitReader(plain, maxDataKey+1))
+	if err != nil || len(key) > maxDataKey {
+		return nil, ErrNoKeyFits
+	}
+	return key, nil
 }
 
 // Encrypt is there because the interface asks for it. Muster never encrypts.

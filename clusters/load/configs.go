@@ -1,10 +1,10 @@
 package load
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -15,7 +15,7 @@ import (
 
 // configs follows the references that shape resources rather than name them: patches, generators and the like. Whatever is
 // wrong with one of them concerns every cluster, so it stops the tree.
-func (w *walker) configs(ctx context.Context, k *Kustomization) error {
+func (w *walker) configs(k *Kustomization) {
 	s := &k.Spec
 	for i := range s.Patches {
 		at := k.Patch(i)
@@ -36,17 +36,16 @@ func (w *walker) configs(ctx context.Context, k *Kustomization) error {
 		w.shared(k, &s.Crds[i], fieldPath("crds", i)...)
 	}
 	for i := range s.ConfigMapGenerator {
+		w.literals(k, s.ConfigMapGenerator[i].LiteralSources, "configMapGenerator", i)
 		w.generatorInputs(k, &s.ConfigMapGenerator[i].KvPairSources, "configMapGenerator", i)
 	}
 	for i := range s.SecretGenerator {
+		w.literals(k, s.SecretGenerator[i].LiteralSources, "secretGenerator", i)
 		w.generatorInputs(k, &s.SecretGenerator[i].KvPairSources, "secretGenerator", i)
 	}
 	for field, list := range map[string][]string{"generators": s.Generators, "transformers": s.Transformers, "validators": s.Validators} {
-		if err := w.plugins(ctx, k, field, list); err != nil {
-			return err
-		}
+		w.plugins(k, field, list)
 	}
-	return nil
 }
 
 // shared reads a YAML file that a kustomization needs as a whole, and rewrites the reference in its local form.
@@ -106,6 +105,16 @@ func (w *walker) inline(k *Kustomization, text string, field ...string) {
 	}
 }
 
+// literals checks what kustomize would repeat in its error. It may be a password, so the finding tells its place alone.
+func (w *walker) literals(k *Kustomization, list []string, field string, index int) {
+	for i, literal := range list {
+		if strings.Index(literal, "=") < 1 {
+			w.rejectField(k, fieldPath(field, index, "literals", i), finding.Finding{Code: CodeKustomization,
+				Message: fmt.Sprintf("%s[%d].literals[%d] is not in the form key=value", field, index, i), Fix: "write key=value"})
+		}
+	}
+}
+
 // generatorInputs reads the files that a ConfigMap or Secret is generated from. An entry of "files" is "key=path" or "path".
 func (w *walker) generatorInputs(k *Kustomization, src *types.KvPairSources, field string, index int) {
 	if src.EnvSource != "" {
@@ -125,9 +134,10 @@ func (w *walker) generatorInputs(k *Kustomization, src *types.KvPairSources, fie
 	}
 }
 
-// plugins checks a list of generator, transformer or validator configurations: inline YAML, files, or folders with a
-// kustomization. Only kustomize's built-in ones work, and none may refer to anything remote.
-func (w *walker) plugins(ctx context.Context, k *Kustomization, field string, list []string) error {
+// plugins checks a list of generator, transformer or validator configurations: inline YAML or files. Only kustomize's built-in
+// ones work, and none may refer to anything remote. A folder is refused: what its kustomization renders is known only to kustomize,
+// which would fetch what it names.
+func (w *walker) plugins(k *Kustomization, field string, list []string) {
 	for i, entry := range list {
 		at := fieldPath(field, i)
 		if strings.Contains(entry, "\n") {
@@ -145,27 +155,30 @@ func (w *walker) plugins(ctx context.Context, k *Kustomization, field string, li
 			continue
 		}
 		if info, err := fs.Stat(w.fsys, name); err == nil && info.IsDir() {
-			if err := w.folder(ctx, k, at, name); err != nil {
-				return err
-			}
+			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("%s is a folder; Muster checks each configuration before kustomize runs it", name),
+				Fix: "list the files of the folder here"})
 		} else if f := w.shared(k, &list[i], at...); f != nil {
 			w.checkPlugin(k, at, f)
 		}
 		list[i] = localRef(k.Dir, name)
 	}
-	return nil
 }
+
+// builtins are the configurations that kustomize has built in, without HelmChartInflationGenerator, which runs a program.
+var builtins = []string{"AnnotationsTransformer", "ConfigMapGenerator", "HashTransformer", "IAMPolicyGenerator", "ImageTagTransformer", "LabelTransformer",
+	"NamespaceTransformer", "PatchJson6902Transformer", "PatchStrategicMergeTransformer", "PatchTransformer", "PrefixSuffixTransformer", "PrefixTransformer",
+	"ReplacementTransformer", "ReplicaCountTransformer", "SecretGenerator", "SuffixTransformer", "ValueAddTransformer"}
 
 // checkPlugin refuses configurations that would run a program or fetch something.
 func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
 	for _, d := range f.Documents {
-		if d.APIVersion != "builtin" {
-			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported,
-				Message: fmt.Sprintf("%s is no built-in of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
-		}
-		if d.Kind == "HelmChartInflationGenerator" {
+		switch {
+		case d.APIVersion == "builtin" && d.Kind == "HelmChartInflationGenerator":
 			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported, Message: "HelmChartInflationGenerator runs Helm, which Muster does not",
 				Fix: "commit what the chart renders"})
+		case d.APIVersion != "builtin" || !slices.Contains(builtins, d.Kind):
+			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported,
+				Message: fmt.Sprintf("%s is no built-in of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
 		}
 		if ref := remoteScalar(d.Node); ref != "" {
 			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
@@ -178,6 +191,9 @@ func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
 func remoteScalar(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.ScalarNode:
+		if n.ShortTag() == "!!binary" {
+			return "a value in base64" // kustomize would decode it
+		}
 		if strings.Contains(n.Value, "://") || strings.HasPrefix(n.Value, "git::") || strings.HasPrefix(n.Value, "git@") {
 			return n.Value
 		}
@@ -196,8 +212,10 @@ func remoteScalar(n *yaml.Node) string {
 				return ref
 			}
 		}
-	case yaml.AliasNode, yaml.DocumentNode:
-		// An alias repeats an anchor that is checked where it stands; parse strips the document node.
+	case yaml.AliasNode:
+		return remoteScalar(n.Alias) // the anchor may stand among labels, which aren't checked
+	case yaml.DocumentNode:
+		// parse strips it
 	}
 	return ""
 }

@@ -23,6 +23,8 @@ type Document struct {
 	APIVersion, Kind, Name string
 	// Encrypted says that the document has a sops block.
 	Encrypted bool
+	// Index is the place of the document in the file, in which the empty ones count as they do for sops.
+	Index int
 }
 
 // group is the API group of cluster files, in whichever version: one of a version that this Muster doesn't know is still
@@ -60,15 +62,20 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 
 // parse reads the documents of a YAML file. Empty documents are left out. The finding says why it can't; its text never
 // holds any of the content.
-func (t *Tree) parse(f *File) *finding.Finding {
+func (t *Tree) parse(f *File) (result *finding.Finding) {
 	bad := func(code finding.Code, line int, message, fix string) *finding.Finding {
 		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Message: message, Fix: fix}
 	}
 	if line := invalidUTF8(f.Data); line > 0 {
 		return bad(CodeEncoding, line, "the file is not UTF-8 text", "save it as UTF-8; keep binary content in an encrypted value")
 	}
+	defer func() {
+		if recover() != nil { // what a library panics with may quote the file
+			f.Documents, result = nil, bad(CodeYAML, 0, "the YAML library fails on this file", "")
+		}
+	}()
 	decoder := yaml.NewDecoder(bytes.NewReader(f.Data))
-	for {
+	for index := 0; ; index++ {
 		var doc yaml.Node
 		err := decoder.Decode(&doc)
 		if errors.Is(err, io.EOF) {
@@ -88,8 +95,66 @@ func (t *Tree) parse(f *File) *finding.Finding {
 		if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
 			return bad(CodeDuplicateKey, key.Line, fmt.Sprintf("the key %q stands twice in one mapping", key.Value), "keep one of them")
 		}
-		f.Documents = append(f.Documents, newDocument(root))
+		if n := crowded(root, map[*yaml.Node]int{}); n != nil {
+			return bad(CodeSize, n.Line, fmt.Sprintf("a mapping has more than %d entries", maxEntries), "split it over several objects")
+		}
+		if len(f.Documents) == maxDocuments {
+			return bad(CodeSize, root.Line, fmt.Sprintf("the file has more than %d documents", maxDocuments), "split it over several files")
+		}
+		d := newDocument(root)
+		d.Index = index
+		f.Documents = append(f.Documents, d)
 	}
+}
+
+// kustomize takes time that grows with the square of both. The largest mapping of a legitimate file is the data of a Secret, with
+// some tens of entries, or a list of CRDs' definitions with some hundreds.
+const (
+	maxEntries   = 2000
+	maxDocuments = 500
+)
+
+// crowded returns the first mapping with more than maxEntries, those included that it merges from others.
+func crowded(n *yaml.Node, memo map[*yaml.Node]int) *yaml.Node {
+	if n.Kind == yaml.MappingNode && entries(n, memo) > maxEntries {
+		return n
+	}
+	for _, child := range n.Content {
+		if m := crowded(child, memo); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// entries counts those of a mapping with its merge keys expanded. parse has refused recursive aliases before.
+func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
+	if count, ok := memo[n]; ok {
+		return count
+	}
+	count := 0
+	switch n.Kind {
+	case yaml.AliasNode:
+		count = entries(n.Alias, memo)
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Tag == "!!merge" {
+				count += entries(n.Content[i+1], memo)
+			} else {
+				count++
+			}
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content { // a merge key may take several mappings
+			if item.Kind == yaml.AliasNode || item.Kind == yaml.MappingNode {
+				count += entries(item, memo)
+			}
+		}
+	case yaml.ScalarNode, yaml.DocumentNode:
+	}
+	count = min(count, maxEntries+1)
+	memo[n] = count
+	return count
 }
 
 func newDocument(root *yaml.Node) *Document {
@@ -253,8 +318,34 @@ func (f *File) Document(kind, name string) int {
 	return best
 }
 
-// mentionsCluster says whether a file may hold a cluster, or was meant to: it is asked before the file is parsed.
-func mentionsCluster(data []byte) bool { return bytes.Contains(data, []byte(v1alpha1.Kind)) }
+var clusterMention = regexp.MustCompile(`(?i)\b(` + v1alpha1.Kind + `|` + regexp.QuoteMeta(group) + `)\b`)
+
+// mentionsCluster says whether a file of which no more is known was meant as a cluster. The field externalClusters of audit
+// configs is no mention.
+func mentionsCluster(data []byte) bool { return clusterMention.Match(data) }
+
+var sopsBlock = regexp.MustCompile(`(?m)^["']?sops["']?\s*:|^\s*"sops"\s*:|\bENC\[AES256_GCM,`)
+
+// hasSops says whether a file that can't be parsed was encrypted.
+func hasSops(data []byte) bool { return sopsBlock.Match(data) }
+
+// lost says of a document that no kustomization lists why it is not taken as a cluster though it was meant as one, or "".
+func (d *Document) lost(data []byte) string {
+	ours, _, _ := strings.Cut(d.APIVersion, "/")
+	switch {
+	case d.IsCluster():
+		return ""
+	case strings.HasPrefix(d.Kind, "ENC["):
+		return "the file is encrypted as a whole, so its kind can't be read"
+	case strings.EqualFold(d.Kind, v1alpha1.Kind):
+		return "this is no cluster file: it says neither apiVersion " + v1alpha1.APIVersion + " nor another version of it, or its kind is not written " + v1alpha1.Kind
+	case strings.EqualFold(ours, group) && d.Kind != "AuditSync":
+		return "its kind is not " + v1alpha1.Kind
+	case (d.APIVersion == "" || d.Kind == "") && mentionsCluster(data):
+		return "it speaks of clusters, and has no apiVersion or kind"
+	}
+	return ""
+}
 
 var auditConfigKind = regexp.MustCompile(`(?m)^[\s{"']*kind["']?\s*:\s*["']?MondooAuditConfig\b`)
 

@@ -2,12 +2,14 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 
@@ -89,7 +91,8 @@ func (w *walker) visit(ctx context.Context, dir, file string) error {
 	if err := w.components(ctx, k); err != nil {
 		return err
 	}
-	return w.configs(ctx, k)
+	w.configs(k)
+	return nil
 }
 
 func (w *walker) parseKustomization(dir, file string) *Kustomization {
@@ -107,7 +110,7 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 			Fix: "list what belongs to it, or delete the file to have every YAML file of the folder taken"})
 		return nil
 	}
-	if err := k.Spec.Unmarshal(f.Data); err != nil {
+	if err := unmarshal(&k.Spec, f.Data); err != nil {
 		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1,
 			Message: "kustomize can't read this kustomization: " + unmarshalCause(err)})
 		return nil
@@ -121,6 +124,16 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	}
 	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
 	return k
+}
+
+// unmarshal reads a kustomization with kustomize's own code, which must not take the process down.
+func unmarshal(spec *types.Kustomization, data []byte) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("kustomize fails inside on this input")
+		}
+	}()
+	return spec.Unmarshal(data)
 }
 
 // strategicPatches turns the deprecated list into the form that replaced it. kustomize runs the two one after the other.
@@ -296,10 +309,30 @@ func (w *walker) checkObjects(f *File) *finding.Finding {
 			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
 				Message: "this object has no metadata.name", Fix: "give it one"}
 		}
+		if key := internalAnnotation(d.Node); key != nil {
+			return &finding.Finding{Code: CodeUnsupported, Line: key.Line, Column: key.Column,
+				Message: key.Value[:len(internalPrefix)] + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
+		}
 		if d.IsCluster() && len(f.Documents) > 1 {
 			return &finding.Finding{Code: CodeDocuments, Line: f.Documents[1].Node.Line,
 				Message: "a cluster file holds one document, and here a second one starts",
 				Fix:     "put each cluster into a file of its own"}
+		}
+	}
+	return nil
+}
+
+// internalPrefix starts the annotations with which kustomize keeps its books. It trusts them, to the point of a panic.
+const internalPrefix = konfig.ConfigAnnoDomain + "/"
+
+// internalAnnotation returns the first key in a document that only kustomize may write.
+func internalAnnotation(n *yaml.Node) *yaml.Node {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && strings.HasPrefix(child.Value, internalPrefix) {
+			return child
+		}
+		if key := internalAnnotation(child); key != nil {
+			return key
 		}
 	}
 	return nil

@@ -47,7 +47,54 @@ func (w *walker) root(ctx context.Context) error {
 	for _, dir := range w.dirs() {
 		w.refuseDuplicates(w.Kustomizations[dir])
 	}
+	if !w.Stopped { // then nothing is built, and there may be cycles
+		w.refuseRepeats()
+	}
 	return nil
+}
+
+// kustomize builds a kustomization anew for each way that leads to it, and two ways at each of thirty levels make a billion. These are
+// how often kustomizations, and the objects in them, may be built beyond the first time: a component that every cluster's folder uses
+// comes near the one, overlays of one base near the other.
+const (
+	maxRevisits = 10_000
+	maxCopies   = 1000
+)
+
+// refuseRepeats stops a tree whose kustomizations refer to each other in too many ways.
+func (w *walker) refuseRepeats() {
+	type size struct{ visits, objects int }
+	const most = 1 << 40 // sums of two stay in range
+	once, memo := size{}, map[string]size{}
+	var measure func(dir string) size
+	measure = func(dir string) size {
+		if s, ok := memo[dir]; ok {
+			return s
+		}
+		k := w.Kustomizations[dir]
+		s := size{visits: 1, objects: len(k.Spec.ConfigMapGenerator) + len(k.Spec.SecretGenerator) + len(k.Spec.Generators)}
+		for _, ref := range k.Spec.Resources {
+			if f := w.Files[path.Join(dir, ref)]; f != nil {
+				s.objects += len(f.Documents)
+			}
+		}
+		once = size{once.visits + s.visits, once.objects + s.objects}
+		for _, ref := range slices.Concat(k.Spec.Resources, k.Spec.Components) {
+			if name := path.Join(dir, ref); w.Kustomizations[name] != nil {
+				below := measure(name)
+				s = size{min(s.visits+below.visits, most), min(s.objects+below.objects, most)}
+			}
+		}
+		memo[dir] = s
+		return s
+	}
+	all := measure(w.Path)
+	if all.visits-once.visits > maxRevisits || all.objects-once.objects > maxCopies {
+		k := w.Kustomizations[w.Path]
+		w.Stop(finding.Finding{Code: CodeSize, Path: k.path(), Line: 1,
+			Message: fmt.Sprintf("too many ways lead to the same kustomizations: kustomize would build more than %d of them, or more than %d objects, once again", maxRevisits, maxCopies),
+			Fix:     "include each base once, in the kustomization that all others share"})
+	}
 }
 
 func (w *walker) dirs() []string {
@@ -115,11 +162,6 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 			w.Reject(*bad)
 			continue
 		}
-		// With a kustomization, what neither is nor was meant as a cluster file is somebody else's.
-		if listed && !mentionsCluster(f.Data) {
-			delete(w.Files, name)
-			continue
-		}
 		read = append(read, f)
 	}
 	parsed := w.parseAll(read)
@@ -133,8 +175,9 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 		switch {
 		case named[f.Path]:
 			return true
-		case parsed[f] == nil && listed && !slices.ContainsFunc(f.Documents, (*Document).IsCluster):
+		case listed && !slices.ContainsFunc(f.Documents, (*Document).IsCluster):
 			delete(w.Files, f.Path)
+			w.stranger(f, parsed[f])
 			return true
 		case parsed[f] == nil && isKubeconfig(f):
 			w.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: f.Path, Line: 1,
@@ -144,6 +187,31 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 		}
 		return !w.usable(f, parsed[f])
 	})
+}
+
+// stranger looks at a file beside a kustomization that isn't taken as a cluster, and of which parse has said bad. Most are somebody
+// else's. What was a cluster once, and can't be read as one now, is broken: its cluster must not be removed in silence.
+func (w *walker) stranger(f *File, bad *finding.Finding) {
+	const fix = "mend it, delete it to remove its cluster, or list it in " + IgnoreFile
+	meant := mentionsCluster(f.Data) || hasSops(f.Data)
+	switch {
+	case bad != nil:
+		bad.Fix = fix
+	case len(f.Documents) == 0:
+		bad = &finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file holds nothing; what was applied from it before stays", Fix: fix}
+	default:
+		for _, d := range f.Documents {
+			if why := d.lost(f.Data); why != "" {
+				w.Reject(finding.Finding{Code: CodeNotObject, Path: f.Path, Line: d.Node.Line, Message: why, Fix: fix})
+				return
+			}
+		}
+		return
+	}
+	w.Reject(*bad)
+	if !meant {
+		w.Findings[len(w.Findings)-1].Severity = finding.Warning
+	}
 }
 
 // parseAll parses files, as many at a time as there are processors, and returns what is wrong with them.
@@ -182,10 +250,12 @@ func isKubeconfig(f *File) bool {
 	return len(f.Documents) == 1 && f.Documents[0].Kind == "Config" && f.Documents[0].APIVersion == "v1"
 }
 
-// find lists the YAML files below the path, and the folders with a kustomization of their own, whose files aren't listed.
-// Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
+// find lists the YAML files below the path, and the folders with a kustomization of their own, whose files are noted as present
+// and not listed. Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
 func (w *walker) find(ctx context.Context) (files, folders []string, err error) {
 	ignored := w.ignore()
+	w.Present = map[string]bool{}
+	owner := "" // the folder with a kustomization of its own that the walk is in
 	err = fs.WalkDir(w.fsys, w.Path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", name, err)
@@ -202,11 +272,17 @@ func (w *walker) find(ctx context.Context) (files, folders []string, err error) 
 		if !w.count(w.Path) {
 			return fs.SkipAll
 		}
+		if !d.IsDir() {
+			w.Present[name] = true
+		}
+		if owner != "" && strings.HasPrefix(name, owner+"/") {
+			return nil
+		}
 		switch {
 		case d.IsDir():
 			if file, bad := w.kustomizationFile(name); file != "" || bad != nil {
 				folders = append(folders, name)
-				return fs.SkipDir
+				owner = name
 			}
 		case d.Type()&fs.ModeSymlink != 0:
 			w.symlink(name)

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -25,8 +24,9 @@ const minLength = 8
 // Redactor knows the secrets of a run. The zero value knows none.
 type Redactor struct {
 	mu sync.RWMutex
-	// index holds the secrets by their first eight bytes.
+	// index holds the secrets by their first eight bytes; known has each by itself, to find it quickly when it is added again.
 	index map[[minLength]byte][]string
+	known map[string]bool
 }
 
 // Add makes values known as secret, each as a whole and line by line. Of a line "key: value", as YAML and JSON have them,
@@ -100,13 +100,15 @@ func (r *Redactor) add(v string) {
 	if len(v) < minLength || strings.HasPrefix(v, "-----") {
 		return
 	}
+	if r.known[v] {
+		return
+	}
 	if r.index == nil {
-		r.index = map[[minLength]byte][]string{}
+		r.index, r.known = map[[minLength]byte][]string{}, map[string]bool{}
 	}
 	key := [minLength]byte([]byte(v[:minLength]))
-	if !slices.Contains(r.index[key], v) {
-		r.index[key] = append(r.index[key], v)
-	}
+	r.index[key] = append(r.index[key], v)
+	r.known[v] = true
 }
 
 // String returns text with every known secret masked.

@@ -45,6 +45,10 @@ func NewOpener(services ...keyservice.KeyServiceClient) *Opener {
 type Plain struct {
 	tree  sops.Tree
 	store store
+	// branches are the places in tree of load.File.Documents: sops keeps empty documents, load leaves them out.
+	branches []int
+	// digests are those of the encrypted values, by branch and keys.
+	digests map[string]string
 }
 
 // store is the part of sops' stores that is used here.
@@ -55,11 +59,16 @@ type store interface {
 
 // Open decrypts a file and verifies its MAC. It returns no error: what keeps a file from being opened is a finding about
 // that file, with the line of the value at fault where one value is.
-func (o *Opener) Open(ctx context.Context, f *load.File) (*Plain, *finding.Finding) {
+func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *finding.Finding) {
 	bad := func(code finding.Code, message, fix string) (*Plain, *finding.Finding) {
 		line, column := f.Position(0, []string{"sops"})
 		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
 	}
+	defer func() {
+		if recover() != nil { // what a library panics with may be a value
+			plain, result = bad(CodeSopsBlock, "the sops library fails on this file", "restore the file from Git history, or encrypt the plain file again")
+		}
+	}()
 	st := storeFor(f.Data)
 	if st == nil {
 		return bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
@@ -80,6 +89,7 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (*Plain, *finding.Findi
 		return bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
 			"give Muster one of these keys, or add its recipient with sops updatekeys")
 	}
+	opened := &Plain{tree: tree, store: st, branches: branches(f), digests: digests(tree)}
 	mac, err := tree.Decrypt(key, aes.NewCipher())
 	if err != nil {
 		return nil, findBadValue(f, st, key)
@@ -88,8 +98,33 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (*Plain, *finding.Findi
 		return bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
 			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
 	}
-	return &Plain{tree: tree, store: st}, nil
+	return opened, nil
 }
+
+// branches are the places in a sops tree of a file's documents. A file that load hasn't read as YAML has none.
+func branches(f *load.File) []int {
+	list := make([]int, len(f.Documents))
+	for i, d := range f.Documents {
+		list[i] = d.Index
+	}
+	return list
+}
+
+// digests are those of the encrypted values of a tree before it is decrypted.
+func digests(tree sops.Tree) map[string]string {
+	all := map[string]string{}
+	for i, branch := range tree.Branches {
+		walk(branch, nil, nil, func(value string, keys, _ []string) bool {
+			if IsEncryptedValue(value) {
+				all[placeIn(i, keys)] = digest(value)
+			}
+			return true
+		})
+	}
+	return all
+}
+
+func placeIn(branch int, keys []string) string { return fmt.Sprintf("%d %q", branch, keys) }
 
 func sameMAC(m sops.Metadata, key []byte, computed string) bool {
 	want, err := aes.NewCipher().Decrypt(m.MessageAuthenticationCode, key, m.LastModified.Format(time.RFC3339))
@@ -112,7 +147,7 @@ func findBadValue(f *load.File, st store, key []byte) *finding.Finding {
 				return true
 			}
 			if _, err := cipher.Decrypt(value, key, strings.Join(aad, ":")+":"); err != nil {
-				bad.Line, bad.Column = f.Position(i, keys)
+				bad.Line, bad.Column = f.Position(max(0, slices.Index(branches(f), i)), keys)
 				bad.Message = strings.Replace(bad.Message, "a value", strings.Join(keys, "."), 1)
 				return false
 			}
@@ -153,16 +188,21 @@ func walk(v any, keys, aad []string, visit func(value string, keys, aad []string
 	return true
 }
 
-// Value returns the plain value that a handle stands for.
+// Value returns the plain value that a handle stands for. It gives none where the file has another encrypted value in that place than
+// the one that was sealed.
 func (p *Plain) Value(ref Ref) (string, bool) {
 	if len(ref.Keys) == 0 {
 		data, err := p.Bytes()
 		return string(data), err == nil
 	}
-	if ref.Document >= len(p.tree.Branches) {
+	branch := ref.Document
+	if branch < len(p.branches) {
+		branch = p.branches[branch]
+	}
+	if branch >= len(p.tree.Branches) || p.digests[placeIn(branch, ref.Keys)] != ref.Digest {
 		return "", false
 	}
-	return lookup(p.tree.Branches[ref.Document], ref.Keys)
+	return lookup(p.tree.Branches[branch], ref.Keys)
 }
 
 func lookup(v any, keys []string) (string, bool) {

@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -53,8 +54,8 @@ func NewSealer() *Sealer {
 
 // Ref says what a handle stands for.
 type Ref struct {
-	// Path and Document tell the file, and Keys the value in it: mapping keys, and list indexes as "[0]". No keys: the
-	// content of the whole file.
+	// Path and Document tell the file and which of load.File.Documents, and Keys the value in it: mapping keys, and list indexes as
+	// "[0]". No keys: the content of the whole file.
 	Path     string
 	Document int
 	Keys     []string
@@ -166,7 +167,12 @@ func (t *Tree) handle(ref Ref, content string) string {
 }
 
 // file seals one file. A file without encrypted documents stays as it is, to the byte.
-func (t *Tree) file(f *load.File) ([]byte, *finding.Finding) {
+func (t *Tree) file(f *load.File) (content []byte, bad *finding.Finding) {
+	defer func() {
+		if recover() != nil { // what a library panics with may quote the file
+			content, bad = nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the YAML library fails on this file"}
+		}
+	}()
 	encrypted := false
 	for _, d := range f.Documents {
 		if bad := checkForm(f, d); bad != nil {
@@ -258,8 +264,8 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 		}
 		return nil
 	}
-	if n := find(d.Node, func(n *yaml.Node) bool { return n.Kind == yaml.AliasNode }); n != nil {
-		return bad(n, "an encrypted file can't have YAML aliases; sops does not support them", "write the value out")
+	if n, message, fix := Unsound(d.Node); n != nil {
+		return bad(n, message, fix)
 	}
 	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
 		if n := d.Field(field...); n != nil && isEncrypted(n) {
@@ -268,6 +274,69 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 		}
 	}
 	return nil
+}
+
+// Unsound finds what sops does not write into an encrypted document, and what its MAC can't be trusted with, for it is made of the
+// values alone, one after the other: aliases, merge keys, which hide part of a value in a mapping that nobody reads, and tags that give
+// a value another meaning for sops than for others.
+func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
+	n = find(root, func(n *yaml.Node) bool {
+		return n.Kind == yaml.AliasNode || n.Kind == yaml.MappingNode && mergeKey(n) != nil || !slices.Contains(plainTags, n.ShortTag())
+	})
+	switch {
+	case n == nil:
+		return nil, "", ""
+	case n.Kind == yaml.AliasNode:
+		return n, "an encrypted file can't have YAML aliases; sops does not support them", "write the value out"
+	case n.Kind == yaml.MappingNode && mergeKey(n) != nil:
+		return mergeKey(n), "an encrypted file can't have YAML merge keys (<<), for the MAC doesn't tell where a value stands", "write the values out"
+	default:
+		return n, "an encrypted file can't have YAML tags that change what a value means", "write the value without its tag"
+	}
+}
+
+// plainTags are those of what JSON can say, and of dates.
+var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!bool", "!!float", "!!null", "!!timestamp"}
+
+func mergeKey(mapping *yaml.Node) *yaml.Node {
+	for key := range pairs(mapping) {
+		if isMerge(key) {
+			return key
+		}
+	}
+	return nil
+}
+
+// MACOnly says whether a document's MAC may leave its plain values out (mac_only_encrypted). Anything but a plain "false" counts,
+// for YAML and JSON have many ways to write "true", and so does a key that only case or a merge key makes the same.
+func MACOnly(d *load.Document) bool {
+	for key, block := range pairs(d.Node) {
+		if !strings.EqualFold(key.Value, "sops") {
+			continue
+		}
+		for key, value := range pairs(block) {
+			if isMerge(key) || strings.EqualFold(key.Value, "mac_only_encrypted") && (value.Kind != yaml.ScalarNode || value.Value != "false") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isMerge(key *yaml.Node) bool { return key.Tag == "!!merge" || key.Value == "<<" }
+
+// pairs are the entries of a mapping.
+func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i], n.Content[i+1]) {
+				return
+			}
+		}
+	}
 }
 
 // EncryptedRegexHint is the rule for .sops.yaml that encrypts what needs it and leaves the rest readable in reviews.

@@ -1,10 +1,11 @@
 // Package sealtest encrypts files for tests, as the sops command does.
 //
-// The keys are age keys made on the spot. Nothing here reads the environment or a file.
+// The keys are age and PGP keys made on the spot. Nothing here reads the environment or a file.
 package sealtest
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/getsops/sops/v3/aes"
 	sopsage "github.com/getsops/sops/v3/age"
 	"github.com/getsops/sops/v3/config"
+	sopskeys "github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/stores/dotenv"
 	"github.com/getsops/sops/v3/stores/ini"
@@ -47,9 +49,41 @@ func (k *Key) Public() string { return k.identity.Recipient().String() }
 // Opener opens what is encrypted for the key.
 func (k *Key) Opener(t testing.TB) *seal.Opener {
 	t.Helper()
+	return Opener(t, k)
+}
+
+func (k *Key) master() sopskeys.MasterKey { return &sopsage.MasterKey{Recipient: k.Public()} }
+
+func (k *Key) encrypt(dataKey []byte) ([]byte, error) {
+	master, err := sopsage.MasterKeyFromRecipient(k.Public())
+	if err != nil {
+		return nil, err
+	}
+	if err := master.Encrypt(dataKey); err != nil {
+		return nil, err
+	}
+	return []byte(master.EncryptedKey), nil
+}
+
+// Recipient is a key pair to encrypt for: *Key or *PGPKey.
+type Recipient interface {
+	// Private is the key as its own program writes it.
+	Private() string
+	master() sopskeys.MasterKey
+	encrypt(dataKey []byte) ([]byte, error)
+}
+
+// Group is a key group of sops: each of its keys gives the same share.
+type Group []Recipient
+
+// Opener opens what is encrypted for the keys.
+func Opener(t testing.TB, given ...Recipient) *seal.Opener {
+	t.Helper()
 	ring := &keys.Ring{}
-	if err := ring.AddAge("test", k.Private()); err != nil {
-		t.Fatal(err)
+	for _, k := range given {
+		if err := ring.Add("test", k.Private()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return seal.NewOpener(ring)
 }
@@ -71,21 +105,32 @@ var Everything = Rule{}
 // Encrypt encrypts a file, whose name tells its format.
 func (k *Key) Encrypt(t testing.TB, name, plain string, rule Rule) string {
 	t.Helper()
+	return Encrypt(t, name, plain, rule, 0, Group{k})
+}
+
+// Encrypt encrypts a file for groups of keys, of which threshold are needed to open it; 0 means all.
+func Encrypt(t testing.TB, name, plain string, rule Rule, threshold int, groups ...Group) string {
+	t.Helper()
 	store := storeFor(name)
 	branches, err := store.LoadPlainFile([]byte(plain))
 	if err != nil {
 		t.Fatalf("encrypt %s: %v", name, err)
 	}
-	master, err := sopsage.MasterKeyFromRecipient(k.Public())
-	if err != nil {
-		t.Fatalf("encrypt %s: %v", name, err)
+	recipients := map[string]Recipient{}
+	metadata := make([]sops.KeyGroup, len(groups))
+	for i, group := range groups {
+		for _, recipient := range group {
+			master := recipient.master()
+			recipients[master.ToString()] = recipient
+			metadata[i] = append(metadata[i], master)
+		}
 	}
-	tree := sops.Tree{Branches: branches, FilePath: name, Metadata: sops.Metadata{KeyGroups: []sops.KeyGroup{{master}}, Version: "3.13.3",
+	tree := sops.Tree{Branches: branches, FilePath: name, Metadata: sops.Metadata{KeyGroups: metadata, ShamirThreshold: threshold, Version: "3.13.3",
 		EncryptedRegex: rule.EncryptedRegex, MACOnlyEncrypted: rule.MACOnlyEncrypted, LastModified: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	if rule.EncryptedRegex == "" {
 		tree.Metadata.UnencryptedSuffix = sops.DefaultUnencryptedSuffix
 	}
-	dataKey, errs := tree.GenerateDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(ageServer{})})
+	dataKey, errs := tree.GenerateDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(&encrypter{recipients: recipients})})
 	if len(errs) > 0 {
 		t.Fatalf("encrypt %s: %v", name, errs)
 	}
@@ -125,18 +170,18 @@ func storeFor(name string) store {
 	}
 }
 
-// ageServer encrypts data keys for age recipients alone.
-type ageServer struct {
+// encrypter encrypts data keys for its recipients, which it knows by what sops calls them.
+type encrypter struct {
 	keyservice.UnimplementedKeyServiceServer
+	recipients map[string]Recipient
 }
 
-func (ageServer) Encrypt(_ context.Context, req *keyservice.EncryptRequest) (*keyservice.EncryptResponse, error) {
-	master, err := sopsage.MasterKeyFromRecipient(req.GetKey().GetAgeKey().GetRecipient())
-	if err != nil {
-		return nil, err
+func (e *encrypter) Encrypt(_ context.Context, req *keyservice.EncryptRequest) (*keyservice.EncryptResponse, error) {
+	name := req.GetKey().GetAgeKey().GetRecipient() + req.GetKey().GetPgpKey().GetFingerprint() // one of them is empty
+	recipient, ok := e.recipients[name]
+	if !ok {
+		return nil, fmt.Errorf("unknown recipient %q", name)
 	}
-	if err := master.Encrypt(req.GetPlaintext()); err != nil {
-		return nil, err
-	}
-	return &keyservice.EncryptResponse{Ciphertext: []byte(master.EncryptedKey)}, nil
+	message, err := recipient.encrypt(req.GetPlaintext())
+	return &keyservice.EncryptResponse{Ciphertext: message}, err
 }

@@ -8,7 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
@@ -21,26 +26,24 @@ func demoCommand() command {
 	}
 }
 
-func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) (err error) {
+func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%w: demo takes no arguments", errUsage)
 	}
 	d, err := startDemo(ctx, stdout)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // Ctrl-C while starting; what had begun is gone
+			return nil //nolint:nilerr // Ctrl-C while it starts; what had begun is gone
 		}
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Stop()) }()
-	fmt.Fprint(stdout, d.text())
+	fmt.Fprint(d.out, d.text()) // the watch writes to it too
 	select {
+	case err = <-d.controller.failed:
 	case <-ctx.Done():
-		fmt.Fprintf(stdout, "\nStopping, and removing %s. Ctrl-C again ends at once and leaves the folder.\n", d.dir)
-		return nil
-	case err := <-d.controller.failed:
-		return err
+		d.out.Printf("\nStopping, and removing %s. Ctrl-C again ends at once and leaves the folder.", d.dir)
 	}
+	return errors.Join(err, d.Stop())
 }
 
 // demo is a running demonstration. All of its files are in one folder:
@@ -68,6 +71,9 @@ const demoPatience = 2 * time.Minute
 // startDemo returns when everything runs and the first sync is done. Whatever fails, nothing is left behind.
 func startDemo(ctx context.Context, stdout io.Writer) (_ *demo, err error) {
 	d := &demo{out: &lines{out: stdout}, tools: findTools()}
+	// The libraries' notes on a watch that breaks, as all do at the end, are nothing for the reader.
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, fmt.Errorf("git is not on the PATH; install it and run this again")
 	}
@@ -110,8 +116,8 @@ func startDemo(ctx context.Context, stdout io.Writer) (_ *demo, err error) {
 // Stop ends everything, the last first, and removes the folder.
 func (d *demo) Stop() error {
 	var errs []error
-	for i := len(d.stops) - 1; i >= 0; i-- {
-		errs = append(errs, d.stops[i]())
+	for _, stop := range slices.Backward(d.stops) {
+		errs = append(errs, stop())
 	}
 	d.stops = nil
 	return errors.Join(errs...)
@@ -120,7 +126,7 @@ func (d *demo) Stop() error {
 func (d *demo) file(name ...string) string { return filepath.Join(append([]string{d.dir}, name...)...) }
 
 func (d *demo) buildMuster(ctx context.Context, root string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", d.file("bin", "muster"), "./cmd/muster")
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", d.file("bin", "muster"), "./cmd/muster")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

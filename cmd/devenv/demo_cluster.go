@@ -14,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -22,7 +24,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/cmd/devenv/server"
-	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
@@ -45,9 +46,9 @@ type demoCluster struct {
 
 // install does what a platform team does once: the CRDs, config/default, and the Secrets that an AuditSync refers to. The
 // Deployment stays out, since there is nothing that runs Pods.
-func (d *demo) install(ctx context.Context, root string) error {
-	scheme, err := controllers.Scheme()
-	if err != nil {
+func (d *demo) install(ctx context.Context, root string) (err error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	d.cluster = &demoCluster{config: d.plane.Config()}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -106,16 +105,7 @@ func (c *demoController) current() server.Program {
 func (c *demoController) stop() error {
 	close(c.halt)
 	<-c.done
-	p := c.current()
-	if err := p.Stop(stopGrace); err != nil {
-		return err
-	}
-	<-p.Done()
-	var exit *exec.ExitError
-	if errors.As(p.Err(), &exit) && exit.ExitCode() > 0 && exit.ExitCode() != 130 {
-		return fmt.Errorf("the controller ended with %w", p.Err())
-	}
-	return nil
+	return c.current().Stop(stopGrace)
 }
 
 // logTail is the end of the log, for an error: the folder with the log is about to be removed.

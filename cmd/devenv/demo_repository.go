@@ -43,9 +43,10 @@ func (d *demo) startGit(ctx context.Context, root string) (err error) {
 		{"symbolic-ref", "HEAD", "refs/heads/main"}, // init --initial-branch is not in every Git that still runs
 		{"config", "user.name", "Muster demo"},
 		{"config", "user.email", "demo@example.com"},
-		// What the machine is set up for must not ask, sign, remember or go elsewhere.
+		// How the machine is set up must not ask, sign, change files, remember the password or go through a proxy.
 		{"config", "commit.gpgsign", "false"},
 		{"config", "core.hooksPath", os.DevNull},
+		{"config", "core.autocrlf", "false"},
 		{"config", "credential.helper", ""},
 		{"config", "http.proxy", ""},
 		{"config", "push.default", "simple"},

@@ -33,14 +33,14 @@ const (
 	stepAdd     = "Add two clusters"
 	stepChange  = "Change a schedule"
 	stepBreak   = "Break a file, and mend it"
-	stepRemove  = "Remove a cluster"
+	stepRemove  = "Remove a cluster, and then too many"
 	stepEdit    = "Change the live list by hand"
 	stepRestart = "Kill the controller"
 	stepLook    = "Ask without changing anything"
 )
 
 func (d *demo) steps() []demoStep {
-	steps := []demoStep{
+	return []demoStep{
 		{stepAdd, []demoAction{{
 			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
 			fmt.Sprintf("Within %s the audit config has five clusters, and the Secret of dev-a is there. The token of dev-a is\n"+
@@ -64,11 +64,21 @@ func (d *demo) steps() []demoStep {
 				"Ready again.",
 			},
 		}},
-		{stepRemove, []demoAction{{
-			[]string{"git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a' && git push -q"},
-			"The entry goes, and then its Secret. Removing more than a quarter of the fleet at once would be held until\n" +
-				"somebody approves that commit.",
-		}}},
+		{stepRemove, []demoAction{
+			{
+				[]string{"git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a' && git push -q"},
+				"The entry goes, and then its Secret.",
+			},
+			{
+				[]string{"git rm -q clusters/prod-*.yaml && git commit -qm 'remove too much' && git push -q"},
+				"Held: that is more than a quarter of the fleet (spec.prune.maxRemovals). The status says how to approve this\n" +
+					"one commit.",
+			},
+			{
+				[]string{"git revert --no-edit HEAD >/dev/null && git push -q"},
+				"Ready again, and nothing was removed.",
+			},
+		}},
 		{stepEdit, []demoAction{d.editAction()}},
 		{stepRestart, []demoAction{{
 			[]string{"kill $(cat ../controller.pid)"},
@@ -80,7 +90,6 @@ func (d *demo) steps() []demoStep {
 				"run the controller's code.",
 		}}},
 	}
-	return steps
 }
 
 const editPatch = `[{"op":"remove","path":"/spec/kubernetesResources/externalClusters/0"}]`
@@ -92,7 +101,7 @@ func (d *demo) editAction() demoAction {
 	case d.tools.kubectl:
 		return demoAction{[]string{fmt.Sprintf("kubectl patch mondooauditconfig %s --type=json -p '%s'", demoAuditConfig, editPatch)}, expect}
 	case d.tools.curl:
-		return demoAction{[]string{fmt.Sprintf("curl -sSK ../admin.curl -X PATCH -H 'Content-Type: application/json-patch+json' \\\n  -d '%s' \\\n  %s >/dev/null",
+		return demoAction{[]string{fmt.Sprintf("curl -sSfK ../admin.curl -X PATCH -H 'Content-Type: application/json-patch+json' \\\n  -d '%s' \\\n  %s >/dev/null",
 			editPatch, d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig))}, expect}
 	default:
 		return demoAction{nil, "(This needs kubectl or curl, and neither is on the PATH.) " + expect}

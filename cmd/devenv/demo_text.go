@@ -11,6 +11,7 @@ import (
 // text tells the reader where everything is and what to try.
 func (d *demo) text() string {
 	var b strings.Builder
+	note, look := d.look()
 	fmt.Fprintf(&b, `
 Muster is running. The AuditSync %q drives the MondooAuditConfig %q from a repository.
 
@@ -24,8 +25,10 @@ Type this in another terminal. It sets KUBECONFIG, PATH and SOPS_AGE_KEY_FILE, a
 
     . %s
 
-Look
-%s`, demoSync, demoAuditConfig, d.dir, d.repositoryURL(), d.file("fleet"), d.file("controller.log"), d.file("control-plane", "*.log"), d.file("env"), d.look())
+Look at what is there.%s
+
+    %s
+`, demoSync, demoAuditConfig, d.dir, d.repositoryURL(), d.file("fleet"), d.file("controller.log"), d.file("control-plane", "*.log"), d.file("env"), note, strings.Join(look, "\n    "))
 	for i, s := range d.steps() {
 		fmt.Fprintf(&b, "\n%d. %s\n", i+1, s.title)
 		for _, a := range s.actions {
@@ -46,28 +49,23 @@ func indented(mark, text string) string {
 	return mark + strings.ReplaceAll(text, "\n", "\n"+blank) + "\n"
 }
 
-// look are the commands that show the state.
-func (d *demo) look() string {
-	var commands []string
-	note := ""
+// look are the commands that show the state, with a note where they aren't the usual ones.
+func (d *demo) look() (note string, commands []string) {
 	switch {
 	case d.tools.kubectl:
-		commands = []string{
+		return "", []string{
 			"kubectl get auditsyncs -o wide",
 			"kubectl get mondooauditconfig " + demoAuditConfig + " -o yaml",
-			"kubectl get auditsync " + demoSync + " -o yaml      # status.problems has the findings",
+			"kubectl describe auditsync " + demoSync,
 		}
 	case d.tools.curl:
-		note = "  kubectl is not on the PATH, so this asks the API server with curl:\n"
-		commands = []string{
-			"curl -sSK ../admin.curl " + d.objectURL("muster.dev/v1alpha1", "auditsyncs", demoSync),
-			"curl -sSK ../admin.curl " + d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig),
+		return " kubectl is not on the PATH, so this asks the API server with curl.", []string{
+			"curl -sSfK ../admin.curl " + d.objectURL("muster.dev/v1alpha1", "auditsyncs", demoSync),
+			"curl -sSfK ../admin.curl " + d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig),
 		}
 	default:
-		note = "  Neither kubectl nor curl is on the PATH; this compares the work tree with the API server:\n"
-		commands = []string{"muster plan clusters"}
+		return " Neither kubectl nor curl is on the PATH; this compares the work tree with the API server.", []string{"muster plan clusters"}
 	}
-	return note + "\n    " + strings.Join(commands, "\n    ") + "\n"
 }
 
 // writeEnv writes what the reader's shell sources, and what curl needs where there is no kubectl.

@@ -20,7 +20,7 @@ type keyFlags struct {
 }
 
 func (k *keyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "file with age identities; may be given several times, \"-\" is standard input")
+	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "file with age identities or an armored PGP private key without passphrase (gpg itself is never asked); may be given several times, \"-\" is standard input")
 	completeFiles(cmd, "sops-key")
 }
 
@@ -55,7 +55,7 @@ func addKey(ring *keys.Ring, s *shell, file string) error {
 	if err != nil {
 		return fmt.Errorf("read key from standard input: %w", err)
 	}
-	return ring.AddAge("standard input", string(text))
+	return ring.Add("standard input", string(text))
 }
 
 // configDir is the user's configuration folder as sops finds it: XDG_CONFIG_HOME first, on every platform.

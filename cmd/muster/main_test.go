@@ -30,28 +30,34 @@ func TestMain(m *testing.M) {
 //
 //	status N muster ARG...           run muster, which has to end with status N, and must show no canary
 //	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything
+//	pgp-encrypt FILE...              encrypt credentials in files in place for the PGP key in $PGP_KEY
 //	commit                           commit the work tree in $WORK, and put the commit into $COMMIT
 //
 // Golden parts of a script are written anew with -update.
 func TestScript(t *testing.T) {
 	key := sealtest.NewKey(t)
 	other := sealtest.NewKey(t)
+	pgp := sealtest.NewPGPKey(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", filepath.Join(env.WorkDir, ".keys", "key.txt"))
+			env.Setenv("PGP_KEY", filepath.Join(env.WorkDir, ".keys", "key.asc"))
 			env.Setenv("OTHER_KEY", filepath.Join(env.WorkDir, ".keys", "other.txt"))
 			return errors.Join(
 				os.Mkdir(filepath.Join(env.WorkDir, ".git"), 0o700), // which makes it a work tree
 				os.Mkdir(filepath.Join(env.WorkDir, ".keys"), 0o700),
 				os.WriteFile(env.Getenv("KEY"), []byte(key.Private()+"\n"), 0o600),
+				os.WriteFile(env.Getenv("PGP_KEY"), []byte(pgp.Private()), 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, ".keys", "public.asc"), []byte(pgp.Public()), 0o600),
 				os.WriteFile(env.Getenv("OTHER_KEY"), []byte(other.Private()+"\n"), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":       scriptStatus,
 			"sops-encrypt": func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, key, ts, args) },
+			"pgp-encrypt":  func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, pgp, ts, args) },
 			"commit":       scriptCommit,
 		},
 	})
@@ -111,13 +117,13 @@ func TestLeak(t *testing.T) {
 	}
 }
 
-func scriptEncrypt(t *testing.T, key *sealtest.Key, ts *testscript.TestScript, args []string) {
+func scriptEncrypt(t *testing.T, key sealtest.Recipient, ts *testscript.TestScript, args []string) {
 	rule := sealtest.Credentials
 	if len(args) > 0 && args[0] == "-all" {
 		rule, args = sealtest.Everything, args[1:]
 	}
 	for _, name := range args {
-		encrypted := key.Encrypt(t, name, ts.ReadFile(name), rule)
+		encrypted := sealtest.Encrypt(t, name, ts.ReadFile(name), rule, 0, sealtest.Group{key})
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(encrypted), 0o600))
 	}
 }

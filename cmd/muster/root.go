@@ -16,7 +16,7 @@ A folder's repository is the nearest folder above it with a .git, and nothing ou
 Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files as
 seen from the working directory; JSON, SARIF and GitHub annotations name them from the root of the repository.
 
-Encrypted files are opened with the age keys of --sops-key and those that sops would take: SOPS_AGE_KEY,
+Encrypted files are opened with the keys of --sops-key (age, or armored OpenPGP) and those that sops would take: SOPS_AGE_KEY,
 SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because Muster
 starts no program; write SOPS_AGE_KEY="$(command)" instead.
 

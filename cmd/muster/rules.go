@@ -71,6 +71,8 @@ var rules = map[finding.Code]string{
 	"schedule":                   "Schedules are such that Kubernetes takes them and that they fire.",
 	"secret-base64":              "The data of a Secret manifest is base64.",
 	"secret-key":                 "Secrets have the keys that the operator reads.",
+	"secret-kind":                "Secrets are of types that Kubernetes doesn't act upon.",
+	"number":                     "Numbers are such that JSON has them.",
 	"secret-missing":             "Secrets that clusters name exist.",
 	"secret-name":                "No two Secrets have one name.",
 	"secret-owned":               "One AuditSync makes a Secret.",

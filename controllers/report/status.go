@@ -89,7 +89,7 @@ func (c conditions) fetched(o Outcome) {
 	switch {
 	case o.Fetch != nil:
 		c.failure(v1alpha1.ConditionFetched, o.Fetch)
-	default:
+	case o.Revision != "":
 		c.set(v1alpha1.ConditionFetched, true, ReasonSucceeded, "fetched "+o.Revision)
 	}
 }
@@ -100,7 +100,7 @@ func (c conditions) rendered(o Outcome) {
 	case o.Render != nil:
 		c.failure(v1alpha1.ConditionRendered, o.Render)
 	case o.Fleet == nil:
-		c.pending(v1alpha1.ConditionRendered, "nothing was fetched yet")
+		c.pending(v1alpha1.ConditionRendered, "there is no revision to render")
 	case o.Fleet.Stopped:
 		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing is changed: "+firstError(findings))
 	case finding.Errors(o.Fleet.Findings) > 0:

@@ -151,6 +151,11 @@ type Source struct {
 	// +optional
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
 
+	// Applies only commits that are signed with one of these keys. A commit that is not leaves everything as it was. What is
+	// verified is the commit that would be applied; signatures of tags, and of the commits before it, are not looked at.
+	// +optional
+	Verify *Verify `json:"verify,omitempty"`
+
 	// How long one fetch may take. Default: 60s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
@@ -179,6 +184,13 @@ type Ref struct {
 	// +kubebuilder:validation:Pattern="^[0-9a-f]{40}$"
 	// +optional
 	Commit string `json:"commit,omitempty"`
+}
+
+// Verify says whose signatures are accepted.
+type Verify struct {
+	// The Secret with the public keys. Fields named NAME.asc hold armored PGP keys, as in Flux; fields named NAME.pub and
+	// authorized_keys hold SSH keys, one a line; allowed_signers holds them with principals, which are not compared.
+	SecretRef SecretRef `json:"secretRef"`
 }
 
 // SecretRef names a Secret of the AuditSync's namespace.

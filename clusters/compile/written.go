@@ -1,0 +1,50 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// written takes an entry that stands in an audit config of the repository, and checks it like the cluster file that it could
+// be: one entry that the operator can't use stops it for all.
+func (c *compiler) written(r build.Resource, config string, index int, item map[string]any) {
+	spec := maps.Clone(item)
+	name, _ := spec["name"].(string)
+	delete(spec, "name")
+	file, problems := v1alpha1.Decode(map[string]any{"apiVersion": v1alpha1.APIVersion, "kind": v1alpha1.Kind,
+		"metadata": map[string]any{"name": name}, "spec": spec}, c.tree.Sealed)
+	problems = append(problems, file.Validate(c.tree.Sealed)...)
+	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
+	at := []string{"spec", "kubernetesResources", "externalClusters", fmt.Sprintf("[%d]", index)}
+	record := fleet.Cluster{Name: name, AuditConfig: config, Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
+	for _, f := range Findings(problems, name, func(field []string) finding.Finding {
+		if len(field) > 1 {
+			field = append(at[:len(at):len(at)], field[1:]...)
+		}
+		return c.place(r, field)
+	}) {
+		if record.Quarantined = record.Quarantined || f.Severity == finding.Error; f.Severity == finding.Error {
+			c.fleet.Reject(f)
+			continue
+		}
+		c.fleet.Add(f)
+	}
+	if inline, _ := c.inlineSecrets(file, record); len(inline) > 0 && !record.Quarantined {
+		f := c.place(r, at)
+		f.Code, f.Cluster, f.Message = CodeAuditConfig, name, "an entry of an audit config can't hold credentials or certificates itself"
+		f.Fix = "move the entry to a cluster file, or refer to a Secret"
+		c.fleet.Reject(f)
+		record.Quarantined = true
+	}
+	if !record.Quarantined {
+		record.Entry = Entry(file, config, mondoo.NeedsSchedule(r.Object))
+		record.Hash = hashOf(record.Entry, nil)
+	}
+	c.fleet.Clusters = append(c.fleet.Clusters, record)
+}

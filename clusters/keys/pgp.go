@@ -1,0 +1,184 @@
+package keys
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// PGPSuffix marks the data fields of a decryption Secret that hold armored PGP private keys.
+const PGPSuffix = ".asc"
+
+// maxPGPMessage bounds an encrypted data key, which sops addresses to one recipient: some 2 KB with the longest RSA keys.
+// Every recipient that a longer one names would cost a private key operation.
+const maxPGPMessage = 32 << 10
+
+// armorStart is how every armored PGP block starts.
+const armorStart = "-----BEGIN PGP "
+
+// exportHint is the way out of most troubles with PGP keys.
+const exportHint = "export the key with gpg --export-secret-keys --armor"
+
+// AddPGP adds the private keys of all armored blocks in text, as gpg --export-secret-keys --armor writes them. Public blocks
+// beside them are passed over. A key that is protected with a passphrase is a *KeyError.
+//
+// Only the key packets count. Signatures, user IDs, expiry and revocation say for whom to encrypt in future; what was
+// encrypted before stays readable, as it does with gpg.
+func (r *Ring) AddPGP(source, text string) error {
+	if !utf8.ValidString(text) {
+		return &KeyError{source, "it is not text; " + exportHint}
+	}
+	var keys pgpKeys
+	var secrets []string
+	for _, block := range armoredBlocks(text) {
+		if !strings.HasPrefix(block, armorStart+"PRIVATE KEY BLOCK-----") {
+			continue
+		}
+		found, err := readPGP(block)
+		if err != nil {
+			// The library's errors stay behind: they can quote what they can't read.
+			return &KeyError{source, err.Error()}
+		}
+		keys = append(keys, found...)
+		secrets = append(secrets, armoredBody(block))
+	}
+	switch {
+	case len(keys) > 0:
+	case strings.Contains(text, armorStart+"PUBLIC KEY BLOCK-----"):
+		return &KeyError{source, "it holds a public PGP key, which decrypts nothing; " + exportHint}
+	default:
+		return &KeyError{source, "it holds no PGP private key (a block that starts with " + armorStart + "PRIVATE KEY BLOCK-----); " + exportHint}
+	}
+	r.pgp = append(r.pgp, keys...)
+	r.secrets = append(r.secrets, secrets...)
+	return nil
+}
+
+// armoredBlocks cuts text where PGP blocks start. The library reads only the first of several.
+func armoredBlocks(text string) []string {
+	parts := strings.Split(text, armorStart)[1:]
+	for i, part := range parts {
+		parts[i] = armorStart + part
+	}
+	return parts
+}
+
+// armoredBody is what of a block is secret: not its first and last line, nor headers such as Comment.
+func armoredBody(block string) string {
+	var body strings.Builder
+	for line := range strings.Lines(block) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "-----END ") {
+			break
+		}
+		if line != "" && !strings.HasPrefix(line, "-----") && !strings.Contains(line, ":") {
+			body.WriteString(line + "\n")
+		}
+	}
+	return body.String()
+}
+
+// readPGP returns the keys of a private block that can decrypt. Keys for signing alone, and stubs of keys that are elsewhere
+// (offline, on a card), are left out; a block of nothing else is an error. Its errors never hold a part of the block.
+func readPGP(block string) (pgpKeys, error) {
+	errBroken := errors.New("a PGP private key in it is damaged or cut short; " + exportHint)
+	decoded, err := armor.Decode(strings.NewReader(block))
+	// Cut between two packets, a block without its end would look whole.
+	if err != nil || !strings.Contains(block, "-----END PGP PRIVATE KEY BLOCK-----") {
+		return nil, errBroken
+	}
+	var keys pgpKeys
+	packets := packet.NewOpaqueReader(decoded.Body)
+	for {
+		opaque, err := packets.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, errBroken
+		}
+		if opaque.Tag != tagSecretKey && opaque.Tag != tagSecretSubkey {
+			continue
+		}
+		parsed, err := opaque.Parse()
+		if errors.As(err, new(pgperrors.UnsupportedError)) {
+			continue
+		}
+		key, ok := parsed.(*packet.PrivateKey)
+		switch {
+		case err != nil || !ok:
+			return nil, errBroken
+		case key.Encrypted:
+			return nil, fmt.Errorf("the PGP key %X is protected with a passphrase, which Muster can't be given; "+
+				"take it off a copy of the key (gpg --edit-key, passwd), then %s", key.Fingerprint, exportHint)
+		case !key.Dummy() && decrypts(key.PubKeyAlgo):
+			keys = append(keys, openpgp.Key{PublicKey: &key.PublicKey, PrivateKey: key})
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("a PGP private key in it can't decrypt: it is for signing alone, of an unsupported kind, or the stub " +
+			"of a key that is kept elsewhere, as on a card; " + exportHint)
+	}
+	return keys, nil
+}
+
+// Packet types of RFC 9580, section 5.
+const (
+	tagSecretKey    = 5
+	tagSecretSubkey = 7
+)
+
+func decrypts(algorithm packet.PublicKeyAlgorithm) bool {
+	switch algorithm {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSAEncryptOnly, packet.PubKeyAlgoElGamal, packet.PubKeyAlgoECDH,
+		packet.PubKeyAlgoX25519, packet.PubKeyAlgoX448:
+		return true
+	default:
+		return false
+	}
+}
+
+// pgpKeys implements openpgp.KeyRing for decryption alone.
+type pgpKeys []openpgp.Key
+
+// KeysById returns the keys that a message may be encrypted to.
+func (k pgpKeys) KeysById(id uint64) []openpgp.Key { //nolint:staticcheck // the library's name
+	var keys []openpgp.Key
+	for _, key := range k {
+		if key.PublicKey.KeyId == id {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// KeysByIdUsage returns nothing: it is for signatures, and a data key needs none.
+func (k pgpKeys) KeysByIdUsage(uint64, byte) []openpgp.Key { return nil } //nolint:staticcheck // the library's name
+
+// DecryptionKeys returns all keys, for messages that hide their recipient.
+func (k pgpKeys) DecryptionKeys() []openpgp.Key { return k }
+
+// decrypt returns what an armored message holds, or ErrNoKeyFits.
+func (k pgpKeys) decrypt(message []byte) ([]byte, error) {
+	if len(k) == 0 || len(message) > maxPGPMessage {
+		return nil, ErrNoKeyFits
+	}
+	block, err := armor.Decode(bytes.NewReader(message))
+	if err != nil {
+		return nil, ErrNoKeyFits
+	}
+	details, err := openpgp.ReadMessage(block.Body, k, nil, nil)
+	// The library also reads messages that are not encrypted at all.
+	if err != nil || details.DecryptedWith.PrivateKey == nil {
+		return nil, ErrNoKeyFits
+	}
+	return readDataKey(details.UnverifiedBody)
+}

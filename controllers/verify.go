@@ -1,0 +1,41 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/gitsync"
+)
+
+// verifier says whether a commit may be applied, by its signature. Without spec.source.verify every
+// commit may be; without the keys that it names, none.
+func (r *Reconciler) verifier(ctx context.Context, audit *v1alpha1.AuditSync) (verify func(gitsync.Commit) error, failure *report.Failure) {
+	if audit.Spec.Source.Verify == nil {
+		return func(gitsync.Commit) error { return nil }, nil
+	}
+	secret, failure := r.secret(ctx, audit.Namespace, audit.Spec.Source.Verify.SecretRef.Name, "the public keys of those who may sign (spec.source.verify.secretRef)")
+	if failure != nil {
+		failure.Message += stays(audit)
+		return nil, failure
+	}
+	keys, err := gitsync.VerifierFromSecret(secret.Data)
+	if err != nil {
+		return nil, &report.Failure{Class: report.Rejected, Reason: "VerifyKeysInvalid",
+			Message: fmt.Sprintf("Secret %s: %v", secret.Name, err) + stays(audit)}
+	}
+	return func(c gitsync.Commit) error { return keys.Verify(c, r.Clock.Now()) }, nil
+}
+
+// unverified is what becomes of a commit that may not be applied.
+func unverified(err error, audit *v1alpha1.AuditSync) *report.Failure {
+	return &report.Failure{Class: report.Rejected, Reason: "Unverified", Message: err.Error() + stays(audit)}
+}
+
+func stays(audit *v1alpha1.AuditSync) string {
+	if audit.Status.LastAppliedRevision == "" {
+		return "; nothing is applied"
+	}
+	return fmt.Sprintf("; what was applied from %s stays", audit.Status.LastAppliedRevision)
+}
