@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -378,4 +379,60 @@ func refusal(r *http.Request, code int) *http.Response {
 	}
 	return &http.Response{StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}
+}
+
+// TestDeletionWithoutOperator deletes an AuditSync after the operator, CRD and all, has been uninstalled.
+func TestDeletionWithoutOperator(t *testing.T) {
+	ready := plane
+	defer func() { plane = ready }()
+	var err error
+	plane, err = server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
+	must(t, err)
+	must(t, installAuditSync(t.Context(), plane))
+	w := newWorld(t)
+	w.push(map[string]string{"clusters/eu.yaml": w.tokenCluster("eu", "")})
+	w.startController(nil)
+	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.until("the operator is missed", func(s *v1alpha1.AuditSync) bool {
+		return condition(s.Status, v1alpha1.ConditionReady).Reason == "OperatorMissing"
+	})
+	must(t, w.admin.Delete(t.Context(), w.sync()))
+	w.gone()
+	w.stopController()
+}
+
+// TestSourceChanges points an AuditSync at a repository that can't be read: nothing of the old one is applied with the new
+// spec.
+func TestSourceChanges(t *testing.T) {
+	w := newWorld(t)
+	w.push(map[string]string{"elsewhere/wrong.yaml": w.tokenCluster("wrong", "")})
+	twoClusters(w, nil)
+	w.changeSync(func(s *v1alpha1.AuditSync) {
+		s.Spec.Source.URL = strings.Replace(w.url, w.namespace, "nowhere", 1)
+		s.Spec.Path = "./elsewhere"
+	})
+	w.until("the repository is missed", func(s *v1alpha1.AuditSync) bool {
+		return condition(s.Status, v1alpha1.ConditionFetched).Status == metav1.ConditionFalse
+	})
+	if got := w.names("mondoo-client"); !slices.Equal(got, []string{"eu", "us"}) {
+		t.Errorf("entries %v", got)
+	}
+}
+
+// TestReservedSecrets pushes manifests for the Secrets that hold Muster's own keys and credentials.
+func TestReservedSecrets(t *testing.T) {
+	w := newWorld(t)
+	twoClusters(w, nil)
+	manifest := func(name string) string {
+		return w.key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: "+name+"\nstringData:\n  age.agekey: CANARY-mine-now\n", sealtest.Credentials)
+	}
+	w.createSecret("by-hand", map[string]string{"password": "theirs"})
+	w.push(map[string]string{"clusters/keys.yaml": manifest("sops-keys"), "clusters/git.yaml": manifest("fleet-git"), "clusters/hand.yaml": manifest("by-hand")})
+	status := w.request().Status
+	if string(w.secret("sops-keys").Data["age.agekey"]) != w.key.Private() || w.secret("fleet-git").Data["age.agekey"] != nil || w.secret("by-hand").Data["age.agekey"] != nil {
+		t.Error("a Secret was taken over")
+	}
+	if ready := condition(status, v1alpha1.ConditionReady); ready.Status != metav1.ConditionFalse || len(status.Problems) < 3 {
+		t.Errorf("status %+v", status)
+	}
 }

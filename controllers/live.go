@@ -74,8 +74,9 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 	for _, s := range secrets.Items {
 		live.Secrets[s.Name] = plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
 	}
-	for _, s := range syncs.Items {
-		live.Syncs[s.Name] = true
+	for i := range syncs.Items {
+		live.Syncs[syncs.Items[i].Name] = true
+		Reserve(&live, &syncs.Items[i])
 	}
 	for _, c := range inventories.Items {
 		inventory, err := plan.DecodeInventory(c.BinaryData[plan.InventoryKey])
@@ -89,6 +90,25 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 		live.Inventories = append(live.Inventories, inventory)
 	}
 	return live, nil
+}
+
+// Reserve notes the Secrets that an AuditSync uses itself: keys and credentials, which no repository may replace.
+func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
+	if live.Reserved == nil {
+		live.Reserved = map[string]string{}
+	}
+	note := func(ref *v1alpha1.SecretRef) {
+		if ref != nil {
+			live.Reserved[ref.Name] = "the AuditSync " + audit.Name
+		}
+	}
+	note(audit.Spec.Source.SecretRef)
+	if audit.Spec.Source.Verify != nil {
+		note(&audit.Spec.Source.Verify.SecretRef)
+	}
+	if audit.Spec.Decryption != nil {
+		note(&audit.Spec.Decryption.SecretRef)
+	}
 }
 
 // list lists from the cache without copying: nothing that is listed is changed.

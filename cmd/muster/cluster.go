@@ -22,6 +22,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
@@ -153,6 +154,7 @@ func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
 			return fmt.Errorf("read AuditSync %s: %w", u.GetName(), err)
 		}
 		s.syncs[u.GetName()], s.Syncs[u.GetName()] = audit, true
+		controllers.Reserve(&s.Live, audit)
 		return nil
 	})
 	switch {
