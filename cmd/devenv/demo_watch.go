@@ -113,9 +113,9 @@ func verdictOf(object any) string {
 	return word + ": " + shortRevisions(ready.Message)
 }
 
-var fullCommit = regexp.MustCompile(`\b([0-9a-f]{7})[0-9a-f]{33}\b`)
+var fullCommit = regexp.MustCompile(`(sha1:[0-9a-f]{7})[0-9a-f]{33}\b`)
 
-// shortRevisions cuts commits down to seven digits, as Git does.
+// shortRevisions cuts revisions down to seven digits, as Git does. A commit by itself is there to be copied, and stays.
 func shortRevisions(text string) string { return fullCommit.ReplaceAllString(text, "$1") }
 
 func tellClusters(out *lines, before, after any) {
