@@ -56,7 +56,7 @@ func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.Live, *report.Failure) {
 	configs, failure := r.existing(ctx, audit)
 	deleting := !audit.DeletionTimestamp.IsZero()
-	if failure != nil && !(deleting && failure.Reason == reasonOperatorMissing) {
+	if failure != nil && (!deleting || failure.Reason != reasonOperatorMissing) {
 		return plan.Live{}, failure // without the operator's CRD there are no audit configs to take anything out of
 	}
 	live := plan.Live{AuditConfigs: configs, EverySecret: true, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}

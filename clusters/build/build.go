@@ -79,7 +79,7 @@ func Build(ctx context.Context, t *seal.Tree, opener Opener) (*Result, error) {
 }
 
 func build(ctx context.Context, t *seal.Tree, opener Opener, unitSize int) (*Result, error) {
-	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}}
+	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}, generate: map[string]bool{}}
 	if t.Stopped {
 		return b.result, nil // what Load refused must not come near kustomize, which would fetch or run it
 	}
@@ -111,6 +111,7 @@ type builder struct {
 	unitSize int
 	inputs   map[string][]byte // opened inputs of generators, by path
 	files    []string          // the cluster files, sorted
+	generate map[string]bool   // the files that generators take as input
 	names    map[string][]occurrence
 	// resources are the files that kustomizations take as resources and not as patches as well, and patches the patches of
 	// each kustomization.
@@ -139,6 +140,11 @@ func (b *builder) scan() {
 		b.patches[dir] = b.patchesOf(k)
 	}
 	for dir, k := range b.tree.Loaded.Kustomizations {
+		for _, src := range sources(k.Spec) {
+			for _, entry := range inputFiles(*src) {
+				b.generate[path.Join(dir, entry)] = true
+			}
+		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
 			delete(b.resources, path.Join(dir, p.Path))
 		}
@@ -339,24 +345,12 @@ func (h *halving) buildable(ctx context.Context, base, files []string) []string 
 
 // failure turns kustomize's error into a finding.
 func (b *builder) failure(file string, err error) finding.Finding {
-	return finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + cause(err))}
-}
-
-// cause shortens kustomize's error to what went wrong. Behind a backquote or a line break it quotes configuration.
-func cause(err error) string {
-	text := strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "in ").Replace(err.Error())
-	if i := strings.IndexAny(text, "`\n"); i >= 0 {
-		tail := text[strings.LastIndexAny(text, "`\n")+1:]
-		text = strings.TrimSuffix(strings.TrimSpace(text[:i]), "with config:") + " " + strings.TrimSpace(strings.TrimPrefix(tail, ":"))
+	why, all := cause(err)
+	f := finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + why)}
+	if !all {
+		f.Fix = "run kustomize build to see the rest of its message, which may quote a credential"
 	}
-	if i := strings.Index(text, "{"); i >= 0 {
-		text = text[:i] + "…"
-	}
-	const most = 300
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "…"
-	}
-	return strings.TrimSpace(text)
+	return f
 }
 
 func (b *builder) rootFile() string {

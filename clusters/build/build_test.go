@@ -382,6 +382,75 @@ func TestQuarantineInUnits(t *testing.T) {
 	}
 }
 
+// TestPanic: kustomize panics on annotations of its own that don't fit each other. load refuses them in files; here they come from
+// behind it, as they might through a patch.
+func TestPanic(t *testing.T) {
+	for _, kustomization := range []string{"namePrefix: p-\n", "namePrefix: p-\nconfigurations: [c.txt]\n"} {
+		r := repository{"fleet/kustomization.yaml": kustomization, "fleet/c.txt": "nameReference: []\n"}
+		for i := range 20 {
+			r[fmt.Sprintf("fleet/c%02d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), "", "")
+		}
+		tree := seal.NewSealer().Seal(r.load(t, "fleet"))
+		tree.Content["fleet/c07.yaml"] = []byte("apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: bad, annotations: " +
+			"{internal.config.kubernetes.io/previousNames: secret, internal.config.kubernetes.io/previousKinds: 'a,b', internal.config.kubernetes.io/previousNamespaces: d}}\nspec: {}\n")
+		result, err := Build(t.Context(), tree, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(result.Findings) != 1 || result.Findings[0].Path != "fleet/c07.yaml" || result.Findings[0].Message != "kustomize can't build it: "+errPanic.Error() {
+			t.Errorf("%v", result.Findings)
+		}
+		if len(result.Resources) != 19 || result.Stopped {
+			t.Errorf("%d resources, stopped %t", len(result.Resources), result.Stopped)
+		}
+	}
+}
+
+// TestCause: what somebody may have written himself is no part of a message.
+func TestCause(t *testing.T) {
+	for text, want := range map[string]string{
+		"remove operation does not apply: doc is missing key: /spec/hunter2: missing value":                                                          "remove operation does not apply: doc is missing key …",
+		"loading KV pairs: literal sources [hunter2]: invalid literal source hunter2, expected key=value":                                            "loading KV pairs: literal sources …",
+		"invalid literal source hunter2, expected key=value":                                                                                         "invalid literal source …",
+		"trouble configuring builtin PatchTransformer with config: `\npatch: hunter2\n`: unable to parse SM or JSON patch from [patch: \"hunter2\"]": "PatchTransformer unable to parse SM or JSON patch from …",
+		"hunter2":                              "its message may quote a credential, and is not repeated",
+		"json: unknown field \"hunter2\"":      "json: unknown field …",
+		"wrong node kind: expected ScalarNode": "wrong node kind: expected ScalarNode",
+	} {
+		got, all := cause(errors.New(text))
+		if got != want || all != (got == text) {
+			t.Errorf("%q: %q, %t", text, got, all)
+		}
+	}
+}
+
+// TestInputThatIsAResource: one file may be both, and is a resource in its sealed form whatever the generator gets of it.
+func TestInputThatIsAResource(t *testing.T) {
+	key := sealtest.NewKey(t)
+	r := repository{
+		"fleet/kustomization.yaml": "resources: [a.yaml, b.yaml, s.yaml]\nsecretGenerator:\n  - name: copy\n    files: [a.yaml, key=s.yaml]\nconfigMapGenerator:\n  - name: plain\n    files: [b.yaml]\n",
+		"fleet/a.yaml":             key.Encrypt(t, "a.yaml", "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: a}\nspec: {kubeconfig: hunter2}\n", sealtest.Credentials),
+		"fleet/b.yaml":             clusterFile("b", "", ""),
+		"fleet/s.yaml":             key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n", sealtest.Credentials),
+	}
+	result := r.build(t, "fleet", key.Opener(t), unitSize)
+	if len(result.Findings) != 0 {
+		t.Fatal(result.Findings)
+	}
+	if len(result.Resources) != 5 {
+		t.Errorf("%d resources", len(result.Resources))
+	}
+	for _, res := range result.Resources {
+		text := fmt.Sprint(res.Object)
+		if !res.Generated && (strings.Contains(text, "hunter2") || res.Path != "fleet/b.yaml" && !seal.HasHandle(text)) {
+			t.Errorf("%s is not sealed: %s", res.Path, text)
+		}
+		if data, ok := res.Object["data"].(map[string]any); res.Generated && (!ok || data["a.yaml"] == nil && data["b.yaml"] == nil) {
+			t.Errorf("the generated object has no file: %s", text)
+		}
+	}
+}
+
 // TestWholeTreeThatCannotBeHelped stops after a bounded number of builds instead of blaming every cluster.
 func TestWholeTreeThatCannotBeHelped(t *testing.T) {
 	r := repository{"fleet/kustomization.yaml": "replacements:\n  - source: {kind: Nothing, name: x}\n    targets:\n      - {select: {kind: ExternalCluster}, fieldPaths: [spec.x]}\n"}

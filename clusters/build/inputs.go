@@ -86,6 +86,43 @@ func inputFiles(src types.KvPairSources) []string {
 	return files
 }
 
+// sources are what the generators of a kustomization take, to be read or changed in place.
+func sources(spec types.Kustomization) []*types.KvPairSources {
+	var list []*types.KvPairSources
+	for i := range spec.ConfigMapGenerator {
+		list = append(list, &spec.ConfigMapGenerator[i].KvPairSources)
+	}
+	for i := range spec.SecretGenerator {
+		list = append(list, &spec.SecretGenerator[i].KvPairSources)
+	}
+	return list
+}
+
+// inputsDir is where kustomize finds the inputs of generators. They may be resources as well, of which it must see the sealed form.
+const inputsDir = "/.muster-inputs"
+
+// fromInputsDir is a kustomization whose generators take their inputs from there.
+func fromInputsDir(dir string, spec types.Kustomization) types.Kustomization {
+	spec.ConfigMapGenerator, spec.SecretGenerator = slices.Clone(spec.ConfigMapGenerator), slices.Clone(spec.SecretGenerator)
+	for _, src := range sources(spec) {
+		if src.EnvSource != "" {
+			src.EnvSource = path.Join(inputsDir, dir, src.EnvSource)
+		}
+		src.EnvSources, src.FileSources = slices.Clone(src.EnvSources), slices.Clone(src.FileSources)
+		for i, name := range src.EnvSources {
+			src.EnvSources[i] = path.Join(inputsDir, dir, name)
+		}
+		for i, entry := range src.FileSources {
+			key, name, found := strings.Cut(entry, "=")
+			if !found {
+				key, name = path.Base(entry), entry
+			}
+			src.FileSources[i] = key + "=" + path.Join(inputsDir, dir, name)
+		}
+	}
+	return spec
+}
+
 func isEnv(src types.KvPairSources, entry string) bool {
 	return entry == src.EnvSource || slices.Contains(src.EnvSources, entry)
 }

@@ -56,8 +56,12 @@ type document struct {
 	cluster          bool
 }
 
-func split(text []byte) ([]document, error) {
-	var list []document
+func split(text []byte) (list []document, err error) {
+	defer func() {
+		if recover() != nil {
+			list, err = nil, errPanic
+		}
+	}()
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
 		var node yaml.Node

@@ -60,8 +60,13 @@ func (s *selection) reaches(dir string) bool {
 	return has
 }
 
-// run builds the selection.
-func (s *selection) run() ([]*resource.Resource, error) {
+// run builds the selection. kustomize panics on some input, which must take one file along and not the process.
+func (s *selection) run() (resources []*resource.Resource, err error) {
+	defer func() {
+		if recover() != nil {
+			resources, err = nil, errPanic
+		}
+	}()
 	fsys := filesys.MakeFsInMemory()
 	for _, k := range s.tree.Loaded.Kustomizations {
 		data, err := yaml.Marshal(s.spec(k.Dir, k.Spec))
@@ -91,10 +96,18 @@ func (s *selection) writeFiles(fsys filesys.FileSystem) error {
 		if s.resources[name] && !s.takes(name) || s.isKustomization(name) {
 			continue
 		}
-		if opened, ok := s.inputs[name]; ok {
-			content = opened
-		}
 		if err := fsys.WriteFile(path.Join("/", name), content); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	for name := range s.generate {
+		content, ok := s.inputs[name]
+		if !ok {
+			if content, ok = s.tree.Content[name]; !ok {
+				continue
+			}
+		}
+		if err := fsys.WriteFile(path.Join(inputsDir, name), content); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
@@ -113,6 +126,7 @@ func (s *selection) spec(dir string, spec types.Kustomization) *types.Kustomizat
 	if !s.base {
 		spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil
 	}
+	spec = fromInputsDir(dir, spec)
 	spec.Patches = nil
 	for _, p := range s.patches[dir] {
 		if s.keeps(dir, p) {
@@ -148,8 +162,13 @@ func (s *selection) idle(component string) bool {
 }
 
 // convert takes a resource over from kustomize, with the place it comes from.
-func (b *builder) convert(res *resource.Resource) (Resource, error) {
-	r := Resource{Path: b.rootFile()}
+func (b *builder) convert(res *resource.Resource) (r Resource, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanic
+		}
+	}()
+	r = Resource{Path: b.rootFile()}
 	origin, err := res.GetOrigin()
 	if err != nil {
 		return r, err

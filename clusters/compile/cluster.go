@@ -277,6 +277,9 @@ func exposed(data []byte) (code finding.Code, message, fix string) {
 	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
 		return "", "", "" // not YAML: encrypted as a whole
 	}
+	if _, message, fix := seal.Unsound(doc.Content[0]); message != "" {
+		return seal.CodeSopsBlock, message, fix
+	}
 	if key := plainKey(&doc, credentialKeys); key != "" {
 		return CodePlainSecret, key + " is a credential in plain text, though other fields are encrypted",
 			"replace the credential, for Git keeps the old one, and encrypt the whole file"

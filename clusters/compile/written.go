@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -25,7 +26,7 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 	record := fleet.Cluster{Name: name, AuditConfig: config, Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
 	for _, f := range Findings(problems, name, func(field []string) finding.Finding {
 		if len(field) > 1 {
-			field = append(at[:len(at):len(at)], field[1:]...)
+			field = append(slices.Clip(at), field[1:]...)
 		}
 		return c.place(r, field)
 	}) {

@@ -150,7 +150,7 @@ func decrypts(algorithm packet.PublicKeyAlgorithm) bool {
 type pgpKeys []openpgp.Key
 
 // KeysById returns the keys that a message may be encrypted to.
-func (k pgpKeys) KeysById(id uint64) []openpgp.Key { //nolint:staticcheck // the library's name
+func (k pgpKeys) KeysById(id uint64) []openpgp.Key {
 	var keys []openpgp.Key
 	for _, key := range k {
 		if key.PublicKey.KeyId == id {
@@ -161,7 +161,7 @@ func (k pgpKeys) KeysById(id uint64) []openpgp.Key { //nolint:staticcheck // the
 }
 
 // KeysByIdUsage returns nothing: it is for signatures, and a data key needs none.
-func (k pgpKeys) KeysByIdUsage(uint64, byte) []openpgp.Key { return nil } //nolint:staticcheck // the library's name
+func (k pgpKeys) KeysByIdUsage(uint64, byte) []openpgp.Key { return nil }
 
 // DecryptionKeys returns all keys, for messages that hide their recipient.
 func (k pgpKeys) DecryptionKeys() []openpgp.Key { return k }

@@ -326,8 +326,13 @@ func mentionsCluster(data []byte) bool { return clusterMention.Match(data) }
 
 var sopsBlock = regexp.MustCompile(`(?m)^["']?sops["']?\s*:|^\s*"sops"\s*:|\bENC\[AES256_GCM,`)
 
+var clusterHead = regexp.MustCompile(`(?im)^[\s{]*["']?(kind|apiVersion)["']?\s*:\s*["']?(` + v1alpha1.Kind + `|` + regexp.QuoteMeta(group) + `)\b`)
+
 // hasSops says whether a file that can't be parsed was encrypted.
 func hasSops(data []byte) bool { return sopsBlock.Match(data) }
+
+// conflict matches what Git leaves in a file that could not be merged. A line of it alone is valid YAML.
+var conflict = regexp.MustCompile(`(?m)^(<<<<<<<|>>>>>>>)( |$)`)
 
 // lost says of a document that no kustomization lists why it is not taken as a cluster though it was meant as one, or "".
 func (d *Document) lost(data []byte) string {
@@ -335,14 +340,16 @@ func (d *Document) lost(data []byte) string {
 	switch {
 	case d.IsCluster():
 		return ""
+	case conflict.Match(data):
+		return "the file holds what is left of a merge conflict"
 	case strings.HasPrefix(d.Kind, "ENC["):
 		return "the file is encrypted as a whole, so its kind can't be read"
 	case strings.EqualFold(d.Kind, v1alpha1.Kind):
 		return "this is no cluster file: it says neither apiVersion " + v1alpha1.APIVersion + " nor another version of it, or its kind is not written " + v1alpha1.Kind
 	case strings.EqualFold(ours, group) && d.Kind != "AuditSync":
 		return "its kind is not " + v1alpha1.Kind
-	case (d.APIVersion == "" || d.Kind == "") && mentionsCluster(data):
-		return "it speaks of clusters, and has no apiVersion or kind"
+	case (d.APIVersion == "" || d.Kind == "") && clusterHead.Match(data):
+		return "this is no cluster file: its apiVersion or kind can't be read"
 	}
 	return ""
 }

@@ -2,9 +2,11 @@ package load_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -79,9 +81,80 @@ func TestUnlisted(t *testing.T) {
 		t.Errorf("files: %v", got)
 	}
 	for _, f := range loaded.Findings {
-		if f.Code != load.CodeDuplicateName {
+		if f.Code != load.CodeDuplicateName && f.Path != "fleet/broken.yaml" {
 			t.Errorf("%s", f)
 		}
+	}
+	for _, name := range []string{"fleet/sub/e.yaml", "fleet/broken.yaml", "fleet/other.yaml"} {
+		if !loaded.Present[name] {
+			t.Errorf("%s is not present", name)
+		}
+	}
+	for _, name := range []string{"fleet/ignored/g.yaml", "fleet/.hidden/f.yaml", "outside/h.yaml", "fleet/deep"} {
+		if loaded.Present[name] {
+			t.Errorf("%s is present", name)
+		}
+	}
+}
+
+// TestRepeats: kustomize would build what a diamond of kustomizations leads to once for each way.
+func TestRepeats(t *testing.T) {
+	diamonds := func(levels int) map[string]string {
+		repository := map[string]string{"fleet/l0/kustomization.yaml": "resources: [a.yaml]\n", "fleet/l0/a.yaml": cluster}
+		for i := range levels {
+			repository[fmt.Sprintf("fleet/x%d/kustomization.yaml", i+1)] = fmt.Sprintf("nameSuffix: x%d\nresources: [../l%d]\n", i, i)
+			repository[fmt.Sprintf("fleet/l%d/kustomization.yaml", i+1)] = fmt.Sprintf("resources: [../l%d, ../x%d]\n", i, i+1)
+		}
+		repository["fleet/kustomization.yaml"] = fmt.Sprintf("resources: [./l%d]\n", levels)
+		return repository
+	}
+	for levels, stopped := range map[int]bool{1: false, 9: false, 10: true, 100: true} {
+		loaded := tree(t, "fleet", diamonds(levels))
+		if loaded.Stopped != stopped {
+			t.Errorf("%d levels: stopped is %t: %v", levels, loaded.Stopped, loaded.Findings)
+		}
+		if stopped && (len(loaded.Findings) != 1 || loaded.Findings[0].Code != load.CodeSize) {
+			t.Errorf("%d levels: %v", levels, loaded.Findings)
+		}
+	}
+	components := map[string]string{"fleet/part/kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\nnamePrefix: p-\n"}
+	for i := range 1000 {
+		components[fmt.Sprintf("fleet/c%d/kustomization.yaml", i)] = "resources: [a.yaml]\ncomponents: [../part]\n"
+		components[fmt.Sprintf("fleet/c%d/a.yaml", i)] = strings.Replace(cluster, "name: ", fmt.Sprintf("name: c%d-", i), 1)
+	}
+	if loaded := tree(t, "fleet", components); loaded.Stopped {
+		t.Errorf("a component that many folders use: %v", loaded.Findings)
+	}
+}
+
+// TestCrowdedFiles: kustomize takes quadratic time for what these files hold.
+func TestCrowdedFiles(t *testing.T) {
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: s%d}\n"
+	var labels, documents, merged strings.Builder
+	fmt.Fprintf(&labels, secret+"data:\n", 1)
+	for i := range 2001 {
+		fmt.Fprintf(&labels, "  k%d: ''\n", i)
+	}
+	for i := range 501 {
+		fmt.Fprintf(&documents, "---\n"+secret, i)
+	}
+	fmt.Fprintf(&merged, secret+"x:\n", 1)
+	for i := range 3 {
+		fmt.Fprintf(&merged, "  a%d: &a%d\n", i, i)
+		for j := range 1000 {
+			fmt.Fprintf(&merged, "    k%d-%d: ''\n", i, j)
+		}
+	}
+	merged.WriteString("data:\n  <<: [*a0, *a1, *a2]\n")
+	for name, content := range map[string]string{"labels": labels.String(), "documents": documents.String(), "merged": merged.String()} {
+		loaded := tree(t, "fleet", map[string]string{"fleet/s.yaml": content})
+		if len(loaded.Findings) != 1 || loaded.Findings[0].Code != load.CodeSize || loaded.Findings[0].Line == 0 || !loaded.Broken["fleet/s.yaml"] {
+			t.Errorf("%s: %v", name, loaded.Findings)
+		}
+	}
+	full := tree(t, "fleet", map[string]string{"fleet/s.yaml": strings.Replace(documents.String(), "---\n"+fmt.Sprintf(secret, 500), "", 1)})
+	if len(full.Findings) != 0 {
+		t.Errorf("500 documents: %v", full.Findings)
 	}
 }
 

@@ -193,7 +193,7 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 // else's. What was a cluster once, and can't be read as one now, is broken: its cluster must not be removed in silence.
 func (w *walker) stranger(f *File, bad *finding.Finding) {
 	const fix = "mend it, delete it to remove its cluster, or list it in " + IgnoreFile
-	meant := mentionsCluster(f.Data) || hasSops(f.Data)
+	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.Match(f.Data)
 	switch {
 	case bad != nil:
 		bad.Fix = fix

@@ -189,11 +189,17 @@ func (l *lister) cluster(c fleet.Cluster) {
 	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
+	var past []Correction
+	if step.Drift {
+		past = known.Corrected
+	}
+	settled := l.settle(nil, past)
 	switch {
 	case readable && mondoo.Equal(live, c.Entry):
 		if known != nil {
 			l.noteMove(known, item)
 		}
+		item.Corrected = settled.corrected
 		l.after.Clusters = append(l.after.Clusters, item)
 		l.keep(c.Name)
 		return
@@ -202,14 +208,25 @@ func (l *lister) cluster(c fleet.Cluster) {
 		if known == nil {
 			step.Reason = "takes over an entry that was made by hand"
 		}
+		if step.Drift {
+			settled = l.settle(step.Fields, past)
+			step.Fields = settled.wrong
+			l.notKept("the entry "+c.Name+" of the audit config "+l.config, c.Origin.Path, c.Name, settled.notKept)
+		}
 	default:
 		step.Action = Add
 		if step.Drift {
 			step.Reason = "somebody has removed it"
 		}
 	}
-	l.step(step)
+	item.Corrected = settled.corrected
 	l.after.Clusters = append(l.after.Clusters, item)
+	if step.Action == Change && len(step.Fields) == 0 && len(settled.notKept) > 0 {
+		l.noteMove(known, item)
+		l.keep(c.Name)
+		return
+	}
+	l.step(step)
 	if step.Drift && !l.policy.CorrectDrift {
 		l.keep(c.Name)
 		return
@@ -246,7 +263,7 @@ func (l *lister) gone() {
 		}
 		if reason := l.removals.reason[key]; reason != "" {
 			l.step(Step{Action: Hold, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin, Reason: reason})
-			if reason == reasonBudget {
+			if waits(reason) {
 				l.plan.Held++
 			}
 			l.after.Clusters = append(l.after.Clusters, item)
@@ -295,26 +312,35 @@ func (l *lister) foreign() {
 func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *Inventory) (object map[string]any, changed bool) {
 	if desired.Object == nil {
 		if _, inFleet := p.desiredConfig(desired.Name); !inFleet && before != nil {
-			after.Origin, after.Commit, after.Hash = before.Origin, before.Commit, before.Hash // its removal is held
+			// Its removal is held.
+			after.Origin, after.Commit, after.Hash, after.Corrected = before.Origin, before.Commit, before.Hash, before.Corrected
 		}
 		return nil, false
 	}
-	hash := compile.Hash(desired.Object)
+	object = ownFields(desired.Object)
+	hash := compile.Hash(object)
 	var known *Item
 	if before != nil {
 		known = &Item{Hash: before.Hash, Commit: before.Commit}
 	}
 	after.Origin, after.Hash, after.Commit = desired.Origin.Path, hash, p.commit(known, hash)
-	object = deepCopy(desired.Object)
 	p.stamp(object, desired.Origin.Path, after.Commit)
 	same := known != nil && known.Hash == hash
 	step := Step{Kind: KindAuditConfig, Name: desired.Name, Origin: desired.Origin.Path, Drift: same}
+	if same {
+		after.Corrected = before.Corrected
+	}
 	if live == nil {
 		step.Action = Add
 		p.step(step)
 		return object, true
 	}
 	step.Action, step.Fields = Change, differences("", object, live)
+	if same {
+		settled := p.settle(step.Fields, before.Corrected)
+		step.Fields, after.Corrected = settled.wrong, settled.corrected
+		p.notKept("the audit config "+desired.Name, desired.Origin.Path, "", settled.notKept)
+	}
 	switch {
 	case len(step.Fields) == 0 && same:
 		return object, false

@@ -29,6 +29,8 @@ type Inventory struct {
 	// Clusters are the entries that are Muster's own, and Secrets those of no cluster; both sorted by name.
 	Clusters []Item `json:"clusters,omitempty"`
 	Secrets  []Item `json:"secrets,omitempty"`
+	// Corrected are the fields of the audit config that were put right since Hash was applied.
+	Corrected []Correction `json:"corrected,omitempty"`
 }
 
 // Item is one cluster or Secret that Muster applied.
@@ -40,6 +42,8 @@ type Item struct {
 	// Hash is that of the content applied. Empty: Muster was about to apply it for the first time.
 	Hash    string   `json:"hash,omitempty"`
 	Secrets []string `json:"secrets,omitempty"`
+	// Corrected are the fields of a cluster's entry that were put right since Hash was applied.
+	Corrected []Correction `json:"corrected,omitempty"`
 }
 
 // maxInventory bounds what is unpacked of an inventory. A cluster takes about 200 bytes.
@@ -86,15 +90,43 @@ func (i *Inventory) Equal(other *Inventory) bool {
 		return i.Empty() == other.Empty()
 	}
 	same := func(a, b Item) bool {
-		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets)
+		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) &&
+			slices.Equal(a.Corrected, b.Corrected)
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
-		i.Hash == other.Hash && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
+		i.Hash == other.Hash && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
 }
 
 // Empty says whether there is nothing to remember.
 func (i *Inventory) Empty() bool {
 	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == ""
+}
+
+// precedes says whether the inventory of another AuditSync keeps this one, whose inventory may be nil, from the audit config.
+// What was applied goes before what was about to be applied, and among equals the name decides, so that two that start at the
+// same moment don't keep each other out. Entries that were about to be applied keep nobody out.
+func (i *Inventory) precedes(sync string, own *Inventory) bool {
+	theirs, ours := i.claim(), own.claim()
+	return theirs > ours || theirs == ours && theirs > 0 && i.Sync < sync
+}
+
+// claim is 2 when something was applied, 1 when the audit config as a whole was about to be, and 0 otherwise.
+func (i *Inventory) claim() int {
+	switch {
+	case i == nil:
+		return 0
+	case i.Hash != "" || slices.ContainsFunc(i.Clusters, func(c Item) bool { return c.Hash != "" }):
+		return 2
+	case i.Origin != "":
+		return 1
+	}
+	return 0
+}
+
+// holds says whether a Secret is in the inventory: as one of its own, or as one of a cluster.
+func (i *Inventory) holds(name string) bool {
+	return i.secret(name) != nil ||
+		i != nil && slices.ContainsFunc(i.Clusters, func(c Item) bool { return slices.Contains(c.Secrets, name) })
 }
 
 func (i *Inventory) cluster(name string) *Item {

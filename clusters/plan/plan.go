@@ -23,6 +23,10 @@ const (
 	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
 	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
 	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
+	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
+	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself
+	CodeSecretOfOther finding.Code = "secret-of-other"      // an entry names the Secret of another cluster
+	CodeNotKept       finding.Code = "field-not-kept"       // a field doesn't keep the value that Muster applies
 	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
 	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
 	CodeHeld          finding.Code = "removals-held"        // removals wait for an approval
@@ -41,6 +45,9 @@ type Live struct {
 	EverySecret bool
 	// Inventories are those of all AuditSyncs.
 	Inventories []*Inventory
+	// Reserved are the Secrets that AuditSyncs of the namespace use for themselves (keys, Git credentials, webhook tokens), with
+	// what uses each, such as "the AuditSync prod". Nothing from a repository may change, remove or read them.
+	Reserved map[string]string
 	// Syncs are the AuditSyncs that exist. An inventory of another one is abandoned, and may be taken over.
 	Syncs map[string]bool
 }
@@ -237,10 +244,15 @@ type planner struct {
 func (p *planner) gather() {
 	p.next, p.owners, p.keepSecrets = map[string]*Inventory{}, map[string]string{}, map[string]bool{}
 	for _, inv := range p.live.Inventories {
-		switch {
-		case inv.Sync == p.fleet.Sync:
+		if inv.Sync == p.fleet.Sync {
 			p.inventories[inv.AuditConfig] = inv
-		case p.live.Syncs[inv.Sync] && inv.AuditConfig != "":
+		}
+	}
+	for _, inv := range p.live.Inventories {
+		if inv.Sync == p.fleet.Sync || !p.live.Syncs[inv.Sync] || inv.AuditConfig == "" || !inv.precedes(p.fleet.Sync, p.inventories[inv.AuditConfig]) {
+			continue
+		}
+		if owner := p.owners[inv.AuditConfig]; owner == "" || inv.Sync < owner {
 			p.owners[inv.AuditConfig] = inv.Sync
 		}
 	}
@@ -287,20 +299,28 @@ func (p *planner) finish() {
 	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int {
 		return strings.Compare(a.Kind+"\x00"+a.AuditConfig+"\x00"+a.Name, b.Kind+"\x00"+b.AuditConfig+"\x00"+b.Name)
 	})
-	if names := p.plan.removalNames(); len(names) > 0 {
+	if names := p.plan.heldFor(reasonBudget); len(names) > 0 {
 		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
 			Message: fmt.Sprintf("%d removals wait for approval, for they exceed %s: %s", len(names), p.removals.limit, some(names)),
 			Fix:     p.policy.approval()})
+	}
+	if names := p.plan.heldFor(reasonPresent); len(names) > 0 {
+		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
+			Message: fmt.Sprintf("%d removals wait, for the files are still there, and hold nothing for Muster: %s", len(names), some(names)),
+			Fix:     "correct or delete the files, or " + p.policy.approval()})
 	}
 }
 
 // ApproveAnnotation on an AuditSync approves the removals of the revision that is its value.
 const ApproveAnnotation = "muster.dev/approve-removals"
 
-func (p *Plan) removalNames() []string {
+// AdoptAnnotation on a Secret that was made by hand lets the AuditSync that is its value take it over.
+const AdoptAnnotation = "muster.dev/adopt"
+
+func (p *Plan) heldFor(reason string) []string {
 	var names []string
 	for _, s := range p.Steps {
-		if s.Action == Hold && s.Reason == reasonBudget {
+		if s.Action == Hold && s.Reason == reason {
 			names = append(names, s.Kind+" "+s.Name)
 		}
 	}
@@ -335,7 +355,7 @@ func union(before, after []Item) []Item {
 	for _, item := range after {
 		known := find(before, item.Name)
 		if known == nil {
-			item.Hash, item.Commit = "", ""
+			item.Hash, item.Commit, item.Corrected = "", "", nil
 			items = append(items, item)
 			continue
 		}

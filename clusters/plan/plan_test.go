@@ -81,6 +81,21 @@ func (d *desired) broken(path string) *desired {
 	return d
 }
 
+// present says which files of what was applied are there, next to those of the fleet.
+func (d *desired) present(paths ...string) *desired {
+	d.Present = map[string]bool{}
+	for _, c := range d.Clusters {
+		d.Present[c.Origin.Path] = true
+	}
+	for _, s := range d.Secrets {
+		d.Present[s.Origin.Path] = true
+	}
+	for _, path := range paths {
+		d.Present[path] = true
+	}
+	return d
+}
+
 // world is a management cluster.
 type world struct {
 	plan.Live
@@ -361,11 +376,31 @@ func TestSteps(t *testing.T) {
 		{reason: "its file has another name and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
 		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)"},
-		{reason: "a file for somebody else holds nothing back", next: func() *desired {
+		{reason: "what was for another tool may be a cluster whose kind is misspelt", next: func() *desired {
 			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1")
-			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/configmap.yaml"})
+			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/d-renamed.yaml"})
 			return d
-		}, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d", codes: "kind"},
+		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "kind"},
+		{reason: "another file was moved over its file, and can't be read", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "b", "c").secret("s", "1").broken("fleet/a.yaml").present("fleet/a.yaml")
+		}, names: "a b c d", steps: "hold cluster a (its file has an error)\nhold cluster d (a file that can't be read may hold it)"},
+		{reason: "a broken file does not hold back what its own file no longer has", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").cluster("1", "e").secret("s", "1").
+				edit("e", func(c *fleet.Cluster) { c.Origin.Path = "fleet/d.yaml" }).broken("fleet/x.yaml").present("fleet/d.yaml")
+		}, names: "a b c e", steps: "remove Secret mondoo-client-d-kubeconfig\nadd Secret mondoo-client-e-kubeconfig\nremove cluster d\nadd cluster e"},
+		{reason: "its file is there and holds nothing", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").present("fleet/d.yaml")
+		}, names: "a b c d", steps: "hold cluster d (its file is there, but holds no cluster)", codes: "removals-held", held: 1},
+		{reason: "its file is there and holds nothing, approved", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").present("fleet/d.yaml")
+		}, policy: func(p *plan.Policy) { p.Approved = p.Revision }, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
+		{reason: "its file is a Secret now", next: func() *desired {
+			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").secret("d", "1").present("fleet/d.yaml")
+			return d
+		}, names: "a b c", steps: "add Secret d\nremove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
+		{reason: "a Secret's file is there and holds nothing", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c", "d").present("fleet/s.yaml")
+		}, names: "a b c d", steps: "hold Secret s (its file is there, but holds no cluster)", codes: "removals-held", held: 1},
 		{reason: "stopped", next: func() *desired { d := newFleet(); d.Stopped = true; return d }, names: "a b c d"},
 
 		{reason: "the audit config changes", next: func() *desired {
@@ -392,7 +427,7 @@ func TestSteps(t *testing.T) {
 			steps: "add Secret mondoo-client-a-kubeconfig drift (somebody has removed it)"},
 		{reason: "somebody adds to a Secret", live: func(w *world) { w.Secrets["s"].Data["b"] = []byte("x"); w.Secrets["s"].Labels["x"] = "y" }, names: "a b c d"},
 		{reason: "somebody takes the label off", live: func(w *world) { delete(w.Secrets["s"].Labels, fleet.LabelSync) }, names: "a b c d",
-			steps: "change Secret s metadata.labels.muster.dev/sync (takes over a Secret that was made by hand)"},
+			steps: "change Secret s drift metadata.labels.muster.dev/sync"},
 		{reason: "somebody edits the audit config", live: func(w *world) { w.AuditConfigs[config]["spec"].(map[string]any)["spaceId"] = "z" }, names: "a b c d",
 			steps: "change MondooAuditConfig mondoo-client drift spec.spaceId"},
 		{reason: "somebody removes the audit config", live: func(w *world) { delete(w.AuditConfigs, config) }, names: "a b c d",
@@ -431,7 +466,7 @@ func TestSteps(t *testing.T) {
 		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d e",
 			steps: "change Secret mondoo-client-e-kubeconfig data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/origin\nadd cluster e"},
 		{reason: "a Secret of another type", live: func(w *world) {
-			w.Secrets["mondoo-client-e-kubeconfig"] = plan.LiveSecret{Type: "kubernetes.io/tls"}
+			w.Secrets["mondoo-client-e-kubeconfig"] = plan.LiveSecret{Type: "kubernetes.io/tls", Labels: map[string]string{fleet.LabelSync: "prod"}}
 		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d", codes: "secret-type"},
 		{reason: "a key of a Secret goes", live: func(w *world) { w.Secrets["s"].Data["old"] = []byte("x") },
 			next: func() *desired {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
 
@@ -18,7 +17,12 @@ const (
 	reasonOwner    = "an audit config is never removed without approval"
 	reasonNotReady = "the cluster it moves to has an error"
 	reasonUnread   = "a file that can't be read may hold it"
+	reasonPresent  = "its file is there, but holds no cluster"
+	reasonReserved = "an AuditSync uses it"
 )
+
+// waits says whether an approval would end a reason.
+func waits(reason string) bool { return reason == reasonBudget || reason == reasonPresent }
 
 // removals is what is no longer in Git, and what becomes of it.
 type removals struct {
@@ -33,20 +37,26 @@ func secretKey(name string) string               { return "secret/" + name }
 // decideRemovals finds what the inventories have and the fleet has not, and decides what of it stays.
 func (p *planner) decideRemovals() {
 	r := removals{reason: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
-	unread := p.unread()
+	read := p.read()
+	unread := p.unread(read)
 	total, counted := 0, []string{}
-	consider := func(key string, item Item, present, moved bool) {
+	consider := func(key string, item Item, present, moved bool, keep string) {
 		total++
 		switch {
 		case present:
 			return
+		case keep != "":
+			r.reason[key] = keep
 		case p.fleet.Broken[item.Origin]:
 			r.reason[key] = reasonBroken
 		case !p.policy.Prune:
 			r.reason[key] = reasonPrune
-		case !moved && unread:
+		case moved:
+		case unread && !p.fleet.Present[item.Origin]:
 			r.reason[key] = reasonUnread
-		case !moved:
+		case p.fleet.Present[item.Origin] && !read[item.Origin] && !p.policy.approved():
+			r.reason[key] = reasonPresent
+		default:
 			counted = append(counted, key)
 		}
 		r.items[key] = true
@@ -54,15 +64,19 @@ func (p *planner) decideRemovals() {
 	for _, inv := range p.inventories {
 		for _, item := range inv.Clusters {
 			present, moved, ready := p.whereabouts(inv.AuditConfig, item.Name)
-			key := clusterKey(inv.AuditConfig, item.Name)
-			consider(key, item, present, moved)
+			keep := ""
 			if moved && !ready {
-				r.reason[key] = reasonNotReady
+				keep = reasonNotReady
 			}
+			consider(clusterKey(inv.AuditConfig, item.Name), item, present, moved, keep)
 		}
 		for _, item := range inv.Secrets {
 			present := slices.ContainsFunc(p.fleet.Secrets, func(s fleet.Secret) bool { return s.Name == item.Name })
-			consider(secretKey(item.Name), item, present, false)
+			keep := ""
+			if p.live.Reserved[item.Name] != "" {
+				keep = reasonReserved
+			}
+			consider(secretKey(item.Name), item, present, false, keep)
 		}
 	}
 	if len(counted) > p.budget(total) && !p.policy.approved() {
@@ -74,15 +88,23 @@ func (p *planner) decideRemovals() {
 }
 
 // whereabouts says whether a cluster is in the fleet under its audit config, or moved to another one, and whether it can be
-// applied there.
+// applied there. One that was applied in the other audit config before has only its name in common.
 func (p *planner) whereabouts(auditConfig, name string) (present, moved, ready bool) {
 	for _, c := range p.named[name] {
 		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
 			return true, false, true
 		}
-		moved, ready = true, !c.Quarantined
+		if other := p.inventories[c.AuditConfig].cluster(name); other == nil || other.Hash == "" {
+			moved, ready = true, !c.Quarantined && p.takes(c.AuditConfig)
+		}
 	}
 	return false, moved, ready
+}
+
+// takes says whether an audit config is there, or will be, and is this AuditSync's to change.
+func (p *planner) takes(auditConfig string) bool {
+	desired, _ := p.desiredConfig(auditConfig)
+	return p.owners[auditConfig] == "" && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
 }
 
 // budget is how many of total items may be removed at once.
@@ -104,30 +126,27 @@ func (p *planner) budget(total int) int {
 
 func (p *planner) maxRemovals() string { return cmp.Or(p.policy.MaxRemovals, DefaultMaxRemovals) }
 
-// unread says whether there is a broken file of which nobody knows what is in it. It may be one of the files that the
-// inventories know, under another name.
-func (p *planner) unread() bool {
-	known := map[string]bool{}
+// read are the files that something in the fleet comes from.
+func (p *planner) read() map[string]bool {
+	read := map[string]bool{}
 	for _, c := range p.fleet.Clusters {
-		known[c.Origin.Path] = true
+		read[c.Origin.Path] = true
 	}
 	for _, s := range p.fleet.Secrets {
-		known[s.Origin.Path] = true
+		read[s.Origin.Path] = true
 	}
-	for _, inv := range p.inventories {
-		known[inv.Origin] = true
-		for _, item := range slices.Concat(inv.Clusters, inv.Secrets) {
-			known[item.Origin] = true
-		}
+	for _, c := range p.fleet.AuditConfigs {
+		read[c.Origin.Path] = true
 	}
-	for _, f := range p.fleet.Findings {
-		// What is for somebody else was read, and holds no cluster.
-		if f.Code == compile.CodeKind || f.Code == compile.CodeNamespace {
-			known[f.Path] = true
-		}
-	}
+	delete(read, "") // an audit config that is in no file
+	return read
+}
+
+// unread says whether there is a broken file that nothing comes from. Nobody knows what its author meant it to hold: it may be
+// any of the files that are gone, under another name.
+func (p *planner) unread(read map[string]bool) bool {
 	for path := range p.fleet.Broken {
-		if !known[path] {
+		if !read[path] {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
 // secrets plans the Secrets of the fleet, and those that are no longer needed.
@@ -64,7 +66,7 @@ func (p *planner) secret(s fleet.Secret, known *Item) {
 			return
 		}
 		step.Action = Change
-		if live.Labels[fleet.LabelSync] == "" {
+		if live.Labels[fleet.LabelSync] == "" && !p.applied(s.Name) {
 			step.Reason, step.Drift = "takes over a Secret that was made by hand", false
 		}
 	}
@@ -99,16 +101,17 @@ func (p *planner) quarantine() {
 			s.Quarantined, refused[s.Name] = true, true
 		}
 	}
-	if len(refused) == 0 {
-		return
-	}
+	holders := p.holders()
 	quarantined := map[[2]string]bool{}
 	for i := range desired.Clusters {
 		c := &desired.Clusters[i]
-		if slices.ContainsFunc(compile.References(c.Entry), func(r compile.Reference) bool { return refused[r.Name] }) {
+		if !c.Quarantined && p.refuseReferences(*c, refused, holders) {
 			c.Quarantined = true
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
+	}
+	if len(refused)+len(quarantined) == 0 {
+		return
 	}
 	for i := range desired.Secrets {
 		s := &desired.Secrets[i]
@@ -125,15 +128,79 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 		return true
 	}
 	switch owner := live.Labels[fleet.LabelSync]; {
+	case p.live.Reserved[s.Name] != "":
+		return refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not to be changed from the repository", s.Name, p.live.Reserved[s.Name]), "give it another name")
 	case !exists:
 		return false
 	case owner != "" && owner != p.fleet.Sync && p.live.Syncs[owner]:
 		return refuse(CodeSecretOwned, fmt.Sprintf("the Secret %s belongs to the AuditSync %s", s.Name, owner), "give it another name")
+	case owner == "" && !p.applied(s.Name) && !p.adopts(live):
+		return refuse(CodeSecretForeign, fmt.Sprintf("there is a Secret %s already that Muster did not make", s.Name),
+			fmt.Sprintf("delete it, or let Muster take it over: annotate it with %s=%s", AdoptAnnotation, cmp.Or(p.fleet.Sync, "<name of the AuditSync>")))
 	case live.Type != "" && live.Type != s.Type:
 		return refuse(CodeSecretType, fmt.Sprintf("the Secret %s has the type %s and should have %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
 			"delete the Secret, and Muster makes it anew")
 	}
 	return false
+}
+
+// applied says whether an inventory of this AuditSync has a Secret.
+func (p *planner) applied(name string) bool {
+	for _, inv := range p.inventories {
+		if inv.holds(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// adopts says whether whoever made a Secret lets this AuditSync have it. Without an AuditSync it is a preview, for any.
+func (p *planner) adopts(live LiveSecret) bool {
+	adopter := live.Annotations[AdoptAnnotation]
+	return adopter != "" && (adopter == p.fleet.Sync || p.fleet.Sync == "")
+}
+
+// holders are the clusters, as audit config and name, that Secrets were or will be made for.
+func (p *planner) holders() map[string][][2]string {
+	holders := map[string][][2]string{}
+	for _, s := range p.fleet.Secrets {
+		if s.Cluster != "" {
+			holders[s.Name] = append(holders[s.Name], [2]string{s.AuditConfig, s.Cluster})
+		}
+	}
+	for _, inv := range p.live.Inventories {
+		for _, item := range inv.Clusters {
+			for _, name := range item.Secrets {
+				holders[name] = append(holders[name], [2]string{inv.AuditConfig, item.Name})
+			}
+		}
+	}
+	return holders
+}
+
+// refuseReferences says whether a cluster names a Secret that was refused, and reports those that it may not name: an entry
+// sends a credential to the server that it names, so that it must not name somebody else's.
+func (p *planner) refuseReferences(c fleet.Cluster, refused map[string]bool, holders map[string][][2]string) bool {
+	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
+	refuse := func(code finding.Code, message, fix string) {
+		bad = true
+		p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: c.Origin.Path, Cluster: c.Name, Message: message, Fix: fix})
+	}
+	for _, ref := range compile.References(c.Entry) {
+		bad = bad || refused[ref.Name]
+		other := slices.IndexFunc(holders[ref.Name], func(holder [2]string) bool { return holder != [2]string{c.AuditConfig, c.Name} })
+		// A certificate authority is no secret, and may well be everybody's.
+		private := slices.ContainsFunc(ref.Keys, func(key string) bool { return key != mondoo.KeyCACert })
+		switch user := p.live.Reserved[ref.Name]; {
+		case other >= 0:
+			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the cluster %s", ref.Name, holders[ref.Name][other][1]),
+				"give the cluster credentials of its own")
+		case user != "" && private:
+			refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not for a cluster to read", ref.Name, user),
+				"give the cluster credentials of its own")
+		}
+	}
+	return bad
 }
 
 // missingSecrets reports Secrets that an entry names and nobody has. The operator doesn't: the scan Pod just never starts.
@@ -209,7 +276,7 @@ func (p *planner) unneeded(wanted map[string]bool, alone *Inventory) {
 				continue
 			}
 			p.step(Step{Action: Hold, Kind: KindSecret, Name: item.Name, Origin: item.Origin, Reason: reason})
-			if reason == reasonBudget {
+			if waits(reason) {
 				p.plan.Held++
 			}
 			p.keepSecrets[item.Name] = true
@@ -218,7 +285,8 @@ func (p *planner) unneeded(wanted map[string]bool, alone *Inventory) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.live.Secrets)) {
 		live := p.live.Secrets[name]
-		if live.Labels[fleet.LabelSync] != p.fleet.Sync || p.fleet.Sync == "" || wanted[name] || p.keepSecrets[name] || !p.known(name) {
+		if live.Labels[fleet.LabelSync] != p.fleet.Sync || p.fleet.Sync == "" || wanted[name] || p.keepSecrets[name] || !p.known(name) ||
+			p.live.Reserved[name] != "" {
 			continue
 		}
 		p.step(Step{Action: Remove, Kind: KindSecret, Name: name})
@@ -232,7 +300,7 @@ func (p *planner) known(name string) bool {
 		if p.next[inv.AuditConfig] == nil && inv.AuditConfig != "" {
 			continue // its audit config was refused, and everything of it stays
 		}
-		if inv.secret(name) != nil || slices.ContainsFunc(inv.Clusters, func(i Item) bool { return slices.Contains(i.Secrets, name) }) {
+		if inv.holds(name) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -60,45 +61,45 @@ type store interface {
 // Open decrypts a file and verifies its MAC. It returns no error: what keeps a file from being opened is a finding about
 // that file, with the line of the value at fault where one value is.
 func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *finding.Finding) {
-	bad := func(code finding.Code, message, fix string) (*Plain, *finding.Finding) {
+	bad := func(code finding.Code, message, fix string) *finding.Finding {
 		line, column := f.Position(0, []string{"sops"})
-		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
+		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
 	}
 	defer func() {
 		if recover() != nil { // what a library panics with may be a value
-			plain, result = bad(CodeSopsBlock, "the sops library fails on this file", "restore the file from Git history, or encrypt the plain file again")
+			plain, result = nil, bad(CodeSopsBlock, "the sops library fails on this file", "restore the file from Git history, or encrypt the plain file again")
 		}
 	}()
 	st := storeFor(f.Data)
 	if st == nil {
-		return bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
+		return nil, bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
 	}
 	tree, err := st.LoadEncryptedFile(f.Data)
 	if err != nil {
-		return bad(CodeSopsBlock, "the sops block can't be read", "restore the file from Git history, or encrypt the plain file again")
+		return nil, bad(CodeSopsBlock, "the sops block can't be read", "restore the file from Git history, or encrypt the plain file again")
 	}
 	recipients := describeKeys(tree.Metadata)
 	if len(o.services) == 0 {
-		return bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
+		return nil, bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
 	}
 	key, err := tree.Metadata.GetDataKeyWithKeyServices(o.bound(ctx), sops.DefaultDecryptionOrder)
 	switch {
 	case ctx.Err() != nil:
-		return bad(CodeInterrupted, "decryption was interrupted", "")
+		return nil, bad(CodeInterrupted, "decryption was interrupted", "")
 	case err != nil:
-		return bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
+		return nil, bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
 			"give Muster one of these keys, or add its recipient with sops updatekeys")
 	}
-	opened := &Plain{tree: tree, store: st, branches: branches(f), digests: digests(tree)}
+	sealed := digests(tree)
 	mac, err := tree.Decrypt(key, aes.NewCipher())
 	if err != nil {
 		return nil, findBadValue(f, st, key)
 	}
 	if !sameMAC(tree.Metadata, key, mac) {
-		return bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
+		return nil, bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
 			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
 	}
-	return opened, nil
+	return &Plain{tree: tree, store: st, branches: branches(f), digests: sealed}, nil
 }
 
 // branches are the places in a sops tree of a file's documents. A file that load hasn't read as YAML has none.
@@ -199,7 +200,7 @@ func (p *Plain) Value(ref Ref) (string, bool) {
 	if branch < len(p.branches) {
 		branch = p.branches[branch]
 	}
-	if branch >= len(p.tree.Branches) || p.digests[placeIn(branch, ref.Keys)] != ref.Digest {
+	if branch >= len(p.tree.Branches) || ref.Digest != "" && p.digests[placeIn(branch, ref.Keys)] != ref.Digest {
 		return "", false
 	}
 	return lookup(p.tree.Branches[branch], ref.Keys)
@@ -246,11 +247,16 @@ func scalarText(v any) (string, bool) {
 }
 
 // Bytes returns the whole file in plain.
-func (p *Plain) Bytes() ([]byte, error) {
-	data, err := p.store.EmitPlainFile(p.tree.Branches)
-	if err != nil {
-		// The library's error can hold what it could not write.
-		return nil, fmt.Errorf("write the decrypted file: not possible in its format")
+func (p *Plain) Bytes() (data []byte, err error) {
+	// The library's error can hold what it could not write, and so can its panics.
+	unwritable := errors.New("write the decrypted file: not possible in its format")
+	defer func() {
+		if recover() != nil {
+			data, err = nil, unwritable
+		}
+	}()
+	if data, err = p.store.EmitPlainFile(p.tree.Branches); err != nil {
+		return nil, unwritable
 	}
 	return data, nil
 }
@@ -319,7 +325,12 @@ func storeFor(data []byte) store {
 }
 
 // isBinary says whether a JSON file is what sops makes of content it knows no format for: one value, "data".
-func isBinary(data []byte) bool {
+func isBinary(data []byte) (binary bool) {
+	defer func() {
+		if recover() != nil { // then it can't be loaded either, and Open says so
+			binary = false
+		}
+	}()
 	branches, err := json.NewStore(&config.JSONStoreConfig{}).LoadPlainFile(data)
 	if err != nil || len(branches) != 1 {
 		return false

@@ -230,6 +230,81 @@ func TestEnv(t *testing.T) {
 	}
 }
 
+// TestEmptyDocuments: sops counts documents that load leaves out, and no value may be taken for another.
+func TestEmptyDocuments(t *testing.T) {
+	key := sealtest.NewKey(t)
+	document := func(name string) string {
+		return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: " + name + "\nstringData:\n  password: of-" + name + "\n"
+	}
+	text := key.Encrypt(t, "s.yaml", document("a")+"---\n"+document("b")+"---\n"+document("c"), sealtest.Credentials)
+	for _, text := range []string{text, strings.Replace(text, "\n---\n", "\n---\n# nothing\n---\n", 1), strings.Replace(text, "\n---\n", "\n---\n---\nnull\n---\n", 1)} {
+		tree := load1(t, map[string]string{"f/s.yaml": text})
+		sealed := seal.NewSealer().Seal(tree)
+		plain, bad := key.Opener(t).Open(t.Context(), tree.Files["f/s.yaml"])
+		if bad != nil {
+			t.Fatal(bad)
+		}
+		decoder := yaml.NewDecoder(strings.NewReader(string(sealed.Content["f/s.yaml"])))
+		for _, name := range []string{"a", "b", "c"} {
+			var object struct {
+				StringData map[string]string `yaml:"stringData"`
+			}
+			if err := decoder.Decode(&object); err != nil {
+				t.Fatal(err)
+			}
+			ref, ok := sealed.Ref(object.StringData["password"])
+			value, opened := plain.Value(ref)
+			if !ok || !opened || value != "of-"+name {
+				t.Errorf("%s: %q, %t", name, value, opened)
+			}
+			ref.Document = (ref.Document + 1) % 3
+			if value, opened := plain.Value(ref); opened {
+				t.Errorf("%s gives %q for another's handle", name, value)
+			}
+		}
+	}
+	bad := strings.ReplaceAll(strings.Replace(text, "\n---\n", "\n---\n---\n", 1), "password: ENC[AES256_GCM,data:", "password: ENC[AES256_GCM,data:AAAA")
+	_, found := key.Opener(t).Open(t.Context(), load1(t, map[string]string{"f/s.yaml": bad}).Files["f/s.yaml"])
+	if found == nil || found.Line != 6 {
+		t.Errorf("%v", found)
+	}
+}
+
+func TestMACOnly(t *testing.T) {
+	for text, want := range map[string]bool{
+		"a: b\n":                                       false,
+		"sops: {mac: x}\n":                             false,
+		"sops: {mac_only_encrypted: false}\n":          false,
+		"sops: {mac_only_encrypted: true}\n":           true,
+		"sops: {mac_only_encrypted: True}\n":           true,
+		"sops: {mac_only_encrypted: yes}\n":            true,
+		"sops: {mac_only_encrypted: 1}\n":              true,
+		"sops: {mac_only_encrypted: [x]}\n":            true,
+		"sops: {MAC_only_encrypted: true}\n":           true,
+		"sops: {<<: {mac_only_encrypted: true}}\n":     true,
+		"x: &x true\nsops: {mac_only_encrypted: *x}\n": true,
+		`{"SOPS": {"mac_only_encrypted": true}}`:       true,
+		"metadata: {mac_only_encrypted: true}\n":       false,
+	} {
+		var node yaml.Node
+		if err := yaml.Unmarshal([]byte(text), &node); err != nil {
+			t.Fatal(err)
+		}
+		if got := seal.MACOnly(&load.Document{Node: node.Content[0]}); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+}
+
+// TestPanic: what a key service panics with is no part of the finding, and takes nobody along.
+func TestPanic(t *testing.T) {
+	key := sealtest.NewKey(t)
+	file := &load.File{Path: "x", Data: []byte(key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything))}
+	if _, bad := seal.NewOpener(nil).Open(t.Context(), file); bad == nil || bad.Code != seal.CodeSopsBlock {
+		t.Errorf("%v", bad)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	key := sealtest.NewKey(t)
 	ctx, cancel := context.WithCancel(t.Context())

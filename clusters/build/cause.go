@@ -1,0 +1,66 @@
+package build
+
+import (
+	"errors"
+	"strings"
+)
+
+// errPanic stands for a panic inside of kustomize. What it panics with may quote a value.
+var errPanic = errors.New("kustomize fails inside on this input")
+
+// cause takes what went wrong from kustomize's error, and says whether that is all of it. kustomize quotes what it works on, with
+// quotation marks or without, and somebody may have written a password there. So the message ends before the first word that is not
+// kustomize's own.
+func cause(err error) (text string, all bool) {
+	text = strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "").Replace(err.Error())
+	all = true
+	if i := strings.IndexAny(text, "`\n"); i >= 0 { // configuration, and what is wrong with it behind
+		tail := text[strings.LastIndexAny(text, "`\n")+1:]
+		text = strings.TrimSuffix(strings.TrimSpace(text[:i]), "with config:") + " " + strings.TrimSpace(strings.TrimPrefix(tail, ":"))
+		all = false
+	}
+	if i := strings.IndexAny(text, "[{\"`'"); i >= 0 {
+		text, all = text[:i], false
+	}
+	var kept []string
+	for word := range strings.FieldsSeq(text) {
+		if !words[strings.Trim(word, ".,:;()")] {
+			all = false
+			break
+		}
+		kept = append(kept, word)
+	}
+	if len(kept) < 2 {
+		return "its message may quote a credential, and is not repeated", false
+	}
+	text = strings.TrimRight(strings.Join(kept, " "), " :;,(")
+	if !all {
+		text += " …"
+	}
+	return text, all
+}
+
+// words are those of kustomize's messages.
+var words = vocabulary(`
+	a add added adding accumulating accumulation already an and annotation annotations any apply as at base be because behavior both build
+	builtin but by can cannot component components config configmap configuration configuring conflict conflicts copy create cycle data
+	decode decoding delete detected doc document does duplicate empty entry env err error exist exists expected fail failed failing fails
+	field fieldPath fieldPaths fields file files find for format found from generator generators group has have id in index input inside
+	into invalid is it json key keys kind kustomization kustomize kv KV label labels list literal load loading map mapping
+	MappingNode matches match merge merging metadata missing more move multiple must name names namespace no node not nothing object of on
+	one only op operation or out pair pairs parse parsing patch patches path plugin read reading reference registered remove replace
+	replacement replacements require required resolve resource resources runtime same scalar ScalarNode secret selected selector sequence SequenceNode
+	set SM source sources specified specify strategic string target targets test testing than that the this to transform transformer
+	transformers type unable unexpected unknown unmarshal unmarshalling unsupported use used valid validate value values was when while
+	with without wrong YAML yaml JSON
+	AnnotationsTransformer ConfigMapGenerator HashTransformer IAMPolicyGenerator ImageTagTransformer LabelTransformer NamespaceTransformer
+	PatchJson6902Transformer PatchStrategicMergeTransformer PatchTransformer PrefixSuffixTransformer PrefixTransformer ReplacementTransformer
+	ReplicaCountTransformer SecretGenerator SuffixTransformer ValueAddTransformer`)
+
+func vocabulary(text string) map[string]bool {
+	known := map[string]bool{}
+	for word := range strings.FieldsSeq(text) {
+		known[word] = true
+	}
+	return known
+}

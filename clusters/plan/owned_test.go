@@ -1,0 +1,183 @@
+package plan_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+)
+
+// TestForeignSecrets: a manifest in Git takes no Secret that somebody else made or needs.
+func TestForeignSecrets(t *testing.T) {
+	const kubeconfig = "mondoo-client-e-kubeconfig"
+	base := func() *desired { return newFleet().existing(config).cluster("1", "a") }
+	theirs := func(annotations map[string]string) plan.LiveSecret {
+		return plan.LiveSecret{Type: "Opaque", Data: map[string][]byte{"config": []byte("theirs")}, Annotations: annotations}
+	}
+	adopt := func(sync string) map[string]string { return map[string]string{plan.AdoptAnnotation: sync} }
+	for _, row := range []struct {
+		reason       string
+		live         func(*world)
+		next         func() *desired
+		steps, codes string
+		names        string
+		unstable     bool // the Secret is gone in the next round, and then naming it does no harm
+	}{
+		{reason: "made by hand", live: func(w *world) { w.Secrets["creds"] = theirs(nil) },
+			next: func() *desired { return base().secret("creds", "1") }, codes: "secret-foreign", names: "a"},
+		{reason: "made by hand, for another AuditSync to take over", live: func(w *world) { w.Secrets["creds"] = theirs(adopt("other")) },
+			next: func() *desired { return base().secret("creds", "1") }, codes: "secret-foreign", names: "a"},
+		{reason: "made by hand, to be taken over", live: func(w *world) { w.Secrets["creds"] = theirs(adopt("prod")) },
+			next: func() *desired { return base().secret("creds", "1") }, names: "a",
+			steps: "change Secret creds data.config data.a metadata.labels.muster.dev/sync metadata.annotations.muster.dev/origin (takes over a Secret that was made by hand)"},
+		{reason: "made by hand under the name of a cluster's", live: func(w *world) { w.Secrets[kubeconfig] = theirs(nil) },
+			next: func() *desired { return base().cluster("1", "e") }, codes: "secret-foreign", names: "a"},
+		{reason: "made by hand under the name of a cluster's, to be taken over", live: func(w *world) { w.Secrets[kubeconfig] = theirs(adopt("prod")) },
+			next: func() *desired { return base().cluster("1", "e") }, names: "a e",
+			steps: "change Secret mondoo-client-e-kubeconfig data.config data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/origin" +
+				" (takes over a Secret that was made by hand)\nadd cluster e"},
+		{reason: "in use by an AuditSync", live: func(w *world) {
+			w.Secrets["keys"] = theirs(adopt("prod"))
+			w.Reserved = map[string]string{"keys": "the AuditSync prod"}
+		}, next: func() *desired { return base().secret("keys", "1") }, codes: "secret-in-use", names: "a"},
+		{reason: "in use by an AuditSync, and not there yet", live: func(w *world) { w.Reserved = map[string]string{"keys": "the AuditSync prod"} },
+			next: func() *desired { return base().secret("keys", "1") }, codes: "secret-in-use", names: "a"},
+		{reason: "in use by an AuditSync, and read by a cluster", live: func(w *world) { w.Reserved = map[string]string{"webhook": "the AuditSync prod"} },
+			next: func() *desired { return base().cluster("1", "e").names("e", "webhook") }, codes: "secret-in-use", names: "a"},
+		{reason: "in use by an AuditSync, for the certificate of Vault alone", live: func(w *world) { w.Reserved = map[string]string{"ca": "the AuditSync prod"} },
+			next: func() *desired {
+				d := base().cluster("1", "e").edit("e", func(c *fleet.Cluster) {
+					c.Entry = mondoo.Entry{Name: "e", VaultAuth: &mondoo.VaultAuth{Server: "https://x", CACertSecretRef: &mondoo.SecretRef{Name: "ca"}}}
+					c.Secrets = nil
+				})
+				d.Secrets = d.Secrets[:1]
+				return d
+			}, steps: "add cluster e", names: "a e"},
+		{reason: "made for another cluster", next: func() *desired { return base().cluster("1", "e").names("e", "mondoo-client-a-kubeconfig") },
+			codes: "secret-of-other", names: "a"},
+		{reason: "made for another cluster that is no longer in Git", next: func() *desired {
+			return newFleet().existing(config).cluster("1", "e").names("e", "mondoo-client-a-kubeconfig")
+		}, codes: "secret-of-other", steps: "remove Secret mondoo-client-a-kubeconfig\nremove cluster a", unstable: true},
+		{reason: "made for a cluster of the same name elsewhere", next: func() *desired {
+			return newFleet().existing(config).existing("second").cluster("1", "a").cluster("1", "e").names("e", "mondoo-client-a-kubeconfig").
+				edit("e", func(c *fleet.Cluster) { c.Name, c.Entry.Name, c.AuditConfig = "a", "a", "second" })
+		}, live: func(w *world) { w.AuditConfigs["second"] = newWorld("second").AuditConfigs["second"] },
+			codes: "secret-of-other", names: "a"},
+		{reason: "made for a cluster of another AuditSync", live: func(w *world) {
+			w.Inventories = append(w.Inventories, &plan.Inventory{Sync: "other", AuditConfig: "second", Clusters: []plan.Item{{Name: "p", Hash: "h", Secrets: []string{"second-p-token"}}}})
+		}, next: func() *desired { return base().cluster("1", "e").names("e", "second-p-token") }, codes: "secret-of-other", names: "a"},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			w := newWorld(config)
+			w.sync(t, base(), at("rev1"))
+			if row.live != nil {
+				row.live(w)
+			}
+			p := w.compute(row.next(), at("rev2"))
+			want(t, "steps", describe(p), row.steps)
+			want(t, "codes", codes(p), row.codes)
+			w.apply(t, p, all)
+			want(t, "entries", w.names(t, config), row.names)
+			if again := w.compute(row.next(), at("rev2")); !again.Empty() && !row.unstable {
+				t.Errorf("applied once, it is not done:\n%s", describe(again))
+			}
+		})
+	}
+}
+
+// names has a cluster's entry name a Secret that isn't made for it.
+func (d *desired) names(cluster, secret string) *desired {
+	var secrets []fleet.Secret
+	for _, s := range d.Secrets {
+		if s.Cluster != cluster {
+			secrets = append(secrets, s)
+		}
+	}
+	d.Secrets = secrets
+	return d.edit(cluster, func(c *fleet.Cluster) {
+		c.Entry = mondoo.Entry{Name: cluster, ServiceAccountAuth: &mondoo.ServiceAccountAuth{Server: "https://evil", CredentialsSecretRef: mondoo.SecretRef{Name: secret}}}
+		c.Secrets = nil
+	})
+}
+
+// TestReservedStays: a Secret that an AuditSync has come to use is not removed with its manifest.
+func TestReservedStays(t *testing.T) {
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a").secret("keys", "1"), at("rev1"))
+	w.Reserved = map[string]string{"keys": "the AuditSync prod"}
+	p := w.sync(t, newFleet().existing(config).cluster("1", "a"), at("rev2"))
+	want(t, "steps", describe(p), "hold Secret keys (an AuditSync uses it)")
+}
+
+// TestSameNames: clusters of two audit configs with the same names are not moved when one audit config loses them.
+func TestSameNames(t *testing.T) {
+	fleetOf := func(configs ...string) *desired {
+		d := newFleet().existing("one").existing("two")
+		for _, c := range configs {
+			for i := range 20 {
+				name := fmt.Sprintf("c%02d", i)
+				d.Clusters = append(d.Clusters, fleet.Cluster{Name: name, AuditConfig: c, Origin: fleet.Origin{Path: c + "/" + name + ".yaml"}, Hash: "h",
+					Entry: mondoo.Entry{Name: name, KubeconfigSecretRef: &mondoo.SecretRef{Name: "x"}}})
+			}
+		}
+		return d
+	}
+	w := newWorld("one", "two")
+	w.sync(t, fleetOf("one", "two"), at("rev1"))
+	if p := w.sync(t, fleetOf("one"), at("rev2")); p.Held != 20 || len(p.Configs) > 0 {
+		t.Errorf("held %d:\n%s", p.Held, describe(p))
+	}
+}
+
+// TestMoveToNowhere: a cluster stays while the audit config that it moves to isn't there.
+func TestMoveToNowhere(t *testing.T) {
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a", "b"), at("rev1"))
+	moved := newFleet().existing(config).existing("second").cluster("1", "a", "b").edit("a", func(c *fleet.Cluster) {
+		c.AuditConfig, c.Entry, c.Secrets = "second", mondoo.Entry{Name: "a", KubeconfigSecretRef: &mondoo.SecretRef{Name: "x"}}, nil
+	})
+	moved.Secrets = moved.Secrets[1:]
+	p := w.compute(moved, at("rev2"))
+	want(t, "steps", describe(p), "hold cluster a (the cluster it moves to has an error)")
+	w.apply(t, p, all)
+	want(t, "entries", w.names(t, config), "a b")
+}
+
+// TestTwoSyncsAtOnce: of two AuditSyncs that start at the same moment, one gets the audit config.
+func TestTwoSyncsAtOnce(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		fleetOf := func(sync, cluster string) *desired {
+			d := newFleet()
+			if whole {
+				d.inGit(config, map[string]any{"spaceId": "x"})
+			} else {
+				d.existing(config)
+			}
+			d.cluster("1", cluster)
+			d.Sync = sync
+			return d
+		}
+		for cut := range 6 {
+			w := newWorld(config)
+			w.Syncs["other"] = true
+			a, b := fleetOf("prod", "a"), fleetOf("other", "b")
+			planA, planB := w.compute(a, policy()), w.compute(b, policy())
+			w.apply(t, planA, cut) // cut off, or refused for a conflict
+			w.apply(t, planB, len(planB.Before))
+			for range 3 {
+				w.apply(t, w.compute(a, policy()), all)
+				w.apply(t, w.compute(b, policy()), all)
+			}
+			planA, planB = w.compute(a, policy()), w.compute(b, policy())
+			if !planA.Empty() || !planB.Empty() {
+				t.Errorf("whole %t, cut %d: it goes on\n%s\n%s", whole, cut, describe(planA), describe(planB))
+			}
+			if got := codes(planA) + "|" + codes(planB); strings.Count(got, string(plan.CodeConfigOwned)) != 1 {
+				t.Errorf("whole %t, cut %d: %s", whole, cut, got)
+			}
+		}
+	}
+}
