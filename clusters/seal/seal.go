@@ -17,10 +17,13 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
@@ -71,24 +74,31 @@ type Tree struct {
 	Content map[string][]byte
 
 	sealer *Sealer
+	mu     sync.Mutex // guards refs while files are sealed side by side
 	refs   map[string]Ref
 }
 
 // Seal seals every file of a tree. Files whose encryption is broken in form are left out with a finding.
 func (s *Sealer) Seal(t *load.Tree) *Tree {
 	sealed := &Tree{Loaded: t, Report: t.Report.Clone(), Content: make(map[string][]byte, len(t.Files)), sealer: s, refs: map[string]Ref{}}
+	paths := slices.DeleteFunc(t.Paths(), func(p string) bool { return t.Broken[p] })
+	contents, bad := make([][]byte, len(paths)), make([]*finding.Finding, len(paths))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range paths {
+		group.Go(func() error {
+			contents[i], bad[i] = sealed.file(t.Files[p])
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // none of them returns one
 	resources := resources(t)
-	for _, p := range t.Paths() {
-		if t.Broken[p] {
+	for i, p := range paths {
+		if bad[i] != nil {
+			sealed.reject(t.Files[p], resources[p], *bad[i])
 			continue
 		}
-		f := t.Files[p]
-		content, bad := sealed.file(f)
-		if bad != nil {
-			sealed.reject(f, resources[p], *bad)
-			continue
-		}
-		sealed.Content[p] = content
+		sealed.Content[p] = contents[i]
 	}
 	return sealed
 }
@@ -162,6 +172,8 @@ func (t *Tree) handle(ref Ref, content string) string {
 	mac := hmac.New(sha256.New, t.sealer.key[:])
 	fmt.Fprintf(mac, "%q %d %q %q", ref.Path, ref.Document, ref.Keys, content)
 	handle := handlePrefix + hex.EncodeToString(mac.Sum(nil)[:18])
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.refs[handle] = ref
 	return handle
 }
