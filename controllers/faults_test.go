@@ -14,8 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/cmd/devenv/server"
@@ -381,24 +384,34 @@ func refusal(r *http.Request, code int) *http.Response {
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}
 }
 
-// TestDeletionWithoutOperator deletes an AuditSync after the operator, CRD and all, has been uninstalled.
+// TestDeletionWithoutOperator deletes AuditSyncs in a cluster from which the operator has been taken out, CRD and all, and in
+// one that never had it.
 func TestDeletionWithoutOperator(t *testing.T) {
-	ready := plane
-	defer func() { plane = ready }()
-	var err error
-	plane, err = server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
-	must(t, err)
-	must(t, installAuditSync(t.Context(), plane))
+	bareControlPlane(t)
 	w := newWorld(t)
-	w.push(map[string]string{"clusters/eu.yaml": w.tokenCluster("eu", "")})
+	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
 	w.startController(nil)
-	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	defer w.stopController()
+	withDeletion := func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete }
+	w.createSync(withDeletion)
 	w.until("the operator is missed", func(s *v1alpha1.AuditSync) bool {
 		return condition(s.Status, v1alpha1.ConditionReady).Reason == "OperatorMissing"
 	})
 	must(t, w.admin.Delete(t.Context(), w.sync()))
 	w.gone()
-	w.stopController()
+
+	must(t, server.InstallCRDs(t.Context(), plane.Config(), server.MondooAuditConfigCRD()))
+	w.createSync(withDeletion)
+	w.untilReady(commit)
+	crd := &unstructured.Unstructured{}
+	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	crd.SetName(mondoo.Resource + "." + mondoo.Group)
+	must(t, w.admin.Delete(t.Context(), crd))
+	must(t, w.admin.Delete(t.Context(), w.sync()))
+	w.gone()
+	if w.secret("mondoo-client-eu-service-account") != nil {
+		t.Error("the Secret is still there")
+	}
 }
 
 // TestSourceChanges points an AuditSync at a repository that can't be read: nothing of the old one is applied with the new

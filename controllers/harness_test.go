@@ -81,6 +81,17 @@ func installAuditSync(ctx context.Context, plane *server.ControlPlane) error {
 	return server.InstallCRDs(ctx, plane.Config(), crd)
 }
 
+// bareControlPlane gives a test a control plane of its own, which doesn't know audit configs.
+func bareControlPlane(t *testing.T) {
+	t.Helper()
+	bare, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
+	must(t, err)
+	must(t, installAuditSync(t.Context(), bare))
+	shared := plane
+	plane = bare
+	t.Cleanup(func() { plane = shared })
+}
+
 const (
 	gitPassword = "CANARY-git-password-41c0ffee"
 	syncName    = "production"

@@ -93,12 +93,7 @@ func TestRefs(t *testing.T) {
 
 // TestOperatorComesLater starts in a cluster that doesn't know audit configs yet.
 func TestOperatorComesLater(t *testing.T) {
-	ready := plane
-	defer func() { plane = ready }()
-	var err error
-	plane, err = server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
-	must(t, err)
-	must(t, installAuditSync(t.Context(), plane))
+	bareControlPlane(t)
 	w := newWorld(t)
 	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
 	w.startController(nil)

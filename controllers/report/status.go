@@ -40,7 +40,7 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	if o.Revision != "" {
 		status.LastAttemptedRevision = o.Revision
 	}
-	if o.Complete() || o.appliedInPart() {
+	if o.inForce() {
 		status.LastAppliedRevision = o.Revision
 	}
 	c := conditions{status: &status, generation: sync.Generation}
@@ -56,8 +56,8 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	return status
 }
 
-// appliedInPart says whether the revision is the one in force, although single clusters of it are not.
-func (o *Outcome) appliedInPart() bool {
+// inForce says whether the revision is the one that is applied, perhaps without single clusters of it.
+func (o *Outcome) inForce() bool {
 	return o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting
 }
 
@@ -235,7 +235,7 @@ func counts(o Outcome) *v1alpha1.ClusterCounts {
 	for _, names := range o.Plan.Foreign {
 		c.Foreign += int32(len(names)) //nolint:gosec // as above
 	}
-	if o.appliedInPart() {
+	if o.inForce() {
 		c.Applied = c.Total - c.Quarantined
 	}
 	return &c
