@@ -13,7 +13,7 @@ BENCH    ?= .
 FUZZTIME ?= 1m
 
 # The servers that tests start. Each is built once, into .cache/devenv.
-SERVERS := etcd kube-apiserver kube-controller-manager
+SERVERS := etcd kube-apiserver kube-controller-manager vault gitea
 
 # The race detector needs cgo, which the go command turns off where it finds no C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -68,7 +68,7 @@ $(LINT):
 	@mv $@.building $@
 
 .PHONY: generate
-generate: ## Write the generated files: deep copies, the CRD, the JSON Schema of cluster files
+generate: ## Write the generated files: deep copies, the CRD, the JSON Schema of cluster files, the rules reference
 	go tool controller-gen object crd paths=./controllers/api/... output:crd:dir=config/crd
 	go generate ./...
 

@@ -36,10 +36,22 @@ var (
 	}
 	KubeAPIServer         = kubernetesServer("kube-apiserver", "6 minutes")
 	KubeControllerManager = kubernetesServer("kube-controller-manager", "3 minutes")
+	VaultServer           = Component{
+		Name: "vault", dir: "vault", module: "github.com/hashicorp/vault", target: ".", took: "3 minutes",
+	}
+	GiteaServer = Component{
+		Name: "gitea", dir: "gitea", module: giteaModule, target: ".", stamp: "main.version", took: "5 minutes",
+	}
 )
 
-// Components returns every component in the order in which a control plane starts them.
-func Components() []Component { return []Component{Etcd, KubeAPIServer, KubeControllerManager} }
+// Components returns every component; those of a control plane first, in the order in which it starts them.
+func Components() []Component {
+	return append(controlPlaneComponents(), VaultServer, GiteaServer)
+}
+
+func controlPlaneComponents() []Component {
+	return []Component{Etcd, KubeAPIServer, KubeControllerManager}
+}
 
 func kubernetesServer(name, took string) Component {
 	return Component{

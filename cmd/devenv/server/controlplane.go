@@ -66,7 +66,7 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 			err = errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop())
 		}
 	}()
-	for _, component := range Components() {
+	for _, component := range controlPlaneComponents() {
 		if component.Name == KubeControllerManager.Name && !o.ControllerManager {
 			continue
 		}

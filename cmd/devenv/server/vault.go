@@ -1,0 +1,304 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// VaultOptions say how to start Vault. The zero value is a good one.
+type VaultOptions struct {
+	// Log gets progress, a line at a time: mostly that the binary is being built. Nil means os.Stderr.
+	Log io.Writer
+	// StartTimeout bounds the time from start to ready, building not counted. 0 means a minute.
+	StartTimeout time.Duration
+}
+
+// Vault is a running Vault server: unsealed, with its storage in memory and an audit log. It is safe for concurrent use.
+type Vault struct {
+	dir     string
+	process *process
+	ca      []byte
+	gate    *relay
+	client  *http.Client
+	secrets struct {
+		RootToken string `json:"rootToken"`
+		UnsealKey string `json:"unsealKey"`
+	}
+	unbind   func() bool
+	stopping sync.Once
+	stopErr  error
+}
+
+// VaultError is what Vault answered when it did not do what it was asked.
+type VaultError struct {
+	Method, Path string
+	Status       int
+	Errors       []string
+}
+
+func (e *VaultError) Error() string {
+	return fmt.Sprintf("vault: %s %s: status %d: %s", e.Method, e.Path, e.Status, strings.Join(e.Errors, ", "))
+}
+
+// StartVault starts Vault behind TLS with an authority of its own, and returns when it answers. It stops with ctx.
+func StartVault(ctx context.Context, o VaultOptions) (_ *Vault, err error) {
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	if o.StartTimeout == 0 {
+		o.StartTimeout = time.Minute
+	}
+	v := &Vault{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("start Vault: %w", err), v.stop())
+		}
+	}()
+	binary, err := Binary(ctx, VaultServer, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	if v.dir, _, err = ensureDir("", "muster-vault-"); err != nil {
+		return nil, err
+	}
+	ctxStart, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
+	if err := v.start(ctxStart, binary); err != nil {
+		return nil, err
+	}
+	audit := map[string]any{"type": "file", "options": map[string]string{"file_path": v.auditLog(), "log_raw": "false"}}
+	if _, err := v.Call(ctxStart, http.MethodPut, "sys/audit/file", audit); err != nil {
+		return nil, err
+	}
+	v.unbind = context.AfterFunc(ctx, func() { v.stop() })
+	return v, nil
+}
+
+// start runs the binary on a socket that is bound already, so that no port is raced for, and waits for its line of secrets.
+func (v *Vault) start(ctx context.Context, binary string) error {
+	authority, err := newAuthority("vault-ca")
+	if err != nil {
+		return err
+	}
+	served, err := authority.server()
+	if err != nil {
+		return err
+	}
+	v.ca = authority.pem()
+	certFile, keyFile := filepath.Join(v.dir, "server.crt"), filepath.Join(v.dir, "server.key")
+	if err := errors.Join(os.WriteFile(certFile, served.cert, 0o600), os.WriteFile(keyFile, served.key, 0o600)); err != nil {
+		return err
+	}
+	tls, err := authority.clientTLS(served)
+	if err != nil {
+		return err
+	}
+	v.client = &http.Client{Transport: &http.Transport{TLSClientConfig: tls}, Timeout: 30 * time.Second}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // the child has its own descriptor
+	if v.gate, err = startRelay(ctx, listener.Addr().String()); err != nil {
+		return err
+	}
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	return v.spawn(ctx, binary, socket, "-cert", certFile, "-key", keyFile)
+}
+
+func (v *Vault) spawn(ctx context.Context, binary string, socket *os.File, args ...string) error {
+	log, err := os.OpenFile(v.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	said, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer said.Close()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = v.dir
+	// Vault takes much from its environment; it gets what it needs to run.
+	cmd.Env = []string{"HOME=" + v.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out, log, []*os.File{socket}
+	v.process, err = start(VaultServer.Name, cmd)
+	out.Close()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { said.SetReadDeadline(time.Unix(1, 0)) })()
+	line, err := bufio.NewReader(said).ReadBytes('\n')
+	switch {
+	case errors.Is(err, io.EOF):
+		<-v.process.done
+		return &ExitError{Server: VaultServer.Name, Log: fileTail(v.log()), Err: v.process.err}
+	case err != nil:
+		return fmt.Errorf("vault is not ready: %w; the end of its log:\n%s", errors.Join(err, ctx.Err()), fileTail(v.log()))
+	}
+	return json.Unmarshal(line, &v.secrets)
+}
+
+func (v *Vault) log() string      { return filepath.Join(v.dir, "vault.log") }
+func (v *Vault) auditLog() string { return filepath.Join(v.dir, "audit.log") }
+
+// URL returns https://127.0.0.1:PORT.
+func (v *Vault) URL() string { return "https://" + v.gate.address() }
+
+// CA returns the certificate of the server's authority in PEM.
+func (v *Vault) CA() []byte { return bytes.Clone(v.ca) }
+
+// RootToken may do everything.
+func (v *Vault) RootToken() string { return v.secrets.RootToken }
+
+// Call asks Vault's HTTP API as root, with a path below /v1/, and returns the answer. An answer of 400 and above is a
+// *VaultError.
+func (v *Vault) Call(ctx context.Context, method, path string, body any) (map[string]any, error) {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, v.URL()+"/v1/"+path, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("X-Vault-Token", v.RootToken())
+	resp, err := v.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 400 {
+		failure := &VaultError{Method: method, Path: path, Status: resp.StatusCode}
+		// An answer that is no JSON, from whatever stands before Vault, leaves the list empty; the status says enough.
+		_ = json.Unmarshal(text, failure)
+		return nil, failure
+	}
+	answer := map[string]any{}
+	if len(text) > 0 {
+		err = json.Unmarshal(text, &answer)
+	}
+	return answer, err
+}
+
+// EnableTransit mounts the transit engine and makes keys in it.
+func (v *Vault) EnableTransit(ctx context.Context, mount string, keys ...string) error {
+	if _, err := v.Call(ctx, http.MethodPost, "sys/mounts/"+mount, map[string]string{"type": "transit"}); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if _, err := v.Call(ctx, http.MethodPost, mount+"/keys/"+key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Token makes a token with a policy of its own, in Vault's language for policies.
+func (v *Vault) Token(ctx context.Context, name, policy string) (string, error) {
+	if _, err := v.Call(ctx, http.MethodPut, "sys/policies/acl/"+name, map[string]string{"policy": policy}); err != nil {
+		return "", err
+	}
+	answer, err := v.Call(ctx, http.MethodPost, "auth/token/create", map[string]any{"policies": []string{name}, "no_parent": true})
+	if err != nil {
+		return "", err
+	}
+	auth, _ := answer["auth"].(map[string]any)
+	token, _ := auth["client_token"].(string)
+	if token == "" {
+		return "", errors.New("vault: there is no token in the answer")
+	}
+	return token, nil
+}
+
+// Seal seals Vault, which then answers everything with 503.
+func (v *Vault) Seal(ctx context.Context) error {
+	_, err := v.Call(ctx, http.MethodPut, "sys/seal", nil)
+	return err
+}
+
+// Unseal opens it again.
+func (v *Vault) Unseal(ctx context.Context) error {
+	_, err := v.Call(ctx, http.MethodPut, "sys/unseal", map[string]string{"key": v.secrets.UnsealKey})
+	return err
+}
+
+// SetDown makes the server unreachable, until it is called with false: connections are cut, and new ones too.
+func (v *Vault) SetDown(down bool) { v.gate.setDown(down) }
+
+// VaultRequest is one request of the audit log.
+type VaultRequest struct {
+	Operation string // read, update, …
+	Path      string // below /v1/
+	Error     string // why it was refused, empty when it was not
+}
+
+// Requests returns all requests so far that Vault has answered, oldest first. Sealed, Vault logs nothing.
+func (v *Vault) Requests() ([]VaultRequest, error) {
+	data, err := os.ReadFile(v.auditLog())
+	if err != nil {
+		return nil, err
+	}
+	var requests []VaultRequest
+	for line := range bytes.Lines(data) {
+		var entry struct {
+			Type    string `json:"type"`
+			Error   string `json:"error"`
+			Request struct{ Operation, Path string }
+		}
+		if err := json.Unmarshal(line, &entry); err != nil {
+			return nil, fmt.Errorf("read the audit log of Vault: %w", err)
+		}
+		if entry.Type == "response" {
+			requests = append(requests, VaultRequest{entry.Request.Operation, entry.Request.Path, entry.Error})
+		}
+	}
+	return requests, nil
+}
+
+// Stop ends the server, waits until it is gone, and removes its folder. Stopping again does nothing.
+func (v *Vault) Stop() error {
+	if v.unbind != nil {
+		v.unbind()
+	}
+	return v.stop()
+}
+
+func (v *Vault) stop() error {
+	v.stopping.Do(func() {
+		if v.gate != nil {
+			v.stopErr = v.gate.stop()
+		}
+		if v.process != nil {
+			v.stopErr = errors.Join(v.stopErr, v.process.terminate(5*time.Second))
+		}
+		if v.dir != "" {
+			v.stopErr = errors.Join(v.stopErr, os.RemoveAll(v.dir))
+		}
+	})
+	return v.stopErr
+}
