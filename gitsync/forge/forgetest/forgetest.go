@@ -1,0 +1,242 @@
+// Package forgetest has servers that keep commit statuses as GitHub, GitLab and Gitea do, and refuse what these refuse. They are
+// for tests where the real thing can't run, or can't be made to fail in time: what they answer is what the forges document.
+//
+// Gitea's is there for tests with a clock of their own; the real one is server.StartGitea of cmd/devenv/server.
+package forgetest
+
+import (
+	"crypto/rsa"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/muster-gitops/muster/gitsync/forge"
+)
+
+// Options say what the server has and whom it lets in. The zero value has the repository platform/fleet without commits, for
+// whoever has the token "t0ken".
+type Options struct {
+	// Repository is its path. Default "platform/fleet".
+	Repository string
+	// Token may do everything; ReadToken may read alone. Default "t0ken", and none.
+	Token, ReadToken string
+	// App is the public half of a GitHub App's key, whose id is 1 and whose installation is 2.
+	App *rsa.PublicKey
+	// TLS serves https, with the certificate that CACert vouches for.
+	TLS bool
+	// Rate is how many requests are answered in an hour on GitHub, in a minute on GitLab. Default 5,000 and 2,000.
+	Rate int
+	// Now is the server's clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Post is one status that was set.
+type Post struct {
+	Commit string
+	forge.Status
+	// Branch is what GitLab keeps it at.
+	Branch string
+	// Pipeline is GitLab's, 0 elsewhere.
+	Pipeline int64
+	At       time.Time
+}
+
+// Server is a running forge. It is safe for concurrent use.
+type Server struct {
+	provider forge.Provider
+	options  Options
+	http     *httptest.Server
+	release  chan struct{}
+	tokens   map[string]bool // of App installations
+
+	mu       sync.Mutex
+	commits  map[string][]string // to the branches that have it
+	posts    []Post
+	requests []string
+	answer   http.HandlerFunc
+	window   time.Time
+	used     int
+	writes   []time.Time
+
+	jobs      []*job // these two are GitLab's
+	pipelines []pipeline
+}
+
+// StartGitHub starts a server that answers as GitHub Enterprise Server does, until the test ends.
+func StartGitHub(t testing.TB, o Options) *Server { return start(t, forge.GitHub, o) }
+
+// StartGitLab starts a server that answers as GitLab does, until the test ends.
+func StartGitLab(t testing.TB, o Options) *Server { return start(t, forge.GitLab, o) }
+
+// StartGitea starts a server that answers as Gitea does, until the test ends.
+func StartGitea(t testing.TB, o Options) *Server { return start(t, forge.Gitea, o) }
+
+// Start starts a server of that kind.
+func Start(t testing.TB, provider forge.Provider, o Options) *Server { return start(t, provider, o) }
+
+func start(t testing.TB, provider forge.Provider, o Options) *Server {
+	if o.Repository == "" {
+		o.Repository = "platform/fleet"
+	}
+	if o.Token == "" {
+		o.Token = "t0ken"
+	}
+	if o.Rate == 0 {
+		o.Rate = map[forge.Provider]int{forge.GitHub: 5000, forge.GitLab: 2000}[provider]
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{provider: provider, options: o, release: make(chan struct{}), tokens: map[string]bool{}, commits: map[string][]string{}}
+	handler := map[forge.Provider]http.HandlerFunc{forge.GitHub: s.github, forge.GitLab: s.gitlab, forge.Gitea: s.gitea}[provider]
+	s.http = httptest.NewUnstartedServer(s.count(handler))
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what tests are about
+	if o.TLS {
+		s.http.StartTLS()
+	} else {
+		s.http.Start()
+	}
+	t.Cleanup(func() {
+		close(s.release)
+		s.http.Close()
+	})
+	return s
+}
+
+// URL is the server's address, without a slash at the end.
+func (s *Server) URL() string { return s.http.URL }
+
+// GitURL is where its repository would be, if it kept any.
+func (s *Server) GitURL() string { return s.http.URL + "/" + s.options.Repository + ".git" }
+
+// CACert is the authority of its certificate in PEM, nil without TLS.
+func (s *Server) CACert() []byte {
+	if s.http.Certificate() == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
+}
+
+// AddCommit makes a commit known, as being on these branches; main if none are given.
+func (s *Server) AddCommit(hash string, branches ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(branches) == 0 {
+		branches = []string{"main"}
+	}
+	s.commits[hash] = branches
+}
+
+// Posts are all statuses that were set, oldest first. What was refused is not among them.
+func (s *Server) Posts() []Post {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Post(nil), s.posts...)
+}
+
+// Requests are all requests, as "METHOD PATH", refused ones too.
+func (s *Server) Requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.requests...)
+}
+
+// Shown is the latest status of each context of a commit.
+func (s *Server) Shown(commit string) map[string]forge.Status {
+	shown := map[string]forge.Status{}
+	for _, p := range s.Posts() {
+		if p.Commit == commit {
+			shown[p.Context] = p.Status
+		}
+	}
+	return shown
+}
+
+// AnswerWith answers all requests with the handler, until it is called with nil.
+func (s *Server) AnswerWith(h http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = h
+}
+
+// Hang answers nothing until the client goes or the test ends.
+func (s *Server) Hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that a client goes
+	select {
+	case <-r.Context().Done():
+	case <-s.release:
+	}
+}
+
+// Status returns a handler that answers with this code, headers as pairs, and body.
+func Status(code int, body string, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for i := 0; i+1 < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, body) // a client that is gone is no fault here
+	}
+}
+
+func (s *Server) count(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.requests = append(s.requests, r.Method+" "+r.URL.EscapedPath())
+		answer := s.answer
+		s.mu.Unlock()
+		w.Header().Set("Date", s.options.Now().UTC().Format(http.TimeFormat))
+		if answer != nil {
+			answer(w, r)
+			return
+		}
+		next(w, r)
+	})
+}
+
+// record keeps a status; s.mu is held.
+func (s *Server) record(commit string, status forge.Status) {
+	s.posts = append(s.posts, Post{Commit: commit, Status: status, At: s.options.Now()})
+}
+
+// latest are the last statuses of each context of a commit in the order of their contexts' first; s.mu is held.
+func (s *Server) latest(commit string) []Post {
+	var order []string
+	last := map[string]Post{}
+	for _, p := range s.posts {
+		if p.Commit != commit {
+			continue
+		}
+		if _, found := last[p.Context]; !found {
+			order = append(order, p.Context)
+		}
+		last[p.Context] = p
+	}
+	latest := make([]Post, len(order))
+	for i, name := range order {
+		latest[i] = last[name]
+	}
+	return latest
+}
+
+func characters(s string) int { return utf8.RuneCountInString(s) }
+
+func answerJSON(w http.ResponseWriter, code int, value any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(value) // a client that is gone is no fault here
+}
+
+// paged cuts a page out of a list; the first is 1.
+func paged[T any](all []T, page, size int) []T {
+	from := min(max(page-1, 0)*size, len(all))
+	return all[from:min(from+size, len(all))]
+}

@@ -1,0 +1,134 @@
+// Package github sets and reads commit statuses on GitHub: github.com, GitHub Enterprise Cloud and Server.
+package github
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	"github.com/google/go-github/v88/github"
+
+	"github.com/muster-gitops/muster/gitsync/forge"
+	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
+)
+
+// What GitHub takes, by https://docs.github.com/rest/commits/statuses and the errors of its validation: "description is too
+// long (maximum is 140 characters)", "description doesn't accept 4-byte Unicode", and "This SHA and context has reached the
+// maximum number of statuses", which is 1,000.
+var limits = forge.Limits{Description: 140, TargetURL: 2048, BasicPlane: true}
+
+const (
+	maxStatuses = 1000
+	pageSize    = 100
+	maxPages    = 10 // of contexts, by all programs together
+)
+
+// Client speaks for one repository. It is safe for concurrent use.
+type Client struct {
+	repository forge.Repository
+	conn       *wire.Conn
+	api        *github.Client
+}
+
+// New makes a client. It sends nothing yet.
+func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (*Client, error) {
+	conn := wire.Dial(repository, credentials, dialect(), o)
+	client := conn.HTTP()
+	base := repository.API.String()
+	if app := credentials.App(); app != nil {
+		client = conn.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return installation(next, app, repository, base)
+		})
+	}
+	withSlash := base + "/"
+	api, err := github.NewClient(github.WithHTTPClient(client), github.WithURLs(&withSlash, &withSlash),
+		github.WithDisableRateLimitCheck()) // it goes by its own clock; the connection's gate goes by the caller's
+	if err != nil {
+		return nil, err
+	}
+	return &Client{repository: repository, conn: conn, api: api}, nil
+}
+
+// installation gets the App's tokens, each good for an hour and for no more than setting statuses in this one repository.
+func installation(next http.RoundTripper, app *forge.App, repository forge.Repository, base string) http.RoundTripper {
+	apps := ghinstallation.NewAppsTransportFromPrivateKey(next, app.ID, app.Key)
+	apps.BaseURL = base
+	t := ghinstallation.NewFromAppsTransport(apps, app.InstallationID)
+	t.InstallationTokenOptions = &github.InstallationTokenOptions{
+		Repositories: []string{repository.Name()},
+		Permissions:  &github.InstallationPermissions{Statuses: new("write")},
+	}
+	return t
+}
+
+// Statuses returns the latest status of each of the contexts that has one.
+func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []string) (map[string]forge.Status, error) {
+	if err := commit.Validate(); err != nil {
+		return nil, err
+	}
+	action := "read the statuses of " + commit.String()
+	found := map[string]forge.Status{}
+	for page := 1; page <= maxPages; page++ {
+		combined, res, err := c.api.Repositories.GetCombinedStatus(ctx, c.repository.Owner(), c.repository.Name(), commit.Hash,
+			&github.ListOptions{Page: page, PerPage: pageSize})
+		if err == nil && !strings.EqualFold(combined.GetSHA(), commit.Hash) { // which the answer names, even when it has no status
+			err = wire.ErrNothing
+		}
+		if err != nil {
+			return nil, c.conn.Fail(ctx, action, err)
+		}
+		collect(found, combined.Statuses, contexts)
+		if len(found) == len(contexts) || res.NextPage == 0 {
+			c.conn.Done()
+			return found, nil
+		}
+	}
+	return nil, &forge.LimitError{Call: c.call(action), What: "contexts of statuses", Limit: maxPages * pageSize}
+}
+
+// collect picks by name as GitHub compares names, whatever their case.
+func collect(found map[string]forge.Status, statuses []*github.RepoStatus, contexts []string) {
+	for _, s := range statuses {
+		for _, name := range contexts {
+			if strings.EqualFold(s.GetContext(), name) {
+				found[name] = forge.Status{
+					Context: name, State: forge.State(s.GetState()), Description: s.GetDescription(), TargetURL: s.GetTargetURL(),
+				}
+			}
+		}
+	}
+}
+
+// UpToDate says whether setting the wanted status would change nothing of what is shown.
+func (c *Client) UpToDate(shown, wanted forge.Status) bool { return shown == limits.Fit(wanted) }
+
+// SetStatus adds a status, which takes the place of its context's last one. After 1,000 of a commit and context it is a
+// *forge.LimitError.
+func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error {
+	if err := commit.Validate(); err != nil {
+		return err
+	}
+	if err := status.Validate(); err != nil {
+		return err
+	}
+	s := limits.Fit(status)
+	post := github.RepoStatus{State: new(string(s.State)), Context: &s.Context, Description: &s.Description}
+	if s.TargetURL != "" {
+		post.TargetURL = &s.TargetURL
+	}
+	action := "set the status " + s.Context + " of " + commit.String()
+	_, _, err := c.api.Repositories.CreateStatus(ctx, c.repository.Owner(), c.repository.Name(), commit.Hash, post)
+	if err != nil {
+		return c.exhausted(action, c.conn.Fail(ctx, action, err))
+	}
+	c.conn.Done()
+	return nil
+}
+
+// Rate is what GitHub last said about how much it may be asked.
+func (c *Client) Rate() forge.Rate { return c.conn.Rate() }
+
+func (c *Client) call(action string) forge.Call {
+	return forge.Call{Provider: forge.GitHub, Host: c.repository.API.Host, Repository: c.repository.Path, Action: action}
+}

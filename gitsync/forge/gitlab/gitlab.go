@@ -1,0 +1,196 @@
+// Package gitlab sets and reads commit statuses on GitLab: gitlab.com and servers of one's own.
+//
+// GitLab keeps a status as a job of a pipeline, which makes for three differences to other forges. A status belongs to a
+// branch or tag, so Commit.Branch matters. One that isn't final can't be set to what it is: an answer "Cannot transition
+// status" says that it is so already. And one that was started in a pipeline has to be ended in the same one, or that
+// pipeline never ends; SetStatus looks for it.
+package gitlab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	gitlab "gitlab.com/gitlab-org/api/client-go/v2"
+
+	"github.com/muster-gitops/muster/gitsync/forge"
+	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
+)
+
+// What GitLab takes, by https://docs.gitlab.com/api/commits/#set-commit-pipeline-status: "Must be 255 characters or fewer".
+var limits = forge.Limits{Description: 255, TargetURL: 255}
+
+const (
+	pageSize = 100
+	maxPages = 5 // of pipelines in which one commit has a status of one name
+)
+
+// Client speaks for one project. It is safe for concurrent use.
+type Client struct {
+	repository forge.Repository
+	conn       *wire.Conn
+	api        *gitlab.Client
+}
+
+// New makes a client. It sends nothing yet.
+func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (*Client, error) {
+	conn := wire.Dial(repository, credentials, dialect(), o)
+	// The connection does the authentication, and decides alone when to try again. Left to itself the SDK repeats POSTs, and
+	// sleeps.
+	api, err := gitlab.NewAuthSourceClient(gitlab.Unauthenticated{},
+		gitlab.WithBaseURL(repository.API.String()), gitlab.WithHTTPClient(conn.HTTP()), gitlab.WithoutRetries(),
+		gitlab.WithCustomLimiter(unlimited{}), gitlab.WithURLWarningLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return nil, err
+	}
+	return &Client{repository: repository, conn: conn, api: api}, nil
+}
+
+// unlimited takes the place of a limiter that sleeps.
+type unlimited struct{}
+
+func (unlimited) Wait(context.Context) error { return nil }
+
+// Statuses returns the latest status of each of the contexts that has one, at the commit's branch where that is known. It
+// asks by name, one request each: a commit may have hundreds of other jobs.
+func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []string) (map[string]forge.Status, error) {
+	if err := commit.Validate(); err != nil {
+		return nil, err
+	}
+	found := map[string]forge.Status{}
+	for _, name := range contexts {
+		job, err := c.latest(ctx, commit, name)
+		if err != nil {
+			return nil, err
+		}
+		if job != nil {
+			found[name] = forge.Status{Context: name, State: stateOf(job.Status), Description: job.Description, TargetURL: job.TargetURL}
+		}
+	}
+	return found, nil
+}
+
+// latest returns the newest job of that name, or nil.
+func (c *Client) latest(ctx context.Context, commit forge.Commit, name string) (*gitlab.CommitStatus, error) {
+	action := "read the statuses of " + commit.String()
+	o := &gitlab.GetCommitStatusesOptions{
+		Name: &name, ListOptions: gitlab.ListOptions{PerPage: pageSize, Page: 1},
+	}
+	if commit.Branch != "" {
+		o.Ref = &commit.Branch
+	}
+	var newest *gitlab.CommitStatus
+	for range maxPages {
+		jobs, res, err := c.api.Commits.GetCommitStatuses(c.repository.Path, commit.Hash, o, gitlab.WithContext(ctx))
+		if err == nil && jobs == nil {
+			err = wire.ErrNothing
+		}
+		if err != nil {
+			return nil, c.conn.Fail(ctx, action, err)
+		}
+		for _, job := range jobs {
+			if job != nil && job.Name == name && (newest == nil || job.ID > newest.ID) {
+				newest = job
+			}
+		}
+		if res.NextPage == 0 {
+			c.conn.Done()
+			return newest, nil
+		}
+		o.Page = res.NextPage
+	}
+	return nil, &forge.LimitError{Call: c.call(action), What: "pipelines with the status " + name, Limit: maxPages * pageSize}
+}
+
+// UpToDate says whether setting the wanted status would change nothing of what is shown. Of a pending status nothing can be
+// changed but its state, and a description or link can be replaced but not taken away.
+func (c *Client) UpToDate(shown, wanted forge.Status) bool {
+	wanted = limits.Fit(wanted)
+	if wanted.State == forge.Pending && shown.State == forge.Pending {
+		return shown.Context == wanted.Context
+	}
+	wanted.State = stateOf(string(buildState(wanted.State)))
+	wanted.Description = cmp.Or(wanted.Description, shown.Description)
+	wanted.TargetURL = cmp.Or(wanted.TargetURL, shown.TargetURL)
+	return shown == wanted
+}
+
+// SetStatus adds a status, or ends the one that is pending. It asks for the present one first.
+func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error {
+	if err := commit.Validate(); err != nil {
+		return err
+	}
+	if err := status.Validate(); err != nil {
+		return err
+	}
+	s := limits.Fit(status)
+	post := &gitlab.SetCommitStatusOptions{State: buildState(s.State), Name: &s.Context, Description: &s.Description}
+	if s.TargetURL != "" {
+		post.TargetURL = &s.TargetURL
+	}
+	if commit.Branch != "" {
+		post.Ref = &commit.Branch
+	}
+	present, err := c.latest(ctx, commit, s.Context)
+	if err != nil {
+		return err
+	}
+	if present != nil && stateOf(present.Status) == forge.Pending {
+		if s.State == forge.Pending {
+			return nil // there is nothing that GitLab would change
+		}
+		post.PipelineID, post.Ref = &present.PipelineID, &present.Ref
+	}
+	action := "set the status " + s.Context + " of " + commit.String()
+	_, _, err = c.api.Commits.SetCommitStatus(c.repository.Path, commit.Hash, post, gitlab.WithContext(ctx))
+	if err != nil {
+		return settled(c.conn.Fail(ctx, action, err))
+	}
+	c.conn.Done()
+	return nil
+}
+
+// settled takes no offence when another replica, or GitLab itself, was faster.
+func settled(err error) error {
+	rejected, ok := errors.AsType[*forge.RejectedError](err)
+	if ok && rejected.Status == http.StatusBadRequest && (strings.Contains(rejected.Detail, "Cannot transition status via :enqueue") ||
+		strings.Contains(rejected.Detail, "Cannot transition status via :run")) {
+		return nil
+	}
+	return err
+}
+
+// Rate is what GitLab last said about how much it may be asked.
+func (c *Client) Rate() forge.Rate { return c.conn.Rate() }
+
+func (c *Client) call(action string) forge.Call {
+	return forge.Call{Provider: forge.GitLab, Host: c.repository.API.Host, Repository: c.repository.Path, Action: action}
+}
+
+func buildState(s forge.State) gitlab.BuildStateValue {
+	switch s {
+	case forge.Pending:
+		return gitlab.Pending
+	case forge.Success:
+		return gitlab.Success
+	default:
+		return gitlab.Failed
+	}
+}
+
+// stateOf reads GitLab's states. All that is not at its end is pending; what is at an end that can't be set is left as it is
+// called, and so differs from whatever is wanted.
+func stateOf(s string) forge.State {
+	switch gitlab.BuildStateValue(s) {
+	case gitlab.Success:
+		return forge.Success
+	case gitlab.Failed:
+		return forge.Failure
+	case gitlab.Created, gitlab.WaitingForResource, gitlab.Preparing, gitlab.Pending, gitlab.Running:
+		return forge.Pending
+	}
+	return forge.State(s)
+}

@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/muster-gitops/muster/gitsync/forge"
+)
+
+// Dialect is what one provider says differently from the others.
+type Dialect struct {
+	// RateLimit, RateRemaining and RateReset name headers; the reset is in seconds since 1970. Empty where there are none.
+	RateLimit, RateRemaining, RateReset string
+	// Aside picks requests for a token, which count against another limit; nil for none.
+	Aside func(*http.Request) bool
+	// Throttled tells a limit of rates from a lack of rights, where both are 403. 429 always is one.
+	Throttled func(*StatusError) bool
+	// Missing tells a commit that isn't there from a request that is wrong, where both are 422 or the like.
+	Missing func(*StatusError) bool
+	// Right says what a token lacks and which right to give, for 401 and 403, and for whatever is said instead of a token.
+	Right func(*StatusError) (missing, remedy string)
+}
+
+const (
+	checkCA    = "put the CA that signed the server's certificate into the Secret's caFile"
+	checkProxy = "check the name and password in the Secret's proxy"
+
+	notDocumented = "is not what the API documents"
+)
+
+// ErrNothing is for answers that hold nothing at all, not even an empty list: to take them for "no statuses" would be to post
+// again and again.
+var ErrNothing = errors.New("an answer without content")
+
+// Fail makes one of package forge's errors of what came out of an SDK, or the context's own. It keeps nothing of the
+// original, whose text may be less careful.
+func (c *Conn) Fail(ctx context.Context, action string, err error) error {
+	call := forge.Call{Provider: c.repository.Provider, Host: c.repository.API.Host, Repository: c.repository.Path, Action: action}
+	if answer, ok := errors.AsType[*StatusError](err); ok {
+		return c.failAnswer(call, answer)
+	}
+	if shut, ok := errors.AsType[*closed](err); ok {
+		return &forge.RateLimitedError{Call: call, Until: shut.until}
+	}
+	if away, ok := errors.AsType[*redirected](err); ok {
+		return &forge.RedirectedError{Call: call, Location: c.location(away.to)}
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return c.failTransport(call, err)
+}
+
+// Done takes note that the forge works.
+func (c *Conn) Done() { c.gate.succeeded() }
+
+func (c *Conn) failAnswer(call forge.Call, a *StatusError) error {
+	d := c.dialect
+	switch {
+	case a.Status == http.StatusTooManyRequests, d.Throttled != nil && d.Throttled(a):
+		return &forge.RateLimitedError{Call: call, Until: c.gate.throttle(retryAfter(a.Header)), Status: a.Status, Detail: a.Message}
+	case a.Status >= http.StatusInternalServerError, a.Status == http.StatusRequestTimeout, a.Status == http.StatusConflict:
+		return &forge.UnavailableError{Call: call, Status: a.Status, Problem: "the forge failed", Detail: a.Message,
+			RetryAfter: max(retryAfter(a.Header), c.gate.failed())}
+	}
+	c.gate.succeeded()
+	switch {
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Aside:
+		missing, remedy := d.Right(a)
+		return &forge.RefusedError{Call: call, Status: a.Status, Detail: a.Message, Missing: missing, Remedy: remedy}
+	case a.Status == http.StatusNotFound, a.Status == http.StatusGone, d.Missing != nil && d.Missing(a):
+		return &forge.NotFoundError{Call: call, Status: a.Status, Detail: a.Message}
+	case a.Status == http.StatusProxyAuthRequired:
+		return c.unavailable(call, "the proxy refuses", checkProxy)
+	}
+	return &forge.RejectedError{Call: call, Status: a.Status, Detail: a.Message}
+}
+
+// failTransport is for errors without an answer, and for answers that can't be read.
+func (c *Conn) failTransport(call forge.Call, err error) error {
+	var (
+		dns     *net.DNSError
+		op      *net.OpError
+		network net.Error
+		verify  *tls.CertificateVerificationError
+		roots   x509.SystemRootsError
+		record  tls.RecordHeaderError
+		client  *url.Error
+		syntax  *json.SyntaxError
+		kind    *json.UnmarshalTypeError
+	)
+	switch {
+	case errors.Is(err, ErrNothing), errors.As(err, &syntax), errors.As(err, &kind): // an App's token is decoded by a transport, so ask before what those say
+		return &forge.AnswerError{Call: call, Problem: notDocumented}
+	case errors.Is(err, errOtherServer):
+		return &forge.AnswerError{Call: call, Problem: "leads to another server"}
+	case errors.Is(err, errTooLarge):
+		return &forge.AnswerError{Call: call, Problem: errTooLarge.Error()}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		e := c.unavailable(call, "there is no answer in time", "")
+		e.Timeout = true
+		return e
+	case errors.As(err, &verify), errors.As(err, &roots):
+		return c.unavailable(call, "the server's certificate is not trusted", checkCA)
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return c.unavailable(call, "the server speaks no TLS on this port", "check spec.forge.apiURL")
+	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
+		return c.unavailable(call, "the proxy refuses", checkProxy)
+	case errors.As(err, &dns):
+		return c.unavailable(call, "the host has no address", "check spec.forge.apiURL, DNS and the proxy")
+	case errors.As(err, &op) && op.Op == "dial", errors.As(err, &op) && op.Op == "proxyconnect":
+		return c.unavailable(call, "the server can't be reached", "check spec.forge.apiURL, the proxy and network policies")
+	case errors.As(err, &op), errors.As(err, &client), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return c.unavailable(call, "the connection broke", "")
+	}
+	return &forge.AnswerError{Call: call, Problem: notDocumented}
+}
+
+func (c *Conn) unavailable(call forge.Call, problem, remedy string) *forge.UnavailableError {
+	return &forge.UnavailableError{Call: call, Problem: problem, Remedy: remedy, RetryAfter: c.gate.failed()}
+}
+
+// location is the form of a redirect's target that errors show.
+func (c *Conn) location(u url.URL) string {
+	if u.Host == "" {
+		return "nowhere"
+	}
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	return forge.Truncate(forge.Line(c.mask(shown.String())), maxMessage)
+}

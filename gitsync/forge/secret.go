@@ -1,0 +1,250 @@
+package forge
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/muster-gitops/muster/gitsync"
+)
+
+// Keys of a Secret, named as Flux names them.
+const (
+	keyToken           = "token"
+	keyBearer          = "bearerToken"
+	keyUsername        = "username"
+	keyPassword        = "password"
+	keyCAFile          = "caFile"
+	keyCACert          = "ca.crt"
+	keyProxy           = "proxy"
+	keyAppID           = "githubAppID"
+	keyInstallationID  = "githubAppInstallationID"
+	keyAppKey          = "githubAppPrivateKey"
+	keyInstallationOrg = "githubAppInstallationOwner"
+)
+
+// Credentials are what a client shows to a forge, checked and parsed. However they are printed, they show their kind alone.
+type Credentials struct {
+	header, value string // what a request carries; empty for an App, whose tokens come and go
+	secrets       []string
+	app           *App
+	roots         *x509.CertPool // nil for the system's alone
+	proxy         *url.URL       // nil for none
+	kind          string
+}
+
+// App is an installation of a GitHub App.
+type App struct {
+	ID, InstallationID int64
+	Key                *rsa.PrivateKey
+}
+
+// String shows what isn't secret.
+func (a App) String() string { return fmt.Sprintf("GitHub App %d", a.ID) }
+
+// Format keeps %+v and %#v from printing the key.
+func (a App) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
+
+// CredentialsFromSecret makes credentials from a Secret's data, by exactly one of these:
+//
+//   - token, an access token: of a user, a project, a group or a robot; password and bearerToken beside it are Git's
+//   - bearerToken, an OAuth token
+//   - username and password; GitHub and GitLab take no passwords in their API, so there the password is an access token
+//   - githubAppID, githubAppInstallationID and githubAppPrivateKey
+//
+// Beside these, caFile or ca.crt holds PEM certificates that are trusted beside the system's, and proxy is the address of
+// an HTTP proxy, which may hold a name and password. Other keys are ignored, so that a Secret can serve Git too.
+//
+// What doesn't fit is a *gitsync.SecretError. No error holds a value of the Secret.
+func CredentialsFromSecret(provider Provider, data map[string][]byte) (Credentials, error) {
+	c, err := authentication(provider, data)
+	if err != nil {
+		return Credentials{}, err
+	}
+	if c.roots, err = rootsFrom(data); err != nil {
+		return Credentials{}, err
+	}
+	if c.proxy, err = proxyFrom(data); err != nil {
+		return Credentials{}, err
+	}
+	if c.proxy != nil {
+		if password, ok := c.proxy.User.Password(); ok {
+			c.secrets = append(c.secrets, password)
+		}
+	}
+	return c, nil
+}
+
+func authentication(provider Provider, data map[string][]byte) (Credentials, error) {
+	ways := waysOf(data)
+	switch {
+	case len(ways) == 0 && (data[keyAppID] != nil || data[keyInstallationID] != nil):
+		return Credentials{}, secretError(keyAppKey, "is missing", "add the App's private key in PEM form")
+	case len(ways) == 0:
+		return Credentials{}, secretError(keyToken, "is missing", "add an access token that may set commit statuses")
+	case len(ways) > 1:
+		return Credentials{}, secretError(ways[1], "stands beside "+ways[0], "keep one of the two ways")
+	case ways[0] == keyAppKey:
+		return appFrom(provider, data)
+	}
+	value, err := oneLine(ways[0], data)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c := Credentials{secrets: []string{value}, kind: ways[0]}
+	switch {
+	case ways[0] == keyPassword && provider == Gitea:
+		username, err := oneLine(keyUsername, data)
+		if err != nil {
+			return Credentials{}, err
+		}
+		basic := base64.StdEncoding.EncodeToString([]byte(username + ":" + value))
+		c.header, c.value, c.kind = "Authorization", "Basic "+basic, "username and password"
+		c.secrets = append(c.secrets, basic)
+	case ways[0] == keyBearer || provider == GitHub:
+		c.header, c.value = "Authorization", "Bearer "+value
+	case provider == GitLab:
+		c.header, c.value = "Private-Token", value
+	default:
+		c.header, c.value = "Authorization", "token "+value
+	}
+	return c, nil
+}
+
+// waysOf returns the keys that each would be enough. In a Secret that serves Git too, a token is for the API alone, so it goes
+// before what Git takes; beside an SSH key, the password is that key's passphrase.
+func waysOf(data map[string][]byte) (ways []string) {
+	_, token := data[keyToken]
+	_, identity := data["identity"]
+	for _, key := range []string{keyToken, keyBearer, keyPassword, keyAppKey} {
+		_, found := data[key]
+		forGit := token && (key == keyBearer || key == keyPassword) || identity && key == keyPassword
+		if found && !forGit {
+			ways = append(ways, key)
+		}
+	}
+	return ways
+}
+
+func appFrom(provider Provider, data map[string][]byte) (Credentials, error) {
+	if provider != GitHub {
+		return Credentials{}, secretError(keyAppKey, "is for GitHub, and this is "+string(provider), "use token")
+	}
+	app := &App{}
+	if _, found := data[keyInstallationOrg]; found && data[keyInstallationID] == nil {
+		return Credentials{}, secretError(keyInstallationOrg, "can't be used", "give the number of the installation as "+keyInstallationID)
+	}
+	for key, number := range map[string]*int64{keyAppID: &app.ID, keyInstallationID: &app.InstallationID} {
+		n, err := strconv.ParseInt(strings.TrimSpace(string(data[key])), 10, 64)
+		if err != nil || n <= 0 {
+			return Credentials{}, secretError(key, "is missing or no number", "copy the number from the App's settings")
+		}
+		*number = n
+	}
+	if app.Key = rsaKey(data[keyAppKey]); app.Key == nil {
+		return Credentials{}, secretError(keyAppKey, "is no RSA private key in PEM form", "use the .pem file that GitHub made, unchanged")
+	}
+	return Credentials{app: app, kind: app.String()}, nil
+}
+
+func rsaKey(content []byte) *rsa.PrivateKey {
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	key, _ := parsed.(*rsa.PrivateKey)
+	return key
+}
+
+func oneLine(key string, data map[string][]byte) (string, error) {
+	value := strings.TrimRight(string(data[key]), "\r\n")
+	switch {
+	case strings.TrimSpace(value) == "":
+		return "", secretError(key, "is missing or empty", "fill it in")
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return "", secretError(key, "holds a line break or another control character", "write it as one line")
+	}
+	return value, nil
+}
+
+func rootsFrom(data map[string][]byte) (*x509.CertPool, error) {
+	key, bundle := keyCAFile, data[keyCAFile]
+	if bundle == nil {
+		key, bundle = keyCACert, data[keyCACert]
+	}
+	if bundle == nil {
+		return nil, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // an image without certificates: the Secret's then stand alone
+	}
+	if !roots.AppendCertsFromPEM(bundle) {
+		return nil, secretError(key, "holds no certificate in PEM form", "it starts with -----BEGIN CERTIFICATE-----")
+	}
+	return roots, nil
+}
+
+func proxyFrom(data map[string][]byte) (*url.URL, error) {
+	raw, found := data[keyProxy]
+	if !found {
+		return nil, nil
+	}
+	proxy, err := url.Parse(string(bytes.TrimSpace(raw)))
+	if err != nil || proxy.Hostname() == "" || proxy.Scheme != "http" && proxy.Scheme != "https" {
+		return nil, secretError(keyProxy, "is no address of an HTTP proxy", "write it as http://HOST:PORT or https://HOST:PORT")
+	}
+	return proxy, nil
+}
+
+func secretError(key, problem, remedy string) error {
+	return &gitsync.SecretError{Key: key, Problem: problem, Remedy: remedy}
+}
+
+// Authorize puts the credentials on a request. Those of an App are put there by its client.
+func (c Credentials) Authorize(req *http.Request) {
+	if c.header != "" {
+		req.Header.Set(c.header, c.value)
+	}
+}
+
+// App returns the GitHub App that these are the credentials of, or nil.
+func (c Credentials) App() *App { return c.app }
+
+// Roots are the certificates that are trusted; nil means the system's.
+func (c Credentials) Roots() *x509.CertPool { return c.roots }
+
+// Proxy is the proxy to use; nil means none.
+func (c Credentials) Proxy() *url.URL { return c.proxy }
+
+// Mask takes the credentials out of text that comes from a server: some echo what they were sent.
+func (c Credentials) Mask(s string) string {
+	for _, secret := range c.secrets {
+		s = strings.ReplaceAll(s, secret, "***")
+	}
+	return s
+}
+
+// String names the kind of the credentials.
+func (c Credentials) String() string { return c.kind }
+
+// Format keeps %+v and %#v from printing the fields.
+func (c Credentials) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "forge.Credentials("+c.String()+")")
+}
