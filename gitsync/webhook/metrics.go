@@ -1,0 +1,49 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics count deliveries. No label has a value that a sender can choose.
+type Metrics struct {
+	requests    *prometheus.CounterVec
+	duration    prometheus.Histogram
+	bytes       prometheus.Histogram
+	inFlight    prometheus.Gauge
+	connections prometheus.Gauge
+	refused     prometheus.Counter
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "muster_webhook_requests_total",
+			Help: "Webhook deliveries by what their headers call the forge (unknown when nothing) and what became of them."}, []string{"provider", "outcome"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "muster_webhook_duration_seconds",
+			Help: "Time from the headers of a delivery to its answer, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}),
+		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "muster_webhook_body_bytes",
+			Help: "Size of the bodies that were read whole, in bytes.", Buckets: prometheus.ExponentialBuckets(1<<10, 8, 6)}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "muster_webhook_in_flight",
+			Help: "Deliveries that are being read or wait for it."}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "muster_webhook_connections",
+			Help: "Open connections."}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "muster_webhook_connections_refused_total",
+			Help: "Connections closed at once, because there or of their source were too many."}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.bytes, m.inFlight, m.connections, m.refused} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Metrics) done(provider Provider, o outcome, took time.Duration) {
+	if provider == "" {
+		provider = "unknown"
+	}
+	m.requests.WithLabelValues(string(provider), string(o)).Inc()
+	m.duration.Observe(took.Seconds())
+}

@@ -1,0 +1,226 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// maxText is the longest value that is read of a payload: that of a ref name.
+const maxText = 1024
+
+// text is a string of a payload, of moderate length and without control characters. null is the empty one.
+type text string
+
+// UnmarshalJSON looks at the length before it makes a string.
+func (t *text) UnmarshalJSON(raw []byte) error {
+	if len(raw) > maxText {
+		return errors.New("a value is too long")
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return errors.New("a value is not a string")
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
+		return errors.New("a value has control characters, or is not UTF-8")
+	}
+	*t = text(s)
+	return nil
+}
+
+// payloadError says why a verified payload can't be understood. It never quotes the payload.
+type payloadError string
+
+func (m payloadError) Error() string { return string(m) }
+
+// parse reads a verified body. Errors are of the type payloadError.
+func parse(c credentials, body []byte) (Event, error) {
+	var event Event
+	var err error
+	switch c.provider {
+	case GitHub, Gitea, Forgejo:
+		event, err = parseGitHub(c.event, body)
+	case GitLab:
+		event, err = parseGitLab(body)
+	default:
+		event = parseGeneric(body)
+	}
+	if err != nil {
+		return Event{}, err
+	}
+	event.Provider = c.provider
+	return event, event.check()
+}
+
+// decode reads what is asked for of a JSON object, and passes over the rest.
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		// The library's errors quote what they find, and the library bounds the depth.
+		return payloadError("the body is not the JSON that this webhook has; is its content type application/json?")
+	}
+	return nil
+}
+
+// check holds an event to what its kind needs.
+func (e Event) check() error {
+	switch {
+	case e.Kind == Ping || e.Kind == Other:
+		return nil
+	case e.Provider != Generic && e.Repository == "":
+		return payloadError("the payload names no repository")
+	case e.Ref != "" && !strings.HasPrefix(e.Ref, "refs/") || e.Ref == "" && e.Provider != Generic:
+		return payloadError("the payload names no ref")
+	case !isCommit(e.Before) || !isCommit(e.After) || !isCommit(e.Head):
+		return payloadError("the payload has a commit that is no hash")
+	case e.Kind != Push && (e.PullRequest < 1 || e.Head == ""):
+		return payloadError("the payload names no pull request")
+	}
+	return nil
+}
+
+// isCommit takes SHA-1 and SHA-256 in hexadecimal, and nothing.
+func isCommit(s string) bool {
+	if len(s) != 0 && len(s) != 40 && len(s) != 64 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
+}
+
+// gitHubPayload is what is read of GitHub's payloads, and of Gitea's and Forgejo's, which have the same names for it.
+type gitHubPayload struct {
+	Ref         text  `json:"ref"`
+	Before      text  `json:"before"`
+	After       text  `json:"after"`
+	Action      text  `json:"action"`
+	Number      int64 `json:"number"`
+	PullRequest *struct {
+		Head gitHubSide `json:"head"`
+		Base gitHubSide `json:"base"`
+	} `json:"pull_request"`
+	Changes struct {
+		Base json.RawMessage `json:"base"` // GitHub: it goes to another branch now
+		Ref  json.RawMessage `json:"ref"`  // Gitea's name for the same
+	} `json:"changes"`
+	Repository struct {
+		FullName      text `json:"full_name"`
+		DefaultBranch text `json:"default_branch"`
+	} `json:"repository"`
+}
+
+type gitHubSide struct {
+	Ref  text `json:"ref"`
+	SHA  text `json:"sha"`
+	Repo *struct {
+		ID int64 `json:"id"`
+	} `json:"repo"`
+}
+
+func parseGitHub(name string, body []byte) (Event, error) {
+	switch name {
+	case "ping":
+		return Event{Kind: Ping}, nil
+	case "push", "pull_request":
+	default:
+		return Event{Kind: Other}, nil
+	}
+	var p gitHubPayload
+	if err := decode(body, &p); err != nil {
+		return Event{}, err
+	}
+	e := Event{Repository: string(p.Repository.FullName), DefaultBranch: string(p.Repository.DefaultBranch)}
+	if name == "push" {
+		e.Kind, e.Ref, e.Before, e.After = Push, string(p.Ref), string(p.Before), string(p.After)
+		return e, nil
+	}
+	if p.PullRequest == nil {
+		return Event{}, payloadError("the payload names no pull request")
+	}
+	head, base := p.PullRequest.Head, p.PullRequest.Base
+	e.PullRequest, e.Head, e.Ref = p.Number, string(head.SHA), "refs/heads/"+string(base.Ref)
+	// The repository of a fork may be gone; what is unknown is foreign.
+	e.Fork = head.Repo == nil || base.Repo == nil || head.Repo.ID != base.Repo.ID
+	e.Kind = pullRequestKind(string(p.Action), len(p.Changes.Base)+len(p.Changes.Ref) > 0)
+	return e, nil
+}
+
+// pullRequestKind knows the actions of GitHub, Gitea and Forgejo, and those of GitLab.
+func pullRequestKind(action string, moved bool) Kind {
+	switch action {
+	case "opened", "reopened", "open", "reopen":
+		return PullRequestOpened
+	case "synchronize", "synchronized": // GitHub; Gitea and Forgejo
+		return PullRequestUpdated
+	case "edited", "update":
+		if moved {
+			return PullRequestUpdated
+		}
+		return Other
+	case "closed", "close", "merge":
+		return PullRequestClosed
+	default:
+		return Other
+	}
+}
+
+type gitLabPayload struct {
+	ObjectKind text `json:"object_kind"`
+	Ref        text `json:"ref"`
+	Before     text `json:"before"`
+	After      text `json:"after"`
+	Project    struct {
+		Path          text `json:"path_with_namespace"`
+		DefaultBranch text `json:"default_branch"`
+	} `json:"project"`
+	Changes struct {
+		TargetBranch json.RawMessage `json:"target_branch"`
+	} `json:"changes"`
+	// Of comments and issues these are other things, so that it is read in a second step.
+	Attributes json.RawMessage `json:"object_attributes"`
+}
+
+type mergeRequest struct {
+	Number       int64 `json:"iid"`
+	Action       text  `json:"action"`
+	OldRevision  text  `json:"oldrev"` // there only when there are other commits
+	TargetBranch text  `json:"target_branch"`
+	Source       int64 `json:"source_project_id"` // null, read as 0, when it is gone
+	Target       int64 `json:"target_project_id"`
+	LastCommit   struct {
+		ID text `json:"id"`
+	} `json:"last_commit"`
+}
+
+func parseGitLab(body []byte) (Event, error) {
+	var p gitLabPayload
+	if err := decode(body, &p); err != nil {
+		return Event{}, err
+	}
+	e := Event{Kind: Other, Repository: string(p.Project.Path), DefaultBranch: string(p.Project.DefaultBranch)}
+	switch p.ObjectKind {
+	case "push", "tag_push":
+		e.Kind, e.Ref, e.Before, e.After = Push, string(p.Ref), string(p.Before), string(p.After)
+	case "merge_request":
+		var mr mergeRequest
+		if err := decode(p.Attributes, &mr); err != nil {
+			return Event{}, err
+		}
+		e.PullRequest, e.Head, e.Ref = mr.Number, string(mr.LastCommit.ID), "refs/heads/"+string(mr.TargetBranch)
+		e.Fork = mr.Source == 0 || mr.Source != mr.Target
+		e.Kind = pullRequestKind(string(mr.Action), mr.OldRevision != "" || len(p.Changes.TargetBranch) > 0)
+	case "":
+		return Event{}, payloadError("the payload has no object_kind")
+	}
+	return e, nil
+}
+
+// parseGeneric takes any body at all: whoever has the secret may ask for a sync. When it is a JSON object with a ref, that
+// counts as GitHub's does.
+func parseGeneric(body []byte) Event {
+	var p struct {
+		Ref text `json:"ref"`
+	}
+	if err := decode(body, &p); err != nil || !strings.HasPrefix(string(p.Ref), "refs/") {
+		return Event{Kind: Push}
+	}
+	return Event{Kind: Push, Ref: string(p.Ref)}
+}

@@ -1,0 +1,181 @@
+package webhook
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+)
+
+// source is where a delivery comes from, as far as limits care: an IPv4 address, or an IPv6 network of 64 bits, of which one
+// client has all addresses.
+type source netip.Prefix
+
+func sourceOf(address netip.Addr) source {
+	address = address.Unmap().WithZone("")
+	bits := 32
+	if address.Is6() {
+		bits = 64
+	}
+	prefix, _ := address.Prefix(bits) // the zero value for an address that is none
+	return source(prefix)
+}
+
+func sourceOfConn(address net.Addr) (netip.Addr, source) {
+	parsed, _ := netip.ParseAddrPort(address.String())
+	return parsed.Addr().Unmap(), sourceOf(parsed.Addr())
+}
+
+// proxies are those whose word about the client's address is taken.
+type proxies []netip.Prefix
+
+func (p proxies) trust(address netip.Addr) bool {
+	for _, prefix := range p {
+		if prefix.Contains(address.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// source reads X-Forwarded-For from its end, where the proxies that are trusted have written, to the first address of which
+// none of them says that it is a proxy.
+func (p proxies) source(r *http.Request) source {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	address := remote.Addr()
+	if err != nil || !p.trust(address) {
+		return sourceOf(address)
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, text := range slices.Backward(hops) {
+		hop, ok := parseHop(strings.TrimSpace(text))
+		if !ok {
+			break
+		}
+		address = hop
+		if !p.trust(hop) {
+			break
+		}
+	}
+	return sourceOf(address)
+}
+
+// parseHop reads an address; some proxies write the port with it.
+func parseHop(text string) (netip.Addr, bool) {
+	if hop, err := netip.ParseAddr(text); err == nil {
+		return hop, true
+	}
+	hop, err := netip.ParseAddrPort(text)
+	return hop.Addr(), err == nil
+}
+
+// admission shares out what strangers may use.
+type admission struct {
+	limits   Limits
+	failures *recent[source, *rate.Limiter]
+	slots    *semaphore.Weighted
+	memory   *semaphore.Weighted
+
+	mu     sync.Mutex
+	active map[source]*allotment
+}
+
+// allotment is what one source has at the moment. It lives as long as the source has a delivery here.
+type allotment struct {
+	users  int
+	slots  *semaphore.Weighted
+	memory *semaphore.Weighted
+}
+
+func newAdmission(l Limits) *admission {
+	return &admission{limits: l, failures: newRecent[source, *rate.Limiter](maxSources, 0), active: map[source]*allotment{},
+		slots: semaphore.NewWeighted(int64(l.MaxConcurrent)), memory: semaphore.NewWeighted(l.MaxBuffered)}
+}
+
+// wait says for how long a source is not heard because too many of its deliveries were not verified; 0: it is heard. Asking
+// costs nothing: those that are verified are not counted.
+func (a *admission) wait(s source, now time.Time) time.Duration {
+	limiter := a.limiter(s, now)
+	if missing := 1 - limiter.TokensAt(now); missing > 0 {
+		return time.Duration(missing / float64(limiter.Limit()) * float64(time.Second))
+	}
+	return 0
+}
+
+// failed counts a delivery that was not verified.
+func (a *admission) failed(s source, now time.Time) { a.limiter(s, now).AllowN(now, 1) }
+
+func (a *admission) limiter(s source, now time.Time) *rate.Limiter {
+	limiter, _ := a.failures.getOrMake(s, now, func() *rate.Limiter { return rate.NewLimiter(a.limits.FailureRate, a.limits.FailureBurst) })
+	return limiter
+}
+
+// ticket lets one delivery be read.
+type ticket struct {
+	admission *admission
+	source    source
+	mine      *allotment
+	held      int64 // bytes taken from both memories
+}
+
+// enter waits for a place, first among those of the source, so that whoever sends too much waits for himself. It returns nil
+// when there is none in time.
+func (a *admission) enter(ctx context.Context, s source) *ticket {
+	ctx, cancel := context.WithTimeout(ctx, waitForSlot)
+	defer cancel()
+	a.mu.Lock()
+	mine := a.active[s]
+	if mine == nil {
+		mine = &allotment{slots: semaphore.NewWeighted(int64(max(a.limits.MaxConcurrent/share, 1))), memory: semaphore.NewWeighted(a.limits.MaxBuffered / 2)}
+		a.active[s] = mine
+	}
+	mine.users++
+	a.mu.Unlock()
+	if mine.slots.Acquire(ctx, 1) != nil {
+		a.leave(s, mine)
+		return nil
+	}
+	if a.slots.Acquire(ctx, 1) != nil {
+		mine.slots.Release(1)
+		a.leave(s, mine)
+		return nil
+	}
+	return &ticket{admission: a, source: s, mine: mine}
+}
+
+func (a *admission) leave(s source, mine *allotment) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if mine.users--; mine.users == 0 {
+		delete(a.active, s)
+	}
+}
+
+// take asks for memory, and does not wait for it: deliveries that wait with memory in hand could wait for each other.
+func (t *ticket) take(n int64) bool {
+	if !t.mine.memory.TryAcquire(n) {
+		return false
+	}
+	if !t.admission.memory.TryAcquire(n) {
+		t.mine.memory.Release(n)
+		return false
+	}
+	t.held += n
+	return true
+}
+
+// release gives everything back.
+func (t *ticket) release() {
+	t.mine.memory.Release(t.held)
+	t.admission.memory.Release(t.held)
+	t.mine.slots.Release(1)
+	t.admission.slots.Release(1)
+	t.admission.leave(t.source, t.mine)
+}
