@@ -1,9 +1,12 @@
-// Package keys recovers SOPS data keys from keys held in memory.
+// Package keys recovers SOPS data keys, from private keys in memory and from key services.
 //
-// A Ring is a sops key service of Muster's own, for age and OpenPGP. Unlike the one in the sops library it reads no environment
-// variable, no file and no agent, and starts no program: it knows the keys it was given and nothing else. FromSecret takes them from a
-// Secret, with the names of data fields that Flux users know; FromEnvironment, for the command line alone, from where the
-// sops command looks.
+// A Ring is a sops key service of Muster's own: age, OpenPGP, Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault.
+// Unlike the one in the sops library it reads no environment variable, no file and no agent, and starts no program: it knows
+// the keys and credentials it was given and nothing else. Remote.Ring takes them from a Secret, with the names of data fields
+// that Flux users know, and asks only those servers, and only for those keys, that a Policy names. FromEnvironment, for the
+// command line alone, takes them from where the sops command looks.
+//
+// Errors tell three things apart: ErrNoKeyFits, *RefusedError and *UnavailableError; Verdict picks one of many.
 package keys
 
 import (
@@ -12,15 +15,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/getsops/sops/v3/keyservice"
 	"google.golang.org/grpc"
 )
@@ -31,11 +33,22 @@ const AgeSuffix = ".agekey"
 // maxDataKey bounds what is read of a decrypted data key, which has 32 bytes.
 const maxDataKey = 1 << 10
 
-// Ring holds private keys. The zero value is an empty ring. It is not changed after it is built, and so may be used
-// concurrently.
+// Ring holds private keys, and credentials for key services. The zero value is an empty ring. It is not changed after it is
+// built, and so may be used concurrently. It needs no closing: connections and opened data keys are those of its Remote.
 type Ring struct {
 	age []age.Identity
 	pgp pgpKeys
+
+	// What follows is for key services. Without policy and credentials none is asked.
+	remote *Remote
+	policy Policy
+	vault  vaultAccess
+	aws    aws.Credentials
+	gcp    gcpAccess
+	azure  azureAccess
+	// ambient asks with whatever the process environment gives; for the command line alone.
+	ambient keyservice.KeyServiceClient
+
 	// secrets are the texts of the keys, for the redactor.
 	secrets []string
 }
@@ -83,75 +96,14 @@ func (r *Ring) Add(source, text string) error {
 	}
 }
 
-// Empty says whether the ring has no key.
-func (r *Ring) Empty() bool { return len(r.age) == 0 && len(r.pgp) == 0 }
+// Empty says whether the ring has no key and no credential.
+func (r *Ring) Empty() bool {
+	return len(r.age) == 0 && len(r.pgp) == 0 && r.vault.token == "" && r.aws.AccessKeyID == "" && r.gcp.key == nil &&
+		r.azure.client == "" && r.ambient == nil
+}
 
-// Secrets are the texts of the keys, to be kept out of everything that leaves the process.
+// Secrets are the texts of the keys and credentials, to be kept out of everything that leaves the process.
 func (r *Ring) Secrets() []string { return slices.Clone(r.secrets) }
-
-// FromSecret makes a ring of a Secret's data. Fields whose names end in ".agekey" hold age identities, those that end in
-// ".asc" armored PGP private keys; a Secret without any such field is a *KeyError.
-func FromSecret(name string, data map[string][]byte) (*Ring, error) {
-	r := &Ring{}
-	for _, field := range slices.Sorted(maps.Keys(data)) {
-		source, text := fmt.Sprintf("Secret %s, field %s", name, field), string(data[field])
-		var err error
-		switch {
-		case strings.HasSuffix(field, AgeSuffix):
-			err = r.AddAge(source, text)
-		case strings.HasSuffix(field, PGPSuffix):
-			err = r.AddPGP(source, text)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if r.Empty() {
-		return nil, &KeyError{"Secret " + name, "it has no field whose name ends in " + AgeSuffix + " or " + PGPSuffix}
-	}
-	return r, nil
-}
-
-// Environment is what FromEnvironment may look at.
-type Environment struct {
-	Getenv   func(string) string
-	ReadFile func(string) ([]byte, error)
-	// ConfigDir is the user's configuration folder, "" when unknown.
-	ConfigDir string
-}
-
-// OSEnvironment is the process's own environment.
-func OSEnvironment() Environment {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		dir = ""
-	}
-	return Environment{Getenv: os.Getenv, ReadFile: os.ReadFile, ConfigDir: dir}
-}
-
-// FromEnvironment makes a ring of the age keys that the sops command would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and
-// sops/age/keys.txt in the user's configuration folder. Without any the ring is empty. PGP keys are not among them: sops would
-// ask gpg for these.
-func FromEnvironment(env Environment) (*Ring, error) {
-	r := &Ring{}
-	if text := env.Getenv("SOPS_AGE_KEY"); text != "" {
-		if err := r.AddAge("SOPS_AGE_KEY", text); err != nil {
-			return nil, err
-		}
-	}
-	if file := env.Getenv("SOPS_AGE_KEY_FILE"); file != "" {
-		if err := r.addAgeFile(env, file); err != nil {
-			return nil, err
-		}
-	}
-	if env.ConfigDir != "" {
-		err := r.addAgeFile(env, filepath.Join(env.ConfigDir, "sops", "age", "keys.txt"))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return r, nil
-}
 
 // AddFile adds the keys of a file, as Add does.
 func (r *Ring) AddFile(file string) error {
@@ -162,26 +114,21 @@ func (r *Ring) AddFile(file string) error {
 	return r.Add(file, string(data))
 }
 
-func (r *Ring) addAgeFile(env Environment, file string) error {
-	data, err := env.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read key: %w", err)
-	}
-	return r.AddAge(file, string(data))
-}
-
-// Decrypt recovers a data key. It implements sops' keyservice.KeyServiceClient.
+// Decrypt recovers a data key. It implements sops' keyservice.KeyServiceClient. Its error is ErrNoKeyFits, a *RefusedError, an
+// *UnavailableError or the context's, none of which holds a secret. A key service has 10 seconds to answer.
 func (r *Ring) Decrypt(ctx context.Context, req *keyservice.DecryptRequest, _ ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var key []byte
-	err := ErrNoKeyFits
+	var err error
 	switch {
 	case req.GetKey().GetAgeKey() != nil:
 		key, err = r.decryptAge(req.GetCiphertext())
 	case req.GetKey().GetPgpKey() != nil:
 		key, err = r.pgp.decrypt(req.GetCiphertext())
+	default:
+		key, err = r.decryptRemotely(ctx, req)
 	}
 	if err != nil {
 		return nil, err
@@ -198,6 +145,34 @@ func (r *Ring) decryptAge(message []byte) ([]byte, error) {
 		return nil, ErrNoKeyFits
 	}
 	return readDataKey(plain)
+}
+
+// decryptRemotely asks the key service that the file names, if the policy names it too.
+func (r *Ring) decryptRemotely(ctx context.Context, req *keyservice.DecryptRequest) ([]byte, error) {
+	if len(req.GetCiphertext()) > maxMessage {
+		return nil, ErrNoKeyFits
+	}
+	if r.ambient != nil {
+		return r.askAmbient(ctx, req)
+	}
+	var q question
+	var err error
+	switch key := req.GetKey(); {
+	case key.GetVaultKey() != nil:
+		q, err = r.vaultQuestion(key.GetVaultKey(), req.GetCiphertext())
+	case key.GetKmsKey() != nil:
+		q, err = r.awsQuestion(key.GetKmsKey(), req.GetCiphertext())
+	case key.GetGcpKmsKey() != nil:
+		q, err = r.gcpQuestion(key.GetGcpKmsKey(), req.GetCiphertext())
+	case key.GetAzureKeyvaultKey() != nil:
+		q, err = r.azureQuestion(key.GetAzureKeyvaultKey(), req.GetCiphertext())
+	default:
+		return nil, ErrNoKeyFits // a service that Muster does not know
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.remote.open(ctx, q)
 }
 
 // readDataKey reads to the end, since only there it is known that a message was not changed.

@@ -15,7 +15,7 @@ import (
 
 func opens(t *testing.T, ring *keys.Ring, key *sealtest.Key) bool {
 	t.Helper()
-	file := &load.File{Path: "x", Data: []byte(key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything))}
+	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
 	_, bad := seal.NewOpener(ring).Open(t.Context(), file)
 	if bad != nil && bad.Code != seal.CodeWrongKey {
 		t.Fatal(bad)

@@ -39,7 +39,7 @@ func ringOf(t *testing.T, data map[string]string) *keys.Ring {
 // finds is the code of the finding about a file, "" when the ring opens it.
 func finds(t *testing.T, ring *keys.Ring, text string) string {
 	t.Helper()
-	plain, bad := seal.NewOpener(ring).Open(t.Context(), &load.File{Path: "x", Data: []byte(text)})
+	plain, bad := seal.NewOpener(ring).Open(t.Context(), &load.File{Path: "x", Data: text})
 	if bad != nil {
 		return string(bad.Code)
 	}

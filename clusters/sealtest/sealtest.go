@@ -65,7 +65,7 @@ func (k *Key) encrypt(dataKey []byte) ([]byte, error) {
 	return []byte(master.EncryptedKey), nil
 }
 
-// Recipient is a key pair to encrypt for: *Key or *PGPKey.
+// Recipient is a key to encrypt for: *Key, *PGPKey or *ServiceKey.
 type Recipient interface {
 	// Private is the key as its own program writes it.
 	Private() string
@@ -121,7 +121,8 @@ func Encrypt(t testing.TB, name, plain string, rule Rule, threshold int, groups 
 	for i, group := range groups {
 		for _, recipient := range group {
 			master := recipient.master()
-			recipients[master.ToString()] = recipient
+			name := keyservice.KeyFromMasterKey(master)
+			recipients[name.String()] = recipient
 			metadata[i] = append(metadata[i], master)
 		}
 	}
@@ -170,17 +171,16 @@ func storeFor(name string) store {
 	}
 }
 
-// encrypter encrypts data keys for its recipients, which it knows by what sops calls them.
+// encrypter encrypts data keys for its recipients, which it knows by how sops asks for them.
 type encrypter struct {
 	keyservice.UnimplementedKeyServiceServer
 	recipients map[string]Recipient
 }
 
 func (e *encrypter) Encrypt(_ context.Context, req *keyservice.EncryptRequest) (*keyservice.EncryptResponse, error) {
-	name := req.GetKey().GetAgeKey().GetRecipient() + req.GetKey().GetPgpKey().GetFingerprint() // one of them is empty
-	recipient, ok := e.recipients[name]
+	recipient, ok := e.recipients[req.GetKey().String()]
 	if !ok {
-		return nil, fmt.Errorf("unknown recipient %q", name)
+		return nil, fmt.Errorf("unknown recipient %q", req.GetKey())
 	}
 	message, err := recipient.encrypt(req.GetPlaintext())
 	return &keyservice.EncryptResponse{Ciphertext: message}, err

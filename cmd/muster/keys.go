@@ -17,16 +17,21 @@ const maxKeyFile = 1 << 20
 type keyFlags struct {
 	files []string
 	none  bool
+	// remote lets files name key services, which are then asked with the user's own credentials.
+	remote bool
 }
 
 func (k *keyFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "file with age identities or an armored PGP private key without passphrase (gpg itself is never asked); may be given several times, \"-\" is standard input")
 	completeFiles(cmd, "sops-key")
+	cmd.Flags().BoolVar(&k.remote, "remote-keys", false, "ask the key services that files name (Vault, AWS KMS, Google Cloud KMS, Azure Key Vault), "+
+		"as the sops command does: with the credentials of your environment, at whatever address a file has; only for repositories you trust")
 }
 
 func (k *keyFlags) addNone(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&k.none, "no-keys", false, "use no key at all, as the check of a pull request from a fork does")
 	cmd.MarkFlagsMutuallyExclusive("sops-key", "no-keys")
+	cmd.MarkFlagsMutuallyExclusive("remote-keys", "no-keys")
 }
 
 // ring reads the keys, and makes them known to the redactor.
@@ -34,7 +39,8 @@ func (k *keyFlags) ring(s *shell) (*keys.Ring, error) {
 	if k.none {
 		return &keys.Ring{}, nil
 	}
-	ring, err := keys.FromEnvironment(keys.Environment{Getenv: s.env, ReadFile: os.ReadFile, ConfigDir: configDir(s.env)})
+	env := keys.Environment{Getenv: s.env, ReadFile: os.ReadFile, ConfigDir: configDir(s.env)}
+	ring, err := keys.FromEnvironment(env)
 	if err != nil {
 		return nil, fmt.Errorf("%w (from the environment; --no-keys or an empty SOPS_AGE_KEY_FILE leaves it out)", err)
 	}
@@ -42,6 +48,9 @@ func (k *keyFlags) ring(s *shell) (*keys.Ring, error) {
 		if err := addKey(ring, s, file); err != nil {
 			return nil, err
 		}
+	}
+	if k.remote {
+		ring.AddAmbient(env)
 	}
 	s.redactor.Add(ring.Secrets()...)
 	return ring, nil

@@ -1,0 +1,124 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/getsops/sops/v3/keyservice"
+)
+
+// Environment is what FromEnvironment may look at.
+type Environment struct {
+	Getenv   func(string) string
+	ReadFile func(string) ([]byte, error)
+	// ConfigDir is the user's configuration folder, "" when unknown.
+	ConfigDir string
+}
+
+// OSEnvironment is the process's own environment.
+func OSEnvironment() Environment {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		dir = ""
+	}
+	return Environment{Getenv: os.Getenv, ReadFile: os.ReadFile, ConfigDir: dir}
+}
+
+// FromEnvironment makes a ring of the age keys that the sops command would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and
+// sops/age/keys.txt in the user's configuration folder. Without any the ring is empty. PGP keys are not among them: sops would
+// ask gpg for these. Key services are asked only after AddAmbient.
+func FromEnvironment(env Environment) (*Ring, error) {
+	r := &Ring{}
+	if text := env.Getenv("SOPS_AGE_KEY"); text != "" {
+		if err := r.AddAge("SOPS_AGE_KEY", text); err != nil {
+			return nil, err
+		}
+	}
+	if file := env.Getenv("SOPS_AGE_KEY_FILE"); file != "" {
+		if err := r.addAgeFile(env, file); err != nil {
+			return nil, err
+		}
+	}
+	if env.ConfigDir != "" {
+		err := r.addAgeFile(env, filepath.Join(env.ConfigDir, "sops", "age", "keys.txt"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Ring) addAgeFile(env Environment, file string) error {
+	data, err := env.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read key: %w", err)
+	}
+	return r.AddAge(file, string(data))
+}
+
+// ambientSecrets are the variables from which the libraries that sops uses take secrets.
+var ambientSecrets = []string{
+	"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+	"GOOGLE_OAUTH_ACCESS_TOKEN",
+}
+
+// AddAmbient lets the ring ask Vault, AWS KMS, Google Cloud KMS and Azure Key Vault as the sops command does, with whatever
+// credentials the process environment, the home folder and the machine give, and at whatever address a file names. It is for a
+// command line, whose user has these rights and trusts the repository, and never for a server.
+func (r *Ring) AddAmbient(env Environment) {
+	r.ambient = keyservice.NewLocalClient()
+	for _, name := range ambientSecrets {
+		if value := env.Getenv(name); value != "" {
+			r.secrets = append(r.secrets, value)
+		}
+	}
+}
+
+// askAmbient leaves the question to the sops library, which takes no context: what is still under way when ctx ends is left to
+// end by itself.
+func (r *Ring) askAmbient(ctx context.Context, req *keyservice.DecryptRequest) ([]byte, error) {
+	recipient := ambientRecipient(req.GetKey())
+	if recipient == "" {
+		return nil, ErrNoKeyFits
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, &UnavailableError{recipient, fmt.Sprintf("no answer within %s", callTimeout)})
+	defer cancel()
+	type result struct {
+		key []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		answer, err := r.ambient.Decrypt(ctx, req)
+		done <- result{answer.GetPlaintext(), err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case got := <-done:
+		if got.err != nil {
+			return nil, &RefusedError{Recipient: recipient, Cause: Denied, Reason: quoted(got.err.Error()),
+				Fix: "check your credentials for it with: sops decrypt FILE"}
+		}
+		return got.key, nil
+	}
+}
+
+// ambientRecipient names a key of a service, or is empty for any other key.
+func ambientRecipient(key *keyservice.Key) string {
+	switch {
+	case key.GetVaultKey() != nil:
+		return quoted(key.GetVaultKey().GetVaultAddress() + "/v1/" + key.GetVaultKey().GetEnginePath() + "/keys/" + key.GetVaultKey().GetKeyName())
+	case key.GetKmsKey() != nil:
+		return quoted(key.GetKmsKey().GetArn())
+	case key.GetGcpKmsKey() != nil:
+		return quoted(key.GetGcpKmsKey().GetResourceId())
+	case key.GetAzureKeyvaultKey() != nil:
+		return quoted(key.GetAzureKeyvaultKey().GetVaultUrl() + "/keys/" + key.GetAzureKeyvaultKey().GetName())
+	default:
+		return ""
+	}
+}
