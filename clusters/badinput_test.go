@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -32,6 +33,10 @@ type badInput struct {
 	opener *seal.Opener
 	// withKey: nothing of it shows without a key.
 	withKey bool
+	// options changes those that all rows have.
+	options func(*compile.Options)
+	// infos are wanted infos, in the same form. Others may come up.
+	infos []string
 }
 
 func TestBadInput(t *testing.T) {
@@ -276,8 +281,13 @@ func TestBadInput(t *testing.T) {
 		{name: ".musterignore", files: files{".musterignore": "# comment\nbad.yaml\nsub/\n", "bad.yaml": "x: [", "sub/a.yaml": "x: ["}},
 		{name: "nested kustomization", files: files{"sub/kustomization.yaml": "namePrefix: sub-\nresources: [a.yaml]\n", "sub/a.yaml": cluster("a", ref), "sub/unlisted.yaml": "x: ["}},
 		{name: "nested component", files: files{"sub/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: x-\n"}},
-		{name: "hidden files", files: files{".github/x.yaml": "x: [", ".sops.yaml": "x: ["}},
+		{name: "hidden files", files: files{".github/x.yaml": "x: [", ".hidden.yaml": "x: ["}},
 	}
+	rows = append(rows, fleetRows(t, key, cluster)...)
+	rows = append(rows, fieldRows(t, key, cluster)...)
+	rows = append(rows, recipientRows(t, key, cluster("bad", inline(kubeconfig("bad"))))...)
+	rows = append(rows, credentialRows(sealed, inline, serviceAccount)...)
+	broken := map[finding.Code]bool{}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			repository := maps.Clone(good)
@@ -291,16 +301,32 @@ func TestBadInput(t *testing.T) {
 			if opener == nil {
 				opener = key.Opener(t)
 			}
-			r := render(t, repository.fs(), "clusters", options, opener)
+			opts := options
+			if row.options != nil {
+				row.options(&opts)
+			}
+			r := render(t, repository.fs(), "clusters", opts, opener)
 			checkFindings(t, r.findings(), row.want)
+			checkPlaces(t, repository, r.findings())
+			checkInfos(t, r.findings(), row.infos)
+			for _, f := range r.findings() {
+				broken[f.Code] = true
+			}
 			if stopped := r.report().Stopped || row.opener != nil; stopped != row.stopped {
 				t.Errorf("stopped: %t", stopped)
 			}
 			if !row.stopped {
 				checkGood(t, r)
 			}
-			checkFindings(t, compileOnly(t, repository.fs(), "clusters", options).findings(), row.keyless())
+			keyless := compileOnly(t, repository.fs(), "clusters", opts).findings()
+			checkFindings(t, keyless, row.keyless())
+			for _, f := range keyless {
+				broken[f.Code] = true
+			}
 		})
+	}
+	if !t.Failed() {
+		checkEveryRuleIsBroken(t, broken)
 	}
 }
 
@@ -330,8 +356,8 @@ func checkFindings(t *testing.T, findings []finding.Finding, want []string) {
 		if seal.HasHandle(f.String()) {
 			t.Errorf("a finding holds a handle: %s", f)
 		}
-		if strings.ContainsAny(f.Message+f.Fix, "\n\r\x00") {
-			t.Errorf("a finding has more than one line: %q", f.Message)
+		if err := f.Check(); err != nil {
+			t.Errorf("not as the catalogue wants it: %v", err)
 		}
 		if f.Severity == finding.Info {
 			continue
@@ -365,7 +391,7 @@ func contains(list []string, entry string) bool {
 }
 
 // needKey are the codes that come up only once files are opened.
-var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "token-form", "certificate-form", "secret-base64", "secret-size"}
+var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "token-form", "certificate-", "secret-base64", "secret-size", "token-exp", "credential-", "registry-config-"}
 
 func needsKey(entry string) bool {
 	for _, code := range needKey {

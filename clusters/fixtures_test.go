@@ -11,22 +11,26 @@ import (
 	"math/big"
 	"strings"
 	"sync"
+	"time"
 )
 
 // caPEM is a certificate authority, made once.
-var caPEM = sync.OnceValue(func() string {
+var caPEM = sync.OnceValue(func() string { return certificate(now.AddDate(-1, 0, 0), now.AddDate(10, 0, 0)) })
+
+// certificate is that of an authority, valid between two times.
+func certificate(from, to time.Time) string {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(10, 0, 0)}
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: from, NotAfter: to}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		panic(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-})
+}
 
 // kubeconfig is a good one, with the canary in its token.
 func kubeconfig(name string) string {

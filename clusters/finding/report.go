@@ -22,8 +22,8 @@ func (r Report) Clone() Report {
 	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped, Present: r.Present}
 }
 
-// Add adds a finding.
-func (r *Report) Add(f Finding) { r.Findings = append(r.Findings, f) }
+// Add adds a finding. One that has no way out of its own gets its rule's.
+func (r *Report) Add(f Finding) { r.Findings = append(r.Findings, f.complete()) }
 
 // Reject adds an error finding and marks its file as broken.
 func (r *Report) Reject(f Finding) {

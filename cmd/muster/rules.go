@@ -1,118 +1,110 @@
 package main
 
-import "github.com/muster-gitops/muster/clusters/finding"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
 
-// rules says of each code what it stands for, in the words of SARIF's rule descriptions. A test holds it complete.
-var rules = map[finding.Code]string{
-	"api-version":                "A cluster file says apiVersion muster.dev/v1alpha1 and kind ExternalCluster.",
-	"audit-config":               "Each cluster belongs to one MondooAuditConfig, which can be read and applied.",
-	"audit-config-missing":       "The MondooAuditConfig is in the repository or in the management cluster.",
-	"audit-config-owned":         "One AuditSync drives a MondooAuditConfig.",
-	"audit-config-size":          "A MondooAuditConfig with its clusters fits into one Kubernetes object.",
-	"auth-method":                "A cluster file gives exactly one authentication method.",
-	"certificate-expired":        "Certificates are still valid.",
-	"certificate-expiring":       "Certificates are valid for some time to come.",
-	"certificate-form":           "Certificates are PEM and can be read.",
-	"certificate-key-pair":       "A client certificate and its key belong together.",
-	"certificate-not-yet-valid":  "Certificates are valid already.",
-	"certificate-private-key":    "There is no private key among certificates.",
-	"cloud-identifier":           "Identifiers of cloud resources have the form that the cloud gives them.",
-	"cluster-name":               "The name of a cluster can name an entry of a MondooAuditConfig.",
-	"conflicting-fields":         "Fields that exclude each other are not given together.",
-	"credential-base64":          "Credentials are the text itself, not its base64.",
-	"credential-empty":           "Credentials are not empty.",
-	"cycle":                      "Kustomizations do not include each other in a circle.",
-	"default-schedule":           "Where neither file nor audit config gives a schedule, Muster writes one.",
-	"documents":                  "A cluster file holds one document.",
-	"duplicate-key":              "A key stands once in its mapping.",
-	"duplicate-name":             "No two objects of a kind have one name.",
-	"empty":                      "A path renders something; an empty one never means \"remove everything\".",
-	"encoding":                   "Files are UTF-8 text.",
-	"encrypted-place":            "Encrypted values stand as wholes, and only where secrets may.",
-	"environment":                "Inputs of generators do not refer to the environment.",
-	"field-not-kept":             "Fields keep the values that Muster applies.",
-	"filter-empty-include":       "An empty include list chooses everything, not nothing.",
-	"filter-overlap":             "An exclude list has no effect beside an include list.",
-	"filter-pattern":             "Patterns match some name, and are not repeated.",
-	"foreign-cluster":            "Entries of an audit config come from files.",
-	"generator-input":            "Encrypted inputs of generators can be opened only with a key.",
-	"kind":                       "Muster applies ExternalCluster, Secret and MondooAuditConfig, and no other kind.",
-	"kubeconfig-context":         "The current context of a kubeconfig, and what it names, is there.",
-	"kubeconfig-file":            "A kubeconfigFile is below the folder of its cluster file.",
-	"kubeconfig-file-reference":  "A kubeconfig has everything inline; the scanner's Pod has no other file.",
-	"kubeconfig-insecure":        "A kubeconfig has the server's certificate checked.",
-	"kubeconfig-invalid":         "A kubeconfig is such that client-go takes it.",
-	"kubeconfig-kind":            "A kubeconfig is one.",
-	"kubeconfig-login":           "A kubeconfig has credentials for its cluster, other than user name and password.",
-	"kubeconfig-plugin":          "A kubeconfig needs no plugin; the scanner's image has none.",
-	"kubeconfig-proxy":           "A proxy that a kubeconfig names has to be reachable for the scanner.",
-	"kubeconfig-server":          "The address in a kubeconfig can be used from the scanner's Pod.",
-	"kubeconfig-syntax":          "A kubeconfig is valid YAML.",
-	"kubeconfig-unknown-field":   "A kubeconfig has the fields that client-go knows.",
-	"kustomization":              "Kustomizations can be read.",
-	"kustomize":                  "kustomize can build the files.",
-	"line-ends":                  "Lines end with LF; changed line ends break the MAC of an encrypted file.",
-	"must-be-plain":              "What Muster must know without keys is not encrypted.",
-	"namespace":                  "Objects are for the namespace that the path is applied to.",
-	"no-image-scanning":          "Image settings have an effect only with containerImageScanning.",
-	"not-an-object":              "YAML files hold Kubernetes objects.",
-	"not-found":                  "References lead to files that exist.",
-	"not-opened":                 "Encrypted files are checked inside only with a key.",
-	"null-value":                 "Fields have values.",
-	"object-name":                "Names of objects are names that Kubernetes takes.",
-	"outside":                    "References stay inside the repository.",
-	"patch-target":               "Patches are for clusters that are there.",
-	"plain-credential":           "Credentials in Git are encrypted.",
-	"registry-config-auth":       "Registry credentials have a login for each registry.",
-	"registry-config-helper":     "Registry credentials need no helper program, which the scanner does not have.",
-	"registry-config-syntax":     "Registry credentials are the JSON of a Docker config.",
-	"remote":                     "Nothing is fetched: references are local.",
-	"removals-held":              "Removals over the budget wait for an approval.",
-	"required-field":             "Required fields are given.",
-	"schedule":                   "Schedules are such that Kubernetes takes them and that they fire.",
-	"secret-base64":              "The data of a Secret manifest is base64.",
-	"secret-foreign":             "Muster changes no Secret that it did not make, unless its owner lets it.",
-	"secret-in-use":              "Secrets that an AuditSync uses for itself are neither changed nor read from the repository.",
-	"secret-key":                 "Secrets have the keys that the operator reads.",
-	"secret-kind":                "Secrets are of types that Kubernetes doesn't act upon.",
-	"number":                     "Numbers are such that JSON has them.",
-	"secret-missing":             "Secrets that clusters name exist.",
-	"secret-name":                "No two Secrets have one name.",
-	"secret-of-other":            "A cluster uses no Secret that was made for another cluster.",
-	"secret-owned":               "One AuditSync makes a Secret.",
-	"secret-size":                "A Secret fits into one Kubernetes object.",
-	"secret-type":                "The type of an existing Secret does not change.",
-	"server-address":             "Addresses of API servers can be used by the operator and the scanner.",
-	"server-unsealed":            "The server that a token is sent to can't be changed without the file's key.",
-	"size":                       "Files stay within the limits.",
-	"sops-block":                 "Encrypted files have a complete sops block.",
-	"sops-key":                   "A given key opens each encrypted file.",
-	"sops-mac":                   "Encrypted files are as sops wrote them.",
-	"sops-no-key":                "Encrypted files need a key.",
-	"sops-stopped":               "Decryption was interrupted.",
-	"sops-value":                 "Each encrypted value can be decrypted, and is text.",
-	"spiffe-socket-path":         "A socketPath is an absolute path.",
-	"symlink":                    "Muster follows no symbolic links.",
-	"tls-verification-off":       "The certificate of a remote cluster is checked.",
-	"token-expired":              "Tokens are still valid.",
-	"token-expiring":             "Tokens are valid for some time to come.",
-	"token-form":                 "A token can be sent in a header.",
-	"unknown-field":              "Fields are those of the format.",
-	"unsupported":                "Kustomizations run no programs and change nothing outside of their build.",
-	"unused":                     "Files are used.",
-	"vault-address":              "An address of Vault is one that the operator can use.",
-	"vault-path":                 "Mount paths are as Vault has them.",
-	"vault-ttl":                  "A ttl is long enough for the operator to renew the credentials.",
-	"workload-identity-provider": "A workload identity has the block of its provider.",
-	"wrong-type":                 "Values are of the kind that the field takes.",
-	"yaml":                       "Files are valid YAML.",
-	"yaml-aliases":               "Aliases expand to a bounded number of values.",
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// The rules themselves are in clusters/finding, in the files rules_*.go.
+
+const rulesHelp = `Rules prints what Muster may find, or explains one rule by the code that stands in brackets behind a finding.
+
+JSON has all that the catalogue has; Markdown is the rules reference, clusters/finding/RULES.md.`
+
+const rulesExample = `  # All rules
+  muster rules
+
+  # What does [same-minute] mean, and what is to be done?
+  muster rules same-minute
+
+  # Codes of rules that can be errors
+  muster rules -o json | jq -r '.[] | select(.severities | contains(["error"])) | .code'`
+
+func newRulesCommand(s *shell) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "rules [CODE]",
+		Short:             "List the rules, or explain one",
+		Long:              rulesHelp,
+		Example:           rulesExample,
+		Args:              atMost(1),
+		ValidArgsFunction: completeCodes,
+	}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json", "markdown")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		rules := finding.Rules()
+		if len(args) == 1 {
+			rule, ok := finding.RuleOf(finding.Code(args[0]))
+			if !ok {
+				return usagef("there is no rule %q%s; muster rules lists them", args[0], suggestion(args[0], rules))
+			}
+			rules = []finding.Rule{rule}
+		}
+		if err := s.printRules(output.value, rules, len(args) == 1); err != nil {
+			return fmt.Errorf("print rules: %w", err)
+		}
+		return nil
+	}
+	return cmd
 }
 
-// rule describes a code.
-func rule(code finding.Code) string {
-	if text, ok := rules[code]; ok {
-		return text
+func (s *shell) printRules(format string, rules []finding.Rule, one bool) error {
+	switch {
+	case format == "json":
+		return writeJSON(s.stdout, rules)
+	case format == "markdown":
+		_, err := fmt.Fprint(s.stdout, finding.Markdown(rules))
+		return err
+	case one:
+		_, err := fmt.Fprint(s.stdout, rules[0].Explain())
+		return err
 	}
-	return string(code)
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for i, r := range rules {
+		if i == 0 || rules[i-1].Subject != r.Subject {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintln(w, r.Subject)
+		}
+		var names []string
+		for _, severity := range r.Severities {
+			names = append(names, string(severity))
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", r.Code, strings.Join(names, ", "), r.Cause)
+	}
+	return w.Flush()
+}
+
+// suggestion names the rules that have a part of what was asked for in their codes.
+func suggestion(asked string, rules []finding.Rule) string {
+	var near []string
+	for _, r := range rules {
+		for part := range strings.SplitSeq(asked, "-") {
+			if len(part) > 2 && slices.Contains(strings.Split(string(r.Code), "-"), part) {
+				near = append(near, string(r.Code))
+				break
+			}
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	return " (there is " + some(near) + ")"
+}
+
+func completeCodes(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var codes []cobra.Completion
+	for _, r := range finding.Rules() {
+		codes = append(codes, cobra.CompletionWithDesc(string(r.Code), r.Cause))
+	}
+	return codes, cobra.ShellCompDirectiveNoFileComp
 }

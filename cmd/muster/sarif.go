@@ -35,8 +35,14 @@ type (
 		Rules          []sarifRule `json:"rules"`
 	}
 	sarifRule struct {
-		ID               finding.Code `json:"id"`
-		ShortDescription sarifText    `json:"shortDescription"`
+		ID                   finding.Code       `json:"id"`
+		ShortDescription     sarifText          `json:"shortDescription"`
+		FullDescription      sarifText          `json:"fullDescription"`
+		Help                 sarifText          `json:"help"`
+		DefaultConfiguration sarifConfiguration `json:"defaultConfiguration"`
+	}
+	sarifConfiguration struct {
+		Level string `json:"level"`
 	}
 	sarifResult struct {
 		RuleID              finding.Code      `json:"ruleId"`
@@ -77,14 +83,36 @@ func sarif(findings []finding.Finding) sarifLog {
 	driver := sarifDriver{Name: "muster", Version: shortVersion(), InformationURI: "https://github.com/muster-gitops/muster", Rules: []sarifRule{}}
 	for i, code := range slices.Sorted(maps.Keys(index)) {
 		index[code] = i
-		driver.Rules = append(driver.Rules, sarifRule{ID: code, ShortDescription: sarifText{rule(code)}})
+		driver.Rules = append(driver.Rules, sarifRuleOf(code))
 	}
 	run := sarifRun{Tool: sarifTool{driver}, ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
 	for _, f := range findings {
 		run.Results = append(run.Results, sarifResult{RuleID: f.Code, RuleIndex: index[f.Code], Level: sarifLevel[f.Severity],
-			Message: sarifText{explain(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}})
+			Message: sarifText{inWords(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}})
 	}
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
+}
+
+// sarifRuleOf is what the catalogue says of a code.
+func sarifRuleOf(code finding.Code) sarifRule {
+	rule, ok := finding.RuleOf(code)
+	if !ok {
+		text := sarifText{string(code)}
+		return sarifRule{ID: code, ShortDescription: text, FullDescription: text, Help: text, DefaultConfiguration: sarifConfiguration{sarifLevel[finding.Error]}}
+	}
+	return sarifRule{ID: code, ShortDescription: sarifText{sentence(rule.Cause)}, FullDescription: sarifText{rule.Cause},
+		Help:                 sarifText{"Way out: " + rule.Fix + ".\n\nExample:\n\n" + rule.Example},
+		DefaultConfiguration: sarifConfiguration{sarifLevel[rule.Severities[0]]}}
+}
+
+// sentence is the first thought of a cause, for places that show one short line.
+func sentence(cause string) string {
+	for _, end := range []string{"; ", ": "} {
+		if first, _, more := strings.Cut(cause, end); more {
+			cause = first + "."
+		}
+	}
+	return cause
 }
 
 // sarifLocations is the place of a finding. There is always one: GitHub refuses results without.

@@ -1,0 +1,210 @@
+package recipient
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is one .sops.yaml.
+type Config struct {
+	// Path is where it stands in the repository.
+	Path  string
+	rules []Rule
+}
+
+// Rule is a creation rule.
+type Rule struct {
+	// Line is where it stands in its file.
+	Line int
+	Recipients
+	path *regexp.Regexp
+}
+
+// ConfigError says why a .sops.yaml can't be used. It repeats nothing of the file.
+type ConfigError struct {
+	Line   int
+	Reason string
+}
+
+func (e *ConfigError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+
+// maxRules is more than any repository has; every file is matched against every rule until one fits.
+const maxRules = 500
+
+// ParseConfig reads a .sops.yaml. The error is a *ConfigError.
+func ParseConfig(path string, data []byte) (config *Config, err error) {
+	defer func() {
+		if recover() != nil { // what a library panics with may quote the file
+			config, err = nil, &ConfigError{1, "the YAML library fails on this file"}
+		}
+	}()
+	var file struct {
+		Rules []yaml.Node `yaml:"creation_rules"`
+	}
+	if yaml.Unmarshal(data, &file) != nil {
+		return nil, &ConfigError{1, "it is not YAML, or creation_rules is no list"}
+	}
+	if len(file.Rules) > maxRules {
+		return nil, &ConfigError{file.Rules[maxRules].Line, fmt.Sprintf("it has more than %d rules", maxRules)}
+	}
+	config = &Config{Path: path}
+	for i := range file.Rules {
+		rule, bad := newRule(&file.Rules[i])
+		if bad != nil {
+			return nil, bad
+		}
+		config.rules = append(config.rules, rule)
+	}
+	return config, nil
+}
+
+func newRule(node *yaml.Node) (Rule, *ConfigError) {
+	var fields creationRule
+	if node.Decode(&fields) != nil {
+		return Rule{}, &ConfigError{node.Line, "the rule has a field of the wrong kind"}
+	}
+	rule := Rule{Line: node.Line}
+	if fields.PathRegex != "" {
+		path, err := regexp.Compile(fields.PathRegex)
+		if err != nil {
+			return Rule{}, &ConfigError{node.Line, "path_regex is no regular expression"}
+		}
+		rule.path = path
+	}
+	groups := []Group{fields.group()}
+	if len(fields.KeyGroups) > 0 { // sops passes over everything beside them
+		groups = nil
+		for _, g := range fields.KeyGroups {
+			groups = append(groups, g.group())
+		}
+	}
+	rule.Recipients = newRecipients(groups, fields.Threshold)
+	return rule, nil
+}
+
+// For returns the rule for a file of the repository below the folder of the .sops.yaml: the first whose path_regex matches
+// the file's path from there.
+func (c *Config) For(file string) (Rule, bool) {
+	if dir, found := strings.CutSuffix(c.Path, "/"+ConfigName); found {
+		file = strings.TrimPrefix(file, dir+"/")
+	}
+	for _, r := range c.rules {
+		if r.path == nil || r.path.MatchString(file) {
+			return r, true
+		}
+	}
+	return Rule{}, false
+}
+
+// ConfigName is how sops wants its configuration called.
+const ConfigName = ".sops.yaml"
+
+// creationRule is what a rule says of recipients, by the names of sops' config package.
+type creationRule struct {
+	PathRegex string     `yaml:"path_regex"`
+	Age       names      `yaml:"age"`
+	PGP       names      `yaml:"pgp"`
+	KMS       names      `yaml:"kms"`
+	GCP       names      `yaml:"gcp_kms"`
+	Huawei    names      `yaml:"hckms"`
+	Azure     names      `yaml:"azure_keyvault"`
+	Vault     names      `yaml:"hc_vault_transit_uri"`
+	KeyGroups []keyGroup `yaml:"key_groups"`
+	Threshold int        `yaml:"shamir_threshold"`
+}
+
+func (r creationRule) group() Group {
+	var g Group
+	g.add(r.Age, ageForm)
+	g.add(r.PGP, pgpForm)
+	g.add(r.KMS, kmsForm)
+	g.add(r.GCP, gcpForm)
+	g.add(r.Huawei, huaweiForm)
+	g.add(r.Vault, vaultForm)
+	g.add(r.Azure, func(uri string) string {
+		vault, key, _ := strings.Cut(uri, "/keys/")
+		key, _, _ = strings.Cut(key, "/")
+		return azureForm(vault, key)
+	})
+	return g
+}
+
+type keyGroup struct {
+	Merge []keyGroup `yaml:"merge"`
+	Age   names      `yaml:"age"`
+	PGP   names      `yaml:"pgp"`
+	Vault names      `yaml:"hc_vault"`
+	KMS   []struct {
+		ARN string `yaml:"arn"`
+	} `yaml:"kms"`
+	GCP []struct {
+		Resource string `yaml:"resource_id"`
+	} `yaml:"gcp_kms"`
+	Huawei []struct {
+		ID string `yaml:"key_id"`
+	} `yaml:"hckms"`
+	Azure []struct {
+		URL string `yaml:"vaultUrl"`
+		Key string `yaml:"key"`
+	} `yaml:"azure_keyvault"`
+}
+
+func (k keyGroup) group() Group {
+	var g Group
+	for _, m := range k.Merge {
+		g = append(g, m.group()...)
+	}
+	g.add(k.Age, ageForm)
+	g.add(k.PGP, pgpForm)
+	g.add(k.Vault, vaultForm)
+	for _, key := range k.KMS {
+		g = append(g, kmsForm(key.ARN))
+	}
+	for _, key := range k.GCP {
+		g = append(g, gcpForm(key.Resource))
+	}
+	for _, key := range k.Huawei {
+		g = append(g, huaweiForm(key.ID))
+	}
+	for _, key := range k.Azure {
+		g = append(g, azureForm(key.URL, key.Key))
+	}
+	return g
+}
+
+func (g *Group) add(list names, form func(string) string) {
+	for _, name := range list {
+		*g = append(*g, form(name))
+	}
+}
+
+// names is a list, or one text with commas in it.
+type names []string
+
+// UnmarshalYAML takes both forms.
+func (n *names) UnmarshalYAML(node *yaml.Node) error {
+	var list []string
+	if node.Kind == yaml.SequenceNode {
+		if err := node.Decode(&list); err != nil {
+			return err
+		}
+	} else {
+		var text string
+		if err := node.Decode(&text); err != nil {
+			return err
+		}
+		list = []string{text}
+	}
+	*n = nil
+	for _, item := range list {
+		for name := range strings.SplitSeq(item, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				*n = append(*n, name)
+			}
+		}
+	}
+	return nil
+}

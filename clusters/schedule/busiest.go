@@ -1,0 +1,146 @@
+package schedule
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Spread tells whether an expression leaves its minute to H, or to the time when its CronJob is made (@every), so that
+// clusters with the same expression don't start together.
+func Spread(expr string) bool {
+	minute, _, _ := strings.Cut(strings.TrimSpace(expr), " ")
+	return strings.Contains(minute, "H") || minute == "@every"
+}
+
+// Minute is a minute of a day. Hourly says that it is as good as any other hour's.
+type Minute struct {
+	Hour, Minute int
+	Hourly       bool
+}
+
+// Busiest returns the minute at which most fire, of schedules in the form that Resolve gives, with how often each occurs.
+// Days and months count, over the days of a leap year. Expressions that don't fire at fixed times are passed over.
+func Busiest(schedules map[string]int) (Minute, int) {
+	parts := byDays(schedules)
+	seen := map[string]bool{}
+	var best grid
+	for day := firstDay; day.Year() == firstDay.Year(); day = day.AddDate(0, 0, 1) {
+		together := make([]byte, len(parts))
+		for i, p := range parts {
+			if p.on(day) {
+				together[i] = 1
+			}
+		}
+		if seen[string(together)] {
+			continue
+		}
+		seen[string(together)] = true
+		if sum := added(parts, together); sum.max() > best.max() {
+			best = sum
+		}
+	}
+	return best.busiest()
+}
+
+// FiresAt tells whether a schedule fires at a minute on some day.
+func FiresAt(resolved string, at Minute) bool {
+	spec, ok := parse(resolved)
+	return ok && spec.Minute&(1<<at.Minute) != 0 && spec.Hour&(1<<at.Hour) != 0
+}
+
+// firstDay begins a leap year.
+var firstDay = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// grid counts the clusters of every minute of a day.
+type grid [24 * 60]int
+
+// days is the part of a schedule that says on which days it fires, with what fires then.
+type days struct {
+	dom, month, dow uint64
+	clusters        int
+	counts          *grid
+}
+
+// mostDays bounds how many different choices of days are looked at, the largest first. Whoever writes schedules by hand has
+// a few.
+const mostDays = 64
+
+func byDays(schedules map[string]int) []*days {
+	parts := map[[3]uint64]*days{}
+	for _, expr := range slices.Sorted(maps.Keys(schedules)) {
+		spec, ok := parse(expr)
+		if !ok {
+			continue
+		}
+		key := [3]uint64{spec.Dom, spec.Month, spec.Dow}
+		p := parts[key]
+		if p == nil {
+			p = &days{dom: spec.Dom, month: spec.Month, dow: spec.Dow, counts: &grid{}}
+			parts[key] = p
+		}
+		p.clusters += schedules[expr]
+		for hour := range 24 {
+			for minute := range 60 {
+				if spec.Hour&(1<<hour) != 0 && spec.Minute&(1<<minute) != 0 {
+					p.counts[hour*60+minute] += schedules[expr]
+				}
+			}
+		}
+	}
+	list := slices.SortedFunc(maps.Values(parts), func(a, b *days) int {
+		return cmp.Or(cmp.Compare(b.clusters, a.clusters), cmp.Compare(a.dom, b.dom), cmp.Compare(a.month, b.month), cmp.Compare(a.dow, b.dow))
+	})
+	return list[:min(len(list), mostDays)]
+}
+
+func parse(resolved string) (*cron.SpecSchedule, bool) {
+	parsed, err := cron.ParseStandard(resolved)
+	if err != nil {
+		return nil, false
+	}
+	spec, ok := parsed.(*cron.SpecSchedule)
+	return spec, ok
+}
+
+// on is cron's rule: where both day of month and day of week are restricted, either of them fires.
+func (d *days) on(day time.Time) bool {
+	if d.month&(1<<int(day.Month())) == 0 {
+		return false
+	}
+	dom, dow := d.dom&(1<<day.Day()) != 0, d.dow&(1<<int(day.Weekday())) != 0
+	if d.dom&anyDay != 0 || d.dow&anyDay != 0 {
+		return dom && dow
+	}
+	return dom || dow
+}
+
+func added(parts []*days, together []byte) grid {
+	var sum grid
+	for i, p := range parts {
+		if together[i] == 0 {
+			continue
+		}
+		for minute, n := range p.counts {
+			sum[minute] += n
+		}
+	}
+	return sum
+}
+
+func (g *grid) max() int { return slices.Max(g[:]) }
+
+// busiest is the first minute with the most.
+func (g *grid) busiest() (Minute, int) {
+	most := g.max()
+	at := slices.Index(g[:], most)
+	m := Minute{Hour: at / 60, Minute: at % 60, Hourly: true}
+	for hour := range 24 {
+		m.Hourly = m.Hourly && g[hour*60+m.Minute] == most
+	}
+	return m, most
+}
