@@ -105,7 +105,7 @@ func applied(opened *fleet.Opened) plan.Live {
 		live.AuditConfigs[c.Name] = c.Object
 	}
 	for _, s := range p.Secrets {
-		live.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
+		live.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Labels: s.Labels, Annotations: s.Annotations, Data: bytesOf(s.Data)}
 	}
 	return live
 }
@@ -140,4 +140,12 @@ func sopsFloor(b *testing.B, key *sealtest.Key, repository files) time.Duration 
 		}
 	}
 	return time.Since(began) / time.Duration(runtime.GOMAXPROCS(0))
+}
+
+func bytesOf(data map[string]string) map[string][]byte {
+	out := make(map[string][]byte, len(data))
+	for key, value := range data {
+		out[key] = []byte(value)
+	}
+	return out
 }

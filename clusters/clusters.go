@@ -15,6 +15,7 @@ package clusters
 import (
 	"context"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/build"
@@ -36,29 +37,46 @@ type Source struct {
 	Limits load.Limits
 }
 
-// Pipeline renders sources. It may be used concurrently.
+// Pipeline renders sources. It remembers what it has rendered last, in every stage, so that rendering the next revision of a
+// source costs what has changed in it; it holds no more than that one fleet. Rendering takes turns: concurrent calls wait for
+// each other.
 type Pipeline struct {
+	mu     sync.Mutex
 	sealer *seal.Sealer
+	tree   *load.Tree
+	sealed *seal.Tree
+	built  *build.Result
+	// compiled and opened are the memories of the last two stages.
+	compiled compile.Memory
+	opened   open.Memory
 }
 
-// NewPipeline returns a Pipeline.
+// NewPipeline returns a Pipeline that remembers nothing.
 func NewPipeline() *Pipeline { return &Pipeline{sealer: seal.NewSealer()} }
 
 // Compile goes from files to a fleet whose secrets are still sealed. The opener, which may be nil, is only used for
 // encrypted files that a kustomize generator needs the content of.
 func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options, opener open.Opener) (*fleet.Sealed, error) {
-	tree, err := load.Load(ctx, src.FS, src.Path, src.Limits)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	opts.Source = src.FS
+	tree, err := load.Load(ctx, src.FS, src.Path, src.Limits, p.tree)
 	if err != nil {
 		return nil, err
 	}
-	built, err := build.Build(ctx, p.sealer.Seal(tree), opener)
+	sealed := p.sealer.Seal(tree, p.sealed)
+	built, err := build.Build(ctx, sealed, opener, p.built)
 	if err != nil {
 		return nil, err
 	}
-	return compile.Compile(built, opts), nil
+	p.tree, p.sealed, p.built = tree, sealed, built
+	return p.compiled.Compile(built, opts), nil
 }
 
-// Open gives a fleet its secrets. Whatever is opened is made known to the redactor.
+// Open gives a fleet its secrets. Whatever is opened is made known to the redactor, and forgotten by it when it is gone from
+// the fleet.
 func (p *Pipeline) Open(ctx context.Context, sealed *fleet.Sealed, opener open.Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
-	return open.Open(ctx, sealed, opener, redactor, now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opened.Open(ctx, sealed, opener, redactor, now)
 }

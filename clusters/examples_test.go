@@ -134,7 +134,7 @@ func describe(t *testing.T, r run, p *plan.Plan) string {
 	for _, s := range p.Secrets {
 		data := map[string]string{}
 		for key, value := range s.Data {
-			data[key] = fmt.Sprintf("%d bytes, sha256 %x", len(value), sha256.Sum256(value))
+			data[key] = fmt.Sprintf("%d bytes, sha256 %x", len(value), sha256.Sum256([]byte(value)))
 		}
 		out.Secrets = append(out.Secrets, secret{s.Name, s.Type, s.Labels, s.Annotations, data})
 	}
@@ -158,11 +158,11 @@ func TestBuildIsKustomize(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.name+"/"+e.path, func(t *testing.T) {
 			opener := exampleOpener(t)
-			tree, err := load.Load(t.Context(), exampleFS(e.name), e.path, load.Limits{})
+			tree, err := load.Load(t.Context(), exampleFS(e.name), e.path, load.Limits{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			built, err := build.Build(t.Context(), seal.NewSealer().Seal(tree), opener)
+			built, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), opener, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,8 +227,8 @@ func decryptedCopy(t *testing.T, repository fs.FS, tree *load.Tree, opener *seal
 		if err != nil {
 			return err
 		}
-		if seal.IsEncrypted(data) {
-			plain, bad := opener.Open(t.Context(), &load.File{Path: name, Data: data})
+		if seal.IsEncrypted(string(data)) {
+			plain, bad := opener.Open(t.Context(), &load.File{Path: name, Data: string(data)})
 			if bad != nil {
 				return fmt.Errorf("%s", bad)
 			}
@@ -249,7 +249,7 @@ func decryptedCopy(t *testing.T, repository fs.FS, tree *load.Tree, opener *seal
 	k := tree.Kustomizations[tree.Path]
 	spec := map[string]any{"resources": k.Spec.Resources}
 	if k.File != nil {
-		if err := yaml.Unmarshal(k.File.Data, &spec); err != nil {
+		if err := yaml.Unmarshal([]byte(k.File.Data), &spec); err != nil {
 			t.Fatal(err)
 		}
 		listed, _ := spec["resources"].([]any)
@@ -325,10 +325,10 @@ func TestExampleKeyIsTheOnlyOne(t *testing.T) {
 				return err
 			}
 			data, err := fs.ReadFile(repository, name)
-			if err != nil || !seal.IsEncrypted(data) || path.Ext(name) == ".md" {
+			if err != nil || !seal.IsEncrypted(string(data)) || path.Ext(name) == ".md" {
 				return err
 			}
-			if _, bad := opener.Open(t.Context(), &load.File{Path: name, Data: data}); bad != nil {
+			if _, bad := opener.Open(t.Context(), &load.File{Path: name, Data: string(data)}); bad != nil {
 				t.Errorf("examples/%s/%s: %s", e.name, name, bad.Message)
 			}
 			return nil

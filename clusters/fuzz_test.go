@@ -51,7 +51,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("? [complex, key]\n: value\n<<: {a: b}\n!!binary x\n")
 	f.Add(aliasBomb())
 	f.Fuzz(func(t *testing.T, text string) {
-		tree, err := load.Load(t.Context(), files{"f/x.yaml": text}.fs(), "f", load.Limits{})
+		tree, err := load.Load(t.Context(), files{"f/x.yaml": text}.fs(), "f", load.Limits{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ const unitSize = 50
 // among thousands; more than that is a case for people.
 const maxProbes = 64
 
-// Resource is one object that kustomize made.
+// Resource is one object that kustomize made. It is not to be changed: the next Result may hold it as well.
 type Resource struct {
 	Object map[string]any
 	// Path is the file it comes from, and Document the place in it. For a generated object it is the kustomization.
@@ -60,11 +60,16 @@ type Resource struct {
 type Result struct {
 	Sealed *seal.Tree
 	finding.Report
-	Resources []Resource
+	Resources []*Resource
 	// Whole says why the tree was built in one piece; empty when it was built in units.
 	Whole string
 	// Opened are the plain values that generators took from encrypted files. They are in Resources, and must be masked.
 	Opened []string
+
+	// keyed says that generators take encrypted files, so that the result depends on the keys given.
+	keyed bool
+	base  stored            // what is no cluster
+	files map[string]stored // the cluster files, by path
 }
 
 // Opener opens a file that a generator takes as input.
@@ -72,14 +77,19 @@ type Opener interface {
 	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
 }
 
-// Build builds a sealed tree; a stopped one gives no resources. The opener, which may be nil, is used for the encrypted inputs of generators only: kustomize
-// names a generated Secret by a hash of its content. The error is ctx's.
-func Build(ctx context.Context, t *seal.Tree, opener Opener) (*Result, error) {
-	return build(ctx, t, opener, unitSize)
+// Build builds a sealed tree; a stopped one gives no resources. The opener, which may be nil, is used for the encrypted inputs
+// of generators only: kustomize names a generated Secret by a hash of its content. What before, which may be nil, has built
+// from the same files through the same kustomizations is taken from there; it has to come from the same seal.Sealer. The
+// error is ctx's.
+func Build(ctx context.Context, t *seal.Tree, opener Opener, before *Result) (*Result, error) {
+	return build(ctx, t, opener, before, unitSize)
 }
 
-func build(ctx context.Context, t *seal.Tree, opener Opener, unitSize int) (*Result, error) {
+func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, unitSize int) (*Result, error) {
 	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}, generate: map[string]bool{}}
+	if before != nil && before.Sealed == t && !before.keyed {
+		return before, ctx.Err()
+	}
 	if t.Stopped {
 		return b.result, nil // what Load refused must not come near kustomize, which would fetch or run it
 	}
@@ -90,17 +100,20 @@ func build(ctx context.Context, t *seal.Tree, opener Opener, unitSize int) (*Res
 	b.result.Whole = b.wholeReason()
 	if b.result.Whole != "" {
 		b.whole(ctx)
-	} else if err := b.units(ctx); err != nil {
+	} else if err := b.units(ctx, before); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(b.result.Resources, func(x, y Resource) int {
-		return cmp.Or(strings.Compare(x.Path, y.Path), cmp.Compare(x.Document, y.Document), strings.Compare(x.id(), y.id()))
+	slices.SortFunc(b.result.Resources, func(x, y *Resource) int {
+		if byPlace := cmp.Or(strings.Compare(x.Path, y.Path), cmp.Compare(x.Document, y.Document)); byPlace != 0 {
+			return byPlace
+		}
+		return strings.Compare(x.id(), y.id())
 	})
 	return b.result, ctx.Err()
 }
 
 // id tells apart objects of one file.
-func (r Resource) id() string {
+func (r *Resource) id() string {
 	meta, _ := r.Object["metadata"].(map[string]any)
 	return fmt.Sprint(r.Object["apiVersion"], " ", r.Object["kind"], " ", meta["namespace"], " ", meta["name"])
 }
@@ -113,11 +126,15 @@ type builder struct {
 	files    []string          // the cluster files, sorted
 	generate map[string]bool   // the files that generators take as input
 	names    map[string][]occurrence
-	// resources are the files that kustomizations take as resources and not as patches as well, and patches the patches of
-	// each kustomization.
-	resources map[string]bool
-	patches   map[string][]patch
-	masks     redact.Redactor // knows what the inputs hold
+	// uses are the places where kustomizations refer to a file or folder. shared are the files that are there for others: patches,
+	// configurations and the like; seeds are the resources that are no clusters, and the folders with generators.
+	uses   map[string][]use
+	shared []string
+	seeds  []string
+	// patches are those of each kustomization, and named the cluster files of each name that its patches see.
+	patches map[string][]patch
+	named   map[string]map[string][]string
+	masks   redact.Redactor // knows what the inputs hold
 
 	mu     sync.Mutex
 	result *Result
@@ -130,34 +147,70 @@ type occurrence struct {
 	names []string
 }
 
-// scan lists the cluster files that the root kustomization reaches, with their names at each level, and the patches.
+// use is one reference: the place in a kustomization's list of resources or components.
+type use struct {
+	dir       string
+	index     int
+	component bool
+}
+
+// scan finds out who refers to what: the cluster files that the root kustomization reaches, with their names at each level,
+// the patches, and what is there for others.
 func (b *builder) scan() {
-	b.names, b.resources, b.patches = map[string][]occurrence{}, map[string]bool{}, map[string][]patch{}
-	for dir, k := range b.tree.Loaded.Kustomizations {
-		for _, ref := range k.Spec.Resources {
-			b.resources[path.Join(dir, ref)] = true
+	b.names, b.patches, b.uses, b.named = map[string][]occurrence{}, map[string][]patch{}, map[string][]use{}, map[string]map[string][]string{}
+	resources := map[string]bool{}
+	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
+	for _, dir := range dirs {
+		k := b.tree.Loaded.Kustomizations[dir]
+		for i, ref := range k.Spec.Resources {
+			name := path.Join(dir, ref)
+			resources[name] = true
+			b.uses[name] = append(b.uses[name], use{dir: dir, index: i})
+		}
+		for i, ref := range k.Spec.Components {
+			name := path.Join(dir, ref)
+			b.uses[name] = append(b.uses[name], use{dir: dir, index: i, component: true})
 		}
 		b.patches[dir] = b.patchesOf(k)
 	}
-	for dir, k := range b.tree.Loaded.Kustomizations {
+	for _, dir := range dirs {
+		k := b.tree.Loaded.Kustomizations[dir]
 		for _, src := range sources(k.Spec) {
 			for _, entry := range inputFiles(*src) {
 				b.generate[path.Join(dir, entry)] = true
 			}
 		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
-			delete(b.resources, path.Join(dir, p.Path))
+			delete(resources, path.Join(dir, p.Path))
+		}
+		if len(k.Spec.ConfigMapGenerator)+len(k.Spec.SecretGenerator)+len(k.Spec.Generators) > 0 {
+			b.seeds = append(b.seeds, dir)
 		}
 	}
-	root := b.occurrences(b.tree.Loaded.Path)
+	for name := range b.tree.Content {
+		if !resources[name] && !b.isKustomization(name) {
+			b.shared = append(b.shared, name)
+		}
+	}
+	for name := range b.uses {
+		if f := b.file(name); f != nil && !isCluster(f) {
+			b.seeds = append(b.seeds, name)
+		}
+	}
 	seen := map[string]bool{}
-	for _, o := range root {
+	for _, o := range b.occurrences(b.tree.Loaded.Path) {
 		if !seen[o.file] {
 			seen[o.file] = true
 			b.files = append(b.files, o.file)
 		}
 	}
 	slices.Sort(b.files)
+	b.nameClusters()
+}
+
+func (b *builder) isKustomization(name string) bool {
+	k := b.tree.Loaded.Kustomizations[path.Dir(name)]
+	return k != nil && k.File != nil && k.File.Path == name
 }
 
 // occurrences are the clusters in a kustomization before its own prefix and suffix, which kustomize applies after patches.
@@ -248,46 +301,115 @@ func (b *builder) wholeReason() string {
 	return ""
 }
 
-// units builds what is no cluster once, and the cluster files in units, as many at a time as there are processors.
-func (b *builder) units(ctx context.Context) error {
+// units builds what is no cluster once, and the cluster files in units, as many at a time as there are processors. What before
+// has of it isn't built again.
+func (b *builder) units(ctx context.Context, before *Result) error {
 	b.checkPatchTargets()
+	if before == nil || before.Whole != "" {
+		before = &Result{}
+	}
 	if base := b.selection(nil, true); base.reaches(b.tree.Loaded.Path) {
-		resources, err := base.run()
-		if err != nil {
-			b.result.Stop(b.failure(b.rootFile(), err))
-			return nil
+		if b.result.base = before.base; b.result.base.key != b.baseKey() {
+			resources, err := base.run()
+			if err != nil {
+				b.result.Stop(b.failure(b.rootFile(), err))
+				return nil
+			}
+			b.result.base = stored{key: b.baseKey(), resources: b.convertAll(resources, func(r *Resource) bool { return !isClusterObject(r.Object) })}
 		}
-		b.add(resources, func(r Resource) bool { return !isClusterObject(r.Object) })
+		b.result.Resources = append(b.result.Resources, b.result.base.resources...)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	b.result.files = make(map[string]stored, len(b.files))
+	keys := b.fileKeys()
+	var fresh []string
+	for _, file := range b.files {
+		if kept, ok := before.files[file]; ok && kept.key == keys[file] {
+			b.result.files[file] = kept
+			continue
+		}
+		fresh = append(fresh, file)
+	}
+	group, unitCtx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for unit := range slices.Chunk(b.files, b.unitSize) {
-		group.Go(func() error { return b.unit(ctx, unit) })
+	for unit := range slices.Chunk(fresh, b.unitSize) {
+		group.Go(func() error { return b.unit(unitCtx, unit, keys) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, file := range b.files {
+		built := b.result.files[file]
+		b.result.Resources = append(b.result.Resources, built.resources...)
+		if built.bad != nil {
+			b.result.Reject(*built.bad)
+		}
+	}
+	return nil
 }
 
 // unit builds some cluster files, halving the unit when it fails.
-func (b *builder) unit(ctx context.Context, files []string) error {
+func (b *builder) unit(ctx context.Context, files []string, keys map[string]string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	resources, err := b.selection(files, false).run()
-	switch {
-	case err == nil:
-		b.add(resources, func(r Resource) bool { return isClusterObject(r.Object) })
-		return nil
-	case len(files) == 1:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.result.Reject(b.failure(files[0], err))
-		return nil
+	built, err := b.clusters(files)
+	if err != nil && len(files) > 1 {
+		half := len(files) / 2
+		if err := b.unit(ctx, files[:half], keys); err != nil {
+			return err
+		}
+		return b.unit(ctx, files[half:], keys)
 	}
-	half := len(files) / 2
-	if err := b.unit(ctx, files[:half]); err != nil {
-		return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, file := range files {
+		one := stored{key: keys[file], resources: built[file]}
+		if err != nil {
+			bad := b.failure(file, err)
+			one.bad = &bad
+		}
+		b.result.files[file] = one
 	}
-	return b.unit(ctx, files[half:])
+	return nil
+}
+
+// clusters builds some cluster files, and gives the objects by file. Which file an object comes from is told by their order,
+// which kustomize keeps; noting it in the objects themselves takes kustomize as long as everything else. It is asked to where
+// the order can't tell.
+func (b *builder) clusters(files []string) (map[string][]*Resource, error) {
+	s := b.selection(files, false)
+	s.origins = len(b.tree.Loaded.Kustomizations[b.tree.Loaded.Path].Spec.BuildMetadata) > 0
+	built, err := s.run()
+	if err != nil {
+		return nil, err
+	}
+	var order []string
+	for _, o := range b.occurrences(b.tree.Loaded.Path) {
+		if s.files[o.file] {
+			order = append(order, o.file)
+		}
+	}
+	if !s.origins && len(built) != len(order) {
+		s.origins = true
+		if built, err = s.run(); err != nil {
+			return nil, err
+		}
+	}
+	resources := make(map[string][]*Resource, len(files))
+	for i, res := range built {
+		from := ""
+		if !s.origins {
+			from = order[i]
+		}
+		r, err := b.convert(res, from)
+		if err != nil {
+			return nil, err
+		}
+		if isClusterObject(r.Object) {
+			resources[r.Path] = append(resources[r.Path], r)
+		}
+	}
+	return resources, nil
 }
 
 // whole builds the tree in one piece. When that fails, the files without which it works are looked for by halving. A tree
@@ -314,7 +436,7 @@ func (b *builder) whole(ctx context.Context) {
 			b.result.Reject(f)
 		}
 	}
-	b.add(resources, func(Resource) bool { return true })
+	b.result.Resources = b.convertAll(resources, func(*Resource) bool { return true })
 }
 
 // halving looks for the files that keep a whole tree from being built.
@@ -347,6 +469,9 @@ func (h *halving) buildable(ctx context.Context, base, files []string) []string 
 func (b *builder) failure(file string, err error) finding.Finding {
 	why, all := cause(err)
 	f := finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + why)}
+	if source := b.tree.Loaded.Files[file]; source != nil {
+		f.Line, f.Column = source.Position(0, []string{"metadata", "name"})
+	}
 	if !all {
 		f.Fix = "run kustomize build to see the rest of its message, which may quote a credential"
 	}
@@ -368,18 +493,18 @@ func isClusterObject(object map[string]any) bool {
 	return d.IsCluster()
 }
 
-// add converts and keeps the resources of a build.
-func (b *builder) add(resources []*resource.Resource, keep func(Resource) bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, res := range resources {
-		r, err := b.convert(res)
+// convertAll takes over the resources of a build that are to be kept.
+func (b *builder) convertAll(built []*resource.Resource, keep func(*Resource) bool) []*Resource {
+	var resources []*Resource
+	for _, res := range built {
+		r, err := b.convert(res, "")
 		if err != nil {
 			b.result.Stop(b.failure(b.rootFile(), err))
 			continue
 		}
 		if keep(r) {
-			b.result.Resources = append(b.result.Resources, r)
+			resources = append(resources, r)
 		}
 	}
+	return resources
 }

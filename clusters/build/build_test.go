@@ -34,7 +34,7 @@ func (r repository) load(t testing.TB, dir string) *load.Tree {
 	for name, text := range r {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	tree, err := load.Load(t.Context(), fsys, dir, load.Limits{})
+	tree, err := load.Load(t.Context(), fsys, dir, load.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func (r repository) load(t testing.TB, dir string) *load.Tree {
 
 func (r repository) build(t testing.TB, dir string, opener Opener, unitSize int) *Result {
 	t.Helper()
-	result, err := build(t.Context(), seal.NewSealer().Seal(r.load(t, dir)), opener, unitSize)
+	result, err := build(t.Context(), seal.NewSealer().Seal(r.load(t, dir), nil), opener, nil, unitSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func compare(t *testing.T, want []map[string]any, result *Result) {
 	t.Helper()
 	w, g := map[string]map[string]any{}, map[string]map[string]any{}
 	for _, o := range want {
-		w[Resource{Object: o}.id()] = o
+		w[(&Resource{Object: o}).id()] = o
 	}
 	for _, r := range result.Resources {
 		if g[r.id()] != nil {
@@ -390,10 +390,10 @@ func TestPanic(t *testing.T) {
 		for i := range 20 {
 			r[fmt.Sprintf("fleet/c%02d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), "", "")
 		}
-		tree := seal.NewSealer().Seal(r.load(t, "fleet"))
+		tree := seal.NewSealer().Seal(r.load(t, "fleet"), nil)
 		tree.Content["fleet/c07.yaml"] = []byte("apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: bad, annotations: " +
 			"{internal.config.kubernetes.io/previousNames: secret, internal.config.kubernetes.io/previousKinds: 'a,b', internal.config.kubernetes.io/previousNamespaces: d}}\nspec: {}\n")
-		result, err := Build(t.Context(), tree, nil)
+		result, err := Build(t.Context(), tree, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -517,7 +517,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := repository{"fleet/a.yaml": clusterFile("a", "", "")}
-	if _, err := Build(ctx, seal.NewSealer().Seal(r.load(t, "fleet")), nil); !errors.Is(err, context.Canceled) {
+	if _, err := Build(ctx, seal.NewSealer().Seal(r.load(t, "fleet"), nil), nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error: %v", err)
 	}
 }
@@ -529,9 +529,9 @@ func BenchmarkBuild(b *testing.B) {
 			for i := range n {
 				r[fmt.Sprintf("fleet/c%05d.yaml", i)] = clusterFile(fmt.Sprintf("c%d", i), "", "schedule: x")
 			}
-			sealed := seal.NewSealer().Seal(r.load(b, "fleet"))
+			sealed := seal.NewSealer().Seal(r.load(b, "fleet"), nil)
 			for b.Loop() {
-				if result, err := Build(b.Context(), sealed, nil); err != nil || len(result.Resources) != n {
+				if result, err := Build(b.Context(), sealed, nil, nil); err != nil || len(result.Resources) != n {
 					b.Fatal(err)
 				}
 			}

@@ -38,6 +38,7 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 		if f == nil || !seal.IsEncrypted(f.Data) || b.inputs[f.Path] != nil {
 			continue
 		}
+		b.result.keyed = true
 		if opener == nil {
 			b.close(k, f, field, isEnv(src, entry))
 			continue
@@ -136,7 +137,7 @@ func (b *builder) checkEnv(k *load.Kustomization, src types.KvPairSources, field
 		}
 		text, opened := b.inputs[f.Path]
 		if !opened {
-			text = f.Data
+			text = []byte(f.Data)
 		}
 		for line := range strings.Lines(string(text)) {
 			line = strings.TrimSpace(line)

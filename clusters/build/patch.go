@@ -107,14 +107,24 @@ func (s *selection) keeps(dir string, p patch) bool {
 // wanted says whether the cluster that a patch names is in a kustomization, as far as its file is among files. With nil
 // files, all are.
 func (b *builder) wanted(dir, name string, files map[string]bool) bool {
-	for _, around := range b.around(dir) {
-		if slices.ContainsFunc(b.occurrences(around), func(o occurrence) bool {
-			return (files == nil || files[o.file]) && slices.Contains(o.names, name)
-		}) {
-			return true
+	return slices.ContainsFunc(b.named[dir][name], func(file string) bool { return files == nil || files[file] })
+}
+
+// nameClusters lists the clusters that patches may name, for each kustomization with such a patch.
+func (b *builder) nameClusters() {
+	for dir, patches := range b.patches {
+		if !slices.ContainsFunc(patches, func(p patch) bool { return p.Target == nil && p.cluster }) {
+			continue
+		}
+		b.named[dir] = map[string][]string{}
+		for _, around := range b.around(dir) {
+			for _, o := range b.occurrences(around) {
+				for _, name := range o.names {
+					b.named[dir][name] = append(b.named[dir][name], o.file)
+				}
+			}
 		}
 	}
-	return false
 }
 
 // around are the kustomizations whose objects a patch in dir sees: its own, or those that include the component.

@@ -12,52 +12,56 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// selection is the part of a tree that one build takes: some cluster files, with or without everything else.
+// selection is the part of a tree that one build takes: some cluster files, with or without everything else. What it costs
+// depends on its own size, not on that of the tree.
 type selection struct {
 	*builder
 	files map[string]bool
 	base  bool
-	memo  map[string]bool // folders that have something to build
+	// chosen are the resources that each kustomization has in the selection, by their places in its list. One that has none, and
+	// no generator, is not there at all: kustomize refuses an empty one.
+	chosen map[string][]int
+	// origins says whether kustomize notes where each object comes from.
+	origins bool
 }
 
 func (b *builder) selection(files []string, base bool) *selection {
-	s := &selection{builder: b, files: make(map[string]bool, len(files)), base: base, memo: map[string]bool{}}
+	s := &selection{builder: b, files: make(map[string]bool, len(files)), base: base, origins: true, chosen: map[string][]int{}}
+	reached := slices.Clone(files)
 	for _, f := range files {
 		s.files[f] = true
+	}
+	if base {
+		for _, name := range b.seeds {
+			if b.tree.Loaded.Kustomizations[name] != nil {
+				s.chosen[name] = nil
+			}
+		}
+		reached = append(reached, b.seeds...)
+	}
+	for len(reached) > 0 {
+		name := reached[0]
+		reached = reached[1:]
+		for _, u := range b.uses[name] {
+			if _, known := s.chosen[u.dir]; !known {
+				s.chosen[u.dir] = nil
+				reached = append(reached, u.dir)
+			}
+			if !u.component {
+				s.chosen[u.dir] = append(s.chosen[u.dir], u.index)
+			}
+		}
+	}
+	for _, places := range s.chosen {
+		slices.Sort(places)
 	}
 	return s
 }
 
-// takes says whether a reference among a kustomization's resources is part of the selection.
-func (s *selection) takes(name string) bool {
-	if s.tree.Loaded.Kustomizations[name] != nil {
-		return s.reaches(name)
-	}
-	f := s.file(name)
-	if f == nil {
-		return false
-	}
-	if isCluster(f) {
-		return s.files[name]
-	}
-	return s.base
-}
-
-// reaches says whether a kustomization has anything to build. kustomize refuses an empty one.
+// reaches says whether a kustomization has anything to build.
 func (s *selection) reaches(dir string) bool {
-	if has, ok := s.memo[dir]; ok {
-		return has
-	}
-	s.memo[dir] = false
-	k := s.tree.Loaded.Kustomizations[dir]
-	if k == nil {
-		return false
-	}
-	has := s.base && len(k.Spec.ConfigMapGenerator)+len(k.Spec.SecretGenerator)+len(k.Spec.Generators) > 0
-	has = has || slices.ContainsFunc(k.Spec.Resources, func(ref string) bool { return s.takes(path.Join(dir, ref)) })
-	has = has || slices.ContainsFunc(k.Spec.Components, func(ref string) bool { return s.reaches(path.Join(dir, ref)) })
-	s.memo[dir] = has
-	return has
+	_, reached := s.chosen[dir]
+	return reached
 }
 
 // run builds the selection. kustomize panics on some input, which must take one file along and not the process.
@@ -68,17 +72,13 @@ func (s *selection) run() (resources []*resource.Resource, err error) {
 		}
 	}()
 	fsys := filesys.MakeFsInMemory()
-	for _, k := range s.tree.Loaded.Kustomizations {
-		data, err := yaml.Marshal(s.spec(k.Dir, k.Spec))
-		if err != nil {
-			return nil, fmt.Errorf("write kustomization of %s: %w", k.Dir, err)
-		}
-		if err := fsys.WriteFile(path.Join("/", k.Dir, "kustomization.yaml"), data); err != nil {
-			return nil, fmt.Errorf("write kustomization of %s: %w", k.Dir, err)
-		}
-	}
-	if err := s.writeFiles(fsys); err != nil {
+	if err := s.write(fsys, s.tree.Loaded.Path, map[string]bool{}); err != nil {
 		return nil, err
+	}
+	if s.base {
+		if err := s.writeShared(fsys); err != nil {
+			return nil, err
+		}
 	}
 	options := krusty.MakeDefaultOptions()
 	// Nothing but the repository is in this file system, so a reference out of the kustomization's folder is harmless.
@@ -90,14 +90,57 @@ func (s *selection) run() (resources []*resource.Resource, err error) {
 	return result.Resources(), nil
 }
 
-// writeFiles puts the files of the selection where kustomize finds them: shared ones always, resources when taken.
-func (s *selection) writeFiles(fsys filesys.FileSystem) error {
-	for name, content := range s.tree.Content {
-		if s.resources[name] && !s.takes(name) || s.isKustomization(name) {
+// write puts a kustomization where kustomize finds it, with everything of the selection that it refers to.
+func (s *selection) write(fsys filesys.FileSystem, dir string, written map[string]bool) error {
+	if written[dir] {
+		return nil
+	}
+	written[dir] = true
+	spec := s.spec(dir, s.tree.Loaded.Kustomizations[dir].Spec)
+	data, err := yaml.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("write kustomization of %s: %w", dir, err)
+	}
+	if err := fsys.WriteFile(path.Join("/", dir, "kustomization.yaml"), data); err != nil {
+		return fmt.Errorf("write kustomization of %s: %w", dir, err)
+	}
+	refs := slices.Concat(spec.Resources, spec.Components)
+	for _, p := range spec.Patches {
+		if p.Path != "" {
+			refs = append(refs, p.Path)
+		}
+	}
+	for _, ref := range refs {
+		name := path.Join(dir, ref)
+		if s.tree.Loaded.Kustomizations[name] != nil {
+			if err := s.write(fsys, name, written); err != nil {
+				return err
+			}
 			continue
 		}
-		if err := fsys.WriteFile(path.Join("/", name), content); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
+		if err := s.writeFile(fsys, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *selection) writeFile(fsys filesys.FileSystem, name string) error {
+	content, ok := s.tree.Content[name]
+	if !ok {
+		return nil // kustomize says that it is missing
+	}
+	if err := fsys.WriteFile(path.Join("/", name), content); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// writeShared puts the files where kustomize finds them that are there for others, and the inputs of generators.
+func (s *selection) writeShared(fsys filesys.FileSystem) error {
+	for _, name := range s.shared {
+		if err := s.writeFile(fsys, name); err != nil {
+			return err
 		}
 	}
 	for name := range s.generate {
@@ -114,14 +157,13 @@ func (s *selection) writeFiles(fsys filesys.FileSystem) error {
 	return nil
 }
 
-func (s *selection) isKustomization(name string) bool {
-	k := s.tree.Loaded.Kustomizations[path.Dir(name)]
-	return k != nil && k.File != nil && k.File.Path == name
-}
-
 // spec is a kustomization cut down to the selection.
 func (s *selection) spec(dir string, spec types.Kustomization) *types.Kustomization {
-	spec.Resources = only(spec.Resources, func(ref string) bool { return s.takes(path.Join(dir, ref)) })
+	var resources []string // nil where nothing is taken, as kustomize asks for
+	for _, i := range s.chosen[dir] {
+		resources = append(resources, spec.Resources[i])
+	}
+	spec.Resources = resources
 	spec.Components = only(spec.Components, func(ref string) bool { return !s.idle(path.Join(dir, ref)) })
 	if !s.base {
 		spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil
@@ -133,7 +175,10 @@ func (s *selection) spec(dir string, spec types.Kustomization) *types.Kustomizat
 			spec.Patches = append(spec.Patches, p.Patch)
 		}
 	}
-	if dir == s.tree.Loaded.Path && !slices.Contains(spec.BuildMetadata, types.OriginAnnotations) {
+	switch {
+	case !s.origins:
+		spec.SortOptions = nil // the order tells where objects come from, and is of no other use
+	case dir == s.tree.Loaded.Path && !slices.Contains(spec.BuildMetadata, types.OriginAnnotations):
 		spec.BuildMetadata = append(slices.Clone(spec.BuildMetadata), types.OriginAnnotations)
 	}
 	return &spec
@@ -161,14 +206,20 @@ func (s *selection) idle(component string) bool {
 	return left.CheckEmpty() != nil
 }
 
-// convert takes a resource over from kustomize, with the place it comes from.
-func (b *builder) convert(res *resource.Resource) (r Resource, err error) {
+// convert takes a resource over from kustomize. It comes from the given file, or where that is empty, from where kustomize has
+// noted.
+func (b *builder) convert(res *resource.Resource, file string) (r *Resource, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanic
 		}
 	}()
-	r = Resource{Path: b.rootFile()}
+	if file != "" {
+		r = &Resource{Path: file}
+		r.Object, err = res.Map()
+		return r, err
+	}
+	r = &Resource{Path: b.rootFile()}
 	origin, err := res.GetOrigin()
 	if err != nil {
 		return r, err

@@ -31,7 +31,7 @@ func (c *compiler) cluster(r build.Resource) {
 	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
 	name := file.Metadata.Name
 	findings := Findings(problems, name, func(field []string) finding.Finding { return c.place(r, field) })
-	record := fleet.Cluster{Name: name, Origin: fleet.Origin{Path: r.Path, Document: r.Document}, File: file}
+	record := fleet.Cluster{Name: name, Origin: fleet.Origin{Path: r.Path, Document: r.Document}, Schedule: file.Spec.Schedule, File: file}
 	add := func(field []string, code finding.Code, message, fix string) {
 		f := c.place(r, field)
 		f.Code, f.Severity, f.Cluster, f.Message, f.Fix = code, finding.Error, name, message, fix
@@ -272,9 +272,9 @@ var credentialKeys = []string{"client-key-data", "token", "password", "id-token"
 
 // exposed says what an encrypted kubeconfig, of which sops may have encrypted some fields alone, leaves open: a credential,
 // or a server that can be changed without the key.
-func exposed(data []byte) (code finding.Code, message, fix string) {
+func exposed(data string) (code finding.Code, message, fix string) {
 	var doc yaml.Node
-	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
+	if yaml.Unmarshal([]byte(data), &doc) != nil || len(doc.Content) == 0 {
 		return "", "", "" // not YAML: encrypted as a whole
 	}
 	if _, message, fix := seal.Unsound(doc.Content[0]); message != "" {

@@ -6,8 +6,11 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -32,7 +35,6 @@ const (
 	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without its key
 	CodeSecretName      finding.Code = "secret-name"      // two Secrets of one name
 	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes acts upon
-	CodeNumber          finding.Code = "number"           // a number that JSON doesn't have
 	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
 	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
 )
@@ -48,23 +50,44 @@ type Options struct {
 	// Existing are the audit configs of the management cluster by name, as far as they are known. They tell whether an entry
 	// without schedule would be refused.
 	Existing map[string]map[string]any
+	// PodSecurity is the level of Pod Security that the namespace enforces; empty when there is none, or none is known.
+	PodSecurity string
+	// Source is the repository that the fleet comes from.
+	Source fs.FS
+	// SopsConfig is the repository whose .sops.yaml files say for whom files have to be encrypted; nil: Source. A check of a
+	// pull request hands in the branch that it goes to, since the pull request may change them.
+	SopsConfig fs.FS
 }
 
 // Compile compiles a built tree.
 func Compile(built *build.Result, opts Options) *fleet.Sealed {
+	return (&Memory{}).Compile(built, opts)
+}
+
+// Compile compiles a built tree. Clusters that were compiled before from the same objects, with the same options, are taken from
+// there.
+func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	c := &compiler{
 		built: built, tree: built.Sealed, opts: opts,
 		fleet: &fleet.Sealed{Report: built.Report.Clone(), Namespace: opts.Namespace, Sync: opts.Sync,
 			Whole: built.Whole, Generated: built.Opened, Source: built.Sealed},
-		configs: map[string]*fleet.AuditConfig{},
+		configs: map[string]*fleet.AuditConfig{}, done: make(map[*build.Resource]compiled, len(built.Resources)),
 	}
 	c.auditConfigs()
-	for _, r := range built.Resources {
-		c.resource(r)
+	if done := m.again(c); done != nil {
+		return done
 	}
+	for _, r := range built.Resources {
+		c.compileOnce(m, r)
+	}
+	m.keep(c)
 	c.refuseDuplicateClusters()
 	c.checkSecrets()
 	c.sort()
+	fleetWide(c.fleet, opts, func(origin fleet.Origin, field []string) finding.Finding {
+		return c.place(build.Resource{Path: origin.Path, Document: origin.Document}, field)
+	})
+	m.recipients = recipients(c.fleet, c.tree.Loaded, cmp.Or(opts.SopsConfig, opts.Source), m.recipients)
 	if len(c.fleet.Clusters)+len(c.fleet.AuditConfigs)+len(c.fleet.Secrets) == 0 && finding.Errors(c.fleet.Findings) == 0 {
 		c.fleet.Stop(finding.Finding{Code: CodeEmpty, Path: c.tree.Loaded.Path,
 			Message: "the path holds no cluster file, no MondooAuditConfig and no Secret",
@@ -79,6 +102,7 @@ type compiler struct {
 	opts    Options
 	fleet   *fleet.Sealed
 	configs map[string]*fleet.AuditConfig
+	done    map[*build.Resource]compiled
 }
 
 func (c *compiler) resource(r build.Resource) {
@@ -141,7 +165,10 @@ const fixNamespace = "leave the namespace out"
 // place is a finding at a field of a resource's file.
 func (c *compiler) place(r build.Resource, field []string) finding.Finding {
 	f := finding.Finding{Path: r.Path}
-	if file := c.tree.Loaded.Files[r.Path]; file != nil && !r.Generated {
+	if file := c.tree.Loaded.Files[r.Path]; file != nil {
+		if r.Generated { // the kustomization has no field for each value
+			r.Document, field = 0, []string{"secretGenerator"}
+		}
 		f.Line, f.Column = file.Position(r.Document, field)
 	}
 	return f
@@ -156,7 +183,8 @@ func (c *compiler) reject(r build.Resource, cluster string, field []string, code
 
 // auditConfigs collects the audit configs of the repository, which the clusters then choose from.
 func (c *compiler) auditConfigs() {
-	for _, r := range c.built.Resources {
+	for _, built := range c.built.Resources {
+		r := *built
 		if r.Object["kind"] != mondoo.Kind || r.Object["apiVersion"] != mondoo.APIVersion {
 			continue
 		}
@@ -209,6 +237,7 @@ func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []
 		c.written(r, name, i, item)
 	}
 	if len(list) > 0 {
+		r.Object = cloneTo(r.Object, "spec", "kubernetesResources") // what was built is not ours to change
 		if err := mondoo.SetEntries(r.Object, nil); err != nil {
 			stop([]string{"spec", "kubernetesResources"}, "kubernetesResources can't be read: it is no object", "")
 			return
@@ -219,6 +248,17 @@ func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []
 	for i := range c.fleet.AuditConfigs {
 		c.configs[c.fleet.AuditConfigs[i].Name] = &c.fleet.AuditConfigs[i]
 	}
+}
+
+// cloneTo copies an object on the way to one of its fields; the rest is shared.
+func cloneTo(object map[string]any, way ...string) map[string]any {
+	object = maps.Clone(object)
+	if len(way) > 0 {
+		if below, ok := object[way[0]].(map[string]any); ok {
+			object[way[0]] = cloneTo(below, way[1:]...)
+		}
+	}
+	return object
 }
 
 // configFor chooses the audit config of a cluster.

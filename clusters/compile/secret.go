@@ -76,7 +76,7 @@ func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
 	}
 	return findText(r.Object, nil, func(text string, _ []string) bool {
 		ref, sealed := c.tree.Ref(text)
-		return sealed && ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other build.Resource) bool { return other.Path == ref.Path })
+		return sealed && ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other *build.Resource) bool { return other.Path == ref.Path })
 	})
 }
 

@@ -100,7 +100,7 @@ const Notice = 30 * 24 * time.Hour
 const MaxSecretSize = 1 << 20
 
 // SecretSize checks what one Secret is to hold.
-func SecretSize(data map[string][]byte) []Problem {
+func SecretSize(data map[string]string) []Problem {
 	total := 0
 	for _, value := range data {
 		total += len(value)

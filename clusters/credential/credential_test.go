@@ -146,11 +146,11 @@ func TestDockerConfigJSON(t *testing.T) {
 }
 
 func TestSecretSize(t *testing.T) {
-	half := make([]byte, credential.MaxSecretSize/2)
-	if got := credential.SecretSize(map[string][]byte{"a": half, "b": half}); len(got) > 0 {
+	half := strings.Repeat("x", credential.MaxSecretSize/2)
+	if got := credential.SecretSize(map[string]string{"a": half, "b": half}); len(got) > 0 {
 		t.Errorf("at the limit: %+v", got)
 	}
-	if got := short(t, credential.SecretSize(map[string][]byte{"a": half, "b": half, "c": {0}})); !slices.Equal(got, []string{"error secret-size"}) {
+	if got := short(t, credential.SecretSize(map[string]string{"a": half, "b": half, "c": "x"})); !slices.Equal(got, []string{"error secret-size"}) {
 		t.Errorf("over the limit: %q", got)
 	}
 	if got := credential.SecretSize(nil); len(got) > 0 {

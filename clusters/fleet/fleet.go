@@ -42,11 +42,16 @@ type Cluster struct {
 	// Quarantined says that an error finding keeps the cluster out of the change. Entry is then not to be used.
 	Quarantined bool
 	Entry       mondoo.Entry
+	// Schedule is the schedule as it was written, with H; empty where the cluster has none of its own. The entry has it
+	// resolved.
+	Schedule string
 	// Secrets are the names of the Secrets that Muster makes for the cluster.
 	Secrets []string
 	// Hash changes when the entry or one of the Secrets does. It is made without any plain value, and is equal over
 	// processes.
 	Hash string
+	// Handles are those of encrypted fields that stand in the entry itself, which is to say outside of its Secrets.
+	Handles []string
 	// File is the cluster file; nil for an entry that stands in an audit config of the repository.
 	File *v1alpha1.ExternalCluster
 }
@@ -105,7 +110,7 @@ type Secret struct {
 	Type                 string
 	Labels               map[string]string
 	Annotations          map[string]string
-	Data                 map[string][]byte
+	Data                 map[string]string
 	Cluster, AuditConfig string
 	Origin               Origin
 	Quarantined          bool
@@ -121,6 +126,9 @@ type Opened struct {
 	Secrets      []Secret
 	Clusters     []Cluster
 	Whole        string
+	// Retry says that files could not be opened for a reason that may pass, such as a key service that doesn't answer: opening
+	// the same fleet again may give more.
+	Retry bool
 }
 
 // Entries are the entries of an audit config: those of its clusters that aren't quarantined, by name.

@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -99,7 +98,7 @@ func (w *walker) inline(k *Kustomization, text string, field ...string) {
 	if text == "" {
 		return
 	}
-	f := &File{Path: k.path(), Data: []byte(text)}
+	f := &File{Path: k.path(), Data: text}
 	if bad := w.parse(f); bad != nil {
 		w.rejectField(k, field, finding.Finding{Code: bad.Code, Message: "the inline patch is " + bad.Message})
 	}
@@ -141,7 +140,7 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 	for i, entry := range list {
 		at := fieldPath(field, i)
 		if strings.Contains(entry, "\n") {
-			f := &File{Path: k.path(), Data: []byte(entry)}
+			f := &File{Path: k.path(), Data: entry}
 			if bad := w.parse(f); bad != nil {
 				w.rejectField(k, at, finding.Finding{Code: bad.Code, Message: "the inline configuration is " + bad.Message})
 				continue
@@ -154,7 +153,7 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 			w.rejectField(k, at, *bad)
 			continue
 		}
-		if info, err := fs.Stat(w.fsys, name); err == nil && info.IsDir() {
+		if w.isFolder(name) {
 			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("%s is a folder; Muster checks each configuration before kustomize runs it", name),
 				Fix: "list the files of the folder here"})
 		} else if f := w.shared(k, &list[i], at...); f != nil {

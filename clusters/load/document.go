@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -60,50 +59,75 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 	return nil, nil
 }
 
-// parse reads the documents of a YAML file. Empty documents are left out. The finding says why it can't; its text never
+// parsed is what is in a file as YAML: its documents, or why it has none.
+type parsed struct {
+	documents []*Document
+	bad       *finding.Finding
+}
+
+// parse reads the documents of a YAML file, once. Empty documents are left out. The finding says why it can't; its text never
 // holds any of the content.
-func (t *Tree) parse(f *File) (result *finding.Finding) {
-	bad := func(code finding.Code, line int, message, fix string) *finding.Finding {
-		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Message: message, Fix: fix}
+func (t *Tree) parse(f *File) *finding.Finding {
+	if f.parsed == nil {
+		made := &parsed{}
+		made.documents, made.bad = t.documents(f)
+		f.parsed = made
+	}
+	f.Documents = f.parsed.documents
+	if f.parsed.bad == nil {
+		return nil
+	}
+	bad := *f.parsed.bad
+	return &bad
+}
+
+func (t *Tree) documents(f *File) (list []*Document, result *finding.Finding) {
+	bad := func(code finding.Code, line int, message, fix string) ([]*Document, *finding.Finding) {
+		return list, &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Message: message, Fix: fix}
 	}
 	if line := invalidUTF8(f.Data); line > 0 {
 		return bad(CodeEncoding, line, "the file is not UTF-8 text", "save it as UTF-8; keep binary content in an encrypted value")
 	}
 	defer func() {
 		if recover() != nil { // what a library panics with may quote the file
-			f.Documents, result = nil, bad(CodeYAML, 0, "the YAML library fails on this file", "")
+			list = nil
+			_, result = bad(CodeYAML, 0, "the YAML library fails on this file", "")
 		}
 	}()
-	decoder := yaml.NewDecoder(bytes.NewReader(f.Data))
+	short, values := shorten(f.Data)
+	decoder := yaml.NewDecoder(strings.NewReader(short))
 	for index := 0; ; index++ {
 		var doc yaml.Node
 		err := decoder.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return list, nil
 		}
 		if err != nil {
 			line, message := syntaxError(err)
-			return bad(CodeYAML, line, "not valid YAML: "+message, "")
+			return bad(CodeYAML, max(line, 1), "not valid YAML: "+message, "")
 		}
 		if len(doc.Content) == 0 || isNull(doc.Content[0]) {
 			continue
 		}
 		root := doc.Content[0]
+		lengthen(root, values)
 		if expanded(root, map[*yaml.Node]int{}, t.limits.Nodes) > t.limits.Nodes {
 			return bad(CodeAliases, root.Line, fmt.Sprintf("the document has more than %d values once its aliases are expanded", t.limits.Nodes), "write the values out, or split the file")
 		}
 		if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
-			return bad(CodeDuplicateKey, key.Line, fmt.Sprintf("the key %q stands twice in one mapping", key.Value), "keep one of them")
+			_, twice := bad(CodeDuplicateKey, key.Line, fmt.Sprintf("the key %q stands twice in one mapping", key.Value), "keep one of them")
+			twice.Column = key.Column
+			return list, twice
 		}
 		if n := crowded(root, map[*yaml.Node]int{}); n != nil {
 			return bad(CodeSize, n.Line, fmt.Sprintf("a mapping has more than %d entries", maxEntries), "split it over several objects")
 		}
-		if len(f.Documents) == maxDocuments {
+		if len(list) == maxDocuments {
 			return bad(CodeSize, root.Line, fmt.Sprintf("the file has more than %d documents", maxDocuments), "split it over several files")
 		}
 		d := newDocument(root)
 		d.Index = index
-		f.Documents = append(f.Documents, d)
+		list = append(list, d)
 	}
 }
 
@@ -180,12 +204,12 @@ func scalar(n *yaml.Node) string {
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // invalidUTF8 returns the line of the first byte that is no UTF-8 text (or is NUL), or 0.
-func invalidUTF8(data []byte) int {
-	if utf8.Valid(data) && bytes.IndexByte(data, 0) < 0 {
+func invalidUTF8(data string) int {
+	if utf8.ValidString(data) && strings.IndexByte(data, 0) < 0 {
 		return 0
 	}
-	for i, line := range bytes.Split(data, []byte("\n")) {
-		if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
+	for i, line := range strings.Split(data, "\n") {
+		if !utf8.ValidString(line) || strings.IndexByte(line, 0) >= 0 {
 			return i + 1
 		}
 	}
@@ -322,25 +346,25 @@ var clusterMention = regexp.MustCompile(`(?i)\b(` + v1alpha1.Kind + `|` + regexp
 
 // mentionsCluster says whether a file of which no more is known was meant as a cluster. The field externalClusters of audit
 // configs is no mention.
-func mentionsCluster(data []byte) bool { return clusterMention.Match(data) }
+func mentionsCluster(data string) bool { return clusterMention.MatchString(data) }
 
 var sopsBlock = regexp.MustCompile(`(?m)^["']?sops["']?\s*:|^\s*"sops"\s*:|\bENC\[AES256_GCM,`)
 
 var clusterHead = regexp.MustCompile(`(?im)^[\s{]*["']?(kind|apiVersion)["']?\s*:\s*["']?(` + v1alpha1.Kind + `|` + regexp.QuoteMeta(group) + `)\b`)
 
 // hasSops says whether a file that can't be parsed was encrypted.
-func hasSops(data []byte) bool { return sopsBlock.Match(data) }
+func hasSops(data string) bool { return sopsBlock.MatchString(data) }
 
 // conflict matches what Git leaves in a file that could not be merged. A line of it alone is valid YAML.
 var conflict = regexp.MustCompile(`(?m)^(<<<<<<<|>>>>>>>)( |$)`)
 
 // lost says of a document that no kustomization lists why it is not taken as a cluster though it was meant as one, or "".
-func (d *Document) lost(data []byte) string {
+func (d *Document) lost(data string) string {
 	ours, _, _ := strings.Cut(d.APIVersion, "/")
 	switch {
 	case d.IsCluster():
 		return ""
-	case conflict.Match(data):
+	case conflict.MatchString(data):
 		return "the file holds what is left of a merge conflict"
 	case strings.HasPrefix(d.Kind, "ENC["):
 		return "the file is encrypted as a whole, so its kind can't be read"
@@ -348,7 +372,7 @@ func (d *Document) lost(data []byte) string {
 		return "this is no cluster file: it says neither apiVersion " + v1alpha1.APIVersion + " nor another version of it, or its kind is not written " + v1alpha1.Kind
 	case strings.EqualFold(ours, group) && d.Kind != "AuditSync":
 		return "its kind is not " + v1alpha1.Kind
-	case (d.APIVersion == "" || d.Kind == "") && clusterHead.Match(data):
+	case (d.APIVersion == "" || d.Kind == "") && clusterHead.MatchString(data):
 		return "this is no cluster file: its apiVersion or kind can't be read"
 	}
 	return ""
@@ -358,4 +382,4 @@ var auditConfigKind = regexp.MustCompile(`(?m)^[\s{"']*kind["']?\s*:\s*["']?Mond
 
 // mentionsAuditConfig says whether a file that can't be parsed was meant as an audit config. Cluster files speak of audit
 // configs in comments.
-func mentionsAuditConfig(data []byte) bool { return auditConfigKind.Match(data) }
+func mentionsAuditConfig(data string) bool { return auditConfigKind.MatchString(data) }

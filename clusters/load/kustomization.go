@@ -57,8 +57,12 @@ func (t *Tree) kustomizationFile(dir string) (string, *finding.Finding) {
 	found := ""
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		p := path.Join(dir, name)
-		if info, err := fs.Stat(t.fsys, p); err != nil || info.IsDir() {
+		entry, link, err := t.entry(p)
+		switch {
+		case err != nil || link == "" && entry.IsDir():
 			continue
+		case link != "" && link != p:
+			return p, nil // whoever reads it is told of the link
 		}
 		if found != "" {
 			return "", &finding.Finding{Code: CodeKustomization, Path: p,
@@ -110,7 +114,7 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 			Fix: "list what belongs to it, or delete the file to have every YAML file of the folder taken"})
 		return nil
 	}
-	if err := unmarshal(&k.Spec, f.Data); err != nil {
+	if err := unmarshal(&k.Spec, []byte(f.Data)); err != nil {
 		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1,
 			Message: "kustomize can't read this kustomization: " + unmarshalCause(err)})
 		return nil
@@ -201,8 +205,7 @@ func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 			w.rejectField(k, field, *bad)
 			continue
 		}
-		info, err := fs.Stat(w.fsys, name)
-		if err == nil && info.IsDir() && w.symlinkIn(name) == "" {
+		if w.isFolder(name) {
 			if err := w.folder(ctx, k, field, name); err != nil {
 				return err
 			}
@@ -281,7 +284,7 @@ func (w *walker) usable(f *File, bad *finding.Finding) bool {
 		w.Reject(*bad)
 		return false
 	}
-	if strings.Contains(string(f.Data), "\r\n") {
+	if strings.Contains(f.Data, "\r\n") {
 		w.Add(finding.Finding{Code: CodeLineEnds, Severity: finding.Warning, Path: f.Path, Line: 1,
 			Message: "the file has CRLF line ends; a Git setting that changes them breaks the MAC of an encrypted file",
 			Fix:     "save it with LF, and put \"*.yaml text eol=lf\" into .gitattributes"})

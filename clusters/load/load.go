@@ -76,20 +76,31 @@ type Tree struct {
 	// Report tells what is wrong. Broken files are not among Files.
 	finding.Report
 
-	fsys   fs.FS
-	limits Limits
-	seen   int
-	bytes  int64
+	fsys    fs.FS
+	limits  Limits
+	seen    int
+	bytes   int64
+	folders map[string]*folder
+	// before holds the files of the tree that was loaded before, and known those of this one, in whichever role, by their paths.
+	before, known map[string]*File
+	// top and within are the identities of the repository's root and of Path; outside says that something beyond Path was read.
+	top, within string
+	outside     bool
 }
 
 // File is one file as it stands in Git.
 type File struct {
 	Path string
-	Data []byte
+	Data string
 	// Hash is the SHA-256 of Data in hex.
 	Hash string
 	// Documents are the YAML documents of the file, nil for a file that isn't read as YAML.
 	Documents []*Document
+
+	// identity is what the file system says that tells one content from another, "" when it doesn't.
+	identity string
+	// parsed is what parse has found out. It outlives the tree.
+	parsed *parsed
 }
 
 // PathError is returned when the path itself can't be loaded: it does not exist, isn't a folder, or leads out of the
@@ -103,7 +114,11 @@ func (e *PathError) Error() string { return fmt.Sprintf("load %s: %s", e.Path, e
 
 // Load reads the tree at dir. What is wrong with single files is in Tree.Findings; the error is a *PathError when there is
 // no such path, or the error of fsys or ctx.
-func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits) (*Tree, error) {
+//
+// Files that before, which may be nil, has read already aren't read again as long as their identity is the same: what a
+// Hash() string method of the file system's entries gives, as those of Git's trees do. When nothing at all has changed, the tree
+// is before itself.
+func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tree) (*Tree, error) {
 	dir, err := CleanPath(dir)
 	if err != nil {
 		return nil, err
@@ -115,20 +130,37 @@ func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits) (*Tree, er
 		Path: dir, fsys: fsys, limits: limits,
 		Files:          map[string]*File{},
 		Kustomizations: map[string]*Kustomization{},
+		folders:        map[string]*folder{},
+		known:          map[string]*File{},
 	}
 	if err := t.checkRoot(); err != nil {
 		return nil, err
+	}
+	if before != nil && before.limits == limits {
+		if t.same(before) {
+			return before, nil
+		}
+		t.before = before.known
 	}
 	w := &walker{Tree: t, active: map[string]bool{}}
 	if err := w.root(ctx); err != nil {
 		return nil, err
 	}
+	t.before = nil
 	if len(t.Files) == 0 && len(t.Findings) == 0 {
 		t.Stop(finding.Finding{Code: CodeEmpty, Path: dir,
 			Message: "the path holds no YAML file",
 			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
 	}
 	return t, nil
+}
+
+// same says whether everything that was read for a tree is as it was.
+func (t *Tree) same(before *Tree) bool {
+	if before.Path != t.Path || t.within == "" || t.within != before.within {
+		return false
+	}
+	return !before.outside || t.top == before.top
 }
 
 // CleanPath turns a path as users write it ("./clusters/", "clusters", "") into the form that fs.FS takes. It refuses
@@ -146,39 +178,27 @@ func CleanPath(dir string) (string, error) {
 
 // checkRoot makes sure that the path is a folder which is reached without symbolic links.
 func (t *Tree) checkRoot() error {
-	if t.Path == "." {
+	info, err := fs.Stat(t.fsys, ".")
+	if err != nil {
+		return fmt.Errorf("load %s: %w", t.Path, err)
+	}
+	t.top = identity(info)
+	if t.within = t.top; t.Path == "." {
 		return nil
 	}
-	if link := t.symlinkIn(t.Path); link != "" {
-		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
-	}
-	info, err := fs.Stat(t.fsys, t.Path)
+	entry, link, err := t.entry(t.Path)
 	switch {
+	case link != "":
+		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &PathError{t.Path, "there is no such folder in this revision"}
 	case err != nil:
 		return fmt.Errorf("load %s: %w", t.Path, err)
-	case !info.IsDir():
+	case !entry.IsDir():
 		return &PathError{t.Path, "it is a file; give the folder that holds it"}
 	}
+	t.within = identity(entry)
 	return nil
-}
-
-// symlinkIn returns the first part of name that is a symbolic link, or "".
-func (t *Tree) symlinkIn(name string) string {
-	for i, c := range name + "/" {
-		if c != '/' {
-			continue
-		}
-		if info, err := lstat(t.fsys, name[:i]); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return name[:i]
-		}
-	}
-	return ""
-}
-
-func lstat(fsys fs.FS, name string) (fs.FileInfo, error) {
-	return fs.Lstat(fsys, name)
 }
 
 // Read returns a file of the repository, loading it when the tree doesn't hold it yet. The finding is non-nil when it
@@ -196,37 +216,70 @@ func (t *Tree) Read(name string) (*File, *finding.Finding) {
 
 // read reads one file within the limits.
 func (t *Tree) read(name string) (*File, *finding.Finding) {
+	f, bad := t.look(name)
+	if bad == nil && f.Hash == "" {
+		bad = t.fetch(f)
+	}
+	if bad != nil {
+		return nil, bad
+	}
+	t.known[name] = f
+	return f, nil
+}
+
+// look finds a file within the limits. It has its content already if the tree before had it.
+func (t *Tree) look(name string) (*File, *finding.Finding) {
 	bad := func(code finding.Code, message, fix string) (*File, *finding.Finding) {
 		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: name, Message: message, Fix: fix}
 	}
 	if !fs.ValidPath(name) {
 		return bad(CodeOutside, "the reference leads out of the repository", "keep every file that the path needs inside the repository")
 	}
-	if link := t.symlinkIn(name); link != "" {
-		return bad(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "put the file itself there, or refer to the target")
-	}
-	info, err := fs.Stat(t.fsys, name)
+	entry, link, err := t.entry(name)
 	switch {
+	case link != "":
+		return bad(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "put the file itself there, or refer to the target")
 	case errors.Is(err, fs.ErrNotExist):
 		return bad(CodeNotFound, "there is no such file", "")
 	case err != nil:
 		return bad(CodeNotFound, "the file can't be read from the repository", "")
-	case info.IsDir():
+	case entry.IsDir():
 		return bad(CodeNotFound, "this is a folder where a file is needed", "")
-	case !info.Mode().IsRegular():
+	case !entry.Type().IsRegular():
 		return bad(CodeNotFound, "this is neither a file nor a folder (a submodule, perhaps), and can't be read", "")
-	case info.Size() > t.limits.FileBytes:
-		return bad(CodeSize, fmt.Sprintf("the file has %s; %s is the limit", mebibytes(info.Size()), mebibytes(t.limits.FileBytes)), "split it")
 	}
-	if t.bytes += info.Size(); t.bytes > t.limits.TreeBytes {
+	f := &File{Path: name, identity: identity(entry)}
+	size := int64(0)
+	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {
+		f.Data, f.Hash, f.parsed = old.Data, old.Hash, old.parsed
+		size = int64(len(f.Data))
+	} else {
+		info, err := entry.Info()
+		if err != nil {
+			return bad(CodeNotFound, "the file can't be read from the repository", "")
+		}
+		if size = info.Size(); size > t.limits.FileBytes {
+			return bad(CodeSize, fmt.Sprintf("the file has %s; %s is the limit", mebibytes(size), mebibytes(t.limits.FileBytes)), "split it")
+		}
+	}
+	if t.bytes += size; t.bytes > t.limits.TreeBytes {
 		return bad(CodeSize, fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes)), "split the path over several AuditSyncs")
 	}
-	data, err := fs.ReadFile(t.fsys, name)
+	return f, nil
+}
+
+// fetch reads the content of a file.
+func (t *Tree) fetch(f *File) *finding.Finding {
+	data, err := fs.ReadFile(t.fsys, f.Path)
 	if err != nil {
-		return bad(CodeNotFound, "the file can't be read from the repository", "")
+		return &finding.Finding{Code: CodeNotFound, Severity: finding.Error, Path: f.Path, Message: "the file can't be read from the repository"}
 	}
 	sum := sha256.Sum256(data)
-	return &File{Path: name, Data: data, Hash: hex.EncodeToString(sum[:])}, nil
+	f.Data, f.Hash = string(data), hex.EncodeToString(sum[:])
+	if old := t.before[f.Path]; old != nil && old.Hash == f.Hash {
+		f.parsed = old.parsed
+	}
+	return nil
 }
 
 // count bounds how many files and folders a tree makes Load look at.

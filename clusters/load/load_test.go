@@ -19,7 +19,7 @@ func tree(t *testing.T, dir string, files map[string]string) *load.Tree {
 	for name, text := range files {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	loaded, err := load.Load(t.Context(), fsys, dir, load.Limits{})
+	loaded, err := load.Load(t.Context(), fsys, dir, load.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestSymlinksOnDisk(t *testing.T) {
 	} {
 		write("repository/"+name+"/kustomization.yaml", text)
 		link("../../outside", "repository/"+name+"/link")
-		loaded, err := load.Load(t.Context(), os.DirFS(filepath.Join(dir, "repository")), name, load.Limits{})
+		loaded, err := load.Load(t.Context(), os.DirFS(filepath.Join(dir, "repository")), name, load.Limits{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

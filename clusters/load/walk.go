@@ -152,19 +152,19 @@ func (w *walker) used() map[string]bool {
 // candidates reads the files that no kustomization names and returns those to be built. Which of them are resources is only
 // known once all are read: a file that a cluster file names as its kubeconfigFile is a value.
 func (w *walker) candidates(names []string, listed bool) []*File {
-	var read []*File
+	var found []*File
 	for _, name := range names {
 		if w.Files[name] != nil || w.Broken[name] {
 			continue
 		}
-		f, bad := w.Read(name)
+		f, bad := w.look(name)
 		if bad != nil {
 			w.Reject(*bad)
 			continue
 		}
-		read = append(read, f)
+		found = append(found, f)
 	}
-	parsed := w.parseAll(read)
+	read, parsed := w.readAll(found)
 	named := w.kubeconfigFiles()
 	for _, f := range read {
 		if named[f.Path] {
@@ -193,7 +193,7 @@ func (w *walker) candidates(names []string, listed bool) []*File {
 // else's. What was a cluster once, and can't be read as one now, is broken: its cluster must not be removed in silence.
 func (w *walker) stranger(f *File, bad *finding.Finding) {
 	const fix = "mend it, delete it to remove its cluster, or list it in " + IgnoreFile
-	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.Match(f.Data)
+	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.MatchString(f.Data)
 	switch {
 	case bad != nil:
 		bad.Fix = fix
@@ -214,23 +214,38 @@ func (w *walker) stranger(f *File, bad *finding.Finding) {
 	}
 }
 
-// parseAll parses files, as many at a time as there are processors, and returns what is wrong with them.
-func (w *walker) parseAll(files []*File) map[*File]*finding.Finding {
-	results := make([]*finding.Finding, len(files))
+// readAll reads and parses files, as many at a time as there are processors. It returns those that could be read, and what is
+// wrong with their YAML.
+func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
+	unread, bad := make([]*finding.Finding, len(found)), make([]*finding.Finding, len(found))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, f := range files {
+	for i, f := range found {
+		if f.parsed != nil {
+			bad[i] = w.parse(f)
+			continue
+		}
 		group.Go(func() error {
-			results[i] = w.parse(f)
+			if f.Hash == "" {
+				unread[i] = w.fetch(f)
+			}
+			if unread[i] == nil {
+				bad[i] = w.parse(f)
+			}
 			return nil
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
-	bad := make(map[*File]*finding.Finding, len(files))
-	for i, f := range files {
-		bad[f] = results[i]
+	read, parsed := make([]*File, 0, len(found)), make(map[*File]*finding.Finding, len(found))
+	for i, f := range found {
+		if unread[i] != nil {
+			w.Reject(*unread[i])
+			continue
+		}
+		w.Files[f.Path], w.known[f.Path] = f, f
+		read, parsed[f] = append(read, f), bad[i]
 	}
-	return bad
+	return read, parsed
 }
 
 // kubeconfigFiles are the paths that the cluster files read so far name as their kubeconfigFile.
@@ -253,50 +268,57 @@ func isKubeconfig(f *File) bool {
 // find lists the YAML files below the path, and the folders with a kustomization of their own, whose files are noted as present
 // and not listed. Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
 func (w *walker) find(ctx context.Context) (files, folders []string, err error) {
-	ignored := w.ignore()
 	w.Present = map[string]bool{}
-	owner := "" // the folder with a kustomization of its own that the walk is in
-	err = fs.WalkDir(w.fsys, w.Path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("list %s: %w", name, err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if name == w.Path {
-			return nil
-		}
-		if strings.HasPrefix(d.Name(), ".") || ignored(name, d.IsDir()) {
-			return skip(d)
-		}
-		if !w.count(w.Path) {
-			return fs.SkipAll
-		}
-		if !d.IsDir() {
-			w.Present[name] = true
-		}
-		if owner != "" && strings.HasPrefix(name, owner+"/") {
-			return nil
-		}
-		switch {
-		case d.IsDir():
-			if file, bad := w.kustomizationFile(name); file != "" || bad != nil {
-				folders = append(folders, name)
-				owner = name
-			}
-		case d.Type()&fs.ModeSymlink != 0:
-			w.symlink(name)
-		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), d.Name()):
-			files = append(files, name)
-		}
-		return nil
-	})
-	return files, folders, err
+	f := &finder{walker: w, ignored: w.ignore()}
+	err = f.folder(ctx, w.Path, false)
+	return f.files, f.folders, err
 }
 
-func skip(d fs.DirEntry) error {
-	if d.IsDir() {
-		return fs.SkipDir
+// finder walks the folders below the path.
+type finder struct {
+	*walker
+	ignored        func(name string, isDir bool) bool
+	files, folders []string
+}
+
+// folder looks at what is in a folder; owned says that it belongs to a kustomization of its own.
+func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	list := f.list(dir)
+	if list.err != nil {
+		return fmt.Errorf("list %s: %w", dir, list.err)
+	}
+	for _, entry := range list.entries {
+		name := path.Join(dir, entry.Name())
+		if strings.HasPrefix(entry.Name(), ".") || f.ignored(name, entry.IsDir()) {
+			continue
+		}
+		if !f.count(f.Path) {
+			return nil
+		}
+		if !entry.IsDir() {
+			f.Present[name] = true
+		}
+		switch {
+		case entry.IsDir():
+			below := owned
+			if !owned {
+				if file, bad := f.kustomizationFile(name); file != "" || bad != nil {
+					f.folders = append(f.folders, name)
+					below = true
+				}
+			}
+			if err := f.folder(ctx, name, below); err != nil {
+				return err
+			}
+		case owned:
+		case entry.Type()&fs.ModeSymlink != 0:
+			f.symlink(name)
+		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), entry.Name()):
+			f.files = append(f.files, name)
+		}
 	}
 	return nil
 }
@@ -325,7 +347,7 @@ func (w *walker) ignore() func(name string, isDir bool) bool {
 		return func(string, bool) bool { return false }
 	}
 	var patterns []gitignore.Pattern
-	for line := range strings.Lines(string(f.Data)) {
+	for line := range strings.Lines(f.Data) {
 		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
 			patterns = append(patterns, gitignore.ParsePattern(line, nil))
 		}

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,20 +39,7 @@ type Opener interface {
 
 // Open decrypts what the fleet refers to. Findings about expiry are as of now. The error is ctx's.
 func Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
-	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, plain: map[string]*opening{},
-		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
-			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
-	redactor.Add(sealed.Generated...)
-	if err := o.files(ctx); err != nil {
-		return nil, err
-	}
-	failed := o.secrets()
-	o.clusters(failed)
-	if !sealed.Stopped {
-		o.shared()
-	}
-	o.opened.Findings = finding.Sorted(o.opened.Findings)
-	return o.opened, nil
+	return (&Memory{}).Open(ctx, sealed, opener, redactor, now)
 }
 
 // opening is one file, opened or not.
@@ -59,6 +47,8 @@ type opening struct {
 	file  *load.File
 	plain *seal.Plain
 	bad   *finding.Finding
+	// known says that the file was opened before, with the result that bad tells. It has no plain then.
+	known bool
 }
 
 type run struct {
@@ -66,8 +56,13 @@ type run struct {
 	opener   Opener
 	redactor *redact.Redactor
 	now      time.Time
+	memory   *Memory
 	plain    map[string]*opening
-	opened   *fleet.Opened
+	mu       sync.Mutex
+	owners   map[string]bool // what the redactor is to know, by owner
+	// again are the Secrets, by their place among those of the fleet, that are as they were.
+	again  []*remembered
+	opened *fleet.Opened
 }
 
 // files opens, as many at a time as there are processors, every file of the tree that is encrypted and every other that a
@@ -75,43 +70,66 @@ type run struct {
 func (o *run) files(ctx context.Context) error {
 	for _, f := range o.sealed.Source.Loaded.Files {
 		if !o.sealed.Broken[f.Path] && slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Encrypted }) {
-			o.plain[f.Path] = &opening{file: f}
+			o.plain[f.Path] = o.memory.opening(f)
 		}
 	}
 	for _, s := range o.sealed.Secrets {
 		for _, text := range s.Data {
-			o.need(text.Value)
+			o.find(text.Value)
+		}
+	}
+	for i := range o.sealed.Secrets {
+		s := &o.sealed.Secrets[i]
+		if o.again[i] = o.memory.secret(o, s); o.again[i] == nil {
+			for _, text := range s.Data {
+				o.need(text.Value)
+			}
 		}
 	}
 	for _, c := range o.sealed.Clusters {
-		for _, handle := range clusterHandles(c) {
+		for _, handle := range c.Handles {
+			o.find(handle)
 			o.need(handle)
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, op := range o.plain {
+		if op.known || op.file == nil {
+			continue
+		}
 		group.Go(func() error {
-			if op.file != nil {
-				op.plain, op.bad = o.opener.Open(ctx, op.file)
-			}
+			op.plain, op.bad = o.opener.Open(ctx, op.file)
 			return ctx.Err()
 		})
 	}
 	return group.Wait()
 }
 
-func (o *run) need(handle string) {
+// find puts the file of a handle among those that are opened.
+func (o *run) find(handle string) {
 	ref, ok := o.sealed.Source.Ref(handle)
 	if !ok || o.plain[ref.Path] != nil {
 		return
 	}
 	file, bad := o.sealed.Source.Loaded.Read(ref.Path)
-	o.plain[ref.Path] = &opening{file: file, bad: bad}
+	if bad != nil {
+		o.plain[ref.Path] = &opening{bad: bad}
+		return
+	}
+	o.plain[ref.Path] = o.memory.opening(file)
 }
 
-// value opens a text. The finding says why it can't be; it is about the file that the value is in.
-func (o *run) value(text string) (string, *finding.Finding) {
+// need has the file of a handle opened again if its values aren't at hand.
+func (o *run) need(handle string) {
+	if ref, ok := o.sealed.Source.Ref(handle); ok && o.plain[ref.Path].bad == nil {
+		o.plain[ref.Path].known = false
+	}
+}
+
+// value opens a text. The finding says why it can't be; it is about the file that the value is in. The redactor knows the value
+// for as long as the owner is there.
+func (o *run) value(text, owner string) (string, *finding.Finding) {
 	ref, ok := o.sealed.Source.Ref(text)
 	if !ok {
 		return text, nil
@@ -126,7 +144,7 @@ func (o *run) value(text string) (string, *finding.Finding) {
 		return "", &finding.Finding{Code: seal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
 			Message: "the decrypted value is no text", Fix: "encrypt it as a string"}
 	}
-	o.redactor.Add(value)
+	o.redactor.AddFor(owner, value)
 	return value, nil
 }
 
@@ -158,16 +176,28 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range o.sealed.Secrets {
+		if old := o.again[i]; old != nil {
+			secrets[i], results[i] = old.secret, slices.Clone(old.findings)
+			continue
+		}
 		group.Go(func() error {
 			sealed := &o.sealed.Secrets[i]
 			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations,
 				Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
-				Hash: sealed.Hash, Data: map[string][]byte{}}
+				Hash: sealed.Hash, Data: make(map[string]string, len(sealed.Data))}
 			results[i] = o.secret(sealed, &secrets[i])
 			return nil
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
+	for i := range secrets {
+		if old := o.again[i]; old != nil {
+			o.owners[old.owner] = true
+			o.memory.secrets[secrets[i].Name] = old
+			continue
+		}
+		o.memory.keep(o, &o.sealed.Secrets[i], secrets[i], results[i])
+	}
 	return secrets, results
 }
 
@@ -175,12 +205,11 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 	var findings []finding.Finding
 	for _, key := range slices.Sorted(maps.Keys(sealed.Data)) {
 		text := sealed.Data[key]
-		value, bad := o.value(text.Value)
+		value, bad := o.value(text.Value, o.owner("secret "+sealed.Name))
 		if bad != nil {
 			findings = append(findings, *bad)
 			continue
 		}
-		data := []byte(value)
 		if text.Base64 {
 			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
 			if err != nil {
@@ -190,11 +219,11 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 				findings = append(findings, f)
 				continue
 			}
-			if data = decoded; o.sealed.Source.Sealed(text.Value) {
-				o.redactor.Add(string(decoded))
+			if value = string(decoded); o.sealed.Source.Sealed(text.Value) {
+				o.redactor.AddFor(o.owner("secret "+sealed.Name), value)
 			}
 		}
-		s.Data[key] = data
+		s.Data[key] = value
 	}
 	return append(findings, o.check(sealed, s)...)
 }
@@ -210,10 +239,11 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 		}
 	}
 	for _, use := range sealed.Uses {
-		data, ok := s.Data[use.Key]
+		text, ok := s.Data[use.Key]
 		if !ok {
 			continue
 		}
+		data := []byte(text)
 		var problems []credential.Problem
 		switch use.Key {
 		case mondoo.KeyKubeconfig:
@@ -315,12 +345,13 @@ func (o *run) shared() {
 
 // entry fills in what is encrypted in a cluster file besides credentials, and checks the file again with it.
 func (o *run) entry(c *fleet.Cluster) []finding.Finding {
-	if len(clusterHandles(*c)) == 0 {
+	if len(c.Handles) == 0 {
 		return nil
 	}
+	name := o.owner("cluster " + c.AuditConfig + "/" + c.Name)
 	var bad *finding.Finding
 	file, err := replaceStrings(c.File, func(text string) string {
-		value, f := o.value(text)
+		value, f := o.value(text, name)
 		if f != nil {
 			bad = f
 		}
@@ -342,27 +373,6 @@ func (o *run) entry(c *fleet.Cluster) []finding.Finding {
 	explicit := file.Spec.Schedule == "" && c.Entry.Schedule != ""
 	c.Entry = compile.Entry(file, c.AuditConfig, explicit)
 	return findings
-}
-
-// clusterHandles are the handles in an entry: encrypted fields other than credentials, which are in Secrets by now.
-func clusterHandles(c fleet.Cluster) []string {
-	if c.Quarantined || c.File == nil {
-		return nil
-	}
-	data, err := json.Marshal(c.Entry)
-	if err != nil || !seal.HasHandle(string(data)) {
-		return nil
-	}
-	var handles []string
-	if _, err := replaceStrings(c.File, func(text string) string {
-		if seal.HasHandle(text) {
-			handles = append(handles, text)
-		}
-		return text
-	}); err != nil {
-		return nil
-	}
-	return handles
 }
 
 // replaceStrings copies a cluster file with every string replaced.

@@ -34,6 +34,9 @@ func (p *planner) config(name string) {
 	steps, held := len(p.plan.Steps), p.plan.Held
 	undo := func() { p.plan.Steps, p.plan.Held = p.plan.Steps[:steps], held }
 	after := &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	if before != nil {
+		after.Clusters = make([]Item, 0, len(before.Clusters)+1)
+	}
 	list, changed := p.list(name, live, before, after)
 	object, whole := p.object(desired, live, before, after)
 	if !changed && !whole {
@@ -43,6 +46,7 @@ func (p *planner) config(name string) {
 	if !whole {
 		object = p.identity(name)
 	}
+	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
 		p.refuse(desired.Origin.Path, CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
@@ -55,7 +59,46 @@ func (p *planner) config(name string) {
 		return
 	}
 	p.next[name] = after
-	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, ResourceVersion: resourceVersion(live)})
+	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, ResourceVersion: resourceVersion(live),
+		before: live, secrets: p.secretsIn(name)})
+}
+
+// secretsIn are the Secrets that are applied for the clusters of an audit config, and for which.
+func (p *planner) secretsIn(auditConfig string) map[string]string {
+	secrets := map[string]string{}
+	for i := range p.fleet.Secrets {
+		if s := &p.fleet.Secrets[i]; s.Cluster != "" && s.AuditConfig == auditConfig {
+			secrets[s.Name] = s.Cluster
+		}
+	}
+	return secrets
+}
+
+// Without is the write for when Secrets could not be written: the entries that they were made for stay as they are, or out.
+// An entry names the server that the credential is sent to, so that a new one must not meet an old credential.
+func (c ConfigWrite) Without(failed map[string]bool) (ConfigWrite, error) {
+	held := map[string]bool{}
+	for secret, cluster := range c.secrets {
+		if failed[secret] {
+			held[cluster] = true
+		}
+	}
+	if len(held) == 0 {
+		return c, nil
+	}
+	wanted, err := mondoo.Entries(c.Object)
+	if err != nil {
+		return c, err
+	}
+	isHeld := func(entry map[string]any) bool { return held[nameOf(entry)] }
+	list := slices.DeleteFunc(slices.Clone(wanted), isHeld)
+	// What is there and can't be read as a list has no entries to keep.
+	if present, err := mondoo.Entries(c.before); err == nil {
+		list = append(list, slices.DeleteFunc(slices.Clone(present), func(entry map[string]any) bool { return !isHeld(entry) })...)
+	}
+	slices.SortStableFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	c.Object = deepCopy(c.Object)
+	return c, mondoo.SetEntries(c.Object, list)
 }
 
 func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
@@ -123,18 +166,14 @@ func (p *planner) list(name string, live map[string]any, before, after *Inventor
 		raw = nil // what is there is no list; ours takes its place
 		changed = true
 	}
-	l := lister{planner: p, config: name, before: before, after: after, live: map[string]mondoo.Entry{}, raw: map[string]map[string]any{}}
+	l := lister{planner: p, config: name, before: before, after: after,
+		raw: make(map[string]map[string]any, len(raw)), done: make(map[string]bool, len(raw)), list: make([]map[string]any, 0, len(raw)+1)}
 	for _, object := range raw {
 		name := nameOf(object)
 		if _, twice := l.raw[name]; twice {
 			changed = true // the operator takes the last of two; one stays
 		}
 		l.raw[name] = object
-		// An entry that can't be read equals none, so one of ours is put right; somebody else's is left to them.
-		delete(l.live, name)
-		if entry, err := mondoo.ParseEntry(object); err == nil {
-			l.live[name] = entry
-		}
 	}
 	for _, c := range p.fleet.Clusters {
 		if c.AuditConfig == name {
@@ -143,7 +182,6 @@ func (p *planner) list(name string, live map[string]any, before, after *Inventor
 	}
 	l.gone()
 	l.foreign()
-	slices.SortFunc(l.list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	return l.list, changed || l.changed
 }
 
@@ -152,7 +190,6 @@ type lister struct {
 	*planner
 	config        string
 	before, after *Inventory
-	live          map[string]mondoo.Entry
 	raw           map[string]map[string]any
 	list          []map[string]any
 	done          map[string]bool
@@ -166,16 +203,25 @@ func (l *lister) keep(name string) {
 	l.mark(name)
 }
 
-func (l *lister) mark(name string) {
-	if l.done == nil {
-		l.done = map[string]bool{}
+func (l *lister) mark(name string) { l.done[name] = true }
+
+// compare says whether an entry is there, and in which fields it differs. One that can't be read differs as a whole: if it
+// is ours it is put right, and somebody else's is left to them.
+func (l *lister) compare(c fleet.Cluster) (exists, equal bool, differ []Field) {
+	raw, exists := l.raw[c.Name]
+	if !exists || matches(raw, &c.Entry) {
+		return exists, exists, nil
 	}
-	l.done[name] = true
+	live, err := mondoo.ParseEntry(raw)
+	if err == nil && mondoo.Equal(live, c.Entry) {
+		return true, true, nil
+	}
+	return true, false, fields(live, c.Entry)
 }
 
 // cluster plans the entry of one cluster of the fleet.
 func (l *lister) cluster(c fleet.Cluster) {
-	known := l.before.cluster(c.Name)
+	known := l.item(l.config, c.Name)
 	if c.Quarantined {
 		l.keep(c.Name)
 		if known != nil {
@@ -184,8 +230,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 		}
 		return
 	}
-	live, readable := l.live[c.Name]
-	_, exists := l.raw[c.Name]
+	exists, equal, differ := l.compare(c)
 	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
@@ -195,7 +240,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 	}
 	settled := l.settle(nil, past)
 	switch {
-	case readable && mondoo.Equal(live, c.Entry):
+	case equal:
 		if known != nil {
 			l.noteMove(known, item)
 		}
@@ -204,7 +249,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 		l.keep(c.Name)
 		return
 	case exists:
-		step.Action, step.Fields = Change, fields(live, c.Entry)
+		step.Action, step.Fields = Change, differ
 		if known == nil {
 			step.Reason = "takes over an entry that was made by hand"
 		}
@@ -287,11 +332,14 @@ func (p *planner) keepAll(secrets []string) {
 
 // foreign plans the entries that are in no file and never were.
 func (l *lister) foreign() {
-	for _, raw := range sortedRaw(l.raw) {
-		name := nameOf(raw)
-		if l.done[name] {
-			continue
+	var names []string
+	for name := range l.raw {
+		if !l.done[name] {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		if l.policy.Foreign == RemoveForeign {
 			l.step(Step{Action: Remove, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: "in no file, and foreignClusters is Remove"})
 			l.changed = true
@@ -336,6 +384,10 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 		return object, true
 	}
 	step.Action, step.Fields = Change, differences("", object, live)
+	if len(step.Fields) == 0 && !same && p.policy.Revision != "" {
+		// The live object has the origin of this commit: it was applied, and what came after it was not.
+		return object, false
+	}
 	if same {
 		settled := p.settle(step.Fields, before.Corrected)
 		step.Fields, after.Corrected = settled.wrong, settled.corrected
@@ -392,15 +444,6 @@ func origin(path, commit string) string {
 func nameOf(entry map[string]any) string {
 	name, _ := entry["name"].(string)
 	return name
-}
-
-func sortedRaw(raw map[string]map[string]any) []map[string]any {
-	list := make([]map[string]any, 0, len(raw))
-	for _, r := range raw {
-		list = append(list, r)
-	}
-	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
-	return list
 }
 
 func resourceVersion(live map[string]any) string {

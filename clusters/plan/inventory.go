@@ -123,19 +123,6 @@ func (i *Inventory) claim() int {
 	return 0
 }
 
-// holds says whether a Secret is in the inventory: as one of its own, or as one of a cluster.
-func (i *Inventory) holds(name string) bool {
-	return i.secret(name) != nil ||
-		i != nil && slices.ContainsFunc(i.Clusters, func(c Item) bool { return slices.Contains(c.Secrets, name) })
-}
-
-func (i *Inventory) cluster(name string) *Item {
-	if i == nil {
-		return nil
-	}
-	return find(i.Clusters, name)
-}
-
 func (i *Inventory) secret(name string) *Item {
 	if i == nil {
 		return nil

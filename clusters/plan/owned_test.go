@@ -8,6 +8,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // TestForeignSecrets: a manifest in Git takes no Secret that somebody else made or needs.
@@ -179,5 +180,60 @@ func TestTwoSyncsAtOnce(t *testing.T) {
 				t.Errorf("whole %t, cut %d: %s", whole, cut, got)
 			}
 		}
+	}
+}
+
+// TestWithout holds back entries whose Secrets could not be written: a new server must not meet an old credential.
+func TestWithout(t *testing.T) {
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a", "b"), policy())
+	server := func(c *fleet.Cluster) { c.Entry.Schedule = "5 5 * * *" }
+	p := w.compute(newFleet().existing(config).cluster("2", "a", "b", "c", "d").edit("a", server).edit("b", server), at("rev2"))
+	if len(p.Configs) != 1 {
+		t.Fatal(describe(p))
+	}
+	for _, test := range []struct {
+		reason string
+		failed []string
+		want   string
+	}{
+		{"all Secrets were written", nil, "a:5 5 * * * b:5 5 * * * c: d:"},
+		{"a changed and a new one were not", []string{"a", "c"}, "a: b:5 5 * * * d:"},
+		{"none was written", []string{"a", "b", "c", "d"}, "a: b:"},
+	} {
+		failed := map[string]bool{}
+		for _, name := range test.failed {
+			failed[mondoo.SecretName(config, name, mondoo.Kubeconfig)] = true
+		}
+		write, err := p.Configs[0].Without(failed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := mondoo.Entries(write.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range entries {
+			schedule, _ := e["schedule"].(string)
+			got = append(got, fmt.Sprintf("%s:%s", e["name"], schedule))
+		}
+		if text := strings.Join(got, " "); text != test.want {
+			t.Errorf("%s: %s, want %s", test.reason, text, test.want)
+		}
+	}
+}
+
+// TestUnread counts files that nothing could be read of as clusters, and none twice.
+func TestUnread(t *testing.T) {
+	d := newFleet().existing(config).cluster("1", "a", "b").quarantine("b").edit("b", func(c *fleet.Cluster) {
+		c.File = &v1alpha1.ExternalCluster{Spec: v1alpha1.Spec{KubeconfigFile: "b.kubeconfig"}}
+	}).broken("fleet/half.yaml").broken("fleet/b.kubeconfig").broken("fleet/deleted.yaml").present("fleet/half.yaml", "fleet/b.kubeconfig")
+	if got := plan.Unread(&d.Opened); got != 1 {
+		t.Errorf("%d files, want half.yaml alone", got)
+	}
+	d.Stopped = true
+	if got := plan.Unread(&d.Opened); got != 0 {
+		t.Errorf("%d files in a fleet that is stopped", got)
 	}
 }

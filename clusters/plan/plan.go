@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
@@ -57,6 +60,8 @@ type LiveSecret struct {
 	Type                string
 	Labels, Annotations map[string]string
 	Data                map[string][]byte
+	// ManagedFields tell who has changed it. They are read when it has drifted, and may lack Muster's own.
+	ManagedFields []metav1.ManagedFieldsEntry
 }
 
 // Foreign says what becomes of entries that are in no file.
@@ -127,6 +132,8 @@ type Step struct {
 	Fields []Field `json:"fields,omitempty"`
 	// Drift says that Git has not changed: somebody has changed the live object.
 	Drift bool `json:"drift,omitempty"`
+	// ChangedBy says who has made it drift, as far as the API server can tell: of what was deleted, it can't.
+	ChangedBy []Author `json:"changedBy,omitempty"`
 	// Reason says why, where the action doesn't say it all.
 	Reason string `json:"reason,omitempty"`
 }
@@ -164,7 +171,7 @@ type SecretWrite struct {
 	Name                string
 	Type                string
 	Labels, Annotations map[string]string
-	Data                map[string][]byte
+	Data                map[string]string
 }
 
 // ConfigWrite is an audit config to apply.
@@ -176,6 +183,9 @@ type ConfigWrite struct {
 	ListOnly bool
 	// ResourceVersion is the live object's, so that a change made in between is not overwritten. Empty when there is none.
 	ResourceVersion string
+
+	before  map[string]any    // the live object
+	secrets map[string]string // Secrets that are made for its entries, with the cluster
 }
 
 // Deletions are names of objects to delete.
@@ -200,28 +210,29 @@ func (p *Plan) Drifted() []Step {
 	return steps
 }
 
-// Compute plans a fleet. A stopped fleet gives a plan without steps.
+// Compute plans a fleet. A stopped fleet gives a plan without steps. What it is given is only read, and the plan may share
+// memory with it.
 func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 	p := &planner{
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
-		named: map[string][]fleet.Cluster{}, inventories: map[string]*Inventory{},
+		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]bool, len(desired.Secrets)),
 	}
 	if desired.Stopped {
 		return p.plan
 	}
 	p.gather()
 	p.quarantine()
-	for _, c := range p.fleet.Clusters {
-		p.named[c.Name] = append(p.named[c.Name], c)
-	}
+	p.index()
+	unchanged := p.unchanged()
 	p.decideRemovals()
 	for _, name := range p.configNames() {
 		p.config(name)
 	}
-	p.secrets()
+	p.secrets(<-unchanged)
 	p.missingSecrets()
+	p.attribute()
 	p.finish()
 	return p.plan
 }
@@ -232,20 +243,30 @@ type planner struct {
 	policy Policy
 	plan   *Plan
 
-	named       map[string][]fleet.Cluster // the clusters of the fleet by name
-	inventories map[string]*Inventory      // of this sync, by audit config
-	next        map[string]*Inventory      // what they become
-	owners      map[string]string          // other, living syncs by audit config
+	named       map[string][]fleet.Cluster  // the clusters of the fleet by name
+	inventories map[string]*Inventory       // of this sync, by audit config
+	items       map[string]map[string]*Item // their clusters by name
+	next        map[string]*Inventory       // what they become
+	owners      map[string]string           // other, living syncs by audit config
 	removals    removals
-	keepSecrets map[string]bool // Secrets of clusters that keep what was applied for them
+	wanted      map[string]bool         // the Secrets of the fleet
+	references  [][]compile.Reference   // of the clusters, in their order
+	bySecret    map[string][]*Inventory // see inventoriesOf
+	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them
 }
 
 // gather sorts the inventories into own, abandoned and others'.
 func (p *planner) gather() {
 	p.next, p.owners, p.keepSecrets = map[string]*Inventory{}, map[string]string{}, map[string]bool{}
+	p.items = map[string]map[string]*Item{}
 	for _, inv := range p.live.Inventories {
 		if inv.Sync == p.fleet.Sync {
 			p.inventories[inv.AuditConfig] = inv
+			items := make(map[string]*Item, len(inv.Clusters))
+			for i := range inv.Clusters {
+				items[inv.Clusters[i].Name] = &inv.Clusters[i]
+			}
+			p.items[inv.AuditConfig] = items
 		}
 	}
 	for _, inv := range p.live.Inventories {
@@ -254,6 +275,21 @@ func (p *planner) gather() {
 		}
 		if owner := p.owners[inv.AuditConfig]; owner == "" || inv.Sync < owner {
 			p.owners[inv.AuditConfig] = inv.Sync
+		}
+	}
+}
+
+// index makes clusters and Secrets of the fleet known by their names.
+func (p *planner) index() {
+	for i := range p.fleet.Secrets {
+		p.wanted[p.fleet.Secrets[i].Name] = true
+	}
+	for i := range p.fleet.Clusters {
+		name := p.fleet.Clusters[i].Name
+		if others := p.named[name]; others != nil {
+			p.named[name] = append(others, p.fleet.Clusters[i])
+		} else {
+			p.named[name] = p.fleet.Clusters[i : i+1 : i+1] // without a copy, for there is nearly always one
 		}
 	}
 }
@@ -272,6 +308,9 @@ func (p *planner) configNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// item is what the inventories of this AuditSync say about a cluster; nil when they don't know it.
+func (p *planner) item(auditConfig, name string) *Item { return p.items[auditConfig][name] }
+
 func (p *planner) step(s Step) { p.plan.Steps = append(p.plan.Steps, s) }
 
 // commit is the revision that last changed an item: the present one, unless its hash is what it was.
@@ -288,6 +327,9 @@ func (p *planner) finish() {
 		before, after := p.inventories[name], p.next[name]
 		sortItems(after.Clusters)
 		sortItems(after.Secrets)
+		if after.Equal(before) {
+			continue
+		}
 		if intent := intent(before, after); !intent.Equal(before) {
 			p.plan.Before = append(p.plan.Before, intent)
 			before = intent

@@ -46,7 +46,7 @@ func (d *desired) cluster(version string, names ...string) *desired {
 		secret := mondoo.SecretName(config, name, mondoo.Kubeconfig)
 		d.Clusters = append(d.Clusters, fleet.Cluster{Name: name, AuditConfig: config, Origin: fleet.Origin{Path: "fleet/" + name + ".yaml"},
 			Entry: mondoo.Entry{Name: name, KubeconfigSecretRef: &mondoo.SecretRef{Name: secret}}, Secrets: []string{secret}, Hash: "hash-" + version})
-		d.Secrets = append(d.Secrets, fleet.Secret{Name: secret, Type: "Opaque", Data: map[string][]byte{"kubeconfig": []byte("secret-" + version)},
+		d.Secrets = append(d.Secrets, fleet.Secret{Name: secret, Type: "Opaque", Data: map[string]string{"kubeconfig": "secret-" + version},
 			Cluster: name, AuditConfig: config, Origin: fleet.Origin{Path: "fleet/" + name + ".yaml"}, Hash: "secret-" + version})
 	}
 	return d
@@ -54,7 +54,7 @@ func (d *desired) cluster(version string, names ...string) *desired {
 
 // secret adds a Secret of its own.
 func (d *desired) secret(name, version string) *desired {
-	d.Secrets = append(d.Secrets, fleet.Secret{Name: name, Type: "Opaque", Data: map[string][]byte{"a": []byte(version)},
+	d.Secrets = append(d.Secrets, fleet.Secret{Name: name, Type: "Opaque", Data: map[string]string{"a": version},
 		Origin: fleet.Origin{Path: "fleet/" + name + ".yaml"}, Hash: version})
 	return d
 }
@@ -112,7 +112,7 @@ func newWorld(configs ...string) *world {
 	return w
 }
 
-func clone[T any](t *testing.T, v T) T {
+func clone[T any](t testing.TB, v T) T {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -135,7 +135,7 @@ func (w *world) apply(t *testing.T, p *plan.Plan, steps int) {
 	for _, s := range p.Secrets {
 		todo = append(todo, func() {
 			live := w.Secrets[s.Name]
-			w.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Data: s.Data, Labels: merged(live.Labels, s.Labels), Annotations: merged(live.Annotations, s.Annotations)}
+			w.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Data: bytesOf(s.Data), Labels: merged(live.Labels, s.Labels), Annotations: merged(live.Annotations, s.Annotations)}
 		})
 	}
 	for _, c := range p.Configs {
@@ -169,7 +169,7 @@ func merged(a, b map[string]string) map[string]string {
 	return out
 }
 
-func (w *world) config(t *testing.T, c plan.ConfigWrite) {
+func (w *world) config(t testing.TB, c plan.ConfigWrite) {
 	t.Helper()
 	live := w.AuditConfigs[c.Name]
 	if live == nil && c.ResourceVersion != "" {
@@ -191,7 +191,7 @@ func (w *world) config(t *testing.T, c plan.ConfigWrite) {
 	w.AuditConfigs[c.Name] = object
 }
 
-func (w *world) inventory(t *testing.T, i *plan.Inventory) {
+func (w *world) inventory(t testing.TB, i *plan.Inventory) {
 	t.Helper()
 	data, err := i.Encode()
 	if err != nil {
@@ -718,25 +718,10 @@ func TestInventory(t *testing.T) {
 	}
 }
 
-// BenchmarkUnchanged plans a fleet that is applied already, as every interval does.
-func BenchmarkUnchanged(b *testing.B) {
-	for _, n := range []int{1000, 5000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			d := newFleet().existing(config)
-			for i := range n {
-				d.cluster("1", fmt.Sprintf("cluster-%04d", i))
-			}
-			w := newWorld(config)
-			p := w.compute(d, policy())
-			w.Inventories, w.AuditConfigs[config] = p.After, p.Configs[0].Object
-			for _, s := range p.Secrets {
-				w.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Data: s.Data, Labels: s.Labels, Annotations: s.Annotations}
-			}
-			for b.Loop() {
-				if !w.compute(d, policy()).Empty() {
-					b.Fatal("something to do")
-				}
-			}
-		})
+func bytesOf(data map[string]string) map[string][]byte {
+	out := make(map[string][]byte, len(data))
+	for key, value := range data {
+		out[key] = []byte(value)
 	}
+	return out
 }

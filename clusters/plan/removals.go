@@ -2,7 +2,7 @@ package plan
 
 import (
 	"cmp"
-	"slices"
+	"path"
 	"strconv"
 	"strings"
 
@@ -71,12 +71,11 @@ func (p *planner) decideRemovals() {
 			consider(clusterKey(inv.AuditConfig, item.Name), item, present, moved, keep)
 		}
 		for _, item := range inv.Secrets {
-			present := slices.ContainsFunc(p.fleet.Secrets, func(s fleet.Secret) bool { return s.Name == item.Name })
 			keep := ""
 			if p.live.Reserved[item.Name] != "" {
 				keep = reasonReserved
 			}
-			consider(secretKey(item.Name), item, present, false, keep)
+			consider(secretKey(item.Name), item, p.wanted[item.Name], false, keep)
 		}
 	}
 	if len(counted) > p.budget(total) && !p.policy.approved() {
@@ -94,7 +93,7 @@ func (p *planner) whereabouts(auditConfig, name string) (present, moved, ready b
 		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
 			return true, false, true
 		}
-		if other := p.inventories[c.AuditConfig].cluster(name); other == nil || other.Hash == "" {
+		if other := p.item(c.AuditConfig, name); other == nil || other.Hash == "" {
 			moved, ready = true, !c.Quarantined && p.takes(c.AuditConfig)
 		}
 	}
@@ -128,12 +127,12 @@ func (p *planner) maxRemovals() string { return cmp.Or(p.policy.MaxRemovals, Def
 
 // read are the files that something in the fleet comes from.
 func (p *planner) read() map[string]bool {
-	read := map[string]bool{}
-	for _, c := range p.fleet.Clusters {
-		read[c.Origin.Path] = true
+	read := make(map[string]bool, len(p.fleet.Clusters))
+	for i := range p.fleet.Clusters {
+		read[p.fleet.Clusters[i].Origin.Path] = true
 	}
-	for _, s := range p.fleet.Secrets {
-		read[s.Origin.Path] = true
+	for i := range p.fleet.Secrets {
+		read[p.fleet.Secrets[i].Origin.Path] = true
 	}
 	for _, c := range p.fleet.AuditConfigs {
 		read[c.Origin.Path] = true
@@ -151,6 +150,34 @@ func (p *planner) unread(read map[string]bool) bool {
 		}
 	}
 	return false
+}
+
+// Unread counts the files that nothing could be read of, so that the fleet has no cluster of them: each should have held one.
+func Unread(f *fleet.Opened) int {
+	if f.Stopped {
+		return 0
+	}
+	known := map[string]bool{}
+	for i := range f.Clusters {
+		c := &f.Clusters[i]
+		known[c.Origin.Path] = true
+		if c.File != nil && c.File.Spec.KubeconfigFile != "" {
+			known[path.Join(path.Dir(c.Origin.Path), c.File.Spec.KubeconfigFile)] = true // it counts as its cluster
+		}
+	}
+	for i := range f.Secrets {
+		known[f.Secrets[i].Origin.Path] = true
+	}
+	for i := range f.AuditConfigs {
+		known[f.AuditConfigs[i].Origin.Path] = true
+	}
+	n := 0
+	for file := range f.Broken {
+		if f.Present[file] && !known[file] {
+			n++
+		}
+	}
+	return n
 }
 
 // DefaultMaxRemovals is the removal budget where none is set.

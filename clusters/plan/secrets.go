@@ -13,13 +13,30 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// secrets plans the Secrets of the fleet, and those that are no longer needed.
-func (p *planner) secrets() {
+// unchanged finds out which Secrets plainly are as they should be. Comparing the credentials is the longest part of planning
+// a large fleet that is in sync, so it goes on beside the planning of the audit configs, and reads nothing that this writes.
+func (p *planner) unchanged() <-chan []bool {
+	done := make(chan []bool, 1)
+	go func() {
+		same := make([]bool, len(p.fleet.Secrets))
+		for i := range p.fleet.Secrets {
+			s := &p.fleet.Secrets[i]
+			if live, exists := p.live.Secrets[s.Name]; exists {
+				known := p.itemOf(s)
+				same[i] = known != nil && known.Hash == s.Hash && p.holds(live, s)
+			}
+		}
+		done <- same
+	}()
+	return done
+}
+
+// secrets plans the Secrets of the fleet, of which some are known to be unchanged, and those that are no longer needed.
+func (p *planner) secrets(unchanged []bool) {
 	alone := &Inventory{Sync: p.fleet.Sync}
-	wanted := map[string]bool{}
-	for _, s := range p.fleet.Secrets {
-		wanted[s.Name] = true
-		known := p.inventories[""].secret(s.Name)
+	for i := range p.fleet.Secrets {
+		s := &p.fleet.Secrets[i]
+		known := p.itemOf(s)
 		switch {
 		case s.Quarantined:
 			p.keepSecrets[s.Name] = true
@@ -28,18 +45,23 @@ func (p *planner) secrets() {
 			}
 		case s.Cluster == "":
 			alone.Secrets = append(alone.Secrets, Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash})
+			if !unchanged[i] {
+				p.secret(s, known)
+			}
+		case p.next[s.AuditConfig] != nil && !unchanged[i]:
 			p.secret(s, known)
-		case p.next[s.AuditConfig] != nil:
-			p.secret(s, p.itemOf(s))
 		}
 	}
-	p.unneeded(wanted, alone)
+	p.unneeded(alone)
 	p.next[""] = alone
 }
 
-// itemOf is what the inventory says about the cluster that a Secret belongs to.
-func (p *planner) itemOf(s fleet.Secret) *Item {
-	item := p.inventories[s.AuditConfig].cluster(s.Cluster)
+// itemOf is what the inventory says about a Secret, or about the cluster that it belongs to.
+func (p *planner) itemOf(s *fleet.Secret) *Item {
+	if s.Cluster == "" {
+		return p.inventories[""].secret(s.Name)
+	}
+	item := p.item(s.AuditConfig, s.Cluster)
 	for _, c := range p.named[s.Cluster] {
 		// The Secret's hash isn't remembered by itself: it is unchanged when the cluster is.
 		if item != nil && c.AuditConfig == s.AuditConfig && c.Hash == item.Hash {
@@ -50,10 +72,10 @@ func (p *planner) itemOf(s fleet.Secret) *Item {
 }
 
 // secret plans one Secret.
-func (p *planner) secret(s fleet.Secret, known *Item) {
-	write := p.secretWrite(s, known)
+func (p *planner) secret(s *fleet.Secret, known *Item) {
 	live, exists := p.live.Secrets[s.Name]
 	same := known != nil && known.Hash == s.Hash
+	write := p.secretWrite(s, known)
 	step := Step{Kind: KindSecret, Name: s.Name, AuditConfig: s.AuditConfig, Origin: s.Origin.Path, Drift: same}
 	switch {
 	case !exists:
@@ -76,7 +98,31 @@ func (p *planner) secret(s fleet.Secret, known *Item) {
 	}
 }
 
-func (p *planner) secretWrite(s fleet.Secret, known *Item) SecretWrite {
+// holds says whether a live Secret plainly has all of a desired one. It is what nearly all Secrets do, at every look at them.
+func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
+	path, _, _ := strings.Cut(live.Annotations[fleet.AnnotationOrigin], "@")
+	if path != s.Origin.Path || live.Labels[fleet.LabelSync] != p.fleet.Sync {
+		return false
+	}
+	for key, want := range s.Data {
+		if have, ok := live.Data[key]; !ok || string(have) != want {
+			return false
+		}
+	}
+	return containsAll(live.Labels, s.Labels) && containsAll(live.Annotations, s.Annotations)
+}
+
+// containsAll says whether have has every pair of want.
+func containsAll(have, want map[string]string) bool {
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 	write := SecretWrite{Name: s.Name, Type: s.Type, Data: s.Data, Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations)}
 	if write.Labels == nil {
 		write.Labels = map[string]string{}
@@ -93,29 +139,36 @@ func (p *planner) secretWrite(s fleet.Secret, known *Item) SecretWrite {
 
 // quarantine keeps back the Secrets that can't be applied, with the clusters that need them.
 func (p *planner) quarantine() {
-	desired := *p.fleet
-	desired.Secrets, desired.Clusters = slices.Clone(desired.Secrets), slices.Clone(desired.Clusters)
 	refused := map[string]bool{}
-	for i := range desired.Secrets {
-		if s := &desired.Secrets[i]; !s.Quarantined && p.refuseSecret(*s) {
-			s.Quarantined, refused[s.Name] = true, true
+	for _, s := range p.fleet.Secrets {
+		if !s.Quarantined && p.refuseSecret(s) {
+			refused[s.Name] = true
 		}
 	}
 	holders := p.holders()
 	quarantined := map[[2]string]bool{}
-	for i := range desired.Clusters {
-		c := &desired.Clusters[i]
-		if !c.Quarantined && p.refuseReferences(*c, refused, holders) {
-			c.Quarantined = true
+	p.references = make([][]compile.Reference, len(p.fleet.Clusters))
+	for i, c := range p.fleet.Clusters {
+		if c.Quarantined {
+			continue
+		}
+		p.references[i] = compile.References(c.Entry)
+		if p.refuseReferences(c, p.references[i], refused, holders) {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
 	}
 	if len(refused)+len(quarantined) == 0 {
 		return
 	}
+	desired := *p.fleet
+	desired.Secrets, desired.Clusters = slices.Clone(desired.Secrets), slices.Clone(desired.Clusters)
+	for i := range desired.Clusters {
+		c := &desired.Clusters[i]
+		c.Quarantined = c.Quarantined || quarantined[[2]string{c.AuditConfig, c.Name}]
+	}
 	for i := range desired.Secrets {
 		s := &desired.Secrets[i]
-		s.Quarantined = s.Quarantined || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
+		s.Quarantined = s.Quarantined || refused[s.Name] || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
 	}
 	p.fleet = &desired
 }
@@ -145,13 +198,24 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 }
 
 // applied says whether an inventory of this AuditSync has a Secret.
-func (p *planner) applied(name string) bool {
-	for _, inv := range p.inventories {
-		if inv.holds(name) {
-			return true
+func (p *planner) applied(name string) bool { return len(p.inventoriesOf(name)) > 0 }
+
+// inventoriesOf are the inventories of this AuditSync that have a Secret.
+func (p *planner) inventoriesOf(secret string) []*Inventory {
+	if p.bySecret == nil {
+		p.bySecret = map[string][]*Inventory{}
+		for _, inv := range p.inventories {
+			for _, item := range inv.Secrets {
+				p.bySecret[item.Name] = append(p.bySecret[item.Name], inv)
+			}
+			for _, item := range inv.Clusters {
+				for _, name := range item.Secrets {
+					p.bySecret[name] = append(p.bySecret[name], inv)
+				}
+			}
 		}
 	}
-	return false
+	return p.bySecret[secret]
 }
 
 // adopts says whether whoever made a Secret lets this AuditSync have it. Without an AuditSync it is a preview, for any.
@@ -160,40 +224,64 @@ func (p *planner) adopts(live LiveSecret) bool {
 	return adopter != "" && (adopter == p.fleet.Sync || p.fleet.Sync == "")
 }
 
-// holders are the clusters, as audit config and name, that Secrets were or will be made for.
-func (p *planner) holders() map[string][][2]string {
-	holders := map[string][][2]string{}
+// holders are the clusters, as audit config and name, that a Secret was or will be made for: the first, and the first other.
+type holders struct{ first, other [2]string }
+
+// besides is a holder that isn't this one.
+func (h holders) besides(one [2]string) (name string, found bool) {
+	other := h.first
+	if other == one {
+		other = h.other
+	}
+	return other[1], other != [2]string{}
+}
+
+// holders are those of all Secrets by name.
+func (p *planner) holders() map[string]holders {
+	all := make(map[string]holders, len(p.fleet.Secrets))
+	note := func(secret, auditConfig, cluster string) {
+		h, one := all[secret], [2]string{auditConfig, cluster}
+		switch {
+		case h.first == [2]string{}:
+			h.first = one
+		case h.first != one && h.other == [2]string{}:
+			h.other = one
+		default:
+			return
+		}
+		all[secret] = h
+	}
 	for _, s := range p.fleet.Secrets {
 		if s.Cluster != "" {
-			holders[s.Name] = append(holders[s.Name], [2]string{s.AuditConfig, s.Cluster})
+			note(s.Name, s.AuditConfig, s.Cluster)
 		}
 	}
 	for _, inv := range p.live.Inventories {
 		for _, item := range inv.Clusters {
 			for _, name := range item.Secrets {
-				holders[name] = append(holders[name], [2]string{inv.AuditConfig, item.Name})
+				note(name, inv.AuditConfig, item.Name)
 			}
 		}
 	}
-	return holders
+	return all
 }
 
 // refuseReferences says whether a cluster names a Secret that was refused, and reports those that it may not name: an entry
 // sends a credential to the server that it names, so that it must not name somebody else's.
-func (p *planner) refuseReferences(c fleet.Cluster, refused map[string]bool, holders map[string][][2]string) bool {
+func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool, all map[string]holders) bool {
 	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
 	refuse := func(code finding.Code, message, fix string) {
 		bad = true
 		p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: c.Origin.Path, Cluster: c.Name, Message: message, Fix: fix})
 	}
-	for _, ref := range compile.References(c.Entry) {
+	for _, ref := range refs {
 		bad = bad || refused[ref.Name]
-		other := slices.IndexFunc(holders[ref.Name], func(holder [2]string) bool { return holder != [2]string{c.AuditConfig, c.Name} })
+		other, others := all[ref.Name].besides([2]string{c.AuditConfig, c.Name})
 		// A certificate authority is no secret, and may well be everybody's.
 		private := slices.ContainsFunc(ref.Keys, func(key string) bool { return key != mondoo.KeyCACert })
 		switch user := p.live.Reserved[ref.Name]; {
-		case other >= 0:
-			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the cluster %s", ref.Name, holders[ref.Name][other][1]),
+		case others:
+			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the cluster %s", ref.Name, other),
 				"give the cluster credentials of its own")
 		case user != "" && private:
 			refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not for a cluster to read", ref.Name, user),
@@ -208,19 +296,12 @@ func (p *planner) missingSecrets() {
 	if !p.live.EverySecret {
 		return
 	}
-	have := map[string]bool{}
-	for name := range p.live.Secrets {
-		have[name] = true
-	}
-	for _, s := range p.fleet.Secrets {
-		have[s.Name] = true
-	}
-	for _, c := range p.fleet.Clusters {
+	for i, c := range p.fleet.Clusters {
 		if c.Quarantined {
 			continue
 		}
-		for _, ref := range compile.References(c.Entry) {
-			if !have[ref.Name] {
+		for _, ref := range p.references[i] {
+			if _, have := p.live.Secrets[ref.Name]; !have && !p.wanted[ref.Name] {
 				p.plan.Add(finding.Finding{Code: CodeSecretMissing, Severity: finding.Warning, Path: c.Origin.Path, Cluster: c.Name,
 					Message: fmt.Sprintf("there is no Secret %s in the namespace %s, so the scan can't start", ref.Name, p.fleet.Namespace),
 					Fix:     "make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"})
@@ -241,7 +322,7 @@ func secretDifferences(want SecretWrite, live LiveSecret, same bool) []Field {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Data)) {
-		if have, ok := live.Data[key]; !ok || string(have) != string(want.Data[key]) {
+		if have, ok := live.Data[key]; !ok || string(have) != want.Data[key] {
 			list = append(list, Field{Path: "data." + key})
 		}
 	}
@@ -268,11 +349,11 @@ func samePath(a, b string) bool {
 }
 
 // unneeded plans the removal of Secrets that are Muster's own and that the fleet no longer has.
-func (p *planner) unneeded(wanted map[string]bool, alone *Inventory) {
+func (p *planner) unneeded(alone *Inventory) {
 	if before := p.inventories[""]; before != nil {
 		for _, item := range before.Secrets {
 			reason := p.removals.reason[secretKey(item.Name)]
-			if wanted[item.Name] || reason == "" {
+			if p.wanted[item.Name] || reason == "" {
 				continue
 			}
 			p.step(Step{Action: Hold, Kind: KindSecret, Name: item.Name, Origin: item.Origin, Reason: reason})
@@ -283,12 +364,15 @@ func (p *planner) unneeded(wanted map[string]bool, alone *Inventory) {
 			alone.Secrets = append(alone.Secrets, item)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.live.Secrets)) {
-		live := p.live.Secrets[name]
-		if live.Labels[fleet.LabelSync] != p.fleet.Sync || p.fleet.Sync == "" || wanted[name] || p.keepSecrets[name] || !p.known(name) ||
-			p.live.Reserved[name] != "" {
-			continue
+	var names []string
+	for name, live := range p.live.Secrets {
+		if !p.wanted[name] && !p.keepSecrets[name] && live.Labels[fleet.LabelSync] == p.fleet.Sync && p.fleet.Sync != "" && p.known(name) &&
+			p.live.Reserved[name] == "" {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		p.step(Step{Action: Remove, Kind: KindSecret, Name: name})
 		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, name)
 	}
@@ -296,13 +380,7 @@ func (p *planner) unneeded(wanted map[string]bool, alone *Inventory) {
 
 // known says whether an inventory has a Secret. The label alone isn't proof that Muster made it: people copy manifests.
 func (p *planner) known(name string) bool {
-	for _, inv := range p.inventories {
-		if p.next[inv.AuditConfig] == nil && inv.AuditConfig != "" {
-			continue // its audit config was refused, and everything of it stays
-		}
-		if inv.holds(name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
+		return p.next[inv.AuditConfig] != nil || inv.AuditConfig == "" // if it was refused, everything of it stays
+	})
 }

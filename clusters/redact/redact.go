@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -24,29 +25,75 @@ const minLength = 8
 // Redactor knows the secrets of a run. The zero value knows none.
 type Redactor struct {
 	mu sync.RWMutex
-	// index holds the secrets by their first eight bytes; known has each by itself, to find it quickly when it is added again.
+	// index holds the secrets by their first eight bytes. known counts by how many owners each was added.
 	index map[[minLength]byte][]string
-	known map[string]bool
+	known map[string]int
+	// owned are the secrets of each owner.
+	owned map[string][]string
 }
 
-// Add makes values known as secret, each as a whole and line by line. Of a line "key: value", as YAML and JSON have them,
+// Add makes values known as secret for as long as the Redactor lives, each as a whole and line by line. Of a line "key: value", as YAML and JSON have them,
 // the value counts unless the key is one of those that are public in credentials, and the key doesn't: it is a word that
 // stands elsewhere too. Lines that every PEM block has are not secret.
-func (r *Redactor) Add(values ...string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *Redactor) Add(values ...string) { r.AddFor("", values...) }
+
+// AddFor makes values known as Add does, until Keep forgets their owner.
+func (r *Redactor) AddFor(owner string, values ...string) {
+	found := collector{}
 	for _, v := range values {
-		r.add(strings.TrimSpace(v))
+		found.add(strings.TrimSpace(v))
 		if !strings.ContainsAny(v, "\n:,") {
 			continue
 		}
 		for line := range strings.Lines(v) {
-			r.line(strings.TrimSpace(line))
+			found.line(strings.TrimSpace(line))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.index == nil {
+		r.index, r.known, r.owned = map[[minLength]byte][]string{}, map[string]int{}, map[string][]string{}
+	}
+	r.owned[owner] = append(r.owned[owner], found...)
+	for _, v := range found {
+		if r.known[v]++; r.known[v] == 1 {
+			key := [minLength]byte([]byte(v[:minLength]))
+			r.index[key] = append(r.index[key], v)
 		}
 	}
 }
 
-func (r *Redactor) line(line string) {
+// Keep forgets the secrets of all owners but those given, and those without one.
+func (r *Redactor) Keep(owner func(string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, secrets := range r.owned {
+		if name == "" || owner(name) {
+			continue
+		}
+		delete(r.owned, name)
+		for _, v := range secrets {
+			r.forget(v)
+		}
+	}
+}
+
+func (r *Redactor) forget(v string) {
+	if r.known[v]--; r.known[v] > 0 {
+		return
+	}
+	delete(r.known, v)
+	key := [minLength]byte([]byte(v[:minLength]))
+	r.index[key] = slices.DeleteFunc(r.index[key], func(other string) bool { return other == v })
+	if len(r.index[key]) == 0 {
+		delete(r.index, key)
+	}
+}
+
+// collector is a list of secrets. One that is added twice is in it twice, and forgotten as often.
+type collector []string
+
+func (r *collector) line(line string) {
 	for entry := range strings.SplitSeq(line, `, "`) {
 		m := keyValue.FindStringSubmatch(entry)
 		if m == nil {
@@ -66,7 +113,7 @@ func (r *Redactor) line(line string) {
 }
 
 // pem adds the lines of a PEM block that stands in base64, as keys do in kubeconfigs.
-func (r *Redactor) pem(part string) {
+func (r *collector) pem(part string) {
 	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
 	if err != nil || !strings.HasPrefix(string(plain), "-----BEGIN ") || strings.HasPrefix(string(plain), "-----BEGIN CERTIFICATE") {
 		return
@@ -96,19 +143,10 @@ func random(s string) bool {
 		strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") && strings.ContainsAny(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 }
 
-func (r *Redactor) add(v string) {
-	if len(v) < minLength || strings.HasPrefix(v, "-----") {
-		return
+func (r *collector) add(v string) {
+	if len(v) >= minLength && !strings.HasPrefix(v, "-----") {
+		*r = append(*r, v)
 	}
-	if r.known[v] {
-		return
-	}
-	if r.index == nil {
-		r.index, r.known = map[[minLength]byte][]string{}, map[string]bool{}
-	}
-	key := [minLength]byte([]byte(v[:minLength]))
-	r.index[key] = append(r.index[key], v)
-	r.known[v] = true
 }
 
 // String returns text with every known secret masked.

@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
@@ -33,6 +33,7 @@ var quiet = sync.OnceFunc(func() { sopslog.SetLevel(logrus.PanicLevel) })
 // Opener decrypts SOPS files with the key services it is given. It may be used concurrently.
 type Opener struct {
 	services []keyservice.KeyServiceClient
+	rules    rules
 }
 
 // NewOpener returns an Opener that asks the services, in order, for data keys. Without any, every file is a CodeNoKey
@@ -44,6 +45,12 @@ func NewOpener(services ...keyservice.KeyServiceClient) *Opener {
 
 // Plain is an opened file. It lives in memory alone.
 type Plain struct {
+	// values are those of a file that was opened without the sops library, by their place, and key is its data key. The rest is
+	// for a file that the library opened.
+	values map[string]value
+	file   *load.File
+	key    []byte
+
 	tree  sops.Tree
 	store store
 	// branches are the places in tree of load.File.Documents: sops keeps empty documents, load leaves them out.
@@ -74,21 +81,27 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 	if st == nil {
 		return nil, bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
 	}
-	tree, err := st.LoadEncryptedFile(f.Data)
+	var key []byte
+	if d := openable(f, st); d != nil {
+		if m, err := metadata(d); err == nil {
+			var none *finding.Finding
+			if key, none = o.dataKey(ctx, &m, bad); none != nil {
+				return nil, none
+			}
+			if values, err := decrypt(d, m, key, &o.rules); err == nil {
+				return &Plain{values: values, file: f, key: key}, nil
+			}
+		}
+	}
+	tree, err := st.LoadEncryptedFile([]byte(f.Data))
 	if err != nil {
 		return nil, bad(CodeSopsBlock, "the sops block can't be read", "restore the file from Git history, or encrypt the plain file again")
 	}
-	recipients := describeKeys(tree.Metadata)
-	if len(o.services) == 0 {
-		return nil, bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
-	}
-	key, err := tree.Metadata.GetDataKeyWithKeyServices(o.bound(ctx), sops.DefaultDecryptionOrder)
-	switch {
-	case ctx.Err() != nil:
-		return nil, bad(CodeInterrupted, "decryption was interrupted", "")
-	case err != nil:
-		return nil, bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
-			"give Muster one of these keys, or add its recipient with sops updatekeys")
+	if key == nil {
+		var none *finding.Finding
+		if key, none = o.dataKey(ctx, &tree.Metadata, bad); none != nil {
+			return nil, none
+		}
 	}
 	sealed := digests(tree)
 	mac, err := tree.Decrypt(key, aes.NewCipher())
@@ -100,6 +113,38 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
 	}
 	return &Plain{tree: tree, store: st, branches: branches(f), digests: sealed}, nil
+}
+
+// dataKey recovers the data key of a file, or says why it can't be had.
+func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, bad func(finding.Code, string, string) *finding.Finding) ([]byte, *finding.Finding) {
+	recipients := describeKeys(*m)
+	if len(o.services) == 0 {
+		return nil, bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
+	}
+	services := make([]keyservice.KeyServiceClient, len(o.services))
+	var refusals []error
+	for i, s := range o.services {
+		services[i] = boundService{KeyServiceClient: s, ctx: ctx, refusals: &refusals}
+	}
+	key, err := m.GetDataKeyWithKeyServices(services, sops.DefaultDecryptionOrder)
+	if err == nil {
+		return key, nil
+	}
+	if ctx.Err() != nil {
+		return nil, bad(CodeInterrupted, "decryption was interrupted", "")
+	}
+	verdict := keys.Verdict(refusals)
+	var unavailable *keys.UnavailableError
+	var refused *keys.RefusedError
+	switch {
+	case errors.As(verdict, &unavailable):
+		return nil, bad(CodeUnavailable, "the key service at "+unavailable.Address+" can't be asked for the file's key for now: "+unavailable.Reason, "")
+	case errors.As(verdict, &refused):
+		return nil, bad(CodeRefused, "the file's key "+refused.Recipient+" is not to be had: "+refused.Reason, refused.Fix)
+	default:
+		return nil, bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
+			"give Muster one of these keys, or add its recipient with sops updatekeys")
+	}
 }
 
 // branches are the places in a sops tree of a file's documents. A file that load hasn't read as YAML has none.
@@ -137,7 +182,7 @@ func findBadValue(f *load.File, st store, key []byte) *finding.Finding {
 	bad := &finding.Finding{Code: CodeValue, Severity: finding.Error, Path: f.Path,
 		Message: "a value can't be decrypted: it was changed, cut short, or moved here from another place",
 		Fix:     "restore the value from Git history, or encrypt the plain file again"}
-	tree, err := st.LoadEncryptedFile(f.Data)
+	tree, err := st.LoadEncryptedFile([]byte(f.Data))
 	if err != nil {
 		return bad
 	}
@@ -195,6 +240,10 @@ func (p *Plain) Value(ref Ref) (string, bool) {
 	if len(ref.Keys) == 0 {
 		data, err := p.Bytes()
 		return string(data), err == nil
+	}
+	if p.values != nil {
+		v, ok := p.values[place(ref.Keys)]
+		return v.plain, ok && ref.Document == 0 && (ref.Digest == "" || ref.Digest == digest(v.sealed))
 	}
 	branch := ref.Document
 	if branch < len(p.branches) {
@@ -255,32 +304,39 @@ func (p *Plain) Bytes() (data []byte, err error) {
 			data, err = nil, unwritable
 		}
 	}()
-	if data, err = p.store.EmitPlainFile(p.tree.Branches); err != nil {
+	tree, st := p.tree, p.store
+	if p.values != nil {
+		st = storeFor(p.file.Data)
+		if tree, err = st.LoadEncryptedFile([]byte(p.file.Data)); err != nil {
+			return nil, unwritable
+		}
+		if _, err := tree.Decrypt(p.key, aes.NewCipher()); err != nil {
+			return nil, unwritable
+		}
+	}
+	if data, err = st.EmitPlainFile(tree.Branches); err != nil {
 		return nil, unwritable
 	}
 	return data, nil
 }
 
-// bound ties the services to a context; the sops library calls them with the background context.
-func (o *Opener) bound(ctx context.Context) []keyservice.KeyServiceClient {
-	clients := make([]keyservice.KeyServiceClient, len(o.services))
-	for i, s := range o.services {
-		clients[i] = boundService{KeyServiceClient: s, ctx: ctx}
-	}
-	return clients
-}
-
-// boundService lives for one call to the sops library, which is why it may hold a context.
+// boundService ties a service to a context, for the sops library calls it with the background context, and keeps its errors,
+// which the library drops. It lives for one call to the library, which is why it may hold a context.
 type boundService struct {
 	keyservice.KeyServiceClient
-	ctx context.Context //nolint:containedctx // see above
+	ctx      context.Context //nolint:containedctx // see above
+	refusals *[]error
 }
 
 func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
 	if err := b.ctx.Err(); err != nil {
 		return nil, err
 	}
-	return b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // the caller's context says nothing
+	answer, err := b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // the caller's context says nothing
+	if err != nil {
+		*b.refusals = append(*b.refusals, err)
+	}
+	return answer, err
 }
 
 // describeKeys names the recipients of a file: public keys and addresses, which stand in the file in plain.
@@ -302,13 +358,13 @@ func describeKeys(m sops.Metadata) string {
 }
 
 // IsEncrypted says whether the content of a file is encrypted with SOPS, in whichever of its formats.
-func IsEncrypted(data []byte) bool { return storeFor(data) != nil }
+func IsEncrypted(data string) bool { return storeFor(data) != nil }
 
 // storeFor tells the format from the content rather than from the name, since a kubeconfig may be called anything.
-func storeFor(data []byte) store {
-	trimmed := bytes.TrimSpace(data)
+func storeFor(data string) store {
+	trimmed := strings.TrimSpace(data)
 	switch {
-	case bytes.HasPrefix(trimmed, []byte("{")) && bytes.Contains(trimmed, []byte(`"sops"`)):
+	case strings.HasPrefix(trimmed, "{") && strings.Contains(trimmed, `"sops"`):
 		if isBinary(trimmed) {
 			return json.NewBinaryStore(&config.JSONBinaryStoreConfig{})
 		}
@@ -325,13 +381,13 @@ func storeFor(data []byte) store {
 }
 
 // isBinary says whether a JSON file is what sops makes of content it knows no format for: one value, "data".
-func isBinary(data []byte) (binary bool) {
+func isBinary(data string) (binary bool) {
 	defer func() {
 		if recover() != nil { // then it can't be loaded either, and Open says so
 			binary = false
 		}
 	}()
-	branches, err := json.NewStore(&config.JSONStoreConfig{}).LoadPlainFile(data)
+	branches, err := json.NewStore(&config.JSONStoreConfig{}).LoadPlainFile([]byte(data))
 	if err != nil || len(branches) != 1 {
 		return false
 	}
@@ -343,11 +399,11 @@ func isBinary(data []byte) (binary bool) {
 	return true
 }
 
-func isDotenv(data []byte) bool { return hasLine(data, "sops_mac=") }
+func isDotenv(data string) bool { return hasLine(data, "sops_mac=") }
 
-func hasLine(data []byte, prefix string) bool {
-	for line := range bytes.Lines(data) {
-		if bytes.HasPrefix(line, []byte(prefix)) {
+func hasLine(data, prefix string) bool {
+	for line := range strings.Lines(data) {
+		if strings.HasPrefix(line, prefix) {
 			return true
 		}
 	}

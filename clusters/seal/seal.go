@@ -32,13 +32,18 @@ import (
 
 // Codes of this package's findings.
 const (
-	CodeSopsBlock   finding.Code = "sops-block"   // sops metadata missing or unreadable
-	CodeNoKey       finding.Code = "sops-no-key"  // no key was given at all
-	CodeWrongKey    finding.Code = "sops-key"     // none of the keys given fits
-	CodeTampered    finding.Code = "sops-mac"     // the MAC does not match the file
-	CodeValue       finding.Code = "sops-value"   // one encrypted value can't be decrypted
-	CodeInterrupted finding.Code = "sops-stopped" // the run was cancelled
+	CodeSopsBlock   finding.Code = "sops-block"       // sops metadata missing or unreadable
+	CodeNoKey       finding.Code = "sops-no-key"      // no key was given at all
+	CodeWrongKey    finding.Code = "sops-key"         // none of the keys given fits
+	CodeRefused     finding.Code = "sops-refused"     // a key service may not be asked, or refuses
+	CodeUnavailable finding.Code = "sops-unavailable" // a key service does not answer for now
+	CodeTampered    finding.Code = "sops-mac"         // the MAC does not match the file
+	CodeValue       finding.Code = "sops-value"       // one encrypted value can't be decrypted
+	CodeInterrupted finding.Code = "sops-stopped"     // the run was cancelled
 )
+
+// Passing says whether a finding is about a moment rather than about the file: opening it again may succeed.
+func Passing(code finding.Code) bool { return code == CodeInterrupted || code == CodeUnavailable }
 
 // handlePrefix starts every handle. A handle is 48 letters and digits: plain YAML that no emitter quotes, and valid base64,
 // so that it can stand wherever the value did.
@@ -74,33 +79,68 @@ type Tree struct {
 	Content map[string][]byte
 
 	sealer *Sealer
-	mu     sync.Mutex // guards refs while files are sealed side by side
+	files  map[string]*sealed // by path
+	mu     sync.Mutex         // guards refs
 	refs   map[string]Ref
 }
 
-// Seal seals every file of a tree. Files whose encryption is broken in form are left out with a finding.
-func (s *Sealer) Seal(t *load.Tree) *Tree {
-	sealed := &Tree{Loaded: t, Report: t.Report.Clone(), Content: make(map[string][]byte, len(t.Files)), sealer: s, refs: map[string]Ref{}}
+// sealed is what became of one file.
+type sealed struct {
+	// hash and parsed tell whether it is the same file in the same role.
+	hash    string
+	parsed  bool
+	content []byte
+	bad     *finding.Finding
+	handles []handle
+}
+
+type handle struct {
+	text string
+	ref  Ref
+}
+
+// Seal seals every file of a tree. Files whose encryption is broken in form are left out with a finding. What before, which
+// may be nil, has sealed of the same content isn't sealed again.
+func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
+	if before != nil && before.sealer != s {
+		before = nil
+	}
+	if before != nil && before.Loaded == t {
+		return before
+	}
+	tree := &Tree{Loaded: t, Report: t.Report.Clone(), Content: make(map[string][]byte, len(t.Files)), sealer: s,
+		files: make(map[string]*sealed, len(t.Files)), refs: make(map[string]Ref, len(t.Files))}
 	paths := slices.DeleteFunc(t.Paths(), func(p string) bool { return t.Broken[p] })
-	contents, bad := make([][]byte, len(paths)), make([]*finding.Finding, len(paths))
+	files := make([]*sealed, len(paths))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range paths {
+		f := t.Files[p]
+		if before != nil {
+			if old := before.files[p]; old != nil && old.hash == f.Hash && old.parsed == (f.Documents != nil) {
+				files[i] = old
+				continue
+			}
+		}
 		group.Go(func() error {
-			contents[i], bad[i] = sealed.file(t.Files[p])
+			files[i] = s.file(f)
 			return nil
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
 	resources := resources(t)
 	for i, p := range paths {
-		if bad[i] != nil {
-			sealed.reject(t.Files[p], resources[p], *bad[i])
+		tree.files[p] = files[i]
+		if files[i].bad != nil {
+			tree.reject(t.Files[p], resources[p], *files[i].bad)
 			continue
 		}
-		sealed.Content[p] = contents[i]
+		tree.Content[p] = files[i].content
+		for _, h := range files[i].handles {
+			tree.refs[h.text] = h.ref
+		}
 	}
-	return sealed
+	return tree
 }
 
 // resources are the files that the kustomizations of a tree take as resources.
@@ -125,13 +165,15 @@ func (t *Tree) reject(f *load.File, resource bool, bad finding.Finding) {
 
 // Ref returns what a string stands for, if it is a handle of this tree.
 func (t *Tree) Ref(s string) (Ref, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	ref, ok := t.refs[s]
 	return ref, ok
 }
 
 // Sealed says whether a string is a handle of this tree.
 func (t *Tree) Sealed(s string) bool {
-	_, ok := t.refs[s]
+	_, ok := t.Ref(s)
 	return ok
 }
 
@@ -140,7 +182,7 @@ func HasHandle(s string) bool { return strings.Contains(s, handlePrefix) }
 
 // Whole returns the handle for the content of a whole encrypted file.
 func (t *Tree) Whole(f *load.File) string {
-	return t.handle(Ref{Path: f.Path, Digest: f.Hash}, f.Hash)
+	return t.handle(Ref{Path: f.Path, Digest: f.Hash})
 }
 
 // Env returns the content of an encrypted env file with a handle for each value. Of a file that is encrypted in another
@@ -150,13 +192,13 @@ func (t *Tree) Env(f *load.File) []byte {
 	if !isDotenv(f.Data) {
 		return nil
 	}
-	for line := range strings.Lines(string(f.Data)) {
+	for line := range strings.Lines(f.Data) {
 		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
 		if !ok || strings.HasPrefix(key, "sops_") || strings.HasPrefix(key, "#") {
 			continue
 		}
 		if strings.HasPrefix(value, encryptedPrefix) {
-			value = t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(value)}, value)
+			value = t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(value)})
 		}
 		fmt.Fprintf(&out, "%s=%s\n", key, value)
 	}
@@ -168,32 +210,39 @@ func digest(value string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (t *Tree) handle(ref Ref, content string) string {
-	mac := hmac.New(sha256.New, t.sealer.key[:])
-	fmt.Fprintf(mac, "%q %d %q %q", ref.Path, ref.Document, ref.Keys, content)
-	handle := handlePrefix + hex.EncodeToString(mac.Sum(nil)[:18])
+// handle makes a handle that is part of the tree from now on.
+func (t *Tree) handle(ref Ref) string {
+	text := t.sealer.handle(ref)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refs[handle] = ref
-	return handle
+	t.refs[text] = ref
+	return text
+}
+
+func (s *Sealer) handle(ref Ref) string {
+	mac := hmac.New(sha256.New, s.key[:])
+	fmt.Fprintf(mac, "%q %d %q %s", ref.Path, ref.Document, ref.Keys, ref.Digest)
+	return handlePrefix + hex.EncodeToString(mac.Sum(nil)[:18])
 }
 
 // file seals one file. A file without encrypted documents stays as it is, to the byte.
-func (t *Tree) file(f *load.File) (content []byte, bad *finding.Finding) {
+func (s *Sealer) file(f *load.File) (done *sealed) {
+	done = &sealed{hash: f.Hash, parsed: f.Documents != nil}
 	defer func() {
 		if recover() != nil { // what a library panics with may quote the file
-			content, bad = nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the YAML library fails on this file"}
+			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the YAML library fails on this file"}
 		}
 	}()
 	encrypted := false
 	for _, d := range f.Documents {
-		if bad := checkForm(f, d); bad != nil {
-			return nil, bad
+		if done.bad = checkForm(f, d); done.bad != nil {
+			return done
 		}
 		encrypted = encrypted || d.Encrypted
 	}
 	if !encrypted {
-		return f.Data, nil
+		done.content = []byte(f.Data)
+		return done
 	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
@@ -201,28 +250,31 @@ func (t *Tree) file(f *load.File) (content []byte, bad *finding.Finding) {
 	for i, d := range f.Documents {
 		node := d.Node
 		if d.Encrypted {
-			node = t.node(d.Node, Ref{Path: f.Path, Document: i})
+			node = s.node(done, d.Node, Ref{Path: f.Path, Document: i})
 		}
 		if err := encoder.Encode(node); err != nil {
-			return nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Node.Line, Message: "the document can't be written as YAML again"}
+			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Node.Line, Message: "the document can't be written as YAML again"}
+			return done
 		}
 	}
 	if err := encoder.Close(); err != nil {
-		return nil, &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the file can't be written as YAML again"}
+		done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the file can't be written as YAML again"}
 	}
-	return out.Bytes(), nil
+	done.content = bytes.Clone(out.Bytes())
+	return done
 }
 
 // node copies a node with its encrypted scalars replaced by handles, without comments (they may be encrypted as well) and,
 // at the root of a document, without the sops block.
-func (t *Tree) node(n *yaml.Node, at Ref) *yaml.Node {
+func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	c := *n
 	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
 	switch n.Kind {
 	case yaml.ScalarNode:
 		if isEncrypted(n) {
 			at.Digest = digest(n.Value)
-			c.Value, c.Tag, c.Style = t.handle(at, n.Value), "!!str", 0
+			c.Value, c.Tag, c.Style = s.handle(at), "!!str", 0
+			done.handles = append(done.handles, handle{c.Value, at})
 		}
 	case yaml.MappingNode:
 		c.Content = nil
@@ -232,12 +284,12 @@ func (t *Tree) node(n *yaml.Node, at Ref) *yaml.Node {
 			}
 			key := *n.Content[i]
 			key.HeadComment, key.LineComment, key.FootComment = "", "", ""
-			c.Content = append(c.Content, &key, t.node(n.Content[i+1], at.child(key.Value)))
+			c.Content = append(c.Content, &key, s.node(done, n.Content[i+1], at.child(key.Value)))
 		}
 	case yaml.SequenceNode:
 		c.Content = make([]*yaml.Node, len(n.Content))
 		for i, item := range n.Content {
-			c.Content[i] = t.node(item, at.child(fmt.Sprintf("[%d]", i)))
+			c.Content[i] = s.node(done, item, at.child(fmt.Sprintf("[%d]", i)))
 		}
 	case yaml.DocumentNode, yaml.AliasNode:
 		// load strips document nodes; sops refuses aliases, and so does checkForm.

@@ -51,7 +51,7 @@ func load1(t *testing.T, files map[string]string) *load.Tree {
 	for name, text := range files {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	tree, err := load.Load(t.Context(), fsys, "f", load.Limits{})
+	tree, err := load.Load(t.Context(), fsys, "f", load.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ var credentials = sealtest.Rule{EncryptedRegex: "^(stringData|token)$"}
 // TestHandles: every encrypted value has a handle of its own, which leads back to the value, and nothing else changes.
 func TestHandles(t *testing.T) {
 	key := sealtest.NewKey(t)
-	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": key.Encrypt(t, "s.yaml", manifest, credentials)}))
+	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": key.Encrypt(t, "s.yaml", manifest, credentials)}), nil)
 	if len(tree.Findings) > 0 {
 		t.Fatal(tree.Findings)
 	}
@@ -142,7 +142,7 @@ func TestHandlesAreStable(t *testing.T) {
 	key := sealtest.NewKey(t)
 	tree := load1(t, map[string]string{"f/s.yaml": key.Encrypt(t, "s.yaml", manifest, credentials)})
 	sealer := seal.NewSealer()
-	first, second, other := sealer.Seal(tree), sealer.Seal(tree), seal.NewSealer().Seal(tree)
+	first, second, other := sealer.Seal(tree, nil), sealer.Seal(tree, nil), seal.NewSealer().Seal(tree, nil)
 	if string(first.Content["f/s.yaml"]) != string(second.Content["f/s.yaml"]) {
 		t.Error("sealing again changes the file")
 	}
@@ -157,7 +157,7 @@ func TestHandlesAreStable(t *testing.T) {
 // TestPlainFilesStay: a file without encryption is passed on to the byte.
 func TestPlainFilesStay(t *testing.T) {
 	text := "# comment\napiVersion:   v1\nkind: Secret\nmetadata: {name: x}\n\n\n"
-	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": text}))
+	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": text}), nil)
 	if got := string(tree.Content["f/s.yaml"]); got != text {
 		t.Errorf("%q", got)
 	}
@@ -177,10 +177,10 @@ func TestFormats(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := key.Encrypt(t, name, plain, sealtest.Everything)
-			if !seal.IsEncrypted([]byte(text)) || seal.IsEncrypted([]byte(plain)) {
+			if !seal.IsEncrypted(text) || seal.IsEncrypted(plain) {
 				t.Error("what is encrypted is not told from what isn't")
 			}
-			file := &load.File{Path: "some-name", Data: []byte(text)}
+			file := &load.File{Path: "some-name", Data: text}
 			opened, bad := opener.Open(t.Context(), file)
 			if bad != nil {
 				t.Fatal(bad)
@@ -210,8 +210,8 @@ func TestFormats(t *testing.T) {
 
 func TestEnv(t *testing.T) {
 	key := sealtest.NewKey(t)
-	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/a.yaml": "a: b\n"}))
-	file := &load.File{Path: "f/s.env", Data: []byte(key.Encrypt(t, "s.env", "A=one\n# comment\nB=two\n", sealtest.Everything)), Hash: "x"}
+	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/a.yaml": "a: b\n"}), nil)
+	file := &load.File{Path: "f/s.env", Data: key.Encrypt(t, "s.env", "A=one\n# comment\nB=two\n", sealtest.Everything), Hash: "x"}
 	plain, bad := key.Opener(t).Open(t.Context(), file)
 	if bad != nil {
 		t.Fatal(bad)
@@ -239,7 +239,7 @@ func TestEmptyDocuments(t *testing.T) {
 	text := key.Encrypt(t, "s.yaml", document("a")+"---\n"+document("b")+"---\n"+document("c"), sealtest.Credentials)
 	for _, text := range []string{text, strings.Replace(text, "\n---\n", "\n---\n# nothing\n---\n", 1), strings.Replace(text, "\n---\n", "\n---\n---\nnull\n---\n", 1)} {
 		tree := load1(t, map[string]string{"f/s.yaml": text})
-		sealed := seal.NewSealer().Seal(tree)
+		sealed := seal.NewSealer().Seal(tree, nil)
 		plain, bad := key.Opener(t).Open(t.Context(), tree.Files["f/s.yaml"])
 		if bad != nil {
 			t.Fatal(bad)
@@ -299,7 +299,7 @@ func TestMACOnly(t *testing.T) {
 // TestPanic: what a key service panics with is no part of the finding, and takes nobody along.
 func TestPanic(t *testing.T) {
 	key := sealtest.NewKey(t)
-	file := &load.File{Path: "x", Data: []byte(key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything))}
+	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
 	if _, bad := seal.NewOpener(nil).Open(t.Context(), file); bad == nil || bad.Code != seal.CodeSopsBlock {
 		t.Errorf("%v", bad)
 	}
@@ -309,7 +309,7 @@ func TestCancelled(t *testing.T) {
 	key := sealtest.NewKey(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	file := &load.File{Path: "x", Data: []byte(key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything))}
+	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
 	if _, bad := key.Opener(t).Open(ctx, file); bad == nil || bad.Code != seal.CodeInterrupted {
 		t.Errorf("%v", bad)
 	}
@@ -328,7 +328,7 @@ func TestRejected(t *testing.T) {
 		{"an audit config", map[string]string{"f/s.yaml": "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: x}\n" + broken}, true},
 		{"a patch", map[string]string{"f/kustomization.yaml": "patches: [{path: s.yaml}]\n", "f/s.yaml": "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: x}\n" + broken}, true},
 	} {
-		tree := seal.NewSealer().Seal(load1(t, row.files))
+		tree := seal.NewSealer().Seal(load1(t, row.files), nil)
 		if len(tree.Findings) != 1 || tree.Findings[0].Code != seal.CodeSopsBlock || tree.Findings[0].Severity != finding.Error {
 			t.Errorf("%s: %v", row.reason, tree.Findings)
 		}

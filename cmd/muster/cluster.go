@@ -55,6 +55,7 @@ type cluster struct {
 	namespace string
 	core      corev1client.CoreV1Interface
 	dynamic   dynamic.Interface
+	config    *rest.Config
 }
 
 // connect prepares the clients; nothing is contacted yet.
@@ -75,7 +76,7 @@ func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 	cfg.QPS, cfg.Burst, cfg.Timeout = 50, 300, requestTimeout // as kubectl has them
 	cfg.UserAgent = "muster/" + shortVersion()
 	cfg.WarningHandler = rest.NoWarnings{}
-	c := &cluster{host: cfg.Host, namespace: namespace}
+	c := &cluster{host: cfg.Host, namespace: namespace, config: cfg}
 	if c.core, err = corev1client.NewForConfig(cfg); err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
@@ -108,6 +109,16 @@ func (c *cluster) gather(ctx context.Context) (*state, error) {
 		return nil, err
 	}
 	return s, c.auditSyncs(ctx, s)
+}
+
+// podSecurity is the level of Pod Security that the namespace enforces. Without the right to read the namespace, nothing is
+// known of it, and a plan does without.
+func (c *cluster) podSecurity(ctx context.Context) string {
+	namespace, err := c.core.Namespaces().Get(ctx, c.namespace, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	return namespace.Labels[controllers.PodSecurityLabel]
 }
 
 // each visits all objects of a kind, page by page.
@@ -226,7 +237,8 @@ func (c *cluster) listSecrets(ctx context.Context, live *plan.Live, syncName str
 }
 
 func liveSecret(s *corev1.Secret) plan.LiveSecret {
-	return plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
+	return plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
+		ManagedFields: s.ManagedFields}
 }
 
 // explain adds the way out to an error of the API.
@@ -235,7 +247,7 @@ func (c *cluster) explain(what string, err error) error {
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s: %w; the credentials of the kubeconfig are not accepted by %s, log in again", what, err, c.host)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%s: %w; plan needs the right to %s", what, err, what)
+		return fmt.Errorf("%s: %w; this needs the right to %s", what, err, what)
 	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
 		return fmt.Errorf("%s: %w; is %s the right address, and can it be reached from here?", what, err, c.host)
 	default:

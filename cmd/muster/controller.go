@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -25,12 +26,16 @@ const controllerExample = `  # As the Deployment in config/manager runs it
   muster controller --namespace mondoo-operator --leader-elect --cache-dir /var/cache/muster
 
   # Against the cluster of the current kubeconfig context, from your own machine
-  muster controller --namespace mondoo-operator --cache-dir /tmp/muster`
+  muster controller --namespace mondoo-operator --cache-dir /tmp/muster
+
+  # With webhooks behind an ingress in 10.0.0.0/8, which ends TLS
+  muster controller --cache-dir /var/cache/muster --webhook-address :9292 --webhook-trusted-proxies 10.0.0.0/8`
 
 // newControllerCommand makes the command that runs the controller.
 func newControllerCommand(s *shell) *cobra.Command {
 	var opts controllers.Options
 	var kubeconfig string
+	maxBody := resource.QuantityValue{Quantity: resource.MustParse("8Mi")}
 	var level *choice
 	cmd := &cobra.Command{
 		Use:     "controller",
@@ -39,6 +44,9 @@ func newControllerCommand(s *shell) *cobra.Command {
 		Example: controllerExample,
 		Args:    atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Webhook.MaxBody = maxBody.Value(); opts.Webhook.MaxBody == 0 {
+				return &usageError{errors.New("--webhook-max-body is 0; to receive no webhooks, leave out --webhook-address")}
+			}
 			if err := opts.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -63,6 +71,11 @@ func newControllerCommand(s *shell) *cobra.Command {
 	f.StringVar(&opts.CacheDir, "cache-dir", "", "folder for clones of repositories; may be lost at any time (required)")
 	f.StringVar(&opts.MetricsAddress, "metrics-address", ":8080", "where to serve metrics at /metrics; 0 turns them off")
 	f.StringVar(&opts.ProbeAddress, "probe-address", ":8081", "where to serve /healthz and /readyz; 0 turns them off")
+	f.StringVar(&opts.Webhook.Address, "webhook-address", "0", "where to receive webhooks, as host:port; 0 receives none")
+	f.StringVar(&opts.Webhook.CertFile, "webhook-tls-cert", "", "PEM certificate to serve webhooks over https; without it, something in front has to end TLS")
+	f.StringVar(&opts.Webhook.KeyFile, "webhook-tls-key", "", "PEM key of that certificate")
+	f.StringSliceVar(&opts.Webhook.TrustedProxies, "webhook-trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8")
+	f.Var(&maxBody, "webhook-max-body", "largest webhook body that is read")
 	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, of which one works")
 	f.StringVar(&opts.LeaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the Pod's own)")
 	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to reconcile at once")

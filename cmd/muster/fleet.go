@@ -127,10 +127,10 @@ func withMasks(sealed *fleet.Sealed) *fleet.Opened {
 		AuditConfigs: sealed.AuditConfigs, Clusters: sealed.Clusters, Whole: sealed.Whole}
 	for _, from := range sealed.Secrets {
 		to := fleet.Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations,
-			Data: map[string][]byte{}, Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
+			Data: map[string]string{}, Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
 			Quarantined: from.Quarantined, Hash: from.Hash}
 		for key := range from.Data {
-			to.Data[key] = []byte(redact.Mask)
+			to.Data[key] = redact.Mask
 		}
 		opened.Secrets = append(opened.Secrets, to)
 	}

@@ -59,7 +59,7 @@ func (v values) secret(namespace string, s plan.SecretWrite) map[string]any {
 	}
 	data := make(map[string]any, len(s.Data))
 	for key, value := range s.Data {
-		data[key] = v.data(value)
+		data[key] = v.data([]byte(value))
 	}
 	return map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": s.Type, "data": data}
 }

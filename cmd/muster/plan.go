@@ -26,7 +26,8 @@ says what may be removed. Without --sync it is the one whose inventory has an au
 plan is that of a new AuditSync with the default policy.
 
 Signs: + added, ~ changed, > comes from another file now, - removed, ! no longer in Git, but held. Files are named from the
-root of the repository. Values of Secrets are never printed.
+root of the repository. Values of Secrets are never printed. Where a live object differs though Git has not changed, that is
+drift; who has changed it, and when, is what the API server remembers (metadata.managedFields).
 
 Plan needs the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
 compares; with the right to list them as well it is faster.
@@ -129,6 +130,7 @@ func (p planner) plan(ctx context.Context, opts compile.Options) (planned, error
 		return planned{}, err
 	}
 	opts.Existing = live.AuditConfigs
+	opts.PodSecurity = p.cluster.podSecurity(ctx)
 	if opts.Sync == "" {
 		if opts.Sync, err = p.owner(ctx, opts, live.Inventories); err != nil {
 			return planned{}, err
@@ -145,7 +147,7 @@ func (p planner) plan(ctx context.Context, opts compile.Options) (planned, error
 	if err := p.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(r.opened, live.Inventories)); err != nil {
 		return planned{}, err
 	}
-	return planned{plan.Compute(r.opened, live.Live, controllers.Policy(sync, r.revision)), fleet.Quarantined(r.opened.Clusters)}, nil
+	return planned{plan.Compute(r.opened, live.Live, controllers.Policy(sync, r.revision)), fleet.Quarantined(r.opened.Clusters) + plan.Unread(r.opened)}, nil
 }
 
 // owner is the AuditSync whose inventory has an audit config of the folder.

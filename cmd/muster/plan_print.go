@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -24,7 +26,7 @@ func (s *shell) printPlan(format string, p planned) error {
 	if format == "json" {
 		return writeJSON(s.stdout, s.planDocument(p, steps))
 	}
-	paint := s.painter(s.stdout)
+	paint, now := s.painter(s.stdout), time.Now()
 	var b strings.Builder
 	subjects, width := make([]string, len(steps)), 0
 	for i, step := range steps {
@@ -34,7 +36,7 @@ func (s *shell) printPlan(format string, p planned) error {
 	for i, step := range steps {
 		pad := strings.Repeat(" ", width-utf8.RuneCountInString(subjects[i]))
 		line := subjects[i] + pad + "  " + printable(step.Origin)
-		if why := reason(step); why != "" {
+		if why := reason(step, now); why != "" {
 			line = strings.TrimRight(line, " ") + "  " + paint(dim, printable(why))
 		}
 		fmt.Fprintf(&b, "%s %s\n", paint(actionColour[step.Action], sign[step.Action]), strings.TrimRight(line, " "))
@@ -58,16 +60,38 @@ func subject(step plan.Step) string {
 	return text
 }
 
-func reason(step plan.Step) string {
+func reason(step plan.Step, now time.Time) string {
 	switch {
 	case step.Action == plan.Hold:
 		return "held: " + step.Reason
-	case step.Drift && step.Reason != "":
-		return "drift: " + step.Reason
 	case step.Drift:
-		return "drift: somebody has changed it"
+		return "drift: " + step.Blame(func(a plan.Author) string { return whoAndWhen(a, now) })
 	}
 	return step.Reason
+}
+
+// whoAndWhen is a field manager with the time of its change: "kubectl-edit 2 minutes ago (2026-11-23T03:50:00Z)".
+func whoAndWhen(a plan.Author, now time.Time) string {
+	if a.Time.IsZero() {
+		return a.Name()
+	}
+	return fmt.Sprintf("%s %s (%s)", a.Name(), ago(now.Sub(a.Time)), a.Time.UTC().Format(time.RFC3339))
+}
+
+// ago is a time in the past, in the largest unit that it fills. The clocks of two machines may differ a little.
+func ago(past time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		switch n := int(past / unit.length); {
+		case n == 1:
+			return "1 " + unit.name + " ago"
+		case n > 1:
+			return fmt.Sprintf("%d %ss ago", n, unit.name)
+		}
+	}
+	return "less than a minute ago"
 }
 
 // change is a field with its values. Of a Secret's data there are none to show.
@@ -95,6 +119,10 @@ func (s *shell) maskedStep(step plan.Step) plan.Step {
 		fields[i] = plan.Field{Path: f.Path, From: s.redactor.String(f.From), To: to}
 	}
 	step.Fields = fields
+	step.ChangedBy = slices.Clone(step.ChangedBy)
+	for i := range step.ChangedBy {
+		step.ChangedBy[i].Manager = s.redactor.String(step.ChangedBy[i].Manager)
+	}
 	return step
 }
 

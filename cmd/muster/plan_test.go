@@ -238,7 +238,7 @@ func TestPlan(t *testing.T) {
 
 	// Whoever may do nothing learns which right is missing.
 	out, errs := m.plan(exitTrouble)
-	if out != "" || !strings.Contains(errs, "muster: list MondooAuditConfigs: ") || !strings.HasSuffix(errs, "plan needs the right to list MondooAuditConfigs\n") {
+	if out != "" || !strings.Contains(errs, "muster: list MondooAuditConfigs: ") || !strings.HasSuffix(errs, "this needs the right to list MondooAuditConfigs\n") {
 		t.Errorf("without rights: %s%s", out, errs)
 	}
 	m.grant(readOnly("get")...)
@@ -317,11 +317,14 @@ func TestPlan(t *testing.T) {
 	m.apply(auditConfigs, "somebody", map[string]any{"apiVersion": "k8s.mondoo.com/v1alpha2", "kind": "MondooAuditConfig", "metadata": map[string]any{"name": "mondoo-client"},
 		"spec": map[string]any{"mondooCredsSecretRef": map[string]any{"name": "mondoo-client"}, "kubernetesResources": map[string]any{"externalClusters": entries}}})
 	out, errs = m.plan(exitChanges, "--detailed-exitcode")
-	if !strings.Contains(out, "drift: somebody has changed it") || !strings.Contains(out, "schedule: 1 1 1 1 1 → 9 * * * *") || !strings.Contains(errs, "foreign") {
+	if !strings.Contains(out, "drift: schedule changed by somebody less than a minute ago (20") || !strings.Contains(out, "schedule: 1 1 1 1 1 → 9 * * * *") || !strings.Contains(errs, "foreign") {
 		t.Errorf("drift is not shown:\n%s%s", out, errs)
 	}
 
 	m.json("production")
+	if out, _ = m.plan(exitOK, "-o", "json"); !strings.Contains(out, `"manager": "somebody"`) || !strings.Contains(out, `"operation": "Apply"`) {
+		t.Errorf("the document doesn't say who has changed what: %s", out)
+	}
 
 	// With the right to list Secrets the plan is the same.
 	want, _ := m.plan(exitOK)
@@ -363,5 +366,27 @@ func (m *management) json(sync string) {
 	if document.Namespace != testNamespace || document.Sync != sync || len(document.Steps) != document.Summary.Add+document.Summary.Change+
 		document.Summary.Move+document.Summary.Remove+document.Summary.Held {
 		m.Errorf("the document is inconsistent: %s", out)
+	}
+}
+
+func TestWhoAndWhen(t *testing.T) {
+	now := time.Date(2026, time.November, 23, 3, 52, 0, 0, time.UTC)
+	for _, test := range []struct {
+		past time.Duration
+		want string
+	}{
+		{-time.Minute, "somebody less than a minute ago (2026-11-23T03:53:00Z)"}, // its clock is ahead
+		{59 * time.Second, "somebody less than a minute ago (2026-11-23T03:51:01Z)"},
+		{time.Minute, "somebody 1 minute ago (2026-11-23T03:51:00Z)"},
+		{2*time.Minute + 59*time.Second, "somebody 2 minutes ago (2026-11-23T03:49:01Z)"},
+		{90 * time.Minute, "somebody 1 hour ago (2026-11-23T02:22:00Z)"},
+		{50 * time.Hour, "somebody 2 days ago (2026-11-21T01:52:00Z)"},
+	} {
+		if got := whoAndWhen(plan.Author{Manager: "somebody", Time: now.Add(-test.past)}, now); got != test.want {
+			t.Errorf("%s: %s, want %s", test.past, got, test.want)
+		}
+	}
+	if got := whoAndWhen(plan.Author{Manager: "a b"}, now); got != `"a b"` {
+		t.Errorf("without a time: %s", got)
 	}
 }

@@ -77,15 +77,15 @@ func printAnnotations(w io.Writer, findings []finding.Finding) error {
 			add("col", fmt.Sprint(f.Column))
 		}
 		add("title", "muster: "+string(f.Code))
-		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", annotation[f.Severity], strings.Join(properties, ","), escapeMessage.Replace(explain(f))); err != nil {
+		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", annotation[f.Severity], strings.Join(properties, ","), escapeMessage.Replace(inWords(f))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// explain is a finding's text for formats that have places of their own for its location and severity.
-func explain(f finding.Finding) string {
+// inWords is a finding's text for formats that have places of their own for its location and severity.
+func inWords(f finding.Finding) string {
 	text := f.Message
 	if f.Cluster != "" {
 		text = "cluster " + f.Cluster + ": " + text

@@ -40,7 +40,7 @@ func (r *repository) revision(tree *load.Tree) string {
 func sameFiles(committed *object.Tree, tree *load.Tree) bool {
 	for name, f := range tree.Files {
 		entry, err := committed.FindEntry(name)
-		if err != nil || entry.Hash != plumbing.ComputeHash(plumbing.BlobObject, f.Data) {
+		if err != nil || entry.Hash != plumbing.ComputeHash(plumbing.BlobObject, []byte(f.Data)) {
 			return false
 		}
 	}

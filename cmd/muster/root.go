@@ -51,6 +51,10 @@ func newRootCommand(s *shell) *cobra.Command {
 		newRenderCommand(s),
 		newLintCommand(s),
 		newPlanCommand(s),
+		newExplainCommand(s),
+		newStatusCommand(s),
+		newTreeCommand(s),
+		newRulesCommand(s),
 		newControllerCommand(s),
 		newVersionCommand(s),
 	)

@@ -1,0 +1,143 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// stored is what was built from some files: from one cluster file, or from everything that is none. Its key stands for all that
+// kustomize has seen of it, so that equal keys give equal objects.
+type stored struct {
+	key       string
+	resources []*Resource
+	bad       *finding.Finding
+}
+
+// baseKey stands for everything but the cluster files: kustomizations, patches, other resources, the inputs of generators.
+func (b *builder) baseKey() string {
+	h := sha256.New()
+	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
+		write(h, dir, b.tree.Loaded.Kustomizations[dir].Spec)
+	}
+	for _, name := range slices.Sorted(slices.Values(slices.Concat(b.shared, b.seeds))) {
+		write(h, name, string(b.tree.Content[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.generate)) {
+		write(h, name, string(b.tree.Content[name]), string(b.inputs[name]))
+	}
+	return sum(h)
+}
+
+// fileKeys are the keys of the cluster files. Such a key is made of the file, of the kustomizations on all ways from it to the root
+// without their lists of resources, and of the patches that name its cluster: whatever else comes or goes doesn't
+// change it.
+func (b *builder) fileKeys() map[string]string {
+	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile()}
+	keys := make(map[string]string, len(b.files))
+	for _, file := range b.files {
+		key := b.tree.Loaded.Files[file].Hash + k.users(file)
+		if named := k.named[file]; named != nil {
+			h := sha256.New()
+			write(h, named)
+			key += sum(h)
+		}
+		keys[file] = key
+	}
+	return keys
+}
+
+type keymaker struct {
+	*builder
+	above map[string]string // by folder
+	named map[string][]string
+}
+
+// users are the keys of the kustomizations that refer to a file or folder, in the order of their folders.
+func (k *keymaker) users(name string) string {
+	keys := ""
+	for _, u := range k.uses[name] {
+		if u.component {
+			keys += "component "
+		}
+		keys += k.way(u.dir) + " "
+	}
+	return keys
+}
+
+// way stands for a kustomization, its components, and all that is on the ways from it to the root.
+func (k *keymaker) way(dir string) string {
+	if key, known := k.above[dir]; known {
+		return key
+	}
+	k.above[dir] = "" // load has refused cycles
+	h := sha256.New()
+	write(h, k.own(dir), k.users(dir))
+	k.above[dir] = sum(h)
+	return k.above[dir]
+}
+
+// own stands for what a kustomization, with its components, does to the clusters in it.
+func (k *keymaker) own(dir string) string {
+	spec := k.tree.Loaded.Kustomizations[dir].Spec
+	components := spec.Components
+	spec.Resources, spec.Components, spec.Patches, spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil, nil, nil, nil
+	h := sha256.New()
+	write(h, dir, spec)
+	for _, p := range k.patches[dir] {
+		if p.Target != nil {
+			write(h, p.Patch, k.text(dir, p))
+		}
+	}
+	for _, ref := range components {
+		write(h, ref, k.own(path.Join(dir, ref)))
+	}
+	return sum(h)
+}
+
+func (b *builder) text(dir string, p patch) string {
+	if p.Path == "" {
+		return p.Patch.Patch
+	}
+	return string(b.tree.Content[path.Join(dir, p.Path)])
+}
+
+// patchesByFile are the patches without target that name the cluster of a file, each with its place among those that have one:
+// kustomize runs them in their order.
+func (b *builder) patchesByFile() map[string][]string {
+	byFile := map[string][]string{}
+	for _, dir := range slices.Sorted(maps.Keys(b.patches)) {
+		targets := 0
+		for _, p := range b.patches[dir] {
+			if p.Target != nil {
+				targets++
+				continue
+			}
+			if !p.cluster {
+				continue
+			}
+			for _, file := range b.named[dir][p.name] {
+				byFile[file] = append(byFile[file], fmt.Sprint(dir, " ", targets), b.text(dir, p))
+			}
+		}
+	}
+	return byFile
+}
+
+func write(h hash.Hash, parts ...any) {
+	encoder := json.NewEncoder(h)
+	for _, p := range parts {
+		if err := encoder.Encode(p); err != nil {
+			panic(fmt.Sprintf("build: %T can't be written as JSON", p)) // plain structs and texts always can
+		}
+	}
+}
+
+func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

@@ -1,0 +1,248 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/schedule"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// Codes of findings that no cluster file shows by itself.
+const (
+	CodeSameMinute  finding.Code = "same-minute"                // many clusters are scanned in one minute
+	CodePodSecurity finding.Code = "spiffe-pod-security"        // the namespace refuses the Pods of SPIFFE scans
+	CodeRegistryWI  finding.Code = "registry-workload-identity" // the audit config's registry identity does not serve a cluster
+	CodeViewRole    finding.Code = "view-role"                  // the role that tokens are mostly bound to sees a part
+)
+
+const (
+	// crowd is how many clusters in one minute are worth a warning.
+	crowd = 10
+	// hostPathLevel is the one level of Pod Security that lets hostPath volumes through.
+	hostPathLevel = "privileged"
+)
+
+// fleetWide adds what shows only with the whole fleet at hand, or with what is known of the namespace. It is called once,
+// after every cluster is compiled, and looks at each cluster a bounded number of times.
+func fleetWide(f *fleet.Sealed, opts Options, place func(fleet.Origin, []string) finding.Finding) {
+	w := &wide{fleet: f, opts: opts, place: place}
+	members := map[string][]*fleet.Cluster{}
+	var tokens []*fleet.Cluster
+	for i := range f.Clusters {
+		c := &f.Clusters[i]
+		if c.Quarantined {
+			continue
+		}
+		members[c.AuditConfig] = append(members[c.AuditConfig], c)
+		w.podSecurity(c)
+		if c.Entry.ServiceAccountAuth != nil {
+			tokens = append(tokens, c)
+		}
+	}
+	w.viewRole(tokens)
+	for _, config := range f.AuditConfigs {
+		w.auditConfig(config)
+		w.sameMinute(config, members[config.Name])
+		w.registries(config, members[config.Name])
+	}
+}
+
+type wide struct {
+	fleet *fleet.Sealed
+	opts  Options
+	place func(fleet.Origin, []string) finding.Finding
+}
+
+// at is a finding at a field of a cluster's file. The entries of an audit config stand where their list does.
+func (w *wide) at(c *fleet.Cluster, field ...string) finding.Finding {
+	if c.File == nil {
+		field = []string{"spec", "kubernetesResources", "externalClusters"}
+	}
+	return w.place(c.Origin, append([]string(nil), field...))
+}
+
+func (w *wide) add(f finding.Finding, code finding.Code, severity finding.Severity, message, fix string) {
+	f.Code, f.Severity, f.Message, f.Fix = code, severity, message, fix
+	w.fleet.Add(f)
+}
+
+// object is an audit config as it is in Git, or else in the management cluster; nil when neither is known.
+func (w *wide) object(config fleet.AuditConfig) map[string]any {
+	if config.Object != nil {
+		return config.Object
+	}
+	return w.opts.Existing[config.Name]
+}
+
+func (w *wide) podSecurity(c *fleet.Cluster) {
+	if c.Entry.SPIFFEAuth == nil || w.opts.PodSecurity == "" || w.opts.PodSecurity == hostPathLevel {
+		return
+	}
+	f := w.at(c, "spec", "spiffeAuth")
+	f.Cluster = c.Name
+	w.add(f, CodePodSecurity, finding.Warning,
+		fmt.Sprintf("the namespace %s enforces Pod Security %q, which refuses the scanner's Pod: spiffeAuth mounts the agent's socket by hostPath", w.fleet.Namespace, w.opts.PodSecurity),
+		"enforce privileged in that namespace, or authenticate in another way")
+}
+
+// viewRole says once for all clusters what would be true of each: whether it concerns one of them shows only there.
+func (w *wide) viewRole(tokens []*fleet.Cluster) {
+	if len(tokens) == 0 {
+		return
+	}
+	f := w.at(tokens[0], "spec", "serviceAccountAuth")
+	who, verb := "the cluster "+tokens[0].Name, "authenticates"
+	if len(tokens) > 1 {
+		who, verb = fmt.Sprintf("%d clusters (%s)", len(tokens), firstNames(tokens)), "authenticate"
+	}
+	w.add(f, CodeViewRole, finding.Info,
+		who+" "+verb+" with a ServiceAccount's token: the role view, which Mondoo's guide binds to it, can't see nodes, Secrets, RBAC objects and most custom resources",
+		"bind a ClusterRole with get, list and watch on all resources to the account, unless a partial scan is meant")
+}
+
+// auditConfig looks at the fields of an audit config in Git that its clusters inherit.
+func (w *wide) auditConfig(config fleet.AuditConfig) {
+	if config.Object == nil {
+		return
+	}
+	field := []string{"spec", "kubernetesResources", "schedule"}
+	if written := textAt(config.Object, field...); written != "" {
+		resolved, err := schedule.Resolve(written, config.Name)
+		f := w.place(config.Origin, field)
+		f.Code = v1alpha1.CodeSchedule
+		switch {
+		case err != nil:
+			f.Message, f.Fix = "spec.kubernetesResources.schedule can't be used: "+err.Error(), "write five fields, such as \"17 * * * *\""
+			w.fleet.Stop(f)
+		case resolved != strings.Join(strings.Fields(written), " "):
+			f.Message = "spec.kubernetesResources.schedule has an H, which only cluster files can have: the operator takes this field as it is, and Kubernetes refuses it"
+			f.Fix = fmt.Sprintf("write plain cron here, such as %q, and H into the cluster files", resolved)
+			w.fleet.Stop(f)
+		}
+	}
+	for _, field := range [][]string{{"spec", "filtering", "namespaces"}, {"spec", "containers", "repositories"}} {
+		patterns, _ := valueAt(config.Object, field...).(map[string]any)
+		include, _ := patterns["include"].([]any)
+		exclude, _ := patterns["exclude"].([]any)
+		if len(include) > 0 && len(exclude) > 0 {
+			w.add(w.place(config.Origin, append(slices.Clone(field), "exclude")), v1alpha1.CodeFilterOverlap, finding.Warning,
+				strings.Join(field, ".")+".exclude has no effect beside include", "keep one of the two")
+		}
+	}
+}
+
+// sameMinute warns of many clusters that somebody's choice starts together. What H has spread is as even as it can be, and
+// doesn't count; nor does what can't be known.
+func (w *wide) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
+	inherited, own := textAt(w.object(config), "spec", "kubernetesResources", "schedule"), map[string]int{}
+	var inheriting []*fleet.Cluster
+	for _, c := range members {
+		switch {
+		case c.Entry.Schedule == "":
+			inheriting = append(inheriting, c)
+			if inherited != "" {
+				own[inherited]++
+			}
+		case c.Schedule != "" && !schedule.Spread(c.Schedule):
+			own[c.Entry.Schedule]++
+		}
+	}
+	if inherited == "" && len(inheriting) >= crowd {
+		w.add(w.at(inheriting[0], "spec"), CodeSameMinute, finding.Warning,
+			fmt.Sprintf("%d clusters inherit the schedule of the audit config %s, and all begin their scans in the same minute: %s", len(inheriting), config.Name, firstNames(inheriting)), fixSameMinute)
+		return
+	}
+	minute, n := schedule.Busiest(own)
+	if n < crowd {
+		return
+	}
+	fires := make(map[string]bool, len(own))
+	for expr := range own {
+		fires[expr] = schedule.FiresAt(expr, minute)
+	}
+	var together []*fleet.Cluster
+	for _, c := range members {
+		if c.Entry.Schedule == "" && fires[inherited] || c.Schedule != "" && !schedule.Spread(c.Schedule) && fires[c.Entry.Schedule] {
+			together = append(together, c)
+		}
+	}
+	when := fmt.Sprintf("at %02d:%02d", minute.Hour, minute.Minute)
+	if minute.Hourly {
+		when = fmt.Sprintf("at minute %d of every hour", minute.Minute)
+	}
+	w.add(w.crowdPlace(config, together, 2*len(inheriting) > n), CodeSameMinute, finding.Warning,
+		fmt.Sprintf("%d clusters of the audit config %s begin their scans %s: %s", n, config.Name, when, firstNames(together)), fixSameMinute)
+}
+
+const fixSameMinute = `write H for the minute in their spec.schedule, as in "H * * * *", which spreads them evenly`
+
+// crowdPlace is the schedule of the first cluster, or the audit config's where most inherit it.
+func (w *wide) crowdPlace(config fleet.AuditConfig, together []*fleet.Cluster, inherited bool) finding.Finding {
+	if inherited && config.Object != nil {
+		return w.place(config.Origin, []string{"spec", "kubernetesResources", "schedule"})
+	}
+	return w.at(together[0], "spec", "schedule")
+}
+
+// registries says which clusters an audit config's workload identity for registries does not serve. It serves those that
+// authenticate by workload identity themselves, scan images and have no pull secret.
+func (w *wide) registries(config fleet.AuditConfig, members []*fleet.Cluster) {
+	if identity, _ := valueAt(w.object(config), "spec", "containers", "workloadIdentity").(map[string]any); len(identity) == 0 {
+		return
+	}
+	for _, c := range members {
+		secret := c.Entry.PrivateRegistriesPullSecretRef != nil
+		switch {
+		case !c.Entry.ContainerImageScanning || secret == (c.Entry.WorkloadIdentity == nil):
+			continue
+		case secret:
+			f := w.at(c, "spec", "privateRegistries")
+			if c.File != nil && c.File.Spec.PrivateRegistriesPullSecretRef != nil {
+				f = w.at(c, "spec", "privateRegistriesPullSecretRef")
+			}
+			f.Cluster = c.Name
+			w.add(f, CodeRegistryWI, finding.Info,
+				fmt.Sprintf("the pull secret takes the place of the workload identity for registries that the audit config %s has", config.Name),
+				"remove the pull secret to use the identity")
+		default:
+			f := w.at(c, "spec", "containerImageScanning")
+			f.Cluster = c.Name
+			w.add(f, CodeRegistryWI, finding.Warning,
+				fmt.Sprintf("the workload identity for registries of the audit config %s does not serve this cluster, which does not authenticate by workload identity itself: images of private registries can't be scanned", config.Name),
+				"give privateRegistries, or authenticate by workloadIdentity")
+		}
+	}
+}
+
+// firstNames lists the first three clusters.
+func firstNames(clusters []*fleet.Cluster) string {
+	const most = 3
+	var names []string
+	for _, c := range clusters[:min(len(clusters), most)] {
+		names = append(names, c.Name)
+	}
+	list := strings.Join(names, ", ")
+	if more := len(clusters) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
+}
+
+// valueAt follows mapping keys; nil where there is nothing.
+func valueAt(object map[string]any, field ...string) any {
+	var value any = object
+	for _, key := range field {
+		m, _ := value.(map[string]any)
+		value = m[key]
+	}
+	return value
+}
+
+func textAt(object map[string]any, field ...string) string {
+	text, _ := valueAt(object, field...).(string)
+	return text
+}

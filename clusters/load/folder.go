@@ -1,0 +1,75 @@
+package load
+
+import (
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// folder is a folder of the repository, listed once.
+type folder struct {
+	entries []fs.DirEntry // by name
+	byName  map[string]fs.DirEntry
+	err     error
+}
+
+// list lists a folder that is reached without symbolic links.
+func (t *Tree) list(dir string) *folder {
+	if known := t.folders[dir]; known != nil {
+		return known
+	}
+	f := &folder{}
+	f.entries, f.err = fs.ReadDir(t.fsys, dir)
+	f.byName = make(map[string]fs.DirEntry, len(f.entries))
+	for _, e := range f.entries {
+		f.byName[e.Name()] = e
+	}
+	t.folders[dir] = f
+	return f
+}
+
+// entry finds a file or folder without following symbolic links. Where one stands in the way, or at the end of it, link is its path.
+func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
+	dir, base := path.Dir(name), path.Base(name)
+	if dir != "." {
+		above, link, err := t.entry(dir)
+		switch {
+		case link != "" || err != nil:
+			return nil, link, err
+		case !above.IsDir():
+			return nil, "", fs.ErrNotExist
+		}
+	}
+	if dir != t.Path && t.Path != "." && !strings.HasPrefix(dir, t.Path+"/") && name != t.Path && !strings.HasPrefix(t.Path, name+"/") {
+		t.outside = true
+	}
+	f := t.list(dir)
+	if f.err != nil {
+		return nil, "", f.err
+	}
+	found, ok := f.byName[base]
+	switch {
+	case !ok:
+		return nil, "", fs.ErrNotExist
+	case found.Type()&fs.ModeSymlink != 0:
+		return nil, name, nil
+	}
+	return found, "", nil
+}
+
+// isFolder says whether a path is a folder that is reached without symbolic links.
+func (t *Tree) isFolder(name string) bool {
+	if name == "." {
+		return true
+	}
+	entry, link, err := t.entry(name)
+	return err == nil && link == "" && entry.IsDir()
+}
+
+// identity is what a file system tells of the content of a file or folder, "" when it doesn't. Equal ones have equal contents.
+func identity(entry any) string {
+	if e, ok := entry.(interface{ Hash() string }); ok {
+		return e.Hash()
+	}
+	return ""
+}

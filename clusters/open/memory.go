@@ -1,0 +1,149 @@
+package open
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/seal"
+)
+
+// Memory remembers the fleet that was opened last, so that a change costs itself and not the fleet. The zero value remembers nothing.
+// It must not be used concurrently.
+//
+// It holds no more secrets than the fleet that it has returned. It forgets all when the opener changes, for other keys may open
+// other files, and once a day, when certificates may have expired.
+type Memory struct {
+	opener   Opener
+	redactor *redact.Redactor
+	day      time.Time
+	sealed   *fleet.Sealed
+	opened   *fleet.Opened
+	files    map[content]*finding.Finding
+	secrets  map[string]*remembered
+	// runs counts, so that the redactor can tell what it has learned in which.
+	runs int
+}
+
+// content is a file as it was.
+type content struct{ path, hash string }
+
+// remembered is a Secret with what was found in it, and the files that it came from.
+type remembered struct {
+	sealed   fleet.SealedSecret
+	secret   fleet.Secret
+	owner    string
+	findings []finding.Finding
+	from     []content
+}
+
+// Open is the function Open. The redactor forgets what it knows for Secrets that have gone.
+func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
+	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
+		*m = Memory{opener: opener, redactor: redactor, day: day, runs: m.runs}
+	}
+	if m.sealed == sealed {
+		return m.opened, ctx.Err()
+	}
+	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(sealed.Source.Loaded.Files)),
+		owners: map[string]bool{}, again: make([]*remembered, len(sealed.Secrets)),
+		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
+			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
+	m.runs++
+	redactor.AddFor(o.owner("generators"), sealed.Generated...)
+	if err := o.files(ctx); err != nil {
+		return nil, err
+	}
+	m.secrets = make(map[string]*remembered, len(sealed.Secrets))
+	failed := o.secrets()
+	o.clusters(failed)
+	if !sealed.Stopped {
+		o.shared()
+	}
+	o.opened.Findings = finding.Sorted(o.opened.Findings)
+	m.finish(o)
+	return o.opened, nil
+}
+
+// ownerPrefix starts what the redactor knows the secrets of a fleet by.
+const ownerPrefix = "fleet "
+
+// owner is what the redactor knows by whatever this run opens for something, and until when that is gone.
+func (o *run) owner(of string) string {
+	name := fmt.Sprintf("%s%d %s", ownerPrefix, o.memory.runs, of)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.owners[name] = true
+	return name
+}
+
+// opening is a file that is to be opened, or that was.
+func (m *Memory) opening(f *load.File) *opening {
+	bad, known := m.files[content{f.Path, f.Hash}]
+	return &opening{file: f, bad: bad, known: known}
+}
+
+// secret is a Secret that is as it was, with the files that it comes from; else nil.
+func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
+	old := m.secrets[s.Name]
+	if old == nil || old.sealed.Hash != s.Hash || old.sealed.Quarantined != s.Quarantined || old.sealed.Origin != s.Origin ||
+		old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
+		return nil
+	}
+	for _, c := range old.from {
+		if op := o.plain[c.path]; op == nil || !op.known || op.file.Hash != c.hash {
+			return nil
+		}
+	}
+	return old
+}
+
+func sameUses(a, b []fleet.Use) bool {
+	return slices.EqualFunc(a, b, func(a, b fleet.Use) bool { return a.Key == b.Key && slices.Equal(a.Field, b.Field) })
+}
+
+// keep remembers a Secret. Of two that have one name, which is an error, none is.
+func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findings []finding.Finding) {
+	if _, twice := m.secrets[s.Name]; twice {
+		m.secrets[s.Name] = nil
+		return
+	}
+	kept := &remembered{sealed: *sealed, secret: s, findings: findings, owner: o.owner("secret " + s.Name)}
+	for _, text := range sealed.Data {
+		if ref, ok := o.sealed.Source.Ref(text.Value); ok {
+			op := o.plain[ref.Path]
+			if op.file == nil || passing(op.bad) {
+				m.secrets[s.Name] = nil
+				return
+			}
+			kept.from = append(kept.from, content{ref.Path, op.file.Hash})
+		}
+	}
+	m.secrets[s.Name] = kept
+}
+
+// passing says whether a file could not be opened for a reason that may be gone the next time.
+func passing(bad *finding.Finding) bool { return bad != nil && seal.Passing(bad.Code) }
+
+// finish remembers a run, and has the redactor forget what is gone.
+func (m *Memory) finish(o *run) {
+	m.sealed, m.opened = o.sealed, o.opened
+	m.files = make(map[content]*finding.Finding, len(o.plain))
+	for _, op := range o.plain {
+		switch {
+		case passing(op.bad):
+			m.sealed, m.opened = nil, nil
+			o.opened.Retry = true
+		case op.file != nil:
+			m.files[content{op.file.Path, op.file.Hash}] = op.bad
+		}
+	}
+	o.redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, ownerPrefix) || o.owners[owner] })
+}

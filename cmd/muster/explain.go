@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/explain"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+const explainHelp = `Explain says of one cluster where each field of its entry comes from: the cluster file, a patch or something else in a
+kustomization, a default, or the audit config, with the file and the line. It names the Secrets that the entry needs, where
+their content stands and, where a key opens it, when it expires.
+
+With --live it looks at the management cluster too: what differs there, the CronJob, the last scan and the next one.
+
+What a field comes from is found by building the one file again, step by step. Replacements and vars, which take values from
+other resources, can't be followed in that way; explain says so. Values of Secrets are never printed.
+
+Exit status: 0, 1 when the cluster has error findings, 2 when there is no such cluster or it could not be looked at.`
+
+const explainExample = `  # Where does everything come from?
+  muster explain prod-eu-west-1 clusters/production
+
+  # And what became of it?
+  muster explain prod-eu-west-1 clusters/production --live
+
+  # For programs: every field that a patch has set
+  muster explain prod-eu-west-1 clusters/production -o json | jq '.fields[] | select(.origin.kind == "patch")'`
+
+func newExplainCommand(s *shell) *cobra.Command {
+	var flags fleetFlags
+	var given keyFlags
+	var where liveFlags
+	cmd := &cobra.Command{
+		Use:     "explain CLUSTER [PATH]",
+		Short:   "Say where each field of a cluster comes from, and what became of it",
+		Long:    explainHelp,
+		Example: explainExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("name a cluster")
+			}
+			return atMost(2)(cmd, args)
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveFilterDirs
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	flags.add(cmd)
+	flags.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
+	given.add(cmd)
+	given.addNone(cmd)
+	where.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		opts, err := flags.options()
+		if err != nil {
+			return err
+		}
+		t, err := locateFolder(pathArgument(args[1:]))
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		ring, err := given.ring(s)
+		if err != nil {
+			return err
+		}
+		e := explainer{planner: planner{shell: s, target: t, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, name: args[0], now: time.Now()}
+		if where.wanted() {
+			if e.cluster, err = where.connect(s, opts.Namespace); err != nil {
+				return err
+			}
+		}
+		list, err := e.explain(cmd.Context(), opts)
+		if err != nil {
+			return err
+		}
+		return s.printExplained(output.value, t.repository, list, e.now)
+	}
+	return cmd
+}
+
+// explainer explains the clusters of one name.
+type explainer struct {
+	planner // whose cluster is nil when only files are looked at
+	name    string
+	now     time.Time
+}
+
+// explained is all there is to say about one cluster.
+type explained struct {
+	Cluster     string `json:"cluster"`
+	AuditConfig string `json:"auditConfig,omitempty"`
+	File        string `json:"file,omitempty"`
+	Revision    string `json:"revision,omitempty"`
+	Quarantined bool   `json:"quarantined"`
+	explain.Explanation
+	Expires  map[string]time.Time `json:"expires,omitempty"` // of Secrets, as far as it is known
+	Live     *liveCluster         `json:"live,omitempty"`
+	Findings []finding.Finding    `json:"findings"`
+}
+
+// liveCluster is what the management cluster has of it.
+type liveCluster struct {
+	Applied bool         `json:"applied"`
+	Commit  string       `json:"commit,omitempty"` // that last changed it
+	Steps   []plan.Step  `json:"steps"`
+	Scan    *scan.Status `json:"scan,omitempty"`
+	Notes   []string     `json:"notes,omitempty"`
+}
+
+func (e explainer) explain(ctx context.Context, opts compile.Options) ([]explained, error) {
+	var live *state
+	if e.cluster != nil {
+		var err error
+		if live, opts, err = e.gatherFor(ctx, opts); err != nil {
+			return nil, err
+		}
+	}
+	r, err := e.render(ctx, e.target, opts, openerFor(e.ring))
+	if err != nil {
+		return nil, err
+	}
+	var planned *plan.Plan
+	if live != nil {
+		if err := e.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(r.opened, live.Inventories)); err != nil {
+			return nil, err
+		}
+		planned = plan.Compute(r.opened, live.Live, controllers.Policy(live.syncs[opts.Sync], r.revision))
+	}
+	findings := r.fresh().Findings
+	var list []explained
+	for _, c := range r.opened.Clusters {
+		if c.Name != e.name {
+			continue
+		}
+		x, err := e.one(ctx, r, c, findings)
+		if err != nil {
+			return nil, err
+		}
+		if live != nil {
+			if x.Live, err = e.live(ctx, live, planned, c.AuditConfig, opts.Sync, len(r.closed) > 0); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, x)
+	}
+	if len(list) > 0 {
+		return list, nil
+	}
+	return e.unread(ctx, r, live, planned, opts.Sync, findings)
+}
+
+// one explains a cluster that the files have.
+func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding) (explained, error) {
+	x := explained{Cluster: c.Name, AuditConfig: c.AuditConfig, File: c.Origin.Path, Revision: r.revision, Quarantined: c.Quarantined,
+		Findings: e.findingsOf(c.Name, c.Origin.Path, findings), Expires: map[string]time.Time{}}
+	entry, ok := explain.Entry(c)
+	if !ok {
+		return x, nil
+	}
+	var err error
+	if x.Explanation, err = explain.Cluster(ctx, r.sealed, c, entry, configObject(r, c.AuditConfig)); err != nil {
+		return x, err
+	}
+	v := e.valuesFor(false)
+	for i := range x.Fields {
+		x.Fields[i].Value = v.shown(x.Fields[i].Value)
+		x.Fields[i].Note, x.Fields[i].Origin.Detail = v.text(x.Fields[i].Note), v.text(x.Fields[i].Origin.Detail)
+	}
+	for _, secret := range r.opened.Secrets {
+		if end := explain.Expiry(secret.Data, e.now); !end.IsZero() {
+			for _, s := range x.Secrets {
+				if s.Name == secret.Name {
+					x.Expires[s.Name] = end
+				}
+			}
+		}
+	}
+	return x, nil
+}
+
+// unread explains what is left of a cluster whose file can't be read, or that is in no file: findings, and what is live.
+func (e explainer) unread(ctx context.Context, r *rendered, live *state, planned *plan.Plan, sync string, findings []finding.Finding) ([]explained, error) {
+	known := map[string]bool{}
+	for _, c := range r.opened.Clusters {
+		known[c.Name] = true
+	}
+	for _, f := range findings {
+		known[f.Cluster] = known[f.Cluster] || f.Cluster != ""
+	}
+	x := explained{Cluster: e.name, Revision: r.revision, Quarantined: true}
+	for name, file := range r.sealed.Source.Loaded.Files {
+		for _, d := range file.Documents {
+			if d.IsCluster() {
+				if known[d.Name] = true; d.Name == e.name {
+					x.File = name // which kustomize can't build
+				}
+			}
+		}
+	}
+	x.Findings = e.findingsOf(e.name, x.File, findings)
+	if live != nil {
+		for name, object := range live.AuditConfigs {
+			entries, err := mondoo.Entries(object)
+			if err != nil {
+				continue // the plan says so
+			}
+			for _, entry := range entries {
+				entryName, _ := entry["name"].(string)
+				if known[entryName] = true; entryName == e.name && x.Live == nil {
+					x.AuditConfig = name
+					if x.Live, err = e.live(ctx, live, planned, name, sync, false); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+	}
+	if len(x.Findings) > 0 || x.Live != nil {
+		return []explained{x}, nil
+	}
+	names := make([]string, 0, len(known))
+	for name := range known {
+		names = append(names, name)
+	}
+	if near := explain.Near(e.name, names); len(near) > 0 {
+		return nil, fmt.Errorf("there is no cluster %q in %s; did you mean %s?", e.name, e.target.path, strings.Join(near, " or "))
+	}
+	return nil, fmt.Errorf("there is no cluster %q in %s, which has %s; muster tree lists them", e.name, e.target.path, plural(len(r.opened.Clusters), "cluster"))
+}
+
+func (e explainer) findingsOf(name, file string, findings []finding.Finding) []finding.Finding {
+	list := []finding.Finding{}
+	for _, f := range finding.Sorted(findings) {
+		if f.Cluster == name || f.Cluster == "" && file != "" && f.Path == file {
+			list = append(list, e.masked(f))
+		}
+	}
+	return list
+}
+
+// live says what the management cluster has of a cluster.
+func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, auditConfig, sync string, closed bool) (*liveCluster, error) {
+	l := &liveCluster{Steps: []plan.Step{}}
+	var secrets []string
+	for _, inventory := range live.Inventories {
+		if inventory.Sync != sync || inventory.AuditConfig != auditConfig {
+			continue
+		}
+		for _, item := range inventory.Clusters {
+			if item.Name == e.name {
+				l.Commit, secrets = item.Commit, item.Secrets
+			}
+		}
+	}
+	for _, step := range planned.Steps {
+		switch {
+		case step.Kind == plan.KindCluster && step.Name == e.name && step.AuditConfig == auditConfig:
+		case step.Kind == plan.KindSecret && slices.Contains(secrets, step.Name) && !closed:
+		default:
+			continue
+		}
+		l.Steps = append(l.Steps, e.maskedStep(step))
+	}
+	if closed {
+		l.Notes = append(l.Notes, "the content of Secrets was not compared, for encrypted files were not opened; "+keyHint(e.env))
+	}
+	object := live.AuditConfigs[auditConfig]
+	if object == nil {
+		l.Notes = append(l.Notes, "the management cluster has no MondooAuditConfig "+auditConfig)
+		return l, nil
+	}
+	statuses, note, err := e.cluster.scans(ctx, e.shell, object)
+	if err != nil {
+		return nil, err
+	}
+	if note != "" {
+		l.Notes = append(l.Notes, note)
+	}
+	entries, err := mondoo.Entries(object)
+	if err != nil {
+		return nil, fmt.Errorf("read MondooAuditConfig %s: %w", auditConfig, err)
+	}
+	l.Applied = slices.ContainsFunc(entries, func(entry map[string]any) bool { return entry["name"] == e.name })
+	if i := slices.IndexFunc(statuses, func(s scan.Status) bool { return s.Cluster == e.name }); i >= 0 {
+		l.Scan = &statuses[i]
+	}
+	return l, nil
+}
+
+// configObject is an audit config as Git has it, or nil.
+func configObject(r *rendered, name string) map[string]any {
+	for _, c := range r.opened.AuditConfigs {
+		if c.Name == name {
+			return c.Object
+		}
+	}
+	return nil
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+const statusHelp = `Status shows the fleet as the management cluster has it: each AuditSync with what it says of itself, and the clusters of
+its audit configs with their scans, the end of their credentials and the next scan. The worst come first. It only reads.
+
+A cluster is applied, quarantined (an error keeps its file out; what was applied before stays) or foreign (in an audit
+config, and in no file). Quarantined ones are those that the AuditSync's status names, which is 50 problems at most.
+
+Without --all, clusters that are well are counted and not listed, and no more than --limit of the others are. Status needs
+the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps; with those to list CronJobs, Jobs and Pods it shows scans,
+and with that to list Secrets the end of credentials.
+
+Exit status: 0, 2 when it could not look. With --exit-code 1 when an AuditSync is not ready or a cluster is not well.`
+
+const statusExample = `  # What needs somebody?
+  muster status
+
+  # Everything of one AuditSync
+  muster status --sync production --all
+
+  # Clusters whose scans fail
+  muster status --all --scan Failed -o json | jq -r '.clusters[].cluster'`
+
+// statusFlags choose what is shown.
+type statusFlags struct {
+	namespace, sync string
+	all, exitCode   bool
+	limit           int
+}
+
+func newStatusCommand(s *shell) *cobra.Command {
+	var flags statusFlags
+	var where kubeFlags
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the fleet as the management cluster has it", Long: statusHelp, Example: statusExample,
+		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	states := []string{"any"}
+	for _, state := range scan.States() {
+		states = append(states, string(state))
+	}
+	wanted := addChoice(cmd, "scan", "", "only clusters whose scan is in this state", states...)
+	cmd.Flags().StringVarP(&flags.namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
+	cmd.Flags().StringVar(&flags.sync, "sync", "", "only what this AuditSync applies")
+	cmd.Flags().BoolVar(&flags.all, "all", false, "list every cluster, also those that are well")
+	cmd.Flags().IntVar(&flags.limit, "limit", 30, "how many clusters are listed at most without --all")
+	cmd.Flags().BoolVar(&flags.exitCode, "exit-code", false, "exit with 1 when something is not well")
+	where.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if flags.limit < 1 {
+			return usagef("--limit %d is no number of clusters", flags.limit)
+		}
+		c, err := where.connect(s, flags.namespace)
+		if err != nil {
+			return err
+		}
+		f, err := c.fleetStatus(cmd.Context(), s, flags.sync, time.Now())
+		if err != nil {
+			return err
+		}
+		if wanted.value != "any" {
+			f.Clusters = slices.DeleteFunc(f.Clusters, func(c clusterStatus) bool { return c.Scan == nil || string(c.Scan.State) != wanted.value })
+		}
+		if err := s.printStatus(output.value, f, flags); err != nil {
+			return fmt.Errorf("print status: %w", err)
+		}
+		if flags.exitCode && !f.well() {
+			return statusError(exitFindings)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// fleetStatus is what a namespace has.
+type fleetStatus struct {
+	Namespace string          `json:"namespace"`
+	Syncs     []syncStatus    `json:"syncs"`
+	Clusters  []clusterStatus `json:"clusters"` // worst first
+	Notes     []string        `json:"notes,omitempty"`
+
+	now time.Time
+}
+
+type syncStatus struct {
+	Name       string                  `json:"name"`
+	Suspended  bool                    `json:"suspended,omitempty"`
+	Conditions []metav1.Condition      `json:"conditions"`
+	Revision   string                  `json:"lastAppliedRevision,omitempty"`
+	Counts     *v1alpha1.ClusterCounts `json:"clusters,omitempty"`
+	Problems   []v1alpha1.Problem      `json:"problems"`
+	More       int32                   `json:"moreProblems,omitempty"`
+}
+
+// The states of clusters.
+const (
+	stateApplied     = "applied"
+	stateQuarantined = "quarantined"
+	stateForeign     = "foreign"
+)
+
+type clusterStatus struct {
+	Cluster     string       `json:"cluster"`
+	AuditConfig string       `json:"auditConfig,omitempty"`
+	Sync        string       `json:"sync,omitempty"`
+	State       string       `json:"state"`
+	Commit      string       `json:"commit,omitempty"`
+	Problem     string       `json:"problem,omitempty"`
+	Expires     time.Time    `json:"credentialsExpire,omitzero"`
+	Scan        *scan.Status `json:"scan,omitempty"`
+}
+
+func (f fleetStatus) well() bool {
+	return !slices.ContainsFunc(f.Syncs, func(s syncStatus) bool { return !s.ready() }) &&
+		!slices.ContainsFunc(f.Clusters, func(c clusterStatus) bool { return c.gravity(f.now) < well })
+}
+
+func (s syncStatus) ready() bool {
+	return slices.ContainsFunc(s.Conditions, func(c metav1.Condition) bool { return c.Type == "Ready" && c.Status == metav1.ConditionTrue })
+}
+
+// well is the gravity from which a cluster needs nobody.
+const well = 10
+
+// gravity sorts clusters, the worst with the smallest number.
+func (c clusterStatus) gravity(now time.Time) int {
+	expired := !c.Expires.IsZero() && !c.Expires.After(now)
+	soon := !c.Expires.IsZero() && c.Expires.Before(now.AddDate(0, 0, 30))
+	scanned := scan.State("")
+	if c.Scan != nil {
+		scanned = c.Scan.State
+	}
+	switch {
+	case scanned == scan.NotPickedUp:
+		return 0
+	case scanned == scan.Failed:
+		return 1
+	case c.State == stateQuarantined:
+		return 2
+	case expired:
+		return 3
+	case scanned == scan.Overdue:
+		return 4
+	case soon:
+		return 5
+	case scanned == scan.Awaiting || scanned == scan.Paused:
+		return well
+	case c.State == stateForeign:
+		return well + 1
+	}
+	return well + 2
+}
+
+// fleetStatus gathers what a namespace has.
+func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now time.Time) (fleetStatus, error) {
+	f := fleetStatus{Namespace: c.namespace, Syncs: []syncStatus{}, Clusters: []clusterStatus{}, now: now}
+	live, err := c.gather(ctx)
+	if err != nil {
+		return f, err
+	}
+	if sync != "" && live.syncs[sync] == nil {
+		return f, fmt.Errorf("there is no AuditSync %q in %s", sync, c.namespace)
+	}
+	problems := map[[2]string]string{} // of clusters, by AuditSync and name
+	for _, name := range slices.Sorted(maps.Keys(live.syncs)) {
+		if sync != "" && name != sync {
+			continue
+		}
+		f.Syncs = append(f.Syncs, s.syncStatus(live.syncs[name]))
+		for _, p := range live.syncs[name].Status.Problems {
+			if key := [2]string{name, p.Cluster}; p.Severity == string(finding.Error) && p.Cluster != "" && problems[key] == "" {
+				problems[key] = s.redactor.String(strings.TrimSpace(p.Place + " " + p.Message))
+			}
+		}
+	}
+	ends, note, err := c.expiries(ctx, now)
+	if err != nil {
+		return f, err
+	}
+	f.note(note)
+	for _, name := range slices.Sorted(maps.Keys(live.AuditConfigs)) {
+		owned := items(live.Inventories, name, sync)
+		if sync != "" && len(owned) == 0 {
+			continue
+		}
+		if err := f.config(ctx, c, s, live.AuditConfigs[name], owned, ends, problems); err != nil {
+			return f, err
+		}
+	}
+	for key, problem := range problems { // of files that nothing was ever applied for
+		f.Clusters = append(f.Clusters, clusterStatus{Cluster: key[1], Sync: key[0], State: stateQuarantined, Problem: problem})
+	}
+	slices.SortFunc(f.Clusters, func(a, b clusterStatus) int {
+		return cmp.Or(cmp.Compare(a.gravity(now), b.gravity(now)), strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.AuditConfig, b.AuditConfig))
+	})
+	return f, nil
+}
+
+func (f *fleetStatus) note(text string) {
+	if text != "" && !slices.Contains(f.Notes, text) {
+		f.Notes = append(f.Notes, text)
+	}
+}
+
+// config adds the clusters of an audit config. Problems that are told of one of them are taken out of the list.
+func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object map[string]any, owned map[string]ownedItem, ends map[string]time.Time, problems map[[2]string]string) error {
+	meta, _ := object["metadata"].(map[string]any)
+	name, _ := meta["name"].(string)
+	entries, err := mondoo.Entries(object)
+	if err != nil {
+		f.note(fmt.Sprintf("the clusters of MondooAuditConfig %s are not shown: %v", name, err))
+		return nil
+	}
+	statuses, note, err := c.scans(ctx, s, object)
+	if err != nil {
+		return err
+	}
+	f.note(note)
+	for i, entry := range entries {
+		one := clusterStatus{AuditConfig: name, State: stateForeign}
+		one.Cluster, _ = entry["name"].(string)
+		if i < len(statuses) {
+			one.Scan = &statuses[i]
+		}
+		if item, ours := owned[one.Cluster]; ours {
+			one.State, one.Sync, one.Commit = stateApplied, item.sync, item.Commit
+			for _, secret := range item.Secrets {
+				if end := ends[secret]; !end.IsZero() && (one.Expires.IsZero() || end.Before(one.Expires)) {
+					one.Expires = end
+				}
+			}
+			key := [2]string{item.sync, one.Cluster}
+			if one.Problem = problems[key]; one.Problem != "" {
+				one.State = stateQuarantined
+				delete(problems, key)
+			}
+		}
+		f.Clusters = append(f.Clusters, one)
+	}
+	return nil
+}
+
+// ownedItem is a cluster that an AuditSync has applied.
+type ownedItem struct {
+	plan.Item
+	sync string
+}
+
+// items are the clusters of an audit config that AuditSyncs have applied, by name.
+func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]ownedItem {
+	list := map[string]ownedItem{}
+	for _, inventory := range inventories {
+		if inventory.AuditConfig != auditConfig || sync != "" && inventory.Sync != sync {
+			continue
+		}
+		for _, item := range inventory.Clusters {
+			list[item.Name] = ownedItem{item, inventory.Sync}
+		}
+	}
+	return list
+}
+
+func (s *shell) syncStatus(audit *v1alpha1.AuditSync) syncStatus {
+	out := syncStatus{Name: audit.Name, Suspended: audit.Spec.Suspend, Conditions: slices.Clone(audit.Status.Conditions),
+		Revision: audit.Status.LastAppliedRevision, Counts: audit.Status.Clusters, Problems: []v1alpha1.Problem{}, More: audit.Status.MoreProblems}
+	if out.Conditions == nil {
+		out.Conditions = []metav1.Condition{}
+	}
+	for i := range out.Conditions {
+		out.Conditions[i].Message = s.redactor.String(out.Conditions[i].Message)
+	}
+	for _, p := range audit.Status.Problems {
+		p.Message, p.Fix = s.redactor.String(p.Message), s.redactor.String(p.Fix)
+		out.Problems = append(out.Problems, p)
+	}
+	return out
+}

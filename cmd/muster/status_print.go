@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+// printStatus writes the fleet. Without --all, programs get the same choice of clusters as people.
+func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) error {
+	all := f.Clusters
+	if !flags.all {
+		f.Clusters = slices.DeleteFunc(slices.Clone(all), func(c clusterStatus) bool { return c.gravity(f.now) >= well })
+	}
+	unwell := len(f.Clusters)
+	if !flags.all {
+		f.Clusters = f.Clusters[:min(unwell, flags.limit)]
+	}
+	if format == "json" {
+		return writeJSON(s.stdout, struct {
+			fleetStatus
+			Total int `json:"totalClusters"`
+		}{f, len(all)})
+	}
+	paint, width := s.painter(s.stdout), widthOf(s.stdout)
+	var b strings.Builder
+	for _, sync := range f.Syncs {
+		writeSync(&b, sync, paint, flags.all)
+	}
+	if len(f.Syncs) == 0 {
+		fmt.Fprintf(&b, "no AuditSync in %s\n", printable(f.Namespace))
+	}
+	if len(f.Clusters) > 0 {
+		b.WriteString("\n")
+		writeClusters(&b, f, paint, width)
+	}
+	b.WriteString("\n")
+	if hidden := unwell - len(f.Clusters); hidden > 0 {
+		fmt.Fprintf(&b, "%d more need somebody; --all lists them\n", hidden)
+	}
+	fmt.Fprintln(&b, summaryOf(all))
+	for _, note := range f.Notes {
+		fmt.Fprintf(&b, "%s %s\n", paint(dim, "note:"), printable(note))
+	}
+	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
+	return err
+}
+
+// writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
+func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool) {
+	state := paint(green, "ready")
+	switch {
+	case sync.Suspended:
+		state = paint(dim, "suspended")
+	case len(sync.Conditions) == 0:
+		state = paint(cyan, "not looked at yet")
+	case !sync.ready():
+		state = paint(red, "not ready")
+	}
+	line := "AuditSync " + paint(bold, printable(sync.Name)) + "  " + state
+	if sync.Revision != "" {
+		line += "  " + paint(dim, printable(shortRevision(sync.Revision)))
+	}
+	if c := sync.Counts; c != nil {
+		line += fmt.Sprintf("  %d of %d applied", c.Applied, c.Total)
+		for _, more := range []struct {
+			n    int32
+			what string
+		}{{c.Quarantined, "quarantined"}, {c.Held, "held"}, {c.Foreign, "foreign"}} {
+			if more.n > 0 {
+				line += fmt.Sprintf(", %d %s", more.n, more.what)
+			}
+		}
+	}
+	fmt.Fprintln(b, line)
+	for _, c := range sync.Conditions {
+		bad := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
+		if bad {
+			fmt.Fprintf(b, "  %s %s: %s\n", paint(red, printable(c.Type)), printable(c.Reason), printable(cut(c.Message, 300)))
+		}
+	}
+	shown := 0
+	for _, p := range sync.Problems {
+		if p.Cluster != "" || p.Severity == string(finding.Info) && !all {
+			continue
+		}
+		if shown++; shown > 5 && !all {
+			fmt.Fprintf(b, "  more problems; --all lists them\n")
+			break
+		}
+		place := ""
+		if p.Place != "" {
+			place = p.Place + ": "
+		}
+		fmt.Fprintf(b, "  %s%s %s\n", printable(place), paint(severityColour[finding.Severity(p.Severity)], printable(p.Severity)), printable(p.Message))
+	}
+}
+
+// shortRevision is branch@sha1:commit with seven characters of the commit.
+func shortRevision(revision string) string {
+	at := strings.LastIndexByte(revision, ':')
+	if at < 0 || len(revision)-at <= 8 {
+		return revision
+	}
+	return revision[:at+8]
+}
+
+// stateAndScan is the width of the two columns that are never left out.
+const stateAndScan = 48
+
+func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string) string, width int) {
+	t := table{{{"CLUSTER", dim}, {"STATE", dim}, {"SCAN", dim}, {"LAST SUCCESS", dim}, {"NEXT", dim}, {"CREDENTIALS", dim}, {"SCHEDULE", dim}, {"", ""}}}
+	several := slices.ContainsFunc(f.Clusters, func(c clusterStatus) bool { return c.AuditConfig != f.Clusters[0].AuditConfig })
+	var details []string
+	for _, c := range f.Clusters {
+		name := c.Cluster
+		if several && c.AuditConfig != "" {
+			name = c.AuditConfig + "/" + name
+		}
+		if width > 0 {
+			name = cut(name, max(24, width-stateAndScan))
+		}
+		state := map[string]colour{stateQuarantined: red, stateForeign: dim}[c.State]
+		row := []cell{{printable(name), ""}, {c.State, state}}
+		last, next, schedule := "-", "-", "-"
+		if s := c.Scan; s != nil {
+			row = append(row, cell{printable(scanShort(f, *s)), scanColour(s.State)})
+			if !s.LastSuccess.IsZero() {
+				last = past(f.now, s.LastSuccess)
+			}
+			if s.Next.After(f.now) {
+				next = in(f.now, s.Next)
+			}
+			if s.Schedule != "" {
+				schedule = s.Schedule
+			}
+		} else {
+			row = append(row, cell{"-", dim})
+		}
+		end, grave := expires(f.now, c.Expires)
+		row = append(row, cell{last, ""}, cell{next, ""}, cell{end, grave}, cell{printable(schedule), ""}, cell{})
+		t = append(t, row)
+		details = append(details, printable(because(c)))
+	}
+	lines := renderRows(t, paint, width)
+	for i, line := range lines {
+		fmt.Fprintln(b, line)
+		if i > 0 && details[i-1] != "" {
+			lines := []string{details[i-1]}
+			if width > 0 {
+				lines = wrapped(lines[0], width-4)
+			}
+			for _, line := range lines {
+				fmt.Fprintf(b, "    %s\n", paint(dim, line))
+			}
+		}
+	}
+}
+
+// renderRows writes each row by itself, and leaves columns out from the right until the rows fit into the terminal.
+func renderRows(t table, paint func(colour, string) string, width int) []string {
+	columns := len(t[0]) - 1
+	for columns > 3 && width > 0 {
+		shown := make(table, len(t))
+		for i, row := range t {
+			shown[i] = append(slices.Clone(row[:columns]), cell{})
+		}
+		if shown.longest(widthsOf(shown)) <= width {
+			break
+		}
+		columns--
+	}
+	for i := range t {
+		t[i] = append(slices.Clone(t[i][:columns-1]), t[i][columns-1])
+	}
+	var b strings.Builder
+	t.write(&b, paint, "", columns, 0)
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+func scanShort(f fleetStatus, s scan.Status) string {
+	if s.State == scan.Succeeded || s.State == scan.Running {
+		text := string(s.State)
+		if s.Duration > 0 {
+			text += ", took " + span(s.Duration)
+		}
+		return text
+	}
+	return strings.TrimSuffix(scanText(f.now, s), ", took "+span(s.Duration))
+}
+
+// because is what stands in the way of a cluster.
+func because(c clusterStatus) string {
+	if c.Problem != "" {
+		return c.Problem
+	}
+	if s := c.Scan; s != nil && s.State != scan.Succeeded && s.State != scan.Running && s.State != scan.Awaiting {
+		return s.Detail
+	}
+	return ""
+}
+
+// summaryOf counts all clusters, shown or not.
+func summaryOf(clusters []clusterStatus) string {
+	n := map[string]int{}
+	for _, c := range clusters {
+		n[c.State]++
+		if c.Scan != nil {
+			n[string(c.Scan.State)]++
+		}
+	}
+	parts := []string{plural(len(clusters), "cluster")}
+	for _, state := range []string{stateQuarantined, stateForeign} {
+		if n[state] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[state], state))
+		}
+	}
+	var scans []string
+	for _, state := range scan.States() {
+		if n[string(state)] > 0 {
+			scans = append(scans, fmt.Sprintf("%d %s", n[string(state)], state))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	if len(scans) > 0 {
+		text += "; scans: " + strings.Join(scans, ", ")
+	}
+	return text
+}

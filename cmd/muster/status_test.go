@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/sealtest"
+)
+
+// look runs a command that only reads, which must end with the status and show no secret.
+func (m *management) look(want int, args ...string) (stdout, stderr string) {
+	m.Helper()
+	mark, err := m.plane.Mark()
+	check(m.T, err)
+	var out, errs bytes.Buffer
+	none := func(name string) string { return map[string]string{"XDG_CONFIG_HOME": "/nowhere"}[name] }
+	if got := run(m.Context(), append(args, "--kubeconfig", m.as), strings.NewReader(""), &out, &errs, none); got != want {
+		m.Errorf("muster %s ends with %d, want %d:\n%s%s", strings.Join(args, " "), got, want, out.String(), errs.String())
+	}
+	if form := leak(out.String() + errs.String()); form != "" {
+		m.Errorf("muster %s shows a secret (%s):\n%s%s", strings.Join(args, " "), form, out.String(), errs.String())
+	}
+	requests, err := m.plane.Requests(m.Context(), mark, m.user)
+	check(m.T, err)
+	for _, r := range requests {
+		if r.Verb != "get" && r.Verb != "list" {
+			m.Errorf("muster %s has made the request %s", args[0], r)
+		}
+	}
+	return out.String(), errs.String()
+}
+
+// cronJob makes the CronJob of a cluster as the operator does, with the times of its last start and success.
+func (m *management) cronJob(cluster string, started, succeeded time.Time) {
+	m.Helper()
+	labels := mondoo.ScanLabels("mondoo-client", cluster)
+	jobs := m.core.BatchV1().CronJobs(testNamespace)
+	made, err := jobs.Create(m.Context(), &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "mondoo-k8s-scan-" + cluster, Labels: labels},
+		Spec: batchv1.CronJobSpec{Schedule: "@every 1h", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
+			Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "scan", Image: "scan"}}}}}}}}, metav1.CreateOptions{})
+	check(m.T, err)
+	made.Status.LastScheduleTime, made.Status.LastSuccessfulTime = &metav1.Time{Time: started}, &metav1.Time{Time: succeeded}
+	_, err = jobs.UpdateStatus(m.Context(), made, metav1.UpdateOptions{})
+	check(m.T, err)
+}
+
+// failedJob makes a Job of a cluster that has failed.
+func (m *management) failedJob(cluster string, at time.Time) {
+	m.Helper()
+	jobs := m.core.BatchV1().Jobs(testNamespace)
+	made, err := jobs.Create(m.Context(), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "mondoo-k8s-scan-" + cluster + "-1", Labels: mondoo.ScanLabels("mondoo-client", cluster)},
+		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+			Containers: []corev1.Container{{Name: "scan", Image: "scan"}}}}}}, metav1.CreateOptions{})
+	check(m.T, err)
+	made.Status.StartTime = &metav1.Time{Time: at}
+	for _, kind := range []batchv1.JobConditionType{batchv1.JobFailureTarget, batchv1.JobFailed} {
+		made.Status.Conditions = append(made.Status.Conditions, batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue,
+			Reason: batchv1.JobReasonDeadlineExceeded, LastTransitionTime: metav1.Time{Time: at.Add(time.Minute)}})
+	}
+	_, err = jobs.UpdateStatus(m.Context(), made, metav1.UpdateOptions{})
+	check(m.T, err)
+}
+
+// TestStatus looks at a fleet on a real API server with each of the commands, as users of different rights.
+func TestStatus(t *testing.T) {
+	m := startManagement(t)
+	m.encrypted("scanned.yaml", clusterFile("scanned", "  kubeconfig: |\n"+indent(kubeconfig("one"), "    ")))
+	m.encrypted("late.yaml", clusterFile("late", "  kubeconfig: |\n"+indent(kubeconfig("two"), "    ")))
+	m.write("waiting.yaml", clusterFile("waiting", "  kubeconfigSecretRef: {name: manual}\n"))
+	m.commit()
+	m.apply(auditConfigs, "helm", map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind, "metadata": map[string]any{"name": "mondoo-client"},
+		"spec": map[string]any{"mondooCredsSecretRef": map[string]any{"name": "mondoo-client"}}})
+	m.auditSync("production", nil, nil)
+	m.sync("production")
+	now := time.Now()
+	m.cronJob("scanned", now.Add(-10*time.Minute), now.Add(-8*time.Minute))
+	m.cronJob("late", now.Add(-30*time.Minute), now.Add(-3*time.Hour))
+	m.failedJob("late", now.Add(-30*time.Minute))
+
+	m.look(exitTrouble, "status")
+	m.login("viewer")
+	m.grant(slices.DeleteFunc(readOnly("get"), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "secrets" })...)
+	out, _ := m.look(exitOK, "status", "--all")
+	for _, want := range []string{"scans are not shown, which takes the right to list", "when credentials expire is not shown", "3 clusters"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("status without rights does not say %q:\n%s", want, out)
+		}
+	}
+	m.login("reader")
+	m.grant(append(readOnly("get", "list"), rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: []string{"list"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}})...)
+
+	t.Run("status", func(t *testing.T) {
+		out, _ := m.look(exitOK, "status", "--all")
+		rows := map[string]string{}
+		for line := range strings.Lines(out) {
+			if fields := strings.Fields(line); len(fields) > 1 {
+				rows[fields[0]] = strings.Join(fields[1:], " ")
+			}
+		}
+		for name, want := range map[string]string{"scanned": "applied Succeeded", "waiting": "applied Awaiting (NoCronJob)", "late": "applied Failed (Deadline)"} {
+			if !strings.HasPrefix(rows[name], want) {
+				t.Errorf("%s: %q, want %q", name, rows[name], want)
+			}
+		}
+		if strings.Index(out, "\nlate") > strings.Index(out, "\nscanned") {
+			t.Errorf("the worst is not the first:\n%s", out)
+		}
+		if out, _ := m.look(exitFindings, "status", "--exit-code"); strings.Contains(out, "\nscanned") || !strings.Contains(out, "\nlate") {
+			t.Errorf("without --all, clusters that are well are listed:\n%s", out)
+		}
+		m.look(exitTrouble, "status", "--sync", "nowhere")
+		var doc struct {
+			Clusters []struct{ Cluster string }
+			Total    int `json:"totalClusters"`
+		}
+		out, _ = m.look(exitOK, "status", "-o", "json", "--scan", "Failed")
+		if err := json.Unmarshal([]byte(out), &doc); err != nil || len(doc.Clusters) != 1 || doc.Clusters[0].Cluster != "late" {
+			t.Errorf("%v:\n%s", err, out)
+		}
+	})
+	t.Run("explain", func(t *testing.T) {
+		out, _ := m.look(exitOK, "explain", "late", m.dir, "--sops-key", m.keyFile)
+		for _, want := range []string{"state    ", "in sync, from commit", "Failed (Deadline)", "mondoo-k8s-scan-late", "last success"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("explain does not say %q:\n%s", want, out)
+			}
+		}
+		m.write("waiting.yaml", clusterFile("waiting", "  kubeconfigSecretRef: {name: other}\n"))
+		if out, _ := m.look(exitOK, "explain", "waiting", m.dir, "--sops-key", m.keyFile); !strings.Contains(out, "kubeconfigSecretRef.name: manual → other") {
+			t.Errorf("explain does not tell what differs:\n%s", out)
+		}
+		m.write("waiting.yaml", clusterFile("waiting", "  kubeconfigSecretRef: {nam: other}\n"))
+		out, _ = m.look(exitFindings, "explain", "waiting", m.dir, "--sops-key", m.keyFile)
+		quarantined, entry := strings.Index(out, "quarantined: an error keeps it out; what was applied for it before stays"), strings.Index(out, "error:")
+		if quarantined < 0 || entry < quarantined {
+			t.Errorf("a quarantined cluster's findings do not come first:\n%s", out)
+		}
+		m.remove("waiting.yaml")
+		m.look(exitOK, "explain", "waiting", m.dir, "--sops-key", m.keyFile)
+	})
+	t.Run("tree", func(t *testing.T) {
+		out, _ := m.look(exitOK, "tree", m.dir, "--sops-key", m.keyFile)
+		for _, want := range []string{"AuditSync production", "cluster waiting  in no file of this folder", "CronJob mondoo-k8s-scan-late", "Secret mondoo-client-scanned-kubeconfig  kubeconfig"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("tree does not say %q:\n%s", want, out)
+			}
+		}
+	})
+}
+
+// TestExplainShowsNoSecret explains clusters whose every secret has the canary in it, with and without keys.
+func TestExplainShowsNoSecret(t *testing.T) {
+	made := sealtest.NewKey(t)
+	key := filepath.Join(t.TempDir(), "key.txt")
+	check(t, os.WriteFile(key, []byte(made.Private()), 0o600))
+	dir := writeFiles(t, secretFleet(t, made))
+	for _, name := range []string{"kubeconfig", "file", "token", "registry"} {
+		for _, format := range []string{"text", "json"} {
+			for _, keys := range [][]string{{"--no-keys"}, {"--sops-key", key}} {
+				status, out := runWith(t, append([]string{"explain", name, dir, "-o", format}, keys...)...)
+				if form := leak(out); form != "" || status != exitOK || !strings.Contains(out, name) {
+					t.Errorf("muster explain %s -o %s %v ends with %d, secret shown: %q:\n%s", name, format, keys, status, form, out)
+				}
+				if strings.Contains(out, "MUSTERSEALED") {
+					t.Errorf("muster explain %s shows a handle:\n%s", name, out)
+				}
+			}
+		}
+	}
+	if status, out := runWith(t, "tree", dir, "--sops-key", key); status != exitOK || leak(out) != "" {
+		t.Errorf("muster tree ends with %d:\n%s", status, out)
+	}
+}
+
+// TestStatusOfThousands checks that a terminal gets the worst clusters and a count, however many there are.
+func TestStatusOfThousands(t *testing.T) {
+	f := fleetStatus{now: time.Now()}
+	for range 5000 {
+		f.Clusters = append(f.Clusters, clusterStatus{Cluster: "c", State: stateQuarantined})
+	}
+	var out bytes.Buffer
+	s := &shell{stdout: &out, env: func(string) string { return "" }, redactor: &redact.Redactor{}}
+	check(t, s.printStatus("text", f, statusFlags{limit: 30}))
+	if lines := strings.Count(out.String(), "\n"); lines > 40 || !strings.Contains(out.String(), "4970 more need somebody") || !strings.Contains(out.String(), "5000 clusters, 5000 quarantined") {
+		t.Errorf("%d lines:\n%s", lines, out.String())
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// bold marks headings.
+const bold colour = "1"
+
+// cell is a text in a table, in a colour or, with the empty one, in none.
+type cell struct {
+	text   string
+	colour colour
+}
+
+// table is rows of cells, the last of which are of any length.
+type table [][]cell
+
+// write writes the table with its columns in line. Where a row does not fit into a terminal, everything behind the first
+// columns goes to lines of its own, which break between words: nothing is harder to read than columns that wrap.
+func (t table) write(b *strings.Builder, paint func(colour, string) string, indent string, keep, width int) {
+	widths := widthsOf(t)
+	stacked := width > 0 && t.longest(widths)+len(indent) > width
+	for _, row := range t {
+		b.WriteString(indent)
+		for i, c := range row {
+			if c.text == "" && i == len(row)-1 {
+				break
+			}
+			if stacked && i >= keep {
+				for _, line := range wrapped(c.text, width-len(indent)-4) {
+					b.WriteString("\n" + indent + "    " + painted(paint, cell{line, c.colour}))
+				}
+				continue
+			}
+			if stacked && i > 0 {
+				c.text = cut(c.text, max(8, width-len(indent)-widths[0]-2))
+			}
+			b.WriteString(painted(paint, c))
+			if pad := widths[min(i, len(widths)-1)] - utf8.RuneCountInString(c.text); i < len(row)-1 && row[i+1].text != "" && (!stacked || i+1 < keep) {
+				b.WriteString(strings.Repeat(" ", max(pad, 0)+2))
+			}
+		}
+		b.WriteString("\n")
+	}
+}
+
+// widthsOf are the widths of the columns, of which the last one has none.
+func widthsOf(t table) []int {
+	var widths []int
+	for _, row := range t {
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			if i < len(row)-1 {
+				widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+			}
+		}
+	}
+	return widths
+}
+
+// longest is how long the longest row is.
+func (t table) longest(widths []int) int {
+	longest := 0
+	for _, row := range t {
+		n := 0
+		for i, c := range row {
+			if i < len(row)-1 {
+				n += widths[i] + 2
+				continue
+			}
+			n += utf8.RuneCountInString(c.text)
+		}
+		longest = max(longest, n)
+	}
+	return longest
+}
+
+func painted(paint func(colour, string) string, c cell) string {
+	if c.colour == "" || c.text == "" {
+		return c.text
+	}
+	return paint(c.colour, c.text)
+}
+
+// widthOf is the width of a terminal, and 0 for everything else.
+func widthOf(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// cut shortens a text for people.
+func cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
+}
+
+// wrapped breaks a text between words into lines of a width; a word that is longer has a line of its own.
+func wrapped(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+const treeHelp = `Tree shows what belongs to what: the folder, its AuditSync, the audit configs, the clusters with their files, and the
+Secrets of each. With --live it looks at the management cluster too, and adds each cluster's CronJob with its latest scan
+and the clusters that are in no file.
+
+Exit status: 0, 1 with error findings, 2 when it could not look.`
+
+const treeExample = `  # What does this folder render?
+  muster tree clusters/production
+
+  # And what is there of it?
+  muster tree clusters/production --live --all`
+
+// maxTreeClusters is how many clusters of an audit config are shown to people without --all.
+const maxTreeClusters = 50
+
+func newTreeCommand(s *shell) *cobra.Command {
+	var flags fleetFlags
+	var given keyFlags
+	var where liveFlags
+	var all bool
+	cmd := &cobra.Command{
+		Use: "tree [PATH]", Short: "Show what belongs to what, from the folder to Secrets and CronJobs", Long: treeHelp, Example: treeExample,
+		Args: atMost(1), ValidArgsFunction: completeFolders,
+	}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	flags.add(cmd)
+	flags.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
+	given.add(cmd)
+	given.addNone(cmd)
+	where.add(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("show every cluster, not just the first %d of an audit config", maxTreeClusters))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		opts, err := flags.options()
+		if err != nil {
+			return err
+		}
+		t, err := locateFolder(pathArgument(args))
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		ring, err := given.ring(s)
+		if err != nil {
+			return err
+		}
+		g := grower{planner: planner{shell: s, target: t, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, now: time.Now()}
+		if where.wanted() {
+			if g.cluster, err = where.connect(s, opts.Namespace); err != nil {
+				return err
+			}
+		}
+		root, r, err := g.grow(cmd.Context(), opts)
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			err = writeJSON(s.stdout, root)
+		} else {
+			var b strings.Builder
+			d := drawing{b: &b, paint: s.painter(s.stdout), repo: t.repository, width: widthOf(s.stdout), all: all}
+			d.node(root, "", "")
+			_, err = fmt.Fprint(s.stdout, s.redactor.String(b.String()))
+		}
+		if err != nil {
+			return fmt.Errorf("print tree: %w", err)
+		}
+		return s.conclude(t.repository, r.fresh().Findings)
+	}
+	return cmd
+}
+
+// node is one object of the tree.
+type node struct {
+	Kind     string  `json:"kind"`
+	Name     string  `json:"name"`
+	Path     string  `json:"path,omitempty"` // in the repository
+	Note     string  `json:"note,omitempty"`
+	Children []*node `json:"children,omitempty"`
+
+	colour colour
+}
+
+func (n *node) add(child *node) *node {
+	n.Children = append(n.Children, child)
+	return child
+}
+
+// drawing draws a tree as kubectl tree does.
+type drawing struct {
+	b     *strings.Builder
+	paint func(colour, string) string
+	repo  *repository
+	width int // of the terminal; 0 for none
+	all   bool
+}
+
+func (d drawing) node(n *node, first, rest string) {
+	line := d.paint(dim, n.Kind) + " " + printable(n.Name)
+	left := d.width - utf8.RuneCountInString(first+n.Kind+n.Name) - 3
+	if text := d.note(n, left); text != "" {
+		line += "  " + painted(d.paint, cell{printable(text), n.colour})
+	}
+	fmt.Fprintf(d.b, "%s%s\n", first, line)
+	children, hidden := n.Children, 0
+	if most := maxTreeClusters; !d.all && len(children) > most && n.Kind == mondoo.Kind {
+		children, hidden = children[:most], len(children)-most
+	}
+	for i, child := range children {
+		if i == len(children)-1 && hidden == 0 {
+			d.node(child, rest+"└── ", rest+"    ")
+			continue
+		}
+		d.node(child, rest+"├── ", rest+"│   ")
+	}
+	if hidden > 0 {
+		fmt.Fprintf(d.b, "%s└── %d more; --all shows them\n", rest, hidden)
+	}
+}
+
+// note is what stands behind a name, as long as the line has room for it. Of a path the end tells more.
+func (d drawing) note(n *node, room int) string {
+	file := n.Path
+	if file != "" {
+		file = d.repo.fromWorkingDir(file)
+	}
+	text := strings.TrimPrefix(n.Note, ", ")
+	if file != "" && text != "" {
+		text = ", " + text
+	}
+	if d.width == 0 || utf8.RuneCountInString(file+text) <= room {
+		return file + text
+	}
+	if keep := room - utf8.RuneCountInString(text) - 1; file != "" && keep > 8 {
+		runes := []rune(file)
+		return "…" + string(runes[len(runes)-keep:]) + text
+	}
+	if room < 8 {
+		return ""
+	}
+	return cut(file+text, room)
+}
+
+// grower makes the tree of a folder.
+type grower struct {
+	planner // whose cluster is nil when only files are looked at
+	now     time.Time
+}
+
+func (g grower) grow(ctx context.Context, opts compile.Options) (*node, *rendered, error) {
+	var live *state
+	if g.cluster != nil {
+		var err error
+		if live, opts, err = g.gatherFor(ctx, opts); err != nil {
+			return nil, nil, err
+		}
+	}
+	r, err := g.render(ctx, g.target, opts, openerFor(g.ring))
+	if err != nil {
+		return nil, nil, err
+	}
+	root := &node{Kind: "folder", Name: r.sealed.Source.Loaded.Path, colour: dim}
+	if r.revision != "" {
+		root.Note = "@" + short(r.revision)
+	}
+	parent := root
+	if opts.Sync != "" {
+		parent = root.add(&node{Kind: "AuditSync", Name: opts.Sync})
+	}
+	for _, config := range r.opened.AuditConfigs {
+		if err := g.config(ctx, parent, r.opened, config, live); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, c := range r.opened.Clusters {
+		if c.AuditConfig == "" {
+			parent.add(g.clusterNode(r.opened, c, nil))
+		}
+	}
+	for _, s := range r.opened.Secrets {
+		if s.Cluster == "" {
+			parent.add(&node{Kind: plan.KindSecret, Name: s.Name, Path: s.Origin.Path, colour: dim})
+		}
+	}
+	return root, r, nil
+}
+
+// config adds an audit config with its clusters, those of files first.
+func (g grower) config(ctx context.Context, parent *node, opened *fleet.Opened, config fleet.AuditConfig, live *state) error {
+	n := parent.add(&node{Kind: mondoo.Kind, Name: config.Name, Path: config.Origin.Path, colour: dim})
+	if config.Object == nil {
+		n.Note = "not in Git"
+	}
+	scans := map[string]scan.Status{}
+	var object map[string]any
+	if live != nil {
+		if object = live.AuditConfigs[config.Name]; object == nil {
+			n.Note, n.colour = strings.TrimPrefix(n.Note+", not in the management cluster", ", "), yellow
+		} else {
+			list, note, err := g.cluster.scans(ctx, g.shell, object)
+			if err != nil {
+				return err
+			}
+			if note != "" {
+				n.Note = strings.TrimPrefix(n.Note+"; "+note, "; ")
+			}
+			for _, s := range list {
+				scans[s.Cluster] = s
+			}
+		}
+	}
+	inFiles := map[string]bool{}
+	for _, c := range opened.Clusters {
+		if c.AuditConfig != config.Name {
+			continue
+		}
+		inFiles[c.Name] = true
+		var s *scan.Status
+		if status, known := scans[c.Name]; known {
+			s = &status
+		}
+		n.add(g.clusterNode(opened, c, s))
+	}
+	for _, name := range slices.Sorted(maps.Keys(scans)) {
+		if !inFiles[name] {
+			child := n.add(&node{Kind: plan.KindCluster, Name: name, Note: "in no file of this folder", colour: yellow})
+			g.addScan(child, scans[name])
+		}
+	}
+	return nil
+}
+
+func (g grower) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Status) *node {
+	n := &node{Kind: plan.KindCluster, Name: c.Name, Path: c.Origin.Path, colour: dim}
+	if c.Quarantined {
+		n.Note, n.colour = "quarantined", red
+	}
+	made := map[string]bool{}
+	for _, secret := range opened.Secrets {
+		if secret.Cluster == c.Name && secret.AuditConfig == c.AuditConfig {
+			made[secret.Name] = true
+			n.add(&node{Kind: plan.KindSecret, Name: secret.Name, Note: strings.Join(slices.Sorted(maps.Keys(secret.Data)), ", "), colour: dim})
+		}
+	}
+	for _, ref := range compile.References(c.Entry) {
+		if !made[ref.Name] {
+			n.add(&node{Kind: plan.KindSecret, Name: ref.Name, Note: "referred to", colour: dim})
+		}
+	}
+	if s != nil {
+		g.addScan(n, *s)
+	}
+	return n
+}
+
+// addScan adds the CronJob of a cluster with its latest scan.
+func (g grower) addScan(n *node, s scan.Status) {
+	if s.CronJob == "" {
+		n.add(&node{Kind: "CronJob", Name: "-", Note: scanText(g.now, s), colour: scanColour(s.State)})
+		return
+	}
+	cron := n.add(&node{Kind: "CronJob", Name: s.CronJob, Note: s.Schedule, colour: dim})
+	if s.Job != "" {
+		cron.add(&node{Kind: "Job", Name: s.Job, Note: scanText(g.now, s), colour: scanColour(s.State)})
+		return
+	}
+	cron.Note, cron.colour = cron.Note+", "+scanText(g.now, s), scanColour(s.State)
+}
