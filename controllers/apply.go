@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,13 +55,18 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 		}
 	}
 	var failed []error
-	for _, s := range p.Secrets {
-		if err := a.secret(ctx, s); err != nil {
-			failed = append(failed, err)
+	missing := map[string]bool{}
+	for i, err := range each(ctx, p.Secrets, a.secret) {
+		if err != nil {
+			failed, missing[p.Secrets[i].Name] = append(failed, err), true
 		}
 	}
 	for _, config := range p.Configs {
-		if err := a.config(ctx, config); err != nil {
+		config, err := config.Without(missing)
+		if err == nil {
+			err = a.config(ctx, config)
+		}
+		if err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -78,9 +85,45 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	return nil
 }
 
+// writers is how many Secrets are written at a time. The API server's priority and fairness lets a few requests of one client
+// run side by side and has the others wait; more would only wait there.
+const writers = 8
+
+// errNotTried stands for a write that was not tried, since none would have been answered.
+var errNotTried = errors.New("not tried, for the API server does not answer")
+
+// each writes all of a list, several at a time, and returns what became of each. What is refused holds up nothing else; when
+// there is no answer at all, the rest isn't tried.
+func each[T any](ctx context.Context, list []T, write func(context.Context, T) error) []error {
+	errs := make([]error, len(list))
+	var group errgroup.Group
+	group.SetLimit(writers)
+	var silent atomic.Bool
+	for i, item := range list {
+		if silent.Load() || ctx.Err() != nil {
+			errs[i] = errNotTried
+			continue
+		}
+		group.Go(func() error {
+			errs[i] = write(ctx, item)
+			var answer apierrors.APIStatus
+			if errs[i] != nil && !errors.As(errs[i], &answer) {
+				silent.Store(true)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each error is in errs
+	return errs
+}
+
 func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
+	data := make(map[string][]byte, len(s.Data))
+	for key, value := range s.Data {
+		data[key] = []byte(value)
+	}
 	config := applycorev1.Secret(s.Name, a.namespace).WithType(corev1.SecretType(s.Type)).
-		WithLabels(s.Labels).WithAnnotations(s.Annotations).WithData(s.Data)
+		WithLabels(s.Labels).WithAnnotations(s.Annotations).WithData(data)
 	if err := a.objects.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		return &ApplyError{Kind: "Secret", Name: s.Name, Err: err}
 	}
@@ -128,13 +171,15 @@ func (a applier) remove(ctx context.Context, d plan.Deletions) error {
 			failed = append(failed, &ApplyError{Kind: plan.KindAuditConfig, Name: name, Err: err})
 		}
 	}
-	for _, name := range d.Secrets {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
-		if err := client.IgnoreNotFound(a.objects.Delete(ctx, secret)); err != nil {
-			failed = append(failed, &ApplyError{Kind: "Secret", Name: name, Err: err})
-		}
+	return errors.Join(append(failed, each(ctx, d.Secrets, a.removeSecret)...)...)
+}
+
+func (a applier) removeSecret(ctx context.Context, name string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
+	if err := client.IgnoreNotFound(a.objects.Delete(ctx, secret)); err != nil {
+		return &ApplyError{Kind: "Secret", Name: name, Err: err}
 	}
-	return errors.Join(failed...)
+	return nil
 }
 
 // inventory writes an inventory, or deletes an empty one.
@@ -172,7 +217,7 @@ func (e *ApplyError) Unwrap() error { return e.Err }
 
 // classifyApply names a failed write. A conflict is somebody else's change, seen in time; the next attempt takes it in.
 func classifyApply(err error, st *state) *report.Failure {
-	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
+	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(firstOf(err))}
 	switch {
 	case apierrors.IsConflict(err):
 		f.Reason = "Conflict"
@@ -182,4 +227,18 @@ func classifyApply(err error, st *state) *report.Failure {
 		f.Reason = "Invalid"
 	}
 	return f
+}
+
+// firstOf is the first of joined errors, with how many there are besides: in one line, however many writes have failed.
+func firstOf(err error) string {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err.Error()
+	}
+	list := joined.Unwrap()
+	text := firstOf(list[0])
+	if len(list) > 1 {
+		text += fmt.Sprintf("; and %d more that could not be written", len(list)-1)
+	}
+	return text
 }

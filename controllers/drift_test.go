@@ -109,7 +109,7 @@ func TestDriftIsReported(t *testing.T) {
 	status := w.until("drift is reported", func(s *v1alpha1.AuditSync) bool {
 		return condition(s.Status, v1alpha1.ConditionInSync).Status == metav1.ConditionFalse
 	}).Status
-	if message := condition(status, v1alpha1.ConditionInSync).Message; !strings.Contains(message, "cluster eu (schedule)") {
+	if message := condition(status, v1alpha1.ConditionInSync).Message; !strings.Contains(message, "mondoo-client: cluster eu: schedule changed by kubectl-edit at 20") {
 		t.Errorf("InSync: %s", message)
 	}
 	w.request()

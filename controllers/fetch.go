@@ -93,7 +93,7 @@ func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *
 				st.credentials = append(st.credentials, string(value))
 			}
 		}
-		st.redactor.Add(st.credentials...)
+		st.redactor.AddFor(st.accessOwner(), st.credentials...)
 		auth, err := gitsync.AuthFromSecret(spec.URL, secret.Data)
 		if err != nil {
 			return src, "", &report.Failure{Class: report.Rejected, Reason: "CredentialsInvalid",

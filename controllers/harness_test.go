@@ -38,7 +38,7 @@ import (
 )
 
 // patience is how long a test waits for what should take well under a second.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 var (
 	plane     *server.ControlPlane
@@ -97,22 +97,26 @@ const (
 	syncName    = "production"
 )
 
+// T is a test or a benchmark.
+type T = testing.TB
+
 // world is a namespace, a repository, and a controller that may be started and stopped.
 type world struct {
-	*testing.T
+	T
 	admin     client.Client
 	namespace string
 	url, work string
 	key       *sealtest.Key
 	user      string
 	cacheDir  string
+	ca        []byte // of the webhooks' receiver
 	stop      func()
 }
 
 var worlds atomic.Int32
 
 // newWorld makes a namespace with the Secrets and the Role that Muster needs, and an empty repository.
-func newWorld(t *testing.T) *world {
+func newWorld(t T) *world {
 	t.Helper()
 	scheme, err := controllers.Scheme()
 	must(t, err)
@@ -394,16 +398,22 @@ func (w *world) secret(name string) *corev1.Secret {
 // tokenCluster is a cluster file with an encrypted token.
 func (w *world) tokenCluster(name, extra string) string {
 	w.Helper()
+	return w.tokenClusterAt(name, "https://"+name+".example.com:6443", "CANARY-token-of-"+name, extra)
+}
+
+// tokenClusterAt is a cluster file with an encrypted token for a server.
+func (w *world) tokenClusterAt(name, server, token, extra string) string {
+	w.Helper()
 	return w.key.Encrypt(w.T, name+".yaml", fmt.Sprintf(`apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:
-  name: %s
+  name: %[1]s
 spec:
   serviceAccountAuth:
-    server: https://%[1]s.example.com:6443
-    token: CANARY-token-of-%[1]s
+    server: %[2]s
+    token: %[3]s
     caCert: |
-%s%s`, name, indent(string(plane.CACert())), extra), sealtest.Credentials)
+%[4]s%[5]s`, name, server, token, indent(string(plane.CACert())), extra), sealtest.Credentials)
 }
 
 // indent makes a text the content of a YAML block.

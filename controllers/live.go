@@ -12,6 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 )
@@ -28,8 +29,19 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	started := r.Clock.Now()
 	p := plan.Compute(st.fleet, live, Policy(audit, st.snapshot.Revision().Hash))
 	mask(st.redactor, p.Findings)
+	maskDrift(st.redactor, p.Steps)
 	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
 	return p, nil
+}
+
+// maskDrift takes secrets out of what is told of drift. Whoever changes an object chooses the name of the field manager.
+func maskDrift(redactor *redact.Redactor, steps []plan.Step) {
+	for i := range steps {
+		for j := range steps[i].ChangedBy {
+			author := &steps[i].ChangedBy[j]
+			author.Manager = redactor.String(author.Manager)
+		}
+	}
 }
 
 // Policy is what an AuditSync allows, for a plan of a revision. Nil stands for one that has everything at its default.
@@ -59,27 +71,30 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 	if failure != nil && (!deleting || failure.Reason != reasonOperatorMissing) {
 		return plan.Live{}, failure // without the operator's CRD there are no audit configs to take anything out of
 	}
-	live := plan.Live{AuditConfigs: configs, EverySecret: true, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}
+	live := plan.Live{AuditConfigs: configs, EverySecret: true, Syncs: map[string]bool{}}
 	var secrets corev1.SecretList
-	var inventories corev1.ConfigMapList
+	var configMaps corev1.ConfigMapList
 	var syncs v1alpha1.AuditSyncList
 	for _, list := range []client.ObjectList{&secrets, &syncs} {
 		if err := r.list(ctx, list, audit.Namespace); err != nil {
 			return live, classifyRead(err)
 		}
 	}
-	if err := r.list(ctx, &inventories, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+	if err := r.list(ctx, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
 		return live, classifyRead(err)
 	}
-	for _, s := range secrets.Items {
-		live.Secrets[s.Name] = plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}
+	live.Secrets = make(map[string]plan.LiveSecret, len(secrets.Items))
+	for i := range secrets.Items {
+		s := &secrets.Items[i]
+		live.Secrets[s.Name] = plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
+			ManagedFields: s.ManagedFields}
 	}
 	for i := range syncs.Items {
 		live.Syncs[syncs.Items[i].Name] = true
 		Reserve(&live, &syncs.Items[i])
 	}
-	for _, c := range inventories.Items {
-		inventory, err := plan.DecodeInventory(c.BinaryData[plan.InventoryKey])
+	for i, stored := range r.inventories.decode(audit.Namespace, configMaps.Items) {
+		c, err := &configMaps.Items[i], stored.err
 		if err != nil && (deleting || c.Labels[fleet.LabelSync] != audit.Name) {
 			continue // nothing can be removed by it, and an AuditSync that can't be deleted would help nobody
 		}
@@ -87,7 +102,7 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 			return live, &report.Failure{Class: report.Rejected, Reason: "InventoryDamaged",
 				Message: fmt.Sprintf("the ConfigMap %s, in which Muster remembers what it applied, can't be read: %v; restore it from a backup, or delete it to have everything live treated as foreign", c.Name, err)}
 		}
-		live.Inventories = append(live.Inventories, inventory)
+		live.Inventories = append(live.Inventories, stored.inventory)
 	}
 	return live, nil
 }
@@ -108,6 +123,9 @@ func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	}
 	if audit.Spec.Decryption != nil {
 		note(&audit.Spec.Decryption.SecretRef)
+	}
+	if audit.Spec.Webhook != nil {
+		note(&audit.Spec.Webhook.SecretRef)
 	}
 }
 

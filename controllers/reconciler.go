@@ -19,33 +19,38 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// The names under which Muster applies: ListManager for the list of clusters of an audit config by itself, FieldManager for
-// everything else. With one name for both, an audit config that was applied as a whole would lose every other field as soon
-// as its list alone is applied.
+// The names under which Muster applies; see there.
 const (
-	FieldManager = "muster"
-	ListManager  = "muster-clusters"
+	FieldManager = plan.FieldManager
+	ListManager  = plan.ListManager
 )
 
 // Reconciler reconciles AuditSyncs.
 type Reconciler struct {
 	// Client reads through caches and sees its own writes.
 	Client client.Client
+	// Live reads past the caches, what is read too seldom to be watched.
+	Live client.Reader
 	// As returns a client that writes in the name of a ServiceAccount.
 	As func(namespace, serviceAccount string) (client.Client, error)
 	// Events gets an event when something changes.
 	Events  events.EventRecorder
 	Metrics *report.Metrics
 	Clock   clock.PassiveClock
-	// Pipeline renders.
-	Pipeline *clusters.Pipeline
+	// Keys asks key services for data keys, on behalf of all AuditSyncs.
+	Keys *keys.Remote
 	// CacheDir holds the clones of repositories, a folder an AuditSync. It may be lost at any time.
 	CacheDir string
+	// Webhooks says that webhooks are received in this process.
+	Webhooks bool
+
+	inventories inventories
 
 	mu     sync.Mutex
 	states map[types.NamespacedName]*state
@@ -111,6 +116,7 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
 	logger := log.FromContext(ctx)
 	status := report.Status(audit, o)
+	r.webhookStatus(ctx, audit, &status)
 	r.Metrics.Sync(audit, status, o)
 	for _, e := range report.Events(audit, status, o) {
 		r.Events.Eventf(audit, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
@@ -144,6 +150,10 @@ func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome
 			st.failures++
 			return min(backoff(st.failures), interval)
 		}
+	}
+	if o.Fleet != nil && o.Fleet.Retry {
+		st.failures++
+		return min(backoff(st.failures), interval)
 	}
 	if o.Plan != nil && o.Plan.Waiting {
 		return min(10*time.Second, interval)

@@ -14,10 +14,8 @@ import (
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
-	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -27,17 +25,17 @@ import (
 // renderKey names everything that a fleet is made from. Equal keys give equal fleets.
 type renderKey struct {
 	commit, path, auditConfig string
-	// keys is the version of the decryption Secret.
+	// keys is the version of the decryption Secret, and of the policy for key services.
 	keys string
-	// schedules says which existing audit configs want a schedule in every entry.
-	schedules string
+	// existing is what rendering takes from existing audit configs.
+	existing string
 	// day is there because certificates and tokens expire, and a finding says so.
 	day time.Time
 }
 
 // render makes the fleet of the present snapshot, unless it is there already.
 func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
-	opener, version, secrets, failure := r.opener(ctx, audit)
+	secrets, failure := r.open(ctx, audit, st)
 	if failure != nil {
 		return failure
 	}
@@ -45,30 +43,38 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if failure != nil {
 		return failure
 	}
-	key := renderKey{commit: st.snapshot.Revision().Hash, path: audit.Spec.Path, auditConfig: audit.Spec.AuditConfig, keys: version,
-		schedules: scheduleNeeds(existing), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
+	key := renderKey{commit: st.snapshot.Revision().Hash, path: audit.Spec.Path, auditConfig: audit.Spec.AuditConfig, keys: st.keys,
+		existing: inherited(existing), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
 	if st.fleet != nil && st.rendered == key {
 		return nil
 	}
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "render", r.Clock.Since(started)) }()
-	// A redactor for this fleet: the secrets of former ones needn't be remembered for ever.
-	redactor := &redact.Redactor{}
-	redactor.Add(st.credentials...)
-	redactor.Add(secrets...)
-	sealed, err := r.Pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
-		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing}, opener)
+	st.renders++
+	st.redactor.AddFor(st.accessOwner(), st.credentials...)
+	st.redactor.AddFor(st.accessOwner(), secrets...)
+	sealed, err := st.pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
+		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing,
+			PodSecurity: r.podSecurity(ctx, audit.Namespace)}, st.opener)
 	if err != nil {
 		return r.classifyRender(err, st)
 	}
-	fleet, err := r.Pipeline.Open(ctx, sealed, opener, redactor, r.Clock.Now())
+	fleet, err := st.pipeline.Open(ctx, sealed, st.opener, st.redactor, r.Clock.Now())
 	if err != nil {
 		return r.classifyRender(err, st)
 	}
-	mask(redactor, fleet.Findings)
-	st.fleet, st.rendered, st.redactor = fleet, key, redactor
+	mask(st.redactor, fleet.Findings)
+	st.redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, accessPrefix) || owner == st.accessOwner() })
+	if st.fleet, st.rendered = fleet, key; fleet.Retry {
+		st.rendered = renderKey{} // the next look renders again
+	}
 	return nil
 }
+
+const accessPrefix = "access "
+
+// accessOwner is what the redactor knows the credentials and keys by that are in use since the last render.
+func (st *state) accessOwner() string { return fmt.Sprint(accessPrefix, st.renders) }
 
 // mask takes secrets out of every text of findings.
 func mask(redactor *redact.Redactor, findings []finding.Finding) {
@@ -80,21 +86,27 @@ func mask(redactor *redact.Redactor, findings []finding.Finding) {
 	}
 }
 
-// opener makes an opener from the decryption Secret, and returns the Secret's version and the keys in it. Without one,
-// encrypted files are findings.
-func (r *Reconciler) opener(ctx context.Context, audit *v1alpha1.AuditSync) (open.Opener, string, []string, *report.Failure) {
+// open makes the opener from the decryption Secret, unless the one at hand is of the same version, and returns the keys in it.
+// Without a decryption Secret, encrypted files are findings.
+func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]string, *report.Failure) {
 	if audit.Spec.Decryption == nil {
-		return seal.NewOpener(), "", nil, nil
+		if st.opener == nil || st.keys != "" {
+			st.opener, st.keys = seal.NewOpener(), ""
+		}
+		return nil, nil
 	}
 	secret, failure := r.secret(ctx, audit.Namespace, audit.Spec.Decryption.SecretRef.Name, "the keys for SOPS (spec.decryption.secretRef)")
 	if failure != nil {
-		return nil, "", nil, failure
+		return nil, failure
 	}
-	ring, err := keys.FromSecret(secret.Name, secret.Data)
+	ring, err := r.Keys.Ring(secret.Name, secret.Data, keyPolicy(audit.Spec.Decryption))
 	if err != nil {
-		return nil, "", nil, &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
+		return nil, &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
 	}
-	return seal.NewOpener(ring), secret.ResourceVersion, ring.Secrets(), nil
+	if version := keyVersion(secret.ResourceVersion, audit.Spec.Decryption); st.opener == nil || st.keys != version {
+		st.opener, st.keys = seal.NewOpener(ring), version
+	}
+	return ring.Secrets(), nil
 }
 
 // existing are the audit configs of the namespace, by name.
@@ -111,16 +123,16 @@ func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync) (m
 	return configs, nil
 }
 
-// scheduleNeeds is the part of the existing audit configs that rendering depends on.
-func scheduleNeeds(existing map[string]map[string]any) string {
-	var names []string
+// inherited is the part of the existing audit configs that rendering depends on: what their clusters inherit.
+func inherited(existing map[string]map[string]any) string {
+	parts := make([]string, 0, len(existing))
 	for name, object := range existing {
-		if mondoo.NeedsSchedule(object) {
-			names = append(names, name)
-		}
+		when, _, _ := unstructured.NestedString(object, "spec", "kubernetesResources", "schedule") //nolint:errcheck // of another kind is as good as none
+		identity, _, _ := unstructured.NestedMap(object, "spec", "containers", "workloadIdentity") //nolint:errcheck // as above
+		parts = append(parts, fmt.Sprintf("%s %t %q %t", name, mondoo.NeedsSchedule(object), when, len(identity) > 0))
 	}
-	slices.Sort(names)
-	return fmt.Sprintf("%d %s", len(existing), strings.Join(names, " "))
+	slices.Sort(parts)
+	return strings.Join(parts, "\n")
 }
 
 func (r *Reconciler) classifyRender(err error, st *state) *report.Failure {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,8 +32,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -55,6 +57,8 @@ type Options struct {
 	Registry prometheus.Registerer
 	// ShutdownTimeout bounds how long a running reconcile may go on after the order to stop.
 	ShutdownTimeout time.Duration
+	// Webhook configures the receiver of webhooks.
+	Webhook WebhookOptions
 }
 
 // Validate returns what is wrong with the options.
@@ -67,7 +71,7 @@ func (o Options) Validate() error {
 	case o.ShutdownTimeout < 0:
 		return fmt.Errorf("the shutdown timeout is negative")
 	}
-	return nil
+	return o.Webhook.Validate()
 }
 
 // Scheme has the types that the controller works with.
@@ -117,12 +121,19 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	}
 	r := &Reconciler{
 		Client:   mgr.GetClient(),
+		Live:     mgr.GetAPIReader(),
 		As:       Impersonate(mgr.GetConfig(), clientOptions(mgr)),
 		Events:   mgr.GetEventRecorder(FieldManager),
 		Metrics:  numbers,
 		Clock:    clock.RealClock{},
-		Pipeline: clusters.NewPipeline(),
+		Keys:     keys.NewRemote(clock.RealClock{}.Now),
 		CacheDir: opts.CacheDir,
+		Webhooks: opts.Webhook.enabled(),
+	}
+	if r.Webhooks {
+		if err := addWebhooks(mgr, opts, registry); err != nil {
+			return nil, err
+		}
 	}
 	return mgr, r.SetupWithManager(mgr)
 }
@@ -140,7 +151,8 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		// Reads see the writes before them, so that no plan is made from what has just been changed.
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"})},
+			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"}), Transform: cache.TransformStripManagedFields()},
+			&corev1.Secret{}:    {Transform: keepAuthors},
 		}},
 		Controller: config.Controller{MaxConcurrentReconciles: opts.Concurrency},
 	}
@@ -148,6 +160,25 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		o.Cache.DefaultNamespaces = map[string]cache.Config{opts.Namespace: {}}
 	}
 	return o
+}
+
+// keepAuthors leaves of a Secret's managedFields what tells who else has changed one that Muster applied. Of a fleet in sync
+// that is nothing.
+func keepAuthors(object any) (any, error) {
+	secret, ok := object.(*corev1.Secret)
+	if !ok {
+		return object, nil
+	}
+	if !slices.ContainsFunc(secret.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return plan.Own(m.Manager) }) {
+		secret.ManagedFields = nil
+		return secret, nil
+	}
+	for i := range secret.ManagedFields {
+		if m := &secret.ManagedFields[i]; plan.Own(m.Manager) {
+			m.FieldsV1 = nil // the entry stays, so that what is transformed already comes out the same
+		}
+	}
+	return secret, nil
 }
 
 // clientOptions are those of the manager's own client, for clients that only write in another name.
@@ -193,7 +224,8 @@ func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []
 	for _, s := range syncs.Items {
 		if ref := s.Spec.Source.SecretRef; ref != nil && ref.Name == secret.GetName() ||
 			s.Spec.Source.Verify != nil && s.Spec.Source.Verify.SecretRef.Name == secret.GetName() ||
-			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() {
+			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() ||
+			s.Spec.Webhook != nil && s.Spec.Webhook.SecretRef.Name == secret.GetName() {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
 		}
 	}

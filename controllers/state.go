@@ -6,7 +6,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/gitsync"
 )
@@ -24,12 +26,18 @@ type state struct {
 	origin string
 	// failures counts failed attempts since the last success.
 	failures int
-	// fleet is rendered from the inputs that rendered names.
+	// pipeline remembers the last fleet in all its stages; fleet is what it gave for the inputs that rendered names.
+	pipeline *clusters.Pipeline
 	fleet    *fleet.Opened
 	rendered renderKey
-	// redactor knows the secrets of the fleet and of the credentials in use; credentials are the latter by themselves.
+	// opener opens files with the keys of the version keys. The pipeline remembers nothing over another opener.
+	opener open.Opener
+	keys   string
+	// redactor knows the secrets of the fleet and of the credentials in use; credentials are the latter by themselves. renders
+	// counts, so that it can tell since when it knows them.
 	redactor    *redact.Redactor
 	credentials []string
+	renders     int
 }
 
 func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
@@ -45,7 +53,7 @@ func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
 	if r.states == nil {
 		r.states = map[types.NamespacedName]*state{}
 	}
-	st := &state{repository: repository, redactor: &redact.Redactor{}}
+	st := &state{repository: repository, pipeline: clusters.NewPipeline(), redactor: &redact.Redactor{}}
 	r.states[key] = st
 	return st, nil
 }

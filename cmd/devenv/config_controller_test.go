@@ -99,7 +99,8 @@ func (in *installation) startController(t *testing.T) {
 	probes := freeAddress(t)
 	args := expand(container.Args, map[string]string{"$(POD_NAMESPACE)": operatorNamespace, "/var/cache/muster": filepath.Join(dir, "cache")})
 	// What differs outside of a Pod: where the API server is, the lease's namespace, and ports that many share.
-	args = append(args, "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace, "--probe-address="+probes, "--metrics-address=0")
+	args = append(args, "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace, "--probe-address="+probes, "--metrics-address=0",
+		"--webhook-address="+freeAddress(t))
 
 	var log bytes.Buffer
 	ctx, stop := context.WithCancel(context.Background())

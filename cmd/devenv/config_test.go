@@ -167,6 +167,7 @@ func TestConfig(t *testing.T) {
 	t.Run("Pod", in.testPod)
 	t.Run("Rights", in.testRights)
 	t.Run("Components", in.testComponents)
+	t.Run("Webhooks", in.testWebhooks)
 	t.Run("Samples", in.testSamples)
 	t.Run("InvalidAuditSyncs", in.testInvalidAuditSyncs)
 	t.Run("Controller", in.testController)
@@ -209,6 +210,7 @@ func (in *installation) testRights(t *testing.T) {
 		{true, "get list watch create patch delete", "", "secrets", "", "", ""},
 		{true, "get list watch create patch delete", "", "configmaps", "", "", ""},
 		{true, "create patch", "events.k8s.io", "events", "", "", ""},
+		{true, "get", "", "namespaces", operatorNamespace, "", ""},
 		{true, "get update", "coordination.k8s.io", "leases", "muster.muster.dev", "", ""},
 
 		{false, "create update delete", "muster.dev", "auditsyncs", "", "", ""},
@@ -216,6 +218,8 @@ func (in *installation) testRights(t *testing.T) {
 		{false, "update patch", "k8s.mondoo.com", "mondooauditconfigs", "", "status", ""},
 		{false, "get list watch create patch", "", "secrets", "", "", "default"},
 		{false, "get update delete", "coordination.k8s.io", "leases", "mondoo-operator", "", ""},
+		{false, "get list watch patch", "", "namespaces", "default", "", "default"},
+		{false, "list watch update patch", "", "namespaces", operatorNamespace, "", ""},
 		{false, "impersonate", "", "serviceaccounts", "", "", ""}, // components/impersonation
 		{false, "create", "", "serviceaccounts", "", "token", ""},
 		{false, "get list create", "", "pods", "", "", ""},

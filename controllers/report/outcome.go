@@ -68,14 +68,20 @@ func (o *Outcome) Complete() bool {
 		finding.Errors(o.Plan.Findings) == 0 && o.Plan.Held == 0
 }
 
-// firstError is the gravest finding, as text.
+// firstError is the first error finding, as text: one that isn't about a single cluster, if there is any, for it may be the
+// cause of the others.
 func firstError(findings []finding.Finding) string {
+	first := ""
 	for _, f := range findings {
-		if f.Severity == finding.Error {
+		switch {
+		case f.Severity != finding.Error:
+		case f.Cluster == "":
 			return f.String()
+		case first == "":
+			first = f.String()
 		}
 	}
-	return ""
+	return first
 }
 
 // Changes says in a few words what a plan did: "2 added, 1 changed".
@@ -96,7 +102,8 @@ func Changes(p *plan.Plan) string {
 	return strings.Join(parts, ", ")
 }
 
-// Drift describes the live objects that differ, by field.
+// Drift describes the live objects that differ: which fields, who has changed them and when. Times are absolute, so that the
+// text stays the same for as long as the drift does.
 func Drift(steps []plan.Step) string {
 	const most = 5
 	var parts []string
@@ -106,17 +113,10 @@ func Drift(steps []plan.Step) string {
 			break
 		}
 		text := s.Kind + " " + s.Name
-		var fields []string
-		for _, f := range s.Fields {
-			fields = append(fields, f.Path)
+		if s.Kind == plan.KindCluster {
+			text = s.AuditConfig + ": " + text
 		}
-		switch {
-		case s.Action == plan.Add:
-			text += " was removed"
-		case len(fields) > 0:
-			text += " (" + strings.Join(fields, ", ") + ")"
-		}
-		parts = append(parts, text)
+		parts = append(parts, text+": "+s.Blame(plan.Author.String))
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
 }

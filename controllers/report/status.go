@@ -115,8 +115,8 @@ func (c conditions) rendered(o Outcome) {
 }
 
 func quarantineText(o Outcome) string {
-	n := fleet.Quarantined(o.Fleet.Clusters)
-	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(len(o.Fleet.Clusters), "cluster"),
+	total, n := size(o.Fleet)
+	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(total, "cluster"),
 		map[bool]string{true: "stays", false: "stay"}[n == 1], firstError(finding.Sorted(o.Fleet.Findings)))
 }
 
@@ -223,11 +223,19 @@ func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {
 	return list, 0
 }
 
+// size is how many clusters a fleet has, and how many of them are kept out of the change. A file that can't be read at all
+// stands for one of them.
+func size(f *fleet.Opened) (total, quarantined int) {
+	unread := plan.Unread(f)
+	return len(f.Clusters) + unread, fleet.Quarantined(f.Clusters) + unread
+}
+
 func counts(o Outcome) *v1alpha1.ClusterCounts {
 	if o.Fleet == nil {
 		return nil
 	}
-	c := v1alpha1.ClusterCounts{Total: int32(len(o.Fleet.Clusters)), Quarantined: int32(fleet.Quarantined(o.Fleet.Clusters))} //nolint:gosec // bounded by the size of a tree
+	total, quarantined := size(o.Fleet)
+	c := v1alpha1.ClusterCounts{Total: int32(total), Quarantined: int32(quarantined)} //nolint:gosec // bounded by the size of a tree
 	if o.Plan == nil {
 		return &c
 	}

@@ -29,6 +29,8 @@ const (
 	ConditionApplied = "Applied"
 	// ConditionInSync: nobody has changed what Muster applied.
 	ConditionInSync = "InSync"
+	// ConditionWebhook: deliveries can be verified. It is there only with spec.webhook, and Ready doesn't depend on it.
+	ConditionWebhook = "Webhook"
 )
 
 // AuditSync keeps the audit configs of its namespace true to a path of a Git repository.
@@ -125,6 +127,10 @@ type AuditSyncSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
+	// Lets the forge ask for a sync as soon as something is pushed. The interval stays, for what gets lost on the way.
+	// +optional
+	Webhook *Webhook `json:"webhook,omitempty"`
+
 	// The ServiceAccount of this namespace in whose name Muster applies; its rights bound what this AuditSync can change.
 	// Default: Muster's own.
 	// +kubebuilder:validation:MaxLength=253
@@ -200,11 +206,110 @@ type SecretRef struct {
 	Name string `json:"name"`
 }
 
-// Decryption says where the keys for SOPS are.
-type Decryption struct {
-	// The Secret with the keys, named as in Flux, so that its sops-age and sops-gpg Secrets serve. Fields whose names end in
-	// .agekey hold age identities, those that end in .asc armored PGP private keys without passphrase.
+// Webhook says who may send to this AuditSync's receiver, whose path is status.webhookPath.
+type Webhook struct {
+	// The Secret with what the forge proves itself with, in the field token, as Flux has it: the webhook's secret, GitLab's
+	// secret token, or, when it begins with whsec_, a signing token of GitLab or of another sender of Standard Webhooks; of 16
+	// bytes at least. While it is being changed, the field previousToken holds the one before, which is taken as well.
 	SecretRef SecretRef `json:"secretRef"`
+
+	// The kind of webhook that is taken: github, gitlab, gitea or forgejo (which are the same), or generic, for any sender that
+	// puts the HMAC-SHA256 of the body into X-Signature or X-Hub-Signature as sha256=…, or that follows Standard Webhooks. auto
+	// goes by the host of the repository where that is a public forge, and otherwise by the delivery's headers.
+	// +kubebuilder:validation:Enum=auto;github;gitlab;gitea;forgejo;generic
+	// +kubebuilder:default=auto
+	// +optional
+	Provider string `json:"provider,omitempty"`
+}
+
+// Decryption says where the keys for SOPS are, and which key services may be asked for them. A file only ever chooses among
+// the servers and keys that are named here.
+type Decryption struct {
+	// The Secret with the keys and credentials, named as in Flux, so that its sops-age and sops-gpg Secrets serve. Fields whose
+	// names end in .agekey hold age identities, those that end in .asc armored PGP private keys without passphrase. The fields
+	// sops.vault-token, sops.aws-kms, sops.gcp-kms and sops.azure-kv hold the credentials of key services.
+	SecretRef SecretRef `json:"secretRef"`
+
+	// The Vault servers whose transit engine may be asked. The Secret then has a token in the field sops.vault-token, and for
+	// a server with a private CA its certificate in vault.ca.crt. What the token may decrypt is up to its policy in Vault.
+	// +optional
+	Vault *VaultDecryption `json:"vault,omitempty"`
+
+	// The AWS KMS keys that may be asked for. The Secret then has aws_access_key_id, aws_secret_access_key and, if need be,
+	// aws_session_token in the field sops.aws-kms.
+	// +optional
+	AWS *AWSDecryption `json:"aws,omitempty"`
+
+	// The Google Cloud KMS keys that may be asked for. The Secret then has the JSON key of a service account in the field
+	// sops.gcp-kms.
+	// +optional
+	GCP *GCPDecryption `json:"gcp,omitempty"`
+
+	// The Azure Key Vault keys that may be asked for. The Secret then has a service principal in the field sops.azure-kv.
+	// +optional
+	Azure *AzureDecryption `json:"azure,omitempty"`
+}
+
+// VaultDecryption names Vault servers.
+type VaultDecryption struct {
+	// The servers, as https://host or https://host:port, each as the files name it. http:// is taken for loopback addresses
+	// alone.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[^/?#@%[:space:]]+/?$') || a.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?/?$'))",message="an address is https://host or https://host:port, without a path or credentials; http:// is for loopback alone"
+	// +listType=set
+	Addresses []string `json:"addresses"`
+
+	// The namespace of Vault Enterprise that the engine is in. Default: the root.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern="^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$"
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// AWSDecryption names keys of AWS KMS.
+type AWSDecryption struct {
+	// ARNs of keys and aliases, as the files name them. A * may stand at the end, after the account, such as
+	// arn:aws:kms:eu-west-1:111122223333:key/*.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:([*]|(key|alias)/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is arn:aws:kms:REGION:ACCOUNT:key/ID; a * may stand at the end, after the account"
+	// +listType=set
+	Keys []string `json:"keys"`
+
+	// ARNs of the roles that may be assumed when a file names a role.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@/_-]+$'))",message="a role is arn:aws:iam::ACCOUNT:role/NAME"
+	// +listType=set
+	// +optional
+	Roles []string `json:"roles,omitempty"`
+}
+
+// GCPDecryption names keys of Google Cloud KMS.
+type GCPDecryption struct {
+	// Resource IDs, as projects/P/locations/L/keyRings/R/cryptoKeys/K. A * may stand at the end, after the project, such as
+	// projects/fleet/*.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^projects/[a-z0-9.:-]+/([*]|locations/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is projects/P/locations/L/keyRings/R/cryptoKeys/K; a * may stand at the end, after the project"
+	// +listType=set
+	Keys []string `json:"keys"`
+}
+
+// AzureDecryption names keys of Azure Key Vault.
+type AzureDecryption struct {
+	// Key identifiers, as https://NAME.vault.azure.net/keys/KEY/VERSION. A * may stand at the end, after the host, such as
+	// https://fleet.vault.azure.net/*.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[a-z0-9-]+[.](vault[.]azure[.]net|managedhsm[.]azure[.]net|vault[.]azure[.]cn|vault[.]usgovcloudapi[.]net|managedhsm[.]usgovcloudapi[.]net)/([*]|keys/[A-Za-z0-9/-]*[*]?)$'))",message="a key is https://NAME.vault.azure.net/keys/KEY/VERSION; a * may stand at the end, after the host"
+	// +listType=set
+	Keys []string `json:"keys"`
 }
 
 // DriftPolicy is Correct or Report.
@@ -274,6 +379,10 @@ type AuditSyncStatus struct {
 	// The value of the annotation muster.dev/reconcile-requested-at that was last acted upon.
 	// +optional
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+
+	// The path of the webhook's receiver, below the address under which Muster's Service muster-webhook is reached.
+	// +optional
+	WebhookPath string `json:"webhookPath,omitempty"`
 
 	// How many clusters the path has, and what state they are in.
 	// +optional

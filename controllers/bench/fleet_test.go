@@ -1,0 +1,181 @@
+package bench_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
+)
+
+// BenchmarkFleet renders fleets whose clusters have an age-encrypted kubeconfig of 5 KB each, through one kustomization with
+// a patch and labels, from a real Git server. A process of its own does the work, so that its memory is that of the work. It
+// prints, per size:
+//
+//	ms/fetch         fetch from an empty cache
+//	ms/cold          render with nothing remembered: read from Git, seal, build, compile, open
+//	ms/unchanged     render of a new commit that changes nothing below the path
+//	ms/one-changed   render of a new commit that changes one cluster file
+//	ms/plan          comparison with a management cluster that has the former commit: one change
+//	ms/floor         the same files decrypted one by one with the sops library alone, divided by the processors
+//	cold/floor       the ratio of the two, in the same run
+//	cold/unchanged   how many times cheaper it is when nothing has changed
+//	MiB/peak         the most memory that the process had at any time, all of it (VmHWM), before the floor was measured
+//
+// One fleet is measured per size; -count repeats it.
+func BenchmarkFleet(b *testing.B) {
+	for _, n := range []int{100, 1_000, 5_000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { benchmarkFleet(b, n) })
+	}
+}
+
+// result is what the measuring process has found.
+type result struct {
+	Fetch, Cold, Unchanged, Changed, Plan, Floor time.Duration
+	PeakKiB                                      int
+}
+
+func benchmarkFleet(b *testing.B, n int) {
+	git, err := server.StartGit(b.Context(), server.GitOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	url, err := git.CreateRepository(b.Context(), "fleet")
+	if err != nil {
+		b.Fatal(err)
+	}
+	repository := &worktree{b: b, dir: b.TempDir(), key: sealtest.NewKey(b)}
+	repository.create(url, n)
+	var sum result
+	for b.Loop() {
+		r := measure(b, repository, url)
+		sum = r
+	}
+	if b.N > 1 {
+		b.Fatal("the benchmark measures single renders; run it with -benchtime 1x")
+	}
+	milliseconds := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	for name, value := range map[string]float64{
+		"ms/fetch": milliseconds(sum.Fetch), "ms/cold": milliseconds(sum.Cold), "ms/unchanged": milliseconds(sum.Unchanged),
+		"ms/one-changed": milliseconds(sum.Changed), "ms/plan": milliseconds(sum.Plan), "ms/floor": milliseconds(sum.Floor),
+		"cold/floor": float64(sum.Cold) / float64(sum.Floor), "cold/unchanged": float64(sum.Cold) / float64(sum.Unchanged),
+		"MiB/peak": float64(sum.PeakKiB) / 1024, "ns/op": 0,
+	} {
+		b.ReportMetric(value, name)
+	}
+}
+
+// measure runs the measuring process, and changes the repository when it asks for it.
+func measure(b *testing.B, repository *worktree, url string) result {
+	b.Helper()
+	child := exec.CommandContext(b.Context(), os.Args[0])
+	child.Env = append(os.Environ(), childURL+"="+url, childKey+"="+repository.key.Private(), childFiles+"="+repository.dir)
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		b.Fatal(err)
+	}
+	var r result
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		switch text := lines.Text(); text {
+		case askUnrelated:
+			repository.write("README.md", "changed\n")
+			repository.push()
+		case askOne:
+			repository.cluster(0, "changed")
+			repository.push()
+		default:
+			if err := json.Unmarshal([]byte(text), &r); err != nil {
+				b.Fatalf("%v: %q", err, text)
+			}
+			continue
+		}
+		if _, err := io.WriteString(in, "\n"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := child.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// worktree is the clone that commits are made in.
+type worktree struct {
+	b   *testing.B
+	dir string
+	key *sealtest.Key
+}
+
+func (w *worktree) create(url string, n int) {
+	w.git("init", "-q", "-b", "main", ".")
+	w.git("config", "user.name", "Benchmark")
+	w.git("config", "user.email", "benchmark@example.com")
+	w.git("config", "gc.auto", "0")
+	w.git("remote", "add", "origin", url)
+	w.write("fleet/mondoo-client.yaml", "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: mondoo-client}\nspec: {mondooCredsSecretRef: {name: creds}}\n")
+	w.write("fleet/kustomization.yaml", "resources: [mondoo-client.yaml]\nlabels: [{pairs: {fleet: large}}]\npatches:\n- target: {kind: ExternalCluster}\n"+
+		"  patch: |\n    - {op: add, path: /spec/containerImageScanning, value: true}\n")
+	for i := range n {
+		w.cluster(i, "first")
+	}
+	w.push()
+}
+
+// cluster writes a cluster file with a kubeconfig of 5 KB.
+func (w *worktree) cluster(i int, version string) {
+	const size = 5 << 10
+	name := fmt.Sprintf("cluster-%05d", i)
+	text := strings.Join([]string{"apiVersion: v1", "kind: Config", "current-context: main", "clusters:", "- name: main",
+		"  cluster: {server: 'https://" + name + ".example.com:6443'}", "contexts:", "- name: main", "  context: {cluster: main, user: scanner}",
+		"users:", "- name: scanner", "  user:", "    token: " + name + "-" + version + "-0123456789abcdef", ""}, "\n")
+	text += "# " + strings.Repeat("x", size-len(text)-3) + "\n"
+	plain := "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n  schedule: H * * * *\n  kubeconfig: |\n    " +
+		strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n    ") + "\n"
+	w.write("fleet/"+name+".yaml", w.key.Encrypt(w.b, "c.yaml", plain, sealtest.Credentials))
+}
+
+func (w *worktree) write(name, text string) {
+	w.b.Helper()
+	name = filepath.Join(w.dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		w.b.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		w.b.Fatal(err)
+	}
+}
+
+func (w *worktree) push() {
+	w.git("add", "-A")
+	w.git("commit", "-q", "-m", "change")
+	w.git("push", "-q", "origin", "HEAD:main")
+}
+
+func (w *worktree) git(args ...string) {
+	w.b.Helper()
+	command := exec.CommandContext(context.Background(), "git", args...)
+	command.Dir = w.dir
+	if out, err := command.CombinedOutput(); err != nil {
+		w.b.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}

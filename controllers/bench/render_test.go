@@ -1,0 +1,198 @@
+package bench_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/getsops/sops/v3/aes"
+	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/keyservice"
+	"github.com/getsops/sops/v3/stores/yaml"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/gitsync"
+)
+
+// The measuring process is told by its environment what to measure, and asks on its standard output for changes.
+const (
+	childURL   = "MUSTER_BENCH_URL"
+	childKey   = "MUSTER_BENCH_KEY"
+	childFiles = "MUSTER_BENCH_FILES"
+
+	askUnrelated = "change what is not below the path"
+	askOne       = "change one cluster file"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childURL) == "" {
+		os.Exit(m.Run())
+	}
+	if err := child(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// renderer is what the controller has of one AuditSync.
+type renderer struct {
+	repository *gitsync.Repository
+	pipeline   *clusters.Pipeline
+	opener     *seal.Opener
+	redactor   redact.Redactor
+	now        time.Time
+}
+
+func child(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "muster-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a folder for temporary files
+	ring := &keys.Ring{}
+	if err := ring.AddAge("benchmark", os.Getenv(childKey)); err != nil {
+		return err
+	}
+	r := &renderer{pipeline: clusters.NewPipeline(), opener: seal.NewOpener(ring), now: time.Now()}
+	if r.repository, err = gitsync.Open(dir); err != nil {
+		return err
+	}
+	var out result
+	var opened *fleet.Opened
+	answers := bufio.NewReader(os.Stdin)
+	for _, step := range []struct {
+		ask           string
+		fetch, render *time.Duration
+	}{{"", &out.Fetch, &out.Cold}, {askUnrelated, new(time.Duration), &out.Unchanged}, {askOne, new(time.Duration), &out.Changed}} {
+		if step.ask != "" {
+			fmt.Println(step.ask)
+			if _, err := answers.ReadString('\n'); err != nil {
+				return err
+			}
+		}
+		former := opened
+		if opened, err = r.sync(ctx, step.fetch, step.render); err != nil {
+			return err
+		}
+		if step.ask == askOne {
+			out.Plan = compare(former, opened)
+		}
+	}
+	if out.PeakKiB, err = peak(); err != nil {
+		return err
+	}
+	if out.Floor, err = floor(ring, os.Getenv(childFiles)); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(out)
+}
+
+// sync fetches and renders the present commit.
+func (r *renderer) sync(ctx context.Context, fetch, render *time.Duration) (*fleet.Opened, error) {
+	began := time.Now()
+	snapshot, err := r.repository.Fetch(ctx, gitsync.Source{URL: os.Getenv(childURL), Ref: gitsync.Ref{Branch: "main"}})
+	if err != nil {
+		return nil, err
+	}
+	defer snapshot.Close() //nolint:errcheck // the cache is for this process alone
+	*fetch = time.Since(began)
+	began = time.Now()
+	sealed, err := r.pipeline.Compile(ctx, clusters.Source{FS: snapshot.FS(), Path: "fleet"}, compile.Options{Namespace: "mondoo-operator", Sync: "bench"}, r.opener)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := r.pipeline.Open(ctx, sealed, r.opener, &r.redactor, r.now)
+	*render = time.Since(began)
+	if err == nil && (len(opened.Findings) > 0 || len(opened.Secrets) == 0) {
+		err = fmt.Errorf("%d Secrets, findings %v", len(opened.Secrets), opened.Findings[:min(3, len(opened.Findings))])
+	}
+	return opened, err
+}
+
+// compare plans a fleet for a management cluster that has the former one.
+func compare(former, opened *fleet.Opened) time.Duration {
+	policy := plan.Policy{Revision: "x", Prune: true, CorrectDrift: true}
+	p := plan.Compute(former, plan.Live{}, policy)
+	live := plan.Live{AuditConfigs: map[string]map[string]any{}, Secrets: map[string]plan.LiveSecret{}, Inventories: p.After}
+	for _, c := range p.Configs {
+		live.AuditConfigs[c.Name] = c.Object
+	}
+	for _, s := range p.Secrets {
+		live.Secrets[s.Name] = plan.LiveSecret{Type: s.Type, Labels: s.Labels, Annotations: s.Annotations, Data: bytesOf(s.Data)}
+	}
+	plan.Compute(former, live, policy)
+	began := time.Now()
+	plan.Compute(opened, live, policy)
+	return time.Since(began)
+}
+
+// peak is the most memory that the process has had.
+func peak() (int, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(status) {
+		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "VmHWM:" {
+			return strconv.Atoi(string(fields[1]))
+		}
+	}
+	return 0, errors.New("/proc/self/status has no VmHWM")
+}
+
+// floor decrypts every cluster file with the sops library, one after the other, and divides by the processors: what nobody who
+// decrypts with that library can do without.
+func floor(ring *keys.Ring, dir string) (time.Duration, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "fleet", "cluster-*.yaml"))
+	if err != nil {
+		return 0, err
+	}
+	store := yaml.NewStore(&config.YAMLStoreConfig{})
+	var sum time.Duration
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		tree, err := store.LoadEncryptedFile(content)
+		if err != nil {
+			return 0, err
+		}
+		dataKey, err := tree.Metadata.GetDataKeyWithKeyServices([]keyservice.KeyServiceClient{ring}, nil)
+		if err != nil {
+			return 0, err
+		}
+		if _, err = tree.Decrypt(dataKey, aes.NewCipher()); err != nil {
+			return 0, err
+		}
+		if _, err = store.EmitPlainFile(tree.Branches); err != nil {
+			return 0, err
+		}
+		sum += time.Since(began)
+	}
+	return sum / time.Duration(runtime.GOMAXPROCS(0)), nil
+}
+
+func bytesOf(data map[string]string) map[string][]byte {
+	out := make(map[string][]byte, len(data))
+	for key, value := range data {
+		out[key] = []byte(value)
+	}
+	return out
+}

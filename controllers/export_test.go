@@ -1,0 +1,31 @@
+package controllers
+
+import (
+	"context"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// SyncRequests are syncRequests, for tests with a clock of their own.
+type SyncRequests struct{ *syncRequests }
+
+// NewSyncRequests makes syncRequests.
+func NewSyncRequests(c client.Client, clock clock.Clock, log logr.Logger) SyncRequests {
+	return SyncRequests{newSyncRequests(c, clock, log)}
+}
+
+// Ask asks for a sync.
+func (s SyncRequests) Ask(key types.NamespacedName) { s.ask(key) }
+
+// Run passes requests on.
+func (s SyncRequests) Run(ctx context.Context) { s.run(ctx) }
+
+// Pending is for how many AuditSyncs something is remembered.
+func (s SyncRequests) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}

@@ -1,0 +1,151 @@
+package controllers_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+// verdict is what a status says in one line, without what differs between runs.
+func verdict(s *v1alpha1.AuditSync, commit string) string {
+	var lines []string
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling} {
+		if c := condition(s.Status, kind); c.Type != "" {
+			lines = append(lines, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, strings.ReplaceAll(c.Message, commit, "COMMIT")))
+		}
+	}
+	if len(lines) == 2 {
+		// Stalled and Reconciling repeat what Ready says.
+		return lines[0] + " (" + strings.Split(lines[1], "=")[0] + ")"
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestNothingIsRemovedByAccident pushes commits which, taken at their word, would remove most or all clusters.
+func TestNothingIsRemovedByAccident(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{
+		"base/mondoo-client.yaml":     auditConfigFile,
+		"base/kustomization.yaml":     "resources: [mondoo-client.yaml]\n",
+		"clusters/kustomization.yaml": "resources: [../base]\n",
+	}
+	for i := range 10 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
+	}
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(w.push(files))
+	secrets, config := w.secrets(), toJSON(t, w.auditConfig("mondoo-client"))
+	if len(secrets) != 10 {
+		t.Fatalf("Secrets %v", secrets)
+	}
+	for _, test := range []struct {
+		reason string
+		push   func() string
+		want   string
+	}{
+		{"a commit without files", func() string {
+			w.git("rm", "-rqf", ".")
+			return w.push(nil)
+		}, `Ready=False PathInvalid: load clusters: there is no such folder in this revision; what was applied stays (Stalled)`},
+		{"the path is renamed", func() string {
+			w.git("mv", "clusters", "fleet")
+			return w.push(nil)
+		}, `Ready=False PathInvalid: load clusters: there is no such folder in this revision; what was applied stays (Stalled)`},
+		{"the files are gone, and a file keeps the folder", func() string {
+			w.git("rm", "-rqf", "clusters")
+			return w.push(map[string]string{"clusters/README.md": "moved"})
+		}, `Ready=False Stopped: nothing is changed: clusters: error: the path holds no YAML file; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
+		{"the base is deleted", func() string { return w.push(nil, "base") },
+			`Ready=False Quarantined: 10 of 10 clusters can't be used and stay as before: clusters/kustomization.yaml:1:13: error: base: there is no such file; take the line out as well, or bring the file back [not-found] (Stalled)`},
+		{"the base is emptied", func() string {
+			return w.push(map[string]string{"base/kustomization.yaml": "resources: []\n"}, "base/mondoo-client.yaml")
+		}, `Ready=False Quarantined: 10 of 10 clusters can't be used and stay as before: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
+		{"nothing in the kustomization, and no other file", func() string {
+			w.git("rm", "-rqf", "clusters", "base")
+			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
+		}, `Ready=False Stopped: nothing is changed: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
+		{"six of ten files are deleted", func() string { return w.push(nil, paths(0, 6)...) },
+			`Ready=False RemovalsHeld: 6 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly this commit with the annotation muster.dev/approve-removals=COMMIT (Stalled)`},
+		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },
+			`Ready=False RemovalsHeld: 10 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly this commit with the annotation muster.dev/approve-removals=COMMIT (Stalled)`},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			commit := test.push()
+			if got := verdict(w.request(), commit); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if got := w.secrets(); !maps.Equal(got, secrets) {
+				t.Errorf("Secrets %v", got)
+			}
+			if got := toJSON(t, w.auditConfig("mondoo-client")); got != config {
+				t.Errorf("the audit config has changed: %s", got)
+			}
+			w.git("rm", "-rqf", "--ignore-unmatch", ".")
+			w.untilAfterRequest(w.push(files))
+		})
+	}
+}
+
+func paths(from, to int) []string {
+	var list []string
+	for i := from; i < to; i++ {
+		list = append(list, pathOf(i))
+	}
+	return list
+}
+
+// TestApprovalIsForOneRevision deletes most files, then more, and approves what was seen before.
+func TestApprovalIsForOneRevision(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile}
+	for i := range 10 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
+	}
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(w.push(files))
+	held := func(commit string, n int) {
+		t.Helper()
+		status := w.request().Status
+		ready := condition(status, v1alpha1.ConditionReady)
+		if want := plan.ApproveAnnotation + "=" + commit; ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, want) || int(status.Clusters.Held) != n {
+			t.Errorf("%d held, want %d; %s", status.Clusters.Held, n, ready.Message)
+		}
+		if got := w.names("mondoo-client"); len(got) != 10 {
+			t.Errorf("entries %v", got)
+		}
+	}
+	approve := func(commit string) {
+		w.changeSync(func(s *v1alpha1.AuditSync) {
+			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, commit)
+		})
+	}
+	first := w.push(nil, paths(0, 6)...)
+	held(first, 6)
+	second := w.push(nil, paths(6, 8)...)
+	held(second, 8)
+	for _, nearly := range []string{first, second[:12], "main@sha1:" + second, strings.ToUpper(second), "*", ""} {
+		approve(nearly)
+		held(second, 8)
+	}
+	approve(second)
+	w.untilReady(second)
+	if got := w.names("mondoo-client"); !slices.Equal(got, []string{nameOf(8), nameOf(9)}) {
+		t.Errorf("entries %v", got)
+	}
+	// The approval of the past is none of the next commit's.
+	w.untilAfterRequest(w.push(files))
+	third := w.push(nil, paths(0, 6)...)
+	held(third, 6)
+	if got := w.secrets(); len(got) != 10 {
+		t.Errorf("Secrets %v", got)
+	}
+}

@@ -1,0 +1,204 @@
+package scan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Derive gives the status of each entry, in their order.
+func Derive(in Input) []Status {
+	in.Bounds = in.Bounds.orDefault()
+	if in.Redact == nil {
+		in.Redact = func(text string) string { return text }
+	}
+	d := deriver{Input: in, crons: map[string]CronJob{}, jobs: map[string][]Job{}, pods: map[string]Pod{}}
+	d.index()
+	culprit := d.culprit()
+	list := make([]Status, len(in.Entries))
+	for i, e := range in.Entries {
+		list[i] = d.status(e, culprit)
+	}
+	return list
+}
+
+type deriver struct {
+	Input
+	crons map[string]CronJob // by cluster
+	jobs  map[string][]Job   // of the present CronJob, by cluster, the latest first
+	pods  map[string]Pod     // the latest of each Job
+}
+
+func (d *deriver) index() {
+	for _, c := range d.CronJobs {
+		// While one is being replaced, two may have the label.
+		if known, twice := d.crons[c.Cluster]; !twice || c.Created.After(known.Created) {
+			d.crons[c.Cluster] = c
+		}
+	}
+	for _, j := range d.Jobs {
+		if cron, ok := d.crons[j.Cluster]; ok && belongs(j, cron) {
+			d.jobs[j.Cluster] = append(d.jobs[j.Cluster], j)
+		}
+	}
+	for _, list := range d.jobs {
+		slices.SortFunc(list, func(a, b Job) int {
+			return cmp.Or(b.began().Compare(a.began()), b.Created.Compare(a.Created), cmp.Compare(b.Name, a.Name))
+		})
+	}
+	for _, p := range d.Pods {
+		if known, more := d.pods[p.Job]; !more || p.Created.After(known.Created) {
+			d.pods[p.Job] = p
+		}
+	}
+}
+
+// belongs says whether a Job is one of this CronJob and not of one that had the cluster before it. Both ways of making a Job
+// from a CronJob, its schedule and kubectl create job --from, note the owner.
+func belongs(j Job, c CronJob) bool {
+	if j.Owner != "" {
+		return j.Owner == c.UID
+	}
+	return !j.Created.Before(c.Created)
+}
+
+func (d *deriver) status(e Entry, culprit culprit) Status {
+	cron, made := d.crons[e.Name]
+	if !made {
+		return d.withoutCronJob(e, culprit)
+	}
+	s := Status{Cluster: e.Name, CronJob: cron.Name, Schedule: cron.Schedule}
+	jobs := d.jobs[e.Name]
+	s.LastSuccess, s.LastSuccessBegan = lastSuccess(cron, jobs)
+	due, next := d.times(cron, e.Applied)
+	s.Next = next
+	paused := d.Paused || cron.Suspended
+	switch {
+	case len(jobs) > 0 && jobs[0].Outcome == Active && (!paused || !jobs[0].Suspended):
+		d.active(&s, jobs[0])
+		return s
+	case paused:
+		d.paused(&s, cron)
+		return s
+	case len(jobs) > 0 && !s.LastSuccess.After(jobs[0].Finished) && jobs[0].Outcome == Broken:
+		d.broken(&s, jobs[0])
+		return s
+	}
+	d.settled(&s, cron, jobs)
+	if !due.IsZero() && d.Now.After(due.Add(d.Bounds.Grace)) || s.Reason == ReasonBadSchedule {
+		d.overdue(&s, cron, due)
+	}
+	return s
+}
+
+// withoutCronJob is the status of an entry that the operator has not come to.
+func (d *deriver) withoutCronJob(e Entry, culprit culprit) Status {
+	s := Status{Cluster: e.Name, State: Awaiting, Reason: ReasonNoCronJob, Since: e.Applied,
+		Detail: "the operator has not made its CronJob yet"}
+	switch {
+	case d.Paused:
+		s.State, s.Reason, s.Detail = Paused, ReasonAllPaused, "scanning is paused for the whole audit config"
+	case d.Now.Sub(e.Applied) > d.Bounds.PickUp: // a zero Applied is long ago
+		s.State, s.Reason, s.Culprit = NotPickedUp, culprit.reason, culprit.entry
+		s.Detail = culprit.detail
+	}
+	return s
+}
+
+// active is the status of a cluster whose scan is on its way, or would be if it could start.
+func (d *deriver) active(s *Status, j Job) {
+	s.Job, s.Began, s.Since = j.Name, j.began(), j.began()
+	if j.Suspended {
+		s.State, s.Reason, s.Detail = Paused, ReasonSuspended, "the Job is suspended"
+		return
+	}
+	waited := max(d.Now.Sub(j.began()), 0)
+	pod, has := d.pods[j.Name]
+	s.State = Running
+	switch why := d.stuck(pod, has, j, waited); {
+	case why.reason == ReasonStillStarting:
+		s.Reason, s.Detail = why.reason, why.detail
+	case why.reason != "":
+		s.State, s.Reason, s.Detail = Failed, why.reason, why.detail
+	}
+}
+
+// broken is the status of a cluster whose latest scan has failed.
+func (d *deriver) broken(s *Status, j Job) {
+	pod, has := d.pods[j.Name]
+	why := d.ended(pod, has, j)
+	s.State, s.Reason, s.Detail = Failed, why.reason, why.detail
+	s.Job, s.Began, s.Since, s.Duration = j.Name, j.began(), j.Finished, took(j)
+}
+
+func (d *deriver) paused(s *Status, cron CronJob) {
+	s.State, s.Reason, s.Detail, s.Next = Paused, ReasonAllPaused, "scanning is paused for the whole audit config", time.Time{}
+	if !d.Paused {
+		s.Reason, s.Detail = ReasonSuspended, "the CronJob "+cron.Name+" is suspended"
+	}
+}
+
+// settled is the status of a cluster of which no scan runs or was the last to fail.
+func (d *deriver) settled(s *Status, cron CronJob, jobs []Job) {
+	i := slices.IndexFunc(jobs, func(j Job) bool { return j.Outcome == Complete && !j.Finished.Before(s.LastSuccess.Add(-time.Second)) })
+	switch {
+	case s.LastSuccess.IsZero() && cron.LastSchedule.IsZero():
+		s.State, s.Reason, s.Since, s.Detail = Awaiting, ReasonFirstScan, cron.Created, "its first scan has not begun"
+	case s.LastSuccess.IsZero():
+		s.State, s.Reason, s.Since = Awaiting, ReasonJobGone, cron.LastSchedule
+		s.Detail = fmt.Sprintf("the Job of %s is gone, as happens when its CronJob changes, and nothing tells how it ended", stamp(cron.LastSchedule))
+	default:
+		s.State, s.Since = Succeeded, s.LastSuccess
+		if i >= 0 {
+			s.Job, s.Began, s.Duration = jobs[i].Name, jobs[i].began(), took(jobs[i])
+		}
+	}
+	if _, err := parse(cron); err != nil {
+		s.Reason = ReasonBadSchedule
+	}
+}
+
+// overdue says that a scan should have begun.
+func (d *deriver) overdue(s *Status, cron CronJob, due time.Time) {
+	s.State, s.Since, s.Next = Overdue, due, due
+	switch {
+	case s.Reason == ReasonBadSchedule:
+		s.Detail = "Kubernetes can't read the schedule of the CronJob, so it never starts: " + clean(cron.Schedule+" "+cron.TimeZone)
+	case cron.StartingDeadline != nil && d.Now.After(due.Add(*cron.StartingDeadline)):
+		s.Reason = ReasonMissed
+		s.Detail = fmt.Sprintf("the scan of %s has not begun, and now it is later than its startingDeadlineSeconds (%s) allows; the next one is tried at its time",
+			stamp(due), cron.StartingDeadline)
+	default:
+		s.Reason = ReasonNotStarted
+		s.Detail = fmt.Sprintf("the scan of %s has not begun; is the kube-controller-manager at work, or a quota on Jobs in the way?", stamp(due))
+	}
+}
+
+// lastSuccess is when a scan last ended well, and when it had begun.
+func lastSuccess(cron CronJob, jobs []Job) (ended, began time.Time) {
+	ended = cron.LastSuccess
+	started := false // whether a Job of the last scheduled time is still there
+	for _, j := range jobs {
+		if j.Outcome == Complete {
+			if j.Finished.After(ended) {
+				ended = j.Finished
+			}
+			if j.began().After(began) {
+				began = j.began()
+			}
+		}
+		started = started || !j.Created.Before(cron.LastSchedule)
+	}
+	// A success that came after the last scheduled start, of which no Job is left, is most likely that start's.
+	if !started && !cron.LastSchedule.IsZero() && cron.LastSuccess.After(cron.LastSchedule) && cron.LastSchedule.After(began) {
+		began = cron.LastSchedule
+	}
+	return ended, began
+}
+
+// took is how long a Job took. Its two times come from one clock, and may still be in disorder after that was set.
+func took(j Job) time.Duration { return max(j.Finished.Sub(j.began()), 0) }
+
+// stamp is how details give a time: it stays the same from one look to the next.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

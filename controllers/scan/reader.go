@@ -1,0 +1,96 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// Reader lists what Kubernetes has for the entries of audit configs.
+type Reader struct {
+	// Client asks the API server; a cache can't list in chunks.
+	Client client.Reader
+	// ChunkSize bounds what one answer holds; 0 stands for 500 objects. No more than that is held untrimmed.
+	ChunkSize int64
+}
+
+const defaultChunk = 500
+
+// Selector selects the CronJobs, Jobs and Pods that the operator and Kubernetes make for the entries of an audit config.
+func Selector(auditConfig string) labels.Selector {
+	return labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue, mondoo.LabelAuditConfig: auditConfig})
+}
+
+// Read lists the CronJobs, Jobs and Pods of one audit config.
+func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observed, error) {
+	var o Observed
+	// Jobs before CronJobs and Pods before Jobs: what is made meanwhile is then missing at the near end, where it is awaited.
+	read := func(list client.ObjectList, reset func(), keep func()) error {
+		return r.chunks(ctx, list, namespace, auditConfig, reset, keep)
+	}
+	var pods corev1.PodList
+	err := read(&pods, func() { o.Pods = nil }, func() {
+		for i := range pods.Items {
+			if p := &pods.Items[i]; p.Status.Phase != corev1.PodSucceeded {
+				o.Pods = append(o.Pods, TrimPod(p))
+			}
+		}
+		pods.Items = nil // what is decoded into a list that holds something may keep some of it
+	})
+	if err != nil {
+		return Observed{}, fmt.Errorf("list Pods: %w", err)
+	}
+	var jobs batchv1.JobList
+	err = read(&jobs, func() { o.Jobs = nil }, func() {
+		for i := range jobs.Items {
+			o.Jobs = append(o.Jobs, TrimJob(&jobs.Items[i]))
+		}
+		jobs.Items = nil
+	})
+	if err != nil {
+		return Observed{}, fmt.Errorf("list Jobs: %w", err)
+	}
+	var cronJobs batchv1.CronJobList
+	err = read(&cronJobs, func() { o.CronJobs = nil }, func() {
+		for i := range cronJobs.Items {
+			o.CronJobs = append(o.CronJobs, TrimCronJob(&cronJobs.Items[i]))
+		}
+		cronJobs.Items = nil
+	})
+	if err != nil {
+		return Observed{}, fmt.Errorf("list CronJobs: %w", err)
+	}
+	return o, nil
+}
+
+// chunks lists in chunks. A list that takes longer than etcd keeps old revisions starts over, once.
+func (r Reader) chunks(ctx context.Context, list client.ObjectList, namespace, auditConfig string, reset, keep func()) error {
+	size := r.ChunkSize
+	if size == 0 {
+		size = defaultChunk
+	}
+	again := true
+	for next := ""; ; {
+		err := r.Client.List(ctx, list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: Selector(auditConfig)},
+			client.Limit(size), client.Continue(next))
+		if apierrors.IsResourceExpired(err) && again {
+			again, next = false, ""
+			reset()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		keep()
+		if next = list.GetContinue(); next == "" {
+			return nil
+		}
+	}
+}
