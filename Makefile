@@ -13,7 +13,7 @@ BENCH    ?= .
 FUZZTIME ?= 1m
 
 # The servers that tests start. Each is built once, into .cache/devenv.
-SERVERS := etcd kube-apiserver kube-controller-manager vault gitea
+SERVERS := etcd kube-apiserver kube-controller-manager vault gitea promtool
 
 # The race detector needs cgo, which the go command turns off where it finds no C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -29,15 +29,18 @@ help: ## Show this
 
 # Built, and not by `go run`, which calls Ctrl-C a failure.
 .PHONY: run
-run: ## Show Muster at work: starts a control plane and Git on this machine, until Ctrl-C
+run: ## Show Muster at work: starts a control plane and Git on this machine, until Ctrl-C; FORGE=gitea: with commit statuses
 	@echo "Building devenv…"
 	@go build -o .cache/bin/devenv ./cmd/devenv
-	@exec .cache/bin/devenv demo
+	@exec .cache/bin/devenv demo $(if $(FORGE),--forge=$(FORGE))
 
 .PHONY: test
 test: servers ## Run all tests, against real servers that the first run builds (10 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
 	go test $(RACE) -timeout 20m $(TEST)
+ifeq ($(TEST),./...)
+	go test ./clusters/build -run TestUnitsAreTheWhole -trees 2000
+endif
 
 .PHONY: servers
 servers:

@@ -251,9 +251,10 @@ func checkInfos(t *testing.T, findings []finding.Finding, want []string) {
 func checkEveryRuleIsBroken(t *testing.T, broken map[finding.Code]bool) {
 	t.Helper()
 	elsewhere := map[finding.Code]string{
-		"not-opened":   "the command line says it; cmd/muster/testdata/script",
-		"sops-stopped": "it takes Ctrl-C",
-		"sops-refused": "it takes a key service, and package seal shows it", "sops-unavailable": "likewise",
+		"not-opened":       "the command line says it; cmd/muster/testdata/script",
+		"sops-stopped":     "it takes Ctrl-C",
+		"sops-refused":     "it takes a key service; package seal shows it",
+		"sops-unavailable": "likewise",
 	}
 	for _, r := range finding.Rules() {
 		if r.Subject != finding.Live && elsewhere[r.Code] == "" && !broken[r.Code] {

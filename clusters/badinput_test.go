@@ -336,7 +336,7 @@ func checkGood(t *testing.T, r run) {
 	for _, e := range r.opened.Entries("mondoo-client") {
 		if e.Name == "good" {
 			for _, s := range r.opened.Secrets {
-				if s.Cluster == "good" && !s.Quarantined && strings.Contains(string(s.Data["kubeconfig"]), canary) {
+				if s.Cluster == "good" && !s.Quarantined && strings.Contains(s.Data["kubeconfig"], canary) {
 					return
 				}
 			}

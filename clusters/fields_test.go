@@ -123,7 +123,7 @@ func TestFields(t *testing.T) {
 			for _, s := range r.opened.Secrets {
 				got[s.Name] = s.Type + ": " + strings.Join(slices.Sorted(maps.Keys(s.Data)), " ")
 				for key, data := range s.Data {
-					if len(data) == 0 || strings.Contains(string(data), "MUSTERSEALED") || strings.HasPrefix(string(data), "ENC[") {
+					if len(data) == 0 || strings.Contains(data, "MUSTERSEALED") || strings.HasPrefix(data, "ENC[") {
 						t.Errorf("%s/%s is not open", s.Name, key)
 					}
 				}

@@ -46,7 +46,7 @@ func TestKindsOfKeys(t *testing.T) {
 		}
 		opened := 0
 		for _, secret := range r.opened.Secrets {
-			if !secret.Quarantined && strings.Contains(string(secret.Data["kubeconfig"]), canary) {
+			if !secret.Quarantined && strings.Contains(secret.Data["kubeconfig"], canary) {
 				opened++
 			}
 		}

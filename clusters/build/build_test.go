@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -50,8 +51,10 @@ func (r repository) build(t testing.TB, dir string, opener Opener, unitSize int)
 	return result
 }
 
+const clusterHead = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\n"
+
 func clusterFile(name, labels, spec string) string {
-	return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  labels: {" + labels + "}\nspec: {" + spec + "}\n"
+	return clusterHead + "metadata:\n  name: " + name + "\n  labels: {" + labels + "}\nspec: {" + spec + "}\n"
 }
 
 // tree is a random repository, all of whose kustomizations kustomize can build.
@@ -83,7 +86,7 @@ func (g *tree) folder(dir string, depth int) {
 		g.count++
 		name := fmt.Sprintf("c%d", g.count)
 		tier := []string{"a", "b", "c"}[g.rand.IntN(3)]
-		g.files[path.Join(dir, name+".yaml")] = clusterFile(name, "tier: "+tier, "schedule: '@daily', filtering: {namespaces: {include: [x, y]}}")
+		g.files[path.Join(dir, name+".yaml")] = clusterFile(name, "tier: "+tier, "schedule: '@daily', containerImageScanning: true, kubeconfig: 'credentials of "+name+"', filtering: {namespaces: {include: [x, y]}}")
 		resources, names = append(resources, name+".yaml"), append(names, name)
 	}
 	if g.chance(50) {
@@ -244,9 +247,14 @@ func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, err
 	return objects, nil
 }
 
-// TestUnitsAreTheWhole: built in units of any size, a tree gives what one build of kustomize gives.
+// trees is how many trees TestUnitsAreTheWhole builds. The race detector makes each ten times as long, so make test builds 2,000
+// without it.
+var trees = flag.Int("trees", 100, "how many random trees are built")
+
+// TestUnitsAreTheWhole: built in units of any size, with its secrets sealed, a tree gives what one build of kustomize gives for the
+// plain files.
 func TestUnitsAreTheWhole(t *testing.T) {
-	const trees = 200
+	key, trees := sealtest.NewKey(t), *trees
 	var mu sync.Mutex
 	refused := 0
 	t.Run("trees", func(t *testing.T) {
@@ -254,7 +262,7 @@ func TestUnitsAreTheWhole(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				g := randomTree(seed)
-				result := g.files.build(t, "fleet", nil, 2+g.rand.IntN(8))
+				result := g.sealed(t, key).build(t, "fleet", nil, 2+g.rand.IntN(8))
 				want, err := g.kustomize(t, result.Sealed.Loaded.Unlisted)
 				if err != nil {
 					mu.Lock()
@@ -273,12 +281,67 @@ func TestUnitsAreTheWhole(t *testing.T) {
 						t.Errorf("%s", f)
 					}
 				}
+				opened(t, key, result)
 				compare(t, want, result)
 			})
 		}
 	})
 	if refused > trees/10 {
 		t.Errorf("kustomize refuses %d of %d trees; the generator is of little use", refused, trees)
+	}
+}
+
+// sealed is the tree with the credentials of some clusters encrypted.
+func (g *tree) sealed(t *testing.T, key *sealtest.Key) repository {
+	t.Helper()
+	files := maps.Clone(g.files)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if strings.Contains(files[name], "kubeconfig: ") && strings.HasPrefix(files[name], clusterHead) && g.chance(50) {
+			files[name] = key.Encrypt(t, "c.yaml", files[name], sealtest.Credentials)
+		}
+	}
+	return files
+}
+
+// opened puts the values of handles in their places.
+func opened(t *testing.T, key *sealtest.Key, result *Result) {
+	t.Helper()
+	for _, r := range result.Resources {
+		r.Object = openedValue(t, key, result, r.Object).(map[string]any)
+	}
+}
+
+func openedValue(t *testing.T, key *sealtest.Key, result *Result, v any) any {
+	t.Helper()
+	switch v := v.(type) {
+	case string:
+		ref, sealed := result.Sealed.Ref(v)
+		if !sealed {
+			return v
+		}
+		plain, bad := key.Opener(t).Open(t.Context(), result.Sealed.Loaded.Files[ref.Path])
+		if bad != nil {
+			t.Fatal(bad)
+		}
+		value, ok := plain.Value(ref)
+		if !ok {
+			t.Fatalf("%v has no value", ref)
+		}
+		return value
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, item := range v {
+			out[name] = openedValue(t, key, result, item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = openedValue(t, key, result, item)
+		}
+		return out
+	default:
+		return v
 	}
 }
 

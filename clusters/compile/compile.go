@@ -77,6 +77,8 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	if done := m.again(c); done != nil {
 		return done
 	}
+	c.fleet.Clusters = slices.Grow(c.fleet.Clusters, len(built.Resources))
+	c.fleet.Secrets = slices.Grow(c.fleet.Secrets, len(built.Resources))
 	for _, r := range built.Resources {
 		c.compileOnce(m, r)
 	}

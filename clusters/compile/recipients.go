@@ -174,7 +174,7 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 		return nil, true
 	}
 	data, err := readConfig(s.repository, name)
-	unusable, _ := errors.AsType[unusableConfig](err)
+	unusable, _ := errors.AsType[unusableError](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, false
@@ -190,10 +190,10 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 	return &sopsConfig{text: string(data), parsed: parsed}, true
 }
 
-// unusableConfig says why a .sops.yaml isn't read.
-type unusableConfig string
+// unusableError says why a .sops.yaml isn't read.
+type unusableError string
 
-func (u unusableConfig) Error() string { return string(u) }
+func (u unusableError) Error() string { return string(u) }
 
 func readConfig(repository fs.FS, name string) ([]byte, error) {
 	info, err := fs.Lstat(repository, name)
@@ -201,9 +201,9 @@ func readConfig(repository fs.FS, name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, unusableConfig("this is no regular file, and Muster follows no symbolic links")
+		return nil, unusableError("this is no regular file, and Muster follows no symbolic links")
 	case info.Size() > maxConfig:
-		return nil, unusableConfig(fmt.Sprintf("the file has more than %d KiB", maxConfig>>10))
+		return nil, unusableError(fmt.Sprintf("the file has more than %d KiB", maxConfig>>10))
 	}
 	return fs.ReadFile(repository, name)
 }

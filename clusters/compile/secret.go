@@ -209,23 +209,36 @@ type Reference struct {
 
 // References are the Secrets that an entry needs, with the keys that the operator reads.
 func References(e mondoo.Entry) []Reference {
-	var refs []Reference
-	add := func(ref *mondoo.SecretRef, field string, keys ...string) {
+	refs := make([]Reference, 0, 2)
+	add := func(ref *mondoo.SecretRef, field, keys []string) {
 		if ref != nil && ref.Name != "" {
-			refs = append(refs, Reference{Name: ref.Name, Keys: keys, Field: append([]string{"spec"}, strings.Split(field, ".")...)})
+			refs = append(refs, Reference{Name: ref.Name, Keys: keys, Field: field})
 		}
 	}
-	add(e.KubeconfigSecretRef, "kubeconfigSecretRef", mondoo.KeyKubeconfig)
+	add(e.KubeconfigSecretRef, fieldKubeconfig, keysKubeconfig)
 	if sa := e.ServiceAccountAuth; sa != nil {
-		add(&sa.CredentialsSecretRef, "serviceAccountAuth.credentialsSecretRef", mondoo.SecretKeys(mondoo.ServiceAccount)...)
+		add(&sa.CredentialsSecretRef, fieldToken, mondoo.SecretKeys(mondoo.ServiceAccount))
 	}
 	if s := e.SPIFFEAuth; s != nil {
-		add(&s.TrustBundleSecretRef, "spiffeAuth.trustBundleSecretRef", mondoo.KeyCACert)
+		add(&s.TrustBundleSecretRef, fieldTrustBundle, keysCACert)
 	}
 	if v := e.VaultAuth; v != nil {
-		add(v.CACertSecretRef, "vaultAuth.caCertSecretRef", mondoo.KeyCACert)
-		add(v.TargetCACertSecretRef, "vaultAuth.targetCACertSecretRef", mondoo.KeyCACert)
+		add(v.CACertSecretRef, fieldVaultCA, keysCACert)
+		add(v.TargetCACertSecretRef, fieldTargetCA, keysCACert)
 	}
-	add(e.PrivateRegistriesPullSecretRef, "privateRegistries.secretRef", mondoo.KeyDockerConfigJSON)
+	add(e.PrivateRegistriesPullSecretRef, fieldRegistries, keysRegistries)
 	return refs
 }
+
+// The fields and keys of references. They are asked for of every cluster at every change.
+var (
+	fieldKubeconfig  = []string{"spec", "kubeconfigSecretRef"}
+	fieldToken       = []string{"spec", "serviceAccountAuth", "credentialsSecretRef"}
+	fieldTrustBundle = []string{"spec", "spiffeAuth", "trustBundleSecretRef"}
+	fieldVaultCA     = []string{"spec", "vaultAuth", "caCertSecretRef"}
+	fieldTargetCA    = []string{"spec", "vaultAuth", "targetCACertSecretRef"}
+	fieldRegistries  = []string{"spec", "privateRegistries", "secretRef"}
+	keysKubeconfig   = []string{mondoo.KeyKubeconfig}
+	keysCACert       = []string{mondoo.KeyCACert}
+	keysRegistries   = []string{mondoo.KeyDockerConfigJSON}
+)

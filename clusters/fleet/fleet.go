@@ -5,6 +5,8 @@
 package fleet
 
 import (
+	"time"
+
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -54,6 +56,9 @@ type Cluster struct {
 	Handles []string
 	// File is the cluster file; nil for an entry that stands in an audit config of the repository.
 	File *v1alpha1.ExternalCluster
+	// Expires is the earliest end of what the Secrets of the repository hold for the cluster; zero when none has an end that can
+	// be told, and while the fleet is sealed.
+	Expires time.Time
 }
 
 // Use says what a Secret of a cluster is for, which decides how its content is checked.
@@ -115,6 +120,8 @@ type Secret struct {
 	Origin               Origin
 	Quarantined          bool
 	Hash                 string
+	// Expires is the earliest end of the credentials in it; zero when none has an end that can be told.
+	Expires time.Time
 }
 
 // Opened is a fleet with its secrets.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -63,6 +64,24 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 type parsed struct {
 	documents []*Document
 	bad       *finding.Finding
+	// unusable is why the documents can't be built as objects, and crlf says that some line ends with CRLF.
+	unusable *finding.Finding
+	crlf     bool
+	// ids tell apart objects that would be one to kustomize; kubeconfigs are the files that clusters among them name.
+	ids         []string
+	kubeconfigs []string
+}
+
+// look finds out what is asked of each file at every load.
+func (p *parsed) look(f *File) {
+	p.unusable = checkObjects(p.documents)
+	p.crlf = strings.Contains(f.Data, "\r\n")
+	for _, d := range p.documents {
+		p.ids = append(p.ids, strings.Join([]string{d.APIVersion, d.Kind, scalar(d.Field("metadata", "namespace")), d.Name}, "|"))
+		if ref := scalar(d.Field("spec", "kubeconfigFile")); d.IsCluster() && ref != "" {
+			p.kubeconfigs = append(p.kubeconfigs, path.Join(path.Dir(f.Path), ref))
+		}
+	}
 }
 
 // parse reads the documents of a YAML file, once. Empty documents are left out. The finding says why it can't; its text never
@@ -71,6 +90,7 @@ func (t *Tree) parse(f *File) *finding.Finding {
 	if f.parsed == nil {
 		made := &parsed{}
 		made.documents, made.bad = t.documents(f)
+		made.look(f)
 		f.parsed = made
 	}
 	f.Documents = f.parsed.documents

@@ -279,12 +279,13 @@ func (w *walker) usable(f *File, bad *finding.Finding) bool {
 			Fix: "delete the file to remove what it held, or bring its content back"})
 		return false
 	}
-	if bad := w.checkObjects(f); bad != nil {
+	if f.parsed.unusable != nil {
+		bad := *f.parsed.unusable
 		bad.Path = f.Path
-		w.Reject(*bad)
+		w.Reject(bad)
 		return false
 	}
-	if strings.Contains(f.Data, "\r\n") {
+	if f.parsed.crlf {
 		w.Add(finding.Finding{Code: CodeLineEnds, Severity: finding.Warning, Path: f.Path, Line: 1,
 			Message: "the file has CRLF line ends; a Git setting that changes them breaks the MAC of an encrypted file",
 			Fix:     "save it with LF, and put \"*.yaml text eol=lf\" into .gitattributes"})
@@ -292,8 +293,8 @@ func (w *walker) usable(f *File, bad *finding.Finding) bool {
 	return true
 }
 
-func (w *walker) checkObjects(f *File) *finding.Finding {
-	for _, d := range f.Documents {
+func checkObjects(documents []*Document) *finding.Finding {
+	for _, d := range documents {
 		if d.Encrypted && (strings.HasPrefix(d.Kind, "ENC[") || d.Kind == "" && d.Field("data") != nil) {
 			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
 				Message: "the file is encrypted as a whole, so its kind can't be read",
@@ -316,8 +317,8 @@ func (w *walker) checkObjects(f *File) *finding.Finding {
 			return &finding.Finding{Code: CodeUnsupported, Line: key.Line, Column: key.Column,
 				Message: key.Value[:len(internalPrefix)] + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
 		}
-		if d.IsCluster() && len(f.Documents) > 1 {
-			return &finding.Finding{Code: CodeDocuments, Line: f.Documents[1].Node.Line,
+		if d.IsCluster() && len(documents) > 1 {
+			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Node.Line,
 				Message: "a cluster file holds one document, and here a second one starts",
 				Fix:     "put each cluster into a file of its own"}
 		}
@@ -421,31 +422,32 @@ func (w *walker) refuseDuplicates(k *Kustomization) {
 		file *File
 		doc  int
 	}
-	places := map[string][]place{}
+	first, again := map[string]place{}, map[string][]place{}
 	var order []string
 	for _, ref := range k.Spec.Resources {
 		f := w.Files[path.Join(k.Dir, ref)]
-		if f == nil {
+		if f == nil || f.Documents == nil {
 			continue
 		}
-		for i, d := range f.Documents {
-			id := strings.Join([]string{d.APIVersion, d.Kind, scalar(d.Field("metadata", "namespace")), d.Name}, "|")
-			if places[id] == nil {
-				order = append(order, id)
+		for i, id := range f.parsed.ids {
+			former, twice := first[id]
+			switch {
+			case !twice:
+				first[id] = place{f, i}
+				continue
+			case again[id] == nil:
+				order, again[id] = append(order, id), []place{former}
 			}
-			places[id] = append(places[id], place{f, i})
+			again[id] = append(again[id], place{f, i})
 		}
 	}
 	drop := map[string]bool{}
 	for _, id := range order {
-		if len(places[id]) < 2 {
-			continue
-		}
 		var others []string
-		for _, p := range places[id] {
+		for _, p := range again[id] {
 			others = append(others, p.file.Path)
 		}
-		for i, p := range places[id] {
+		for i, p := range again[id] {
 			d := p.file.Documents[p.doc]
 			line, column := p.file.Position(p.doc, []string{"metadata", "name"})
 			rest := slices.Delete(slices.Clone(others), i, i+1)

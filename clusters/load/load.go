@@ -249,7 +249,7 @@ func (t *Tree) look(name string) (*File, *finding.Finding) {
 		return bad(CodeNotFound, "this is neither a file nor a folder (a submodule, perhaps), and can't be read", "")
 	}
 	f := &File{Path: name, identity: identity(entry)}
-	size := int64(0)
+	var size int64
 	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {
 		f.Data, f.Hash, f.parsed = old.Data, old.Hash, old.parsed
 		size = int64(len(f.Data))

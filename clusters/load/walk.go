@@ -252,10 +252,11 @@ func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
 func (w *walker) kubeconfigFiles() map[string]bool {
 	named := map[string]bool{}
 	for _, f := range w.Files {
-		for _, d := range f.Documents {
-			if ref := scalar(d.Field("spec", "kubeconfigFile")); d.IsCluster() && ref != "" {
-				named[path.Join(path.Dir(f.Path), ref)] = true
-			}
+		if f.parsed == nil || f.Documents == nil {
+			continue
+		}
+		for _, name := range f.parsed.kubeconfigs {
+			named[name] = true
 		}
 	}
 	return named

@@ -152,6 +152,7 @@ func (o *run) value(text, owner string) (string, *finding.Finding) {
 func (o *run) secrets() map[[2]string]bool {
 	failed := map[[2]string]bool{}
 	secrets, results := o.openAll()
+	o.opened.Secrets = make([]fleet.Secret, 0, len(secrets))
 	for i, s := range secrets {
 		findings := results[i]
 		if bad := o.broken(s.Origin); bad != nil && len(findings) == 0 {
@@ -228,7 +229,7 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 	return append(findings, o.check(sealed, s)...)
 }
 
-// check looks at the content of a Secret, by what it is used for.
+// check looks at the content of a Secret, by what it is used for, and notes when it expires.
 func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Finding {
 	var findings []finding.Finding
 	note := func(field []string, problems []credential.Problem) {
@@ -244,21 +245,31 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 			continue
 		}
 		data := []byte(text)
+		var facts credential.Facts
 		var problems []credential.Problem
 		switch use.Key {
 		case mondoo.KeyKubeconfig:
-			_, problems = credential.Kubeconfig(data, o.now)
+			facts, problems = credential.Kubeconfig(data, o.now)
 		case mondoo.KeyToken:
-			_, problems = credential.Token(data, o.now)
+			facts, problems = credential.Token(data, o.now)
 		case mondoo.KeyCACert:
-			_, problems = credential.CACert(data, o.now)
+			facts, problems = credential.CACert(data, o.now)
 		case mondoo.KeyDockerConfigJSON:
 			problems = credential.DockerConfigJSON(data)
 		}
+		s.Expires = earliest(s.Expires, facts.Expires)
 		note(use.Field, problems)
 	}
 	note(nil, credential.SecretSize(s.Data))
 	return findings
+}
+
+// earliest is the earlier of two times, of which a zero one is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (o *run) at(origin fleet.Origin, field []string) finding.Finding {
@@ -279,9 +290,9 @@ func (o *run) add(f finding.Finding) {
 
 // clusters opens encrypted fields of the entries themselves, and quarantines clusters whose Secrets failed.
 func (o *run) clusters(failed map[[2]string]bool) {
-	broken := map[string]bool{}
-	for _, s := range o.opened.Secrets {
-		broken[s.Name] = s.Quarantined
+	secrets := make(map[string]*fleet.Secret, len(o.opened.Secrets))
+	for i := range o.opened.Secrets {
+		secrets[o.opened.Secrets[i].Name] = &o.opened.Secrets[i]
 	}
 	for i := range o.opened.Clusters {
 		c := &o.opened.Clusters[i]
@@ -299,7 +310,10 @@ func (o *run) clusters(failed map[[2]string]bool) {
 		}
 		c.Quarantined = c.Quarantined || failed[[2]string{c.AuditConfig, c.Name}]
 		for _, ref := range compile.References(c.Entry) {
-			c.Quarantined = c.Quarantined || broken[ref.Name]
+			if s := secrets[ref.Name]; s != nil {
+				c.Quarantined = c.Quarantined || s.Quarantined
+				c.Expires = earliest(c.Expires, s.Expires)
+			}
 		}
 	}
 	quarantined := map[[2]string]bool{}

@@ -232,6 +232,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 	}
 	exists, equal, differ := l.compare(c)
 	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
+	item.Applied, item.ScanDue = l.clocks(known, c.Hash, equal)
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
 	var past []Correction
@@ -262,6 +263,9 @@ func (l *lister) cluster(c fleet.Cluster) {
 		step.Action = Add
 		if step.Drift {
 			step.Reason = "somebody has removed it"
+			if l.policy.CorrectDrift {
+				item.Applied = l.policy.now() // what the operator has made for it has gone with it
+			}
 		}
 	}
 	item.Corrected = settled.corrected

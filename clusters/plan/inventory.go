@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // LabelInventory marks the ConfigMaps that hold inventories, and InventoryKey is where in their binaryData.
@@ -42,6 +43,10 @@ type Item struct {
 	// Hash is that of the content applied. Empty: Muster was about to apply it for the first time.
 	Hash    string   `json:"hash,omitempty"`
 	Secrets []string `json:"secrets,omitempty"`
+	// Applied is when the cluster got its present form, in whole seconds as API objects have them; zero when nobody noted it.
+	Applied time.Time `json:"applied,omitzero"`
+	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
+	ScanDue bool `json:"scanDue,omitempty"`
 	// Corrected are the fields of a cluster's entry that were put right since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
 }
@@ -91,7 +96,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 	}
 	same := func(a, b Item) bool {
 		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) &&
-			slices.Equal(a.Corrected, b.Corrected)
+			slices.Equal(a.Corrected, b.Corrected) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
 		i.Hash == other.Hash && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)

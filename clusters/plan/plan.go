@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -87,7 +88,15 @@ type Policy struct {
 	Foreign  Foreign
 	// CorrectDrift says whether live objects that differ at an unchanged revision are put right.
 	CorrectDrift bool
+	// Now is noted in inventories as the time at which clusters get a new form. Zero, as where a plan is only looked at, notes
+	// none.
+	Now time.Time
+	// ScanChanged says whether clusters that get a new form are noted as due for a scan, up to MaxScansDue.
+	ScanChanged bool
 }
+
+// now is Now as inventories have it.
+func (p Policy) now() time.Time { return p.Now.UTC().Truncate(time.Second) }
 
 // approved says whether somebody has approved the removals of this revision. A work tree with changes has no revision, and
 // nobody can have approved it.
@@ -157,6 +166,8 @@ type Plan struct {
 	Waiting bool
 	// Held is how many removals wait for an approval of Revision.
 	Held int
+	// ScansLeft is how many clusters that get a new form are left to their schedules, for more than MaxScansDue are due for a scan.
+	ScansLeft int
 
 	// What the applier works on, in this order.
 	Before  []*Inventory // inventories to write before anything else, so that nothing applied is ever forgotten
@@ -323,6 +334,7 @@ func (p *planner) commit(before *Item, hash string) string {
 
 // finish compares inventories before and after, and sorts the plan.
 func (p *planner) finish() {
+	p.boundDue()
 	for _, name := range slices.Sorted(maps.Keys(p.next)) {
 		before, after := p.inventories[name], p.next[name]
 		sortItems(after.Clusters)
@@ -397,7 +409,7 @@ func union(before, after []Item) []Item {
 	for _, item := range after {
 		known := find(before, item.Name)
 		if known == nil {
-			item.Hash, item.Commit, item.Corrected = "", "", nil
+			item.Hash, item.Commit, item.Corrected, item.ScanDue = "", "", nil, false
 			items = append(items, item)
 			continue
 		}

@@ -245,23 +245,37 @@ func (s *Sealer) file(f *load.File) (done *sealed) {
 		return done
 	}
 	var out bytes.Buffer
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
 	for i, d := range f.Documents {
-		node := d.Node
-		if d.Encrypted {
-			node = s.node(done, d.Node, Ref{Path: f.Path, Document: i})
+		if i > 0 {
+			out.WriteString("---\n")
 		}
-		if err := encoder.Encode(node); err != nil {
+		if err := s.document(&out, done, d, Ref{Path: f.Path, Document: i}); err != nil {
 			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Node.Line, Message: "the document can't be written as YAML again"}
 			return done
 		}
 	}
-	if err := encoder.Close(); err != nil {
-		done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the file can't be written as YAML again"}
-	}
 	done.content = bytes.Clone(out.Bytes())
 	return done
+}
+
+// document writes a sealed document.
+func (s *Sealer) document(out *bytes.Buffer, done *sealed, d *load.Document, at Ref) error {
+	node := d.Node
+	if d.Encrypted {
+		node = s.node(done, d.Node, at)
+		start := out.Len()
+		if writeFlow(out, node) {
+			out.WriteByte('\n')
+			return nil
+		}
+		out.Truncate(start)
+	}
+	encoder := yaml.NewEncoder(out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(node); err != nil {
+		return err
+	}
+	return encoder.Close()
 }
 
 // node copies a node with its encrypted scalars replaced by handles, without comments (they may be encrypted as well) and,
@@ -277,7 +291,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 			done.handles = append(done.handles, handle{c.Value, at})
 		}
 	case yaml.MappingNode:
-		c.Content = nil
+		c.Content = make([]*yaml.Node, 0, len(n.Content))
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if len(at.Keys) == 0 && n.Content[i].Value == "sops" {
 				continue

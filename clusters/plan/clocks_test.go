@@ -1,0 +1,120 @@
+package plan_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+)
+
+// clocks are the hour at which each cluster got its form, and "!" where a scan is due for that.
+func (w *world) clocks() string {
+	text := ""
+	for _, item := range w.Inventories[0].Clusters {
+		text += item.Name + item.Applied.Format("15")
+		if item.ScanDue {
+			text += "!"
+		}
+		text += " "
+	}
+	return text
+}
+
+// TestClocks: only a cluster that gets a new form has its clock begin anew and is due for a scan.
+func TestClocks(t *testing.T) {
+	hour := func(revision string, hour int) plan.Policy {
+		p := at(revision)
+		p.Now, p.ScanChanged = time.Date(2026, 3, 3, hour, 30, 1, 999, time.UTC), true
+		return p
+	}
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a", "b"), hour("rev1", 1))
+	want(t, "both are new", w.clocks(), "a01! b01! ")
+	w.Inventories[0] = w.Inventories[0].ScanAsked(map[string]bool{"a": true, "b": true, "other": true})
+	want(t, "both were scanned", w.clocks(), "a01 b01 ")
+	if w.Inventories[0].ScanAsked(map[string]bool{"a": true}) != nil {
+		t.Error("nothing was due, and there is something to write")
+	}
+	w.sync(t, newFleet().existing(config).cluster("1", "a").cluster("2", "b"), hour("rev2", 2))
+	want(t, "one has changed", w.clocks(), "a01 b02! ")
+	w.sync(t, newFleet().existing(config).cluster("1", "a").cluster("2", "b"), hour("rev3", 3))
+	want(t, "a commit that changes nothing", w.clocks(), "a01 b02! ")
+
+	off := hour("rev4", 4)
+	off.ScanChanged = false
+	w.sync(t, newFleet().existing(config).cluster("1", "a").cluster("2", "b").cluster("1", "c"), off)
+	want(t, "scanOnChange is turned off", w.clocks(), "a01 b02 c04 ")
+
+	if err := mondoo.SetEntries(w.AuditConfigs[config], nil); err != nil {
+		t.Fatal(err)
+	}
+	w.sync(t, newFleet().existing(config).cluster("1", "a").cluster("2", "b").cluster("1", "c"), hour("rev4", 5))
+	want(t, "somebody has removed them, and the operator makes everything anew", w.clocks(), "a05 b05 c05 ")
+
+	p := w.compute(newFleet().existing(config).cluster("1", "a").cluster("2", "b").cluster("1", "c"), at("rev4"))
+	if !p.Empty() {
+		t.Errorf("without a clock, as on the command line, there is something to do:\n%s", describe(p))
+	}
+}
+
+// TestClocksOfTakenOver: an entry that was made by hand and is taken over as it stands is nothing new.
+func TestClocksOfTakenOver(t *testing.T) {
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a"), at("rev1"))
+	w.Inventories = nil
+	p := at("rev1")
+	p.Now, p.ScanChanged = time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), true
+	w.sync(t, newFleet().existing(config).cluster("1", "a"), p)
+	want(t, "taken over", w.clocks(), "a07 ")
+}
+
+// TestClocksAreKept: what is noted comes back from a ConfigMap, and an inventory of before has none.
+func TestClocksAreKept(t *testing.T) {
+	i := &plan.Inventory{Sync: "prod", AuditConfig: config, Clusters: []plan.Item{{Name: "a", Origin: "a.yaml", Hash: "h",
+		Applied: time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), ScanDue: true}, {Name: "b", Origin: "b.yaml", Hash: "h"}}}
+	data, err := i.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := plan.DecodeInventory(data)
+	if err != nil || !back.Equal(i) || !back.Clusters[1].Applied.IsZero() {
+		t.Errorf("%v: %+v", err, back)
+	}
+	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Applied = time.Time{} }} {
+		other, err := plan.DecodeInventory(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change(&other.Clusters[0]); other.Equal(i) {
+			t.Error("inventories that differ are equal")
+		}
+	}
+}
+
+// TestScansDueAreBounded: of a change of a whole fleet the first are due, and what waits already goes before.
+func TestScansDueAreBounded(t *testing.T) {
+	var names []string
+	for i := range plan.MaxScansDue + 20 {
+		names = append(names, fmt.Sprintf("c%03d", i))
+	}
+	p := at("rev1")
+	p.Now, p.ScanChanged = time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), true
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "z"), p)
+	p.Revision, p.Now = "rev2", p.Now.Add(time.Hour)
+	done := w.sync(t, newFleet().existing(config).cluster("1", "z").cluster("1", names...), p)
+	if done.ScansLeft != 21 || len(done.After) != 1 {
+		t.Errorf("%d are left, %d inventories are written", done.ScansLeft, len(done.After))
+	}
+	due := map[string]bool{}
+	for _, item := range w.Inventories[0].Clusters {
+		if item.ScanDue {
+			due[item.Name] = true
+		}
+	}
+	if len(due) != plan.MaxScansDue || !due["z"] || !due["c098"] || due["c099"] {
+		t.Errorf("due are %d, with z %t, c098 %t, c099 %t", len(due), due["z"], due["c098"], due["c099"])
+	}
+}

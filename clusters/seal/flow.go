@@ -1,0 +1,71 @@
+package seal
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// writeFlow writes a node as YAML in flow style with every text in double quotes, which is to say as JSON but for numbers and the like,
+// and says whether it could. The YAML library's encoder would take as long as the decryption of a file.
+func writeFlow(out *bytes.Buffer, n *yaml.Node) bool {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return writeScalar(out, n)
+	case yaml.MappingNode:
+		return writeList(out, n.Content, '{', '}', func(i int) string {
+			if i%2 == 0 {
+				return ": "
+			}
+			return ", "
+		})
+	case yaml.SequenceNode:
+		return writeList(out, n.Content, '[', ']', func(int) string { return ", " })
+	default:
+		return false
+	}
+}
+
+func writeList(out *bytes.Buffer, nodes []*yaml.Node, first, last byte, after func(i int) string) bool {
+	out.WriteByte(first)
+	for i, n := range nodes {
+		if first == '{' && i%2 == 0 && len(n.Value) > maxSimpleKey || !writeFlow(out, n) {
+			return false
+		}
+		if i < len(nodes)-1 {
+			out.WriteString(after(i))
+		}
+	}
+	out.WriteByte(last)
+	return true
+}
+
+// maxSimpleKey is a length of keys that YAML takes without further ado, with its escapes.
+const maxSimpleKey = 128
+
+// writeScalar writes a text in quotes, and anything else as it stands.
+func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
+	switch n.ShortTag() {
+	case "!!str":
+		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
+		if encoder.Encode(n.Value) != nil {
+			return false
+		}
+		out.Truncate(out.Len() - 1) // the line end that the encoder adds
+		return true
+	case "!!null":
+		out.WriteString("null")
+		return true
+	case "!!int", "!!float", "!!bool":
+		if n.Value == "" || strings.Trim(n.Value, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._") != "" {
+			return false
+		}
+		out.WriteString(n.Value)
+		return true
+	default:
+		return false
+	}
+}
