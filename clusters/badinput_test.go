@@ -241,7 +241,7 @@ func TestBadInput(t *testing.T) {
 		{name: "value from the environment", files: files{"kustomization.yaml": kustomization("secretGenerator:\n  - name: s\n    envs: [s.env]\n"), "s.env": "PATH\n"}, want: []string{"environment clusters/kustomization.yaml:5"}, stopped: true},
 		{name: "value from the environment, encrypted", files: files{"kustomization.yaml": kustomization("secretGenerator:\n  - name: s\n    envs: [s.bin]\n"), "s.bin": key.Encrypt(t, "s.bin", "PATH\n", sealtest.Everything)}, want: []string{"environment clusters/kustomization.yaml:5"}, stopped: true, withKey: true},
 		{name: "missing listed file", files: files{"kustomization.yaml": kustomization("  - gone.yaml\n")}, want: []string{"not-found clusters/kustomization.yaml:4"}},
-		{name: "missing base", files: files{"kustomization.yaml": kustomization("  - ../base\n")}, want: []string{"not-found clusters/kustomization.yaml:4"}},
+		{name: "missing base", files: files{"kustomization.yaml": kustomization("  - ../base\n")}, want: []string{"not-found clusters/kustomization.yaml:4"}, stopped: true},
 		{name: "base without kustomization", files: files{"kustomization.yaml": kustomization("  - ../base\n"), "base/x.yaml": "a: b\n"}, want: []string{"not-found clusters/kustomization.yaml:4"}, stopped: true},
 		{name: "missing component", files: files{"kustomization.yaml": kustomization("components:\n  - ../base\n")}, want: []string{"not-found clusters/kustomization.yaml:5"}, stopped: true},
 		{name: "missing patch", files: files{"kustomization.yaml": kustomization("patches:\n  - path: gone.yaml\n")}, want: []string{"not-found clusters/kustomization.yaml:5"}, stopped: true},

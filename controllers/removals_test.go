@@ -64,7 +64,7 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			return w.push(map[string]string{"clusters/README.md": "moved"})
 		}, `Ready=False Stopped: nothing is changed: clusters: error: the path holds no YAML file; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
 		{"the base is deleted", func() string { return w.push(nil, "base") },
-			`Ready=False Quarantined: 10 of 10 clusters can't be used and stay as before: clusters/kustomization.yaml:1:13: error: base: there is no such file; take the line out as well, or bring the file back [not-found] (Stalled)`},
+			`Ready=False Stopped: nothing is changed: clusters/kustomization.yaml:1:13: error: base: there is no such file; take the line out as well, or bring the file back [not-found] (Stalled)`},
 		{"the base is emptied", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "resources: []\n"}, "base/mondoo-client.yaml")
 		}, `Ready=False Quarantined: 10 of 10 clusters can't be used and stay as before: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},

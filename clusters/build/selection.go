@@ -175,10 +175,8 @@ func (s *selection) spec(dir string, spec types.Kustomization) *types.Kustomizat
 			spec.Patches = append(spec.Patches, p.Patch)
 		}
 	}
-	switch {
-	case !s.origins:
-		spec.SortOptions = nil // the order tells where objects come from, and is of no other use
-	case dir == s.tree.Loaded.Path && !slices.Contains(spec.BuildMetadata, types.OriginAnnotations):
+	spec.SortOptions = nil // the order tells where objects come from, and is of no other use
+	if s.origins && dir == s.tree.Loaded.Path && !slices.Contains(spec.BuildMetadata, types.OriginAnnotations) {
 		spec.BuildMetadata = append(slices.Clone(spec.BuildMetadata), types.OriginAnnotations)
 	}
 	return &spec
