@@ -35,7 +35,7 @@ run: ## Show Muster at work: starts a control plane and Git on this machine, unt
 	@exec .cache/bin/devenv demo $(if $(FORGE),--forge=$(FORGE))
 
 .PHONY: test
-test: servers ## Run all tests, against real servers that the first run builds (10 minutes on 2 cores)
+test: servers ## Run all tests, against real servers that the first run builds (18 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
 	go test $(RACE) -timeout 20m $(TEST)
 ifeq ($(TEST),./...)

@@ -9,7 +9,7 @@
 // compile works without a key. What a repository gets wrong comes back as findings; an error means that Muster could not
 // do its work.
 //
-// The package has no Kubernetes client and opens no connection.
+// The package has no Kubernetes client, and opens no connection but those of the key services that it is handed.
 package clusters
 
 import (

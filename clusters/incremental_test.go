@@ -1,6 +1,7 @@
 package clusters
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -13,7 +14,9 @@ import (
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -310,4 +313,103 @@ func described(t *testing.T, f *fleet.Opened) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestRememberedCases are changes by which a remembered fleet once went stale, or findings changed by chance.
+func TestRememberedCases(t *testing.T) {
+	key, other := sealtest.NewKey(t), sealtest.NewKey(t)
+	cluster := func(spec string) string {
+		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: a}\nspec:\n" + spec
+	}
+	const config = "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: mondoo-client}\nspec: {mondooCredsSecretRef: {name: c}}\n"
+	const token = "  serviceAccountAuth:\n    server: https://a.example.com\n    token: some-token-value-1\n"
+	const exec = "apiVersion: v1\nkind: Config\ncurrent-context: m\nclusters: [{name: m, cluster: {server: 'https://x.example.com'}}]\n" +
+		"contexts: [{name: m, context: {cluster: m, user: u}}]\nusers: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never}}}]\n"
+	encrypted, kubeconfig := key.Encrypt(t, "a.yaml", cluster(token), sealtest.Credentials), key.Encrypt(t, "k.yaml", exec, sealtest.Everything)
+	rule := "creation_rules:\n- path_regex: ^f/\n  age: " + other.Public() + "\n"
+	named := func(options string) map[string]string {
+		return map[string]string{"f/config.yaml": config, "f/base/kustomization.yaml": "namePrefix: p-\nresources: [a.yaml]\n", "f/base/a.yaml": cluster("  kubeconfigSecretRef: {name: x}\n"),
+			"f/kustomization.yaml": "resources: [config.yaml, base]\npatches:\n- patch: |\n    apiVersion: muster.dev/v1alpha1\n    kind: ExternalCluster\n    metadata: {name: a}\n    spec: {schedule: '@daily'}\n" + options}
+	}
+	patched := func(patch string) map[string]string {
+		return map[string]string{"f/config.yaml": config, "f/a.yaml": cluster("  schedule: '@daily'\n"), "f/patches/p.yaml": patch,
+			"f/kustomization.yaml": "resources: [config.yaml, a.yaml]\npatches:\n- path: patches/p.yaml\n"}
+	}
+	for _, row := range []struct {
+		reason        string
+		before, after map[string]string
+	}{
+		{"the options of a patch that names its cluster", named(""), named("  options: {allowNameChange: true}\n")},
+		{"the sops block of a patch", patched(encrypted), patched(strings.Replace(encrypted, "    encrypted_regex", "    mac_only_encrypted: true\n    encrypted_regex", 1))},
+		{"a .sops.yaml that moves", map[string]string{"f/config.yaml": config, "f/a.yaml": encrypted, "f/.sops.yaml": rule},
+			map[string]string{"f/config.yaml": config, "f/a.yaml": encrypted, ".sops.yaml": rule}},
+		{"lines above a finding about another file", map[string]string{"f/config.yaml": config, "f/k.kubeconfig": kubeconfig, "f/a.yaml": cluster("  kubeconfigFile: k.kubeconfig\n")},
+			map[string]string{"f/config.yaml": config, "f/k.kubeconfig": kubeconfig, "f/a.yaml": "# one\n# two\n" + cluster("  kubeconfigFile: k.kubeconfig\n")}},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			e := &editor{t: t, files: row.before, opts: compile.Options{Namespace: "mondoo-operator"}, now: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), hash: true}
+			p, redactor, opener := NewPipeline(), &redact.Redactor{}, key.Opener(t)
+			e.render(p, opener, redactor)
+			e.files = row.after
+			got, want := described(t, e.render(p, opener, redactor)), described(t, e.render(&Pipeline{sealer: p.sealer}, opener, &redact.Redactor{}))
+			if got != want {
+				t.Errorf("fresh: %s\nremembered: %s", want, got)
+			}
+		})
+	}
+}
+
+// refusing is an opener that refuses once.
+type refusing struct {
+	*seal.Opener
+	times int
+}
+
+func (r *refusing) Open(ctx context.Context, f *load.File) (*seal.Plain, *finding.Finding) {
+	if r.times++; r.times == 1 {
+		return nil, &finding.Finding{Code: seal.CodeRefused, Severity: finding.Error, Path: f.Path, Message: "not allowed"}
+	}
+	return r.Opener.Open(ctx, f)
+}
+
+// TestRefusedIsAskedAgain: what a key service refuses isn't remembered, for a right may be granted without a change of anything here.
+func TestRefusedIsAskedAgain(t *testing.T) {
+	e := newEditor(t, 1)
+	e.files = map[string]string{"f/config.yaml": e.auditConfig(), "f/s.yaml": e.keys[0].Encrypt(t, "s.yaml",
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: some-secret-value}\n", sealtest.Credentials)}
+	p, redactor, opener := NewPipeline(), &redact.Redactor{}, &refusing{Opener: e.keys[0].Opener(t)}
+	for round := range 2 {
+		sealed, err := p.Compile(t.Context(), Source{FS: e.fs(), Path: "f"}, e.opts, opener)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := p.Open(t.Context(), sealed, opener, redactor, e.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refused := round == 0; opened.Secrets[0].Quarantined != refused || opened.Provisional != refused || opened.Retry {
+			t.Errorf("round %d: %+v, provisional %t", round, opened.Findings, opened.Provisional)
+		}
+	}
+}
+
+// TestStoppedOpensLeaveNothing: what a run that was interrupted has told the redactor is gone.
+func TestStoppedOpensLeaveNothing(t *testing.T) {
+	e := newEditor(t, 1)
+	e.files = map[string]string{"f/config.yaml": e.auditConfig(), "f/s.env": e.keys[0].Encrypt(t, "s.env", "a=some-secret-value\n", sealtest.Everything),
+		"f/c.yaml":             e.keys[0].Encrypt(t, "c.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: some-other-value}\n", sealtest.Credentials),
+		"f/kustomization.yaml": "resources: [config.yaml, c.yaml]\nsecretGenerator: [{name: g, envs: [s.env]}]\n"}
+	p, redactor, opener := NewPipeline(), &redact.Redactor{}, e.keys[0].Opener(t)
+	sealed, err := p.Compile(t.Context(), Source{FS: e.fs(), Path: "f"}, e.opts, opener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Open(ctx, sealed, opener, redactor, e.now); err == nil {
+		t.Fatal("not interrupted")
+	}
+	if got := redactor.String("some-secret-value"); got != "some-secret-value" {
+		t.Errorf("the redactor remembers: %q", got)
+	}
 }

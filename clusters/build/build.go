@@ -131,7 +131,8 @@ type builder struct {
 	uses   map[string][]use
 	shared []string
 	seeds  []string
-	// patches are those of each kustomization, and named the cluster files of each name that its patches see.
+	// patches are those of each kustomization; named are the cluster files by name, in the kustomizations whose clusters patches
+	// name.
 	patches map[string][]patch
 	named   map[string]map[string][]string
 	masks   redact.Redactor // knows what the inputs hold
@@ -315,7 +316,7 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 				b.result.Stop(b.failure(b.rootFile(), err))
 				return nil
 			}
-			b.result.base = stored{key: b.baseKey(), resources: b.convertAll(resources, func(r *Resource) bool { return !isClusterObject(r.Object) })}
+			b.result.base = stored{key: b.baseKey(), resources: b.convertAll(resources)}
 		}
 		b.result.Resources = append(b.result.Resources, b.result.base.resources...)
 	}
@@ -405,9 +406,7 @@ func (b *builder) clusters(files []string) (map[string][]*Resource, error) {
 		if err != nil {
 			return nil, err
 		}
-		if isClusterObject(r.Object) {
-			resources[r.Path] = append(resources[r.Path], r)
-		}
+		resources[r.Path] = append(resources[r.Path], r)
 	}
 	return resources, nil
 }
@@ -436,7 +435,7 @@ func (b *builder) whole(ctx context.Context) {
 			b.result.Reject(f)
 		}
 	}
-	b.result.Resources = b.convertAll(resources, func(*Resource) bool { return true })
+	b.result.Resources = b.convertAll(resources)
 }
 
 // halving looks for the files that keep a whole tree from being built.
@@ -486,15 +485,8 @@ func (b *builder) rootFile() string {
 	return root.File.Path
 }
 
-func isClusterObject(object map[string]any) bool {
-	d := load.Document{}
-	d.APIVersion, _ = object["apiVersion"].(string)
-	d.Kind, _ = object["kind"].(string)
-	return d.IsCluster()
-}
-
-// convertAll takes over the resources of a build that are to be kept.
-func (b *builder) convertAll(built []*resource.Resource, keep func(*Resource) bool) []*Resource {
+// convertAll takes over the resources of a build.
+func (b *builder) convertAll(built []*resource.Resource) []*Resource {
 	var resources []*Resource
 	for _, res := range built {
 		r, err := b.convert(res, "")
@@ -502,9 +494,7 @@ func (b *builder) convertAll(built []*resource.Resource, keep func(*Resource) bo
 			b.result.Stop(b.failure(b.rootFile(), err))
 			continue
 		}
-		if keep(r) {
-			resources = append(resources, r)
-		}
+		resources = append(resources, r)
 	}
 	return resources
 }

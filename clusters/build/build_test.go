@@ -621,3 +621,27 @@ func TestNothingIsFetched(t *testing.T) {
 		}
 	}
 }
+
+// TestListsAndKinds: nothing that kustomize makes is lost, whatever kind it came as and ends as.
+func TestListsAndKinds(t *testing.T) {
+	for _, row := range []struct {
+		reason string
+		files  repository
+	}{
+		{"a List of clusters", repository{"fleet/kustomization.yaml": "resources: [l.yaml, b.yaml]\n", "fleet/b.yaml": clusterFile("b", "", ""),
+			"fleet/l.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: muster.dev/v1alpha1\n  kind: ExternalCluster\n  metadata: {name: a}\n  spec: {}\n- apiVersion: v1\n  kind: Secret\n  metadata: {name: s}\n"}},
+		{"a cluster that becomes something else", repository{"fleet/kustomization.yaml": "resources: [a.yaml, b.yaml]\npatches:\n- target: {name: a}\n  patch: |\n    - {op: replace, path: /kind, value: Other}\n",
+			"fleet/b.yaml": clusterFile("b", "", ""), "fleet/a.yaml": clusterFile("a", "", "")}},
+		{"something else that becomes a cluster", repository{"fleet/kustomization.yaml": "resources: [a.yaml, b.yaml]\npatches:\n- target: {name: a}\n  patch: |\n    - {op: replace, path: /kind, value: ExternalCluster}\n    - {op: replace, path: /apiVersion, value: muster.dev/v1alpha1}\n",
+			"fleet/b.yaml": clusterFile("b", "", ""), "fleet/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			result := row.files.build(t, "fleet", nil, 2)
+			want, err := (&tree{files: row.files}).kustomize(t, result.Sealed.Loaded.Unlisted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, want, result)
+		})
+	}
+}

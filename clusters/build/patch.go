@@ -107,20 +107,32 @@ func (s *selection) keeps(dir string, p patch) bool {
 // wanted says whether the cluster that a patch names is in a kustomization, as far as its file is among files. With nil
 // files, all are.
 func (b *builder) wanted(dir, name string, files map[string]bool) bool {
-	return slices.ContainsFunc(b.named[dir][name], func(file string) bool { return files == nil || files[file] })
+	return slices.ContainsFunc(b.clustersNamed(dir, name), func(file string) bool { return files == nil || files[file] })
 }
 
-// nameClusters lists the clusters that patches may name, for each kustomization with such a patch.
+// clustersNamed are the files of the clusters that a patch in dir means by a name.
+func (b *builder) clustersNamed(dir, name string) []string {
+	var files []string
+	for _, around := range b.around(dir) {
+		files = append(files, b.named[around][name]...)
+	}
+	return files
+}
+
+// nameClusters lists the clusters by name of each kustomization that has, or whose components have, a patch which names one.
 func (b *builder) nameClusters() {
 	for dir, patches := range b.patches {
 		if !slices.ContainsFunc(patches, func(p patch) bool { return p.Target == nil && p.cluster }) {
 			continue
 		}
-		b.named[dir] = map[string][]string{}
 		for _, around := range b.around(dir) {
+			if b.named[around] != nil {
+				continue
+			}
+			b.named[around] = map[string][]string{}
 			for _, o := range b.occurrences(around) {
 				for _, name := range o.names {
-					b.named[dir][name] = append(b.named[dir][name], o.file)
+					b.named[around][name] = append(b.named[around][name], o.file)
 				}
 			}
 		}
@@ -134,9 +146,9 @@ func (b *builder) around(dir string) []string {
 		return []string{dir}
 	}
 	var list []string
-	for user, k := range b.tree.Loaded.Kustomizations {
-		if slices.ContainsFunc(k.Spec.Components, func(ref string) bool { return path.Join(user, ref) == dir }) {
-			list = append(list, b.around(user)...)
+	for _, u := range b.uses[dir] {
+		if u.component {
+			list = append(list, b.around(u.dir)...)
 		}
 	}
 	return list

@@ -228,6 +228,9 @@ func (b *builder) convert(res *resource.Resource, file string) (r *Resource, err
 			from, r.Generated = origin.ConfiguredIn, true
 		}
 		r.Path = path.Join(b.tree.Loaded.Path, from)
+		if k := b.tree.Loaded.Kustomizations[path.Dir(r.Path)]; r.Generated && k != nil && k.File != nil {
+			r.Path = k.File.Path // kustomize was given it under its usual name
+		}
 	}
 	root := b.tree.Loaded.Kustomizations[b.tree.Loaded.Path]
 	if !slices.Contains(root.Spec.BuildMetadata, types.OriginAnnotations) {

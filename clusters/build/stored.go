@@ -102,11 +102,18 @@ func (k *keymaker) own(dir string) string {
 	return sum(h)
 }
 
+// text is a patch, with the hash of the file that it stands in: whether a value in it is under a MAC shows there alone.
 func (b *builder) text(dir string, p patch) string {
-	if p.Path == "" {
-		return p.Patch.Patch
+	text := p.Patch.Patch
+	if p.Path != "" {
+		text = string(b.tree.Content[path.Join(dir, p.Path)])
 	}
-	return string(b.tree.Content[path.Join(dir, p.Path)])
+	if list := b.tree.Loaded.Kustomizations[dir].Spec.Patches; p.index < len(list) && list[p.index].Path != "" {
+		if f := b.tree.Loaded.Files[path.Join(dir, list[p.index].Path)]; f != nil {
+			text += f.Hash
+		}
+	}
+	return text
 }
 
 // patchesByFile are the patches without target that name the cluster of a file, each with its place among those that have one:
@@ -123,8 +130,8 @@ func (b *builder) patchesByFile() map[string][]string {
 			if !p.cluster {
 				continue
 			}
-			for _, file := range b.named[dir][p.name] {
-				byFile[file] = append(byFile[file], fmt.Sprint(dir, " ", targets), b.text(dir, p))
+			for _, file := range b.clustersNamed(dir, p.name) {
+				byFile[file] = append(byFile[file], fmt.Sprint(dir, " ", targets, " ", p.Options), b.text(dir, p))
 			}
 		}
 	}

@@ -30,7 +30,7 @@ type recipientChecks map[string]recipientCheck
 // recipientCheck holds as long as the file is the same, and so is the .sops.yaml above it.
 type recipientCheck struct {
 	file     string // the hash of its content
-	text     string // the content of .sops.yaml
+	text     string // the path and content of .sops.yaml
 	findings []finding.Finding
 }
 
@@ -187,7 +187,7 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 	if wrong, ok := errors.AsType[*recipient.ConfigError](err); ok {
 		return bad(wrong.Line, wrong.Reason)
 	}
-	return &sopsConfig{text: string(data), parsed: parsed}, true
+	return &sopsConfig{text: name + "\x00" + string(data), parsed: parsed}, true
 }
 
 // unusableError says why a .sops.yaml isn't read.

@@ -133,9 +133,9 @@ type Opened struct {
 	Secrets      []Secret
 	Clusters     []Cluster
 	Whole        string
-	// Retry says that files could not be opened for a reason that may pass, such as a key service that doesn't answer: opening
-	// the same fleet again may give more.
-	Retry bool
+	// Provisional says that files could not be opened for a reason outside of the repository and the keys, such as a key service
+	// that refuses: opening the same fleet again may give more. Retry says that it may soon: a service doesn't answer for now.
+	Provisional, Retry bool
 }
 
 // Entries are the entries of an audit config: those of its clusters that aren't quarantined, by name.

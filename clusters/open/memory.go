@@ -42,6 +42,7 @@ type remembered struct {
 	owner    string
 	findings []finding.Finding
 	from     []content
+	origin   string // the hash of the file that findings stand in
 }
 
 // Open is the function Open. The redactor forgets what it knows for Secrets that have gone.
@@ -59,6 +60,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	m.runs++
 	redactor.AddFor(o.owner("generators"), sealed.Generated...)
 	if err := o.files(ctx); err != nil {
+		redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, o.ownerPrefix()) })
 		return nil, err
 	}
 	m.secrets = make(map[string]*remembered, len(sealed.Secrets))
@@ -77,12 +79,14 @@ const ownerPrefix = "fleet "
 
 // owner is what the redactor knows by whatever this run opens for something, and until when that is gone.
 func (o *run) owner(of string) string {
-	name := fmt.Sprintf("%s%d %s", ownerPrefix, o.memory.runs, of)
+	name := o.ownerPrefix() + of
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.owners[name] = true
 	return name
 }
+
+func (o *run) ownerPrefix() string { return fmt.Sprintf("%s%d ", ownerPrefix, o.memory.runs) }
 
 // opening is a file that is to be opened, or that was.
 func (m *Memory) opening(f *load.File) *opening {
@@ -94,7 +98,7 @@ func (m *Memory) opening(f *load.File) *opening {
 func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 	old := m.secrets[s.Name]
 	if old == nil || old.sealed.Hash != s.Hash || old.sealed.Quarantined != s.Quarantined || old.sealed.Origin != s.Origin ||
-		old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
+		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
 		return nil
 	}
 	for _, c := range old.from {
@@ -103,6 +107,14 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 		}
 	}
 	return old
+}
+
+// hash is that of the file that something comes from.
+func (o *run) hash(origin fleet.Origin) string {
+	if f := o.sealed.Source.Loaded.Files[origin.Path]; f != nil {
+		return f.Hash
+	}
+	return ""
 }
 
 func sameUses(a, b []fleet.Use) bool {
@@ -115,7 +127,7 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 		m.secrets[s.Name] = nil
 		return
 	}
-	kept := &remembered{sealed: *sealed, secret: s, findings: findings, owner: o.owner("secret " + s.Name)}
+	kept := &remembered{sealed: *sealed, secret: s, findings: findings, origin: o.hash(sealed.Origin), owner: o.owner("secret " + s.Name)}
 	for _, text := range sealed.Data {
 		if ref, ok := o.sealed.Source.Ref(text.Value); ok {
 			op := o.plain[ref.Path]
@@ -129,8 +141,10 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 	m.secrets[s.Name] = kept
 }
 
-// passing says whether a file could not be opened for a reason that may be gone the next time.
-func passing(bad *finding.Finding) bool { return bad != nil && seal.Passing(bad.Code) }
+// passing says whether a file could not be opened for a reason that is not in the file or the keys, and may be gone the next time.
+func passing(bad *finding.Finding) bool {
+	return bad != nil && (seal.Passing(bad.Code) || bad.Code == seal.CodeRefused)
+}
 
 // finish remembers a run, and has the redactor forget what is gone.
 func (m *Memory) finish(o *run) {
@@ -140,7 +154,8 @@ func (m *Memory) finish(o *run) {
 		switch {
 		case passing(op.bad):
 			m.sealed, m.opened = nil, nil
-			o.opened.Retry = true
+			o.opened.Provisional = true
+			o.opened.Retry = o.opened.Retry || seal.Passing(op.bad.Code)
 		case op.file != nil:
 			m.files[content{op.file.Path, op.file.Hash}] = op.bad
 		}

@@ -363,6 +363,11 @@ func (o *run) entry(c *fleet.Cluster) []finding.Finding {
 		return nil
 	}
 	name := o.owner("cluster " + c.AuditConfig + "/" + c.Name)
+	for _, handle := range c.Handles { // in the order of the fields, so that the same one is named each time
+		if _, bad := o.value(handle, name); bad != nil {
+			return []finding.Finding{*bad}
+		}
+	}
 	var bad *finding.Finding
 	file, err := replaceStrings(c.File, func(text string) string {
 		value, f := o.value(text, name)

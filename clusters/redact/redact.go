@@ -67,26 +67,24 @@ func (r *Redactor) AddFor(owner string, values ...string) {
 func (r *Redactor) Keep(owner func(string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	touched := map[[minLength]byte]bool{}
 	for name, secrets := range r.owned {
 		if name == "" || owner(name) {
 			continue
 		}
 		delete(r.owned, name)
 		for _, v := range secrets {
-			r.forget(v)
+			if r.known[v]--; r.known[v] <= 0 {
+				delete(r.known, v)
+				touched[[minLength]byte([]byte(v[:minLength]))] = true
+			}
 		}
 	}
-}
-
-func (r *Redactor) forget(v string) {
-	if r.known[v]--; r.known[v] > 0 {
-		return
-	}
-	delete(r.known, v)
-	key := [minLength]byte([]byte(v[:minLength]))
-	r.index[key] = slices.DeleteFunc(r.index[key], func(other string) bool { return other == v })
-	if len(r.index[key]) == 0 {
-		delete(r.index, key)
+	// Many secrets begin alike, so each list is gone through once.
+	for key := range touched {
+		if r.index[key] = slices.DeleteFunc(r.index[key], func(v string) bool { return r.known[v] == 0 }); len(r.index[key]) == 0 {
+			delete(r.index, key)
+		}
 	}
 }
 

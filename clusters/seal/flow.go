@@ -49,6 +49,9 @@ const maxSimpleKey = 128
 func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
 	switch n.ShortTag() {
 	case "!!str":
+		if strings.ContainsFunc(n.Value, special) {
+			return false
+		}
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		if encoder.Encode(n.Value) != nil {
@@ -68,4 +71,9 @@ func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
 	default:
 		return false
 	}
+}
+
+// special says whether YAML and JSON differ over a character that JSON leaves as it is: YAML refuses it, or takes it for a line end.
+func special(c rune) bool {
+	return c >= 0x7f && c <= 0x9f || c == 0xfeff || c >= 0xfffe && c <= 0xffff
 }

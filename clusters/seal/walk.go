@@ -219,7 +219,7 @@ func (q *quick) open(text, aad string) (string, error) {
 	data, rest, ok2 := strings.Cut(rest, ",iv:")
 	iv, rest, ok3 := strings.Cut(rest, ",tag:")
 	tag, kind, ok4 := strings.Cut(rest, ",type:")
-	if !ok || !ok2 || !ok3 || !ok4 || kind != "str]" {
+	if !ok || !ok2 || !ok3 || !ok4 || kind != "str]" || strings.ContainsAny(text, "\r\n") {
 		return "", errUnusual
 	}
 	sealed, err := base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(data))+q.gcm.Overhead()), []byte(data))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -17,6 +18,7 @@ import (
 	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/keyservice"
 	yamlstore "github.com/getsops/sops/v3/stores/yaml"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -265,6 +267,46 @@ func tamper(r *rand.Rand, text string) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// TestSealedTextIsTheText: kustomize sees every text of an encrypted file as the file has it.
+func TestSealedTextIsTheText(t *testing.T) {
+	l := newLocker(t)
+	for _, written := range []string{`"a\x7fb"`, `"a\x85b"`, `"a\u0085  b"`, `"a\x80b"`, `"a\uFFFEb"`, `"a\uFEFFb"`, `"a\u2028b"`, `"\0"`, `"<&>'\"\\"`, "yes", "0x1F", ".inf", "~", "2026-01-01"} {
+		text := l.encrypt("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nnote: x\ntoken: x\n", sops.Metadata{EncryptedRegex: "^token$"})
+		text = strings.Replace(text, "note: x", "note: "+written, 1)
+		tree, err := load.Load(t.Context(), fstest.MapFS{"f/s.yaml": {Data: []byte(text)}}, "f", load.Limits{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var raw, sealed map[string]any
+		if err := yaml.Unmarshal([]byte(text), &raw); err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(NewSealer().Seal(tree, nil).Content["f/s.yaml"], &sealed); err != nil {
+			t.Errorf("%s: %v", written, err)
+		} else if !reflect.DeepEqual(raw["note"], sealed["note"]) {
+			t.Errorf("%s: %#v in the file, %#v in what kustomize sees", written, raw["note"], sealed["note"])
+		}
+	}
+}
+
+// TestQuickRefusesWhatSopsRefuses: line breaks within an encrypted value, which base64 passes over and sops doesn't.
+func TestQuickRefusesWhatSopsRefuses(t *testing.T) {
+	l := newLocker(t)
+	text := l.encrypt("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ntoken: secretvalue\n", sops.Metadata{EncryptedRegex: "^token$"})
+	sealed, _, _ := strings.Cut(text[strings.Index(text, "token: ")+len("token: "):], "\n")
+	for _, changed := range []string{
+		strings.Replace(text, "token: "+sealed, "token: |-\n  "+sealed[:30]+"\n  "+sealed[30:], 1),
+		strings.Replace(text, "token: "+sealed, `token: "`+sealed[:30]+`\r\n`+sealed[30:]+`"`, 1),
+	} {
+		if l.library(changed) != nil {
+			t.Fatal("the library takes it")
+		}
+		if l.quickly(l.load(changed)) != nil {
+			t.Errorf("opened what the library refuses:\n%s", changed)
+		}
+	}
 }
 
 // answering is a key service that answers with an error.
