@@ -192,17 +192,25 @@ func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
 		}
 		return nil
 	}
-	data, err := i.Encode()
+	config, err := inventoryConfig(a.namespace, i)
 	if err != nil {
 		return err
 	}
-	config := applycorev1.ConfigMap(name, a.namespace).
-		WithLabels(map[string]string{plan.LabelInventory: "true", fleet.LabelSync: i.Sync}).
-		WithBinaryData(map[string][]byte{plan.InventoryKey: data})
 	if err := a.own.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		return &ApplyError{Kind: "ConfigMap", Name: name, Err: err}
 	}
 	return nil
+}
+
+// inventoryConfig is the ConfigMap that holds an inventory.
+func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMapApplyConfiguration, error) {
+	data, err := i.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return applycorev1.ConfigMap(plan.InventoryName(i.Sync, i.AuditConfig), namespace).
+		WithLabels(map[string]string{plan.LabelInventory: "true", fleet.LabelSync: i.Sync}).
+		WithBinaryData(map[string][]byte{plan.InventoryKey: data}), nil
 }
 
 // ApplyError says which object could not be written.
@@ -220,7 +228,7 @@ func classifyApply(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(firstOf(err))}
 	switch {
 	case apierrors.IsConflict(err):
-		f.Reason = "Conflict"
+		f.Reason = report.ReasonConflict
 	case apierrors.IsForbidden(err):
 		f.Reason = "Forbidden"
 	case apierrors.IsInvalid(err):

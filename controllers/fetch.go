@@ -33,6 +33,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return nil
 	}
 	started := r.Clock.Now()
+	st.refused = ""
 	snapshot, err := st.repository.Fetch(ctx, src)
 	st.fetched = r.Clock.Now()
 	r.Metrics.Stage(audit.Namespace, audit.Name, "fetch", st.fetched.Sub(started))
@@ -41,7 +42,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return classifyFetch(err, st)
 	}
 	if err := verify(snapshot.Commit()); err != nil {
-		st.source = ""
+		st.source, st.refused = "", snapshot.Revision().String()
 		if snapshot != st.snapshot {
 			snapshot.Close() //nolint:errcheck // the cache is disposable
 		}
@@ -93,7 +94,7 @@ func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *
 				st.credentials = append(st.credentials, string(value))
 			}
 		}
-		st.redactor.AddFor(st.accessOwner(), st.credentials...)
+		st.conceal(st.credentials...)
 		auth, err := gitsync.AuthFromSecret(spec.URL, secret.Data)
 		if err != nil {
 			return src, "", &report.Failure{Class: report.Rejected, Reason: "CredentialsInvalid",

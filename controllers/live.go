@@ -27,7 +27,9 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 		return nil, failure
 	}
 	started := r.Clock.Now()
-	p := plan.Compute(st.fleet, live, Policy(audit, st.snapshot.Revision().Hash))
+	policy := Policy(audit, st.snapshot.Revision().Hash)
+	policy.Now = started
+	p := plan.Compute(st.fleet, live, policy)
 	mask(st.redactor, p.Findings)
 	maskDrift(st.redactor, p.Steps)
 	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
@@ -46,11 +48,12 @@ func maskDrift(redactor *redact.Redactor, steps []plan.Step) {
 
 // Policy is what an AuditSync allows, for a plan of a revision. Nil stands for one that has everything at its default.
 func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
-	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true}
+	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true, ScanChanged: true}
 	if sync == nil {
 		return p
 	}
 	p.Approved = sync.Annotations[plan.ApproveAnnotation]
+	p.ScanChanged = sync.Spec.ScanOnChange.On()
 	p.CorrectDrift = sync.Spec.Drift != v1alpha1.DriftReport
 	if sync.Spec.ForeignClusters != "" {
 		p.Foreign = plan.Foreign(sync.Spec.ForeignClusters)
@@ -126,6 +129,9 @@ func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	}
 	if audit.Spec.Webhook != nil {
 		note(&audit.Spec.Webhook.SecretRef)
+	}
+	if audit.Spec.Forge != nil {
+		note(&audit.Spec.Forge.SecretRef)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/controllers/scan"
 )
 
 // The names under which Muster applies; see there.
@@ -47,6 +48,12 @@ type Reconciler struct {
 	Keys *keys.Remote
 	// CacheDir holds the clones of repositories, a folder an AuditSync. It may be lost at any time.
 	CacheDir string
+	// Scans sees what becomes of scans; nil leaves them alone.
+	Scans *ScanWatch
+	// Bounds are how long scans may take.
+	Bounds scan.Bounds
+	// statuses shows the forge what became of commits.
+	statuses *statuses
 	// Webhooks says that webhooks are received in this process.
 	Webhooks bool
 
@@ -70,6 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return r.finalize(ctx, audit)
 	}
 	if audit.Spec.Suspend {
+		r.Metrics.Suspended(audit.Namespace, audit.Name)
 		return ctrl.Result{}, nil
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -81,25 +89,34 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	started := r.Clock.Now()
+	r.Metrics.Begin(req.Namespace, req.Name)
 	outcome := r.sync(ctx, audit, st)
+	again := r.scans(ctx, audit, st, &outcome)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
+	r.Metrics.Duration(req.Namespace, req.Name, r.Clock.Since(started))
+	outcome.Changes = st.tally.Note(audit.Status, outcome)
+	before := audit.DeepCopy()
 	if err := r.report(ctx, audit, outcome); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: r.next(audit, st, outcome)}, nil
+	r.statuses.show(before, audit.Status, outcome, st.redactor)
+	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
 // sync goes once through the stages. What goes wrong is in the outcome, with every text masked.
 func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	o.Fetch = r.fetch(ctx, audit, st)
+	o.Refused = st.refused
 	if st.snapshot == nil || o.Fetch != nil && st.origin != originOf(audit) {
 		// What is at hand is nothing, or comes from where the AuditSync pointed before.
 		return o
 	}
 	o.Revision = st.snapshot.Revision().String()
+	r.statuses.begin(audit, o.Revision, st.redactor)
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
 		return o
 	}
@@ -117,7 +134,8 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 	logger := log.FromContext(ctx)
 	status := report.Status(audit, o)
 	r.webhookStatus(ctx, audit, &status)
-	r.Metrics.Sync(audit, status, o)
+	r.statuses.reported(audit, &status)
+	r.Metrics.Sync(audit, interval(audit), status, o)
 	for _, e := range report.Events(audit, status, o) {
 		r.Events.Eventf(audit, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 		logger.Info("sync changed", "reason", e.Reason, "note", e.Note)
@@ -206,6 +224,10 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 		st.close()
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)
+	r.statuses.forget(key)
+	if r.Scans != nil {
+		r.Scans.Hold(key, time.Time{})
+	}
 	// A clone that can't be removed costs disk and nothing else; the next start of the Pod clears it.
 	_ = os.RemoveAll(r.repositoryDir(key))
 }

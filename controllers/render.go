@@ -50,9 +50,8 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	}
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "render", r.Clock.Since(started)) }()
-	st.renders++
-	st.redactor.AddFor(st.accessOwner(), st.credentials...)
-	st.redactor.AddFor(st.accessOwner(), secrets...)
+	st.conceal(st.credentials...)
+	st.conceal(secrets...)
 	sealed, err := st.pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
 		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing,
 			PodSecurity: r.podSecurity(ctx, audit.Namespace)}, st.opener)
@@ -64,8 +63,12 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		return r.classifyRender(err, st)
 	}
 	mask(st.redactor, fleet.Findings)
+	st.renders++
+	st.concealed = nil
+	st.conceal(st.credentials...)
+	st.conceal(secrets...)
 	st.redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, accessPrefix) || owner == st.accessOwner() })
-	if st.fleet, st.rendered = fleet, key; fleet.Retry {
+	if st.fleet, st.rendered = fleet, key; fleet.Provisional {
 		st.rendered = renderKey{} // the next look renders again
 	}
 	return nil
@@ -75,6 +78,16 @@ const accessPrefix = "access "
 
 // accessOwner is what the redactor knows the credentials and keys by that are in use since the last render.
 func (st *state) accessOwner() string { return fmt.Sprint(accessPrefix, st.renders) }
+
+// conceal makes credentials and keys known to the redactor, each once.
+func (st *state) conceal(values ...string) {
+	for _, value := range values {
+		if !slices.Contains(st.concealed, value) {
+			st.concealed = append(st.concealed, value)
+			st.redactor.AddFor(st.accessOwner(), value)
+		}
+	}
+}
 
 // mask takes secrets out of every text of findings.
 func mask(redactor *redact.Redactor, findings []finding.Finding) {
@@ -140,7 +153,7 @@ func (r *Reconciler) classifyRender(err error, st *state) *report.Failure {
 	var bad *load.PathError
 	switch {
 	case errors.As(err, &bad):
-		f.Class, f.Reason = report.Rejected, "PathInvalid"
+		f.Class, f.Reason = report.Rejected, report.ReasonPathInvalid
 		f.Message += "; what was applied stays"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrInvalid):
 		// The cache on disk is damaged: forget the snapshot, and the next fetch makes a new one.

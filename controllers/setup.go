@@ -37,7 +37,11 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/controllers/scan"
 )
+
+// DefaultClusterSeries is for Options.ClusterSeries.
+const DefaultClusterSeries = report.DefaultClusterSeries
 
 // Options configure the controller.
 type Options struct {
@@ -53,10 +57,20 @@ type Options struct {
 	CacheDir string
 	// Concurrency is how many AuditSyncs are reconciled at once.
 	Concurrency int
+	// Version is the program's, as metrics tell it.
+	Version string
+	// ClusterSeries is how many series of metrics about single clusters an AuditSync may have; one that needs more gets none of them.
+	// 0: none for anybody.
+	ClusterSeries int
 	// Registry gets the metrics of the syncs; nil: that of controller-runtime, which is what is served.
 	Registry prometheus.Registerer
 	// ShutdownTimeout bounds how long a running reconcile may go on after the order to stop.
 	ShutdownTimeout time.Duration
+	// StatusURL is where commit statuses lead to, with {namespace}, {name} and {commit} in place of what they stand for; empty
+	// for nowhere.
+	StatusURL string
+	// ScanBounds are how long scans may take until they count as late; zero values stand for scan.DefaultBounds.
+	ScanBounds scan.Bounds
 	// Webhook configures the receiver of webhooks.
 	Webhook WebhookOptions
 }
@@ -68,8 +82,13 @@ func (o Options) Validate() error {
 		return fmt.Errorf("the cache folder is not set; give one with --cache-dir")
 	case o.Concurrency < 1:
 		return fmt.Errorf("the concurrency is %d; it must be at least 1", o.Concurrency)
+	case o.ClusterSeries < 0:
+		return fmt.Errorf("the number of series about single clusters is negative; 0 turns them off")
 	case o.ShutdownTimeout < 0:
 		return fmt.Errorf("the shutdown timeout is negative")
+	}
+	if err := ValidateStatusURL(o.StatusURL); err != nil {
+		return err
 	}
 	return o.Webhook.Validate()
 }
@@ -115,7 +134,7 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	if opts.Registry != nil {
 		registry = opts.Registry
 	}
-	numbers, err := report.NewMetrics(registry)
+	numbers, err := report.NewMetrics(registry, report.MetricsOptions{Version: opts.Version, ClusterSeries: opts.ClusterSeries})
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -128,7 +147,18 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		Clock:    clock.RealClock{},
 		Keys:     keys.NewRemote(clock.RealClock{}.Now),
 		CacheDir: opts.CacheDir,
+		Bounds:   opts.ScanBounds,
 		Webhooks: opts.Webhook.enabled(),
+	}
+	if r.Scans, err = NewScanWatch(mgr.GetConfig(), mgr.GetHTTPClient(), opts.Namespace, clock.RealClock{}); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(r.Scans); err != nil {
+		return nil, fmt.Errorf("add the watch of scans: %w", err)
+	}
+	r.statuses = newStatuses(r.Client, clock.RealClock{}, numbers, opts.StatusURL)
+	if err := mgr.Add(r.statuses); err != nil {
+		return nil, err
 	}
 	if r.Webhooks {
 		if err := addWebhooks(mgr, opts, registry); err != nil {
@@ -205,6 +235,8 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
+		WatchesRawSource(source.Channel(r.statuses.changed, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
+		WatchesRawSource(source.Func(r.Scans.Into(r.Client))).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)
 	if err != nil {
@@ -225,7 +257,8 @@ func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []
 		if ref := s.Spec.Source.SecretRef; ref != nil && ref.Name == secret.GetName() ||
 			s.Spec.Source.Verify != nil && s.Spec.Source.Verify.SecretRef.Name == secret.GetName() ||
 			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() ||
-			s.Spec.Webhook != nil && s.Spec.Webhook.SecretRef.Name == secret.GetName() {
+			s.Spec.Webhook != nil && s.Spec.Webhook.SecretRef.Name == secret.GetName() ||
+			s.Spec.Forge != nil && s.Spec.Forge.SecretRef.Name == secret.GetName() {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
 		}
 	}
@@ -274,10 +307,11 @@ func (w *auditConfigWatch) Start(ctx context.Context) error {
 		if err == nil {
 			object := &unstructured.Unstructured{}
 			object.SetGroupVersionKind(auditConfigKind)
-			// The operator writes to status with every scan, and that is nothing to look at.
+			// The operator writes to status with every scan, and that is nothing to look at, but for whether it scans.
 			changed := predicate.Or(predicate.TypedGenerationChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedLabelChangedPredicate[*unstructured.Unstructured]{},
-				predicate.TypedAnnotationChangedPredicate[*unstructured.Unstructured]{})
+				predicate.TypedAnnotationChangedPredicate[*unstructured.Unstructured]{},
+				predicate.TypedFuncs[*unstructured.Unstructured]{UpdateFunc: scanningPausedChanged})
 			return w.controller.Watch(source.Kind(w.mgr.GetCache(), object, handler.TypedEnqueueRequestsFromMapFunc(w.syncs), changed))
 		}
 		// Not there yet, or the API server can't say: a reconcile reports either, and this looks again.

@@ -10,6 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/controllers/scan"
 	"github.com/muster-gitops/muster/gitsync"
 )
 
@@ -24,6 +26,10 @@ type state struct {
 	source  string
 	// origin is the address and ref that the snapshot comes from.
 	origin string
+	// refused is the revision that the remote has, when it may not be applied.
+	refused string
+	// tally is what the present revision has changed so far.
+	tally report.Tally
 	// failures counts failed attempts since the last success.
 	failures int
 	// pipeline remembers the last fleet in all its stages; fleet is what it gave for the inputs that rendered names.
@@ -38,6 +44,14 @@ type state struct {
 	redactor    *redact.Redactor
 	credentials []string
 	renders     int
+	concealed   []string
+	// scanned are the statuses that were last reported, and driven what they were derived for.
+	scanned []scan.Status
+	driven  map[string]*driven
+	// startedJobs were made and not seen yet. scansRefused is until when no more are made, for the reason scansRefusal.
+	startedJobs  map[string]time.Time
+	scansRefused time.Time
+	scansRefusal string
 }
 
 func (r *Reconciler) state(key types.NamespacedName) (*state, error) {

@@ -27,6 +27,7 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
 // TestSSH follows a repository over SSH.
@@ -152,14 +153,17 @@ func TestTwoReplicas(t *testing.T) {
 // TestNothingLeaks goes through a good commit and many bad ones with a canary in every secret, and looks for it in everything
 // that leaves the process.
 func TestNothingLeaks(t *testing.T) {
-	w := newWorld(t)
+	w := newForgeWorld(t, forge.Gitea, time.Now)
 	registry := prometheus.NewRegistry()
 	cfg, err := plane.User(w.user, "system:serviceaccounts")
 	must(t, err)
 	defer w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.cacheDir, Concurrency: 1,
 		Registry: registry, ShutdownTimeout: 5 * time.Second})()
-	w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
-	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.Prune.MaxRemovals = percent("100%") })
+	w.commit(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
+	w.createSync(func(s *v1alpha1.AuditSync) {
+		w.withForge(forge.Gitea)(s)
+		s.Spec.Prune.MaxRemovals = percent("100%")
+	})
 	w.request()
 	bad := map[string]string{
 		"token with a line break": w.encryptedCluster("serviceAccountAuth:\n    server: https://x.example.com\n    token: \"CANARY-token\\nline\"\n    caCert: none"),
@@ -180,18 +184,25 @@ func TestNothingLeaks(t *testing.T) {
 		if reason == "kustomization" {
 			name = "clusters/kustomization.yaml"
 		}
-		w.push(map[string]string{name: content})
+		w.commit(map[string]string{name: content})
 		if status := w.request().Status; len(status.Problems) == 0 {
 			t.Errorf("%s: no problem was found", reason)
 		}
-		w.push(nil, name)
+		w.commit(nil, name)
 	}
 	secret := w.secret("mondoo-client-eu-service-account")
 	secret.Data["token"] = []byte("CANARY-drift")
 	must(t, w.admin.Update(t.Context(), secret))
 	w.request()
+	w.forge.AnswerWith(echo)
+	w.commit(map[string]string{"README.md": "Fleet\n"})
+	w.request()
+	refused := w.until("the forge refuses", func(s *v1alpha1.AuditSync) bool {
+		return condition(s.Status, v1alpha1.ConditionReported).Reason == "TokenRefused"
+	})
 
-	outputs := map[string]string{"logs": logs.String(), "metrics": exposition(t, registry), "status": toJSON(t, w.sync()), "audit config": toJSON(t, w.auditConfig("mondoo-client"))}
+	outputs := map[string]string{"logs": logs.String(), "metrics": exposition(t, registry), "status": toJSON(t, w.sync()), "audit config": toJSON(t, w.auditConfig("mondoo-client")),
+		"statuses": toJSON(t, w.forge.Posts()), "refusal": toJSON(t, refused)}
 	var events eventsv1.EventList
 	must(t, w.admin.List(t.Context(), &events, client.InNamespace(w.namespace)))
 	outputs["events"] = toJSON(t, events)
@@ -207,7 +218,8 @@ func TestNothingLeaks(t *testing.T) {
 			}
 		}
 	}
-	if len(outputs["events"]) < 100 || !strings.Contains(outputs["logs"], "sync changed") || !strings.Contains(outputs["metrics"], "muster_clusters") || len(configMaps.Items) == 0 {
+	if len(outputs["events"]) < 100 || !strings.Contains(outputs["logs"], "sync changed") || !strings.Contains(outputs["metrics"], "muster_clusters") || len(configMaps.Items) == 0 ||
+		!strings.Contains(outputs["statuses"], "can't be used") || !strings.Contains(outputs["refusal"], "no access with") {
 		t.Fatalf("something is missing among the outputs: %v", slices.Collect(keysOf(outputs)))
 	}
 	encoded := base64.RawStdEncoding.EncodeToString([]byte("CANARY"))

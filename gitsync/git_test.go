@@ -3,6 +3,7 @@ package gitsync
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -175,7 +176,7 @@ func gitBackend(t testing.TB, o *origin) http.Handler {
 		t.Fatalf("the tests need git with its http-backend: %v", err)
 	}
 	return &cgi.Handler{
-		Path: path, Stderr: &bytes.Buffer{},
+		Path: path, Stderr: io.Discard, // requests run side by side
 		Env: append(gitEnv(), "GIT_PROJECT_ROOT="+o.root, "GIT_HTTP_EXPORT_ALL=1"),
 	}
 }

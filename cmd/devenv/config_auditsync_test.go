@@ -37,7 +37,8 @@ func (in *installation) testSamples(t *testing.T) {
 			continue
 		}
 		syncs++
-		for _, ref := range [][]string{{"spec", "source", "secretRef", "name"}, {"spec", "decryption", "secretRef", "name"}} {
+		for _, ref := range [][]string{{"spec", "source", "secretRef", "name"}, {"spec", "decryption", "secretRef", "name"},
+			{"spec", "webhook", "secretRef", "name"}, {"spec", "forge", "secretRef", "name"}} {
 			if name, found, _ := unstructured.NestedString(o.Object, ref...); found && !secrets[name] {
 				t.Errorf("config/samples: AuditSync %s refers to a Secret %s, which no sample shows", o.GetName(), name)
 			}
@@ -85,8 +86,12 @@ func (in *installation) testInvalidAuditSyncs(t *testing.T) {
 		{"a duration of several units", "a", source + ", interval: 1h30m", ""},
 		{"no removals", "a", source + ", prune: {maxRemovals: 0}", ""},
 		{"any removals", "a", source + ", prune: {maxRemovals: 100%}", ""},
+		{"one scan at a time", "a", source + ", scanOnChange: {concurrency: 1}", ""},
+		{"no scans on change", "a", source + ", scanOnChange: {enabled: false}", ""},
 		{"a commit on a branch", "a", "source: {url: 'ssh://git@x/y', ref: {branch: main, commit: " + strings.Repeat("a", 40) + "}}", ""},
 
+		{"no scan at a time", "a", source + ", scanOnChange: {concurrency: 0}", "spec.scanOnChange.concurrency"},
+		{"too many scans at a time", "a", source + ", scanOnChange: {concurrency: 101}", "spec.scanOnChange.concurrency"},
 		{"no source", "a", "path: ./", "spec.source: Required"},
 		{"no address", "a", "source: {}", "spec.source.url: Required"},
 		{"an empty address", "a", "source: {url: ''}", "spec.source.url"},
@@ -117,6 +122,15 @@ func (in *installation) testInvalidAuditSyncs(t *testing.T) {
 		{"a kind of webhook", "a", source + ", webhook: {secretRef: {name: x}, provider: forgejo}", ""},
 		{"a webhook without a Secret", "a", source + ", webhook: {}", "spec.webhook.secretRef: Required"},
 		{"a webhook of another kind", "a", source + ", webhook: {secretRef: {name: x}, provider: GitHub}", `Unsupported value: "GitHub"`},
+		{"the least of a forge", "a", source + ", forge: {secretRef: {name: x}}", ""},
+		{"a forge on loopback", "a", source + ", forge: {secretRef: {name: x}, provider: gitea, apiURL: 'http://127.0.0.1:3000/git', context: 'muster/eu-1:prod'}", ""},
+		{"a forge without a Secret", "a", source + ", forge: {provider: github}", "spec.forge.secretRef: Required"},
+		{"a forge of another kind", "a", source + ", forge: {secretRef: {name: x}, provider: forgejo}", `Unsupported value: "forgejo"`},
+		{"an API over plain http", "a", source + ", forge: {secretRef: {name: x}, apiURL: 'http://git.example.com'}", "http:// is for loopback alone"},
+		{"an API that looks like loopback", "a", source + ", forge: {secretRef: {name: x}, apiURL: 'http://127.0.0.1.example.com'}", "http:// is for loopback alone"},
+		{"an API with a password", "a", source + ", forge: {secretRef: {name: x}, apiURL: 'https://u:p@git.example.com'}", "without credentials"},
+		{"a context with a blank", "a", source + ", forge: {secretRef: {name: x}, context: 'a b'}", "spec.forge.context"},
+		{"a context that leaves no room", "a", source + ", forge: {secretRef: {name: x}, context: " + strings.Repeat("a", 201) + "}", "spec.forge.context: Too long"},
 		{"an unknown field", "a", source + ", pth: ./", `unknown field "spec.pth"`},
 		{"a name that is no label value", strings.Repeat("a", 64), source, "the name is used as a label value"},
 		{"a name with a dot", "a.b", source, "the name is used as a label value"},

@@ -53,6 +53,7 @@ func (in *installation) testController(t *testing.T) {
 	if live.Status.Clusters == nil || live.Status.Clusters.Applied == 0 {
 		t.Errorf("ready without clusters: %+v", live.Status)
 	}
+	in.testMetrics(t)
 	if err := in.admin.Delete(t.Context(), sync); err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +98,10 @@ func (in *installation) startController(t *testing.T) {
 	}
 	container := find[appsv1.Deployment](t, objects(t, kustomize(t, "default")), "Deployment", "muster").Spec.Template.Spec.Containers[0]
 	probes := freeAddress(t)
+	in.metrics = freeAddress(t)
 	args := expand(container.Args, map[string]string{"$(POD_NAMESPACE)": operatorNamespace, "/var/cache/muster": filepath.Join(dir, "cache")})
 	// What differs outside of a Pod: where the API server is, the lease's namespace, and ports that many share.
-	args = append(args, "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace, "--probe-address="+probes, "--metrics-address=0",
+	args = append(args, "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace, "--probe-address="+probes, "--metrics-address="+in.metrics,
 		"--webhook-address="+freeAddress(t))
 
 	var log bytes.Buffer

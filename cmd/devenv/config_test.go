@@ -38,6 +38,7 @@ type installation struct {
 	plane    *server.ControlPlane
 	admin    client.Client
 	warnings *warnings // what the API server warned of
+	metrics  string    // where the program that was started serves its metrics
 }
 
 // install does what `kubectl apply -k config/default` does, where the namespace asks for the strictest Pod Security.
@@ -209,6 +210,9 @@ func (in *installation) testRights(t *testing.T) {
 		{true, "get list watch create patch delete", "k8s.mondoo.com", "mondooauditconfigs", "", "", ""},
 		{true, "get list watch create patch delete", "", "secrets", "", "", ""},
 		{true, "get list watch create patch delete", "", "configmaps", "", "", ""},
+		{true, "get list watch", "batch", "cronjobs", "", "", ""},
+		{true, "list watch create", "batch", "jobs", "", "", ""},
+		{true, "list watch", "", "pods", "", "", ""},
 		{true, "create patch", "events.k8s.io", "events", "", "", ""},
 		{true, "get", "", "namespaces", operatorNamespace, "", ""},
 		{true, "get update", "coordination.k8s.io", "leases", "muster.muster.dev", "", ""},
@@ -222,7 +226,11 @@ func (in *installation) testRights(t *testing.T) {
 		{false, "list watch update patch", "", "namespaces", operatorNamespace, "", ""},
 		{false, "impersonate", "", "serviceaccounts", "", "", ""}, // components/impersonation
 		{false, "create", "", "serviceaccounts", "", "token", ""},
-		{false, "get list create", "", "pods", "", "", ""},
+		{false, "create update patch delete", "batch", "cronjobs", "", "", ""},
+		{false, "update patch delete deletecollection", "batch", "jobs", "", "", ""},
+		{false, "get create delete", "", "pods", "", "", ""},
+		{false, "get", "", "pods", "", "log", ""},
+		{false, "list watch create", "batch", "jobs", "", "", "default"},
 		{false, "create", "", "pods", "", "exec", ""},
 		{false, "create patch bind escalate", "rbac.authorization.k8s.io", "roles", "", "", ""},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,17 +21,26 @@ import (
 
 func demoCommand() command {
 	return command{
-		name: "demo", args: "",
-		does: "show Muster at work on this machine, with steps to try, until Ctrl-C",
+		name: "demo", args: "[--forge gitea]",
+		does: "show Muster at work on this machine, with steps to try, until Ctrl-C; with a forge, commit statuses and scans too",
 		run:  runDemo,
 	}
 }
 
 func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: demo takes no arguments", errUsage)
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the error is printed with the usage
+	forge := flags.String("forge", "", "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	d, err := startDemo(ctx, stdout)
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%w: demo takes no arguments", errUsage)
+	case *forge != "" && *forge != "gitea":
+		return fmt.Errorf("%w: there is no demo with the forge %q, only with gitea", errUsage, *forge)
+	}
+	d, err := startDemo(ctx, stdout, *forge != "")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // Ctrl-C while it starts; what had begun is gone
@@ -46,20 +56,23 @@ func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	return errors.Join(err, d.Stop())
 }
 
-// demo is a running demonstration. All of its files are in one folder:
+// demo is a running demonstration. With a forge, Gitea takes the place of plain Git, and commits get statuses. All of its
+// files are in one folder:
 //
 //	kubeconfig, sops-key.txt, env   for the reader's shell
 //	bin/muster                      the program
 //	fleet/                          a clone of the repository, with examples/quickstart
 //	try/                            files for the steps
 //	controller.log, controller.pid  the running controller
-//	cache/, control-plane/, git/    what the servers keep
+//	cache/, control-plane/, git/    what the servers keep; with a forge gitea/ instead of git/
+//	gitea.curl                      for curl, to speak to Gitea
 type demo struct {
 	dir        string
 	out        *lines
 	tools      tools
 	plane      *server.ControlPlane
-	git        *server.Git
+	git        *server.Git // nil with a forge
+	forge      *demoForge  // nil without
 	cluster    *demoCluster
 	controller *demoController
 	stops      []func() error // in the order of starting
@@ -68,14 +81,37 @@ type demo struct {
 // demoPatience is how long the first sync may take. It takes a second or two; a loaded machine needs more.
 const demoPatience = 2 * time.Minute
 
+// demoStage is a part of the start.
+type demoStage struct {
+	does string
+	run  func(ctx context.Context, root string) error
+}
+
+func (d *demo) stages() []demoStage {
+	if d.forge != nil {
+		return d.forgeStages()
+	}
+	return []demoStage{
+		{"Building muster", d.buildMuster},
+		{"Starting a Kubernetes control plane (etcd, kube-apiserver)", d.startControlPlane},
+		{"Starting Git, and pushing examples/quickstart to it", d.startGit},
+		{"Installing the CRDs, config/rbac and two Secrets", d.install},
+		{"Starting the controller, with the rights of config/rbac alone", d.startController},
+		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
+	}
+}
+
 // startDemo returns when everything runs and the first sync is done. Whatever fails, nothing is left behind.
-func startDemo(ctx context.Context, stdout io.Writer) (_ *demo, err error) {
+func startDemo(ctx context.Context, stdout io.Writer, forge bool) (_ *demo, err error) {
 	d := &demo{out: &lines{out: stdout}, tools: findTools()}
 	// The libraries' notes on a watch that breaks, as all do at the end, are nothing for the reader.
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, fmt.Errorf("git is not on the PATH; install it and run this again")
+	}
+	if forge && !d.tools.curl {
+		return nil, fmt.Errorf("curl is not on the PATH, and the steps with Gitea need it; install it and run this again")
 	}
 	root, err := server.Root()
 	if err != nil {
@@ -90,17 +126,10 @@ func startDemo(ctx context.Context, stdout io.Writer) (_ *demo, err error) {
 			err = errors.Join(err, d.Stop())
 		}
 	}()
-	for _, stage := range []struct {
-		does string
-		run  func(ctx context.Context, root string) error
-	}{
-		{"Building muster", d.buildMuster},
-		{"Starting a Kubernetes control plane (etcd, kube-apiserver)", d.startControlPlane},
-		{"Starting Git, and pushing examples/quickstart to it", d.startGit},
-		{"Installing the CRDs, config/rbac and two Secrets", d.install},
-		{"Starting the controller, with the rights of config/rbac alone", d.startController},
-		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
-	} {
+	if forge {
+		d.forge = &demoForge{}
+	}
+	for _, stage := range d.stages() {
 		began := time.Now()
 		d.out.Printf("%s…", stage.does)
 		if err := stage.run(ctx, root); err != nil {
@@ -139,7 +168,8 @@ func (d *demo) startControlPlane(ctx context.Context, _ string) (err error) {
 	// The servers outlive ctx, so that the controller can end in order before them.
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, cancel)()
-	d.plane, err = server.StartControlPlane(serving, server.ControlPlaneOptions{Dir: d.file("control-plane"), Log: d.out})
+	d.plane, err = server.StartControlPlane(serving, server.ControlPlaneOptions{
+		Dir: d.file("control-plane"), Log: d.out, ControllerManager: d.forge != nil})
 	if err != nil {
 		cancel()
 		return err
@@ -169,7 +199,7 @@ func (d *demo) startController(ctx context.Context, _ string) (err error) {
 }
 
 func (d *demo) firstSync(ctx context.Context, root string) error {
-	if err := d.cluster.createSync(ctx, root, d.repositoryURL()); err != nil {
+	if err := d.createSync(ctx, root); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)

@@ -69,11 +69,16 @@ func (d *demo) install(ctx context.Context, root string) (err error) {
 	if err := os.WriteFile(d.file("sops-key.txt"), key, 0o600); err != nil {
 		return err
 	}
-	for _, o := range []client.Object{
+	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demoNamespace}},
 		secret("sops-keys", map[string]string{"test.agekey": string(key)}),
-		secret("fleet-git", map[string]string{"username": gitUsername, "password": gitPassword}),
-	} {
+	}
+	if d.forge != nil {
+		objects = append(objects, d.forge.secrets()...)
+	} else {
+		objects = append(objects, secret("fleet-git", map[string]string{"username": gitUsername, "password": gitPassword}))
+	}
+	for _, o := range objects {
 		if err := d.cluster.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s: %w", o.GetName(), err)
 		}
@@ -116,8 +121,9 @@ func secret(name string, data map[string]string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: demoNamespace, Name: name}, StringData: data}
 }
 
-// createSync creates the AuditSync of the quickstart, for the repository of the demo and with a shorter interval.
-func (c *demoCluster) createSync(ctx context.Context, root, url string) error {
+// createSync creates the AuditSync of the quickstart, for the repository of the demo. Without a forge nobody tells of pushes, so
+// that it has a shorter interval.
+func (d *demo) createSync(ctx context.Context, root string) error {
 	content, err := os.ReadFile(filepath.Join(root, "examples", "quickstart", "auditsync.yaml"))
 	if err != nil {
 		return err
@@ -126,10 +132,14 @@ func (c *demoCluster) createSync(ctx context.Context, root, url string) error {
 	if err := yaml.UnmarshalStrict(content, sync); err != nil {
 		return fmt.Errorf("read the AuditSync of examples/quickstart: %w", err)
 	}
-	sync.Spec.Source.URL = url
+	sync.Spec.Source.URL = d.repositoryURL()
 	sync.Spec.Source.SecretRef = &v1alpha1.SecretRef{Name: "fleet-git"}
-	sync.Spec.Interval = &metav1.Duration{Duration: demoInterval}
-	return c.client.Create(ctx, sync)
+	if d.forge != nil {
+		d.forge.use(sync)
+	} else {
+		sync.Spec.Interval = &metav1.Duration{Duration: demoInterval}
+	}
+	return d.cluster.client.Create(ctx, sync)
 }
 
 func (c *demoCluster) sync(ctx context.Context) (*v1alpha1.AuditSync, error) {

@@ -52,6 +52,9 @@ func (c *demoController) start() error {
 		"--namespace="+demoNamespace,
 		"--cache-dir="+c.d.file("cache"),
 		"--metrics-address=0", "--probe-address=0") // ports that may be taken on this machine
+	if c.d.forge != nil {
+		cmd.Args = append(cmd.Args, "--webhook-address="+c.d.forge.receiver)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := server.StartProgram("muster controller", cmd)
 	if err != nil {

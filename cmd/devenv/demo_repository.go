@@ -31,6 +31,11 @@ func (d *demo) startGit(ctx context.Context, root string) (err error) {
 	if err != nil {
 		return err
 	}
+	return d.pushQuickstart(ctx, root, url)
+}
+
+// pushQuickstart pushes examples/quickstart, and leaves a clone of the repository in fleet/ and files for the steps in try/.
+func (d *demo) pushQuickstart(ctx context.Context, root, url string) error {
 	if err := d.prepareTry(root); err != nil {
 		return err
 	}
@@ -65,7 +70,12 @@ func (d *demo) startGit(ctx context.Context, root string) (err error) {
 	return nil
 }
 
-func (d *demo) repositoryURL() string { return d.git.URL() + "/" + demoRepository + ".git" }
+func (d *demo) repositoryURL() string {
+	if d.forge != nil {
+		return d.forge.repositoryURL
+	}
+	return d.git.URL() + "/" + demoRepository + ".git"
+}
 
 // prepareTry writes the files that the steps use.
 func (d *demo) prepareTry(root string) error {

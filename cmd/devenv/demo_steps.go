@@ -40,6 +40,9 @@ const (
 )
 
 func (d *demo) steps() []demoStep {
+	if d.forge != nil {
+		return d.forgeSteps()
+	}
 	return []demoStep{
 		{stepAdd, []demoAction{{
 			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
@@ -79,7 +82,7 @@ func (d *demo) steps() []demoStep {
 				"Ready again, and nothing was removed.",
 			},
 		}},
-		{stepEdit, []demoAction{d.editAction()}},
+		{stepEdit, []demoAction{d.editAction(removeFirst)}},
 		{stepRestart, []demoAction{{
 			[]string{"kill $(cat ../controller.pid)"},
 			"The demo starts it again, as a Deployment would. Nothing is written, since nothing has changed.",
@@ -92,17 +95,21 @@ func (d *demo) steps() []demoStep {
 	}
 }
 
-const editPatch = `[{"op":"remove","path":"/spec/kubernetesResources/externalClusters/0"}]`
+// What somebody changes by hand. The first entry is that of analytics.
+const (
+	removeFirst = `[{"op":"remove","path":"/spec/kubernetesResources/externalClusters/0"}]`
+	slowFirst   = `[{"op":"add","path":"/spec/kubernetesResources/externalClusters/0/schedule","value":"0 0 1 1 *"}]`
+)
 
 // editAction needs a client for the API server. Without one there is nothing to type.
-func (d *demo) editAction() demoAction {
+func (d *demo) editAction(patch string) demoAction {
 	expect := "Put back within a second, without waiting for the interval."
 	switch {
 	case d.tools.kubectl:
-		return demoAction{[]string{fmt.Sprintf("kubectl patch mondooauditconfig %s --type=json -p '%s'", demoAuditConfig, editPatch)}, expect}
+		return demoAction{[]string{fmt.Sprintf("kubectl patch mondooauditconfig %s --type=json -p '%s'", demoAuditConfig, patch)}, expect}
 	case d.tools.curl:
 		return demoAction{[]string{fmt.Sprintf("curl -sSfK ../admin.curl -X PATCH -H 'Content-Type: application/json-patch+json' \\\n  -d '%s' \\\n  %s >/dev/null",
-			editPatch, d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig))}, expect}
+			patch, d.objectURL("k8s.mondoo.com/v1alpha2", "mondooauditconfigs", demoAuditConfig))}, expect}
 	default:
 		return demoAction{nil, "(This needs kubectl or curl, and neither is on the PATH.) " + expect}
 	}

@@ -23,35 +23,44 @@ import (
 
 // Every step that the demo prints is typed into a shell as it is printed, and has the effect that is promised.
 func TestDemoDoesWhatItSays(t *testing.T) {
-	v := newVisitor(t)
-	steps := v.demo.steps()
-	checks := v.checks()
-	for i, step := range steps {
-		began := time.Now()
-		if len(checks[step.title]) != len(step.actions) {
-			t.Fatalf("%s: %d checks for %d actions", step.title, len(checks[step.title]), len(step.actions))
-		}
-		for j, action := range step.actions {
-			check := checks[step.title][j](v.try(action))
-			if !eventually(t, demoStepLimit, check.reached) {
-				t.Fatalf("%d. %s: not seen: %s; the demo says:\n%s\nand its controller:\n%s", i+1, step.title, check.what, v.said, v.demo.controller.logTail())
-			}
-		}
-		t.Logf("%d. %s: %s", i+1, step.title, time.Since(began).Round(10*time.Millisecond))
-	}
-	for _, want := range []string{
+	v := newVisitor(t, false)
+	v.trySteps(v.checks())
+	v.hasSaid(
 		"externalClusters: +analytics +dev-a (written by muster",
 		"Quarantined: 1 of 5 clusters can't be used and stays as before: clusters/analytics.yaml:",
 		"Ready: 4 clusters applied at main@sha1:",
 		"externalClusters: -dev-a (written by muster",
 		"started again as process",
-	} {
-		if !strings.Contains(v.said.String(), want) {
-			t.Errorf("the demo did not say %q:\n%s", want, v.said)
-		}
-	}
+	)
 	v.tryWithout()
 	v.stop()
+}
+
+// trySteps types all steps, and waits after each action for what is promised of it.
+func (v *visitor) trySteps(checks map[string][]func(result) check) {
+	v.Helper()
+	for i, step := range v.demo.steps() {
+		began := time.Now()
+		if len(checks[step.title]) != len(step.actions) {
+			v.Fatalf("%s: %d checks for %d actions", step.title, len(checks[step.title]), len(step.actions))
+		}
+		for j, action := range step.actions {
+			check := checks[step.title][j](v.try(action))
+			if !eventually(v.T, demoStepLimit, check.reached) {
+				v.Fatalf("%d. %s: not seen: %s; the demo says:\n%s\nand its controller:\n%s", i+1, step.title, check.what, v.said, v.demo.controller.logTail())
+			}
+		}
+		v.Logf("%d. %s: %s", i+1, step.title, time.Since(began).Round(10*time.Millisecond))
+	}
+}
+
+func (v *visitor) hasSaid(words ...string) {
+	v.Helper()
+	for _, want := range words {
+		if !strings.Contains(v.said.String(), want) {
+			v.Errorf("the demo did not say %q:\n%s", want, v.said)
+		}
+	}
 }
 
 // tryWithout types what is printed on machines that lack programs. The change by hand is one that was seen to be put right.
@@ -73,7 +82,7 @@ func (v *visitor) tryWithout() {
 				v.Errorf("%s prints nothing", command)
 			}
 		}
-		r := v.try(v.demo.editAction())
+		r := v.try(v.demo.editAction(removeFirst))
 		if check := v.checks()[stepEdit][0](r); !eventually(v.T, demoStepLimit, check.reached) {
 			v.Errorf("with %+v: not seen: %s; the demo says:\n%s", some, check.what, v.said)
 		}
@@ -92,11 +101,11 @@ type visitor struct {
 	admin client.Client
 }
 
-func newVisitor(t *testing.T) *visitor {
+func newVisitor(t *testing.T, forge bool) *visitor {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	said := &transcript{}
-	d, err := startDemo(t.Context(), said)
+	d, err := startDemo(t.Context(), said, forge)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -128,7 +137,7 @@ func (v *visitor) try(a demoAction) result {
 	r := result{before: v.config(), pid: v.pid()}
 	if len(a.commands) == 0 {
 		v.Log("neither kubectl nor curl is here; the change by hand goes through the API")
-		if err := v.admin.Patch(v.Context(), v.config(), client.RawPatch(types.JSONPatchType, []byte(editPatch))); err != nil {
+		if err := v.admin.Patch(v.Context(), v.config(), client.RawPatch(types.JSONPatchType, []byte(removeFirst))); err != nil {
 			v.Fatal(err)
 		}
 		return r
@@ -232,15 +241,25 @@ func childrenOf(t *testing.T, dir string) (left []string) {
 
 // Ctrl-C while it starts is no error, and leaves nothing.
 func TestDemoIsInterrupted(t *testing.T) {
-	for _, stage := range []string{"Building muster", "Installing", "Ctrl-C ends"} {
-		t.Run(stage, func(t *testing.T) {
+	for _, tt := range []struct {
+		stage string
+		args  []string
+	}{
+		{"Building muster", []string{"demo"}},
+		{"Installing", []string{"demo"}},
+		{"Ctrl-C ends", []string{"demo"}},
+		{"Starting Gitea", []string{"demo", "--forge=gitea"}},
+		{"Starting a stand-in", []string{"demo", "--forge=gitea"}},
+		{"Ctrl-C ends", []string{"demo", "--forge=gitea"}},
+	} {
+		t.Run(strings.Join(append(tt.args, tt.stage), " "), func(t *testing.T) {
 			temp := t.TempDir()
 			t.Setenv("TMPDIR", temp)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			out := &notifier{word: stage, seen: cancel}
+			out := &notifier{word: tt.stage, seen: cancel}
 			var complaints bytes.Buffer
-			if code := run(ctx, []string{"demo"}, out, &complaints); code != 0 || ctx.Err() == nil {
+			if code := run(ctx, tt.args, out, &complaints); code != 0 || ctx.Err() == nil {
 				t.Errorf("status %d, %v:\n%s%s", code, ctx.Err(), out.String(), complaints.String())
 			}
 			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
@@ -257,21 +276,37 @@ func TestDemoIsInterrupted(t *testing.T) {
 func TestDemoSaysWhatItNeeds(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
+		args   []string
 		env    func(*testing.T)
 		says   string
 	}{
-		{"no git", func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, "devenv: git is not on the PATH; install it and run this again\n"},
-		{"not in a checkout", func(t *testing.T) { t.Chdir(t.TempDir()) }, "run this from its top folder\n"},
-		{"nowhere to write", func(t *testing.T) { t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none")) }, "TMPDIR says where it goes\n"},
+		{"no git", nil, func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, "devenv: git is not on the PATH; install it and run this again\n"},
+		{"no curl", []string{"--forge=gitea"}, onlyGit, "curl is not on the PATH, and the steps with Gitea need it; install it and run this again\n"},
+		{"not in a checkout", nil, func(t *testing.T) { t.Chdir(t.TempDir()) }, "run this from its top folder\n"},
+		{"nowhere to write", nil, func(t *testing.T) { t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none")) }, "TMPDIR says where it goes\n"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			tt.env(t)
 			var out bytes.Buffer
-			if code := run(t.Context(), []string{"demo"}, &out, &out); code != 1 || !strings.HasSuffix(out.String(), tt.says) || strings.Count(out.String(), "\n") != 1 {
+			if code := run(t.Context(), append([]string{"demo"}, tt.args...), &out, &out); code != 1 || !strings.HasSuffix(out.String(), tt.says) || strings.Count(out.String(), "\n") != 1 {
 				t.Errorf("got %d and %q; want 1 and %q", code, out.String(), tt.says)
 			}
 		})
 	}
+}
+
+// onlyGit leaves git alone on the PATH.
+func onlyGit(t *testing.T) {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(git, filepath.Join(bin, "git")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
 }
 
 // A controller that can't run is not started for ever.

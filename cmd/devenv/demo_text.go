@@ -10,6 +10,9 @@ import (
 
 // text tells the reader where everything is and what to try.
 func (d *demo) text() string {
+	if d.forge != nil {
+		return d.forgeText()
+	}
 	var b strings.Builder
 	note, look := d.look()
 	fmt.Fprintf(&b, `
@@ -29,8 +32,13 @@ Look at what is there.%s
 
     %s
 `, demoSync, demoAuditConfig, d.dir, d.repositoryURL(), d.file("fleet"), d.file("controller.log"), d.file("control-plane", "*.log"), d.file("env"), note, strings.Join(look, "\n    "))
+	d.writeSteps(&b)
+	return b.String()
+}
+
+func (d *demo) writeSteps(b *strings.Builder) {
 	for i, s := range d.steps() {
-		fmt.Fprintf(&b, "\n%d. %s\n", i+1, s.title)
+		fmt.Fprintf(b, "\n%d. %s\n", i+1, s.title)
 		for _, a := range s.actions {
 			b.WriteString("\n")
 			for _, c := range a.commands {
@@ -40,7 +48,6 @@ Look at what is there.%s
 		}
 	}
 	b.WriteString("\nCtrl-C ends everything and removes the folder. What happens is told below.\n\n")
-	return b.String()
 }
 
 // indented puts the mark before the first line, and blanks before the others.
@@ -79,6 +86,9 @@ func (d *demo) writeEnv() error {
 	}
 	env := fmt.Sprintf("export KUBECONFIG=%s\nexport SOPS_AGE_KEY_FILE=%s\nexport PATH=%s:\"$PATH\"\ncd %s\n",
 		quoted(d.file("kubeconfig")), quoted(d.file("sops-key.txt")), quoted(d.file("bin")), quoted(d.file("fleet")))
+	if d.forge != nil {
+		env += "export FLEET=" + quoted(d.forge.api()) + "\n"
+	}
 	if err := os.WriteFile(d.file("env"), []byte(env), 0o600); err != nil {
 		return err
 	}

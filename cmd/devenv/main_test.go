@@ -23,6 +23,8 @@ func TestRunSaysHowItIsUsed(t *testing.T) {
 		{"no such component", []string{"build", "kubectl"}, 2, `there is no component "kubectl", only etcd, `},
 		{"no such flag", []string{"up", "--detach"}, 2, "-detach"},
 		{"an argument too many", []string{"up", "here"}, 2, "up takes no arguments"},
+		{"a demo of something", []string{"demo", "gitea"}, 2, "demo takes no arguments"},
+		{"no such forge", []string{"demo", "--forge=github"}, 2, `there is no demo with the forge "github", only with gitea`},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			var out bytes.Buffer

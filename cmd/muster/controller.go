@@ -47,6 +47,7 @@ func newControllerCommand(s *shell) *cobra.Command {
 			if opts.Webhook.MaxBody = maxBody.Value(); opts.Webhook.MaxBody == 0 {
 				return &usageError{errors.New("--webhook-max-body is 0; to receive no webhooks, leave out --webhook-address")}
 			}
+			opts.Version = shortVersion()
 			if err := opts.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -70,12 +71,14 @@ func newControllerCommand(s *shell) *cobra.Command {
 	f.StringVarP(&opts.Namespace, "namespace", "n", "", "reconcile the AuditSyncs of this namespace (default: all)")
 	f.StringVar(&opts.CacheDir, "cache-dir", "", "folder for clones of repositories; may be lost at any time (required)")
 	f.StringVar(&opts.MetricsAddress, "metrics-address", ":8080", "where to serve metrics at /metrics; 0 turns them off")
+	f.IntVar(&opts.ClusterSeries, "metrics-cluster-series", controllers.DefaultClusterSeries, "most series about single clusters for an AuditSync, which gets none of them when it needs more; 0 turns them off")
 	f.StringVar(&opts.ProbeAddress, "probe-address", ":8081", "where to serve /healthz and /readyz; 0 turns them off")
 	f.StringVar(&opts.Webhook.Address, "webhook-address", "0", "where to receive webhooks, as host:port; 0 receives none")
 	f.StringVar(&opts.Webhook.CertFile, "webhook-tls-cert", "", "PEM certificate to serve webhooks over https; without it, something in front has to end TLS")
 	f.StringVar(&opts.Webhook.KeyFile, "webhook-tls-key", "", "PEM key of that certificate")
 	f.StringSliceVar(&opts.Webhook.TrustedProxies, "webhook-trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8")
 	f.Var(&maxBody, "webhook-max-body", "largest webhook body that is read")
+	f.StringVar(&opts.StatusURL, "status-url", "", "where commit statuses lead to, such as https://grafana.example.com/d/muster?var-auditsync={name}; {namespace}, {name} and {commit} are filled in")
 	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, of which one works")
 	f.StringVar(&opts.LeaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the Pod's own)")
 	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to reconcile at once")

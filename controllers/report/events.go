@@ -47,5 +47,5 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 	if drift != nil && drift.Status == "False" && (known == nil || known.Message != drift.Message) {
 		add(corev1.EventTypeWarning, drift.Reason, "Compare", drift.Message)
 	}
-	return list
+	return append(list, scanEvents(sync, status, o)...)
 }

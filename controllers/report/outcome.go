@@ -11,6 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/scan"
 )
 
 // Class says what has to happen before a failure can go away.
@@ -49,6 +50,15 @@ type Outcome struct {
 	Apply *Failure
 	// Corrects says whether drift is put right.
 	Corrects bool
+	// Refused is the commit that the ref leads to, when that may not be applied. Revision is then another one, or empty.
+	Refused string
+	// Changes says what Revision has changed, as far as that is known: in this sync and those before.
+	Changes string
+	// Scan is the answer for the applied revision, which is AppliedRevision, and Scans are the statuses of all clusters that
+	// Muster applied, by audit config in the order of its entries. Both are nil while they aren't known.
+	Scan      *scan.Verdict
+	Scans     []scan.Status
+	ScanNotes ScanNotes
 }
 
 // Findings are those of the last stage that was reached.
@@ -68,21 +78,35 @@ func (o *Outcome) Complete() bool {
 		finding.Errors(o.Plan.Findings) == 0 && o.Plan.Held == 0
 }
 
-// firstError is the first error finding, as text: one that isn't about a single cluster, if there is any, for it may be the
-// cause of the others.
+// firstError is the first error finding, as text.
 func firstError(findings []finding.Finding) string {
-	first := ""
-	for _, f := range findings {
+	if f := first(findings); f != nil {
+		return f.String()
+	}
+	return ""
+}
+
+// first is the first error finding: one that isn't about a single cluster, if there is any, for it may be the cause of the
+// others.
+func first(findings []finding.Finding) *finding.Finding {
+	var first *finding.Finding
+	for i := range findings {
+		f := &findings[i]
 		switch {
 		case f.Severity != finding.Error:
 		case f.Cluster == "":
-			return f.String()
-		case first == "":
-			first = f.String()
+			return f
+		case first == nil:
+			first = f
 		}
 	}
 	return first
 }
+
+var actionWords = []struct {
+	action plan.Action
+	word   string
+}{{plan.Add, "added"}, {plan.Change, "changed"}, {plan.Move, "moved"}, {plan.Remove, "removed"}, {plan.Hold, "held"}}
 
 // Changes says in a few words what a plan did: "2 added, 1 changed".
 func Changes(p *plan.Plan) string {
@@ -91,10 +115,7 @@ func Changes(p *plan.Plan) string {
 		counts[s.Action]++
 	}
 	var parts []string
-	for _, a := range []struct {
-		action plan.Action
-		word   string
-	}{{plan.Add, "added"}, {plan.Change, "changed"}, {plan.Move, "moved"}, {plan.Remove, "removed"}, {plan.Hold, "held"}} {
+	for _, a := range actionWords {
 		if n := counts[a.action]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, a.word))
 		}

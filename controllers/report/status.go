@@ -30,6 +30,12 @@ const (
 	ReasonPending     = "Pending"
 )
 
+// Reasons of Failures that are told apart here.
+const (
+	ReasonPathInvalid = "PathInvalid" // the commit has no such path, or one that can't be rendered
+	ReasonConflict    = "Conflict"    // somebody else's change, seen in time
+)
+
 // Status computes the status of a sync from the one before and the outcome. Times change only where a condition does.
 func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	status := *sync.Status.DeepCopy()
@@ -41,7 +47,13 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 		status.LastAttemptedRevision = o.Revision
 	}
 	if o.inForce() {
-		status.LastAppliedRevision = o.Revision
+		if status.LastAppliedRevision != o.Revision {
+			status.LastAppliedRevision, status.LastCorrection = o.Revision, ""
+		}
+		status.LastChanges = Cut(o.Changes, maxText)
+		if corrected := o.corrected(); corrected != "" {
+			status.LastCorrection = Cut(corrected, maxText)
+		}
 	}
 	c := conditions{status: &status, generation: sync.Generation}
 	c.fetched(o)
@@ -49,16 +61,26 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	c.applied(o)
 	c.inSync(o)
 	c.ready(o)
+	c.scanned(o)
 	if o.Plan != nil || o.Fleet != nil {
 		status.Problems, status.MoreProblems = problems(o.Findings())
 		status.Clusters = counts(o)
 	}
+	countScans(&status, sync.Status.Clusters, o)
 	return status
 }
 
 // inForce says whether the revision is the one that is applied, perhaps without single clusters of it.
 func (o *Outcome) inForce() bool {
 	return o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting
+}
+
+// corrected is what this sync has put right.
+func (o *Outcome) corrected() string {
+	if !o.Corrects {
+		return ""
+	}
+	return Drift(o.Plan.Drifted())
 }
 
 type conditions struct {
@@ -141,12 +163,19 @@ func planErrors(o Outcome) int {
 }
 
 func planError(o Outcome) string {
-	for _, f := range o.Plan.Findings[len(o.Fleet.Findings):] {
-		if f.Severity == finding.Error {
-			return f.String()
-		}
+	if f := firstOfPlan(o); f != nil {
+		return f.String()
 	}
 	return ""
+}
+
+func firstOfPlan(o Outcome) *finding.Finding {
+	for i := range o.Plan.Findings[len(o.Fleet.Findings):] {
+		if f := &o.Plan.Findings[len(o.Fleet.Findings)+i]; f.Severity == finding.Error {
+			return f
+		}
+	}
+	return nil
 }
 
 func (c conditions) inSync(o Outcome) {

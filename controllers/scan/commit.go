@@ -43,26 +43,20 @@ func (v Verdict) Text() string {
 	return strings.Join(parts, "; ")
 }
 
-// Commit answers for a commit that was applied at a time and changed some clusters. It is a success once every one of them
-// has had a scan that began after that and ended well; a later failure is not the commit's. It is a failure as soon as one
-// of them has none and can't have one without help. Names without a status, of clusters that the commit has removed, don't
-// count. A commit that changed no cluster gets the answer for the fleet as it is.
-func Commit(statuses []Status, changed []string, applied time.Time) Verdict {
-	names := make(map[string]bool, len(changed))
-	for _, name := range changed {
-		names[name] = true
-	}
+// Commit answers for a commit that changed some clusters. It is a success once every one of them has had a scan that began
+// after its entry was applied and ended well; a later failure is not the commit's. It is a failure as soon as one of them has
+// none and can't have one without help. Clusters that the commit has removed have no status, and don't count. A commit that
+// changed no cluster gets the answer for the fleet as it is.
+func Commit(statuses []Status, changed func(Status) bool) Verdict {
 	var v Verdict
 	var first, waiting *Status
-	about := slices.DeleteFunc(slices.Clone(statuses), func(s Status) bool { return !names[s.Cluster] })
+	about := slices.DeleteFunc(slices.Clone(statuses), func(s Status) bool { return !changed(s) })
 	if len(about) == 0 {
 		v.Fleet, about = true, statuses
 	}
-	// API objects have times of whole seconds.
-	applied = applied.Truncate(time.Second)
 	for i := range about {
-		s := &about[i]
-		switch stands(*s, v.Fleet, applied) {
+		s := about[i].Standing()
+		switch stands(*s, v.Fleet) {
 		case Succeeded:
 			v.Scanned = append(v.Scanned, s.Cluster)
 		case Failed:
@@ -84,8 +78,10 @@ func Commit(statuses []Status, changed []string, applied time.Time) Verdict {
 }
 
 // stands is one of Succeeded, Failed, Paused and Awaiting: where a cluster stands for the verdict.
-func stands(s Status, fleet bool, applied time.Time) State {
-	since := !s.LastSuccessBegan.IsZero() && !s.LastSuccessBegan.Before(applied)
+func stands(s Status, fleet bool) State {
+	// API objects have times of whole seconds: what began in the second of the change may have begun before it.
+	applied := s.Applied.Truncate(time.Second)
+	since := s.LastSuccessBegan.After(applied)
 	switch s.State {
 	case NotPickedUp, Overdue:
 		if since {
@@ -96,7 +92,7 @@ func stands(s Status, fleet bool, applied time.Time) State {
 		switch {
 		case !fleet && since:
 			return Succeeded
-		case fleet || !s.Began.Before(applied):
+		case fleet || s.Began.After(applied):
 			return Failed
 		}
 		return Awaiting // it failed before the commit; what comes next counts

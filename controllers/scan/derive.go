@@ -9,45 +9,68 @@ import (
 
 // Derive gives the status of each entry, in their order.
 func Derive(in Input) []Status {
-	in.Bounds = in.Bounds.orDefault()
-	if in.Redact == nil {
-		in.Redact = func(text string) string { return text }
-	}
-	d := deriver{Input: in, crons: map[string]CronJob{}, jobs: map[string][]Job{}, pods: map[string]Pod{}}
-	d.index()
+	d := newDeriver(in)
 	culprit := d.culprit()
 	list := make([]Status, len(in.Entries))
 	for i, e := range in.Entries {
 		list[i] = d.status(e, culprit)
+		for _, s := range []*Status{&list[i], list[i].Before} {
+			if s != nil {
+				s.AuditConfig, s.Applied = in.AuditConfig, e.Applied
+			}
+		}
 	}
 	return list
 }
 
+// at notes a time at which the status may become another. Of several, the first counts.
+func (d *deriver) at(s *Status, when time.Time) {
+	// Bounds are exceeded a moment after they are reached.
+	if when = when.Add(time.Millisecond); when.After(d.Now) && (s.Until.IsZero() || when.Before(s.Until)) {
+		s.Until = when
+	}
+}
+
 type deriver struct {
 	Input
-	crons map[string]CronJob // by cluster
-	jobs  map[string][]Job   // of the present CronJob, by cluster, the latest first
-	pods  map[string]Pod     // the latest of each Job
+	crons     map[string]*CronJob  // by cluster
+	jobs      map[string][]*Job    // of the present CronJob, by cluster, the latest first
+	pods      map[string]*Pod      // the latest of each Job
+	schedules map[schedule]*parsed // those that were met so far: a fleet has few, and to read one takes longer than all else
+}
+
+func newDeriver(in Input) *deriver {
+	in.Bounds = in.Bounds.orDefault()
+	if in.Redact == nil {
+		in.Redact = func(text string) string { return text }
+	}
+	d := &deriver{Input: in, crons: make(map[string]*CronJob, len(in.CronJobs)), jobs: make(map[string][]*Job, len(in.CronJobs)),
+		pods: make(map[string]*Pod, len(in.Pods)), schedules: map[schedule]*parsed{}}
+	d.index()
+	return d
 }
 
 func (d *deriver) index() {
-	for _, c := range d.CronJobs {
+	for i := range d.CronJobs {
+		c := &d.CronJobs[i]
 		// While one is being replaced, two may have the label.
 		if known, twice := d.crons[c.Cluster]; !twice || c.Created.After(known.Created) {
 			d.crons[c.Cluster] = c
 		}
 	}
-	for _, j := range d.Jobs {
+	for i := range d.Jobs {
+		j := &d.Jobs[i]
 		if cron, ok := d.crons[j.Cluster]; ok && belongs(j, cron) {
 			d.jobs[j.Cluster] = append(d.jobs[j.Cluster], j)
 		}
 	}
 	for _, list := range d.jobs {
-		slices.SortFunc(list, func(a, b Job) int {
+		slices.SortFunc(list, func(a, b *Job) int {
 			return cmp.Or(b.began().Compare(a.began()), b.Created.Compare(a.Created), cmp.Compare(b.Name, a.Name))
 		})
 	}
-	for _, p := range d.Pods {
+	for i := range d.Pods {
+		p := &d.Pods[i]
 		if known, more := d.pods[p.Job]; !more || p.Created.After(known.Created) {
 			d.pods[p.Job] = p
 		}
@@ -56,7 +79,7 @@ func (d *deriver) index() {
 
 // belongs says whether a Job is one of this CronJob and not of one that had the cluster before it. Both ways of making a Job
 // from a CronJob, its schedule and kubectl create job --from, note the owner.
-func belongs(j Job, c CronJob) bool {
+func belongs(j *Job, c *CronJob) bool {
 	if j.Owner != "" {
 		return j.Owner == c.UID
 	}
@@ -71,25 +94,40 @@ func (d *deriver) status(e Entry, culprit culprit) Status {
 	s := Status{Cluster: e.Name, CronJob: cron.Name, Schedule: cron.Schedule}
 	jobs := d.jobs[e.Name]
 	s.LastSuccess, s.LastSuccessBegan = lastSuccess(cron, jobs)
+	if paused := d.Paused || cron.Suspended; len(jobs) > 0 && jobs[0].Outcome == Active && (!paused || !jobs[0].Suspended) {
+		before := s
+		d.without(&before, e, cron, jobs[1:])
+		s.Next = before.Next
+		d.active(&s, jobs[0])
+		if s.State == Running {
+			s.Before = &before
+		}
+		return s
+	}
+	d.without(&s, e, cron, jobs)
+	return s
+}
+
+// without is the status of a cluster of which no scan is on its way, or would be if that one were not.
+func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 	due, next := d.times(cron, e.Applied)
 	s.Next = next
-	paused := d.Paused || cron.Suspended
 	switch {
-	case len(jobs) > 0 && jobs[0].Outcome == Active && (!paused || !jobs[0].Suspended):
-		d.active(&s, jobs[0])
-		return s
-	case paused:
-		d.paused(&s, cron)
-		return s
+	case d.Paused || cron.Suspended:
+		d.paused(s, cron)
+		return
 	case len(jobs) > 0 && !s.LastSuccess.After(jobs[0].Finished) && jobs[0].Outcome == Broken:
-		d.broken(&s, jobs[0])
-		return s
+		d.broken(s, jobs[0])
+		return
 	}
-	d.settled(&s, cron, jobs)
-	if !due.IsZero() && d.Now.After(due.Add(d.Bounds.Grace)) || s.Reason == ReasonBadSchedule {
-		d.overdue(&s, cron, due)
+	d.settled(s, cron, jobs)
+	if late := due.Add(d.Bounds.Grace); !due.IsZero() && d.Now.After(late) || s.Reason == ReasonBadSchedule {
+		d.overdue(s, cron, due)
+	} else if !due.IsZero() {
+		d.at(s, late)
+	} else if !next.IsZero() {
+		d.at(s, next.Add(d.Bounds.Grace))
 	}
-	return s
 }
 
 // withoutCronJob is the status of an entry that the operator has not come to.
@@ -102,12 +140,14 @@ func (d *deriver) withoutCronJob(e Entry, culprit culprit) Status {
 	case d.Now.Sub(e.Applied) > d.Bounds.PickUp: // a zero Applied is long ago
 		s.State, s.Reason, s.Culprit = NotPickedUp, culprit.reason, culprit.entry
 		s.Detail = culprit.detail
+	default:
+		d.at(&s, e.Applied.Add(d.Bounds.PickUp))
 	}
 	return s
 }
 
 // active is the status of a cluster whose scan is on its way, or would be if it could start.
-func (d *deriver) active(s *Status, j Job) {
+func (d *deriver) active(s *Status, j *Job) {
 	s.Job, s.Began, s.Since = j.Name, j.began(), j.began()
 	if j.Suspended {
 		s.State, s.Reason, s.Detail = Paused, ReasonSuspended, "the Job is suspended"
@@ -115,6 +155,9 @@ func (d *deriver) active(s *Status, j Job) {
 	}
 	waited := max(d.Now.Sub(j.began()), 0)
 	pod, has := d.pods[j.Name]
+	if !has || pod.Phase == "Pending" {
+		d.at(s, j.began().Add(d.Bounds.Start))
+	}
 	s.State = Running
 	switch why := d.stuck(pod, has, j, waited); {
 	case why.reason == ReasonStillStarting:
@@ -125,14 +168,14 @@ func (d *deriver) active(s *Status, j Job) {
 }
 
 // broken is the status of a cluster whose latest scan has failed.
-func (d *deriver) broken(s *Status, j Job) {
+func (d *deriver) broken(s *Status, j *Job) {
 	pod, has := d.pods[j.Name]
 	why := d.ended(pod, has, j)
 	s.State, s.Reason, s.Detail = Failed, why.reason, why.detail
 	s.Job, s.Began, s.Since, s.Duration = j.Name, j.began(), j.Finished, took(j)
 }
 
-func (d *deriver) paused(s *Status, cron CronJob) {
+func (d *deriver) paused(s *Status, cron *CronJob) {
 	s.State, s.Reason, s.Detail, s.Next = Paused, ReasonAllPaused, "scanning is paused for the whole audit config", time.Time{}
 	if !d.Paused {
 		s.Reason, s.Detail = ReasonSuspended, "the CronJob "+cron.Name+" is suspended"
@@ -140,8 +183,8 @@ func (d *deriver) paused(s *Status, cron CronJob) {
 }
 
 // settled is the status of a cluster of which no scan runs or was the last to fail.
-func (d *deriver) settled(s *Status, cron CronJob, jobs []Job) {
-	i := slices.IndexFunc(jobs, func(j Job) bool { return j.Outcome == Complete && !j.Finished.Before(s.LastSuccess.Add(-time.Second)) })
+func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job) {
+	i := slices.IndexFunc(jobs, func(j *Job) bool { return j.Outcome == Complete && !j.Finished.Before(s.LastSuccess.Add(-time.Second)) })
 	switch {
 	case s.LastSuccess.IsZero() && cron.LastSchedule.IsZero():
 		s.State, s.Reason, s.Since, s.Detail = Awaiting, ReasonFirstScan, cron.Created, "its first scan has not begun"
@@ -154,13 +197,13 @@ func (d *deriver) settled(s *Status, cron CronJob, jobs []Job) {
 			s.Job, s.Began, s.Duration = jobs[i].Name, jobs[i].began(), took(jobs[i])
 		}
 	}
-	if _, err := parse(cron); err != nil {
+	if d.schedule(cron) == nil {
 		s.Reason = ReasonBadSchedule
 	}
 }
 
 // overdue says that a scan should have begun.
-func (d *deriver) overdue(s *Status, cron CronJob, due time.Time) {
+func (d *deriver) overdue(s *Status, cron *CronJob, due time.Time) {
 	s.State, s.Since, s.Next = Overdue, due, due
 	switch {
 	case s.Reason == ReasonBadSchedule:
@@ -171,12 +214,15 @@ func (d *deriver) overdue(s *Status, cron CronJob, due time.Time) {
 			stamp(due), cron.StartingDeadline)
 	default:
 		s.Reason = ReasonNotStarted
+		if cron.StartingDeadline != nil {
+			d.at(s, due.Add(*cron.StartingDeadline))
+		}
 		s.Detail = fmt.Sprintf("the scan of %s has not begun; is the kube-controller-manager at work, or a quota on Jobs in the way?", stamp(due))
 	}
 }
 
 // lastSuccess is when a scan last ended well, and when it had begun.
-func lastSuccess(cron CronJob, jobs []Job) (ended, began time.Time) {
+func lastSuccess(cron *CronJob, jobs []*Job) (ended, began time.Time) {
 	ended = cron.LastSuccess
 	started := false // whether a Job of the last scheduled time is still there
 	for _, j := range jobs {
@@ -198,7 +244,7 @@ func lastSuccess(cron CronJob, jobs []Job) (ended, began time.Time) {
 }
 
 // took is how long a Job took. Its two times come from one clock, and may still be in disorder after that was set.
-func took(j Job) time.Duration { return max(j.Finished.Sub(j.began()), 0) }
+func took(j *Job) time.Duration { return max(j.Finished.Sub(j.began()), 0) }
 
 // stamp is how details give a time: it stays the same from one look to the next.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

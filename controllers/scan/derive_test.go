@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,7 +225,7 @@ func TestSaid(t *testing.T) {
 }
 
 func TestCommit(t *testing.T) {
-	applied := clock("11:00").Add(500 * time.Millisecond)
+	applied := clock("11:00").Add(-500 * time.Millisecond)
 	ok := func(name, began string) Status {
 		return Status{Cluster: name, State: Succeeded, LastSuccess: clock(began).Add(time.Minute), LastSuccessBegan: clock(began)}
 	}
@@ -239,6 +240,7 @@ func TestCommit(t *testing.T) {
 		text     string
 	}{
 		"all scanned":          {"each began after it was applied", []Status{ok("a", "11:05"), ok("b", "11:00"), bad("c", "11:30")}, []string{"a", "b"}, AnswerSuccess, "2 changed clusters scanned"},
+		"in the same second":   {"b may have begun before it was applied", []Status{ok("a", "11:05"), func() Status { s := ok("b", "10:59"); s.LastSuccessBegan = applied.Truncate(time.Second); return s }()}, []string{"a", "b"}, AnswerPending, "1 of 2 changed clusters scanned; b: waits for a scan"},
 		"one to go":            {"b was scanned before", []Status{ok("a", "11:05"), ok("b", "10:59")}, []string{"a", "b"}, AnswerPending, "1 of 2 changed clusters scanned; b: waits for a scan"},
 		"one fails":            {"failure does not wait for the others", []Status{ok("a", "10:05"), bad("b", "11:01")}, []string{"a", "b"}, AnswerFailure, "1 of 2 changed clusters not scanned; b: OutOfMemory: killed"},
 		"two fail":             {"both are named", []Status{bad("a", "11:05"), bad("b", "11:01")}, []string{"a", "b"}, AnswerFailure, "2 of 2 changed clusters not scanned; a: OutOfMemory: killed; failed as well: b"},
@@ -258,7 +260,10 @@ func TestCommit(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			v := Commit(c.statuses, c.changed, applied)
+			for i := range c.statuses {
+				c.statuses[i].Applied = applied
+			}
+			v := Commit(c.statuses, func(s Status) bool { return slices.Contains(c.changed, s.Cluster) })
 			if v.Answer != c.want || v.Text() != c.text {
 				t.Errorf("%s: %s, %q, want %s, %q", c.reason, v.Answer, v.Text(), c.want, c.text)
 			}

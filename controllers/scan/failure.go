@@ -21,7 +21,7 @@ var (
 )
 
 // stuck says why an unfinished Job is not at work; no reason when it is.
-func (d *deriver) stuck(pod Pod, has bool, j Job, waited time.Duration) cause {
+func (d *deriver) stuck(pod *Pod, has bool, j *Job, waited time.Duration) cause {
 	late := waited > d.Bounds.Start
 	switch {
 	case !has && !late:
@@ -73,7 +73,7 @@ func (d *deriver) waiting(c Container) cause {
 
 // mounts says which Secret keeps a Pod waiting. The kubelet tells it in an event only; the Pod shows no more than that it
 // waits.
-func (d *deriver) mounts(pod Pod) string {
+func (d *deriver) mounts(pod *Pod) string {
 	var names []string
 	for _, m := range pod.Mounts {
 		names = append(names, m.Secret)
@@ -97,7 +97,7 @@ func (d *deriver) mounts(pod Pod) string {
 }
 
 // ended says why a Job has failed.
-func (d *deriver) ended(pod Pod, has bool, j Job) cause {
+func (d *deriver) ended(pod *Pod, has bool, j *Job) cause {
 	deadline := j.Reason == "DeadlineExceeded"
 	if has {
 		// What kept the Pod from starting is the cause, and the deadline its consequence.
@@ -124,7 +124,7 @@ func (d *deriver) ended(pod Pod, has bool, j Job) cause {
 }
 
 // podEnded says why a Pod has failed.
-func (d *deriver) podEnded(pod Pod) cause {
+func (d *deriver) podEnded(pod *Pod) cause {
 	for _, c := range pod.Containers {
 		if c.Ended && c.EndReason == "OOMKilled" {
 			return d.exit(c)

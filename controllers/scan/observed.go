@@ -26,6 +26,8 @@ type CronJob struct {
 	Suspended        bool
 	StartingDeadline *time.Duration
 	Created          time.Time
+	// Changed is when somebody last changed anything but its status; Created when nobody has.
+	Changed time.Time
 	// LastSchedule and LastSuccess are zero when there was none.
 	LastSchedule, LastSuccess time.Time
 }
@@ -52,6 +54,7 @@ type Job struct {
 	Finished         time.Time
 	Reason, Message  string // of the outcome
 	Suspended        bool
+	Manual           bool          // made from the CronJob by kubectl create job --from, or in the same way
 	ActiveDeadline   time.Duration // zero for none
 }
 

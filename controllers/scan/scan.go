@@ -3,7 +3,8 @@
 // The operator reports nothing about a single cluster, so the answer is derived from the objects that it and Kubernetes
 // make: one CronJob for each entry of an audit config, its Jobs and their Pods. A Reader lists them by label and keeps of
 // each what is needed here; Derive, a pure function, turns them into one Status for each entry; Commit turns those into
-// the answer for one commit. The package changes nothing and prints nothing.
+// the answer for one commit, and OnChange decides which changed clusters to scan at once. The package changes nothing and
+// prints nothing.
 //
 // What it works around: history is one success and one failure, and a changed CronJob loses its finished Jobs, so that
 // CronJob status.lastSuccessfulTime may be all there is; Pods go before their Jobs do; the operator stops at the first
@@ -84,8 +85,10 @@ const (
 // Status is what became of one entry.
 type Status struct {
 	Cluster string `json:"cluster"`
-	State   State  `json:"state"`
-	Reason  Reason `json:"reason,omitempty"`
+	// AuditConfig is the one that the entry is in, where Input names it.
+	AuditConfig string `json:"auditConfig,omitempty"`
+	State       State  `json:"state"`
+	Reason      Reason `json:"reason,omitempty"`
 	// Detail is the cause for people: at most a few short lines. It may hold what a workload has written, redacted by
 	// Input.Redact and free of control characters.
 	Detail string `json:"detail,omitempty"`
@@ -105,6 +108,21 @@ type Status struct {
 	Job      string    `json:"job,omitempty"`
 	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be the cluster itself.
 	Culprit string `json:"culprit,omitempty"`
+	// Applied is the entry's.
+	Applied time.Time `json:"applied,omitzero"`
+	// Before is, while a scan runs, what the cluster would be without it. Nil where nothing is known of the time before.
+	Before *Status `json:"-"`
+	// Until is when the status may become another though nothing happens; zero for never.
+	Until time.Time `json:"-"`
+}
+
+// Standing is what counts of a cluster: while a scan runs, how the one before has ended, so that a fleet that is scanned again
+// and again doesn't change its answer with each start.
+func (s *Status) Standing() *Status {
+	if s.State == Running && s.Before != nil && (s.Before.State == Failed || s.Before.State == Succeeded) {
+		return s.Before
+	}
+	return s
 }
 
 // Entry is one entry of an audit config.
@@ -124,6 +142,8 @@ type Entry struct {
 type Input struct {
 	// Entries are those of one audit config in its order, which is the one in which the operator works.
 	Entries []Entry
+	// AuditConfig is its name, for the statuses; empty where there is no more than one.
+	AuditConfig string
 	// Paused is the audit config's status.scanningPaused.
 	Paused bool
 	Observed
@@ -144,17 +164,19 @@ type Bounds struct {
 	Start time.Duration
 	// Grace is how late a scan may begin. Clocks that differ are covered by it.
 	Grace time.Duration
+	// Settle is how long the operator has to change the CronJob of an entry that has changed. Not every change shows there.
+	Settle time.Duration
 }
 
 // DefaultBounds suit the operator, which works through an audit config within seconds of a change, and a scanner image of
 // some hundred megabytes.
-var DefaultBounds = Bounds{PickUp: 5 * time.Minute, Start: 5 * time.Minute, Grace: 10 * time.Minute}
+var DefaultBounds = Bounds{PickUp: 5 * time.Minute, Start: 5 * time.Minute, Grace: 10 * time.Minute, Settle: 30 * time.Second}
 
 func (b Bounds) orDefault() Bounds {
 	for _, pair := range []struct {
 		value    *time.Duration
 		fallback time.Duration
-	}{{&b.PickUp, DefaultBounds.PickUp}, {&b.Start, DefaultBounds.Start}, {&b.Grace, DefaultBounds.Grace}} {
+	}{{&b.PickUp, DefaultBounds.PickUp}, {&b.Start, DefaultBounds.Start}, {&b.Grace, DefaultBounds.Grace}, {&b.Settle, DefaultBounds.Settle}} {
 		if *pair.value <= 0 {
 			*pair.value = pair.fallback
 		}

@@ -22,6 +22,7 @@ func TrimCronJob(c *batchv1.CronJob) CronJob {
 	out := CronJob{Name: strings.Clone(c.Name), UID: c.UID, Cluster: c.Labels[mondoo.LabelCluster], Schedule: c.Spec.Schedule,
 		Suspended: c.Spec.Suspend != nil && *c.Spec.Suspend, Created: c.CreationTimestamp.Time,
 		LastSchedule: instant(c.Status.LastScheduleTime), LastSuccess: instant(c.Status.LastSuccessfulTime)}
+	out.Changed = changed(c)
 	if c.Spec.TimeZone != nil {
 		out.TimeZone = *c.Spec.TimeZone
 	}
@@ -32,11 +33,29 @@ func TrimCronJob(c *batchv1.CronJob) CronJob {
 	return out
 }
 
+// Instantiate is the annotation, with the value Manual, of Jobs that kubectl create job --from makes of CronJobs.
+const (
+	Instantiate = "cronjob.kubernetes.io/instantiate"
+	Manual      = "manual"
+)
+
+// changed is when somebody last changed anything but status. The API server notes that for each who does, and a write that
+// changes nothing is not noted.
+func changed(c *batchv1.CronJob) time.Time {
+	last := c.CreationTimestamp.Time
+	for _, m := range c.ManagedFields {
+		if m.Subresource == "" && m.Time != nil && m.Time.After(last) {
+			last = m.Time.Time
+		}
+	}
+	return last
+}
+
 // TrimJob keeps what Derive needs of a Job.
 func TrimJob(j *batchv1.Job) Job {
 	out := Job{Name: j.Name, UID: j.UID, Cluster: j.Labels[mondoo.LabelCluster], Owner: owner(j.OwnerReferences, "CronJob"),
 		Created: j.CreationTimestamp.Time, Started: instant(j.Status.StartTime),
-		Suspended: j.Spec.Suspend != nil && *j.Spec.Suspend}
+		Suspended: j.Spec.Suspend != nil && *j.Spec.Suspend, Manual: j.Annotations[Instantiate] == Manual}
 	if j.Spec.ActiveDeadlineSeconds != nil {
 		out.ActiveDeadline = time.Duration(*j.Spec.ActiveDeadlineSeconds) * time.Second
 	}

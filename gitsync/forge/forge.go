@@ -51,6 +51,8 @@ const (
 	Failure State = "failure"
 	// Error means that there is no answer yet for a reason beyond the commit. GitLab has no such state and shows a failure.
 	Error State = "error"
+	// Canceled means that there will be no answer. GitHub and Gitea have no such state and show an error.
+	Canceled State = "canceled"
 )
 
 // Status is the answer about a commit in one context.
@@ -76,10 +78,10 @@ func (s Status) Validate() error {
 		return &ConfigError{Field: "context", Problem: fmt.Sprintf("is longer than %d characters", maxContext), Remedy: "shorten the name of the AuditSync"}
 	}
 	switch s.State {
-	case Pending, Success, Failure, Error:
+	case Pending, Success, Failure, Error, Canceled:
 		return nil
 	}
-	return &ConfigError{Field: "state", Problem: "is none that can be set", Remedy: "use pending, success, failure or error"}
+	return &ConfigError{Field: "state", Problem: "is none that can be set", Remedy: "use pending, success, failure, error or canceled"}
 }
 
 // Limits are what a forge takes of a status. Lengths are in characters, that is Unicode code points.
@@ -88,10 +90,15 @@ type Limits struct {
 	TargetURL   int
 	// BasicPlane means that characters above U+FFFF, most emoji among them, are refused.
 	BasicPlane bool
+	// NoCanceled means that there is no such state, and Error stands for it.
+	NoCanceled bool
 }
 
 // Fit returns the status as the forge can show it.
 func (l Limits) Fit(s Status) Status {
+	if l.NoCanceled && s.State == Canceled {
+		s.State = Error
+	}
 	s.Description = Line(s.Description)
 	if l.BasicPlane {
 		s.Description = basicPlane(s.Description)

@@ -72,7 +72,7 @@ func (c Component) build(ctx context.Context, path string, log io.Writer) error 
 	if c.stamp != "" {
 		flags += " -X " + c.stamp + "=" + c.version
 	}
-	cmd := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags="+flags, "-o", temp, c.target)
+	cmd := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags="+c.tags, "-ldflags="+flags, "-o", temp, c.target)
 	cmd.Dir = c.source
 	// Without cgo no C compiler is needed. A go.work of the reader must not reach in here.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)

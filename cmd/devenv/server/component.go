@@ -22,6 +22,7 @@ type Component struct {
 	dir     string // the nested module, below cmd/devenv/build
 	module  string // the requirement whose version is the component's
 	target  string // the main package
+	tags    string // build tags, if any
 	stamp   string // the variable that holds the version, for the linker
 	took    string // what to expect of a first build on two cores
 	version string // set by locate
@@ -42,11 +43,17 @@ var (
 	GiteaServer = Component{
 		Name: "gitea", dir: "gitea", module: giteaModule, target: ".", stamp: "main.version", took: "5 minutes",
 	}
+	// Promtool is no server: it checks and unit-tests the alerting rules. It is built without the clients of clouds, in which
+	// Prometheus would look for what to watch.
+	Promtool = Component{
+		Name: "promtool", dir: "promtool", module: "github.com/prometheus/prometheus",
+		target: "github.com/prometheus/prometheus/cmd/promtool", tags: "remove_all_sd", took: "2 minutes",
+	}
 )
 
 // Components returns every component; those of a control plane first, in the order in which it starts them.
 func Components() []Component {
-	return append(controlPlaneComponents(), VaultServer, GiteaServer)
+	return append(controlPlaneComponents(), VaultServer, GiteaServer, Promtool)
 }
 
 func controlPlaneComponents() []Component {

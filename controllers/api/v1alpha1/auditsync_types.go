@@ -29,8 +29,13 @@ const (
 	ConditionApplied = "Applied"
 	// ConditionInSync: nobody has changed what Muster applied.
 	ConditionInSync = "InSync"
+	// ConditionScanned: the latest scan of every cluster was good. Ready doesn't depend on it.
+	ConditionScanned = "Scanned"
 	// ConditionWebhook: deliveries can be verified. It is there only with spec.webhook, and Ready doesn't depend on it.
 	ConditionWebhook = "Webhook"
+	// ConditionReported: the forge shows the commit statuses as they should be. It is there only with spec.forge, and Ready
+	// doesn't depend on it.
+	ConditionReported = "Reported"
 )
 
 // AuditSync keeps the audit configs of its namespace true to a path of a Git repository.
@@ -43,6 +48,7 @@ const (
 // +kubebuilder:printcolumn:name="Applied",type=integer,JSONPath=`.status.clusters.applied`
 // +kubebuilder:printcolumn:name="Quarantined",type=integer,JSONPath=`.status.clusters.quarantined`
 // +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.conditions[?(@.type=="InSync")].status`
+// +kubebuilder:printcolumn:name="Scanned",type=string,JSONPath=`.status.conditions[?(@.type=="Scanned")].status`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
@@ -130,6 +136,16 @@ type AuditSyncSpec struct {
 	// Lets the forge ask for a sync as soon as something is pushed. The interval stays, for what gets lost on the way.
 	// +optional
 	Webhook *Webhook `json:"webhook,omitempty"`
+
+	// Tells the forge by commit statuses what became of each commit: whether it is valid and applied, whether somebody has
+	// changed what it applied, and whether its clusters were scanned.
+	// +optional
+	Forge *Forge `json:"forge,omitempty"`
+
+	// Scans a cluster that has changed once at once, rather than at its next scheduled time.
+	// +kubebuilder:default={}
+	// +optional
+	ScanOnChange ScanOnChange `json:"scanOnChange,omitempty"`
 
 	// The ServiceAccount of this namespace in whose name Muster applies; its rights bound what this AuditSync can change.
 	// Default: Muster's own.
@@ -220,6 +236,35 @@ type Webhook struct {
 	// +kubebuilder:default=auto
 	// +optional
 	Provider string `json:"provider,omitempty"`
+}
+
+// Forge says where commit statuses go, and as whom.
+type Forge struct {
+	// github, gitlab or gitea, which stands for Forgejo too. Default: what the host of the repository's address tells, for the
+	// public forges.
+	// +kubebuilder:validation:Enum=github;gitlab;gitea
+	// +optional
+	Provider string `json:"provider,omitempty"`
+
+	// The address of the server or of its API, as https://host or https://host/path, where it isn't at the host of the
+	// repository's address. http:// is taken for loopback addresses alone.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@%[:space:]]+(/[^?#@[:space:]]*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?(/[^?#@[:space:]]*)?$')",message="an address is https://host or https://host/path, without credentials or a query; http:// is for loopback alone"
+	// +optional
+	APIURL string `json:"apiURL,omitempty"`
+
+	// The Secret with what statuses are set as: token, an access token that may set commit statuses; or bearerToken; or username
+	// and password; or githubAppID, githubAppInstallationID and githubAppPrivateKey. Beside it caFile for a private CA, and
+	// proxy. It may be that of the repository.
+	SecretRef SecretRef `json:"secretRef"`
+
+	// The name of the status; those for drift and scans have it with /drift and /scan. Two AuditSyncs that follow the same
+	// repository, in other namespaces or clusters, need different ones, or each overwrites what the other has said. Default:
+	// muster/ and the name of the AuditSync.
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:Pattern="^[A-Za-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$"
+	// +optional
+	Context string `json:"context,omitempty"`
 }
 
 // Decryption says where the keys for SOPS are, and which key services may be asked for them. A file only ever chooses among
@@ -356,13 +401,42 @@ type Prune struct {
 	MaxRemovals *intstr.IntOrString `json:"maxRemovals,omitempty"`
 }
 
+// ScanOnChange says how clusters are scanned that have changed: by a Job made from the operator's CronJob, as kubectl create
+// job --from makes it, once the operator has taken the change over.
+type ScanOnChange struct {
+	// Whether changed clusters are scanned at once.
+	// +kubebuilder:default=true
+	// +optional
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// How many of these scans run at a time. Up to 100 changed clusters wait for their turn; what a change has beyond that, such
+	// as a fleet that is applied for the first time, is scanned as scheduled.
+	// +kubebuilder:default=5
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Concurrency int32 `json:"concurrency,omitempty"`
+}
+
+// On says whether changed clusters are scanned at once.
+func (s ScanOnChange) On() bool { return s.Enabled == nil || *s.Enabled }
+
+// AtOnce is how many of these scans run at a time.
+func (s ScanOnChange) AtOnce() int {
+	const standard = 5
+	if s.Concurrency < 1 {
+		return standard
+	}
+	return int(s.Concurrency)
+}
+
 // AuditSyncStatus is what became of the last revisions.
 type AuditSyncStatus struct {
 	// The generation that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready, Fetched, Rendered, Applied and InSync; while they hold, Reconciling and Stalled.
+	// Ready, Fetched, Rendered, Applied, InSync and Scanned; while they hold, Reconciling and Stalled.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -383,6 +457,20 @@ type AuditSyncStatus struct {
 	// The path of the webhook's receiver, below the address under which Muster's Service muster-webhook is reached.
 	// +optional
 	WebhookPath string `json:"webhookPath,omitempty"`
+
+	// What the revision that was last applied has changed.
+	// +optional
+	LastChanges string `json:"lastChanges,omitempty"`
+
+	// What was last put right of the revision that was last applied, after somebody had changed it by hand.
+	// +optional
+	LastCorrection string `json:"lastCorrection,omitempty"`
+
+	// Revisions with a commit status that is pending, so that none is left so when it is superseded.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	PendingRevisions []string `json:"pendingRevisions,omitempty"`
 
 	// How many clusters the path has, and what state they are in.
 	// +optional
@@ -413,6 +501,15 @@ type ClusterCounts struct {
 	// In the audit configs and in no file.
 	// +optional
 	Foreign int32 `json:"foreign,omitempty"`
+	// Applied, and not scanned yet.
+	// +optional
+	Awaiting int32 `json:"awaiting,omitempty"`
+	// Whose latest scan was good.
+	// +optional
+	Passing int32 `json:"passing,omitempty"`
+	// Whose latest scan has failed or can't start, that are overdue, or that the operator has not taken over.
+	// +optional
+	Failing int32 `json:"failing,omitempty"`
 }
 
 // Problem is a finding.

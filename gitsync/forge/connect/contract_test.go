@@ -108,6 +108,7 @@ func TestStatusIsSetOnce(t *testing.T) {
 		{"several lines and a reversal of direction", forge.Status{State: forge.Error, Description: "a\r\n\tb\u202ec"}, 1},
 		{"a link over the limits", forge.Status{State: forge.Success, TargetURL: "https://muster.example.com/" + strings.Repeat("x", 4000)}, 1},
 		{"a state that not all forges have", forge.Status{State: forge.Error, Description: "the API server is away"}, 1},
+		{"a state that GitLab alone has", forge.Status{State: forge.Canceled, Description: "superseded by 1a2b3c4d5e"}, 1},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			each(t, forgetest.Options{}, func(t *testing.T, s *forgetest.Server, client connect.Client, _ *clock) {
@@ -125,7 +126,7 @@ func TestStatusIsSetOnce(t *testing.T) {
 
 func TestStatusesFollowEachOther(t *testing.T) {
 	each(t, forgetest.Options{}, func(t *testing.T, s *forgetest.Server, client connect.Client, _ *clock) {
-		states := []forge.State{forge.Pending, forge.Pending, forge.Failure, forge.Pending, forge.Success, forge.Success}
+		states := []forge.State{forge.Pending, forge.Pending, forge.Failure, forge.Pending, forge.Canceled, forge.Pending, forge.Success, forge.Success}
 		for _, state := range states {
 			keep(t, client, forge.Status{Context: "muster/production", State: state, Description: string(state)})
 			keep(t, client, forge.Status{Context: "muster/production/drift", State: forge.Success})
@@ -136,7 +137,8 @@ func TestStatusesFollowEachOther(t *testing.T) {
 				got = append(got, p.State)
 			}
 		}
-		want := []forge.State{forge.Pending, forge.Failure, forge.Pending, forge.Success}
+		canceled := map[bool]forge.State{true: forge.Canceled, false: forge.Error}[provider(t) == forge.GitLab]
+		want := []forge.State{forge.Pending, forge.Failure, forge.Pending, canceled, forge.Pending, forge.Success}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("posted %q, want %q", got, want)
 		}

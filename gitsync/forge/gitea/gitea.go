@@ -16,7 +16,7 @@ import (
 
 // What Gitea takes has no documented end: its columns are of type TEXT, which holds 64 KiB in MySQL. These are what its pages
 // show in one line, and what browsers take.
-var limits = forge.Limits{Description: 255, TargetURL: 2048}
+var limits = forge.Limits{Description: 255, TargetURL: 2048, NoCanceled: true}
 
 const (
 	pageSize = 50 // MAX_RESPONSE_ITEMS of Gitea; more are cut to this

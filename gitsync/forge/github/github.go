@@ -16,7 +16,7 @@ import (
 // What GitHub takes, by https://docs.github.com/rest/commits/statuses and the errors of its validation: "description is too
 // long (maximum is 140 characters)", "description doesn't accept 4-byte Unicode", and "This SHA and context has reached the
 // maximum number of statuses", which is 1,000.
-var limits = forge.Limits{Description: 140, TargetURL: 2048, BasicPlane: true}
+var limits = forge.Limits{Description: 140, TargetURL: 2048, BasicPlane: true, NoCanceled: true}
 
 const (
 	maxStatuses = 1000

@@ -176,6 +176,8 @@ func buildState(s forge.State) gitlab.BuildStateValue {
 		return gitlab.Pending
 	case forge.Success:
 		return gitlab.Success
+	case forge.Canceled:
+		return gitlab.Canceled
 	default:
 		return gitlab.Failed
 	}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/cmd/devenv/operator"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+const (
+	forgeRepository = "platform/" + demoRepository
+	forgeRobot      = "muster"
+	forgeContext    = "muster/" + demoSync // of the status that the branch is protected with
+	forgeBranch     = "main"
+
+	// demoScan is how long a scan takes, for the reader to see it run.
+	demoScan = 2 * time.Second
+)
+
+// demoForge is what the demo has besides when there is a forge in it.
+type demoForge struct {
+	gitea         *server.Gitea
+	repositoryURL string
+	token         string // of Muster
+	hookSecret    string
+	receiver      string // the address at which Muster receives webhooks
+}
+
+// forgeStages begin with Gitea: what the reader's shell is told has its address in it.
+func (d *demo) forgeStages() []demoStage {
+	return []demoStage{
+		{"Building muster", d.buildMuster},
+		{"Starting Gitea, with a repository, a token, a webhook and a protected branch, and pushing examples/quickstart to it", d.startGitea},
+		{"Starting a Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager)", d.startControlPlane},
+		{"Installing the CRDs, config/rbac and three Secrets", d.install},
+		{"Starting a stand-in for the Mondoo Operator, which makes CronJobs and plays their scans", d.startStandIn},
+		{"Starting the controller, with the rights of config/rbac alone", d.startController},
+		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
+	}
+}
+
+// startGitea does on Gitea, through its API, what a platform team does on its forge once.
+func (d *demo) startGitea(ctx context.Context, root string) (err error) {
+	f := d.forge
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, cancel)()
+	if f.gitea, err = server.StartGitea(serving, server.GiteaOptions{Dir: d.file("gitea"), Log: d.out}); err != nil {
+		cancel()
+		return err
+	}
+	d.stops = append(d.stops, func() error { defer cancel(); return f.gitea.Stop() })
+	if f.receiver, err = unusedAddress(ctx); err != nil {
+		return err
+	}
+	if err := f.setUp(ctx); err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.file("gitea.curl"), fmt.Appendf(nil, "user = \"%s:%s\"\n", gitUsername, gitPassword), 0o600); err != nil {
+		return err
+	}
+	if err := d.pushQuickstart(ctx, root, f.repositoryURL); err != nil {
+		return err
+	}
+	// From here on: what was pushed before there was a webhook is read when the AuditSync is made.
+	return f.gitea.AddWebhook(ctx, forgeRepository, f.hookURL(), f.hookSecret, "push", "pull_request")
+}
+
+// setUp makes the repository, the reader's account and Muster's.
+func (f *demoForge) setUp(ctx context.Context) (err error) {
+	if f.repositoryURL, err = f.gitea.CreateRepository(ctx, forgeRepository); err != nil {
+		return err
+	}
+	reader := map[string]any{"username": gitUsername, "email": "demo@example.com", "password": gitPassword, "must_change_password": false}
+	if err := f.gitea.API(ctx, http.MethodPost, "/admin/users", reader, nil); err != nil {
+		return err
+	}
+	// The scope covers statuses and reading; without write access to the repository Gitea takes no status from anybody.
+	if f.token, err = f.gitea.CreateUser(ctx, forgeRobot, "write:repository"); err != nil {
+		return err
+	}
+	for user, permission := range map[string]string{gitUsername: "admin", forgeRobot: "write"} {
+		if err := f.gitea.AddCollaborator(ctx, forgeRepository, user, permission); err != nil {
+			return err
+		}
+	}
+	f.hookSecret = rand.Text()
+	return f.gitea.ProtectBranch(ctx, forgeRepository, forgeBranch, forgeContext)
+}
+
+func (f *demoForge) hookURL() string {
+	return "http://" + f.receiver + "/hook/" + demoNamespace + "/" + demoSync
+}
+
+// api is the address of the repository in Gitea's API, and pages that of its pages.
+func (f *demoForge) api() string { return f.gitea.URL() + "/api/v1/repos/" + forgeRepository }
+
+func (f *demoForge) pages() string { return f.gitea.URL() + "/" + forgeRepository }
+
+// secrets are those that the AuditSync refers to.
+func (f *demoForge) secrets() []client.Object {
+	return []client.Object{
+		secret("fleet-git", map[string]string{"username": forgeRobot, "password": f.token}),
+		secret("fleet-webhook", map[string]string{"token": f.hookSecret}),
+	}
+}
+
+// use has the AuditSync listen to the webhook and set statuses.
+func (f *demoForge) use(sync *v1alpha1.AuditSync) {
+	sync.Spec.Webhook = &v1alpha1.Webhook{SecretRef: v1alpha1.SecretRef{Name: "fleet-webhook"}}
+	sync.Spec.Forge = &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}}
+}
+
+func (d *demo) startStandIn(ctx context.Context, _ string) error {
+	standIn, err := operator.Start(context.WithoutCancel(ctx), d.cluster.config, operator.Options{
+		Namespace: demoNamespace, Takes: demoScan,
+		Tell: func(format string, args ...any) { d.out.Event("stand-in", format, args...) },
+	})
+	if err != nil {
+		return err
+	}
+	d.stops = append(d.stops, standIn.Stop)
+	d.forge.watch(ctx, d)
+	return nil
+}
+
+// unusedAddress is one that nothing listens on. It stays the same when the controller starts again, for the forge knows it.
+func unusedAddress(ctx context.Context) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/muster-gitops/muster/cmd/devenv/operator"
+)
+
+// The titles of the steps with a forge.
+const (
+	stepForgeAdd     = "Push two clusters"
+	stepForgeBreak   = "Push a broken file, and mend it"
+	stepForgeEdit    = "Change a live schedule by hand"
+	stepForgeScan    = "Let a scan run out of memory"
+	stepForgePause   = "Pause scanning"
+	stepForgeProtect = "Merge what has no answer"
+	stepForgeForged  = "Pretend to be Gitea"
+)
+
+// Changes of a cluster that has nothing encrypted. Each but the last has it scanned again.
+const (
+	dailyAnalytics  = `sed 's/schedule: .*/schedule: "H 3 * * *"/' ../try/analytics.yaml >clusters/analytics.yaml`
+	weeklyAnalytics = `sed 's/schedule: .*/schedule: "H 3 * * 0"/' ../try/analytics.yaml >clusters/analytics.yaml`
+	yearlyAnalytics = `sed 's/schedule: .*/schedule: "H 3 1 1 *"/' ../try/analytics.yaml >clusters/analytics.yaml`
+	brokenAnalytics = `sed 's/schedule: .*/schedule: "every night"/' ../try/analytics.yaml >clusters/analytics.yaml`
+)
+
+func commitAnalytics(message string) string {
+	return "git commit -qam '" + message + "' && git push -q"
+}
+
+func (d *demo) forgeSteps() []demoStep {
+	edit := d.editAction(slowFirst)
+	edit.expect = "Put back within a second. " + forgeContext + "/drift of the applied commit says what it was, and who did it."
+	return []demoStep{
+		{stepForgeAdd, []demoAction{{
+			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
+			"Gitea's webhook starts the sync at once. " + forgeContext + " goes from pending to success, and names the two.\n" +
+				"Muster starts a scan of each as soon as the stand-in has made its CronJob; " + forgeContext + "/scan is pending until\n" +
+				"both have ended well.",
+		}}},
+		{stepForgeBreak, []demoAction{
+			{
+				[]string{brokenAnalytics, commitAnalytics("break analytics")},
+				"Failure, with file, line and cause. What is live stays.",
+			},
+			{
+				[]string{"git revert --no-edit HEAD >/dev/null && git push -q"},
+				"Success again, for a commit that changes nothing of what is live: its scan status is about the whole fleet.",
+			},
+		}},
+		{stepForgeEdit, []demoAction{edit}},
+		{stepForgeScan, []demoAction{
+			{
+				[]string{d.scenarioCommand(`{"analytics": "oom"}`), dailyAnalytics, commitAnalytics("scan analytics at night")},
+				"The commit is valid and applied, so that " + forgeContext + " is a success; its scan is a failure that names the cluster\n" +
+					"and the cause. (fail, image and hang are other outcomes, and refuse stops the operator at the entry.)",
+			},
+			{
+				[]string{d.scenarioCommand(`{"analytics": null}`), weeklyAnalytics, commitAnalytics("scan analytics weekly")},
+				"A commit that is scanned.",
+			},
+		}},
+		{stepForgePause, []demoAction{
+			{
+				[]string{d.scenarioCommand(`{"` + operator.KeyScanning + `": "paused"}`), yearlyAnalytics, commitAnalytics("scan analytics yearly")},
+				"Applied, and its scan status says that scanning is paused. It is pending: nobody has scanned this.",
+			},
+			{
+				[]string{d.scenarioCommand(`{"` + operator.KeyScanning + `": null}`)},
+				"The scan that was due is made up for.",
+			},
+		}},
+		{stepForgeProtect, []demoAction{{
+			[]string{
+				"git switch -qc proposal && git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a'",
+				"git push -q origin proposal && git switch -q main",
+				postToForge(`{"head": "proposal", "base": "main", "title": "remove dev-a"}`, "pulls") + " >/dev/null",
+				postToForge(`{"Do": "merge"}`, "pulls/1/merge"),
+			},
+			"Gitea refuses: the branch is protected by " + forgeContext + ", and this commit has no such status. Muster answers for the\n" +
+				"commits of the branch that it follows.",
+		}}},
+		{stepForgeForged, []demoAction{{
+			[]string{`curl -sS -H 'Content-Type: application/json' -H 'X-Gitea-Event: push' -H "X-Gitea-Signature: $(printf '%064d' 0)" \` + "\n" +
+				`  -d '{"ref": "refs/heads/main"}' ` + d.forge.hookURL()},
+			"Refused: the signature is not by the webhook's secret.",
+		}}},
+	}
+}
+
+// postToForge asks Gitea's API for something in the repository. Its refusals are printed like its answers.
+func postToForge(body, path string) string {
+	return "curl -sSK ../gitea.curl -H 'Content-Type: application/json' -d '" + body + "' $FLEET/" + path
+}
+
+// scenarioCommand tells the stand-in how things go from now on.
+func (d *demo) scenarioCommand(data string) string {
+	body := `{"data": ` + data + `}`
+	if d.tools.kubectl {
+		return fmt.Sprintf("kubectl patch configmap %s --type=merge -p '%s'", operator.ScenarioName, body)
+	}
+	return fmt.Sprintf("curl -sSfK ../admin.curl -X PATCH -H 'Content-Type: application/merge-patch+json' -d '%s' \\\n  %s/api/v1/namespaces/%s/configmaps/%s >/dev/null",
+		body, d.plane.URL(), demoNamespace, operator.ScenarioName)
+}

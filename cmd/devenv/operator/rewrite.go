@@ -1,0 +1,69 @@
+package operator
+
+import (
+	"fmt"
+	"hash/fnv"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// Finalizer holds an audit config until its CronJobs are gone.
+const Finalizer = "k8s.mondoo.com/delete"
+
+// rewrite makes of an audit config what the operator's typed structs make of it when it writes one back, with its finalizer
+// and default schedules. It says whether anything has changed.
+func rewrite(config *unstructured.Unstructured) bool {
+	before := config.DeepCopy()
+	controllerutil.AddFinalizer(config, Finalizer)
+	spec := structIn(config.Object, "spec")
+	structIn(structIn(spec, "filtering"), "namespaces")
+	for _, name := range []string{"scanner", "consoleIntegration"} {
+		structIn(spec, name)
+	}
+	for _, name := range []string{"nodes", "containers"} {
+		fillSchedule(structIn(spec, name), config, name)
+	}
+	if resources := structIn(spec, "kubernetesResources"); resources["enable"] == true {
+		fillSchedule(resources, config, "kubernetesResources")
+	}
+	if list, err := mondoo.Entries(config.Object); err == nil && list != nil {
+		rewriteEntries(config, list)
+	}
+	return !reflect.DeepEqual(before.Object, config.Object)
+}
+
+// rewriteEntries drops what the operator doesn't know, and adds what its structs always write.
+func rewriteEntries(config *unstructured.Unstructured, list []map[string]any) {
+	for i, raw := range list {
+		if entry, err := mondoo.ParseEntry(raw); err == nil {
+			list[i] = entry.Map()
+		}
+	}
+	if err := mondoo.SetEntries(config.Object, list); err != nil {
+		panic(err) // where Entries had nothing against the shape
+	}
+}
+
+// structIn is a field that is a mapping. What the API server has let in has the right type.
+func structIn(parent map[string]any, name string) map[string]any {
+	if child, ok := parent[name].(map[string]any); ok {
+		return child
+	}
+	child := map[string]any{}
+	parent[name] = child
+	return child
+}
+
+// fillSchedule gives a schedule of every hour, at a minute that stays.
+func fillSchedule(of map[string]any, config *unstructured.Unstructured, what string) {
+	if schedule, _ := of["schedule"].(string); schedule != "" {
+		return
+	}
+	h := fnv.New32a()
+	fmt.Fprint(h, config.GetUID(), what)
+	of["schedule"] = fmt.Sprintf("%d * * * *", h.Sum32()%60)
+}

@@ -1,0 +1,166 @@
+package report
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+// DefaultClusterSeries is how many series about single clusters an AuditSync may have, unless the program is told otherwise:
+// two for each of 10,000 clusters.
+const DefaultClusterSeries = 20_000
+
+// fleetCollector gives the metrics about single clusters, and those that change with the time of day. The series are put together
+// when something has changed, and only read when they are collected: a fleet of thousands has no gauge for each cluster that would
+// have to be found and set with every sync.
+type fleetCollector struct {
+	success, expiry, suppressed, credentials *prometheus.Desc
+	most                                     int
+	now                                      func() time.Time
+
+	mu     sync.Mutex
+	fleets map[syncKey]*fleetSeries
+}
+
+// fleetSeries is what is known of the clusters of one AuditSync. Its slices are not changed once they are here, so that they
+// can be read without the lock.
+type fleetSeries struct {
+	clusters []clusterName // of the repository; nil before they are known
+	ends     []time.Time   // when the credentials of each expire
+	scanned  []clusterScan
+	// samples are the series, and suppressed is how many there would be, were they not too many.
+	samples    []clusterSample
+	suppressed int
+}
+
+func newFleetCollector(most int, now func() time.Time) *fleetCollector {
+	one := syncLabels("audit_config", "cluster")
+	return &fleetCollector{most: most, now: now, fleets: map[syncKey]*fleetSeries{},
+		success: prometheus.NewDesc("muster_cluster_last_scan_success_timestamp_seconds",
+			"When a scan of the cluster last ended well, in seconds since 1970.", one, nil),
+		expiry: prometheus.NewDesc("muster_cluster_credential_expiry_timestamp_seconds",
+			"When the cluster's credentials in the repository expire, in seconds since 1970; the earliest of several.", one, nil),
+		suppressed: prometheus.NewDesc("muster_cluster_series_suppressed",
+			"Series about single clusters that are left out, all of them, because they are more than --metrics-cluster-series.", syncLabels(), nil),
+		credentials: prometheus.NewDesc("muster_credentials",
+			"Clusters of the repository by when their credentials expire: expired, within_14d, within_30d, later, unknown.", syncLabels("state"), nil),
+	}
+}
+
+// Describe tells which metrics there are.
+func (c *fleetCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.success, c.expiry, c.suppressed, c.credentials} {
+		descs <- d
+	}
+}
+
+// Collect gives the present series.
+func (c *fleetCollector) Collect(metrics chan<- prometheus.Metric) {
+	now := c.now()
+	for key, s := range c.present() {
+		for i := range s.samples {
+			metrics <- &s.samples[i]
+		}
+		if c.most > 0 {
+			metrics <- prometheus.MustNewConstMetric(c.suppressed, prometheus.GaugeValue, float64(s.suppressed), key.namespace, key.name)
+		}
+		for state, n := range expiries(s.ends, now) {
+			metrics <- prometheus.MustNewConstMetric(c.credentials, prometheus.GaugeValue, float64(n), key.namespace, key.name, state)
+		}
+	}
+}
+
+// present is what is known now of AuditSyncs whose clusters are known.
+func (c *fleetCollector) present() map[syncKey]fleetSeries {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make(map[syncKey]fleetSeries, len(c.fleets))
+	for key, s := range c.fleets {
+		if s.clusters != nil {
+			all[key] = *s
+		}
+	}
+	return all
+}
+
+// setFleet notes the clusters of the repository; nil says nothing.
+func (c *fleetCollector) setFleet(key syncKey, f *fleet.Opened) {
+	if f == nil {
+		return
+	}
+	clusters, ends := make([]clusterName, len(f.Clusters)), make([]time.Time, len(f.Clusters))
+	for i := range f.Clusters {
+		clusters[i] = clusterName{f.Clusters[i].AuditConfig, f.Clusters[i].Name}
+		ends[i] = f.Clusters[i].Expires
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of(key)
+	if s.clusters != nil && slices.Equal(s.clusters, clusters) && slices.EqualFunc(s.ends, ends, time.Time.Equal) {
+		return
+	}
+	s.clusters, s.ends = clusters, ends
+	c.build(key, s)
+}
+
+// setScans notes when the clusters were last scanned.
+func (c *fleetCollector) setScans(key syncKey, statuses []scan.Status) {
+	scanned := make([]clusterScan, len(statuses))
+	for i := range statuses {
+		scanned[i] = clusterScan{clusterName{statuses[i].AuditConfig, statuses[i].Cluster}, statuses[i].LastSuccess}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of(key)
+	if slices.EqualFunc(s.scanned, scanned, clusterScan.equal) {
+		return
+	}
+	s.scanned = scanned
+	c.build(key, s)
+}
+
+func (c *fleetCollector) of(key syncKey) *fleetSeries {
+	s := c.fleets[key]
+	if s == nil {
+		s = &fleetSeries{}
+		c.fleets[key] = s
+	}
+	return s
+}
+
+func (c *fleetCollector) forget(key syncKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.fleets, key)
+}
+
+// How near the end of credentials is told apart.
+const (
+	soon   = 14 * 24 * time.Hour
+	coming = 30 * 24 * time.Hour
+)
+
+// expiries counts clusters by when their credentials expire.
+func expiries(ends []time.Time, now time.Time) map[string]int {
+	counts := map[string]int{"expired": 0, "within_14d": 0, "within_30d": 0, "later": 0, "unknown": 0}
+	for _, end := range ends {
+		switch left := end.Sub(now); {
+		case end.IsZero():
+			counts["unknown"]++
+		case left <= 0:
+			counts["expired"]++
+		case left <= soon:
+			counts["within_14d"]++
+		case left <= coming:
+			counts["within_30d"]++
+		default:
+			counts["later"]++
+		}
+	}
+	return counts
+}

@@ -1,0 +1,138 @@
+package report
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// clusterName names a cluster of an AuditSync.
+type clusterName struct{ auditConfig, name string }
+
+// clusterScan is when a cluster was last scanned with success; zero for never.
+type clusterScan struct {
+	clusterName
+	success time.Time
+}
+
+func (s clusterScan) equal(t clusterScan) bool {
+	return s.clusterName == t.clusterName && s.success.Equal(t.success)
+}
+
+// clusterSample is a series that is ready to be collected any number of times.
+type clusterSample struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair
+	gauge  *dto.Gauge
+}
+
+// Desc is part of prometheus.Metric.
+func (s *clusterSample) Desc() *prometheus.Desc { return s.desc }
+
+// Write is part of prometheus.Metric.
+func (s *clusterSample) Write(m *dto.Metric) error {
+	m.Label, m.Gauge = s.labels, s.gauge
+	return nil
+}
+
+// build makes the series of an AuditSync's clusters; none at all when they are too many, for some would look like all.
+func (c *fleetCollector) build(key syncKey, s *fleetSeries) {
+	s.samples, s.suppressed = nil, 0
+	if c.most == 0 {
+		return
+	}
+	clusters := s.times()
+	n := 0
+	for i := range clusters {
+		n += clusters[i].series()
+	}
+	if n > c.most {
+		s.suppressed = n
+		return
+	}
+	s.samples = make([]clusterSample, 0, n)
+	labels := labeller(key)
+	for i := range clusters {
+		t := &clusters[i]
+		if t.series() == 0 {
+			continue
+		}
+		of := labels(t.clusterName)
+		if !t.success.IsZero() {
+			s.samples = append(s.samples, clusterSample{c.success, of, timestamp(t.success)})
+		}
+		if !t.expires.IsZero() {
+			s.samples = append(s.samples, clusterSample{c.expiry, of, timestamp(t.expires)})
+		}
+	}
+}
+
+// clusterTimes are the times of one cluster; zero where there is none.
+type clusterTimes struct {
+	clusterName
+	expires, success time.Time
+}
+
+func (t *clusterTimes) series() int {
+	n := 0
+	if !t.expires.IsZero() {
+		n++
+	}
+	if !t.success.IsZero() {
+		n++
+	}
+	return n
+}
+
+// times joins what is known of the clusters. A name that Kubernetes would not take is of a file with an error, and may be
+// anything; it has no series. Of a name that is there twice, which is an error too, the first counts.
+func (s *fleetSeries) times() []clusterTimes {
+	all := make([]clusterTimes, 0, len(s.clusters))
+	seen := make(map[clusterName]bool, len(s.clusters))
+	scanned := make(map[clusterName]time.Time, len(s.scanned))
+	for _, scan := range s.scanned {
+		scanned[scan.clusterName] = scan.success
+	}
+	valid := map[string]bool{} // audit configs
+	for i, c := range s.clusters {
+		ok, known := valid[c.auditConfig]
+		if !known {
+			ok = len(validation.IsDNS1123Subdomain(c.auditConfig)) == 0
+			valid[c.auditConfig] = ok
+		}
+		if seen[c] || !ok || len(validation.IsDNS1123Label(c.name)) > 0 {
+			continue
+		}
+		seen[c] = true
+		success, known := scanned[c]
+		if !known {
+			success = scanned[clusterName{name: c.name}] // where there is one audit config, scans don't name it
+		}
+		all = append(all, clusterTimes{c, s.ends[i], success})
+	}
+	return all
+}
+
+// labeller returns the labels of clusters of an AuditSync, sorted by name as the registry wants them. What clusters have in
+// common they share.
+func labeller(key syncKey) func(clusterName) []*dto.LabelPair {
+	namespace, sync := pair("namespace", key.namespace), pair("auditsync", key.name)
+	configs := map[string]*dto.LabelPair{}
+	return func(c clusterName) []*dto.LabelPair {
+		config := configs[c.auditConfig]
+		if config == nil {
+			config = pair("audit_config", c.auditConfig)
+			configs[c.auditConfig] = config
+		}
+		return []*dto.LabelPair{config, sync, pair("cluster", c.name), namespace}
+	}
+}
+
+func pair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
+func timestamp(t time.Time) *dto.Gauge {
+	value := seconds(t)
+	return &dto.Gauge{Value: &value}
+}

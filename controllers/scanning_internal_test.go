@@ -1,0 +1,263 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/scan"
+)
+
+func newTestScanWatch(t testing.TB, c clock.Clock) *ScanWatch {
+	t.Helper()
+	w, err := NewScanWatch(&rest.Config{Host: "https://localhost"}, http.DefaultClient, "ns", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// oneSync lists one AuditSync, as a cache does.
+type oneSync struct{ client.Reader }
+
+func (oneSync) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.AuditSyncList).Items = []v1alpha1.AuditSync{{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "prod"}}}
+	return nil
+}
+
+func testJob(i int) *batchv1.Job {
+	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: fmt.Sprintf("job-%d", i), Labels: mondoo.ScanLabels("m", fmt.Sprintf("c%d", i))}}
+}
+
+// TestNewsOfScansIsGathered: a thousand events are one reconcile, and none comes while something waits to be tried again.
+func TestNewsOfScansIsGathered(t *testing.T) {
+	now := clocktesting.NewFakeClock(time.Now())
+	w := newTestScanWatch(t, now)
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request](),
+		workqueue.TypedRateLimitingQueueConfig[reconcile.Request]{Clock: now})
+	defer queue.ShutDown()
+	if err := w.Into(oneSync{})(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	jobs := w.kinds[1].store
+	key := types.NamespacedName{Namespace: "ns", Name: "prod"}
+	taken := func() {
+		t.Helper()
+		request, _ := queue.Get()
+		queue.Done(request)
+		if request.NamespacedName != key || queue.Len() != 0 {
+			t.Errorf("got %v, and %d more", request, queue.Len())
+		}
+	}
+	settle := func() { // the clock of the queue is this one; what the goroutines still have to do is little
+		for range 100 {
+			runtime.Gosched()
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for i := range 1000 {
+		if err := jobs.Add(testJob(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle()
+	if n := queue.Len(); n != 0 {
+		t.Fatalf("%d at once, want none before the second is over", n)
+	}
+	now.Step(scanDebounce)
+	taken()
+
+	if err := jobs.Update(testJob(1)); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	now.Step(time.Hour)
+	settle()
+	if n := queue.Len(); n != 0 {
+		t.Errorf("an event that says nothing new leads to a reconcile")
+	}
+
+	w.Hold(key, now.Now().Add(time.Minute))
+	if err := jobs.Delete(testJob(1)); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	now.Step(59 * time.Second)
+	settle()
+	if n := queue.Len(); n != 0 {
+		t.Error("a sync that waits to try again is hurried by news of scans")
+	}
+	now.Step(time.Second)
+	taken()
+}
+
+// TestScanWatch keeps what belongs to an audit config apart, and knows what it doesn't know.
+func TestScanWatch(t *testing.T) {
+	w := newTestScanWatch(t, clock.RealClock{})
+	if err := w.Ready(); !errors.Is(err, errNotWatched) {
+		t.Errorf("nothing is listed: %v", err)
+	}
+	other := testJob(7)
+	other.Labels[mondoo.LabelAuditConfig] = "other"
+	if err := w.kinds[1].store.Replace([]any{testJob(1), testJob(2), other}, "1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []int{0, 2} {
+		if err := w.kinds[kind].store.Replace(nil, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Ready(); err != nil {
+		t.Error(err)
+	}
+	if got := w.Observed("ns", "m"); len(got.Jobs) != 2 || len(w.Observed("ns", "other").Jobs) != 1 || len(w.Observed("elsewhere", "m").Jobs) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	w.refused("pods", apierrors.NewInternalError(errors.New("busy")))
+	if err := w.Ready(); err != nil {
+		t.Errorf("an API server that is busy is no missing right: %v", err)
+	}
+	w.refused("pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
+	var missing *missingRightsError
+	if err := w.Ready(); !errors.As(err, &missing) || !strings.Contains(err.Error(), "list and watch pods") {
+		t.Errorf("got %v", err)
+	}
+	if err := w.kinds[2].store.Replace(nil, "2"); err != nil || w.Ready() != nil {
+		t.Errorf("the right was given, and got %v, %v", err, w.Ready())
+	}
+	if err := w.kinds[1].store.Replace([]any{testJob(2)}, "2"); err != nil || len(w.Observed("ns", "m").Jobs) != 1 || len(w.scopes) != 1 {
+		t.Errorf("what is gone is still there: %v, %+v", err, w.scopes)
+	}
+	for i := range 5 {
+		if err := w.kinds[1].store.Add(testJob(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, i := range []int{2, 4, 9} {
+		if err := w.kinds[1].store.Delete(testJob(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clusters := map[string]bool{}
+	for _, j := range w.Observed("ns", "m").Jobs {
+		clusters[j.Cluster] = true
+	}
+	if len(clusters) != 3 || !clusters["c0"] || !clusters["c1"] || !clusters["c3"] {
+		t.Errorf("left are %v", clusters)
+	}
+	if err := w.kinds[1].store.Add(&corev1.Pod{}); err == nil {
+		t.Error("a Pod is taken for a Job")
+	}
+}
+
+// TestSlim: what is taken off beforehand is nothing that is looked at.
+func TestSlim(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC))
+	whole := func() *batchv1.CronJob {
+		return &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "x", ManagedFields: []metav1.ManagedFieldsEntry{
+			{Manager: "operator", Time: &at, FieldsV1: metav1.NewFieldsV1("{}")}, {Manager: "kcm", Subresource: "status", Time: new(metav1.NewTime(at.Add(time.Hour)))}}},
+			Spec: batchv1.CronJobSpec{Schedule: "@hourly", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "scan"}}}}}}}}
+	}
+	small, err := slim(whole())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := scan.TrimCronJob(small.(*batchv1.CronJob))
+	if want := scan.TrimCronJob(whole()); got != want || !got.Changed.Equal(at.Time) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if c := small.(*batchv1.CronJob); len(c.Spec.JobTemplate.Spec.Template.Spec.Containers) > 0 || c.ManagedFields[0].FieldsV1 != nil {
+		t.Errorf("it is not small: %+v", c)
+	}
+}
+
+func TestJobOf(t *testing.T) {
+	cron := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: strings.Repeat("a", 51) + "-", UID: "uid"}, Spec: batchv1.CronJobSpec{
+		JobTemplate: batchv1.JobTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y"}},
+			Spec: batchv1.JobSpec{BackoffLimit: new(int32(0)), TTLSecondsAfterFinished: new(int32(60))}}}}
+	item := &plan.Item{Name: "eu", Commit: "c1", Hash: "h1", Applied: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)}
+	job := jobOf(cron, item)
+	owner := job.OwnerReferences[0]
+	if owner.UID != "uid" || owner.BlockOwnerDeletion != nil || !*owner.Controller || owner.APIVersion != "batch/v1" {
+		t.Errorf("owner %+v", owner)
+	}
+	if job.Annotations["note"] != "y" || job.Annotations["cronjob.kubernetes.io/instantiate"] != "manual" || job.Labels["app"] != "x" || *job.Spec.TTLSecondsAfterFinished != 60 {
+		t.Errorf("got %+v", job)
+	}
+	if len(cron.Spec.JobTemplate.Annotations) != 1 {
+		t.Error("the template was changed")
+	}
+	names := map[string]string{job.Name: "the change"}
+	if again := jobOf(cron, item).Name; again != job.Name {
+		t.Errorf("one change has two names, %s and %s", again, job.Name)
+	}
+	for reason, change := range map[string]func(*plan.Item){
+		"another content":            func(i *plan.Item) { i.Hash = "h2" },
+		"another commit":             func(i *plan.Item) { i.Commit = "c2" },
+		"the same, once more":        func(i *plan.Item) { i.Applied = i.Applied.Add(time.Second) },
+		"a cluster of the same name": func(i *plan.Item) { i.Name = "us" },
+	} {
+		other := *item
+		change(&other)
+		name := jobOf(cron, &other).Name
+		if names[name] != "" {
+			t.Errorf("%s has the name of %s", reason, names[name])
+		}
+		if names[name] = reason; len(name) > 63 || strings.Contains(name, "--") {
+			t.Errorf("%s: %s", reason, name)
+		}
+	}
+}
+
+// BenchmarkScanWatch is what 10,000 clusters with two Jobs each cost in memory, and what it takes to look at them.
+func BenchmarkScanWatch(b *testing.B) {
+	const clusters = 10_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	w := newTestScanWatch(b, clock.RealClock{})
+	for i := range clusters {
+		cluster := fmt.Sprintf("cluster-%05d", i)
+		meta := metav1.ObjectMeta{Namespace: "ns", Name: "mondoo-k8s-scan-" + cluster, UID: types.UID(fmt.Sprintf("%036d", i)), Labels: mondoo.ScanLabels("m", cluster)}
+		cron := &batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: fmt.Sprintf("%d %d * * *", i%60, i%24)}}
+		if err := w.kinds[0].store.Add(cron); err != nil {
+			b.Fatal(err)
+		}
+		for n := range 2 {
+			job := &batchv1.Job{ObjectMeta: *meta.DeepCopy()}
+			job.Name = fmt.Sprintf("%s-%d", meta.Name, n)
+			if err := w.kinds[1].store.Add(job); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	for b.Loop() {
+		w.Observed("ns", "m")
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/clusters, "B/cluster")
+	runtime.KeepAlive(w)
+}
