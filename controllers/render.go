@@ -140,8 +140,8 @@ func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync) (m
 func inherited(existing map[string]map[string]any) string {
 	parts := make([]string, 0, len(existing))
 	for name, object := range existing {
-		when, _, _ := unstructured.NestedString(object, "spec", "kubernetesResources", "schedule") //nolint:errcheck // of another kind is as good as none
-		identity, _, _ := unstructured.NestedMap(object, "spec", "containers", "workloadIdentity") //nolint:errcheck // as above
+		when, _, _ := unstructured.NestedString(object, "spec", "kubernetesResources", "schedule")
+		identity, _, _ := unstructured.NestedMap(object, "spec", "containers", "workloadIdentity")
 		parts = append(parts, fmt.Sprintf("%s %t %q %t", name, mondoo.NeedsSchedule(object), when, len(identity) > 0))
 	}
 	slices.Sort(parts)

@@ -99,6 +99,8 @@ type File struct {
 
 	// identity is what the file system says that tells one content from another, "" when it doesn't.
 	identity string
+	// entry is where the size is asked for, until it is known.
+	entry fs.DirEntry
 	// parsed is what parse has found out. It outlives the tree.
 	parsed *parsed
 }
@@ -217,6 +219,9 @@ func (t *Tree) Read(name string) (*File, *finding.Finding) {
 // read reads one file within the limits.
 func (t *Tree) read(name string) (*File, *finding.Finding) {
 	f, bad := t.look(name)
+	if bad == nil {
+		bad = t.weigh(f, t.measure(f))
+	}
 	if bad == nil && f.Hash == "" {
 		bad = t.fetch(f)
 	}
@@ -248,24 +253,44 @@ func (t *Tree) look(name string) (*File, *finding.Finding) {
 	case !entry.Type().IsRegular():
 		return bad(CodeNotFound, "this is neither a file nor a folder (a submodule, perhaps), and can't be read", "")
 	}
-	f := &File{Path: name, identity: identity(entry)}
-	var size int64
+	f := &File{Path: name, identity: identity(entry), entry: entry}
 	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {
 		f.Data, f.Hash, f.parsed = old.Data, old.Hash, old.parsed
-		size = int64(len(f.Data))
-	} else {
-		info, err := entry.Info()
-		if err != nil {
-			return bad(CodeNotFound, "the file can't be read from the repository", "")
-		}
-		if size = info.Size(); size > t.limits.FileBytes {
-			return bad(CodeSize, fmt.Sprintf("the file has %s; %s is the limit", mebibytes(size), mebibytes(t.limits.FileBytes)), "split it")
-		}
-	}
-	if t.bytes += size; t.bytes > t.limits.TreeBytes {
-		return bad(CodeSize, fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes)), "split the path over several AuditSyncs")
 	}
 	return f, nil
+}
+
+// measure is the size of a file, or less than nothing when that can't be had.
+func (t *Tree) measure(f *File) int64 {
+	if f.Hash != "" {
+		return int64(len(f.Data))
+	}
+	info, err := f.entry.Info()
+	if err != nil {
+		return -1
+	}
+	return info.Size()
+}
+
+// weigh refuses a file for its size, or for that of all files up to it.
+func (t *Tree) weigh(f *File, size int64) *finding.Finding {
+	bad := &finding.Finding{Severity: finding.Error, Path: f.Path}
+	f.entry = nil
+	switch {
+	case size < 0:
+		bad.Code, bad.Message = CodeNotFound, "the file can't be read from the repository"
+	case size > t.limits.FileBytes:
+		bad.Code, bad.Fix = CodeSize, "split it"
+		bad.Message = fmt.Sprintf("the file has %s; %s is the limit", mebibytes(size), mebibytes(t.limits.FileBytes))
+	case t.bytes+size > t.limits.TreeBytes:
+		t.bytes += size
+		bad.Code, bad.Fix = CodeSize, "split the path over several AuditSyncs"
+		bad.Message = fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes))
+	default:
+		t.bytes += size
+		return nil
+	}
+	return bad
 }
 
 // fetch reads the content of a file.

@@ -217,25 +217,19 @@ func (w *walker) stranger(f *File, bad *finding.Finding) {
 // readAll reads and parses files, as many at a time as there are processors. It returns those that could be read, and what is
 // wrong with their YAML.
 func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
-	unread, bad := make([]*finding.Finding, len(found)), make([]*finding.Finding, len(found))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, f := range found {
-		if f.parsed != nil {
-			bad[i] = w.parse(f)
-			continue
-		}
-		group.Go(func() error {
-			if f.Hash == "" {
-				unread[i] = w.fetch(f)
-			}
-			if unread[i] == nil {
-				bad[i] = w.parse(f)
-			}
-			return nil
-		})
+	sizes, unread, bad := make([]int64, len(found)), make([]*finding.Finding, len(found)), make([]*finding.Finding, len(found))
+	each(found, func(i int, f *File) { sizes[i] = w.measure(f) })
+	for i, f := range found { // in their order, so that the same files are over a limit each time
+		unread[i] = w.weigh(f, sizes[i])
 	}
-	group.Wait() //nolint:errcheck // none of them returns one
+	each(found, func(i int, f *File) {
+		if unread[i] == nil && f.Hash == "" {
+			unread[i] = w.fetch(f)
+		}
+		if unread[i] == nil {
+			bad[i] = w.parse(f)
+		}
+	})
 	read, parsed := make([]*File, 0, len(found)), make(map[*File]*finding.Finding, len(found))
 	for i, f := range found {
 		if unread[i] != nil {
@@ -246,6 +240,22 @@ func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
 		read, parsed[f] = append(read, f), bad[i]
 	}
 	return read, parsed
+}
+
+// each does something with files, as many at a time as there are processors.
+func each(files []*File, do func(i int, f *File)) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	const some = 64 // a goroutine for each would take longer than what is remembered
+	for start := 0; start < len(files); start += some {
+		group.Go(func() error {
+			for i := start; i < min(start+some, len(files)); i++ {
+				do(i, files[i])
+			}
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // none of them returns one
 }
 
 // kubeconfigFiles are the paths that the cluster files read so far name as their kubeconfigFile.
