@@ -21,7 +21,7 @@ type Limits struct {
 	Files int64
 	// FileBytes bounds a file that is read from a Snapshot. Default 16 MiB.
 	FileBytes int64
-	// CacheBytes is the size of the cache of unpacked objects, per Repository. Default 16 MiB.
+	// CacheBytes is the size of the cache of unpacked objects, per Repository. Default 4 MiB.
 	CacheBytes int64
 }
 
@@ -42,7 +42,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.Objects, 1_000_000},
 		{&l.Files, 500_000},
 		{&l.FileBytes, 16 << 20},
-		{&l.CacheBytes, 16 << 20},
+		{&l.CacheBytes, 4 << 20},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value

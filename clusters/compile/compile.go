@@ -79,6 +79,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	}
 	c.fleet.Clusters = slices.Grow(c.fleet.Clusters, len(built.Resources))
 	c.fleet.Secrets = slices.Grow(c.fleet.Secrets, len(built.Resources))
+	c.compileAhead(m)
 	for _, r := range built.Resources {
 		c.compileOnce(m, r)
 	}
@@ -105,6 +106,7 @@ type compiler struct {
 	fleet   *fleet.Sealed
 	configs map[string]*fleet.AuditConfig
 	done    map[*build.Resource]compiled
+	ahead   map[*build.Resource]compiled
 }
 
 func (c *compiler) resource(r build.Resource) {

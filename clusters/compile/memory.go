@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -16,6 +19,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Memory remembers the fleet that was compiled last, so that a change costs itself and not the fleet. The zero value remembers
@@ -115,25 +119,39 @@ func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
 		return
 	}
 	if done, ok := m.done[r]; ok && c.holds(done) {
-		c.done[r] = done
-		c.fleet.Clusters = append(c.fleet.Clusters, done.clusters...)
-		c.fleet.Secrets = append(c.fleet.Secrets, done.secrets...)
-		for _, f := range done.findings {
-			if f.Severity == finding.Error {
-				c.fleet.Reject(f)
-				continue
-			}
-			c.fleet.Add(f)
-		}
+		c.take(r, done)
 		return
 	}
-	clusters, secrets, findings := len(c.fleet.Clusters), len(c.fleet.Secrets), len(c.fleet.Findings)
-	c.resource(*r)
-	for i := clusters; i < len(c.fleet.Clusters); i++ {
-		c.fleet.Clusters[i].Handles = entryHandles(&c.fleet.Clusters[i])
+	done, ready := c.ahead[r]
+	if !ready {
+		done = c.compiled(r)
 	}
-	done := compiled{clusters: slices.Clone(c.fleet.Clusters[clusters:]), secrets: slices.Clone(c.fleet.Secrets[secrets:]),
-		findings: slices.Clone(c.fleet.Findings[findings:])}
+	c.take(r, done)
+}
+
+// take adds what an object became to the fleet.
+func (c *compiler) take(r *build.Resource, done compiled) {
+	c.done[r] = done
+	c.fleet.Clusters = append(c.fleet.Clusters, done.clusters...)
+	c.fleet.Secrets = append(c.fleet.Secrets, done.secrets...)
+	for _, f := range done.findings {
+		if f.Severity == finding.Error {
+			c.fleet.Reject(f)
+			continue
+		}
+		c.fleet.Add(f)
+	}
+}
+
+// compiled compiles an object by itself.
+func (c *compiler) compiled(r *build.Resource) compiled {
+	alone := *c
+	alone.fleet = &fleet.Sealed{Generated: c.fleet.Generated}
+	alone.resource(*r)
+	for i := range alone.fleet.Clusters {
+		alone.fleet.Clusters[i].Handles = entryHandles(&alone.fleet.Clusters[i])
+	}
+	done := compiled{clusters: alone.fleet.Clusters, secrets: alone.fleet.Secrets, findings: alone.fleet.Findings}
 	for _, cl := range done.clusters {
 		if cl.File != nil && cl.File.Spec.KubeconfigFile != "" {
 			done.kubeconfig = KubeconfigPath(cl.Origin.Path, cl.File.Spec.KubeconfigFile)
@@ -142,7 +160,39 @@ func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
 			}
 		}
 	}
-	c.done[r] = done
+	return done
+}
+
+// compileAhead compiles the objects that are new, as many at a time as there are processors. Clusters with a kubeconfigFile wait for
+// their turn: the tree reads such files when they are asked for.
+func (c *compiler) compileAhead(m *Memory) {
+	if len(c.fleet.Generated) > 0 {
+		return
+	}
+	var fresh []*build.Resource
+	for _, r := range c.built.Resources {
+		spec, _ := r.Object["spec"].(map[string]any)
+		if _, known := m.done[r]; !known && spec["kubeconfigFile"] == nil && r.Object["kind"] == v1alpha1.Kind {
+			fresh = append(fresh, r)
+		}
+	}
+	results := make([]compiled, len(fresh))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	const some = 64
+	for start := 0; start < len(fresh); start += some {
+		group.Go(func() error {
+			for i := start; i < min(start+some, len(fresh)); i++ {
+				results[i] = c.compiled(fresh[i])
+			}
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // none of them returns one
+	c.ahead = make(map[*build.Resource]compiled, len(fresh))
+	for i, r := range fresh {
+		c.ahead[r] = results[i]
+	}
 }
 
 // holds says whether the file that a cluster names is as it was, and makes sure that the tree has it.
