@@ -101,12 +101,16 @@ func (d *demo) stages() []demoStage {
 	}
 }
 
+// quiet keeps the libraries' notes on watches that break, as all do at the end, from the reader. It is for the start of the
+// process alone: the libraries read what it sets without a lock.
+func quiet() {
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+}
+
 // startDemo returns when everything runs and the first sync is done. Whatever fails, nothing is left behind.
 func startDemo(ctx context.Context, stdout io.Writer, forge bool) (_ *demo, err error) {
 	d := &demo{out: &lines{out: stdout}, tools: findTools()}
-	// The libraries' notes on a watch that breaks, as all do at the end, are nothing for the reader.
-	ctrl.SetLogger(logr.Discard())
-	klog.SetLogger(logr.Discard())
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, fmt.Errorf("git is not on the PATH; install it and run this again")
 	}

@@ -25,6 +25,7 @@ func commands() []command { return []command{demoCommand(), buildCommand(), upCo
 var errUsage = errors.New("usage")
 
 func main() {
+	quiet()
 	// SIGTERM, and the end of the terminal, count as Ctrl-C: all end the servers in order. A second one ends this process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)

@@ -10,6 +10,11 @@ import (
 	"time"
 )
 
+func TestMain(m *testing.M) {
+	quiet()
+	os.Exit(m.Run())
+}
+
 func TestRunSaysHowItIsUsed(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
