@@ -34,6 +34,9 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 			return ctrl.Result{RequeueAfter: backoff(st.failures)}, nil
 		}
 	}
+	if wait := r.statuses.leave(audit); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	controllerutil.RemoveFinalizer(audit, v1alpha1.Finalizer)
 	if err := r.patchFinalizers(ctx, audit); err != nil {
 		return ctrl.Result{}, fmt.Errorf("finish deletion: %w", err)

@@ -28,7 +28,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	}
 	started := r.Clock.Now()
 	policy := Policy(audit, st.snapshot.Revision().Hash)
-	policy.Now = started
+	policy.Now, policy.Scanned = started, st.hasScanned
 	p := plan.Compute(st.fleet, live, policy)
 	mask(st.redactor, p.Findings)
 	maskDrift(st.redactor, p.Steps)

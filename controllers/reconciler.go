@@ -52,6 +52,8 @@ type Reconciler struct {
 	Scans *ScanWatch
 	// Bounds are how long scans may take.
 	Bounds scan.Bounds
+	// Namespaces tells what Pod Security enforces; nil: nothing is known of that.
+	Namespaces *NamespaceWatch
 	// statuses shows the forge what became of commits.
 	statuses *statuses
 	// Webhooks says that webhooks are received in this process.
@@ -78,6 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if audit.Spec.Suspend {
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
+		r.statuses.quit(audit)
 		return ctrl.Result{}, nil
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -219,7 +222,14 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	st := r.states[key]
 	delete(r.states, key)
+	last := true
+	for other := range r.states {
+		last = last && other.Namespace != key.Namespace
+	}
 	r.mu.Unlock()
+	if last {
+		r.Namespaces.Forget(key.Namespace)
+	}
 	if st != nil {
 		st.close()
 	}

@@ -29,6 +29,8 @@ type renderKey struct {
 	keys string
 	// existing is what rendering takes from existing audit configs.
 	existing string
+	// podSecurity is the level that the namespace enforces, which some scans can't live with.
+	podSecurity string
 	// day is there because certificates and tokens expire, and a finding says so.
 	day time.Time
 }
@@ -43,10 +45,14 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if failure != nil {
 		return failure
 	}
+	level, followed := r.Namespaces.Level(audit.Namespace)
 	key := renderKey{commit: st.snapshot.Revision().Hash, path: audit.Spec.Path, auditConfig: audit.Spec.AuditConfig, keys: st.keys,
-		existing: inherited(existing), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
+		existing: inherited(existing), podSecurity: level, day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
 	if st.fleet != nil && st.rendered == key {
 		return nil
+	}
+	if !followed {
+		key.podSecurity = r.Namespaces.Read(ctx, audit.Namespace)
 	}
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "render", r.Clock.Since(started)) }()
@@ -54,7 +60,7 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	st.conceal(secrets...)
 	sealed, err := st.pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
 		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing,
-			PodSecurity: r.podSecurity(ctx, audit.Namespace)}, st.opener)
+			PodSecurity: key.podSecurity}, st.opener)
 	if err != nil {
 		return r.classifyRender(err, st)
 	}

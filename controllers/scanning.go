@@ -35,6 +35,8 @@ type driven struct {
 	entries []scan.Entry
 	items   map[string]*plan.Item
 	due     map[string]bool
+	// scanned are those of them that have been scanned as they are, as far as this process has seen.
+	scanned map[string]bool
 	paused  bool
 }
 
@@ -61,6 +63,7 @@ func (r *Reconciler) scans(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		l := look{config: config, input: r.scanInput(ctx, audit, st, config)}
 		l.statuses = scan.Derive(l.input)
 		l.statuses = slices.DeleteFunc(l.statuses, func(s scan.Status) bool { return config.items[s.Cluster] == nil })
+		config.see(l.statuses)
 		o.Scans = append(o.Scans, l.statuses...)
 		looks = append(looks, l)
 	}
@@ -137,7 +140,7 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 		return d, nil
 	}
 	next := &driven{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: inventory,
-		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}}
+		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}}
 	if same {
 		next.entries = slices.Clone(d.entries)
 	} else {
@@ -151,13 +154,31 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 		if next.items[item.Name] = item; item.ScanDue {
 			next.due[item.Name] = true
 		}
+		if d != nil && d.scanned[item.Name] && d.items[item.Name].Hash == item.Hash {
+			next.scanned[item.Name] = true
+		}
 	}
 	for i := range next.entries {
 		if item := next.items[next.entries[i].Name]; item != nil {
-			next.entries[i].Applied = item.Applied
+			next.entries[i].Applied, next.entries[i].Scanned = item.Applied, item.Scanned
 		}
 	}
 	return next, nil
+}
+
+// see notes which clusters have been scanned as they are. That stays true when nothing is left to tell of it.
+func (d *driven) see(statuses []scan.Status) {
+	for i := range statuses {
+		if s := &statuses[i]; !d.scanned[s.Cluster] && s.HasScanned() {
+			d.scanned[s.Cluster] = true
+		}
+	}
+}
+
+// hasScanned says whether a cluster has been scanned as it was last applied, as far as this process has seen.
+func (st *state) hasScanned(auditConfig, cluster string) bool {
+	d := st.driven[auditConfig]
+	return d != nil && d.scanned[cluster]
 }
 
 func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *driven) scan.Input {

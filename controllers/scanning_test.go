@@ -159,6 +159,7 @@ func TestScans(t *testing.T) {
 	t.Run("KilledInBetween", testScanKilledInBetween)
 	t.Run("AFewAtATime", testScansAFewAtATime)
 	t.Run("InAnotherName", testScanInAnotherName)
+	t.Run("PutBack", testScanPutBack)
 	t.Run("NothingToDo", testScansNothingToDo)
 }
 

@@ -150,14 +150,7 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		Bounds:   opts.ScanBounds,
 		Webhooks: opts.Webhook.enabled(),
 	}
-	if r.Scans, err = NewScanWatch(mgr.GetConfig(), mgr.GetHTTPClient(), opts.Namespace, clock.RealClock{}); err != nil {
-		return nil, err
-	}
-	if err := mgr.Add(r.Scans); err != nil {
-		return nil, fmt.Errorf("add the watch of scans: %w", err)
-	}
-	r.statuses = newStatuses(r.Client, clock.RealClock{}, numbers, opts.StatusURL)
-	if err := mgr.Add(r.statuses); err != nil {
+	if err := r.addWatches(mgr, opts); err != nil {
 		return nil, err
 	}
 	if r.Webhooks {
@@ -166,6 +159,27 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		}
 	}
 	return mgr, r.SetupWithManager(mgr)
+}
+
+// addWatches adds what watches and posts beside the reconciler.
+func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
+	if r.Scans, err = NewScanWatch(mgr.GetConfig(), mgr.GetHTTPClient(), opts.Namespace, clock.RealClock{}); err != nil {
+		return err
+	}
+	if err := mgr.Add(r.Scans); err != nil {
+		return fmt.Errorf("add the watch of scans: %w", err)
+	}
+	if r.Namespaces, err = NewNamespaceWatch(mgr.GetConfig(), mgr.GetHTTPClient(), clock.RealClock{}); err != nil {
+		return err
+	}
+	if err := mgr.Add(r.Namespaces); err != nil {
+		return fmt.Errorf("add the watch of namespaces: %w", err)
+	}
+	r.statuses = newStatuses(r.Client, clock.RealClock{}, r.Metrics, r.Events, opts.StatusURL)
+	if err := mgr.Add(r.statuses); err != nil {
+		return fmt.Errorf("add the commit statuses: %w", err)
+	}
+	return nil
 }
 
 func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
@@ -237,6 +251,9 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
 		WatchesRawSource(source.Channel(r.statuses.changed, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
 		WatchesRawSource(source.Func(r.Scans.Into(r.Client))).
+		WatchesRawSource(source.Channel(r.Namespaces.changed, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, n *corev1.Namespace) []reconcile.Request {
+			return r.syncsIn(ctx, n.Name)
+		}))).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)
 	if err != nil {
@@ -275,8 +292,13 @@ func syncOfLabel(_ context.Context, object client.Object) []reconcile.Request {
 
 // syncsOfNamespace are all AuditSyncs of an object's namespace. Audit configs are few, and any AuditSync may drive one.
 func (r *Reconciler) syncsOfNamespace(ctx context.Context, object *unstructured.Unstructured) []reconcile.Request {
+	return r.syncsIn(ctx, object.GetNamespace())
+}
+
+// syncsIn are all AuditSyncs of a namespace.
+func (r *Reconciler) syncsIn(ctx context.Context, namespace string) []reconcile.Request {
 	var syncs v1alpha1.AuditSyncList
-	if err := r.Client.List(ctx, &syncs, client.InNamespace(object.GetNamespace())); err != nil {
+	if err := r.Client.List(ctx, &syncs, client.InNamespace(namespace)); err != nil {
 		return nil // the next interval finds it
 	}
 	requests := make([]reconcile.Request, 0, len(syncs.Items))

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,8 +42,9 @@ type statuses struct {
 	clock   clock.WithTicker
 	metrics *report.Metrics
 	// url is where people find details, with placeholders; empty for none.
-	url   string
-	queue workqueue.TypedDelayingInterface[types.NamespacedName]
+	url    string
+	queue  workqueue.TypedDelayingInterface[types.NamespacedName]
+	events events.EventRecorder
 	// changed asks for a sync of an AuditSync whose condition Reported is to change: one writer of conditions is enough.
 	changed chan event.TypedGenericEvent[*v1alpha1.AuditSync]
 
@@ -62,12 +64,17 @@ type commitReport struct {
 	redactor   *redact.Redactor
 	condition  *metav1.Condition
 
-	// poster belongs to whoever works on the AuditSync, which the queue makes one at a time.
+	// leaving is since when the AuditSync's deletion waits, and left says that it needs to no more.
+	leaving time.Time
+	left    bool
+
+	// poster and ending belong to whoever works on the AuditSync, which the queue makes one at a time.
 	poster *poster
+	ending ending
 }
 
-func newStatuses(c client.Client, clock clock.WithTicker, metrics *report.Metrics, statusURL string) *statuses {
-	return &statuses{client: c, clock: clock, metrics: metrics, url: statusURL,
+func newStatuses(c client.Client, clock clock.WithTicker, metrics *report.Metrics, recorder events.EventRecorder, statusURL string) *statuses {
+	return &statuses{client: c, clock: clock, metrics: metrics, events: recorder, url: statusURL,
 		queue:   workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Clock: clock}),
 		changed: make(chan event.TypedGenericEvent[*v1alpha1.AuditSync]),
 		byID:    map[types.NamespacedName]*commitReport{}}
@@ -106,7 +113,7 @@ func (s *statuses) next(ctx context.Context) bool {
 func (s *statuses) of(key types.NamespacedName) *commitReport {
 	c := s.byID[key]
 	if c == nil {
-		c = &commitReport{}
+		c = &commitReport{redactor: &redact.Redactor{}}
 		s.byID[key] = c
 	}
 	return c
@@ -132,11 +139,11 @@ func (s *statuses) begin(audit *v1alpha1.AuditSync, revision string, redactor *r
 
 // show takes note of what a sync has come to. Audit is the AuditSync before it.
 func (s *statuses) show(audit *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o report.Outcome, redactor *redact.Redactor) {
-	key := client.ObjectKeyFromObject(audit)
 	if s == nil || audit.Spec.Forge == nil {
-		s.forget(key)
+		s.quit(audit)
 		return
 	}
+	key := client.ObjectKeyFromObject(audit)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.of(key)
@@ -159,16 +166,27 @@ func answers(list []report.CommitStatus, revision string) bool {
 	return slices.ContainsFunc(list, func(s report.CommitStatus) bool { return s.Revision == revision })
 }
 
-// forget drops what is held for an AuditSync that is gone, or has no forge any more.
+// forget drops what is held for an AuditSync that is gone.
 func (s *statuses) forget(key types.NamespacedName) {
-	if s == nil {
-		return
+	if s != nil {
+		s.forgetIf(key, func(*commitReport) bool { return true })
 	}
+}
+
+// forgetIdle drops what is held for an AuditSync that has no forge any more, unless it has got one meanwhile.
+func (s *statuses) forgetIdle(key types.NamespacedName) {
+	s.forgetIf(key, func(c *commitReport) bool { return c.begun == nil && len(c.wanted) == 0 })
+}
+
+func (s *statuses) forgetIf(key types.NamespacedName, may func(*commitReport) bool) {
 	s.mu.Lock()
-	_, known := s.byID[key]
-	delete(s.byID, key)
+	c := s.byID[key]
+	gone := c != nil && may(c)
+	if gone {
+		delete(s.byID, key)
+	}
 	s.mu.Unlock()
-	if known {
+	if gone {
 		s.metrics.ForgetForge(key.Namespace, key.Name)
 	}
 }
@@ -177,7 +195,6 @@ func (s *statuses) forget(key types.NamespacedName) {
 func (s *statuses) reported(audit *v1alpha1.AuditSync, status *v1alpha1.AuditSyncStatus) {
 	if audit.Spec.Forge == nil {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionReported)
-		status.PendingRevisions = nil
 		return
 	}
 	if s == nil {
@@ -205,9 +222,12 @@ func (s *statuses) result(ctx context.Context, audit *v1alpha1.AuditSync, status
 	same := c.condition != nil && c.condition.Status == status && c.condition.Reason == reason && c.condition.Message == message
 	c.condition = &metav1.Condition{Type: v1alpha1.ConditionReported, Status: status, Reason: reason, Message: message}
 	s.mu.Unlock()
-	if same {
-		return
+	if !same {
+		s.askForSync(ctx, audit)
 	}
+}
+
+func (s *statuses) askForSync(ctx context.Context, audit *v1alpha1.AuditSync) {
 	select {
 	case s.changed <- event.TypedGenericEvent[*v1alpha1.AuditSync]{Object: audit}:
 	case <-ctx.Done():

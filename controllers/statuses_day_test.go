@@ -70,10 +70,13 @@ func (w *forgeWorld) posts(hash string) (all []string) {
 // byHand is the real reconciler and the real statuses on the real API server, with a clock that a test moves.
 type byHand struct {
 	*forgeWorld
-	clock *testclock.FakeClock
-	r     *controllers.Reconciler
-	s     controllers.CommitStatuses
-	key   types.NamespacedName
+	provider forge.Provider
+	clock    *testclock.FakeClock
+	r        *controllers.Reconciler
+	s        controllers.CommitStatuses
+	key      types.NamespacedName
+	// events are those of the present process.
+	events *events.FakeRecorder
 	// syncDue and statusDue are when each wants to look again; zero for never.
 	syncDue, statusDue time.Time
 	syncs              int
@@ -82,7 +85,7 @@ type byHand struct {
 func newByHand(t T, provider forge.Provider) *byHand {
 	t.Helper()
 	clock := testclock.NewFakeClock(time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC))
-	h := &byHand{forgeWorld: newForgeWorld(t, provider, clock.Now), clock: clock}
+	h := &byHand{forgeWorld: newForgeWorld(t, provider, clock.Now), provider: provider, clock: clock}
 	h.key = types.NamespacedName{Namespace: h.namespace, Name: syncName}
 	h.start()
 	return h
@@ -91,10 +94,11 @@ func newByHand(t T, provider forge.Provider) *byHand {
 // start begins with an empty memory, as a new process does.
 func (h *byHand) start() {
 	h.Helper()
-	s, metrics := controllers.NewCommitStatuses(h.T, h.admin, h.clock, prometheus.NewRegistry(), "https://muster.example.com/{namespace}/{name}?at={commit}")
+	h.events = events.NewFakeRecorder(100_000)
+	s, metrics := controllers.NewCommitStatuses(h.T, h.admin, h.clock, prometheus.NewRegistry(), h.events, "https://muster.example.com/{namespace}/{name}?at={commit}")
 	h.s = s
 	h.r = &controllers.Reconciler{Client: h.admin, Live: h.admin, As: controllers.Impersonate(plane.Config(), client.Options{Scheme: h.admin.Scheme()}),
-		Events: events.NewFakeRecorder(100_000), Metrics: metrics, Clock: h.clock, Keys: keys.NewRemote(h.clock.Now), CacheDir: h.TempDir()}
+		Events: h.events, Metrics: metrics, Clock: h.clock, Keys: keys.NewRemote(h.clock.Now), CacheDir: h.TempDir()}
 	h.r.Show(s)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -19,12 +20,12 @@ import (
 type CommitStatuses struct{ *statuses }
 
 // NewCommitStatuses makes statuses that a test works by hand.
-func NewCommitStatuses(t testing.TB, c client.Client, clock clock.WithTicker, registry prometheus.Registerer, url string) (CommitStatuses, *report.Metrics) {
+func NewCommitStatuses(t testing.TB, c client.Client, clock clock.WithTicker, registry prometheus.Registerer, recorder events.EventRecorder, url string) (CommitStatuses, *report.Metrics) {
 	metrics, err := report.NewMetrics(registry, report.MetricsOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStatuses(c, clock, metrics, url)
+	s := newStatuses(c, clock, metrics, recorder, url)
 	s.changed = make(chan event.TypedGenericEvent[*v1alpha1.AuditSync], 1000)
 	t.Cleanup(s.queue.ShutDown)
 	return CommitStatuses{s}, metrics

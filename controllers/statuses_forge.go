@@ -14,7 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/gitsync"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/connect"
@@ -34,9 +36,11 @@ const (
 
 // poster is the way to one AuditSync's forge, and what is known to be shown there.
 type poster struct {
-	// version changes with everything that the client is made of.
+	// version changes with everything that the client is made of, and redactor knows the credentials.
 	version    string
+	redactor   *redact.Redactor
 	client     connect.Client
+	at         v1alpha1.ReportPlace
 	repository forge.Repository
 	// settled are statuses that are shown as they were wanted, or were refused for good, for which rejected has the reason.
 	settled  map[place]forge.Status
@@ -64,43 +68,65 @@ func (p *poster) rejection() string { return slices.Sorted(maps.Values(p.rejecte
 
 // posterOf returns the way to the forge, a new one when anything about it has changed: somebody may have mended what failed.
 func (s *statuses) posterOf(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport) (*poster, error) {
-	spec := audit.Spec.Forge
-	secret := &corev1.Secret{}
-	name := types.NamespacedName{Namespace: audit.Namespace, Name: spec.SecretRef.Name}
-	if err := s.client.Get(ctx, name, secret); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, &secretMissingError{name.Name, audit.Namespace}
-		}
-		return nil, fmt.Errorf("get Secret %s: %w", name.Name, err)
-	}
-	version := fmt.Sprintf("%q", []string{spec.Provider, audit.Spec.Source.URL, spec.APIURL, string(secret.UID), secret.ResourceVersion})
-	if c.poster != nil && c.poster.version == version {
-		return c.poster, nil
-	}
-	s.hide(c, secret)
-	c.poster = nil
-	repository, err := forge.ParseRepository(forge.Provider(spec.Provider), audit.Spec.Source.URL, spec.APIURL)
+	secret, err := s.forgeSecret(ctx, audit)
 	if err != nil {
 		return nil, err
 	}
-	way, err := connect.To(connect.Config{Provider: forge.Provider(spec.Provider), URL: audit.Spec.Source.URL, APIURL: spec.APIURL,
+	at, redactor := *report.Place(audit), s.redactorOf(c)
+	if c.poster != nil && c.poster.version == posterVersion(at, secret) && c.poster.redactor == redactor {
+		return c.poster, nil
+	}
+	c.poster = nil
+	p, err := s.newPoster(redactor, secret, at)
+	if err == nil {
+		c.poster = p
+	}
+	return p, err
+}
+
+// posterVersion changes with everything that a client is made of. The context is no part of that.
+func posterVersion(at v1alpha1.ReportPlace, secret *corev1.Secret) string {
+	return fmt.Sprintf("%q", []string{at.Provider, at.URL, at.APIURL, string(secret.UID), secret.ResourceVersion})
+}
+
+// newPoster makes a way to a forge. The redactor gets to know the credentials first: some servers echo what they are sent.
+func (s *statuses) newPoster(redactor *redact.Redactor, secret *corev1.Secret, at v1alpha1.ReportPlace) (*poster, error) {
+	hide(redactor, secret)
+	repository, err := report.Repository(at)
+	if err != nil {
+		return nil, err
+	}
+	way, err := connect.To(connect.Config{Provider: forge.Provider(at.Provider), URL: at.URL, APIURL: at.APIURL,
 		Secret: secret.Data, Options: forge.Options{Now: s.clock.Now}})
 	if err != nil {
 		return nil, err
 	}
-	c.poster = &poster{version: version, client: way, repository: repository, settled: map[place]forge.Status{},
-		rejected: map[place]string{}, pace: map[place]*rate.Limiter{}}
-	return c.poster, nil
+	return &poster{version: posterVersion(at, secret), redactor: redactor, client: way, at: at, repository: repository,
+		settled: map[place]forge.Status{}, rejected: map[place]string{}, pace: map[place]*rate.Limiter{}}, nil
 }
 
-// hide makes the credentials known to the redactor of the AuditSync: some servers echo what they are sent.
-func (s *statuses) hide(c *commitReport, secret *corev1.Secret) {
-	s.mu.Lock()
-	redactor := c.redactor
-	s.mu.Unlock()
-	if redactor == nil {
-		return
+// forgeSecret reads the credentials for the forge.
+func (s *statuses) forgeSecret(ctx context.Context, audit *v1alpha1.AuditSync) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	name := types.NamespacedName{Namespace: audit.Namespace, Name: audit.Spec.Forge.SecretRef.Name}
+	err := s.client.Get(ctx, name, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, &secretMissingError{name.Name, audit.Namespace}
 	}
+	if err != nil {
+		return nil, fmt.Errorf("get Secret %s: %w", name.Name, err)
+	}
+	return secret, nil
+}
+
+// redactorOf is the one that knows the secrets of an AuditSync.
+func (s *statuses) redactorOf(c *commitReport) *redact.Redactor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.redactor
+}
+
+func hide(redactor *redact.Redactor, secret *corev1.Secret) {
 	const owner = "forge"
 	var values []string
 	for key, value := range secret.Data {
@@ -167,6 +193,7 @@ func classifyForge(err error, failures int, now time.Time) (reason string, wait 
 		config      *forge.ConfigError
 		secret      *gitsync.SecretError
 		noSecret    *secretMissingError
+		noWay       *noWayError
 		redirected  *forge.RedirectedError
 		answer      *forge.AnswerError
 	)
@@ -181,7 +208,7 @@ func classifyForge(err error, failures int, now time.Time) (reason string, wait 
 		return reasonRepository, doubled(5*time.Second, failures, 5*time.Minute)
 	case errors.As(err, &noSecret):
 		return "SecretMissing", 0
-	case errors.As(err, &config), errors.As(err, &secret):
+	case errors.As(err, &config), errors.As(err, &secret), errors.As(err, &noWay):
 		return reasonForgeInvalid, 0
 	case errors.As(err, &redirected), errors.As(err, &answer):
 		return reasonAnswer, slowly

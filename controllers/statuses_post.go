@@ -30,8 +30,10 @@ func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again ti
 	if err := s.client.Get(ctx, key, audit); err != nil {
 		return ignoreGone(err)
 	}
-	if audit.Spec.Forge == nil || audit.Spec.Suspend || !audit.DeletionTimestamp.IsZero() {
-		return 0
+	if why := report.Ending(audit); why != "" {
+		if again, proceed := s.conclude(ctx, audit, why); !proceed {
+			return again
+		}
 	}
 	job, found := s.job(key)
 	if !found {
@@ -54,14 +56,19 @@ func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again ti
 	case err != nil:
 		return s.failed(ctx, audit, p, err)
 	}
+	s.succeeded(ctx, audit, p)
+	return earlier(wait, job.wait)
+}
+
+// succeeded reports that the forge has been told everything, with what it has refused for good.
+func (s *statuses) succeeded(ctx context.Context, audit *v1alpha1.AuditSync, p *poster) {
 	p.failures = 0
 	if len(p.rejected) > 0 {
 		s.result(ctx, audit, metav1.ConditionFalse, reasonRejected, p.rejection())
-	} else {
-		s.result(ctx, audit, metav1.ConditionTrue, report.ReasonSucceeded, fmt.Sprintf("commit statuses are shown in %s on %s as %s",
-			p.repository.Path, p.repository.API.Host, report.Contexts(audit)[0]))
+		return
 	}
-	return earlier(wait, job.wait)
+	s.result(ctx, audit, metav1.ConditionTrue, report.ReasonSucceeded, fmt.Sprintf("commit statuses are shown in %s on %s as %s",
+		p.repository.Path, p.repository.API.Host, report.Contexts(audit)[0]))
 }
 
 func earlier(a, b time.Duration) time.Duration {
@@ -162,7 +169,7 @@ func (j *statusJob) commit(ctx context.Context, w wantedStatuses) (wait time.Dur
 	}
 	shown, err := j.client.Statuses(ctx, w.commit, contexts)
 	if err != nil {
-		return 0, j.count(err)
+		return 0, j.statuses.count(j.key, j.poster, err)
 	}
 	for _, status := range due {
 		at := place{w.commit.Hash, status.Context}
@@ -179,7 +186,7 @@ func (j *statusJob) commit(ctx context.Context, w wantedStatuses) (wait time.Dur
 				return 0, err
 			}
 		}
-		err := j.count(j.client.SetStatus(ctx, w.commit, status))
+		err := j.statuses.count(j.key, j.poster, j.client.SetStatus(ctx, w.commit, status))
 		if err != nil && !final(err) {
 			return 0, err
 		}
@@ -189,9 +196,9 @@ func (j *statusJob) commit(ctx context.Context, w wantedStatuses) (wait time.Dur
 }
 
 // count notes what came of a status that was to be posted.
-func (j *statusJob) count(err error) error {
+func (s *statuses) count(key types.NamespacedName, p *poster, err error) error {
 	if !errors.Is(err, context.Canceled) {
-		j.statuses.metrics.ForgePost(j.key.Namespace, j.key.Name, j.repository.Provider, err)
+		s.metrics.ForgePost(key.Namespace, key.Name, p.repository.Provider, err)
 	}
 	return err
 }

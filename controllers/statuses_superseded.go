@@ -39,41 +39,21 @@ func (j *statusJob) close(ctx context.Context) error {
 			}
 		}
 	}
-	if len(left) == len(j.audit.Status.PendingRevisions) {
-		return nil
-	}
-	return j.write(ctx, left)
+	return j.statuses.writePending(ctx, j.audit, left)
 }
 
 // ended says whether all statuses of a commit have their final answer.
 func (j *statusJob) ended(hash string) bool {
-	n := 0
-	for at, status := range j.settled {
-		if at.hash == hash && status.State != forge.Pending {
-			n++
+	for _, name := range report.Contexts(j.audit) {
+		if status, settled := j.settled[place{hash, name}]; !settled || status.State == forge.Pending {
+			return false
 		}
 	}
-	return n == len(report.Contexts(j.audit))
+	return true
 }
 
 func (j *statusJob) supersede(ctx context.Context, revision gitsync.Revision) error {
-	commit := forge.Commit{Hash: revision.Hash, Branch: revision.Ref}
-	contexts := report.Contexts(j.audit)
-	shown, err := j.client.Statuses(ctx, commit, contexts)
-	if err != nil {
-		return unlessFinal(err)
-	}
-	for _, name := range contexts {
-		if shown[name].State != forge.Pending {
-			continue
-		}
-		status := report.CommitSuperseded(name, j.current[0].Hash)
-		status.TargetURL = j.statuses.targetURL(j.key, revision.Hash)
-		if err := unlessFinal(j.count(j.client.SetStatus(ctx, commit, status))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return unlessFinal(j.statuses.finish(ctx, j.key, j.poster, revision, report.Contexts(j.audit)[0], report.CommitSuperseded(j.current[0].Hash)))
 }
 
 // remember notes that a commit is about to get a status that is pending, before it does: whatever happens to this process,
@@ -84,19 +64,31 @@ func (j *statusJob) remember(ctx context.Context, revision string) error {
 		return nil
 	}
 	pending = append(slices.Clone(pending), revision)
-	return j.write(ctx, pending[max(0, len(pending)-maxPending):])
+	return j.statuses.writePending(ctx, j.audit, pending[max(0, len(pending)-maxPending):])
 }
 
-func (j *statusJob) write(ctx context.Context, pending []string) error {
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"pendingRevisions": pending}})
+// writePending notes the commits with pending statuses, and where these are. They all are in one place: what is pending elsewhere
+// is ended first.
+func (s *statuses) writePending(ctx context.Context, audit *v1alpha1.AuditSync, pending []string) error {
+	if slices.Equal(pending, audit.Status.PendingRevisions) {
+		return nil
+	}
+	at := audit.Status.PendingAt
+	switch {
+	case len(pending) == 0:
+		pending, at = nil, nil
+	case at == nil:
+		at = report.Place(audit)
+	}
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"pendingRevisions": pending, "pendingAt": at}})
 	if err != nil {
 		return err
 	}
-	written := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: j.key.Namespace, Name: j.key.Name}}
-	err = j.statuses.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
+	written := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: audit.Namespace, Name: audit.Name}}
+	err = s.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
 	if err != nil {
 		return fmt.Errorf("note the commits with pending statuses: %w", err)
 	}
-	j.audit.Status.PendingRevisions = pending
+	audit.Status.PendingRevisions, audit.Status.PendingAt = pending, at
 	return nil
 }

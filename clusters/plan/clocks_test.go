@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,47 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// TestScannedIsKept: that a cluster was scanned is noted when somebody removes its entry, whether that is put right or only
+// reported, and holds until the cluster gets another form.
+func TestScannedIsKept(t *testing.T) {
+	scanned := func(w *world) (text string) {
+		for _, item := range w.Inventories[0].Clusters {
+			if item.Scanned {
+				text += item.Name
+			}
+		}
+		return text
+	}
+	policy := func(revision, names string, correct bool) plan.Policy {
+		p := at(revision)
+		p.CorrectDrift = correct
+		p.Scanned = func(auditConfig, cluster string) bool {
+			return auditConfig == config && strings.Contains(names, cluster)
+		}
+		return p
+	}
+	for _, correct := range []bool{true, false} {
+		w := newWorld(config)
+		w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), policy("rev1", "", true))
+		if p := w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), policy("rev1", "ab", correct)); !p.Empty() {
+			t.Errorf("a scan makes something to do:\n%s", describe(p))
+		}
+		w.setEntries(config, w.list(config)[1:])
+		w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), policy("rev1", "ab", correct))
+		want(t, "somebody has removed a", scanned(w), "a")
+		w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), policy("rev2", "", true))
+		want(t, "another commit", scanned(w), "a")
+		if p := w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), policy("rev2", "", true)); !p.Empty() {
+			t.Errorf("there is something to do all the time:\n%s", describe(p))
+		}
+		w.setEntries(config, w.list(config)[2:])
+		w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c"), at("rev2"))
+		want(t, "nobody knows of b", scanned(w), "a")
+		w.sync(t, newFleet().existing(config).cluster("2", "a").cluster("1", "b", "c"), policy("rev3", "abc", true))
+		want(t, "a has another form, which nobody has scanned", scanned(w), "")
+	}
+}
+
 // TestClocksOfTakenOver: an entry that was made by hand and is taken over as it stands is nothing new.
 func TestClocksOfTakenOver(t *testing.T) {
 	w := newWorld(config)
@@ -73,7 +115,7 @@ func TestClocksOfTakenOver(t *testing.T) {
 // TestClocksAreKept: what is noted comes back from a ConfigMap, and an inventory of before has none.
 func TestClocksAreKept(t *testing.T) {
 	i := &plan.Inventory{Sync: "prod", AuditConfig: config, Clusters: []plan.Item{{Name: "a", Origin: "a.yaml", Hash: "h",
-		Applied: time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), ScanDue: true}, {Name: "b", Origin: "b.yaml", Hash: "h"}}}
+		Applied: time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), ScanDue: true, Scanned: true}, {Name: "b", Origin: "b.yaml", Hash: "h"}}}
 	data, err := i.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +124,7 @@ func TestClocksAreKept(t *testing.T) {
 	if err != nil || !back.Equal(i) || !back.Clusters[1].Applied.IsZero() {
 		t.Errorf("%v: %+v", err, back)
 	}
-	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Applied = time.Time{} }} {
+	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Scanned = false }, func(i *plan.Item) { i.Applied = time.Time{} }} {
 		other, err := plan.DecodeInventory(data)
 		if err != nil {
 			t.Fatal(err)

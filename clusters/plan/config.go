@@ -233,6 +233,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 	exists, equal, differ := l.compare(c)
 	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
 	item.Applied, item.ScanDue = l.clocks(known, c.Hash, equal)
+	item.Scanned = known != nil && known.Hash == c.Hash && known.Scanned
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
 	var past []Correction
@@ -263,6 +264,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 		step.Action = Add
 		if step.Drift {
 			step.Reason = "somebody has removed it"
+			item.Scanned = item.Scanned || l.policy.Scanned != nil && l.policy.Scanned(l.config, c.Name)
 			if l.policy.CorrectDrift {
 				item.Applied = l.policy.now() // what the operator has made for it has gone with it
 			}

@@ -47,6 +47,9 @@ type Item struct {
 	Applied time.Time `json:"applied,omitzero"`
 	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
 	ScanDue bool `json:"scanDue,omitempty"`
+	// Scanned says that a scan of the cluster's present form has ended well before somebody removed its entry, and that with it
+	// went what told of it.
+	Scanned bool `json:"scanned,omitempty"`
 	// Corrected are the fields of a cluster's entry that were put right since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
 }
@@ -96,7 +99,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 	}
 	same := func(a, b Item) bool {
 		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) &&
-			slices.Equal(a.Corrected, b.Corrected) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue
+			slices.Equal(a.Corrected, b.Corrected) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
 		i.Hash == other.Hash && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)

@@ -93,6 +93,9 @@ type Policy struct {
 	Now time.Time
 	// ScanChanged says whether clusters that get a new form are noted as due for a scan, up to MaxScansDue.
 	ScanChanged bool
+	// Scanned says whether a scan of what was applied for a cluster has ended well. It is asked about clusters whose entries
+	// somebody has removed. Nil knows of none.
+	Scanned func(auditConfig, cluster string) bool
 }
 
 // now is Now as inventories have it.

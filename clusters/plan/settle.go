@@ -89,11 +89,17 @@ var serverFields = []string{"creationTimestamp", "deletionGracePeriodSeconds", "
 // lastApplied is the annotation that kubectl apply leaves.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// ownFields copies an object without what isn't Git's to say: status, the server's metadata, and fields that are null.
+// ownFields copies an audit config without what isn't Git's to say: status, the server's metadata, and fields that are null; and
+// without the list of clusters, which is planned by itself.
 func ownFields(object map[string]any) map[string]any {
 	out := deepCopy(object)
 	delete(out, "status")
 	dropNull(out)
+	if spec, ok := out["spec"].(map[string]any); ok {
+		if resources, ok := spec["kubernetesResources"].(map[string]any); ok {
+			delete(resources, "externalClusters")
+		}
+	}
 	if meta, ok := out["metadata"].(map[string]any); ok {
 		for _, field := range serverFields {
 			delete(meta, field)

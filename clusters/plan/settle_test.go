@@ -210,3 +210,20 @@ func rewriteObject(r *rand.Rand, object map[string]any, path string) {
 		}
 	}
 }
+
+// TestListInGit has the audit config in Git with a list of its own, of which compile leaves an empty one: the clusters are
+// compared one by one, and the list is no field that drifts.
+func TestListInGit(t *testing.T) {
+	w := newWorld()
+	fleet := newFleet().inGit(config, map[string]any{"mondooCredsSecretRef": map[string]any{"name": "creds"},
+		"kubernetesResources": map[string]any{"schedule": "1 * * * *", "externalClusters": []any{}}}).cluster("1", "a", "b")
+	w.sync(t, fleet, at("rev1"))
+	if got := len(w.list(config)); got != 2 {
+		t.Fatalf("%d entries are applied", got)
+	}
+	if p := w.sync(t, fleet, at("rev1")); len(p.Steps) > 0 || !p.Empty() {
+		t.Errorf("there is something to do all the time:\n%s", describe(p))
+	}
+	w.setEntries(config, w.list(config)[1:])
+	want(t, "a removed entry", describe(w.compute(fleet, at("rev1"))), "add cluster a drift (somebody has removed it)")
+}

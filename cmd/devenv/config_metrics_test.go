@@ -140,6 +140,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 		if name == "muster_webhook_requests_total" {
 			outcomes := webhookOutcomes(t)
 			want = len(outcomes) * len([]webhook.Provider{webhook.GitHub, webhook.GitLab, webhook.Gitea, webhook.Forgejo, webhook.Generic, "unknown"})
+			if sizes[name] != want {
+				t.Errorf("%d of the %d series of %s begin at 0; of the others the first would be seen as no increase", sizes[name], want, name)
+			}
 			for _, o := range outcomes {
 				if !strings.Contains(m[0], o) {
 					t.Errorf("README.md does not have the outcome %s of %s", o, name)

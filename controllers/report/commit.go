@@ -32,18 +32,16 @@ func Contexts(sync *v1alpha1.AuditSync) []string {
 	if f := sync.Spec.Forge; f != nil {
 		base = cmp.Or(f.Context, base)
 	}
-	return []string{base, base + contextDrift, base + contextScan}
+	return ContextsOf(base)
 }
+
+// ContextsOf are the contexts that go with the one about the commit itself.
+func ContextsOf(base string) []string { return []string{base, base + contextDrift, base + contextScan} }
 
 // CommitBegun is what the forge shows of a revision that is being worked on.
 func CommitBegun(sync *v1alpha1.AuditSync, revision string) CommitStatus {
 	return CommitStatus{Revision: revision, Status: forge.Status{Context: Contexts(sync)[0], State: forge.Pending,
 		Description: "is being checked and applied"}}
-}
-
-// CommitSuperseded ends a status that is pending of a commit that nobody will work on any more.
-func CommitSuperseded(context, hash string) forge.Status {
-	return forge.Status{Context: context, State: forge.Canceled, Description: "superseded by " + short(hash) + " before there was an answer"}
 }
 
 func short(hash string) string { return hash[:min(len(hash), 10)] }

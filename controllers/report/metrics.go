@@ -60,6 +60,12 @@ var (
 	results = []string{resultComplete, resultPartial, resultRejected, resultWaiting, resultFailed}
 )
 
+// Why something was changed.
+const (
+	causeGit   = "git"
+	causeDrift = "drift"
+)
+
 const (
 	resultComplete = "complete" // everything in the path is applied
 	resultPartial  = "partial"  // all stages were gone through; clusters are quarantined, or removals held
@@ -211,9 +217,9 @@ func (m *Metrics) changes(namespace, name string, o Outcome) {
 		if s.Action == plan.Hold || s.Drift && !o.Corrects {
 			continue
 		}
-		cause := "git"
+		cause := causeGit
 		if s.Drift {
-			cause = "drift"
+			cause = causeDrift
 		}
 		m.steps.WithLabelValues(namespace, name, string(s.Action), cause).Inc()
 	}
@@ -232,6 +238,12 @@ func (m *Metrics) Begin(namespace, name string) {
 	m.corrected.WithLabelValues(namespace, name)
 	for _, result := range results {
 		m.syncs.WithLabelValues(namespace, name, result)
+	}
+	for _, action := range actionWords {
+		if action.action != plan.Hold { // which changes nothing
+			m.steps.WithLabelValues(namespace, name, string(action.action), causeGit)
+			m.steps.WithLabelValues(namespace, name, string(action.action), causeDrift)
+		}
 	}
 }
 

@@ -298,9 +298,10 @@ func TestDriftMetrics(t *testing.T) {
 				`muster_drifted_objects{` + of + `namespace="mondoo-operator"}`:         tt.drifted,
 				`muster_drift_corrections_total{` + of + `namespace="mondoo-operator"}`: tt.corrected,
 			}
-			for change, count := range tt.changes {
-				action, cause, _ := strings.Cut(change, " ")
-				want[`muster_changes_total{action="`+action+`",`+of+`cause="`+cause+`",namespace="mondoo-operator"}`] = count
+			for _, action := range []string{"add", "change", "move", "remove"} { // all, or the first of one would be no increase
+				for _, cause := range []string{"git", "drift"} {
+					want[`muster_changes_total{action="`+action+`",`+of+`cause="`+cause+`",namespace="mondoo-operator"}`] = tt.changes[action+" "+cause]
+				}
 			}
 			n.want(want, "muster_drift", "muster_changes")
 		})

@@ -44,7 +44,8 @@ func (v Verdict) Text() string {
 }
 
 // Commit answers for a commit that changed some clusters. It is a success once every one of them has had a scan that began
-// after its entry was applied and ended well; a later failure is not the commit's. It is a failure as soon as one of them has
+// after its entry was applied and ended well; a later failure is not the commit's, and neither is that nothing is left of that scan
+// after somebody has removed the entry and Muster has put it back. It is a failure as soon as one of them has
 // none and can't have one without help. Clusters that the commit has removed have no status, and don't count. A commit that
 // changed no cluster gets the answer for the fleet as it is.
 func Commit(statuses []Status, changed func(Status) bool) Verdict {
@@ -79,12 +80,10 @@ func Commit(statuses []Status, changed func(Status) bool) Verdict {
 
 // stands is one of Succeeded, Failed, Paused and Awaiting: where a cluster stands for the verdict.
 func stands(s Status, fleet bool) State {
-	// API objects have times of whole seconds: what began in the second of the change may have begun before it.
-	applied := s.Applied.Truncate(time.Second)
-	since := s.LastSuccessBegan.After(applied)
+	since := s.HasScanned()
 	switch s.State {
 	case NotPickedUp, Overdue:
-		if since {
+		if !fleet && since {
 			return Succeeded
 		}
 		return Failed
@@ -92,7 +91,7 @@ func stands(s Status, fleet bool) State {
 		switch {
 		case !fleet && since:
 			return Succeeded
-		case fleet || s.Began.After(applied):
+		case fleet || s.Began.After(s.Applied.Truncate(time.Second)):
 			return Failed
 		}
 		return Awaiting // it failed before the commit; what comes next counts
@@ -106,6 +105,9 @@ func stands(s Status, fleet bool) State {
 			return Succeeded
 		}
 	case Awaiting:
+		if since {
+			return Succeeded
+		}
 	}
 	return Awaiting
 }

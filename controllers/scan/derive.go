@@ -16,7 +16,7 @@ func Derive(in Input) []Status {
 		list[i] = d.status(e, culprit)
 		for _, s := range []*Status{&list[i], list[i].Before} {
 			if s != nil {
-				s.AuditConfig, s.Applied = in.AuditConfig, e.Applied
+				s.AuditConfig, s.Applied, s.Scanned = in.AuditConfig, e.Applied, e.Scanned
 			}
 		}
 	}

@@ -256,6 +256,12 @@ func TestCommit(t *testing.T) {
 		"fleet, one paused":    {"paused on purpose", []Status{ok("a", "10:00"), {Cluster: "b", State: Paused}}, nil, AnswerSuccess, "1 cluster scanned, 1 paused"},
 		"fleet, first scan":    {"one has never been scanned", []Status{ok("a", "10:00"), {Cluster: "b", State: Awaiting, Detail: "no scan yet"}}, nil, AnswerPending, "1 of 2 clusters scanned; b: no scan yet"},
 		"fleet, running again": {"it was scanned before", []Status{{Cluster: "a", State: Running, LastSuccess: clock("10:00")}}, nil, AnswerSuccess, "1 cluster scanned"},
+		"put back":             {"it was scanned before somebody removed its entry", []Status{{Cluster: "a", State: Awaiting, Scanned: true}, ok("b", "11:05")}, []string{"a", "b"}, AnswerSuccess, "2 changed clusters scanned"},
+		"put back, and fails":  {"a later failure is not the commit's", []Status{{Cluster: "a", State: Failed, Began: clock("11:30"), Scanned: true}}, []string{"a"}, AnswerSuccess, "1 changed cluster scanned"},
+		"put back, and stuck":  {"neither is that", []Status{{Cluster: "a", State: NotPickedUp, Scanned: true}}, []string{"a"}, AnswerSuccess, "1 changed cluster scanned"},
+		"fleet, put back":      {"it was scanned as it is", []Status{ok("a", "10:00"), {Cluster: "b", State: Awaiting, Scanned: true}}, nil, AnswerSuccess, "2 clusters scanned"},
+		"fleet, stuck":         {"nobody scans it any more", []Status{{Cluster: "b", State: NotPickedUp, Detail: "stopped at x", Scanned: true}}, nil, AnswerFailure, "1 of 1 cluster not scanned; b: stopped at x"},
+		"fleet, overdue":       {"it was scanned, and is so no more", []Status{func() Status { s := ok("a", "11:05"); s.State, s.Detail = Overdue, "late"; return s }()}, nil, AnswerFailure, "1 of 1 cluster not scanned; a: late"},
 		"empty":                {"no clusters", nil, nil, AnswerSuccess, "no clusters to scan"},
 	}
 	for name, c := range cases {

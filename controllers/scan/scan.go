@@ -108,8 +108,9 @@ type Status struct {
 	Job      string    `json:"job,omitempty"`
 	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be the cluster itself.
 	Culprit string `json:"culprit,omitempty"`
-	// Applied is the entry's.
+	// Applied is the entry's, and Scanned too.
 	Applied time.Time `json:"applied,omitzero"`
+	Scanned bool      `json:"-"`
 	// Before is, while a scan runs, what the cluster would be without it. Nil where nothing is known of the time before.
 	Before *Status `json:"-"`
 	// Until is when the status may become another though nothing happens; zero for never.
@@ -125,6 +126,12 @@ func (s *Status) Standing() *Status {
 	return s
 }
 
+// HasScanned says whether a scan that began after the entry got its present form has ended well.
+func (s *Status) HasScanned() bool {
+	// API objects have times of whole seconds: what began in the second of the change may have begun before it.
+	return s.Scanned || s.LastSuccessBegan.After(s.Applied.Truncate(time.Second))
+}
+
 // Entry is one entry of an audit config.
 type Entry struct {
 	Name string
@@ -136,6 +143,8 @@ type Entry struct {
 	Invalid string
 	// Applied is when the entry got its present form; zero when nobody knows, which counts as long ago.
 	Applied time.Time
+	// Scanned says that a scan of its present form has ended well, of which nothing is left: somebody had removed the entry.
+	Scanned bool
 }
 
 // Input is what Derive decides from.

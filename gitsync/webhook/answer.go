@@ -30,6 +30,10 @@ const (
 	outcomePanic       outcome = "panic"        //
 )
 
+// outcomes are all of them.
+var outcomes = []outcome{outcomeAccepted, outcomeIgnored, outcomePing, outcomeReplayed, outcomeUnverified, outcomeCredentials, outcomeMalformed,
+	outcomePath, outcomeTooLarge, outcomeMediaType, outcomeTimeout, outcomeAborted, outcomeRateLimited, outcomeBusy, outcomeFailed, outcomePanic}
+
 // unproven says whether nothing has shown that the sender is the forge.
 func (o outcome) unproven() bool {
 	switch o {

@@ -6,6 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// unknownProvider is the provider of deliveries whose headers tell none.
+const unknownProvider Provider = "unknown"
+
 // Metrics count deliveries. No label has a value that a sender can choose.
 type Metrics struct {
 	requests    *prometheus.CounterVec
@@ -32,6 +35,12 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "muster_webhook_connections_refused_total",
 			Help: "Connections closed at once, because there or of their source were too many."}),
 	}
+	// The first of a kind is to be seen as an increase.
+	for _, provider := range []Provider{GitHub, GitLab, Gitea, Forgejo, Generic, unknownProvider} {
+		for _, o := range outcomes {
+			m.requests.WithLabelValues(string(provider), string(o))
+		}
+	}
 	for _, c := range []prometheus.Collector{m.requests, m.duration, m.bytes, m.inFlight, m.connections, m.refused} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -42,7 +51,7 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 
 func (m *Metrics) done(provider Provider, o outcome, took time.Duration) {
 	if provider == "" {
-		provider = "unknown"
+		provider = unknownProvider
 	}
 	m.requests.WithLabelValues(string(provider), string(o)).Inc()
 	m.duration.Observe(took.Seconds())

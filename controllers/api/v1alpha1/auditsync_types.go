@@ -466,11 +466,15 @@ type AuditSyncStatus struct {
 	// +optional
 	LastCorrection string `json:"lastCorrection,omitempty"`
 
-	// Revisions with a commit status that is pending, so that none is left so when it is superseded.
+	// Revisions with a commit status that is pending, so that none is left so when nobody will answer for it any more.
 	// +kubebuilder:validation:MaxItems=20
 	// +listType=atomic
 	// +optional
 	PendingRevisions []string `json:"pendingRevisions,omitempty"`
+
+	// Where the statuses of pendingRevisions are shown, so that they can be ended there after spec has changed.
+	// +optional
+	PendingAt *ReportPlace `json:"pendingAt,omitempty"`
 
 	// How many clusters the path has, and what state they are in.
 	// +optional
@@ -485,6 +489,19 @@ type AuditSyncStatus struct {
 	// How many more problems there are than are listed.
 	// +optional
 	MoreProblems int32 `json:"moreProblems,omitempty"`
+}
+
+// ReportPlace is where commit statuses are shown: spec.forge and the repository as they were. No credentials are sent to an
+// address because it stands here alone.
+type ReportPlace struct {
+	// +optional
+	Provider string `json:"provider,omitempty"`
+	// The repository's Git address.
+	URL string `json:"url"`
+	// +optional
+	APIURL string `json:"apiURL,omitempty"`
+	// The name of the status about the commit itself.
+	Context string `json:"context"`
 }
 
 // ClusterCounts counts clusters by state.
