@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
@@ -24,10 +25,17 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
+// remarkable is a kustomization at which kustomize prints remarks to the process's standard error, past every logger.
+const remarkable = `resources: [mondoo-client.yaml]
+patchesJson6902:
+- target: {group: muster.dev, version: v1alpha1, kind: ExternalCluster, name: staging}
+  patch: '[{"op": "replace", "path": "/spec/schedule", "value": "5 * * * *"}]'
+`
+
 // The program runs with the arguments of the Deployment and the rights of the Role, takes the example for a start from a
 // repository, and cleans up after it. The API server may refuse it nothing on the way.
 func (in *installation) testController(t *testing.T) {
-	url := serveExample(t, "quickstart")
+	url := serveExample(t, "quickstart", map[string]string{"clusters/kustomization.yaml": remarkable})
 	key, err := os.ReadFile(filepath.Join(root, "examples", "age-test-key.txt"))
 	if err != nil {
 		t.Fatal(err)
@@ -83,10 +91,7 @@ func (in *installation) testController(t *testing.T) {
 // the Deployment succeed.
 func (in *installation) startController(t *testing.T) {
 	t.Helper()
-	binary, dir := filepath.Join(t.TempDir(), "muster"), t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, filepath.Join(root, "cmd", "muster")).CombinedOutput(); err != nil {
-		t.Fatalf("build cmd/muster: %v\n%s", err, out)
-	}
+	dir := t.TempDir()
 	name, groups := musterUser()
 	user, err := in.plane.User(name, groups...)
 	if err != nil {
@@ -103,7 +108,22 @@ func (in *installation) startController(t *testing.T) {
 	// What differs outside of a Pod: where the API server is, the lease's namespace, and ports that many share.
 	args = append(args, "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace, "--probe-address="+probes, "--metrics-address="+in.metrics,
 		"--webhook-address="+freeAddress(t))
+	runMuster(t, args)
+	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+		url := "http://" + probes + probe.HTTPGet.Path
+		if !eventually(t, time.Minute, func() bool { return answers(t, url) }) {
+			t.Fatalf("%s does not answer 200", url)
+		}
+	}
+}
 
+// runMuster builds cmd/muster and runs it until the test ends. It has to end well, and to have logged nothing but JSON.
+func runMuster(t *testing.T, args []string) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "muster")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, filepath.Join(root, "cmd", "muster")).CombinedOutput(); err != nil {
+		t.Fatalf("build cmd/muster: %v\n%s", err, out)
+	}
 	var log bytes.Buffer
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, binary, args...)
@@ -118,16 +138,15 @@ func (in *installation) startController(t *testing.T) {
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 0 {
 			t.Errorf("muster %s: %v", strings.Join(args, " "), err)
 		}
+		for line := range strings.Lines(log.String()) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("not muster's own line: %s", line)
+			}
+		}
 		if t.Failed() {
 			t.Logf("muster's log:\n%s", log.String())
 		}
 	})
-	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-		url := "http://" + probes + probe.HTTPGet.Path
-		if !eventually(t, time.Minute, func() bool { return answers(t, url) }) {
-			t.Fatalf("%s does not answer 200", url)
-		}
-	}
 }
 
 func expand(args []string, values map[string]string) []string {
@@ -140,8 +159,8 @@ func expand(args []string, values map[string]string) []string {
 	return args
 }
 
-// serveExample puts a folder of examples/ into a repository and serves it.
-func serveExample(t *testing.T, example string) (url string) {
+// serveExample puts a folder of examples/ and more files into a repository and serves it.
+func serveExample(t *testing.T, example string, more map[string]string) (url string) {
 	t.Helper()
 	git, err := server.StartGit(t.Context(), server.GitOptions{})
 	if err != nil {
@@ -158,6 +177,11 @@ func serveExample(t *testing.T, example string) (url string) {
 	work := t.TempDir()
 	if err := os.CopyFS(work, os.DirFS(filepath.Join(root, "examples", example))); err != nil {
 		t.Fatal(err)
+	}
+	for name, content := range more {
+		if err := os.WriteFile(filepath.Join(work, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch=main"},

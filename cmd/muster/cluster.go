@@ -58,19 +58,30 @@ type cluster struct {
 	config    *rest.Config
 }
 
-// connect prepares the clients; nothing is contacted yet.
-func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
+// load reads the kubeconfig that kubectl would.
+func (k *kubeFlags) load() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = k.kubeconfig
 	rules.Warner = func(error) {} // a missing file is an error, or somebody else's
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context}).ClientConfig()
 	switch {
+	case clientcmd.IsEmptyConfig(err) && k.kubeconfig != "":
+		return nil, fmt.Errorf("read kubeconfig: %s names no cluster to talk to; see kubectl config view --kubeconfig %[1]s", k.kubeconfig)
 	case clientcmd.IsEmptyConfig(err):
 		return nil, fmt.Errorf("there is no kubeconfig; give --kubeconfig, or set KUBECONFIG")
 	case err != nil && k.context != "":
 		return nil, fmt.Errorf("read kubeconfig: %w; see kubectl config get-contexts", err)
 	case err != nil:
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return cfg, nil
+}
+
+// connect prepares the clients; nothing is contacted yet.
+func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
+	cfg, err := k.load()
+	if err != nil {
+		return nil, err
 	}
 	s.redactor.Add(cfg.BearerToken, cfg.Password)
 	cfg.QPS, cfg.Burst, cfg.Timeout = 50, 300, requestTimeout // as kubectl has them

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -38,31 +37,17 @@ func newControllerCommand(s *shell) *cobra.Command {
 	maxBody := resource.QuantityValue{Quantity: resource.MustParse("8Mi")}
 	var level *choice
 	cmd := &cobra.Command{
-		Use:     "controller",
-		Short:   "Run the controller",
-		Long:    controllerHelp,
-		Example: controllerExample,
-		Args:    atMost(0),
+		Use: "controller", Short: "Run the controller", Long: controllerHelp, Example: controllerExample,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Webhook.MaxBody = maxBody.Value(); opts.Webhook.MaxBody == 0 {
-				return &usageError{errors.New("--webhook-max-body is 0; to receive no webhooks, leave out --webhook-address")}
+				return usagef("--webhook-max-body is 0; to receive no webhooks, leave out --webhook-address")
 			}
 			opts.Version = shortVersion()
 			if err := opts.Validate(); err != nil {
 				return &usageError{err}
 			}
-			cfg, err := managementCluster(kubeconfig)
-			if err != nil {
-				return err
-			}
-			cfg.UserAgent = "muster/" + shortVersion()
-			// The API server's priority and fairness holds the controller back where that is needed; a limit of its own
-			// would only make a large fleet slow.
-			cfg.QPS = -1
-			logger := logr.FromSlogHandler(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: logLevels[level.value]}))
-			ctrl.SetLogger(logger)
-			klog.SetLogger(logger)
-			return controllers.Run(cmd.Context(), cfg, opts)
+			return s.runController(cmd.Context(), kubeconfig, logLevels[level.value], opts)
 		},
 	}
 	level = addChoice(cmd, "log-level", "", "how much to log", "info", "debug", "error")
@@ -78,12 +63,27 @@ func newControllerCommand(s *shell) *cobra.Command {
 	f.StringVar(&opts.Webhook.KeyFile, "webhook-tls-key", "", "PEM key of that certificate")
 	f.StringSliceVar(&opts.Webhook.TrustedProxies, "webhook-trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8")
 	f.Var(&maxBody, "webhook-max-body", "largest webhook body that is read")
-	f.StringVar(&opts.StatusURL, "status-url", "", "where commit statuses lead to, such as https://grafana.example.com/d/muster?var-auditsync={name}; {namespace}, {name} and {commit} are filled in")
+	f.StringVar(&opts.StatusURL, "status-url", "", "where commit statuses lead to; {namespace}, {name} and {commit} are filled in, as in https://grafana.example.com/d/muster?var-auditsync={name}")
 	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, of which one works")
 	f.StringVar(&opts.LeaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the Pod's own)")
 	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to reconcile at once")
 	f.DurationVar(&opts.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "how long running work may take after the order to stop")
 	return cmd
+}
+
+func (s *shell) runController(ctx context.Context, kubeconfig string, level slog.Level, opts controllers.Options) error {
+	cfg, err := managementCluster(kubeconfig)
+	if err != nil {
+		return err
+	}
+	cfg.UserAgent = "muster/" + shortVersion()
+	// The API server's priority and fairness holds the controller back where that is needed; a limit of its own would only
+	// make a large fleet slow.
+	cfg.QPS = -1
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: level}))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	return controllers.Run(ctx, cfg, opts)
 }
 
 var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "error": slog.LevelError}
@@ -96,11 +96,6 @@ func managementCluster(kubeconfig string) (*rest.Config, error) {
 			return cfg, err
 		}
 	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the management cluster: %w", err)
-	}
-	return cfg, nil
+	where := kubeFlags{kubeconfig: kubeconfig}
+	return where.load()
 }

@@ -2,20 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/explain"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
-	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
@@ -40,67 +36,58 @@ const explainExample = `  # Where does everything come from?
   muster explain prod-eu-west-1 clusters/production -o json | jq '.fields[] | select(.origin.kind == "patch")'`
 
 func newExplainCommand(s *shell) *cobra.Command {
-	var flags fleetFlags
-	var given keyFlags
+	var flags folderFlags
 	var where liveFlags
 	cmd := &cobra.Command{
-		Use:     "explain CLUSTER [PATH]",
-		Short:   "Say where each field of a cluster comes from, and what became of it",
-		Long:    explainHelp,
-		Example: explainExample,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("name a cluster")
-			}
-			return atMost(2)(cmd, args)
-		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			if len(args) == 1 {
-				return nil, cobra.ShellCompDirectiveFilterDirs
-			}
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		},
+		Use: "explain CLUSTER [PATH]", Short: "Say where each field of a cluster comes from, and what became of it", Long: explainHelp, Example: explainExample,
+		Args: clusterAndFolder, ValidArgsFunction: completeClusterAndFolder,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
-	flags.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
-	given.add(cmd)
-	given.addNone(cmd)
+	flags.addOwner(cmd)
+	flags.addNone(cmd)
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := flags.options()
+		f, err := flags.open(s, cmd, args[1:])
 		if err != nil {
 			return err
 		}
-		t, err := locateFolder(pathArgument(args[1:]))
+		defer f.close()
+		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+			return err
+		}
+		e := explainer{folder: f, name: args[0], now: time.Now()}
+		list, err := e.explain(cmd.Context())
+		if missing, ok := errors.AsType[*missingError](err); ok {
+			err = errors.Join(s.printFindings(s.stderr, f.repository, missing.findings), err)
+		}
 		if err != nil {
 			return err
 		}
-		defer t.close()
-		ring, err := given.ring(s)
-		if err != nil {
-			return err
-		}
-		e := explainer{planner: planner{shell: s, target: t, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, name: args[0], now: time.Now()}
-		if where.wanted() {
-			if e.cluster, err = where.connect(s, opts.Namespace); err != nil {
-				return err
-			}
-		}
-		list, err := e.explain(cmd.Context(), opts)
-		if err != nil {
-			return err
-		}
-		return s.printExplained(output.value, t.repository, list, e.now)
+		return s.printExplained(output.value, f.repository, list, e.now)
 	}
 	return cmd
 }
 
+func clusterAndFolder(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("name a cluster")
+	}
+	return atMost(2)(cmd, args)
+}
+
+func completeClusterAndFolder(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completeFolders(cmd, args[1:], word)
+}
+
 // explainer explains the clusters of one name.
 type explainer struct {
-	planner // whose cluster is nil when only files are looked at
-	name    string
-	now     time.Time
+	*folder
+	name string
+	now  time.Time
 }
 
 // explained is all there is to say about one cluster.
@@ -125,13 +112,10 @@ type liveCluster struct {
 	Notes   []string     `json:"notes,omitempty"`
 }
 
-func (e explainer) explain(ctx context.Context, opts compile.Options) ([]explained, error) {
-	var live *state
-	if e.cluster != nil {
-		var err error
-		if live, opts, err = e.gatherFor(ctx, opts); err != nil {
-			return nil, err
-		}
+func (e explainer) explain(ctx context.Context) ([]explained, error) {
+	live, opts, err := e.gatherIfLive(ctx)
+	if err != nil {
+		return nil, err
 	}
 	r, err := e.render(ctx, e.target, opts, openerFor(e.ring))
 	if err != nil {
@@ -139,10 +123,9 @@ func (e explainer) explain(ctx context.Context, opts compile.Options) ([]explain
 	}
 	var planned *plan.Plan
 	if live != nil {
-		if err := e.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(r.opened, live.Inventories)); err != nil {
+		if planned, err = e.compare(ctx, r, live); err != nil {
 			return nil, err
 		}
-		planned = plan.Compute(r.opened, live.Live, controllers.Policy(live.syncs[opts.Sync], r.revision))
 	}
 	findings := r.fresh().Findings
 	var list []explained
@@ -196,56 +179,6 @@ func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findin
 	return x, nil
 }
 
-// unread explains what is left of a cluster whose file can't be read, or that is in no file: findings, and what is live.
-func (e explainer) unread(ctx context.Context, r *rendered, live *state, planned *plan.Plan, sync string, findings []finding.Finding) ([]explained, error) {
-	known := map[string]bool{}
-	for _, c := range r.opened.Clusters {
-		known[c.Name] = true
-	}
-	for _, f := range findings {
-		known[f.Cluster] = known[f.Cluster] || f.Cluster != ""
-	}
-	x := explained{Cluster: e.name, Revision: r.revision, Quarantined: true}
-	for name, file := range r.sealed.Source.Loaded.Files {
-		for _, d := range file.Documents {
-			if d.IsCluster() {
-				if known[d.Name] = true; d.Name == e.name {
-					x.File = name // which kustomize can't build
-				}
-			}
-		}
-	}
-	x.Findings = e.findingsOf(e.name, x.File, findings)
-	if live != nil {
-		for name, object := range live.AuditConfigs {
-			entries, err := mondoo.Entries(object)
-			if err != nil {
-				continue // the plan says so
-			}
-			for _, entry := range entries {
-				entryName, _ := entry["name"].(string)
-				if known[entryName] = true; entryName == e.name && x.Live == nil {
-					x.AuditConfig = name
-					if x.Live, err = e.live(ctx, live, planned, name, sync, false); err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
-	}
-	if len(x.Findings) > 0 || x.Live != nil {
-		return []explained{x}, nil
-	}
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	if near := explain.Near(e.name, names); len(near) > 0 {
-		return nil, fmt.Errorf("there is no cluster %q in %s; did you mean %s?", e.name, e.target.path, strings.Join(near, " or "))
-	}
-	return nil, fmt.Errorf("there is no cluster %q in %s, which has %s; muster tree lists them", e.name, e.target.path, plural(len(r.opened.Clusters), "cluster"))
-}
-
 func (e explainer) findingsOf(name, file string, findings []finding.Finding) []finding.Finding {
 	list := []finding.Finding{}
 	for _, f := range finding.Sorted(findings) {
@@ -258,27 +191,8 @@ func (e explainer) findingsOf(name, file string, findings []finding.Finding) []f
 
 // live says what the management cluster has of a cluster.
 func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, auditConfig, sync string, closed bool) (*liveCluster, error) {
-	l := &liveCluster{Steps: []plan.Step{}}
-	var secrets []string
-	for _, inventory := range live.Inventories {
-		if inventory.Sync != sync || inventory.AuditConfig != auditConfig {
-			continue
-		}
-		for _, item := range inventory.Clusters {
-			if item.Name == e.name {
-				l.Commit, secrets = item.Commit, item.Secrets
-			}
-		}
-	}
-	for _, step := range planned.Steps {
-		switch {
-		case step.Kind == plan.KindCluster && step.Name == e.name && step.AuditConfig == auditConfig:
-		case step.Kind == plan.KindSecret && slices.Contains(secrets, step.Name) && !closed:
-		default:
-			continue
-		}
-		l.Steps = append(l.Steps, e.maskedStep(step))
-	}
+	owned := items(live.Inventories, auditConfig, sync)[e.name]
+	l := &liveCluster{Commit: owned.Commit, Steps: e.steps(planned, auditConfig, owned.Secrets, !closed)}
 	if closed {
 		l.Notes = append(l.Notes, "the content of Secrets was not compared, for encrypted files were not opened; "+keyHint(e.env))
 	}
@@ -287,22 +201,33 @@ func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, au
 		l.Notes = append(l.Notes, "the management cluster has no MondooAuditConfig "+auditConfig)
 		return l, nil
 	}
-	statuses, note, err := e.cluster.scans(ctx, e.shell, object)
+	statuses, note, err := e.cluster.scans(ctx, e.shell, object, items(live.Inventories, auditConfig, ""))
 	if err != nil {
 		return nil, err
 	}
 	if note != "" {
 		l.Notes = append(l.Notes, note)
 	}
-	entries, err := mondoo.Entries(object)
-	if err != nil {
-		return nil, fmt.Errorf("read MondooAuditConfig %s: %w", auditConfig, err)
-	}
-	l.Applied = slices.ContainsFunc(entries, func(entry map[string]any) bool { return entry["name"] == e.name })
+	l.Applied = slices.Contains(entryNames(object), e.name)
 	if i := slices.IndexFunc(statuses, func(s scan.Status) bool { return s.Cluster == e.name }); i >= 0 {
 		l.Scan = &statuses[i]
 	}
 	return l, nil
+}
+
+// steps are those of a plan that are about the cluster, with its Secrets or, where their content wasn't compared, without.
+func (e explainer) steps(planned *plan.Plan, auditConfig string, secrets []string, compared bool) []plan.Step {
+	steps := []plan.Step{}
+	for _, step := range planned.Steps {
+		switch {
+		case step.Kind == plan.KindCluster && step.Name == e.name && step.AuditConfig == auditConfig:
+		case step.Kind == plan.KindSecret && slices.Contains(secrets, step.Name) && compared:
+		default:
+			continue
+		}
+		steps = append(steps, e.maskedStep(step))
+	}
+	return steps
 }
 
 // configObject is an audit config as Git has it, or nil.

@@ -224,6 +224,17 @@ func writeSecrets(b *strings.Builder, x explained, paint func(colour, string) st
 func writeLive(b *strings.Builder, x explained, paint func(colour, string) string, width int, now time.Time) {
 	l := x.Live
 	fmt.Fprintf(b, "\n%s\n", paint(bold, "live"))
+	tableOfLive(x, now).write(b, paint, "  ", 1, width)
+	for _, step := range l.Steps {
+		writeStep(b, paint, "  ", step, printable(strings.TrimSpace(subject(step)+"  "+reason(step, now))))
+	}
+	for _, note := range l.Notes {
+		fmt.Fprintf(b, "  %s %s\n", paint(dim, "note:"), printable(note))
+	}
+}
+
+func tableOfLive(x explained, now time.Time) table {
+	l := x.Live
 	var t table
 	row := func(name, text string, c colour) {
 		if text != "" {
@@ -252,14 +263,5 @@ func writeLive(b *strings.Builder, x explained, paint func(colour, string) strin
 			row("next scan", in(now, s.Next)+", "+s.Next.UTC().Format(time.RFC3339), "")
 		}
 	}
-	t.write(b, paint, "  ", 1, width)
-	for _, step := range l.Steps {
-		fmt.Fprintf(b, "  %s %s\n", paint(actionColour[step.Action], sign[step.Action]), printable(strings.TrimSpace(subject(step)+"  "+reason(step, now))))
-		for _, field := range step.Fields {
-			fmt.Fprintf(b, "      %s\n", printable(change(step.Kind, field)))
-		}
-	}
-	for _, note := range l.Notes {
-		fmt.Fprintf(b, "  %s %s\n", paint(dim, "note:"), printable(note))
-	}
+	return t
 }

@@ -30,7 +30,7 @@ type fleetFlags struct {
 }
 
 func (f *fleetFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
+	addNamespace(cmd, &f.namespace)
 	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config of clusters that name none, when none is in Git")
 }
 
@@ -38,10 +38,21 @@ func (f *fleetFlags) addSync(cmd *cobra.Command, help string) {
 	cmd.Flags().StringVar(&f.sync, "sync", "", help)
 }
 
+func addNamespace(cmd *cobra.Command, namespace *string) {
+	cmd.Flags().StringVarP(namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
+}
+
+func checkNamespace(namespace string) error {
+	if bad := validation.IsDNS1123Label(namespace); len(bad) > 0 {
+		return usagef("--namespace %q is no name of a namespace", namespace)
+	}
+	return nil
+}
+
 // options checks the flags.
 func (f *fleetFlags) options() (compile.Options, error) {
-	if bad := validation.IsDNS1123Label(f.namespace); len(bad) > 0 {
-		return compile.Options{}, usagef("--namespace %q is no name of a namespace", f.namespace)
+	if err := checkNamespace(f.namespace); err != nil {
+		return compile.Options{}, err
 	}
 	if bad := validation.IsDNS1123Subdomain(f.auditConfig); len(bad) > 0 {
 		return compile.Options{}, usagef("--audit-config %q is no name of a MondooAuditConfig", f.auditConfig)

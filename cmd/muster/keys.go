@@ -30,8 +30,8 @@ func (k *keyFlags) add(cmd *cobra.Command) {
 
 func (k *keyFlags) addNone(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&k.none, "no-keys", false, "use no key at all, as the check of a pull request from a fork does")
-	cmd.MarkFlagsMutuallyExclusive("sops-key", "no-keys")
-	cmd.MarkFlagsMutuallyExclusive("remote-keys", "no-keys")
+	exclude(cmd, "sops-key", "no-keys")
+	exclude(cmd, "remote-keys", "no-keys")
 }
 
 // ring reads the keys, and makes them known to the redactor.

@@ -40,13 +40,9 @@ const lintExample = `  # Check two environments
   muster lint clusters -o sarif > muster.sarif`
 
 func newLintCommand(s *shell) *cobra.Command {
-	var flags fleetFlags
-	var given keyFlags
+	var flags folderFlags
 	cmd := &cobra.Command{
-		Use:     "lint [PATH]...",
-		Short:   "Check cluster files",
-		Long:    lintHelp,
-		Example: lintExample,
+		Use: "lint [PATH]...", Short: "Check cluster files", Long: lintHelp, Example: lintExample,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
 		},
@@ -54,14 +50,13 @@ func newLintCommand(s *shell) *cobra.Command {
 	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github")
 	failOn := addChoice(cmd, "fail-on", "", "severity from which findings end lint with status 1", "error", "warning")
 	flags.add(cmd)
-	given.add(cmd)
-	given.addNone(cmd)
+	flags.addNone(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts, err := flags.options()
 		if err != nil {
 			return err
 		}
-		ring, err := given.ring(s)
+		ring, err := flags.ring(s)
 		if err != nil {
 			return err
 		}

@@ -15,8 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/explain"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/scan"
 )
@@ -32,31 +34,27 @@ func (l *liveFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&l.live, "live", false, "look at the management cluster as well; --kubeconfig and --context imply it")
 }
 
-func (l *liveFlags) wanted() bool { return l.live || l.kubeconfig != "" || l.context != "" }
-
-// gatherFor reads what the management cluster has, and completes the options of a folder with it, as plan does: with the
-// AuditSync that drives its audit config, and the audit config that this names.
-func (p planner) gatherFor(ctx context.Context, opts compile.Options) (*state, compile.Options, error) {
-	live, err := p.cluster.gather(ctx)
-	if err != nil {
-		return nil, opts, err
+// connect returns nil when only files are to be looked at.
+func (l *liveFlags) connect(s *shell, namespace string) (*cluster, error) {
+	if !l.live && l.kubeconfig == "" && l.context == "" {
+		return nil, nil
 	}
-	opts.Existing = live.AuditConfigs
-	if opts.Sync == "" {
-		if opts.Sync, err = p.owner(ctx, opts, live.Inventories); err != nil {
-			return nil, opts, err
-		}
-	}
-	if sync := live.syncs[opts.Sync]; sync != nil && !p.auditConfigGiven {
-		opts.AuditConfig = sync.Spec.AuditConfig
-	}
-	return live, opts, nil
+	return l.kubeFlags.connect(s, namespace)
 }
 
-// scans derives what became of the scans of an audit config. Whoever may not list what that takes is told so in the note.
-func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]any) (list []scan.Status, note string, err error) {
+// gatherIfLive is gather for commands that can do without a cluster: there is no state then.
+func (f *folder) gatherIfLive(ctx context.Context) (*state, compile.Options, error) {
+	if f.cluster == nil {
+		return nil, f.opts, nil
+	}
+	return f.gather(ctx)
+}
+
+// scans derives what became of the scans of an audit config, of which owned are the clusters that AuditSyncs have applied.
+// Whoever may not list what that takes is told so in the note.
+func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]any, owned map[string]ownedItem) (list []scan.Status, note string, err error) {
 	object := unstructured.Unstructured{Object: auditConfig}
-	entries, err := scan.Entries(auditConfig, appliedAt(&object))
+	entries, err := scanEntries(&object, owned)
 	if err != nil {
 		return nil, "", fmt.Errorf("read MondooAuditConfig %s: %w", object.GetName(), err)
 	}
@@ -73,6 +71,41 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 	}
 	return scan.Derive(scan.Input{Entries: entries, Paused: scan.ScanningPaused(auditConfig), Observed: observed,
 		Redact: s.redactor.String, Now: time.Now()}), "", nil
+}
+
+// ownedItem is a cluster that an AuditSync has applied.
+type ownedItem struct {
+	plan.Item
+	sync string
+}
+
+// items are the clusters of an audit config that AuditSyncs have applied, by name.
+func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]ownedItem {
+	list := map[string]ownedItem{}
+	for _, inventory := range inventories {
+		if inventory.AuditConfig != auditConfig || sync != "" && inventory.Sync != sync {
+			continue
+		}
+		for _, item := range inventory.Clusters {
+			list[item.Name] = ownedItem{item, inventory.Sync}
+		}
+	}
+	return list
+}
+
+// scanEntries are the entries of an audit config, each with the time at which it got its present form: the one that the
+// inventory has, and else the latest that it can be.
+func scanEntries(auditConfig *unstructured.Unstructured, owned map[string]ownedItem) ([]scan.Entry, error) {
+	entries, err := scan.Entries(auditConfig.Object, appliedAt(auditConfig))
+	if err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		if item := owned[entries[i].Name]; !item.Applied.IsZero() {
+			entries[i].Applied = item.Applied
+		}
+	}
+	return entries, nil
 }
 
 // appliedAt is when Muster last changed an audit config, as the API server has it; for one that it has not applied, when it
@@ -131,16 +164,27 @@ func span(d time.Duration) string {
 
 // expires says when a credential ends, and how grave that is.
 func expires(now, end time.Time) (string, colour) {
-	day := end.UTC().Format(time.DateOnly)
-	switch {
-	case end.IsZero():
+	if end.IsZero() {
 		return "-", dim
-	case !end.After(now):
+	}
+	day := end.UTC().Format(time.DateOnly)
+	expired, soon := expiry(now, end)
+	switch {
+	case expired:
 		return day + " (expired)", red
-	case end.Before(now.AddDate(0, 0, 30)):
+	case soon:
 		return day + " (" + in(now, end) + ")", yellow
 	}
 	return day, ""
+}
+
+// expiry says whether a credential has ended, and whether it ends within the time of which findings warn. One without an end,
+// which is zero, does neither.
+func expiry(now, end time.Time) (expired, soon bool) {
+	if end.IsZero() {
+		return false, false
+	}
+	return !end.After(now), end.Before(now.Add(credential.Notice))
 }
 
 // scanColour is how grave the state of a scan is.

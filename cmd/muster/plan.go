@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-gitops/muster/clusters"
-	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers"
 )
@@ -45,66 +41,41 @@ const planExample = `  # What would change in production?
   muster plan clusters/production -o json | jq '.steps[] | select(.action == "remove")'`
 
 func newPlanCommand(s *shell) *cobra.Command {
-	var flags fleetFlags
-	var given keyFlags
+	var flags folderFlags
 	var where kubeFlags
 	var detailed bool
 	cmd := &cobra.Command{
-		Use:               "plan [PATH]",
-		Short:             "Compare a folder with the management cluster",
-		Long:              planHelp,
-		Example:           planExample,
-		Args:              atMost(1),
-		ValidArgsFunction: completeFolders,
+		Use: "plan [PATH]", Short: "Compare a folder with the management cluster", Long: planHelp, Example: planExample,
+		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
-	flags.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
-	given.add(cmd)
+	flags.addOwner(cmd)
 	where.add(cmd)
 	cmd.Flags().BoolVar(&detailed, flagDetailedExitCode, false, "exit with 0 for no changes, 2 for changes and 1 for errors")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := flags.options()
+		f, err := flags.open(s, cmd, args)
 		if err != nil {
 			return err
 		}
-		t, err := locateFolder(pathArgument(args))
-		if err != nil {
+		defer f.close()
+		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
 			return err
 		}
-		defer t.close()
-		ring, err := given.ring(s)
-		if err != nil {
-			return err
-		}
-		c, err := where.connect(s, opts.Namespace)
-		if err != nil {
-			return err
-		}
-		p := planner{shell: s, cluster: c, target: t, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}
-		planned, err := p.plan(cmd.Context(), opts)
+		planned, err := f.plan(cmd.Context())
 		if err != nil {
 			return err
 		}
 		if err := s.printPlan(output.value, planned); err != nil {
 			return fmt.Errorf("print plan: %w", err)
 		}
-		err = s.conclude(t.repository, planned.Findings)
+		err = s.conclude(f.repository, planned.Findings)
 		if err == nil && detailed && planned.changes() > 0 {
 			return statusError(exitChanges)
 		}
 		return err
 	}
 	return cmd
-}
-
-// planner makes the plan of one folder.
-type planner struct {
-	*shell
-	cluster          *cluster
-	target           *target
-	ring             *keys.Ring
-	auditConfigGiven bool
 }
 
 // planned is a plan with what its summary needs besides.
@@ -124,55 +95,29 @@ func (p planned) changes() int {
 	return n
 }
 
-func (p planner) plan(ctx context.Context, opts compile.Options) (planned, error) {
-	live, err := p.cluster.gather(ctx)
+func (f *folder) plan(ctx context.Context) (planned, error) {
+	live, opts, err := f.gather(ctx)
 	if err != nil {
 		return planned{}, err
 	}
-	opts.Existing = live.AuditConfigs
-	opts.PodSecurity = p.cluster.podSecurity(ctx)
-	if opts.Sync == "" {
-		if opts.Sync, err = p.owner(ctx, opts, live.Inventories); err != nil {
-			return planned{}, err
-		}
-	}
-	sync := live.syncs[opts.Sync]
-	if sync != nil && !p.auditConfigGiven {
-		opts.AuditConfig = sync.Spec.AuditConfig
-	}
-	r, err := p.render(ctx, p.target, opts, openerOrNone(p.ring))
+	r, err := f.render(ctx, f.target, opts, openerOrNone(f.ring))
 	if err != nil {
 		return planned{}, err
 	}
-	if err := p.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(r.opened, live.Inventories)); err != nil {
+	p, err := f.compare(ctx, r, live)
+	if err != nil {
 		return planned{}, err
 	}
-	return planned{plan.Compute(r.opened, live.Live, controllers.Policy(sync, r.revision)), fleet.Quarantined(r.opened.Clusters) + plan.Unread(r.opened)}, nil
+	return planned{p, fleet.Quarantined(r.opened.Clusters) + plan.Unread(r.opened)}, nil
 }
 
-// owner is the AuditSync whose inventory has an audit config of the folder.
-func (p planner) owner(ctx context.Context, opts compile.Options, inventories []*plan.Inventory) (string, error) {
-	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: p.target.fs, Path: p.target.path}, opts, nil)
-	if err != nil {
-		return "", err
+// compare plans what was rendered for the management cluster, as its AuditSync would.
+func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.Plan, error) {
+	sync := r.opened.Sync
+	if err := f.cluster.addSecrets(ctx, &live.Live, sync, secretNames(r.opened, live.Inventories)); err != nil {
+		return nil, err
 	}
-	owners := map[string]bool{}
-	for _, config := range sealed.AuditConfigs {
-		for _, inventory := range inventories {
-			if inventory.AuditConfig == config.Name {
-				owners[inventory.Sync] = true
-			}
-		}
-	}
-	names := slices.Sorted(maps.Keys(owners))
-	switch len(names) {
-	case 0:
-		return "", nil
-	case 1:
-		return names[0], nil
-	default:
-		return "", usagef("several AuditSyncs have applied audit configs of this folder (%s); name one with --sync", strings.Join(names, ", "))
-	}
+	return plan.Compute(r.opened, live.Live, controllers.Policy(live.syncs[sync], r.revision)), nil
 }
 
 // secretNames are the Secrets that a plan may be about: those of the fleet, and those that were applied before.

@@ -39,16 +39,21 @@ func (s *shell) printPlan(format string, p planned) error {
 		if why := reason(step, now); why != "" {
 			line = strings.TrimRight(line, " ") + "  " + paint(dim, printable(why))
 		}
-		fmt.Fprintf(&b, "%s %s\n", paint(actionColour[step.Action], sign[step.Action]), strings.TrimRight(line, " "))
-		for _, field := range step.Fields {
-			fmt.Fprintf(&b, "    %s\n", printable(change(step.Kind, field)))
-		}
+		writeStep(&b, paint, "", step, strings.TrimRight(line, " "))
 	}
 	if len(steps) > 0 {
 		b.WriteString("\n")
 	}
 	_, err := fmt.Fprint(s.stdout, b.String()+summary(p)+"\n")
 	return err
+}
+
+// writeStep writes a step, which text describes, with the fields that it changes.
+func writeStep(b *strings.Builder, paint func(colour, string) string, indent string, step plan.Step, text string) {
+	fmt.Fprintf(b, "%s%s %s\n", indent, paint(actionColour[step.Action], sign[step.Action]), text)
+	for _, field := range step.Fields {
+		fmt.Fprintf(b, "%s    %s\n", indent, printable(change(step.Kind, field)))
+	}
 }
 
 // subject names what a step is about: "cluster prod-eu (mondoo-client)".

@@ -192,8 +192,9 @@ func (m *management) sync(name string) {
 	admin := kubeFlags{kubeconfig: m.plane.KubeconfigPath()}
 	c, err := admin.connect(s, testNamespace)
 	check(m.T, err)
-	p := planner{shell: s, cluster: c, target: t, ring: ring}
-	done, err := p.plan(m.Context(), compile.Options{Namespace: testNamespace, AuditConfig: "mondoo-client", Sync: name})
+	f := &folder{shell: s, target: t, cluster: c, ring: ring,
+		opts: compile.Options{Namespace: testNamespace, AuditConfig: "mondoo-client", Sync: name}}
+	done, err := f.plan(m.Context())
 	check(m.T, err)
 	for _, object := range objects(done.Plan, s.valuesFor(true)) {
 		resource := auditConfigs

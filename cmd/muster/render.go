@@ -31,43 +31,29 @@ const renderExample = `  # What would be applied for this folder?
   muster render clusters/production --sync production --show-secrets | kubectl apply --server-side -f -`
 
 func newRenderCommand(s *shell) *cobra.Command {
-	var flags fleetFlags
-	var given keyFlags
+	var flags folderFlags
 	var show bool
 	cmd := &cobra.Command{
-		Use:               "render [PATH]",
-		Short:             "Print the objects that would be applied",
-		Long:              renderHelp,
-		Example:           renderExample,
-		Args:              atMost(1),
-		ValidArgsFunction: completeFolders,
+		Use: "render [PATH]", Short: "Print the objects that would be applied", Long: renderHelp, Example: renderExample,
+		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "yaml", "json")
 	flags.add(cmd)
 	flags.addSync(cmd, "name of the AuditSync, for the label of the objects")
-	given.add(cmd)
-	given.addNone(cmd)
+	flags.addNone(cmd)
 	cmd.Flags().BoolVar(&show, "show-secrets", false, "print the values of Secrets; needs a key")
-	cmd.MarkFlagsMutuallyExclusive("show-secrets", "no-keys")
+	exclude(cmd, "show-secrets", "no-keys")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := flags.options()
+		f, err := flags.open(s, cmd, args)
 		if err != nil {
 			return err
 		}
-		t, err := locateFolder(pathArgument(args))
-		if err != nil {
-			return err
-		}
-		defer t.close()
-		ring, err := given.ring(s)
-		if err != nil {
-			return err
-		}
-		opener := openerFor(ring)
+		defer f.close()
+		opener := openerFor(f.ring)
 		if show {
-			opener = openerOrNone(ring)
+			opener = openerOrNone(f.ring)
 		}
-		r, err := s.render(cmd.Context(), t, opts, opener)
+		r, err := s.render(cmd.Context(), f.target, f.opts, opener)
 		if err != nil {
 			return err
 		}
@@ -75,23 +61,9 @@ func newRenderCommand(s *shell) *cobra.Command {
 		if err := printObjects(s.stdout, output.value, objects(p, s.valuesFor(show))); err != nil {
 			return fmt.Errorf("print objects: %w", err)
 		}
-		return s.conclude(t.repository, s.noteClosed(p.Findings, t.path, r.closed, finding.Warning))
+		return s.conclude(f.repository, s.noteClosed(p.Findings, f.path, r.closed, finding.Warning))
 	}
 	return cmd
-}
-
-func pathArgument(args []string) string {
-	if len(args) == 0 {
-		return "."
-	}
-	return args[0]
-}
-
-func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 // conclude prints the findings of a command whose output is another, and ends it.

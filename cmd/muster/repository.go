@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -28,8 +29,10 @@ func locate(arg string) (*target, error) {
 		return nil, fmt.Errorf("open %s: %w", arg, err)
 	}
 	info, err := os.Stat(abs)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open %s: there is no such file or folder here", arg)
+	} else if err != nil {
+		return nil, fmt.Errorf("open %s: %w", arg, withoutPath(err))
 	}
 	dir, file := abs, ""
 	if !info.IsDir() {
@@ -50,13 +53,21 @@ func locate(arg string) (*target, error) {
 	}
 	opened, err := os.OpenRoot(root)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", root, err)
+		return nil, fmt.Errorf("open %s: %w", root, withoutPath(err))
 	}
 	t := &target{repository: &repository{root: root, fs: opened.FS(), dir: opened}}
 	if t.path, err = t.relative(dir); err == nil && file != "" {
 		t.file, err = t.relative(file)
 	}
 	return t, err
+}
+
+// withoutPath is the cause of an error of the file system, for messages that have named the file.
+func withoutPath(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
 }
 
 // locateFolder is locate for commands that take folders alone, as an AuditSync does.

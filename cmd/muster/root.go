@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 const rootHelp = `Muster is GitOps for the external clusters of the Mondoo Operator.
@@ -45,8 +48,10 @@ func newRootCommand(s *shell) *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{inWordsOfUsers(err)} })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelpCommand(root))
 	root.AddCommand(
 		newRenderCommand(s),
 		newLintCommand(s),
@@ -56,6 +61,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newTreeCommand(s),
 		newRulesCommand(s),
 		newControllerCommand(s),
+		newCompletionCommand(s),
 		newVersionCommand(s),
 	)
 	return root
@@ -64,9 +70,42 @@ func newRootCommand(s *shell) *cobra.Command {
 func unknownCommand(root *cobra.Command, name string) error {
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(name); len(near) > 0 {
-		return usagef("there is no command %q; did you mean %s?", name, strings.Join(near, " or "))
+		return fmt.Errorf("there is no command %q; did you mean %s?; see muster --help", name, strings.Join(near, " or "))
 	}
-	return usagef("there is no command %q", name)
+	return fmt.Errorf("there is no command %q; see muster --help", name)
+}
+
+// inWordsOfUsers replaces what a parser says of the value of a flag, where that is for programmers.
+func inWordsOfUsers(err error) error {
+	cause := errors.Unwrap(err)
+	number, isNumber := errors.AsType[*strconv.NumError](cause)
+	var words string
+	switch {
+	case isNumber && number.Func == "ParseBool":
+		words = "it is neither true nor false"
+	case isNumber:
+		words = "it is no whole number"
+	case errors.Is(cause, resource.ErrFormatWrong):
+		words = "it is no size such as 8Mi"
+	default:
+		return err
+	}
+	return errors.New(strings.TrimSuffix(err.Error(), cause.Error()) + words)
+}
+
+// exclude refuses two flags together, and keeps the shell from completing the one after the other.
+func exclude(cmd *cobra.Command, a, b string) {
+	cmd.MarkFlagsMutuallyExclusive(a, b)
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed(a) && cmd.Flags().Changed(b) {
+			return usagef("--%s and --%s exclude each other", a, b)
+		}
+		if before == nil {
+			return nil
+		}
+		return before(cmd, args)
+	}
 }
 
 // atMost refuses more arguments than a command takes.

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-gitops/muster/clusters/explain"
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
@@ -41,7 +41,7 @@ func newRulesCommand(s *shell) *cobra.Command {
 		if len(args) == 1 {
 			rule, ok := finding.RuleOf(finding.Code(args[0]))
 			if !ok {
-				return usagef("there is no rule %q%s; muster rules lists them", args[0], suggestion(args[0], rules))
+				return fmt.Errorf("there is no rule %q%s; muster rules lists them", args[0], suggestion(args[0], rules))
 			}
 			rules = []finding.Rule{rule}
 		}
@@ -61,41 +61,58 @@ func (s *shell) printRules(format string, rules []finding.Rule, one bool) error 
 		_, err := fmt.Fprint(s.stdout, finding.Markdown(rules))
 		return err
 	case one:
-		_, err := fmt.Fprint(s.stdout, rules[0].Explain())
+		_, err := fmt.Fprint(s.stdout, reflowed(rules[0].Explain(), widthOf(s.stdout)))
 		return err
 	}
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
-	for i, r := range rules {
-		if i == 0 || rules[i-1].Subject != r.Subject {
-			if i > 0 {
-				fmt.Fprintln(w)
-			}
-			fmt.Fprintln(w, r.Subject)
+	paint, width := s.painter(s.stdout), widthOf(s.stdout)
+	var b strings.Builder
+	for len(rules) > 0 {
+		subject := rules[0].Subject
+		end := slices.IndexFunc(rules, func(r finding.Rule) bool { return r.Subject != subject })
+		if end < 0 {
+			end = len(rules)
 		}
+		fmt.Fprintln(&b, paint(bold, string(subject)))
+		tableOf(rules[:end]).write(&b, paint, "  ", 2, width)
+		if rules = rules[end:]; len(rules) > 0 {
+			b.WriteString("\n")
+		}
+	}
+	_, err := fmt.Fprint(s.stdout, b.String())
+	return err
+}
+
+func tableOf(rules []finding.Rule) table {
+	var t table
+	for _, r := range rules {
 		var names []string
 		for _, severity := range r.Severities {
 			names = append(names, string(severity))
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", r.Code, strings.Join(names, ", "), r.Cause)
+		t = append(t, []cell{{string(r.Code), ""}, {strings.Join(names, ", "), severityColour[r.Severities[0]]}, {r.Cause, ""}})
 	}
-	return w.Flush()
+	return t
 }
 
-// suggestion names the rules that have a part of what was asked for in their codes.
+// suggestion names the rules whose codes are nearly what was asked for, or else those that have a part of it in them.
 func suggestion(asked string, rules []finding.Rule) string {
-	var near []string
+	var codes, parts []string
 	for _, r := range rules {
-		for part := range strings.SplitSeq(asked, "-") {
-			if len(part) > 2 && slices.Contains(strings.Split(string(r.Code), "-"), part) {
-				near = append(near, string(r.Code))
-				break
-			}
+		code := string(r.Code)
+		codes = append(codes, code)
+		has := func(part string) bool { return len(part) > 2 && slices.Contains(strings.Split(code, "-"), part) }
+		if slices.ContainsFunc(strings.Split(asked, "-"), has) {
+			parts = append(parts, code)
 		}
+	}
+	near := explain.Near(asked, codes)
+	if len(near) == 0 {
+		near = parts[:min(len(parts), 3)]
 	}
 	if len(near) == 0 {
 		return ""
 	}
-	return " (there is " + some(near) + ")"
+	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
 func completeCodes(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scan"
 )
@@ -47,6 +46,23 @@ type statusFlags struct {
 	limit           int
 }
 
+// scanStates are what --scan takes.
+func scanStates() []string {
+	states := []string{"any"}
+	for _, state := range scan.States() {
+		states = append(states, string(state))
+	}
+	return states
+}
+
+func (f *statusFlags) add(cmd *cobra.Command) {
+	addNamespace(cmd, &f.namespace)
+	cmd.Flags().StringVar(&f.sync, "sync", "", "only this AuditSync and its audit configs")
+	cmd.Flags().BoolVar(&f.all, "all", false, "list every cluster, also those that are well")
+	cmd.Flags().IntVar(&f.limit, "limit", 30, "how many clusters are listed at most without --all")
+	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "exit with 1 when something is not well")
+}
+
 func newStatusCommand(s *shell) *cobra.Command {
 	var flags statusFlags
 	var where kubeFlags
@@ -55,20 +71,16 @@ func newStatusCommand(s *shell) *cobra.Command {
 		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
-	states := []string{"any"}
-	for _, state := range scan.States() {
-		states = append(states, string(state))
-	}
-	wanted := addChoice(cmd, "scan", "", "only clusters whose scan is in this state", states...)
-	cmd.Flags().StringVarP(&flags.namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
-	cmd.Flags().StringVar(&flags.sync, "sync", "", "only what this AuditSync applies")
-	cmd.Flags().BoolVar(&flags.all, "all", false, "list every cluster, also those that are well")
-	cmd.Flags().IntVar(&flags.limit, "limit", 30, "how many clusters are listed at most without --all")
-	cmd.Flags().BoolVar(&flags.exitCode, "exit-code", false, "exit with 1 when something is not well")
+	states := scanStates()
+	wanted := addChoice(cmd, "scan", "", "only clusters whose scan is in this `state`: "+strings.Join(states, ", "), states...)
+	flags.add(cmd)
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if flags.limit < 1 {
 			return usagef("--limit %d is no number of clusters", flags.limit)
+		}
+		if err := checkNamespace(flags.namespace); err != nil {
+			return err
 		}
 		c, err := where.connect(s, flags.namespace)
 		if err != nil {
@@ -144,8 +156,7 @@ const well = 10
 
 // gravity sorts clusters, the worst with the smallest number.
 func (c clusterStatus) gravity(now time.Time) int {
-	expired := !c.Expires.IsZero() && !c.Expires.After(now)
-	soon := !c.Expires.IsZero() && c.Expires.Before(now.AddDate(0, 0, 30))
+	expired, soon := expiry(now, c.Expires)
 	scanned := scan.State("")
 	if c.Scan != nil {
 		scanned = c.Scan.State
@@ -181,18 +192,7 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 	if sync != "" && live.syncs[sync] == nil {
 		return f, fmt.Errorf("there is no AuditSync %q in %s", sync, c.namespace)
 	}
-	problems := map[[2]string]string{} // of clusters, by AuditSync and name
-	for _, name := range slices.Sorted(maps.Keys(live.syncs)) {
-		if sync != "" && name != sync {
-			continue
-		}
-		f.Syncs = append(f.Syncs, s.syncStatus(live.syncs[name]))
-		for _, p := range live.syncs[name].Status.Problems {
-			if key := [2]string{name, p.Cluster}; p.Severity == string(finding.Error) && p.Cluster != "" && problems[key] == "" {
-				problems[key] = s.redactor.String(strings.TrimSpace(p.Place + " " + p.Message))
-			}
-		}
-	}
+	problems := f.addSyncs(s, live.syncs, sync)
 	ends, note, err := c.expiries(ctx, now)
 	if err != nil {
 		return f, err
@@ -216,6 +216,23 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 	return f, nil
 }
 
+// addSyncs adds the AuditSyncs, or the one of a name, and returns their problems with clusters, by AuditSync and cluster.
+func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync, only string) map[[2]string]string {
+	problems := map[[2]string]string{}
+	for _, name := range slices.Sorted(maps.Keys(syncs)) {
+		if only != "" && name != only {
+			continue
+		}
+		f.Syncs = append(f.Syncs, s.syncStatus(syncs[name]))
+		for _, p := range syncs[name].Status.Problems {
+			if key := [2]string{name, p.Cluster}; p.Severity == string(finding.Error) && p.Cluster != "" && problems[key] == "" {
+				problems[key] = s.redactor.String(strings.TrimSpace(p.Place + " " + p.Message))
+			}
+		}
+	}
+	return problems
+}
+
 func (f *fleetStatus) note(text string) {
 	if text != "" && !slices.Contains(f.Notes, text) {
 		f.Notes = append(f.Notes, text)
@@ -231,7 +248,7 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 		f.note(fmt.Sprintf("the clusters of MondooAuditConfig %s are not shown: %v", name, err))
 		return nil
 	}
-	statuses, note, err := c.scans(ctx, s, object)
+	statuses, note, err := c.scans(ctx, s, object, owned)
 	if err != nil {
 		return err
 	}
@@ -258,26 +275,6 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 		f.Clusters = append(f.Clusters, one)
 	}
 	return nil
-}
-
-// ownedItem is a cluster that an AuditSync has applied.
-type ownedItem struct {
-	plan.Item
-	sync string
-}
-
-// items are the clusters of an audit config that AuditSyncs have applied, by name.
-func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]ownedItem {
-	list := map[string]ownedItem{}
-	for _, inventory := range inventories {
-		if inventory.AuditConfig != auditConfig || sync != "" && inventory.Sync != sync {
-			continue
-		}
-		for _, item := range inventory.Clusters {
-			list[item.Name] = ownedItem{item, inventory.Sync}
-		}
-	}
-	return list
 }
 
 func (s *shell) syncStatus(audit *v1alpha1.AuditSync) syncStatus {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -51,8 +53,8 @@ func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) err
 	return err
 }
 
-// writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
-func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool) {
+// headline is an AuditSync in one line.
+func (sync syncStatus) headline(paint func(colour, string) string) string {
 	state := paint(green, "ready")
 	switch {
 	case sync.Suspended:
@@ -77,7 +79,12 @@ func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) s
 			}
 		}
 	}
-	fmt.Fprintln(b, line)
+	return line
+}
+
+// writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
+func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool) {
+	fmt.Fprintln(b, sync.headline(paint))
 	for _, c := range sync.Conditions {
 		bad := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
 		if bad {
@@ -125,26 +132,7 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 		if width > 0 {
 			name = cut(name, max(24, width-stateAndScan))
 		}
-		state := map[string]colour{stateQuarantined: red, stateForeign: dim}[c.State]
-		row := []cell{{printable(name), ""}, {c.State, state}}
-		last, next, schedule := "-", "-", "-"
-		if s := c.Scan; s != nil {
-			row = append(row, cell{printable(scanShort(f, *s)), scanColour(s.State)})
-			if !s.LastSuccess.IsZero() {
-				last = past(f.now, s.LastSuccess)
-			}
-			if s.Next.After(f.now) {
-				next = in(f.now, s.Next)
-			}
-			if s.Schedule != "" {
-				schedule = s.Schedule
-			}
-		} else {
-			row = append(row, cell{"-", dim})
-		}
-		end, grave := expires(f.now, c.Expires)
-		row = append(row, cell{last, ""}, cell{next, ""}, cell{end, grave}, cell{printable(schedule), ""}, cell{})
-		t = append(t, row)
+		t = append(t, rowOf(c, name, f.now))
 		details = append(details, printable(because(c)))
 	}
 	lines := renderRows(t, paint, width)
@@ -160,6 +148,24 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 			}
 		}
 	}
+}
+
+// rowOf is a cluster in the columns of the table.
+func rowOf(c clusterStatus, name string, now time.Time) []cell {
+	state := map[string]colour{stateQuarantined: red, stateForeign: dim}[c.State]
+	scanned, last, next, schedule := cell{"-", dim}, "-", "-", "-"
+	if s := c.Scan; s != nil {
+		scanned = cell{printable(scanShort(now, *s)), scanColour(s.State)}
+		if !s.LastSuccess.IsZero() {
+			last = past(now, s.LastSuccess)
+		}
+		if s.Next.After(now) {
+			next = in(now, s.Next)
+		}
+		schedule = cmp.Or(s.Schedule, schedule)
+	}
+	end, grave := expires(now, c.Expires)
+	return []cell{{printable(name), ""}, {c.State, state}, scanned, {last, ""}, {next, ""}, {end, grave}, {printable(schedule), ""}, {}}
 }
 
 // renderRows writes each row by itself, and leaves columns out from the right until the rows fit into the terminal.
@@ -183,7 +189,7 @@ func renderRows(t table, paint func(colour, string) string, width int) []string 
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
-func scanShort(f fleetStatus, s scan.Status) string {
+func scanShort(now time.Time, s scan.Status) string {
 	if s.State == scan.Succeeded || s.State == scan.Running {
 		text := string(s.State)
 		if s.Duration > 0 {
@@ -191,7 +197,7 @@ func scanShort(f fleetStatus, s scan.Status) string {
 		}
 		return text
 	}
-	return strings.TrimSuffix(scanText(f.now, s), ", took "+span(s.Duration))
+	return strings.TrimSuffix(scanText(now, s), ", took "+span(s.Duration))
 }
 
 // because is what stands in the way of a cluster.

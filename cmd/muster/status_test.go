@@ -14,10 +14,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/controllers"
+	"github.com/muster-gitops/muster/controllers/scan"
 )
 
 // look runs a command that only reads, which must end with the status and show no secret.
@@ -74,6 +79,84 @@ func (m *management) failedJob(cluster string, at time.Time) {
 	check(m.T, err)
 }
 
+// applied notes in the inventory of the AuditSync when clusters got their present form.
+func (m *management) applied(sync string, times map[string]time.Time) {
+	m.Helper()
+	configMaps := m.core.CoreV1().ConfigMaps(testNamespace)
+	stored, err := configMaps.Get(m.Context(), plan.InventoryName(sync, "mondoo-client"), metav1.GetOptions{})
+	check(m.T, err)
+	inventory, err := plan.DecodeInventory(stored.BinaryData[plan.InventoryKey])
+	check(m.T, err)
+	for i, item := range inventory.Clusters {
+		inventory.Clusters[i].Applied = times[item.Name]
+	}
+	stored.BinaryData[plan.InventoryKey], err = inventory.Encode()
+	check(m.T, err)
+	_, err = configMaps.Update(m.Context(), stored, metav1.UpdateOptions{})
+	check(m.T, err)
+}
+
+// TestScanEntries checks when each entry of an audit config is said to have got its form.
+func TestScanEntries(t *testing.T) {
+	made, ours, theirs := time.Unix(1000, 0), time.Unix(2000, 0), time.Unix(3000, 0)
+	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"kubernetesResources": map[string]any{
+		"externalClusters": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}}}}
+	config.SetCreationTimestamp(metav1.Time{Time: made})
+	by := func(manager string, at time.Time) []metav1.ManagedFieldsEntry {
+		return []metav1.ManagedFieldsEntry{{Manager: manager, Time: &metav1.Time{Time: at}}}
+	}
+	for _, test := range []struct {
+		reason string
+		fields []metav1.ManagedFieldsEntry
+		owned  map[string]time.Time
+		want   []time.Time
+	}{
+		{"the inventory has a time for each", by(controllers.FieldManager, ours), map[string]time.Time{"a": time.Unix(1500, 0), "b": time.Unix(1700, 0)},
+			[]time.Time{time.Unix(1500, 0), time.Unix(1700, 0)}},
+		{"somebody else's entry has none", by(controllers.FieldManager, ours), map[string]time.Time{"a": time.Unix(1500, 0)}, []time.Time{time.Unix(1500, 0), ours}},
+		{"an inventory of before there were times", by(controllers.ListManager, ours), map[string]time.Time{"a": {}, "b": {}}, []time.Time{ours, ours}},
+		{"Muster has not touched it", by("kubectl", theirs), nil, []time.Time{made, made}},
+	} {
+		config.SetManagedFields(test.fields)
+		owned := map[string]ownedItem{}
+		for name, at := range test.owned {
+			owned[name] = ownedItem{plan.Item{Name: name, Applied: at}, "production"}
+		}
+		entries, err := scanEntries(config, owned)
+		check(t, err)
+		for i, e := range entries {
+			if !e.Applied.Equal(test.want[i]) {
+				t.Errorf("%s: %s was applied at %s, want %s", test.reason, e.Name, e.Applied, test.want[i])
+			}
+		}
+	}
+}
+
+// TestExpires checks from when on the end of a credential is a matter for somebody, in the list and in its order.
+func TestExpires(t *testing.T) {
+	now := time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		reason string
+		end    time.Time
+		want   string
+		well   bool
+	}{
+		{"nobody knows", time.Time{}, "-", true},
+		{"just now", now, "2026-11-23 (expired)", false},
+		{"yesterday", now.AddDate(0, 0, -1), "2026-11-22 (expired)", false},
+		{"this afternoon", now.Add(3 * time.Hour), "2026-11-23 (in 3h)", false},
+		{"within the time of which findings warn", now.Add(credential.Notice - time.Second), "2026-12-23 (in 29d)", false},
+		{"after it", now.Add(credential.Notice), "2026-12-23", true},
+	} {
+		if got, _ := expires(now, test.end); got != test.want {
+			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
+		}
+		if got := (clusterStatus{State: stateApplied, Expires: test.end}).gravity(now) >= well; got != test.well {
+			t.Errorf("%s: well is %t", test.reason, got)
+		}
+	}
+}
+
 // TestStatus looks at a fleet on a real API server with each of the commands, as users of different rights.
 func TestStatus(t *testing.T) {
 	m := startManagement(t)
@@ -86,6 +169,9 @@ func TestStatus(t *testing.T) {
 	m.auditSync("production", nil, nil)
 	m.sync("production")
 	now := time.Now()
+	applied := map[string]time.Time{"scanned": now.Add(-48 * time.Hour).Truncate(time.Second), "late": now.Add(-5 * time.Hour).Truncate(time.Second),
+		"waiting": now.Add(-3 * time.Minute).Truncate(time.Second)}
+	m.applied("production", applied)
 	m.cronJob("scanned", now.Add(-10*time.Minute), now.Add(-8*time.Minute))
 	m.cronJob("late", now.Add(-30*time.Minute), now.Add(-3*time.Hour))
 	m.failedJob("late", now.Add(-30*time.Minute))
@@ -111,7 +197,7 @@ func TestStatus(t *testing.T) {
 				rows[fields[0]] = strings.Join(fields[1:], " ")
 			}
 		}
-		for name, want := range map[string]string{"scanned": "applied Succeeded", "waiting": "applied Awaiting (NoCronJob)", "late": "applied Failed (Deadline)"} {
+		for name, want := range map[string]string{"scanned": "applied Succeeded", "waiting": "applied Awaiting (NoCronJob) 3m ago", "late": "applied Failed (Deadline)"} {
 			if !strings.HasPrefix(rows[name], want) {
 				t.Errorf("%s: %q, want %q", name, rows[name], want)
 			}
@@ -124,12 +210,22 @@ func TestStatus(t *testing.T) {
 		}
 		m.look(exitTrouble, "status", "--sync", "nowhere")
 		var doc struct {
-			Clusters []struct{ Cluster string }
-			Total    int `json:"totalClusters"`
+			Clusters []struct {
+				Cluster string
+				Scan    scan.Status
+			}
+			Total int `json:"totalClusters"`
 		}
 		out, _ = m.look(exitOK, "status", "-o", "json", "--scan", "Failed")
 		if err := json.Unmarshal([]byte(out), &doc); err != nil || len(doc.Clusters) != 1 || doc.Clusters[0].Cluster != "late" {
 			t.Errorf("%v:\n%s", err, out)
+		}
+		out, _ = m.look(exitOK, "status", "-o", "json", "--all")
+		check(t, json.Unmarshal([]byte(out), &doc))
+		for _, c := range doc.Clusters {
+			if !c.Scan.Applied.Equal(applied[c.Cluster]) {
+				t.Errorf("%s was applied at %s, want %s", c.Cluster, c.Scan.Applied, applied[c.Cluster])
+			}
 		}
 	})
 	t.Run("explain", func(t *testing.T) {

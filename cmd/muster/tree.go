@@ -34,8 +34,7 @@ const treeExample = `  # What does this folder render?
 const maxTreeClusters = 50
 
 func newTreeCommand(s *shell) *cobra.Command {
-	var flags fleetFlags
-	var given keyFlags
+	var flags folderFlags
 	var where liveFlags
 	var all bool
 	cmd := &cobra.Command{
@@ -44,49 +43,40 @@ func newTreeCommand(s *shell) *cobra.Command {
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
-	flags.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
-	given.add(cmd)
-	given.addNone(cmd)
+	flags.addOwner(cmd)
+	flags.addNone(cmd)
 	where.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("show every cluster, not just the first %d of an audit config", maxTreeClusters))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := flags.options()
+		f, err := flags.open(s, cmd, args)
 		if err != nil {
 			return err
 		}
-		t, err := locateFolder(pathArgument(args))
+		defer f.close()
+		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+			return err
+		}
+		root, r, err := grower{folder: f, now: time.Now()}.grow(cmd.Context())
 		if err != nil {
 			return err
 		}
-		defer t.close()
-		ring, err := given.ring(s)
-		if err != nil {
-			return err
-		}
-		g := grower{planner: planner{shell: s, target: t, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, now: time.Now()}
-		if where.wanted() {
-			if g.cluster, err = where.connect(s, opts.Namespace); err != nil {
-				return err
-			}
-		}
-		root, r, err := g.grow(cmd.Context(), opts)
-		if err != nil {
-			return err
-		}
-		if output.value == "json" {
-			err = writeJSON(s.stdout, root)
-		} else {
-			var b strings.Builder
-			d := drawing{b: &b, paint: s.painter(s.stdout), repo: t.repository, width: widthOf(s.stdout), all: all}
-			d.node(root, "", "")
-			_, err = fmt.Fprint(s.stdout, s.redactor.String(b.String()))
-		}
-		if err != nil {
+		if err := s.printTree(output.value, f.repository, root, all); err != nil {
 			return fmt.Errorf("print tree: %w", err)
 		}
-		return s.conclude(t.repository, r.fresh().Findings)
+		return s.conclude(f.repository, r.fresh().Findings)
 	}
 	return cmd
+}
+
+func (s *shell) printTree(format string, repo *repository, root *node, all bool) error {
+	if format == "json" {
+		return writeJSON(s.stdout, root)
+	}
+	var b strings.Builder
+	d := drawing{b: &b, paint: s.painter(s.stdout), repo: repo, width: widthOf(s.stdout), all: all}
+	d.node(root, "", "")
+	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
+	return err
 }
 
 // node is one object of the tree.
@@ -162,17 +152,14 @@ func (d drawing) note(n *node, room int) string {
 
 // grower makes the tree of a folder.
 type grower struct {
-	planner // whose cluster is nil when only files are looked at
-	now     time.Time
+	*folder
+	now time.Time
 }
 
-func (g grower) grow(ctx context.Context, opts compile.Options) (*node, *rendered, error) {
-	var live *state
-	if g.cluster != nil {
-		var err error
-		if live, opts, err = g.gatherFor(ctx, opts); err != nil {
-			return nil, nil, err
-		}
+func (g grower) grow(ctx context.Context) (*node, *rendered, error) {
+	live, opts, err := g.gatherIfLive(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	r, err := g.render(ctx, g.target, opts, openerFor(g.ring))
 	if err != nil {
@@ -210,23 +197,9 @@ func (g grower) config(ctx context.Context, parent *node, opened *fleet.Opened, 
 	if config.Object == nil {
 		n.Note = "not in Git"
 	}
-	scans := map[string]scan.Status{}
-	var object map[string]any
-	if live != nil {
-		if object = live.AuditConfigs[config.Name]; object == nil {
-			n.Note, n.colour = strings.TrimPrefix(n.Note+", not in the management cluster", ", "), yellow
-		} else {
-			list, note, err := g.cluster.scans(ctx, g.shell, object)
-			if err != nil {
-				return err
-			}
-			if note != "" {
-				n.Note = strings.TrimPrefix(n.Note+"; "+note, "; ")
-			}
-			for _, s := range list {
-				scans[s.Cluster] = s
-			}
-		}
+	scans, err := g.scansOf(ctx, n, live)
+	if err != nil {
+		return err
 	}
 	inFiles := map[string]bool{}
 	for _, c := range opened.Clusters {
@@ -247,6 +220,30 @@ func (g grower) config(ctx context.Context, parent *node, opened *fleet.Opened, 
 		}
 	}
 	return nil
+}
+
+// scansOf are the scans of an audit config by cluster, and none without a management cluster. What stands in the way is noted.
+func (g grower) scansOf(ctx context.Context, config *node, live *state) (map[string]scan.Status, error) {
+	if live == nil {
+		return nil, nil
+	}
+	object := live.AuditConfigs[config.Name]
+	if object == nil {
+		config.Note, config.colour = strings.TrimPrefix(config.Note+", not in the management cluster", ", "), yellow
+		return nil, nil
+	}
+	list, note, err := g.cluster.scans(ctx, g.shell, object, items(live.Inventories, config.Name, ""))
+	if err != nil {
+		return nil, err
+	}
+	if note != "" {
+		config.Note = strings.TrimPrefix(config.Note+"; "+note, "; ")
+	}
+	scans := make(map[string]scan.Status, len(list))
+	for _, s := range list {
+		scans[s.Cluster] = s
+	}
+	return scans, nil
 }
 
 func (g grower) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Status) *node {

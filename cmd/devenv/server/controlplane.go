@@ -39,7 +39,8 @@ type ControlPlane struct {
 	paths   map[string]string // component to binary
 	admin   *rest.Config
 	audit   auditLog
-	unbind  func() bool // detaches Stop from the context given to StartControlPlane
+
+	shutdown shutdown
 
 	mu        sync.Mutex // guards the processes and stopped
 	etcd      *process
@@ -54,12 +55,7 @@ var ErrStopped = errors.New("the server is stopped")
 // StartControlPlane starts etcd and kube-apiserver, with RBAC and request counting on, and returns when they are ready:
 // about three seconds after its call when the binaries are built. The control plane stops with ctx.
 func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPlane, err error) {
-	if o.Log == nil {
-		o.Log = os.Stderr
-	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = time.Minute
-	}
+	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	c := &ControlPlane{timeout: o.StartTimeout, paths: map[string]string{}}
 	defer func() {
 		if err != nil {
@@ -80,7 +76,7 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 	if err := c.start(ctx, o.ControllerManager); err != nil {
 		return nil, err
 	}
-	c.unbind = context.AfterFunc(ctx, func() { c.stop() })
+	c.shutdown.with(ctx, c.end)
 	return c, nil
 }
 
@@ -144,19 +140,11 @@ func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 
 // Stop ends the processes, waits until they are gone and removes etcd's data, with the rest of the folder if that is
 // temporary. Stopping again does nothing.
-func (c *ControlPlane) Stop() error {
-	if c.unbind != nil {
-		c.unbind()
-	}
-	return c.stop()
-}
+func (c *ControlPlane) Stop() error { return c.shutdown.now(c.end) }
 
-func (c *ControlPlane) stop() error {
+func (c *ControlPlane) end() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped {
-		return nil
-	}
 	c.stopped = true
 	var errs []error
 	for _, p := range []*process{c.manager, c.apiserver, c.etcd} {

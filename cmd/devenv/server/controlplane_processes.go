@@ -3,12 +3,10 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
-	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -35,7 +33,7 @@ func (c *ControlPlane) startEtcd(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.awaitReady(ctx, c.etcd, client+"/health", tls)
+	return awaitTLS(ctx, c.etcd, client+"/health", tls)
 }
 
 func (c *ControlPlane) startAPIServer(ctx context.Context) (err error) {
@@ -65,7 +63,7 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.awaitReady(ctx, c.apiserver, c.URL()+"/readyz", tls)
+	return awaitTLS(ctx, c.apiserver, c.URL()+"/readyz", tls)
 }
 
 func (c *ControlPlane) startManager(ctx context.Context) error {
@@ -98,55 +96,13 @@ func (c *ControlPlane) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.awaitReady(ctx, c.manager, port.url()+"/healthz", tls)
+	return awaitTLS(ctx, c.manager, port.url()+"/healthz", tls)
 }
 
-// spawn starts a component with its output in the folder. Flags alone decide what it does: of the environment it gets
-// only what it needs to run, since etcd takes every flag from there as well.
 func (c *ControlPlane) spawn(component Component, args []string) (*process, error) {
-	out, err := os.OpenFile(c.log(component.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close() // the child has its own descriptor
-	cmd := exec.Command(c.paths[component.Name], args...)
-	cmd.Dir = c.dir
-	cmd.Env = []string{"HOME=" + c.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.Stdout, cmd.Stderr = out, out
-	return start(component.Name, cmd)
+	return launch(component.Name, c.dir, exec.Command(c.paths[component.Name], args...))
 }
 
-func (c *ControlPlane) log(name string) string { return c.file(name + ".log") }
-
-// awaitReady asks until the server says yes, its process ends, or the time is up.
-func (c *ControlPlane) awaitReady(ctx context.Context, p *process, url string, tls *tls.Config) error {
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls}, Timeout: 5 * time.Second}
-	defer client.CloseIdleConnections()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if ready(ctx, client, url) {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-p.done:
-			return &ExitError{Server: p.name, Log: fileTail(c.log(p.name)), Err: p.err}
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w; the end of its log:\n%s", p.name, ctx.Err(), fileTail(c.log(p.name)))
-		}
-	}
-}
-
-func ready(ctx context.Context, client *http.Client, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+func awaitTLS(ctx context.Context, p *process, url string, tls *tls.Config) error {
+	return p.awaitReady(ctx, &http.Transport{TLSClientConfig: tls}, url)
 }

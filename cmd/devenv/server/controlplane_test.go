@@ -211,16 +211,24 @@ func requireGone(t *testing.T, c *ControlPlane) {
 
 func startPlane(t *testing.T, ctx context.Context, o ControlPlaneOptions) *ControlPlane {
 	t.Helper()
-	c, err := StartControlPlane(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
+	return started[*ControlPlane](t)(StartControlPlane(ctx, o))
+}
+
+// started takes what a start function returns: a server, which stops with the test, or an error, which ends it.
+func started[S interface{ Stop() error }](t *testing.T) func(S, error) S {
+	t.Helper()
+	return func(server S, err error) S {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	return c
+		t.Cleanup(func() {
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return server
+	}
 }
 
 func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 )
 
 // GitOptions say how to serve Git over HTTP. The zero value serves everybody, without TLS.
@@ -46,21 +45,12 @@ func (r GitRequest) String() string {
 // Git is a running smart HTTP server. It is safe for concurrent use.
 type Git struct {
 	repositories
-	url    string
-	temp   bool
-	ca     *authority // nil without TLS
-	server *http.Server
-	unbind func() bool
-
-	handlers sync.WaitGroup
-	stopping sync.Once
-	stopErr  error
-
-	mu       sync.Mutex // guards what follows
-	requests []*GitRequest
-	down     bool
-	dropping bool
-	stopped  bool
+	url      string
+	temp     bool
+	ca       *authority // nil without TLS
+	server   *http.Server
+	gate     gate
+	shutdown shutdown
 }
 
 // StartGit serves bare repositories by "git http-backend", the server that Git itself brings. It stops with ctx.
@@ -71,9 +61,9 @@ func StartGit(ctx context.Context, o GitOptions) (*Git, error) {
 	}
 	g := &Git{repositories: repositories{root: root}, temp: temp}
 	if err := g.listen(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("start git: %w", err), g.stop())
+		return nil, errors.Join(fmt.Errorf("start git: %w", err), g.Stop())
 	}
-	g.unbind = context.AfterFunc(ctx, func() { g.stop() })
+	g.shutdown.with(ctx, g.end)
 	return g, nil
 }
 
@@ -85,7 +75,7 @@ func (g *Git) listen(ctx context.Context, o GitOptions) error {
 	if err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	listener, err := listenLoopback(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,7 +88,7 @@ func (g *Git) listen(ctx context.Context, o GitOptions) error {
 	}
 	g.url = scheme + "://" + listener.Addr().String()
 	g.server = &http.Server{
-		Handler:  g.count(g.gate(credentials(o).require(backend))),
+		Handler:  g.gate.before(credentials(o).require(backend)),
 		ErrorLog: log.New(o.Log, "git: ", 0),
 	}
 	go g.server.Serve(listener) // ends with Close, and has nothing to say that Log hasn't
@@ -124,25 +114,18 @@ func (g *Git) wrapTLS(listener net.Listener) (net.Listener, error) {
 
 // Stop closes all connections, waits for the git processes behind them, and removes the repositories if their folder is
 // temporary. Stopping again does nothing.
-func (g *Git) Stop() error {
-	g.unbind()
-	return g.stop()
-}
+func (g *Git) Stop() error { return g.shutdown.now(g.end) }
 
-func (g *Git) stop() error {
-	g.stopping.Do(func() {
-		g.mu.Lock()
-		g.stopped = true
-		g.mu.Unlock()
-		if g.server != nil {
-			g.stopErr = g.server.Close()
-		}
-		g.handlers.Wait()
-		if g.temp {
-			g.stopErr = errors.Join(g.stopErr, os.RemoveAll(g.root))
-		}
-	})
-	return g.stopErr
+func (g *Git) end() (err error) {
+	g.gate.close()
+	if g.server != nil {
+		err = g.server.Close()
+	}
+	g.gate.handlers.Wait()
+	if g.temp {
+		err = errors.Join(err, os.RemoveAll(g.root))
+	}
+	return err
 }
 
 // URL returns the address below which the repositories are, without a slash at the end.
@@ -171,26 +154,10 @@ func (g *Git) CreateRepository(ctx context.Context, name string) (url string, er
 func (g *Git) RepositoryPath(name string) (string, error) { return g.path(name) }
 
 // Requests returns all requests so far, oldest first, refused ones too. For those since a moment, keep the length.
-func (g *Git) Requests() []GitRequest {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all := make([]GitRequest, len(g.requests))
-	for i, r := range g.requests {
-		all[i] = *r
-	}
-	return all
-}
+func (g *Git) Requests() []GitRequest { return g.gate.all() }
 
 // SetDown makes the server answer everything with 503, until it is called with false.
-func (g *Git) SetDown(down bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.down = down
-}
+func (g *Git) SetDown(down bool) { g.gate.setDown(down) }
 
 // SetDropping makes the server close connections without an answer, until it is called with false.
-func (g *Git) SetDropping(dropping bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.dropping = dropping
-}
+func (g *Git) SetDropping(dropping bool) { g.gate.setDropping(dropping) }

@@ -42,51 +42,6 @@ func (g *Git) backend(stderr io.Writer) (http.Handler, error) {
 	}), nil
 }
 
-// count takes a request down before it is answered, so that nobody has an answer to a request that isn't counted. A request
-// that has slipped in behind Stop is dropped.
-func (g *Git) count(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := &GitRequest{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, UserAgent: r.UserAgent()}
-		if !g.begin(request) {
-			panic(http.ErrAbortHandler)
-		}
-		defer g.handlers.Done()
-		next.ServeHTTP(&statusWriter{ResponseWriter: w, status: func(code int) {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			request.Code = code
-		}}, r)
-	})
-}
-
-func (g *Git) begin(r *GitRequest) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stopped {
-		return false
-	}
-	g.handlers.Add(1)
-	g.requests = append(g.requests, r)
-	return true
-}
-
-// gate is where SetDown and SetDropping act.
-func (g *Git) gate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.mu.Lock()
-		down, dropping := g.down, g.dropping
-		g.mu.Unlock()
-		switch {
-		case dropping:
-			panic(http.ErrAbortHandler) // net/http's way to close the connection without an answer
-		case down:
-			http.Error(w, "down for a test", http.StatusServiceUnavailable)
-		default:
-			next.ServeHTTP(w, r)
-		}
-	})
-}
-
 // credentials are the options of that name.
 type credentials GitOptions
 
@@ -113,28 +68,3 @@ func (c credentials) accept(r *http.Request) bool {
 }
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// statusWriter tells the status of an answer as it is sent.
-type statusWriter struct {
-	http.ResponseWriter
-	status func(int)
-	sent   bool
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	if !w.sent {
-		w.sent = true
-		w.status(code)
-	}
-	w.ResponseWriter.WriteHeader(code)
-}
-
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if !w.sent {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets http.ResponseController reach the writer below.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -191,16 +191,7 @@ func TestGitStops(t *testing.T) {
 
 func startGit(t *testing.T, o GitOptions) *Git {
 	t.Helper()
-	g, err := StartGit(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := g.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
+	return started[*Git](t)(StartGit(t.Context(), o))
 }
 
 // gitClient is the git of the machine, without the configuration of the machine.

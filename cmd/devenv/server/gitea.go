@@ -14,7 +14,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -35,32 +34,24 @@ type GiteaOptions struct {
 // It listens on a socket in its folder, and what clients talk to is a proxy of this process before it. So no port is ever
 // lost to somebody else, and each request can be counted, or refused for a test, before Gitea sees it.
 type Gitea struct {
-	dir     string
-	temp    bool
-	sockets string // a folder of its own, because the name of a socket may have 107 bytes at most
-	binary  string
-	admin   struct{ token, password string }
-	front   *front
-	process *process
-	unbind  func() bool
-
-	stopping sync.Once
-	stopErr  error
+	dir      string
+	temp     bool
+	sockets  string // a folder of its own, because the name of a socket may have 107 bytes at most
+	binary   string
+	admin    struct{ token, password string }
+	front    *front
+	process  *process
+	shutdown shutdown
 }
 
 // StartGitea starts Gitea with an empty database and returns when it answers, two or three seconds after its call when it is
 // built. It stops with ctx.
 func StartGitea(ctx context.Context, o GiteaOptions) (_ *Gitea, err error) {
-	if o.Log == nil {
-		o.Log = os.Stderr
-	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = time.Minute
-	}
+	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	g := &Gitea{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("start gitea: %w", err), g.stop())
+			err = errors.Join(fmt.Errorf("start gitea: %w", err), g.Stop())
 		}
 	}()
 	if g.binary, err = Binary(ctx, GiteaServer, o.Log); err != nil {
@@ -78,7 +69,7 @@ func StartGitea(ctx context.Context, o GiteaOptions) (_ *Gitea, err error) {
 	if err := g.run(ctxStart); err != nil {
 		return nil, err
 	}
-	g.unbind = context.AfterFunc(ctx, func() { g.stop() })
+	g.shutdown.with(ctx, g.end)
 	return g, nil
 }
 
@@ -125,56 +116,29 @@ func (g *Gitea) prepare(ctx context.Context, dir, static string) (err error) {
 }
 
 // run starts the server, waits until it answers, and makes the administrator.
-func (g *Gitea) run(ctx context.Context) error {
-	out, err := os.OpenFile(g.file("gitea.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+func (g *Gitea) run(ctx context.Context) (err error) {
+	if g.process, err = launch(GiteaServer.Name, g.dir, exec.Command(g.binary, g.settings("web")...)); err != nil {
 		return err
 	}
-	defer out.Close() // the child has its own descriptor
-	cmd := g.command(exec.Command(g.binary, "web"))
-	cmd.Stdout, cmd.Stderr = out, out
-	if g.process, err = start(GiteaServer.Name, cmd); err != nil {
-		return err
-	}
-	if err := g.awaitReady(ctx); err != nil {
+	if err := g.process.awaitReady(ctx, g.front.transport, g.front.url+"/api/healthz"); err != nil {
 		return err
 	}
 	return g.createAdmin(ctx)
 }
 
-// command gives every gitea the same settings, and nothing else of the environment than it needs to run.
-func (g *Gitea) command(cmd *exec.Cmd) *exec.Cmd {
-	cmd.Args = append(cmd.Args, "--config", g.file("app.ini"), "--work-path", g.dir)
-	cmd.Dir = g.dir
-	cmd.Env = []string{"HOME=" + g.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=" + os.Getenv("USER")}
-	return cmd
-}
-
-func (g *Gitea) awaitReady(ctx context.Context) error {
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	client := &http.Client{Transport: g.front.transport, Timeout: 5 * time.Second}
-	for {
-		if ready(ctx, client, g.front.url+"/api/healthz") {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-g.process.done:
-			return &ExitError{Server: GiteaServer.Name, Log: fileTail(g.file("gitea.log")), Err: g.process.err}
-		case <-ctx.Done():
-			return fmt.Errorf("gitea is not ready: %w; the end of its log:\n%s", ctx.Err(), fileTail(g.file("gitea.log")))
-		}
-	}
+// settings gives every gitea the same ones.
+func (g *Gitea) settings(args ...string) []string {
+	return append(args, "--config", g.file("app.ini"), "--work-path", g.dir)
 }
 
 const giteaAdmin = "administrator"
 
 func (g *Gitea) createAdmin(ctx context.Context) error {
 	g.admin.password = rand.Text()
-	cmd := g.command(exec.CommandContext(ctx, g.binary, "admin", "user", "create", "--admin", "--username", giteaAdmin,
+	cmd := exec.CommandContext(ctx, g.binary, g.settings("admin", "user", "create", "--admin", "--username", giteaAdmin,
 		"--email", giteaAdmin+"@example.com", "--password", g.admin.password, "--must-change-password=false",
-		"--access-token", "--access-token-scopes", "all"))
+		"--access-token", "--access-token-scopes", "all")...)
+	cmd.Dir, cmd.Env = g.dir, environment(g.dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("create the administrator: %w: %s", err, out)
@@ -190,32 +154,24 @@ func (g *Gitea) createAdmin(ctx context.Context) error {
 }
 
 // Stop ends the server and removes its folder if that is temporary. Stopping again does nothing.
-func (g *Gitea) Stop() error {
-	if g.unbind != nil {
-		g.unbind()
-	}
-	return g.stop()
-}
+func (g *Gitea) Stop() error { return g.shutdown.now(g.end) }
 
-func (g *Gitea) stop() error {
-	g.stopping.Do(func() {
-		var errs []error
-		if g.front != nil {
-			errs = append(errs, g.front.stop())
-		}
-		if g.process != nil {
-			// Killed, not asked: a graceful end waits for whoever is connected.
-			errs = append(errs, g.process.kill())
-		}
-		if g.sockets != "" {
-			errs = append(errs, os.RemoveAll(g.sockets))
-		}
-		if g.temp {
-			errs = append(errs, removeBusy(g.dir))
-		}
-		g.stopErr = errors.Join(errs...)
-	})
-	return g.stopErr
+func (g *Gitea) end() error {
+	var errs []error
+	if g.front != nil {
+		errs = append(errs, g.front.stop())
+	}
+	if g.process != nil {
+		// Killed, not asked: a graceful end waits for whoever is connected.
+		errs = append(errs, g.process.kill())
+	}
+	if g.sockets != "" {
+		errs = append(errs, os.RemoveAll(g.sockets))
+	}
+	if g.temp {
+		errs = append(errs, removeBusy(g.dir))
+	}
+	return errors.Join(errs...)
 }
 
 // removeBusy removes a folder into which the children of a killed process may write for a moment yet.
@@ -239,7 +195,7 @@ func (g *Gitea) AdminToken() string { return g.admin.token }
 func (g *Gitea) Login() (username, password string) { return giteaAdmin, g.admin.password }
 
 // Requests returns all requests so far, oldest first; those that this package makes to set things up are not among them.
-func (g *Gitea) Requests() []GitRequest { return g.front.all() }
+func (g *Gitea) Requests() []GitRequest { return g.front.gate.all() }
 
 // StatusPosts counts the requests to set a status of the commit, refused ones too.
 func (g *Gitea) StatusPosts(repository, commit string) int {
@@ -253,9 +209,9 @@ func (g *Gitea) StatusPosts(repository, commit string) int {
 }
 
 // SetDown makes the server answer everything with 503, until it is called with false.
-func (g *Gitea) SetDown(down bool) { g.front.down.Store(down) }
+func (g *Gitea) SetDown(down bool) { g.front.gate.setDown(down) }
 
 // SetDropping makes the server close connections without an answer, until it is called with false.
-func (g *Gitea) SetDropping(dropping bool) { g.front.dropping.Store(dropping) }
+func (g *Gitea) SetDropping(dropping bool) { g.front.gate.setDropping(dropping) }
 
 func (g *Gitea) file(name string) string { return filepath.Join(g.dir, name) }

@@ -143,16 +143,7 @@ func loggedIn(t *testing.T, g *Gitea, username, password string) bool {
 
 func startGitea(t *testing.T) *Gitea {
 	t.Helper()
-	g, err := StartGitea(t.Context(), GiteaOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := g.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
+	return started[*Gitea](t)(StartGitea(t.Context(), GiteaOptions{}))
 }
 
 // pushTo pushes one commit and returns its hash.

@@ -35,16 +35,13 @@ type GitSSH struct {
 	temp     bool
 	listener net.Listener
 	hostKey  ssh.PublicKey
-	unbind   func() bool
-
 	serving  sync.WaitGroup
-	stopping sync.Once
-	stopErr  error
+	shutdown shutdown
 
-	mu          sync.Mutex // guards what follows
-	connections map[net.Conn]bool
-	stopped     bool
-	requests    []GitSSHRequest
+	clients connections
+
+	mu       sync.Mutex // guards requests
+	requests []GitSSHRequest
 }
 
 // StartGitSSH serves bare repositories over SSH with a new host key, by the real git-upload-pack and git-receive-pack. It
@@ -57,11 +54,11 @@ func StartGitSSH(ctx context.Context, o GitSSHOptions) (*GitSSH, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start git over SSH: %w", err)
 	}
-	g := &GitSSH{repositories: repositories{root: root}, temp: temp, connections: map[net.Conn]bool{}}
+	g := &GitSSH{repositories: repositories{root: root}, temp: temp}
 	if err := g.listen(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("start git over SSH: %w", err), g.stop())
+		return nil, errors.Join(fmt.Errorf("start git over SSH: %w", err), g.Stop())
 	}
-	g.unbind = context.AfterFunc(ctx, func() { g.stop() })
+	g.shutdown.with(ctx, g.end)
 	return g, nil
 }
 
@@ -77,7 +74,7 @@ func (g *GitSSH) listen(ctx context.Context, o GitSSHOptions) error {
 	g.hostKey = signer.PublicKey()
 	config := &ssh.ServerConfig{PublicKeyCallback: authorize(o.AuthorizedKey)}
 	config.AddHostKey(signer)
-	if g.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0")); err != nil {
+	if g.listener, err = listenLoopback(ctx); err != nil {
 		return err
 	}
 	g.serving.Go(func() { g.accept(config) })
@@ -95,28 +92,18 @@ func authorize(key ssh.PublicKey) func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Pe
 
 // Stop closes all connections, waits for the git processes behind them, and removes the repositories if their folder is
 // temporary. Stopping again does nothing.
-func (g *GitSSH) Stop() error {
-	g.unbind()
-	return g.stop()
-}
+func (g *GitSSH) Stop() error { return g.shutdown.now(g.end) }
 
-func (g *GitSSH) stop() error {
-	g.stopping.Do(func() {
-		if g.listener != nil {
-			g.stopErr = g.listener.Close()
-		}
-		g.mu.Lock()
-		g.stopped = true
-		for c := range g.connections {
-			c.Close()
-		}
-		g.mu.Unlock()
-		g.serving.Wait()
-		if g.temp {
-			g.stopErr = errors.Join(g.stopErr, os.RemoveAll(g.root))
-		}
-	})
-	return g.stopErr
+func (g *GitSSH) end() (err error) {
+	if g.listener != nil {
+		err = g.listener.Close()
+	}
+	g.clients.setShut(true)
+	g.serving.Wait()
+	if g.temp {
+		err = errors.Join(err, os.RemoveAll(g.root))
+	}
+	return err
 }
 
 // URL returns ssh://git@127.0.0.1:PORT, below which the repositories are.

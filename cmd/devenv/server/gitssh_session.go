@@ -19,33 +19,14 @@ func (g *GitSSH) accept(config *ssh.ServerConfig) {
 		if err != nil {
 			return // closed
 		}
-		if !g.track(conn) {
+		if !g.clients.hold(conn) {
 			return
 		}
 		g.serving.Go(func() {
-			defer g.forget(conn)
+			defer g.clients.release(conn)
 			g.serve(conn, config)
 		})
 	}
-}
-
-// track takes a connection down for Stop to close, unless Stop has come first.
-func (g *GitSSH) track(conn net.Conn) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stopped {
-		conn.Close()
-		return false
-	}
-	g.connections[conn] = true
-	return true
-}
-
-func (g *GitSSH) forget(conn net.Conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	conn.Close()
-	delete(g.connections, conn)
 }
 
 // serve returns when the client has gone. A client that isn't let in learns so from the handshake.

@@ -78,22 +78,7 @@ func TestGitSSHSharesRepositories(t *testing.T) {
 }
 
 func TestGitSSHRunsNothingElse(t *testing.T) {
-	key, identity := newSSHKey(t)
-	g := startGitSSH(t, GitSSHOptions{AuthorizedKey: key})
-	if _, err := g.CreateRepository(t.Context(), "fleet"); err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.ParsePrivateKey(identity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := ssh.Dial("tcp", g.listener.Addr().String(), &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(g.hostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	_, conn := dialFleet(t)
 	for _, line := range []string{
 		"id", "", "git-upload-archive '/fleet.git'", "git-upload-pack '/../../etc'", "git-upload-pack '/nothing.git'",
 		"git-upload-pack '/fleet.git'; id", "git-upload-pack", "git-upload-pack --help",
@@ -118,22 +103,7 @@ func TestGitSSHRunsNothingElse(t *testing.T) {
 }
 
 func TestGitSSHStopsUnderAClient(t *testing.T) {
-	key, identity := newSSHKey(t)
-	g := startGitSSH(t, GitSSHOptions{AuthorizedKey: key})
-	if _, err := g.CreateRepository(t.Context(), "fleet"); err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.ParsePrivateKey(identity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := ssh.Dial("tcp", g.listener.Addr().String(), &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(g.hostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	g, conn := dialFleet(t)
 	session, err := conn.NewSession()
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +142,28 @@ func TestStartGitSSHWantsAKey(t *testing.T) {
 	}
 }
 
+// dialFleet starts a server with the repository "fleet", and connects to it without a Git client.
+func dialFleet(t *testing.T) (*GitSSH, *ssh.Client) {
+	t.Helper()
+	key, identity := newSSHKey(t)
+	g := startGitSSH(t, GitSSHOptions{AuthorizedKey: key})
+	if _, err := g.CreateRepository(t.Context(), "fleet"); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := ssh.Dial("tcp", g.listener.Addr().String(), &ssh.ClientConfig{
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(g.hostKey),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return g, conn
+}
+
 func sshClient(t *testing.T, identity []byte, known string) *gitClient {
 	t.Helper()
 	if _, err := exec.LookPath("ssh"); err != nil {
@@ -203,14 +195,5 @@ func newSSHKey(t *testing.T) (ssh.PublicKey, []byte) {
 
 func startGitSSH(t *testing.T, o GitSSHOptions) *GitSSH {
 	t.Helper()
-	g, err := StartGitSSH(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := g.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
+	return started[*GitSSH](t)(StartGitSSH(t.Context(), o))
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -62,3 +63,8 @@ func (p *port) url() string {
 }
 
 const loopback = "127.0.0.1"
+
+// listenLoopback listens on a free port of 127.0.0.1, for servers of this process and those that can be given a listener.
+func listenLoopback(ctx context.Context) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+}

@@ -14,6 +14,7 @@ import (
 // process is a child that is waited for from the start, so that its end is never missed and it never stays a zombie.
 type process struct {
 	name string
+	log  string // the file that has its output, where it is a server's
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the child has ended and err is set
 	err  error

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -31,15 +30,13 @@ type Vault struct {
 	dir     string
 	process *process
 	ca      []byte
-	gate    *relay
+	relay   *relay
 	client  *http.Client
 	secrets struct {
 		RootToken string `json:"rootToken"`
 		UnsealKey string `json:"unsealKey"`
 	}
-	unbind   func() bool
-	stopping sync.Once
-	stopErr  error
+	shutdown shutdown
 }
 
 // VaultError is what Vault answered when it did not do what it was asked.
@@ -55,16 +52,11 @@ func (e *VaultError) Error() string {
 
 // StartVault starts Vault behind TLS with an authority of its own, and returns when it answers. It stops with ctx.
 func StartVault(ctx context.Context, o VaultOptions) (_ *Vault, err error) {
-	if o.Log == nil {
-		o.Log = os.Stderr
-	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = time.Minute
-	}
+	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	v := &Vault{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("start Vault: %w", err), v.stop())
+			err = errors.Join(fmt.Errorf("start Vault: %w", err), v.Stop())
 		}
 	}()
 	binary, err := Binary(ctx, VaultServer, o.Log)
@@ -83,7 +75,7 @@ func StartVault(ctx context.Context, o VaultOptions) (_ *Vault, err error) {
 	if _, err := v.Call(ctxStart, http.MethodPut, "sys/audit/file", audit); err != nil {
 		return nil, err
 	}
-	v.unbind = context.AfterFunc(ctx, func() { v.stop() })
+	v.shutdown.with(ctx, v.end)
 	return v, nil
 }
 
@@ -107,12 +99,12 @@ func (v *Vault) start(ctx context.Context, binary string) error {
 		return err
 	}
 	v.client = &http.Client{Transport: &http.Transport{TLSClientConfig: tls}, Timeout: 30 * time.Second}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	listener, err := listenLoopback(ctx)
 	if err != nil {
 		return err
 	}
 	defer listener.Close() // the child has its own descriptor
-	if v.gate, err = startRelay(ctx, listener.Addr().String()); err != nil {
+	if v.relay, err = startRelay(ctx, listener.Addr().String()); err != nil {
 		return err
 	}
 	socket, err := listener.(*net.TCPListener).File()
@@ -124,22 +116,14 @@ func (v *Vault) start(ctx context.Context, binary string) error {
 }
 
 func (v *Vault) spawn(ctx context.Context, binary string, socket *os.File, args ...string) error {
-	log, err := os.OpenFile(v.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	said, out, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer said.Close()
 	cmd := exec.Command(binary, args...)
-	cmd.Dir = v.dir
-	// Vault takes much from its environment; it gets what it needs to run.
-	cmd.Env = []string{"HOME=" + v.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out, log, []*os.File{socket}
-	v.process, err = start(VaultServer.Name, cmd)
+	cmd.Stdout, cmd.ExtraFiles = out, []*os.File{socket}
+	v.process, err = launch(VaultServer.Name, v.dir, cmd)
 	out.Close()
 	if err != nil {
 		return err
@@ -148,19 +132,17 @@ func (v *Vault) spawn(ctx context.Context, binary string, socket *os.File, args 
 	line, err := bufio.NewReader(said).ReadBytes('\n')
 	switch {
 	case errors.Is(err, io.EOF):
-		<-v.process.done
-		return &ExitError{Server: VaultServer.Name, Log: fileTail(v.log()), Err: v.process.err}
+		return v.process.ended()
 	case err != nil:
-		return fmt.Errorf("vault is not ready: %w; the end of its log:\n%s", errors.Join(err, ctx.Err()), fileTail(v.log()))
+		return v.process.notReady(errors.Join(err, ctx.Err()))
 	}
 	return json.Unmarshal(line, &v.secrets)
 }
 
-func (v *Vault) log() string      { return filepath.Join(v.dir, "vault.log") }
 func (v *Vault) auditLog() string { return filepath.Join(v.dir, "audit.log") }
 
 // URL returns https://127.0.0.1:PORT.
-func (v *Vault) URL() string { return "https://" + v.gate.address() }
+func (v *Vault) URL() string { return "https://" + v.relay.address() }
 
 // CA returns the certificate of the server's authority in PEM.
 func (v *Vault) CA() []byte { return bytes.Clone(v.ca) }
@@ -248,7 +230,7 @@ func (v *Vault) Unseal(ctx context.Context) error {
 }
 
 // SetDown makes the server unreachable, until it is called with false: connections are cut, and new ones too.
-func (v *Vault) SetDown(down bool) { v.gate.setDown(down) }
+func (v *Vault) SetDown(down bool) { v.relay.clients.setShut(down) }
 
 // VaultRequest is one request of the audit log.
 type VaultRequest struct {
@@ -281,24 +263,17 @@ func (v *Vault) Requests() ([]VaultRequest, error) {
 }
 
 // Stop ends the server, waits until it is gone, and removes its folder. Stopping again does nothing.
-func (v *Vault) Stop() error {
-	if v.unbind != nil {
-		v.unbind()
-	}
-	return v.stop()
-}
+func (v *Vault) Stop() error { return v.shutdown.now(v.end) }
 
-func (v *Vault) stop() error {
-	v.stopping.Do(func() {
-		if v.gate != nil {
-			v.stopErr = v.gate.stop()
-		}
-		if v.process != nil {
-			v.stopErr = errors.Join(v.stopErr, v.process.terminate(5*time.Second))
-		}
-		if v.dir != "" {
-			v.stopErr = errors.Join(v.stopErr, os.RemoveAll(v.dir))
-		}
-	})
-	return v.stopErr
+func (v *Vault) end() (err error) {
+	if v.relay != nil {
+		err = v.relay.stop()
+	}
+	if v.process != nil {
+		err = errors.Join(err, v.process.terminate(5*time.Second))
+	}
+	if v.dir != "" {
+		err = errors.Join(err, os.RemoveAll(v.dir))
+	}
+	return err
 }

@@ -12,18 +12,15 @@ type relay struct {
 	listener net.Listener
 	target   string
 	serving  sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	down  bool
-	conns map[net.Conn]bool
+	clients  connections // and those to the server, one for each
 }
 
 func startRelay(ctx context.Context, target string) (*relay, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	listener, err := listenLoopback(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: listener, target: target, conns: map[net.Conn]bool{}}
+	r := &relay{listener: listener, target: target}
 	r.serving.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -39,15 +36,15 @@ func startRelay(ctx context.Context, target string) (*relay, error) {
 func (r *relay) address() string { return r.listener.Addr().String() }
 
 func (r *relay) pass(conn net.Conn) {
-	if !r.hold(conn) {
+	if !r.clients.hold(conn) {
 		return
 	}
-	defer r.release(conn)
+	defer r.clients.release(conn)
 	server, err := net.Dial("tcp", r.target)
-	if err != nil || !r.hold(server) {
+	if err != nil || !r.clients.hold(server) {
 		return
 	}
-	defer r.release(server)
+	defer r.clients.release(server)
 	done := make(chan bool, 2)
 	for _, pair := range [][2]net.Conn{{conn, server}, {server, conn}} {
 		go func() {
@@ -58,39 +55,9 @@ func (r *relay) pass(conn net.Conn) {
 	<-done // either end is enough: HTTP over TLS doesn't half-close
 }
 
-// hold remembers a connection so that it can be cut, or cuts it at once.
-func (r *relay) hold(conn net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.down {
-		conn.Close()
-		return false
-	}
-	r.conns[conn] = true
-	return true
-}
-
-func (r *relay) release(conn net.Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	conn.Close()
-	delete(r.conns, conn)
-}
-
-func (r *relay) setDown(down bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.down = down
-	if down {
-		for conn := range r.conns {
-			conn.Close()
-		}
-	}
-}
-
 func (r *relay) stop() error {
 	err := r.listener.Close()
-	r.setDown(true)
+	r.clients.setShut(true)
 	r.serving.Wait()
 	return err
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/plan"
+)
+
+// folderFlags are the flags of a command that renders a folder: for whom, and with which keys.
+type folderFlags struct {
+	fleetFlags
+	keyFlags
+}
+
+func (f *folderFlags) add(cmd *cobra.Command) {
+	f.fleetFlags.add(cmd)
+	f.keyFlags.add(cmd)
+}
+
+// addOwner adds --sync for commands that find the AuditSync themselves where it is not given.
+func (f *folderFlags) addOwner(cmd *cobra.Command) {
+	f.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
+}
+
+func pathArgument(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// folder is what a command that renders a folder works with.
+type folder struct {
+	*shell
+	*target
+	opts compile.Options
+	ring *keys.Ring
+	// auditConfigGiven says that opts.AuditConfig is the user's word, and not a default.
+	auditConfigGiven bool
+	// cluster is nil when only files are looked at.
+	cluster *cluster
+}
+
+// open checks the flags, finds the folder and reads the keys. The caller closes the folder.
+func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder, error) {
+	opts, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	t, err := locateFolder(pathArgument(path))
+	if err != nil {
+		return nil, err
+	}
+	ring, err := f.keyFlags.ring(s)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, nil
+}
+
+// gather reads what the management cluster has, and completes the options with it: with the AuditSync that drives the folder's
+// audit config, and the audit config that this names.
+func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
+	opts := f.opts
+	live, err := f.cluster.gather(ctx)
+	if err != nil {
+		return nil, opts, err
+	}
+	opts.Existing = live.AuditConfigs
+	opts.PodSecurity = f.cluster.podSecurity(ctx)
+	if opts.Sync == "" {
+		if opts.Sync, err = f.owner(ctx, opts, live.Inventories); err != nil {
+			return nil, opts, err
+		}
+	}
+	if sync := live.syncs[opts.Sync]; sync != nil && !f.auditConfigGiven {
+		opts.AuditConfig = sync.Spec.AuditConfig
+	}
+	return live, opts, nil
+}
+
+// owner is the AuditSync whose inventory has an audit config of the folder.
+func (f *folder) owner(ctx context.Context, opts compile.Options, inventories []*plan.Inventory) (string, error) {
+	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: f.fs, Path: f.path}, opts, nil)
+	if err != nil {
+		return "", err
+	}
+	owners := map[string]bool{}
+	for _, config := range sealed.AuditConfigs {
+		for _, inventory := range inventories {
+			if inventory.AuditConfig == config.Name {
+				owners[inventory.Sync] = true
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(owners))
+	switch len(names) {
+	case 0:
+		return "", nil
+	case 1:
+		return names[0], nil
+	default:
+		return "", usagef("several AuditSyncs have applied audit configs of this folder (%s); name one with --sync", strings.Join(names, ", "))
+	}
+}

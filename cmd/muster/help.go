@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// widest is how long a line of help gets, however wide the terminal is.
+const widest = 120
+
+// newHelpCommand replaces cobra's, which explains the whole program when it is asked for a command that there isn't.
+func newHelpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Explain a command", Example: "  muster help render", Args: atMost(2), // completion bash
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			if cmd, rest, err := root.Find(args); err == nil && len(rest) == 0 {
+				for _, c := range cmd.Commands() {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(root, strings.Join(args, " "))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+const completionHelp = `Completion prints a script with which a shell completes Muster's commands, flags, formats, rules and folders.`
+
+const completionExample = `  # bash: for this shell; the line belongs into ~/.bashrc
+  source <(muster completion bash)
+
+  # zsh
+  muster completion zsh > "${fpath[1]}/_muster"
+
+  # fish
+  muster completion fish > ~/.config/fish/completions/muster.fish
+
+  # PowerShell
+  muster completion powershell | Out-String | Invoke-Expression`
+
+// newCompletionCommand replaces cobra's, which ends well when it is asked for a shell that it doesn't know.
+func newCompletionCommand(s *shell) *cobra.Command {
+	shells := map[string]func(*cobra.Command, io.Writer) error{
+		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
+		"zsh":        (*cobra.Command).GenZshCompletion,
+		"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+		"powershell": (*cobra.Command).GenPowerShellCompletionWithDesc,
+	}
+	return &cobra.Command{
+		Use: "completion bash|zsh|fish|powershell", Short: "Print the completion script of a shell", Long: completionHelp, Example: completionExample,
+		ValidArgs: []cobra.Completion{"bash", "zsh", "fish", "powershell"}, Args: atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("name a shell: %s", strings.Join(cmd.ValidArgs, ", "))
+			}
+			script, known := shells[args[0]]
+			if !known {
+				return usagef("there is no completion for %q, only for %s", args[0], strings.Join(cmd.ValidArgs, ", "))
+			}
+			return script(cmd.Root(), s.stdout)
+		},
+	}
+}
+
+// fitHelp breaks the help of all commands to the width of a terminal, which is 0 for anything else.
+func fitHelp(root *cobra.Command, width int) {
+	flags := widest
+	if width > 0 {
+		flags = min(width, widest)
+	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", fmt.Sprintf("Flags.FlagUsagesWrapped %d ", flags)))
+	fitText(root, width)
+}
+
+func fitText(cmd *cobra.Command, width int) {
+	cmd.Long = reflowed(cmd.Long, width)
+	for _, c := range cmd.Commands() {
+		fitText(c, width)
+	}
+}
+
+// reflowed breaks the paragraphs of a text between words, but for those that are indented. A width of 0 leaves all as it is.
+func reflowed(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		if p != "" && !strings.HasPrefix(p, " ") {
+			paragraphs[i] = strings.Join(wrapped(p, min(width, widest)), "\n")
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
