@@ -78,5 +78,6 @@ func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options
 func (p *Pipeline) Open(ctx context.Context, sealed *fleet.Sealed, opener open.Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer sealed.Source.Loaded.Release()
 	return p.opened.Open(ctx, sealed, opener, redactor, now)
 }

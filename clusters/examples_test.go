@@ -247,7 +247,11 @@ func decryptedCopy(t *testing.T, repository fs.FS, tree *load.Tree, opener *seal
 	}
 	root := filepath.Join(dir, filepath.FromSlash(tree.Path))
 	k := tree.Kustomizations[tree.Path]
-	spec := map[string]any{"resources": k.Spec.Resources}
+	var resources []string
+	for i := range k.Resources {
+		resources = append(resources, k.Ref(i))
+	}
+	spec := map[string]any{"resources": resources}
 	if k.File != nil {
 		if err := yaml.Unmarshal([]byte(k.File.Data), &spec); err != nil {
 			t.Fatal(err)

@@ -137,7 +137,7 @@ func TestFields(t *testing.T) {
 			if !slices.Equal(slices.Sorted(slices.Values(r.opened.Clusters[0].Secrets)), slices.Sorted(maps.Keys(row.secrets))) {
 				t.Errorf("the record's Secrets: %v", r.opened.Clusters[0].Secrets)
 			}
-			for _, ref := range compile.References(entries[0]) {
+			for ref := range compile.References(&entries[0]) {
 				if made, ok := row.secrets[ref.Name]; ok && !strings.HasSuffix(made, ": "+strings.Join(slices.Sorted(slices.Values(ref.Keys)), " ")) {
 					t.Errorf("the operator reads %v of %s", ref.Keys, ref.Name)
 				}

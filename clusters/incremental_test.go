@@ -252,7 +252,7 @@ type hashedInfo struct {
 func (h hashedInfo) Hash() string { return h.identity }
 
 // TestRememberedIsFresh: whatever changes from one revision to the next, a pipeline that remembers the last one gives what one
-// without any memory gives, and its redactor knows every secret of the present.
+// without any memory gives, and its redactor knows every secret of the present, and none of the past.
 func TestRememberedIsFresh(t *testing.T) {
 	const steps = 30
 	for seed := range uint64(10) {
@@ -261,7 +261,7 @@ func TestRememberedIsFresh(t *testing.T) {
 			e := newEditor(t, seed)
 			remembering, redactor := NewPipeline(), &redact.Redactor{}
 			opener, opened := sealtest.Opener(t, e.open...), len(e.open)
-			usable := 0
+			usable, seen := 0, map[string]bool{}
 			for step := range steps {
 				said := ""
 				if step > 0 {
@@ -271,7 +271,8 @@ func TestRememberedIsFresh(t *testing.T) {
 					opener, opened = sealtest.Opener(t, e.open...), len(e.open)
 				}
 				got := e.render(remembering, opener, redactor)
-				want := e.render(&Pipeline{sealer: remembering.sealer}, opener, &redact.Redactor{})
+				fresh := &redact.Redactor{}
+				want := e.render(&Pipeline{sealer: remembering.sealer}, opener, fresh)
 				if a, b := described(t, got), described(t, want); a != b {
 					t.Fatalf("step %d, %s:\nfresh:      %s\nremembered: %s", step, said, b, a)
 				}
@@ -283,6 +284,12 @@ func TestRememberedIsFresh(t *testing.T) {
 						if strings.Contains(value, "secret-") && strings.Contains(redactor.String("a "+value+" b"), value) {
 							t.Fatalf("step %d, %s: the redactor doesn't know Secret %s", step, said, s.Name)
 						}
+						seen[value] = true
+					}
+				}
+				for value := range seen {
+					if a, b := redactor.String(value), fresh.String(value); a != b {
+						t.Fatalf("step %d, %s: %q is %q to the redactor, and %q to a fresh one", step, said, value, a, b)
 					}
 				}
 			}

@@ -141,11 +141,11 @@ type builder struct {
 	result *Result
 }
 
-// occurrence is a cluster file as a kustomization sees it: by every name it has had in the kustomizations below. A patch may
-// use any of them.
+// occurrence is a cluster file as a kustomization sees it: by its name, and every one that it has had in the kustomizations below. A
+// patch may use any of them.
 type occurrence struct {
-	file  string
-	names []string
+	file, name string
+	before     []string
 }
 
 // use is one reference: the place in a kustomization's list of resources or components.
@@ -158,14 +158,13 @@ type use struct {
 // scan finds out who refers to what: the cluster files that the root kustomization reaches, with their names at each level,
 // the patches, and what is there for others.
 func (b *builder) scan() {
-	b.names, b.patches, b.uses, b.named = map[string][]occurrence{}, map[string][]patch{}, map[string][]use{}, map[string]map[string][]string{}
-	resources := map[string]bool{}
+	b.names, b.patches, b.named = map[string][]occurrence{}, map[string][]patch{}, map[string]map[string][]string{}
+	b.uses = make(map[string][]use, len(b.tree.Loaded.Files))
+	patches := map[string]bool{}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		k := b.tree.Loaded.Kustomizations[dir]
-		for i, ref := range k.Spec.Resources {
-			name := path.Join(dir, ref)
-			resources[name] = true
+		for i, name := range k.Resources {
 			b.uses[name] = append(b.uses[name], use{dir: dir, index: i})
 		}
 		for i, ref := range k.Spec.Components {
@@ -182,30 +181,27 @@ func (b *builder) scan() {
 			}
 		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
-			delete(resources, path.Join(dir, p.Path))
+			patches[path.Join(dir, p.Path)] = true
 		}
 		if len(k.Spec.ConfigMapGenerator)+len(k.Spec.SecretGenerator)+len(k.Spec.Generators) > 0 {
 			b.seeds = append(b.seeds, dir)
 		}
 	}
 	for name := range b.tree.Content {
-		if !resources[name] && !b.isKustomization(name) {
+		if (b.uses[name] == nil || patches[name]) && !b.isKustomization(name) {
 			b.shared = append(b.shared, name)
 		}
 	}
 	for name := range b.uses {
-		if f := b.file(name); f != nil && !isCluster(f) {
+		if f := b.file(name); f != nil && !f.IsCluster() {
 			b.seeds = append(b.seeds, name)
 		}
 	}
-	seen := map[string]bool{}
 	for _, o := range b.occurrences(b.tree.Loaded.Path) {
-		if !seen[o.file] {
-			seen[o.file] = true
-			b.files = append(b.files, o.file)
-		}
+		b.files = append(b.files, o.file)
 	}
 	slices.Sort(b.files)
+	b.files = slices.Compact(b.files)
 	b.nameClusters()
 }
 
@@ -231,12 +227,12 @@ func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
 	if k == nil {
 		return list
 	}
-	for _, ref := range k.Spec.Resources {
-		name := path.Join(dir, ref)
+	list = slices.Grow(list, len(k.Resources))
+	for _, name := range k.Resources {
 		if below := b.tree.Loaded.Kustomizations[name]; below != nil {
 			list = append(list, renamed(b.occurrences(name), below.Spec)...)
-		} else if f := b.file(name); f != nil && isCluster(f) {
-			list = append(list, occurrence{f.Path, []string{f.Documents[0].Name}})
+		} else if f := b.file(name); f != nil && f.IsCluster() {
+			list = append(list, occurrence{file: f.Path, name: f.Documents[0].Name})
 		}
 	}
 	for _, ref := range k.Spec.Components {
@@ -255,8 +251,8 @@ func renamed(list []occurrence, spec types.Kustomization) []occurrence {
 	}
 	out := make([]occurrence, len(list))
 	for i, o := range list {
-		prefixed := spec.NamePrefix + o.names[len(o.names)-1]
-		out[i] = occurrence{o.file, append(slices.Clone(o.names), prefixed, prefixed+spec.NameSuffix)}
+		prefixed := spec.NamePrefix + o.name
+		out[i] = occurrence{file: o.file, name: prefixed + spec.NameSuffix, before: append(slices.Clone(o.before), o.name, prefixed)}
 	}
 	return out
 }
@@ -268,8 +264,6 @@ func (b *builder) file(name string) *load.File {
 	}
 	return b.tree.Loaded.Files[name]
 }
-
-func isCluster(f *load.File) bool { return len(f.Documents) == 1 && f.Documents[0].IsCluster() }
 
 // wholeReason says why the tree can't be built in units: what acts across resources would act differently.
 func (b *builder) wholeReason() string {
@@ -310,24 +304,27 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 		before = &Result{}
 	}
 	if base := b.selection(nil, true); base.reaches(b.tree.Loaded.Path) {
-		if b.result.base = before.base; b.result.base.key != b.baseKey() {
+		key := b.baseKey()
+		if b.result.base = before.base; b.result.base.key != key {
 			resources, err := base.run()
 			if err != nil {
 				b.result.Stop(b.failure(b.rootFile(), err))
 				return nil
 			}
-			b.result.base = stored{key: b.baseKey(), resources: b.convertAll(resources)}
+			b.result.base = stored{key: key, resources: b.convertAll(resources)}
 		}
 		b.result.Resources = append(b.result.Resources, b.result.base.resources...)
 	}
 	b.result.files = make(map[string]stored, len(b.files))
-	keys := b.fileKeys()
+	keyOf, keys := b.fileKeys(), map[string]key{}
 	var fresh []string
 	for _, file := range b.files {
-		if kept, ok := before.files[file]; ok && kept.key == keys[file] {
+		key := keyOf(file)
+		if kept, ok := before.files[file]; ok && kept.key == key {
 			b.result.files[file] = kept
 			continue
 		}
+		keys[file] = key
 		fresh = append(fresh, file)
 	}
 	group, unitCtx := errgroup.WithContext(ctx)
@@ -338,6 +335,7 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	b.result.Resources = slices.Grow(b.result.Resources, len(b.files))
 	for _, file := range b.files {
 		built := b.result.files[file]
 		b.result.Resources = append(b.result.Resources, built.resources...)
@@ -349,7 +347,7 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 }
 
 // unit builds some cluster files, halving the unit when it fails.
-func (b *builder) unit(ctx context.Context, files []string, keys map[string]string) error {
+func (b *builder) unit(ctx context.Context, files []string, keys map[string]key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -397,12 +395,13 @@ func (b *builder) clusters(files []string) (map[string][]*Resource, error) {
 		}
 	}
 	resources := make(map[string][]*Resource, len(files))
+	take := converter{builder: b, texts: map[string]any{}}
 	for i, res := range built {
 		from := ""
 		if !s.origins {
 			from = order[i]
 		}
-		r, err := b.convert(res, from)
+		r, err := take.resource(res, from)
 		if err != nil {
 			return nil, err
 		}
@@ -488,8 +487,9 @@ func (b *builder) rootFile() string {
 // convertAll takes over the resources of a build.
 func (b *builder) convertAll(built []*resource.Resource) []*Resource {
 	var resources []*Resource
+	take := converter{builder: b, texts: map[string]any{}}
 	for _, res := range built {
-		r, err := b.convert(res, "")
+		r, err := take.resource(res, "")
 		if err != nil {
 			b.result.Stop(b.failure(b.rootFile(), err))
 			continue

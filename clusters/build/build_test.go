@@ -165,7 +165,17 @@ func (g *tree) shape(dir string, spec map[string]any, names []string) {
 		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  annotations: {p" + id + ": x}\nspec: {filtering: {namespaces: {exclude: [p" + id + "]}}}\n"
 	}
 	if g.chance(30) {
-		patches = append(patches, map[string]any{"target": map[string]any{"kind": "ExternalCluster", "labelSelector": "tier=a"}, "patch": `[{"op": "add", "path": "/spec/schedule", "value": "` + id + `"}]`})
+		one := map[string]any{"target": map[string]any{"kind": "ExternalCluster", "labelSelector": "tier=a"}}
+		switch g.rand.IntN(3) {
+		case 0:
+			one["patch"] = `[{"op": "add", "path": "/spec/schedule", "value": "` + id + `"}]`
+		case 1:
+			one["patch"] = "- op: add\n  path: /spec/schedule\n  value: '" + id + "'\n"
+		default:
+			g.files[path.Join(dir, "operations.yaml")] = "# with a comment\n- {op: add, path: /spec/schedule, value: '" + id + "'}\n- {op: test, path: /kind, value: ExternalCluster}\n"
+			one["path"] = "operations.yaml"
+		}
+		patches = append(patches, one)
 	}
 	if g.chance(30) {
 		patches = append(patches, map[string]any{"target": map[string]any{"kind": "ExternalCluster", "name": "c.*"}, "patch": strategic("any")})

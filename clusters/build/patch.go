@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/types"
+	jsonyaml "sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
@@ -34,6 +35,11 @@ func (b *builder) patchesOf(k *load.Kustomization) []patch {
 		if p.Path != "" {
 			text = b.tree.Content[path.Join(k.Dir, p.Path)]
 		}
+		if list6902, ok := operations(p, text); ok {
+			p.Path, p.Patch = "", list6902
+			list = append(list, patch{Patch: p, index: i})
+			continue
+		}
 		documents, err := split(text)
 		if p.Target != nil || err != nil || len(documents) == 0 {
 			list = append(list, patch{Patch: p, index: i})
@@ -48,6 +54,22 @@ func (b *builder) patchesOf(k *load.Kustomization) []patch {
 		}
 	}
 	return list
+}
+
+// operations is a JSON patch in JSON. kustomize takes it in YAML as well, and then turns it into JSON by the same function, anew for
+// each object that it patches.
+func operations(p types.Patch, text []byte) (list string, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false // as kustomize will say
+		}
+	}()
+	text = bytes.TrimSpace(text)
+	if p.Target == nil || !bytes.HasPrefix(text, []byte("- ")) || bytes.Contains(text, []byte("\n---")) {
+		return "", false
+	}
+	data, err := jsonyaml.YAMLToJSON(text)
+	return string(data), err == nil && bytes.HasPrefix(data, []byte("["))
 }
 
 // document is one document of a patch.
@@ -131,7 +153,7 @@ func (b *builder) nameClusters() {
 			}
 			b.named[around] = map[string][]string{}
 			for _, o := range b.occurrences(around) {
-				for _, name := range o.names {
+				for _, name := range append(slices.Clip(o.before), o.name) {
 					b.named[around][name] = append(b.named[around][name], o.file)
 				}
 			}

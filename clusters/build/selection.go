@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/load"
 )
 
 // selection is the part of a tree that one build takes: some cluster files, with or without everything else. What it costs
@@ -96,7 +98,7 @@ func (s *selection) write(fsys filesys.FileSystem, dir string, written map[strin
 		return nil
 	}
 	written[dir] = true
-	spec := s.spec(dir, s.tree.Loaded.Kustomizations[dir].Spec)
+	spec := s.spec(s.tree.Loaded.Kustomizations[dir])
 	data, err := yaml.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("write kustomization of %s: %w", dir, err)
@@ -158,12 +160,11 @@ func (s *selection) writeShared(fsys filesys.FileSystem) error {
 }
 
 // spec is a kustomization cut down to the selection.
-func (s *selection) spec(dir string, spec types.Kustomization) *types.Kustomization {
-	var resources []string // nil where nothing is taken, as kustomize asks for
-	for _, i := range s.chosen[dir] {
-		resources = append(resources, spec.Resources[i])
+func (s *selection) spec(k *load.Kustomization) *types.Kustomization {
+	dir, spec := k.Dir, k.Spec
+	for _, i := range s.chosen[dir] { // nil where nothing is taken, as kustomize asks for
+		spec.Resources = append(spec.Resources, k.Ref(i))
 	}
-	spec.Resources = resources
 	spec.Components = only(spec.Components, func(ref string) bool { return !s.idle(path.Join(dir, ref)) })
 	if !s.base {
 		spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil
@@ -199,50 +200,7 @@ func (s *selection) idle(component string) bool {
 	if k == nil {
 		return false
 	}
-	left := s.spec(component, k.Spec)
+	left := s.spec(k)
 	left.TypeMeta, left.MetaData = types.TypeMeta{}, nil
 	return left.CheckEmpty() != nil
-}
-
-// convert takes a resource over from kustomize. It comes from the given file, or where that is empty, from where kustomize has
-// noted.
-func (b *builder) convert(res *resource.Resource, file string) (r *Resource, err error) {
-	defer func() {
-		if recover() != nil {
-			err = errPanic
-		}
-	}()
-	if file != "" {
-		r = &Resource{Path: file}
-		r.Object, err = res.Map()
-		return r, err
-	}
-	r = &Resource{Path: b.rootFile()}
-	origin, err := res.GetOrigin()
-	if err != nil {
-		return r, err
-	}
-	if origin != nil {
-		from := origin.Path
-		if from == "" {
-			from, r.Generated = origin.ConfiguredIn, true
-		}
-		r.Path = path.Join(b.tree.Loaded.Path, from)
-		if k := b.tree.Loaded.Kustomizations[path.Dir(r.Path)]; r.Generated && k != nil && k.File != nil {
-			r.Path = k.File.Path // kustomize was given it under its usual name
-		}
-	}
-	root := b.tree.Loaded.Kustomizations[b.tree.Loaded.Path]
-	if !slices.Contains(root.Spec.BuildMetadata, types.OriginAnnotations) {
-		if err := res.SetOrigin(nil); err != nil {
-			return r, err
-		}
-	}
-	if r.Object, err = res.Map(); err != nil {
-		return r, err
-	}
-	if f := b.tree.Loaded.Files[r.Path]; f != nil && !r.Generated {
-		r.Document = f.Document(res.GetKind(), res.GetName())
-	}
-	return r, nil
 }

@@ -16,16 +16,21 @@ import (
 // stored is what was built from some files: from one cluster file, or from everything that is none. Its key stands for all that
 // kustomize has seen of it, so that equal keys give equal objects.
 type stored struct {
-	key       string
+	key       key
 	resources []*Resource
 	bad       *finding.Finding
 }
 
+// key is made of the hash of a file, and of what stands for the kustomizations and patches that are for it.
+type key struct{ file, ways, patches string }
+
 // baseKey stands for everything but the cluster files: kustomizations, patches, other resources, the inputs of generators.
-func (b *builder) baseKey() string {
+func (b *builder) baseKey() key {
 	h := sha256.New()
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
-		write(h, dir, b.tree.Loaded.Kustomizations[dir].Spec)
+		k := b.tree.Loaded.Kustomizations[dir]
+		others := slices.DeleteFunc(slices.Clone(k.Resources), func(name string) bool { f := b.file(name); return f != nil && f.IsCluster() })
+		write(h, dir, k.Spec, others)
 	}
 	for _, name := range slices.Sorted(slices.Values(slices.Concat(b.shared, b.seeds))) {
 		write(h, name, string(b.tree.Content[name]))
@@ -33,25 +38,23 @@ func (b *builder) baseKey() string {
 	for _, name := range slices.Sorted(maps.Keys(b.generate)) {
 		write(h, name, string(b.tree.Content[name]), string(b.inputs[name]))
 	}
-	return sum(h)
+	return key{ways: sum(h)}
 }
 
-// fileKeys are the keys of the cluster files. Such a key is made of the file, of the kustomizations on all ways from it to the root
+// fileKeys makes the keys of the cluster files. Such a key is made of the file, of the kustomizations on all ways from it to the root
 // without their lists of resources, and of the patches that name its cluster: whatever else comes or goes doesn't
 // change it.
-func (b *builder) fileKeys() map[string]string {
+func (b *builder) fileKeys() func(file string) key {
 	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile()}
-	keys := make(map[string]string, len(b.files))
-	for _, file := range b.files {
-		key := b.tree.Loaded.Files[file].Hash + k.users(file)
+	return func(file string) key {
+		made := key{file: b.tree.Loaded.Files[file].Hash, ways: k.users(file)}
 		if named := k.named[file]; named != nil {
 			h := sha256.New()
 			write(h, named)
-			key += sum(h)
+			made.patches = sum(h)
 		}
-		keys[file] = key
+		return made
 	}
-	return keys
 }
 
 type keymaker struct {
@@ -62,8 +65,12 @@ type keymaker struct {
 
 // users are the keys of the kustomizations that refer to a file or folder, in the order of their folders.
 func (k *keymaker) users(name string) string {
+	uses := k.uses[name]
+	if len(uses) == 1 && !uses[0].component {
+		return k.way(uses[0].dir) // which all files of a fleet may share
+	}
 	keys := ""
-	for _, u := range k.uses[name] {
+	for _, u := range uses {
 		if u.component {
 			keys += "component "
 		}

@@ -356,7 +356,7 @@ func (c *compiler) unsealedField(doc *load.Document, path, name, value string) (
 	case scalar(doc.Field("spec", "serviceAccountAuth", name)) != value:
 		return fmt.Sprintf("%s does not stand in %s, where the token is: the MAC there doesn't cover it, and a change could send the token to another host", name, path),
 			"write " + name + " beside the token; don't patch it in"
-	case seal.MACOnly(doc):
+	case seal.MACOnly(doc.Node()):
 		return "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of " + name + " could send the token to another host",
 			"encrypt " + name + " too, or take mac_only_encrypted out of .sops.yaml and encrypt the file again"
 	}

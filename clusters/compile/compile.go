@@ -303,7 +303,7 @@ func nameOneOf(known []string) string {
 
 // refuseDuplicateClusters quarantines clusters that have one name in one audit config: the operator would take the last.
 func (c *compiler) refuseDuplicateClusters() {
-	first := map[[2]string]int{}
+	first := make(map[[2]string]int, len(c.fleet.Clusters))
 	for i := range c.fleet.Clusters {
 		cl := &c.fleet.Clusters[i]
 		j, twice := first[[2]string{cl.AuditConfig, cl.Name}]

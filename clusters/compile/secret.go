@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -143,7 +144,7 @@ func texts(v any) map[string]string {
 // checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator
 // wants, as far as they are in the repository. The operator reports neither: the scan just never starts.
 func (c *compiler) checkSecrets() {
-	byName := map[string]*fleet.SealedSecret{}
+	byName := make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets))
 	for i := range c.fleet.Secrets {
 		s := &c.fleet.Secrets[i]
 		other := byName[s.Name]
@@ -165,7 +166,7 @@ func (c *compiler) checkSecrets() {
 
 func (c *compiler) checkReferences(cl *fleet.Cluster, byName map[string]*fleet.SealedSecret) {
 	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
-	for _, ref := range References(cl.Entry) {
+	for ref := range References(&cl.Entry) {
 		s := byName[ref.Name]
 		switch {
 		case s == nil:
@@ -208,26 +209,18 @@ type Reference struct {
 }
 
 // References are the Secrets that an entry needs, with the keys that the operator reads.
-func References(e mondoo.Entry) []Reference {
-	refs := make([]Reference, 0, 2)
-	add := func(ref *mondoo.SecretRef, field, keys []string) {
-		if ref != nil && ref.Name != "" {
-			refs = append(refs, Reference{Name: ref.Name, Keys: keys, Field: field})
+func References(e *mondoo.Entry) iter.Seq[Reference] {
+	return func(yield func(Reference) bool) {
+		add := func(ref *mondoo.SecretRef, field, keys []string) bool {
+			return ref == nil || ref.Name == "" || yield(Reference{Name: ref.Name, Keys: keys, Field: field})
 		}
+		sa, s, v := e.ServiceAccountAuth, e.SPIFFEAuth, e.VaultAuth
+		_ = add(e.KubeconfigSecretRef, fieldKubeconfig, keysKubeconfig) &&
+			(sa == nil || add(&sa.CredentialsSecretRef, fieldToken, mondoo.SecretKeys(mondoo.ServiceAccount))) &&
+			(s == nil || add(&s.TrustBundleSecretRef, fieldTrustBundle, keysCACert)) &&
+			(v == nil || add(v.CACertSecretRef, fieldVaultCA, keysCACert) && add(v.TargetCACertSecretRef, fieldTargetCA, keysCACert)) &&
+			add(e.PrivateRegistriesPullSecretRef, fieldRegistries, keysRegistries)
 	}
-	add(e.KubeconfigSecretRef, fieldKubeconfig, keysKubeconfig)
-	if sa := e.ServiceAccountAuth; sa != nil {
-		add(&sa.CredentialsSecretRef, fieldToken, mondoo.SecretKeys(mondoo.ServiceAccount))
-	}
-	if s := e.SPIFFEAuth; s != nil {
-		add(&s.TrustBundleSecretRef, fieldTrustBundle, keysCACert)
-	}
-	if v := e.VaultAuth; v != nil {
-		add(v.CACertSecretRef, fieldVaultCA, keysCACert)
-		add(v.TargetCACertSecretRef, fieldTargetCA, keysCACert)
-	}
-	add(e.PrivateRegistriesPullSecretRef, fieldRegistries, keysRegistries)
-	return refs
 }
 
 // The fields and keys of references. They are asked for of every cluster at every change.

@@ -237,7 +237,7 @@ func (x *explainer) inherit(path string, field ...string) {
 
 // secrets are those that the entry names, in the order of its fields.
 func (x *explainer) secrets(e mondoo.Entry) {
-	for _, ref := range compile.References(e) {
+	for ref := range compile.References(&e) {
 		s := Secret{Name: ref.Name}
 		i := slices.IndexFunc(x.fleet.Secrets, func(s fleet.SealedSecret) bool { return s.Name == ref.Name })
 		if i < 0 {
@@ -288,15 +288,15 @@ func writtenTrail(file *load.File, c fleet.Cluster) *trail {
 	at := []string{"spec", "kubernetesResources", "externalClusters"}
 	list := file.Documents[c.Origin.Document].Field(at...)
 	for i := 0; list != nil && i < len(list.Content); i++ {
-		d := load.Document{Node: list.Content[i]}
-		if name := d.Field("name"); name == nil || name.Value != c.Name {
+		entry := list.Content[i]
+		if name := load.Field(entry, "name"); name == nil || name.Value != c.Name {
 			continue
 		}
 		leaves := map[string]any{}
 		flatten("", c.Entry.Map(), leaves)
 		for path := range leaves {
 			parts := strings.Split(path, ".")
-			if d.Field(parts...) == nil {
+			if load.Field(entry, parts...) == nil {
 				continue
 			}
 			o := Origin{Kind: FromFile, Path: file.Path}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -153,8 +152,7 @@ func chains(tree *load.Tree, dir, file string) [][]string {
 		return nil
 	}
 	var list [][]string
-	for _, ref := range k.Spec.Resources {
-		name := path.Join(dir, ref)
+	for _, name := range k.Resources {
 		if name == file {
 			list = append(list, []string{dir})
 			continue

@@ -179,7 +179,7 @@ func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
 			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported,
 				Message: fmt.Sprintf("%s is no built-in of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
 		}
-		if ref := remoteScalar(d.Node); ref != "" {
+		if ref := remoteScalar(d.Node()); ref != "" {
 			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
 				Fix: "copy what it holds into the repository"})
 		}

@@ -1,30 +1,32 @@
 package load
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"path"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Document is one YAML document of a file.
 type Document struct {
-	// Node is the root of the document, below the document node.
-	Node                   *yaml.Node
 	APIVersion, Kind, Name string
 	// Encrypted says that the document has a sops block.
 	Encrypted bool
 	// Index is the place of the document in the file, in which the empty ones count as they do for sops.
 	Index int
+	// Line is where the document starts.
+	Line int
+
+	// in is the file, and place that of the document among those that aren't empty.
+	in    *parsed
+	place int
+	// id tells apart objects that would be one to kustomize.
+	id string
 }
 
 // group is the API group of cluster files, in whichever version: one of a version that this Muster doesn't know is still
@@ -36,9 +38,14 @@ func (d *Document) IsCluster() bool {
 	return d.Kind == v1alpha1.Kind && strings.HasPrefix(d.APIVersion, group+"/")
 }
 
+// Node returns the root of the document, below the document node.
+func (d *Document) Node() *yaml.Node { return d.in.root(d.place) }
+
 // Field returns the node at a path of mapping keys, or nil.
-func (d *Document) Field(keys ...string) *yaml.Node {
-	n := d.Node
+func (d *Document) Field(keys ...string) *yaml.Node { return Field(d.Node(), keys...) }
+
+// Field returns the node at a path of mapping keys below another, or nil.
+func Field(n *yaml.Node, keys ...string) *yaml.Node {
 	for _, key := range keys {
 		if _, n = entry(n, key); n == nil {
 			return nil
@@ -58,97 +65,6 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 		}
 	}
 	return nil, nil
-}
-
-// parsed is what is in a file as YAML: its documents, or why it has none.
-type parsed struct {
-	documents []*Document
-	bad       *finding.Finding
-	// unusable is why the documents can't be built as objects, and crlf says that some line ends with CRLF.
-	unusable *finding.Finding
-	crlf     bool
-	// ids tell apart objects that would be one to kustomize; kubeconfigs are the files that clusters among them name.
-	ids         []string
-	kubeconfigs []string
-}
-
-// look finds out what is asked of each file at every load.
-func (p *parsed) look(f *File) {
-	p.unusable = checkObjects(p.documents)
-	p.crlf = strings.Contains(f.Data, "\r\n")
-	for _, d := range p.documents {
-		p.ids = append(p.ids, strings.Join([]string{d.APIVersion, d.Kind, scalar(d.Field("metadata", "namespace")), d.Name}, "|"))
-		if ref := scalar(d.Field("spec", "kubeconfigFile")); d.IsCluster() && ref != "" {
-			p.kubeconfigs = append(p.kubeconfigs, path.Join(path.Dir(f.Path), ref))
-		}
-	}
-}
-
-// parse reads the documents of a YAML file, once. Empty documents are left out. The finding says why it can't; its text never
-// holds any of the content.
-func (t *Tree) parse(f *File) *finding.Finding {
-	if f.parsed == nil {
-		made := &parsed{}
-		made.documents, made.bad = t.documents(f)
-		made.look(f)
-		f.parsed = made
-	}
-	f.Documents = f.parsed.documents
-	if f.parsed.bad == nil {
-		return nil
-	}
-	bad := *f.parsed.bad
-	return &bad
-}
-
-func (t *Tree) documents(f *File) (list []*Document, result *finding.Finding) {
-	bad := func(code finding.Code, line int, message, fix string) ([]*Document, *finding.Finding) {
-		return list, &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Message: message, Fix: fix}
-	}
-	if line := invalidUTF8(f.Data); line > 0 {
-		return bad(CodeEncoding, line, "the file is not UTF-8 text", "save it as UTF-8; keep binary content in an encrypted value")
-	}
-	defer func() {
-		if recover() != nil { // what a library panics with may quote the file
-			list = nil
-			_, result = bad(CodeYAML, 0, "the YAML library fails on this file", "")
-		}
-	}()
-	short, values := shorten(f.Data)
-	decoder := yaml.NewDecoder(strings.NewReader(short))
-	for index := 0; ; index++ {
-		var doc yaml.Node
-		err := decoder.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return list, nil
-		}
-		if err != nil {
-			line, message := syntaxError(err)
-			return bad(CodeYAML, max(line, 1), "not valid YAML: "+message, "")
-		}
-		if len(doc.Content) == 0 || isNull(doc.Content[0]) {
-			continue
-		}
-		root := doc.Content[0]
-		lengthen(root, values)
-		if expanded(root, map[*yaml.Node]int{}, t.limits.Nodes) > t.limits.Nodes {
-			return bad(CodeAliases, root.Line, fmt.Sprintf("the document has more than %d values once its aliases are expanded", t.limits.Nodes), "write the values out, or split the file")
-		}
-		if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
-			_, twice := bad(CodeDuplicateKey, key.Line, fmt.Sprintf("the key %q stands twice in one mapping", key.Value), "keep one of them")
-			twice.Column = key.Column
-			return list, twice
-		}
-		if n := crowded(root, map[*yaml.Node]int{}); n != nil {
-			return bad(CodeSize, n.Line, fmt.Sprintf("a mapping has more than %d entries", maxEntries), "split it over several objects")
-		}
-		if len(list) == maxDocuments {
-			return bad(CodeSize, root.Line, fmt.Sprintf("the file has more than %d documents", maxDocuments), "split it over several files")
-		}
-		d := newDocument(root)
-		d.Index = index
-		list = append(list, d)
-	}
 }
 
 // kustomize takes time that grows with the square of both. The largest mapping of a legitimate file is the data of a Secret, with
@@ -202,13 +118,12 @@ func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 }
 
 func newDocument(root *yaml.Node) *Document {
-	d := &Document{Node: root}
-	d.APIVersion = scalar(d.Field("apiVersion"))
-	d.Kind = scalar(d.Field("kind"))
-	d.Name = scalar(d.Field("metadata", "name"))
-	sops := d.Field("sops")
-	d.Encrypted = sops != nil && sops.Kind == yaml.MappingNode && d.Field("sops", "mac") != nil
-	return d
+	sops, name := Field(root, "sops"), scalar(Field(root, "metadata", "name"))
+	// Thousands of documents share the one, and what is left of each lies between what is not: hence no more than one text for it.
+	apiVersion, kind := unique.Make(scalar(Field(root, "apiVersion"))).Value(), unique.Make(scalar(Field(root, "kind"))).Value()
+	id := strings.Join([]string{apiVersion, kind, scalar(Field(root, "metadata", "namespace")), name}, "|")
+	return &Document{APIVersion: apiVersion, Kind: kind, Name: id[len(id)-len(name):], id: id, Line: root.Line,
+		Encrypted: sops != nil && sops.Kind == yaml.MappingNode && Field(sops, "mac") != nil}
 }
 
 func scalar(n *yaml.Node) string {
@@ -316,7 +231,7 @@ func (f *File) Position(document int, field []string) (line, column int) {
 	if document >= len(f.Documents) {
 		return 0, 0
 	}
-	n := f.Documents[document].Node
+	n := f.Documents[document].Node()
 	line, column = n.Line, n.Column
 	for _, part := range field {
 		var key, value *yaml.Node

@@ -3,13 +3,13 @@ package load
 import (
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
 // folder is a folder of the repository, listed once.
 type folder struct {
 	entries []fs.DirEntry // by name
-	byName  map[string]fs.DirEntry
 	err     error
 }
 
@@ -20,12 +20,22 @@ func (t *Tree) list(dir string) *folder {
 	}
 	f := &folder{}
 	f.entries, f.err = fs.ReadDir(t.fsys, dir)
-	f.byName = make(map[string]fs.DirEntry, len(f.entries))
-	for _, e := range f.entries {
-		f.byName[e.Name()] = e
+	if !slices.IsSortedFunc(f.entries, byName) { // which nothing but a promise of fs.ReadDir makes sure
+		f.entries = slices.SortedFunc(slices.Values(f.entries), byName)
 	}
 	t.folders[dir] = f
 	return f
+}
+
+func byName(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }
+
+// entry finds what is in the folder by its name.
+func (f *folder) entry(name string) (fs.DirEntry, bool) {
+	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, name string) int { return strings.Compare(e.Name(), name) })
+	if !ok {
+		return nil, false
+	}
+	return f.entries[i], true
 }
 
 // entry finds a file or folder without following symbolic links. Where one stands in the way, or at the end of it, link is its path.
@@ -47,7 +57,7 @@ func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
 	if f.err != nil {
 		return nil, "", f.err
 	}
-	found, ok := f.byName[base]
+	found, ok := f.entry(base)
 	switch {
 	case !ok:
 		return nil, "", fs.ErrNotExist

@@ -22,8 +22,11 @@ type Kustomization struct {
 	// File is where it stands; nil for the one that stands in for a missing kustomization.yaml.
 	File *File
 	// Spec is what kustomize reads, with deprecated fields in their new places, every local reference in the form "./x" or
-	// "../x", and without the resources that were left out.
+	// "../x", and without resources.
 	Spec types.Kustomization
+	// Resources are the files and folders that can be used, those among them that the kustomization does not list but that are taken:
+	// paths from the root of the repository.
+	Resources []string
 
 	// listed and strategic are how many of Spec's resources and patches come from the fields of these names; the resources
 	// after them come from "bases", and the patches before them from "patchesStrategicMerge".
@@ -36,6 +39,18 @@ func (k *Kustomization) Patch(i int) []string {
 		return fieldPath("patchesStrategicMerge", i)
 	}
 	return fieldPath("patches", i-k.strategic)
+}
+
+// Ref is the resource of an index as kustomize takes it for a local one.
+func (k *Kustomization) Ref(i int) string { return localRef(k.Dir, k.Resources[i]) }
+
+// components are the folders of the components.
+func (k *Kustomization) components() []string {
+	dirs := make([]string, len(k.Spec.Components))
+	for i, ref := range k.Spec.Components {
+		dirs[i] = path.Join(k.Dir, ref)
+	}
+	return dirs
 }
 
 func (k *Kustomization) resource(i int) []string {
@@ -197,7 +212,6 @@ func (k *Kustomization) path() string {
 
 // resources follows "resources" (and "bases", which kustomize has moved there) and keeps those that can be used.
 func (w *walker) resources(ctx context.Context, k *Kustomization) error {
-	var kept []string
 	for i, ref := range k.Spec.Resources {
 		field := k.resource(i)
 		name, bad := w.local(k.Dir, ref)
@@ -209,14 +223,14 @@ func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 			if err := w.folder(ctx, k, field, name); err != nil {
 				return err
 			}
-			kept = append(kept, localRef(k.Dir, name))
+			k.Resources = append(k.Resources, name)
 			continue
 		}
 		if w.resourceFile(k, field, name) {
-			kept = append(kept, localRef(k.Dir, name))
+			k.Resources = append(k.Resources, name)
 		}
 	}
-	k.Spec.Resources = kept
+	k.Spec.Resources = nil
 	return nil
 }
 
@@ -300,7 +314,7 @@ func (w *walker) usable(f *File, bad *finding.Finding) bool {
 func checkObjects(documents []*Document) *finding.Finding {
 	for _, d := range documents {
 		if d.Encrypted && (strings.HasPrefix(d.Kind, "ENC[") || d.Kind == "" && d.Field("data") != nil) {
-			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
 				Message: "the file is encrypted as a whole, so its kind can't be read",
 				Fix:     "encrypt its credentials alone (encrypted_regex in .sops.yaml), or name it as the kubeconfigFile of a cluster"}
 		}
@@ -309,20 +323,20 @@ func checkObjects(documents []*Document) *finding.Finding {
 			if d.Kind == "" {
 				missing = "kind"
 			}
-			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
 				Message: "this is no Kubernetes object: it has no " + missing,
 				Fix:     "give it apiVersion and kind, or list the file in .musterignore"}
 		}
 		if d.Name == "" && !strings.HasSuffix(d.Kind, "List") {
-			return &finding.Finding{Code: CodeNotObject, Line: d.Node.Line,
+			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
 				Message: "this object has no metadata.name", Fix: "give it one"}
 		}
-		if key := internalAnnotation(d.Node); key != nil {
+		if key := internalAnnotation(d.Node()); key != nil {
 			return &finding.Finding{Code: CodeUnsupported, Line: key.Line, Column: key.Column,
 				Message: key.Value[:len(internalPrefix)] + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
 		}
 		if d.IsCluster() && len(documents) > 1 {
-			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Node.Line,
+			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Line,
 				Message: "a cluster file holds one document, and here a second one starts",
 				Fix:     "put each cluster into a file of its own"}
 		}
@@ -426,14 +440,15 @@ func (w *walker) refuseDuplicates(k *Kustomization) {
 		file *File
 		doc  int
 	}
-	first, again := map[string]place{}, map[string][]place{}
+	first, again := make(map[string]place, len(k.Resources)), map[string][]place{}
 	var order []string
-	for _, ref := range k.Spec.Resources {
-		f := w.Files[path.Join(k.Dir, ref)]
+	for _, name := range k.Resources {
+		f := w.Files[name]
 		if f == nil || f.Documents == nil {
 			continue
 		}
-		for i, id := range f.parsed.ids {
+		for i, d := range f.Documents {
+			id := d.id
 			former, twice := first[id]
 			switch {
 			case !twice:
@@ -467,7 +482,9 @@ func (w *walker) refuseDuplicates(k *Kustomization) {
 			drop[p.file.Path] = true
 		}
 	}
-	k.Spec.Resources = slices.DeleteFunc(k.Spec.Resources, func(ref string) bool { return drop[path.Join(k.Dir, ref)] })
+	if len(drop) > 0 {
+		k.Resources = slices.DeleteFunc(k.Resources, func(name string) bool { return drop[name] })
+	}
 }
 
 func clusterName(d *Document) string {

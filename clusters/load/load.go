@@ -130,10 +130,8 @@ func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tr
 	}
 	t := &Tree{
 		Path: dir, fsys: fsys, limits: limits,
-		Files:          map[string]*File{},
 		Kustomizations: map[string]*Kustomization{},
 		folders:        map[string]*folder{},
-		known:          map[string]*File{},
 	}
 	if err := t.checkRoot(); err != nil {
 		return nil, err
@@ -144,6 +142,7 @@ func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tr
 		}
 		t.before = before.known
 	}
+	t.Files, t.known = make(map[string]*File, len(t.before)), make(map[string]*File, len(t.before))
 	w := &walker{Tree: t, active: map[string]bool{}}
 	if err := w.root(ctx); err != nil {
 		return nil, err
@@ -248,10 +247,20 @@ func (t *Tree) look(name string) (*File, *finding.Finding) {
 		return bad(CodeNotFound, "there is no such file", "")
 	case err != nil:
 		return bad(CodeNotFound, "the file can't be read from the repository", "")
+	}
+	return t.found(name, entry)
+}
+
+// found takes what stands at a path for a file.
+func (t *Tree) found(name string, entry fs.DirEntry) (*File, *finding.Finding) {
+	bad := func(message string) (*File, *finding.Finding) {
+		return nil, &finding.Finding{Code: CodeNotFound, Severity: finding.Error, Path: name, Message: message}
+	}
+	switch {
 	case entry.IsDir():
-		return bad(CodeNotFound, "this is a folder where a file is needed", "")
+		return bad("this is a folder where a file is needed")
 	case !entry.Type().IsRegular():
-		return bad(CodeNotFound, "this is neither a file nor a folder (a submodule, perhaps), and can't be read", "")
+		return bad("this is neither a file nor a folder (a submodule, perhaps), and can't be read")
 	}
 	f := &File{Path: name, identity: identity(entry), entry: entry}
 	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {

@@ -169,7 +169,7 @@ func TestFoldersWithKustomizations(t *testing.T) {
 		"fleet/base/y.yaml":             cluster,
 		"fleet/part/kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\nnamePrefix: p-\n",
 	})
-	if got, want := loaded.Kustomizations["fleet"].Spec.Resources, []string{"./a", "./b"}; !slices.Equal(got, want) {
+	if got, want := loaded.Kustomizations["fleet"].Resources, []string{"fleet/a", "fleet/b"}; !slices.Equal(got, want) {
 		t.Errorf("resources: %v", got)
 	}
 	if len(loaded.Findings) > 0 {

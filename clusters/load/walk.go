@@ -73,14 +73,14 @@ func (w *walker) refuseRepeats() {
 		}
 		k := w.Kustomizations[dir]
 		s := size{visits: 1, objects: len(k.Spec.ConfigMapGenerator) + len(k.Spec.SecretGenerator) + len(k.Spec.Generators)}
-		for _, ref := range k.Spec.Resources {
-			if f := w.Files[path.Join(dir, ref)]; f != nil {
+		for _, name := range k.Resources {
+			if f := w.Files[name]; f != nil {
 				s.objects += len(f.Documents)
 			}
 		}
 		once = size{once.visits + s.visits, once.objects + s.objects}
-		for _, ref := range slices.Concat(k.Spec.Resources, k.Spec.Components) {
-			if name := path.Join(dir, ref); w.Kustomizations[name] != nil {
+		for _, name := range slices.Concat(k.Resources, k.components()) {
+			if w.Kustomizations[name] != nil {
 				below := measure(name)
 				s = size{min(s.visits+below.visits, most), min(s.objects+below.objects, most)}
 			}
@@ -119,7 +119,7 @@ func (w *walker) besides(ctx context.Context, listed bool) error {
 		if listed {
 			w.Unlisted = append(w.Unlisted, f.Path)
 		}
-		k.Spec.Resources = append(k.Spec.Resources, localRef(w.Path, f.Path))
+		k.Resources = append(k.Resources, f.Path)
 	}
 	if listed {
 		return nil
@@ -132,7 +132,7 @@ func (w *walker) besides(ctx context.Context, listed bool) error {
 	used := w.used()
 	for _, dir := range folders {
 		if below := w.Kustomizations[dir]; below != nil && !used[dir] && below.Spec.Kind != types.ComponentKind {
-			k.Spec.Resources = append(k.Spec.Resources, localRef(w.Path, dir))
+			k.Resources = append(k.Resources, dir)
 		}
 	}
 	return nil
@@ -141,9 +141,9 @@ func (w *walker) besides(ctx context.Context, listed bool) error {
 // used are the folders that a kustomization refers to. One that the path holds for others to use isn't built by itself.
 func (w *walker) used() map[string]bool {
 	used := map[string]bool{}
-	for dir, k := range w.Kustomizations {
-		for _, ref := range slices.Concat(k.Spec.Resources, k.Spec.Components) {
-			used[path.Join(dir, ref)] = true
+	for _, k := range w.Kustomizations {
+		for _, name := range slices.Concat(k.Resources, k.components()) {
+			used[name] = true
 		}
 	}
 	return used
@@ -151,13 +151,13 @@ func (w *walker) used() map[string]bool {
 
 // candidates reads the files that no kustomization names and returns those to be built. Which of them are resources is only
 // known once all are read: a file that a cluster file names as its kubeconfigFile is a value.
-func (w *walker) candidates(names []string, listed bool) []*File {
-	var found []*File
-	for _, name := range names {
-		if w.Files[name] != nil || w.Broken[name] {
+func (w *walker) candidates(all []candidate, listed bool) []*File {
+	found := make([]*File, 0, len(all))
+	for _, c := range all {
+		if w.Files[c.name] != nil || w.Broken[c.name] {
 			continue
 		}
-		f, bad := w.look(name)
+		f, bad := w.found(c.name, c.entry)
 		if bad != nil {
 			w.Reject(*bad)
 			continue
@@ -202,7 +202,7 @@ func (w *walker) stranger(f *File, bad *finding.Finding) {
 	default:
 		for _, d := range f.Documents {
 			if why := d.lost(f.Data); why != "" {
-				w.Reject(finding.Finding{Code: CodeNotObject, Path: f.Path, Line: d.Node.Line, Message: why, Fix: fix})
+				w.Reject(finding.Finding{Code: CodeNotObject, Path: f.Path, Line: d.Line, Message: why, Fix: fix})
 				return
 			}
 		}
@@ -230,14 +230,16 @@ func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
 			bad[i] = w.parse(f)
 		}
 	})
-	read, parsed := make([]*File, 0, len(found)), make(map[*File]*finding.Finding, len(found))
+	read, parsed := make([]*File, 0, len(found)), map[*File]*finding.Finding{}
 	for i, f := range found {
 		if unread[i] != nil {
 			w.Reject(*unread[i])
 			continue
 		}
 		w.Files[f.Path], w.known[f.Path] = f, f
-		read, parsed[f] = append(read, f), bad[i]
+		if read = append(read, f); bad[i] != nil {
+			parsed[f] = bad[i]
+		}
 	}
 	return read, parsed
 }
@@ -278,18 +280,25 @@ func isKubeconfig(f *File) bool {
 
 // find lists the YAML files below the path, and the folders with a kustomization of their own, whose files are noted as present
 // and not listed. Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
-func (w *walker) find(ctx context.Context) (files, folders []string, err error) {
-	w.Present = map[string]bool{}
+func (w *walker) find(ctx context.Context) (files []candidate, folders []string, err error) {
+	w.Present = make(map[string]bool, len(w.before))
 	f := &finder{walker: w, ignored: w.ignore()}
 	err = f.folder(ctx, w.Path, false)
 	return f.files, f.folders, err
 }
 
+// candidate is a YAML file below the path.
+type candidate struct {
+	name  string
+	entry fs.DirEntry
+}
+
 // finder walks the folders below the path.
 type finder struct {
 	*walker
-	ignored        func(name string, isDir bool) bool
-	files, folders []string
+	ignored func(name string, isDir bool) bool
+	files   []candidate
+	folders []string
 }
 
 // folder looks at what is in a folder; owned says that it belongs to a kustomization of its own.
@@ -302,7 +311,7 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		return fmt.Errorf("list %s: %w", dir, list.err)
 	}
 	for _, entry := range list.entries {
-		name := path.Join(dir, entry.Name())
+		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
 		if strings.HasPrefix(entry.Name(), ".") || f.ignored(name, entry.IsDir()) {
 			continue
 		}
@@ -328,7 +337,7 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		case entry.Type()&fs.ModeSymlink != 0:
 			f.symlink(name)
 		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), entry.Name()):
-			f.files = append(f.files, name)
+			f.files = append(f.files, candidate{name, entry})
 		}
 	}
 	return nil

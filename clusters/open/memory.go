@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -26,8 +25,10 @@ type Memory struct {
 	day      time.Time
 	sealed   *fleet.Sealed
 	opened   *fleet.Opened
-	files    map[content]*finding.Finding
+	files    map[string]*opening // by path
 	secrets  map[string]*remembered
+	// owners are whom the redactor knows something for, besides the remembered Secrets.
+	owners []string
 	// runs counts, so that the redactor can tell what it has learned in which.
 	runs int
 }
@@ -48,21 +49,23 @@ type remembered struct {
 // Open is the function Open. The redactor forgets what it knows for Secrets that have gone.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
-		*m = Memory{opener: opener, redactor: redactor, day: day, runs: m.runs}
+		known := m.all(redactor)
+		*m = Memory{opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
 	}
 	if m.sealed == sealed {
 		return m.opened, ctx.Err()
 	}
-	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(sealed.Source.Loaded.Files)),
+	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)),
 		owners: map[string]bool{}, again: make([]*remembered, len(sealed.Secrets)),
 		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
 	m.runs++
 	redactor.AddFor(o.owner("generators"), sealed.Generated...)
 	if err := o.files(ctx); err != nil {
-		redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, o.ownerPrefix()) })
+		redactor.Forget(slices.Collect(maps.Keys(o.owners))...)
 		return nil, err
 	}
+	before := m.secrets
 	m.secrets = make(map[string]*remembered, len(sealed.Secrets))
 	failed := o.secrets()
 	o.clusters(failed)
@@ -70,28 +73,40 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 		o.shared()
 	}
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
-	m.finish(o)
+	m.finish(o, before)
 	return o.opened, nil
 }
 
-// ownerPrefix starts what the redactor knows the secrets of a fleet by.
-const ownerPrefix = "fleet "
-
 // owner is what the redactor knows by whatever this run opens for something, and until when that is gone.
 func (o *run) owner(of string) string {
-	name := o.ownerPrefix() + of
+	name := fmt.Sprintf("fleet %d %s", o.memory.runs, of)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.owners[name] = true
 	return name
 }
 
-func (o *run) ownerPrefix() string { return fmt.Sprintf("%s%d ", ownerPrefix, o.memory.runs) }
+// all are whom a redactor knows anything for.
+func (m *Memory) all(redactor *redact.Redactor) []string {
+	if m.redactor != redactor {
+		return nil
+	}
+	owners := m.owners
+	for _, s := range m.secrets {
+		if s != nil {
+			owners = append(owners, s.owner)
+		}
+	}
+	return owners
+}
 
 // opening is a file that is to be opened, or that was.
 func (m *Memory) opening(f *load.File) *opening {
-	bad, known := m.files[content{f.Path, f.Hash}]
-	return &opening{file: f, bad: bad, known: known}
+	if op := m.files[f.Path]; op != nil && op.file.Hash == f.Hash {
+		op.file = f
+		return op
+	}
+	return &opening{file: f}
 }
 
 // secret is a Secret that is as it was, with the files that it comes from; else nil.
@@ -102,7 +117,7 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 		return nil
 	}
 	for _, c := range old.from {
-		if op := o.plain[c.path]; op == nil || !op.known || op.file.Hash != c.hash {
+		if op := o.find(c.path); !op.known || op.file.Hash != c.hash {
 			return nil
 		}
 	}
@@ -123,7 +138,10 @@ func sameUses(a, b []fleet.Use) bool {
 
 // keep remembers a Secret. Of two that have one name, which is an error, none is.
 func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findings []finding.Finding) {
-	if _, twice := m.secrets[s.Name]; twice {
+	if other, twice := m.secrets[s.Name]; twice {
+		if other != nil {
+			o.owners[other.owner] = true
+		}
 		m.secrets[s.Name] = nil
 		return
 	}
@@ -146,19 +164,34 @@ func passing(bad *finding.Finding) bool {
 	return bad != nil && (seal.Passing(bad.Code) || bad.Code == seal.CodeRefused)
 }
 
-// finish remembers a run, and has the redactor forget what is gone.
-func (m *Memory) finish(o *run) {
-	m.sealed, m.opened = o.sealed, o.opened
-	m.files = make(map[content]*finding.Finding, len(o.plain))
-	for _, op := range o.plain {
+// finish remembers a run, and has the redactor forget what is gone since the one before, of which these are the Secrets.
+func (m *Memory) finish(o *run, before map[string]*remembered) {
+	m.sealed, m.opened, m.files = o.sealed, o.opened, o.plain
+	for path, op := range o.plain {
 		switch {
+		case op.known:
 		case passing(op.bad):
 			m.sealed, m.opened = nil, nil
 			o.opened.Provisional = true
 			o.opened.Retry = o.opened.Retry || seal.Passing(op.bad.Code)
-		case op.file != nil:
-			m.files[content{op.file.Path, op.file.Hash}] = op.bad
+			delete(m.files, path)
+		case op.file == nil:
+			delete(m.files, path)
+		default:
+			op.known, op.plain = true, nil
 		}
 	}
-	o.redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, ownerPrefix) || o.owners[owner] })
+	gone := m.owners
+	for name, old := range before {
+		if old != nil && m.secrets[name] != old && !o.owners[old.owner] {
+			gone = append(gone, old.owner)
+		}
+	}
+	o.redactor.Forget(gone...)
+	for name, s := range m.secrets {
+		if s != nil && s != before[name] {
+			delete(o.owners, s.owner)
+		}
+	}
+	m.owners = slices.Collect(maps.Keys(o.owners))
 }

@@ -59,7 +59,7 @@ type run struct {
 	memory   *Memory
 	plain    map[string]*opening
 	mu       sync.Mutex
-	owners   map[string]bool // what the redactor is to know, by owner
+	owners   map[string]bool // for whom the redactor has learned something
 	// again are the Secrets, by their place among those of the fleet, that are as they were.
 	again  []*remembered
 	opened *fleet.Opened
@@ -68,14 +68,9 @@ type run struct {
 // files opens, as many at a time as there are processors, every file of the tree that is encrypted and every other that a
 // handle of the fleet refers to.
 func (o *run) files(ctx context.Context) error {
-	for _, f := range o.sealed.Source.Loaded.Files {
-		if !o.sealed.Broken[f.Path] && slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Encrypted }) {
-			o.plain[f.Path] = o.memory.opening(f)
-		}
-	}
-	for _, s := range o.sealed.Secrets {
-		for _, text := range s.Data {
-			o.find(text.Value)
+	for path, f := range o.sealed.Source.Loaded.Files {
+		if f.IsEncrypted() && !o.sealed.Broken[path] {
+			o.plain[path] = o.memory.opening(f)
 		}
 	}
 	for i := range o.sealed.Secrets {
@@ -86,9 +81,8 @@ func (o *run) files(ctx context.Context) error {
 			}
 		}
 	}
-	for _, c := range o.sealed.Clusters {
-		for _, handle := range c.Handles {
-			o.find(handle)
+	for i := range o.sealed.Clusters {
+		for _, handle := range o.sealed.Clusters[i].Handles {
 			o.need(handle)
 		}
 	}
@@ -100,30 +94,35 @@ func (o *run) files(ctx context.Context) error {
 		}
 		group.Go(func() error {
 			op.plain, op.bad = o.opener.Open(ctx, op.file)
+			op.file.Release()
 			return ctx.Err()
 		})
 	}
 	return group.Wait()
 }
 
-// find puts the file of a handle among those that are opened.
-func (o *run) find(handle string) {
-	ref, ok := o.sealed.Source.Ref(handle)
-	if !ok || o.plain[ref.Path] != nil {
-		return
+// find puts a file among those that are opened.
+func (o *run) find(path string) *opening {
+	op := o.plain[path]
+	if op == nil {
+		if file, bad := o.sealed.Source.Loaded.Read(path); bad != nil {
+			op = &opening{bad: bad}
+		} else {
+			op = o.memory.opening(file)
+		}
+		o.plain[path] = op
 	}
-	file, bad := o.sealed.Source.Loaded.Read(ref.Path)
-	if bad != nil {
-		o.plain[ref.Path] = &opening{bad: bad}
-		return
-	}
-	o.plain[ref.Path] = o.memory.opening(file)
+	return op
 }
 
 // need has the file of a handle opened again if its values aren't at hand.
 func (o *run) need(handle string) {
-	if ref, ok := o.sealed.Source.Ref(handle); ok && o.plain[ref.Path].bad == nil {
-		o.plain[ref.Path].known = false
+	ref, ok := o.sealed.Source.Ref(handle)
+	if !ok {
+		return
+	}
+	if op := o.find(ref.Path); op.known && op.bad == nil {
+		o.plain[ref.Path] = &opening{file: op.file} // the other one is remembered
 	}
 }
 
@@ -152,9 +151,9 @@ func (o *run) value(text, owner string) (string, *finding.Finding) {
 func (o *run) secrets() map[[2]string]bool {
 	failed := map[[2]string]bool{}
 	secrets, results := o.openAll()
-	o.opened.Secrets = make([]fleet.Secret, 0, len(secrets))
-	for i, s := range secrets {
-		findings := results[i]
+	o.opened.Secrets = secrets
+	for i := range secrets {
+		s, findings := &secrets[i], results[i]
 		if bad := o.broken(s.Origin); bad != nil && len(findings) == 0 {
 			findings = []finding.Finding{*bad}
 		}
@@ -166,7 +165,6 @@ func (o *run) secrets() map[[2]string]bool {
 		if s.Quarantined && s.Cluster != "" {
 			failed[[2]string{s.AuditConfig, s.Cluster}] = true
 		}
-		o.opened.Secrets = append(o.opened.Secrets, s)
 	}
 	return failed
 }
@@ -193,7 +191,6 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 	group.Wait() //nolint:errcheck // none of them returns one
 	for i := range secrets {
 		if old := o.again[i]; old != nil {
-			o.owners[old.owner] = true
 			o.memory.secrets[secrets[i].Name] = old
 			continue
 		}
@@ -309,7 +306,7 @@ func (o *run) clusters(failed map[[2]string]bool) {
 			c.Quarantined = c.Quarantined || f.Severity == finding.Error
 		}
 		c.Quarantined = c.Quarantined || failed[[2]string{c.AuditConfig, c.Name}]
-		for _, ref := range compile.References(c.Entry) {
+		for ref := range compile.References(&c.Entry) {
 			if s := secrets[ref.Name]; s != nil {
 				c.Quarantined = c.Quarantined || s.Quarantined
 				c.Expires = earliest(c.Expires, s.Expires)
@@ -317,12 +314,15 @@ func (o *run) clusters(failed map[[2]string]bool) {
 		}
 	}
 	quarantined := map[[2]string]bool{}
-	for _, c := range o.opened.Clusters {
-		if c.Quarantined {
+	for i := range o.opened.Clusters {
+		if c := &o.opened.Clusters[i]; c.Quarantined {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
 	}
 	for i := range o.opened.Secrets {
+		if len(quarantined) == 0 {
+			break
+		}
 		// What belongs to a quarantined cluster stays with it: entry and Secrets change together or not at all.
 		s := &o.opened.Secrets[i]
 		s.Quarantined = s.Quarantined || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
@@ -340,6 +340,15 @@ func (o *run) broken(origin fleet.Origin) *finding.Finding {
 // shared stops the fleet at a file that can't be opened and isn't the file of a cluster or a Secret: a patch, or an audit
 // config.
 func (o *run) shared() {
+	var bad []*opening
+	for _, op := range o.plain {
+		if op.bad != nil && op.file != nil && len(op.file.Documents) > 0 {
+			bad = append(bad, op)
+		}
+	}
+	if len(bad) == 0 {
+		return
+	}
 	alone := map[string]bool{}
 	for _, c := range o.sealed.Clusters {
 		alone[c.Origin.Path] = true
@@ -350,8 +359,8 @@ func (o *run) shared() {
 	for _, c := range o.sealed.AuditConfigs {
 		delete(alone, c.Origin.Path)
 	}
-	for _, op := range o.plain {
-		if op.bad != nil && op.file != nil && !alone[op.file.Path] && len(op.file.Documents) > 0 {
+	for _, op := range bad {
+		if !alone[op.file.Path] {
 			o.opened.Stop(*op.bad)
 		}
 	}

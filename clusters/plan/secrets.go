@@ -152,7 +152,7 @@ func (p *planner) quarantine() {
 		if c.Quarantined {
 			continue
 		}
-		p.references[i] = compile.References(c.Entry)
+		p.references[i] = slices.Collect(compile.References(&c.Entry))
 		if p.refuseReferences(c, p.references[i], refused, holders) {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}

@@ -37,7 +37,7 @@ type Redactor struct {
 // stands elsewhere too. Lines that every PEM block has are not secret.
 func (r *Redactor) Add(values ...string) { r.AddFor("", values...) }
 
-// AddFor makes values known as Add does, until Keep forgets their owner.
+// AddFor makes values known as Add does, until Keep or Forget has their owner forgotten.
 func (r *Redactor) AddFor(owner string, values ...string) {
 	found := collector{}
 	for _, v := range values {
@@ -67,18 +67,32 @@ func (r *Redactor) AddFor(owner string, values ...string) {
 func (r *Redactor) Keep(owner func(string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	touched := map[[minLength]byte]bool{}
-	for name, secrets := range r.owned {
-		if name == "" || owner(name) {
-			continue
+	var gone []string
+	for name := range r.owned {
+		if name != "" && !owner(name) {
+			gone = append(gone, name)
 		}
-		delete(r.owned, name)
-		for _, v := range secrets {
+	}
+	r.forget(gone)
+}
+
+// Forget forgets the secrets of some owners.
+func (r *Redactor) Forget(owners ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(owners)
+}
+
+func (r *Redactor) forget(owners []string) {
+	touched := map[[minLength]byte]bool{}
+	for _, name := range owners {
+		for _, v := range r.owned[name] {
 			if r.known[v]--; r.known[v] <= 0 {
 				delete(r.known, v)
 				touched[[minLength]byte([]byte(v[:minLength]))] = true
 			}
 		}
+		delete(r.owned, name)
 	}
 	// Many secrets begin alike, so each list is gone through once.
 	for key := range touched {

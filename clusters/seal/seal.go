@@ -16,11 +16,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
-	"path"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
@@ -128,11 +128,14 @@ func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
-	resources := resources(t)
+	var taken map[string]bool
 	for i, p := range paths {
 		tree.files[p] = files[i]
 		if files[i].bad != nil {
-			tree.reject(t.Files[p], resources[p], *files[i].bad)
+			if taken == nil {
+				taken = resources(t)
+			}
+			tree.reject(t.Files[p], taken[p], *files[i].bad)
 			continue
 		}
 		tree.Content[p] = files[i].content
@@ -146,9 +149,9 @@ func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
 // resources are the files that the kustomizations of a tree take as resources.
 func resources(t *load.Tree) map[string]bool {
 	files := map[string]bool{}
-	for dir, k := range t.Kustomizations {
-		for _, ref := range k.Spec.Resources {
-			files[path.Join(dir, ref)] = true
+	for _, k := range t.Kustomizations {
+		for _, name := range k.Resources {
+			files[name] = true
 		}
 	}
 	return files
@@ -250,7 +253,7 @@ func (s *Sealer) file(f *load.File) (done *sealed) {
 			out.WriteString("---\n")
 		}
 		if err := s.document(&out, done, d, Ref{Path: f.Path, Document: i}); err != nil {
-			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Node.Line, Message: "the document can't be written as YAML again"}
+			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Line, Message: "the document can't be written as YAML again"}
 			return done
 		}
 	}
@@ -260,9 +263,9 @@ func (s *Sealer) file(f *load.File) (done *sealed) {
 
 // document writes a sealed document.
 func (s *Sealer) document(out *bytes.Buffer, done *sealed, d *load.Document, at Ref) error {
-	node := d.Node
+	node := d.Node()
 	if d.Encrypted {
-		node = s.node(done, d.Node, at)
+		node = s.node(done, node, at)
 		start := out.Len()
 		if writeFlow(out, node) {
 			out.WriteByte('\n')
@@ -314,7 +317,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 func (r Ref) child(key string) Ref {
 	keys := make([]string, len(r.Keys)+1)
 	copy(keys, r.Keys)
-	keys[len(r.Keys)] = key
+	keys[len(r.Keys)] = unique.Make(key).Value() // thousands of files have the same ones
 	r.Keys = keys
 	return r
 }
@@ -337,12 +340,12 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 		return bad(block, "the sops block is incomplete: it has no mac", "restore the file from Git history, or encrypt the plain file again")
 	}
 	if !d.Encrypted {
-		if n := find(d.Node, isEncrypted); n != nil {
+		if n := find(d.Node(), isEncrypted); n != nil {
 			return bad(n, "an encrypted value stands in a file without sops block", "restore the block from Git history, or encrypt the plain file again")
 		}
 		return nil
 	}
-	if n, message, fix := Unsound(d.Node); n != nil {
+	if n, message, fix := Unsound(d.Node()); n != nil {
 		return bad(n, message, fix)
 	}
 	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
@@ -385,10 +388,10 @@ func mergeKey(mapping *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// MACOnly says whether a document's MAC may leave its plain values out (mac_only_encrypted). Anything but a plain "false" counts,
+// MACOnly says whether the MAC of a document with this root may leave its plain values out (mac_only_encrypted). Anything but a plain "false" counts,
 // for YAML and JSON have many ways to write "true", and so does a key that only case or a merge key makes the same.
-func MACOnly(d *load.Document) bool {
-	for key, block := range pairs(d.Node) {
+func MACOnly(root *yaml.Node) bool {
+	for key, block := range pairs(root) {
 		if !strings.EqualFold(key.Value, "sops") {
 			continue
 		}

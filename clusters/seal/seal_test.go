@@ -290,7 +290,7 @@ func TestMACOnly(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &node); err != nil {
 			t.Fatal(err)
 		}
-		if got := seal.MACOnly(&load.Document{Node: node.Content[0]}); got != want {
+		if got := seal.MACOnly(node.Content[0]); got != want {
 			t.Errorf("%s: %t", text, got)
 		}
 	}

@@ -36,10 +36,15 @@ type quick struct {
 	// macAll says that plain values are under the MAC too.
 	macAll bool
 	values map[string]value
+	// scratch is where values are decrypted.
+	scratch []byte
 }
 
 // value is an opened value, with the text it was opened from.
 type value struct{ plain, sealed string }
+
+// buffers are scratches to be used again, so that the values which are kept don't lie between those that are not. They are wiped.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // errUnusual says that a file is one for the sops library.
 var errUnusual = errors.New("not in the usual form")
@@ -50,7 +55,7 @@ func openable(f *load.File, st store) *load.Document {
 		return nil
 	}
 	d := f.Documents[0]
-	if n, _, _ := Unsound(d.Node); n != nil {
+	if n, _, _ := Unsound(d.Node()); n != nil {
 		return nil
 	}
 	return d
@@ -108,14 +113,20 @@ func decrypt(d *load.Document, m sops.Metadata, key []byte, rules *rules) (map[s
 	if err != nil {
 		return nil, err
 	}
-	q := &quick{rule: rule, mac: sha512.New(), macAll: !m.MACOnlyEncrypted, values: map[string]value{}}
+	scratch := buffers.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put there
+	q := &quick{rule: rule, mac: sha512.New(), macAll: !m.MACOnlyEncrypted, values: map[string]value{}, scratch: *scratch}
+	defer func() {
+		clear(q.scratch[:cap(q.scratch)])
+		*scratch = q.scratch
+		buffers.Put(scratch)
+	}()
 	if q.gcm, err = cipher.NewGCMWithNonceSize(block, nonceSize); err != nil {
 		return nil, err
 	}
 	if m.MACOnlyEncrypted {
 		q.mac.Write(sops.MACOnlyEncryptedInitialization)
 	}
-	if err := q.mapping(d.Node, nil, "", q.rule.byDefault); err != nil {
+	if err := q.mapping(d.Node(), nil, "", q.rule.byDefault); err != nil {
 		return nil, err
 	}
 	want, err := q.open(m.MessageAuthenticationCode, m.LastModified.Format(time.RFC3339))
@@ -222,11 +233,11 @@ func (q *quick) open(text, aad string) (string, error) {
 	if !ok || !ok2 || !ok3 || !ok4 || kind != "str]" || strings.ContainsAny(text, "\r\n") {
 		return "", errUnusual
 	}
-	sealed, err := base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(data))+q.gcm.Overhead()), []byte(data))
-	if err != nil {
-		return "", err
+	sealed, err := base64.StdEncoding.AppendDecode(q.scratch[:0], []byte(data))
+	if err == nil {
+		sealed, err = base64.StdEncoding.AppendDecode(sealed, []byte(tag))
 	}
-	if sealed, err = base64.StdEncoding.AppendDecode(sealed, []byte(tag)); err != nil {
+	if q.scratch = sealed; err != nil {
 		return "", err
 	}
 	nonce, err := base64.StdEncoding.DecodeString(iv)

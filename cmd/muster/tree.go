@@ -258,7 +258,7 @@ func (g grower) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Statu
 			n.add(&node{Kind: plan.KindSecret, Name: secret.Name, Note: strings.Join(slices.Sorted(maps.Keys(secret.Data)), ", "), colour: dim})
 		}
 	}
-	for _, ref := range compile.References(c.Entry) {
+	for ref := range compile.References(&c.Entry) {
 		if !made[ref.Name] {
 			n.add(&node{Kind: plan.KindSecret, Name: ref.Name, Note: "referred to", colour: dim})
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -71,26 +72,34 @@ func child(ctx context.Context) error {
 		return err
 	}
 	var out result
-	var opened *fleet.Opened
+	var former, opened *fleet.Opened
 	answers := bufio.NewReader(os.Stdin)
-	for _, step := range []struct {
-		ask           string
-		fetch, render *time.Duration
-	}{{"", &out.Fetch, &out.Cold}, {askUnrelated, new(time.Duration), &out.Unchanged}, {askOne, new(time.Duration), &out.Changed}} {
-		if step.ask != "" {
-			fmt.Println(step.ask)
+	step := func(ask string) (fetch, render time.Duration, err error) {
+		if ask != "" {
+			fmt.Println(ask)
 			if _, err := answers.ReadString('\n'); err != nil {
-				return err
+				return 0, 0, err
 			}
 		}
-		former := opened
-		if opened, err = r.sync(ctx, step.fetch, step.render); err != nil {
+		former = opened
+		opened, fetch, render, err = r.sync(ctx)
+		return fetch, render, err
+	}
+	if out.Fetch, out.Cold, err = step(""); err != nil {
+		return err
+	}
+	if _, out.Unchanged, err = step(askUnrelated); err != nil {
+		return err
+	}
+	for range changes {
+		_, render, err := step(askOne)
+		if err != nil {
 			return err
 		}
-		if step.ask == askOne {
-			out.Plan = compare(former, opened)
-		}
+		out.Changed = append(out.Changed, render)
 	}
+	slices.Sort(out.Changed)
+	out.Plan = compare(former, opened)
 	if out.PeakKiB, err = peak(); err != nil {
 		return err
 	}
@@ -101,25 +110,25 @@ func child(ctx context.Context) error {
 }
 
 // sync fetches and renders the present commit.
-func (r *renderer) sync(ctx context.Context, fetch, render *time.Duration) (*fleet.Opened, error) {
+func (r *renderer) sync(ctx context.Context) (opened *fleet.Opened, fetch, render time.Duration, err error) {
 	began := time.Now()
 	snapshot, err := r.repository.Fetch(ctx, gitsync.Source{URL: os.Getenv(childURL), Ref: gitsync.Ref{Branch: "main"}})
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
 	defer snapshot.Close() //nolint:errcheck // the cache is for this process alone
-	*fetch = time.Since(began)
+	fetch = time.Since(began)
 	began = time.Now()
 	sealed, err := r.pipeline.Compile(ctx, clusters.Source{FS: snapshot.FS(), Path: "fleet"}, compile.Options{Namespace: "mondoo-operator", Sync: "bench"}, r.opener)
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
-	opened, err := r.pipeline.Open(ctx, sealed, r.opener, &r.redactor, r.now)
-	*render = time.Since(began)
+	opened, err = r.pipeline.Open(ctx, sealed, r.opener, &r.redactor, r.now)
+	render = time.Since(began)
 	if err == nil && (len(opened.Findings) > 0 || len(opened.Secrets) == 0) {
 		err = fmt.Errorf("%d Secrets, findings %v", len(opened.Secrets), opened.Findings[:min(3, len(opened.Findings))])
 	}
-	return opened, err
+	return opened, fetch, render, err
 }
 
 // compare plans a fleet for a management cluster that has the former one.

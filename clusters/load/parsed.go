@@ -1,0 +1,173 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+// parsed is what is in a file as YAML: its documents, or why it has none.
+type parsed struct {
+	documents []*Document
+	bad       *finding.Finding
+	// unusable is why the documents can't be built as objects, and crlf says that some line ends with CRLF.
+	unusable *finding.Finding
+	crlf     bool
+	// kubeconfigs are the files that clusters among the documents name.
+	kubeconfigs []string
+	// cluster says that it is a cluster file, and encrypted that a document of it has a sops block.
+	cluster, encrypted bool
+
+	data  string
+	mu    sync.Mutex
+	roots []*yaml.Node // of documents; nil once they are let go
+}
+
+// parse reads the documents of a YAML file, once. Empty documents are left out. The finding says why it can't; its text never
+// holds any of the content.
+func (t *Tree) parse(f *File) *finding.Finding {
+	if f.parsed == nil {
+		made := &parsed{data: f.Data}
+		made.bad = made.read(f.Path, t.limits.Nodes)
+		made.look(f)
+		f.parsed = made
+	}
+	f.Documents = f.parsed.documents
+	if f.parsed.bad == nil {
+		return nil
+	}
+	bad := *f.parsed.bad
+	return &bad
+}
+
+// look finds out what is asked of each file at every load.
+func (p *parsed) look(f *File) {
+	p.unusable = checkObjects(p.documents)
+	p.cluster = len(p.documents) == 1 && p.documents[0].IsCluster()
+	p.crlf = strings.Contains(f.Data, "\r\n")
+	for _, d := range p.documents {
+		p.encrypted = p.encrypted || d.Encrypted
+		if ref := scalar(d.Field("spec", "kubeconfigFile")); d.IsCluster() && ref != "" {
+			p.kubeconfigs = append(p.kubeconfigs, path.Join(path.Dir(f.Path), ref))
+		}
+	}
+}
+
+// read takes the documents up to the first that is no good.
+func (p *parsed) read(name string, limit int) (result *finding.Finding) {
+	if line := invalidUTF8(p.data); line > 0 {
+		return &finding.Finding{Code: CodeEncoding, Severity: finding.Error, Path: name, Line: line,
+			Message: "the file is not UTF-8 text", Fix: "save it as UTF-8; keep binary content in an encrypted value"}
+	}
+	defer func() {
+		if recover() != nil { // what a library panics with may quote the file
+			p.documents, p.roots = nil, nil
+			result = &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Message: "the YAML library fails on this file"}
+		}
+	}()
+	err := decode(p.data, func(index int, root *yaml.Node) bool {
+		if result = refuse(root, len(p.documents), limit); result != nil {
+			result.Severity, result.Path = finding.Error, name
+			return false
+		}
+		d := newDocument(root)
+		d.Index, d.in, d.place = index, p, len(p.roots)
+		p.documents, p.roots = append(p.documents, d), append(p.roots, root)
+		return true
+	})
+	if err != nil {
+		line, message := syntaxError(err)
+		return &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Line: max(line, 1), Message: "not valid YAML: " + message}
+	}
+	return result
+}
+
+// decode parses the documents of a text that aren't empty, with their places, until take says no.
+func decode(data string, take func(index int, root *yaml.Node) bool) error {
+	short, values := shorten(data)
+	decoder := yaml.NewDecoder(strings.NewReader(short))
+	for index := 0; ; index++ {
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(doc.Content) == 0 || isNull(doc.Content[0]) {
+			continue
+		}
+		root := doc.Content[0]
+		lengthen(root, values)
+		if !take(index, root) {
+			return nil
+		}
+	}
+}
+
+// refuse says what makes a document, before which a file has had some, one that nothing else may look at.
+func refuse(root *yaml.Node, before, limit int) *finding.Finding {
+	if expanded(root, map[*yaml.Node]int{}, limit) > limit {
+		return &finding.Finding{Code: CodeAliases, Line: root.Line, Fix: "write the values out, or split the file",
+			Message: fmt.Sprintf("the document has more than %d values once its aliases are expanded", limit)}
+	}
+	if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
+		return &finding.Finding{Code: CodeDuplicateKey, Line: key.Line, Column: key.Column, Fix: "keep one of them",
+			Message: fmt.Sprintf("the key %q stands twice in one mapping", key.Value)}
+	}
+	if n := crowded(root, map[*yaml.Node]int{}); n != nil {
+		return &finding.Finding{Code: CodeSize, Line: n.Line, Fix: "split it over several objects",
+			Message: fmt.Sprintf("a mapping has more than %d entries", maxEntries)}
+	}
+	if before == maxDocuments {
+		return &finding.Finding{Code: CodeSize, Line: root.Line, Fix: "split it over several files",
+			Message: fmt.Sprintf("the file has more than %d documents", maxDocuments)}
+	}
+	return nil
+}
+
+// root is that of a document.
+func (p *parsed) root(place int) *yaml.Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.roots == nil {
+		// It was parsed before, as far as the documents go.
+		_ = decode(p.data, func(_ int, root *yaml.Node) bool {
+			p.roots = append(p.roots, root)
+			return len(p.roots) < len(p.documents)
+		})
+	}
+	return p.roots[place]
+}
+
+// IsCluster says whether the file is a cluster file: one document, an ExternalCluster.
+func (f *File) IsCluster() bool { return f.Documents != nil && f.parsed.cluster }
+
+// IsEncrypted says whether a document of the file has a sops block.
+func (f *File) IsEncrypted() bool { return f.Documents != nil && f.parsed.encrypted }
+
+// Release lets go of the nodes of a file's documents. They take as much memory as the file, and when its objects have been made
+// hardly anybody asks for them; who does has them parsed again.
+func (f *File) Release() {
+	if f.parsed == nil {
+		return
+	}
+	f.parsed.mu.Lock()
+	defer f.parsed.mu.Unlock()
+	f.parsed.roots = nil
+}
+
+// Release lets go of the nodes of all files.
+func (t *Tree) Release() {
+	for _, f := range t.known {
+		f.Release()
+	}
+}
