@@ -32,7 +32,7 @@ func (p *planner) config(name string) {
 		}
 	}
 	steps, held := len(p.plan.Steps), p.plan.Held
-	undo := func() { p.plan.Steps, p.plan.Held = p.plan.Steps[:steps], held }
+	undo := func() { p.plan.Steps, p.plan.Held, p.full[name] = p.plan.Steps[:steps], held, true }
 	after := &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	if before != nil {
 		after.Clusters = make([]Item, 0, len(before.Clusters)+1)

@@ -227,11 +227,25 @@ func (p *Plan) Drifted() []Step {
 // Compute plans a fleet. A stopped fleet gives a plan without steps. What it is given is only read, and the plan may share
 // memory with it.
 func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
+	full := map[string]bool{}
+	for {
+		known := len(full)
+		// What was to move into an audit config that turns out to be full has to stay where it is.
+		if p := compute(desired, live, policy, full); len(full) == known {
+			return p
+		}
+	}
+}
+
+// compute plans a fleet, and notes which audit configs can't hold what they would have to. Nothing moves into those that are
+// known to be full.
+func compute(desired *fleet.Opened, live Live, policy Policy, full map[string]bool) *Plan {
 	p := &planner{
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
 		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]bool, len(desired.Secrets)),
+		full: full,
 	}
 	if desired.Stopped {
 		return p.plan
@@ -267,6 +281,7 @@ type planner struct {
 	references  [][]compile.Reference   // of the clusters, in their order
 	bySecret    map[string][]*Inventory // see inventoriesOf
 	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them
+	full        map[string]bool         // audit configs that can't hold their clusters
 }
 
 // gather sorts the inventories into own, abandoned and others'.

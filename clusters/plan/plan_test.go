@@ -611,6 +611,27 @@ func TestMoveBetweenConfigs(t *testing.T) {
 	want(t, "entries", w.names(t, config)+"|"+w.names(t, "second"), "b|a")
 }
 
+// TestMoveIntoFull: a cluster that goes to an audit config with no room for it stays where it is.
+func TestMoveIntoFull(t *testing.T) {
+	two := func() *desired { return newFleet().existing(config).existing("second") }
+	w := newWorld(config, "second")
+	w.sync(t, two().cluster("1", "a", "b"), at("rev1"))
+	moved := two().cluster("1", "a", "b").edit("a", func(c *fleet.Cluster) {
+		c.AuditConfig, c.Secrets = "second", []string{"second-a-kubeconfig"}
+		c.Entry.KubeconfigSecretRef.Name = "second-a-kubeconfig"
+		c.Entry.Filtering = &mondoo.Filtering{Namespaces: mondoo.Patterns{Include: []string{strings.Repeat("x", 1<<20)}}}
+	})
+	moved.Secrets[0].Name, moved.Secrets[0].AuditConfig = "second-a-kubeconfig", "second"
+	p := w.compute(moved, at("rev2"))
+	want(t, "codes", codes(p), "audit-config-size")
+	want(t, "steps", describe(p), "hold cluster a (the cluster it moves to has an error)")
+	w.apply(t, p, all)
+	want(t, "entries", w.names(t, config)+"|"+w.names(t, "second"), "a b|")
+	if _, there := w.Secrets["mondoo-client-a-kubeconfig"]; !there {
+		t.Error("the credential of the cluster is gone")
+	}
+}
+
 // TestTooLarge: an audit config over the limit is refused as a whole, and its Secrets with it.
 func TestTooLarge(t *testing.T) {
 	w := newWorld(config)

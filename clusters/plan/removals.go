@@ -100,10 +100,10 @@ func (p *planner) whereabouts(auditConfig, name string) (present, moved, ready b
 	return false, moved, ready
 }
 
-// takes says whether an audit config is there, or will be, and is this AuditSync's to change.
+// takes says whether an audit config is there, or will be, has room, and is this AuditSync's to change.
 func (p *planner) takes(auditConfig string) bool {
 	desired, _ := p.desiredConfig(auditConfig)
-	return p.owners[auditConfig] == "" && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
+	return p.owners[auditConfig] == "" && !p.full[auditConfig] && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
 }
 
 // budget is how many of total items may be removed at once.
