@@ -113,6 +113,52 @@ func TestReservedStays(t *testing.T) {
 	want(t, "steps", describe(p), "hold Secret keys (an AuditSync uses it)")
 }
 
+// TestNamedStays: a Secret that goes from Git stays for what is kept and names it, until that is gone or names another.
+func TestNamedStays(t *testing.T) {
+	rest := func() *desired { return newFleet().existing(config).cluster("1", "b", "c", "d", "e") }
+	for _, row := range []struct {
+		reason       string
+		first, next  func() *desired
+		live         func(*world)
+		steps, codes string
+		secret       string
+	}{
+		{reason: "the entry of a quarantined cluster", secret: "s",
+			first: func() *desired { return rest().cluster("1", "a").names("a", "s").secret("s", "1") },
+			next:  func() *desired { return rest().cluster("1", "a").names("a", "s").quarantine("a") },
+			steps: "hold Secret s (what stays names it)", codes: "removals-held"},
+		{reason: "an audit config whose removal is held", secret: "creds2",
+			first: func() *desired {
+				return rest().inGit("second", map[string]any{"mondooCredsSecretRef": map[string]any{"name": "creds2"}}).secret("creds2", "1")
+			}, next: rest, codes: "removals-held removals-held",
+			steps: "hold MondooAuditConfig second (an audit config is never removed without approval)\nhold Secret creds2 (what stays names it)"},
+		{reason: "somebody else's entry", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+			live: func(w *world) {
+				w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": "s"}}))
+			}, steps: "hold Secret s (what stays names it)", codes: "foreign-cluster removals-held"},
+		{reason: "the cluster that it was made for, by reference now", secret: "mondoo-client-b-kubeconfig", first: rest,
+			next: func() *desired {
+				return rest().names("b", "").edit("b", func(c *fleet.Cluster) {
+					c.Entry, c.Hash = mondoo.Entry{Name: "b", KubeconfigSecretRef: &mondoo.SecretRef{Name: "mondoo-client-b-kubeconfig"}}, "2"
+				})
+			}, steps: "hold Secret mondoo-client-b-kubeconfig (what stays names it)", codes: "removals-held"},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			w := newWorld(config)
+			w.sync(t, row.first(), at("rev1"))
+			if row.live != nil {
+				row.live(w)
+			}
+			p := w.sync(t, row.next(), at("rev2"))
+			want(t, "steps", describe(p), row.steps)
+			want(t, "codes", codes(p), row.codes)
+			if _, there := w.Secrets[row.secret]; !there {
+				t.Errorf("the Secret %s is gone", row.secret)
+			}
+		})
+	}
+}
+
 // TestSameNames: clusters of two audit configs with the same names are not moved when one audit config loses them.
 func TestSameNames(t *testing.T) {
 	fleetOf := func(configs ...string) *desired {

@@ -381,6 +381,16 @@ func (p *planner) finish() {
 			Message: fmt.Sprintf("%d removals wait, for the files are still there, and hold nothing for Muster: %s", len(names), some(names)),
 			Fix:     "correct or delete the files, or " + p.policy.approval()})
 	}
+	if names := p.plan.heldFor(reasonUnread); len(names) > 0 {
+		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
+			Message: fmt.Sprintf("%d removals wait, for a file that can't be read may hold what they would remove: %s", len(names), some(names)),
+			Fix:     "mend the file, or " + p.policy.approval()})
+	}
+	if names := p.plan.heldFor(reasonNamed); len(names) > 0 {
+		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
+			Message: fmt.Sprintf("%d removals wait, for an audit config or an entry that stays names what they would remove: %s", len(names), some(names)),
+			Fix:     "mend, change or remove what names it"})
+	}
 }
 
 // ApproveAnnotation on an AuditSync approves the removals of the revision that is its value.

@@ -375,15 +375,19 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c d", steps: "hold cluster d (its file has an error)"},
 		{reason: "its file has another name and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
-		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)"},
+		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "removals-held", held: 1},
+		{reason: "its file has another name and can't be read, approved", next: func() *desired {
+			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
+		}, policy: func(p *plan.Policy) { p.Approved = p.Revision }, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
 		{reason: "what was for another tool may be a cluster whose kind is misspelt", next: func() *desired {
 			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1")
 			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/d-renamed.yaml"})
 			return d
-		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "kind"},
+		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "kind removals-held", held: 1},
 		{reason: "another file was moved over its file, and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "b", "c").secret("s", "1").broken("fleet/a.yaml").present("fleet/a.yaml")
-		}, names: "a b c d", steps: "hold cluster a (its file has an error)\nhold cluster d (a file that can't be read may hold it)"},
+		}, names: "a b c d", steps: "hold cluster a (its file has an error)\nhold cluster d (a file that can't be read may hold it)",
+			codes: "removals-held", held: 1},
 		{reason: "a broken file does not hold back what its own file no longer has", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").cluster("1", "e").secret("s", "1").
 				edit("e", func(c *fleet.Cluster) { c.Origin.Path = "fleet/d.yaml" }).broken("fleet/x.yaml").present("fleet/d.yaml")

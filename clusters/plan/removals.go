@@ -19,10 +19,13 @@ const (
 	reasonUnread   = "a file that can't be read may hold it"
 	reasonPresent  = "its file is there, but holds no cluster"
 	reasonReserved = "an AuditSync uses it"
+	reasonNamed    = "what stays names it"
 )
 
 // waits says whether an approval would end a reason.
-func waits(reason string) bool { return reason == reasonBudget || reason == reasonPresent }
+func waits(reason string) bool {
+	return reason == reasonBudget || reason == reasonPresent || reason == reasonUnread
+}
 
 // removals is what is no longer in Git, and what becomes of it.
 type removals struct {
@@ -52,7 +55,7 @@ func (p *planner) decideRemovals() {
 		case !p.policy.Prune:
 			r.reason[key] = reasonPrune
 		case moved:
-		case unread && !p.fleet.Present[item.Origin]:
+		case unread && !p.fleet.Present[item.Origin] && !p.policy.approved():
 			r.reason[key] = reasonUnread
 		case p.fleet.Present[item.Origin] && !read[item.Origin] && !p.policy.approved():
 			r.reason[key] = reasonPresent

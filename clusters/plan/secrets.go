@@ -350,18 +350,12 @@ func samePath(a, b string) bool {
 
 // unneeded plans the removal of Secrets that are Muster's own and that the fleet no longer has.
 func (p *planner) unneeded(alone *Inventory) {
+	reasons := map[string]string{}
 	if before := p.inventories[""]; before != nil {
 		for _, item := range before.Secrets {
-			reason := p.removals.reason[secretKey(item.Name)]
-			if p.wanted[item.Name] || reason == "" {
-				continue
+			if reason := p.removals.reason[secretKey(item.Name)]; reason != "" && !p.wanted[item.Name] {
+				p.keepSecrets[item.Name], reasons[item.Name] = true, reason
 			}
-			p.step(Step{Action: Hold, Kind: KindSecret, Name: item.Name, Origin: item.Origin, Reason: reason})
-			if waits(reason) {
-				p.plan.Held++
-			}
-			p.keepSecrets[item.Name] = true
-			alone.Secrets = append(alone.Secrets, item)
 		}
 	}
 	var names []string
@@ -372,9 +366,79 @@ func (p *planner) unneeded(alone *Inventory) {
 		}
 	}
 	slices.Sort(names)
+	if len(names) > 0 {
+		names = p.holdNamed(names, reasons)
+	}
 	for _, name := range names {
 		p.step(Step{Action: Remove, Kind: KindSecret, Name: name})
 		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		p.holdSecret(name, reasons[name], alone)
+	}
+}
+
+// holdNamed takes the Secrets out of a list that something which stays in the management cluster names, and notes why: the entry of a
+// cluster that is kept as it was, an audit config whose removal is held, or what Muster has nothing to do with.
+func (p *planner) holdNamed(names []string, reasons map[string]string) []string {
+	named := p.namedByLive()
+	return slices.DeleteFunc(names, func(name string) bool {
+		if named[name] {
+			reasons[name] = reasonNamed
+		}
+		return named[name]
+	})
+}
+
+// holdSecret plans for a Secret that stays although the fleet no longer has it.
+func (p *planner) holdSecret(name, reason string, alone *Inventory) {
+	step := Step{Action: Hold, Kind: KindSecret, Name: name, Reason: reason}
+	if item := p.inventories[""].secret(name); item != nil {
+		step.Origin = item.Origin
+		alone.Secrets = append(alone.Secrets, *item)
+	}
+	p.step(step)
+	if waits(reason) {
+		p.plan.Held++
+	}
+}
+
+// namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out.
+func (p *planner) namedByLive() map[string]bool {
+	named, live := map[string]bool{}, maps.Clone(p.live.AuditConfigs)
+	for _, name := range p.plan.Delete.AuditConfigs {
+		delete(live, name)
+	}
+	for _, write := range p.plan.Configs {
+		noteSecretRefs(write.Object["spec"], named, "")
+		if write.ListOnly {
+			noteSecretRefs(live[write.Name]["spec"], named, "externalClusters")
+		}
+		delete(live, write.Name)
+	}
+	for _, object := range live {
+		noteSecretRefs(object["spec"], named, "")
+	}
+	return named
+}
+
+// noteSecretRefs notes the names in all references to Secrets below a value, which stand in fields named like mondooCredsSecretRef.
+func noteSecretRefs(v any, named map[string]bool, except string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, item := range v {
+			if ref, ok := item.(map[string]any); ok && strings.HasSuffix(key, "SecretRef") {
+				name, _ := ref["name"].(string)
+				named[name] = true
+			}
+			if key != except {
+				noteSecretRefs(item, named, except)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			noteSecretRefs(item, named, except)
+		}
 	}
 }
 
