@@ -150,6 +150,8 @@ func TestBadInput(t *testing.T) {
 		{name: "plain registry credentials", files: files{"bad.yaml": cluster("bad", ref+"containerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '{\"auths\":{\"r\":{\"auth\":\""+canary+"\"}}}'\n")}, want: []string{"plain-credential clusters/bad.yaml:9"}},
 		{name: "plain Secret", files: files{"bad.yaml": secretManifest}, want: []string{"plain-credential clusters/bad.yaml:6"}},
 		{name: "plain Secret in base64", files: files{"bad.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\ndata:\n  password: " + base64.StdEncoding.EncodeToString([]byte(canary)) + "\n"}, want: []string{"plain-credential clusters/bad.yaml:6"}},
+		{name: "Secret with what kubectl apply left", files: files{"bad.yaml": encrypt("bad.yaml", strings.Replace(secretManifest, "  name: s\n", "  name: s\n  annotations:\n    kubectl.kubernetes.io/last-applied-configuration: '{\"stringData\":{\"password\":\""+canary+"\"}}'\n", 1))},
+			want: []string{"plain-credential clusters/bad.yaml:6"}},
 		{name: "plain kubeconfigFile", files: files{"bad.yaml": cluster("bad", "kubeconfigFile: k.yaml\n"), "k.yaml": kubeconfig("bad")}, want: []string{"plain-credential clusters/bad.yaml:6"}},
 		{name: "kubeconfigFile with a plain token", files: files{"bad.yaml": cluster("bad", "kubeconfigFile: k.yaml\n"), "k.yaml": kubeconfigYAML(sealtest.Rule{EncryptedRegex: "^data$"})}, want: []string{"plain-credential clusters/bad.yaml:6"}},
 		{name: "kubeconfigFile with a server outside of the MAC", files: files{"bad.yaml": cluster("bad", "kubeconfigFile: k.yaml\n"), "k.yaml": kubeconfigYAML(sealtest.Rule{EncryptedRegex: "^token$", MACOnlyEncrypted: true})}, want: []string{"server-unsealed clusters/bad.yaml:6"}},

@@ -42,6 +42,10 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 			s.Data[key] = value
 		}
 	}
+	if s.Annotations[lastApplied] != "" {
+		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation that kubectl apply leaves holds the whole Secret "+name+" in plain text",
+			"replace the credentials, for Git keeps the old ones, and commit the manifest without the annotation")
+	}
 	if !allowedType(s.Type) {
 		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("a Secret of type %s is filled in or acted upon by Kubernetes itself", s.Type),
 			"leave type out, or use Opaque")
@@ -55,6 +59,9 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 	s.Hash = hashOf(s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s}))
 	c.fleet.Secrets = append(c.fleet.Secrets, s)
 }
+
+// lastApplied is the annotation that kubectl apply leaves. It comes into Git with the output of kubectl get -o yaml.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // allowedType says whether a Secret may have a type. Kubernetes makes tokens for some types, and lets nodes join with
 // another.
