@@ -111,6 +111,11 @@ func fieldRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 		{name: "token inline and by reference", files: bad("serviceAccountAuth: {server: 'https://x.example.com', caCert: x, credentialsSecretRef: {name: x}}\n"), want: []string{"conflicting-fields clusters/bad.yaml:6"}},
 		{name: "repositories without image scanning", files: bad(ref + "repositories: {include: [a]}\n"), want: []string{"no-image-scanning clusters/bad.yaml:7"}},
 		{name: "Secret of a type that Kubernetes fills in", files: files{"s.yaml": secret("s", "type: kubernetes.io/service-account-token\n")}, want: []string{"secret-kind clusters/s.yaml:5"}},
+		{name: "Secret whose name Kubernetes doesn't take", files: files{"s.yaml": secret("S_1", "")}, want: []string{"secret-form clusters/s.yaml:4"}},
+		{name: "Secret whose label Kubernetes doesn't take", files: files{"s.yaml": secret("s, labels: {a: b c}", "")}, want: []string{"secret-form clusters/s.yaml:6"}},
+		{name: "Secret whose annotation Kubernetes doesn't take", files: files{"s.yaml": secret("s, annotations: {a b: c}", "")}, want: []string{"secret-form clusters/s.yaml:6"}},
+		{name: "Secret whose key Kubernetes doesn't take", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a b: "+canary+"}\n", sealtest.Credentials)}, want: []string{"secret-form clusters/s.yaml:6"}},
+		{name: "Secret without the keys of its type", files: files{"s.yaml": secret("s", "type: kubernetes.io/tls\n")}, want: []string{"secret-form clusters/s.yaml:5"}},
 		{name: "Secret of another cluster", files: bad("kubeconfigSecretRef: {name: mondoo-client-good-kubeconfig}\n"), want: []string{"secret-name clusters/bad.yaml:6"}},
 	}
 }

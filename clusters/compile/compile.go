@@ -35,6 +35,7 @@ const (
 	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without its key
 	CodeSecretName      finding.Code = "secret-name"      // two Secrets of one name
 	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes acts upon
+	CodeSecretForm      finding.Code = "secret-form"      // a Secret that the API server would refuse
 	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
 	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
 )

@@ -46,6 +46,9 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation that kubectl apply leaves holds the whole Secret "+name+" in plain text",
 			"replace the credentials, for Git keeps the old ones, and commit the manifest without the annotation")
 	}
+	if field, message, fix := malformed(&s); message != "" {
+		c.quarantineSecret(r, &s, field, CodeSecretForm, message, fix)
+	}
 	if !allowedType(s.Type) {
 		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("a Secret of type %s is filled in or acted upon by Kubernetes itself", s.Type),
 			"leave type out, or use Opaque")

@@ -1,0 +1,69 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// maxAnnotations is how many bytes the annotations of an object may have together.
+const maxAnnotations = 256 << 10
+
+// typeKeys are the keys that the API server wants in Secrets of some types, each a choice of one.
+var typeKeys = map[string][][]string{
+	"kubernetes.io/dockerconfigjson": {{mondoo.KeyDockerConfigJSON}},
+	"kubernetes.io/dockercfg":        {{".dockercfg"}},
+	"kubernetes.io/tls":              {{"tls.crt"}, {"tls.key"}},
+	"kubernetes.io/basic-auth":       {{"username", "password"}},
+	"kubernetes.io/ssh-auth":         {{"ssh-privatekey"}},
+}
+
+// malformed says why the API server would refuse a Secret, and in which field. It would refuse it at every sync, and what comes after
+// the Secrets, such as removals, would wait for ever.
+func malformed(s *fleet.SealedSecret) (field []string, message, fix string) {
+	if len(validation.IsDNS1123Subdomain(s.Name)) > 0 {
+		return []string{"metadata", "name"}, "the name is not one that a Kubernetes object can have", "use lower-case letters, digits, dashes and dots, 253 characters at most"
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
+		if len(validation.IsQualifiedName(key))+len(validation.IsValidLabelValue(s.Labels[key])) > 0 {
+			return []string{"metadata", "labels", key}, fmt.Sprintf("the label %q is not one that a Kubernetes object can have", key),
+				"use letters, digits, dashes, underscores and dots, 63 characters at most"
+		}
+	}
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(s.Annotations)) {
+		if len(validation.IsQualifiedName(strings.ToLower(key))) > 0 {
+			return []string{"metadata", "annotations", key}, fmt.Sprintf("the annotation %q is not one that a Kubernetes object can have", key),
+				"use letters, digits, dashes, underscores and dots, 63 characters at most"
+		}
+		size += len(key) + len(s.Annotations[key])
+	}
+	if size > maxAnnotations {
+		return []string{"metadata", "annotations"}, fmt.Sprintf("the annotations have more than %d KiB together", maxAnnotations>>10), "take some out"
+	}
+	return malformedData(s)
+}
+
+func malformedData(s *fleet.SealedSecret) (field []string, message, fix string) {
+	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
+		if len(validation.IsConfigMapKey(key)) > 0 {
+			block := "stringData"
+			if s.Data[key].Base64 {
+				block = "data"
+			}
+			return []string{block, key}, fmt.Sprintf("the key %q is not one that a Secret can have", key), "use letters, digits, dashes, underscores and dots, 253 characters at most"
+		}
+	}
+	for _, choice := range typeKeys[s.Type] {
+		if !slices.ContainsFunc(choice, func(key string) bool { _, has := s.Data[key]; return has }) {
+			return []string{"type"}, fmt.Sprintf("a Secret of type %s has to have the key %s", s.Type, strings.Join(choice, " or ")), "add the key, or leave type out"
+		}
+	}
+	return nil, "", ""
+}
