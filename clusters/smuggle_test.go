@@ -26,6 +26,8 @@ func TestSmuggling(t *testing.T) {
 	prod := seal(plain("prod", account("https://prod.example.com:6443")), sealtest.Credentials)
 	macOnly := seal(plain("prod", account("https://prod.example.com:6443")), sealtest.Rule{EncryptedRegex: "^token$", MACOnlyEncrypted: true})
 	last := seal(plain("prod", "  serviceAccountAuth:\n    token: "+token+"\n    caCert: |\n"+indent(6, caPEM())+"    server: https://prod.example.com:6443\n"), sealtest.Credentials)
+	noted := seal(strings.Replace(plain("prod", account("https://prod.example.com:6443")), "name: prod\n", "name: prod\n  annotations:\n    runbook: https://wiki.example.com/\n", 1), sealtest.Credentials)
+	halves := seal(strings.Replace(plain("prod", account("https://prod.example.com:6443")), "name: prod\n", "name: prod\n  annotations: {a: http, b: 's://wiki.example.com/'}\n", 1), sealtest.Credentials)
 	secret := seal("apiVersion: v1\nkind: Secret\nmetadata:\n  name: creds\nstringData:\n  token: "+token+"\n  ca.crt: "+canary+"\n", sealtest.Credentials)
 	kubeconfigFile := key.Encrypt(t, "k.yaml", kubeconfig("prod"), sealtest.Rule{EncryptedRegex: "^token$"})
 	replacements := func(from, to string) string {
@@ -46,6 +48,10 @@ func TestSmuggling(t *testing.T) {
 			"prod.yaml":          strings.Replace(prod, "server: https://prod.example.com:6443", "server: https://prod.example.co\n        junk: \"m:6443\"", 1),
 			"kustomization.yaml": "resources: [prod.yaml]\npatches:\n- target: {kind: ExternalCluster}\n  patch: |\n    - {op: remove, path: /spec/serviceAccountAuth/junk}\n"}, "server-unsealed"},
 		{"the server is last, so that its end could stand anywhere", files{"prod.yaml": last}, "server-unsealed"},
+		{"an address that stands before the server is put in front of it", files{"prod.yaml": strings.Replace(strings.Replace(noted, "runbook: https://wiki.example.com/", "runbook: \"\"", 1),
+			"server: https://", "server: https://wiki.example.com/https://", 1)}, "server-unsealed"},
+		{"the same with half of the address in one field and half in another", files{"prod.yaml": strings.Replace(strings.Replace(halves, "{a: http, b: 's://wiki.example.com/'}", "{a: '', b: ''}", 1),
+			"server: https://", "server: https://wiki.example.com/https://", 1)}, "server-unsealed"},
 		{"mac_only_encrypted", files{"prod.yaml": strings.Replace(macOnly, "https://prod", "https://evil", 1)}, "server-unsealed"},
 		{"mac_only_encrypted in another spelling", files{"prod.yaml": strings.Replace(strings.Replace(macOnly, "https://prod", "https://evil", 1), "mac_only_encrypted: true", "mac_only_encrypted: True", 1)}, "server-unsealed"},
 		{"the server is patched", files{"prod.yaml": prod, "kustomization.yaml": "resources: [prod.yaml]\npatches:\n- target: {kind: ExternalCluster}\n  patch: |\n    - {op: replace, path: /spec/serviceAccountAuth/server, value: https://evil.example.com}\n"}, "server-unsealed"},

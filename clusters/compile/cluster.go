@@ -336,6 +336,10 @@ func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix 
 		}
 	}
 	if !c.tree.Sealed(sa.Server) {
+		if strings.Count(sa.Server, "://") > 1 {
+			// Nothing tells where the server begins, either: an address that stood before it in the file leads elsewhere in front of it.
+			return "the server has another address in it, which may have stood before it when the file was encrypted", "write the server's own address, and encrypt the file again"
+		}
 		return looseServer(doc.Field("spec", "serviceAccountAuth"))
 	}
 	return "", ""
