@@ -27,6 +27,7 @@ func TestSmuggling(t *testing.T) {
 	macOnly := seal(plain("prod", account("https://prod.example.com:6443")), sealtest.Rule{EncryptedRegex: "^token$", MACOnlyEncrypted: true})
 	last := seal(plain("prod", "  serviceAccountAuth:\n    token: "+token+"\n    caCert: |\n"+indent(6, caPEM())+"    server: https://prod.example.com:6443\n"), sealtest.Credentials)
 	noted := seal(strings.Replace(plain("prod", account("https://prod.example.com:6443")), "name: prod\n", "name: prod\n  annotations:\n    runbook: https://wiki.example.com/\n", 1), sealtest.Credentials)
+	scanning := seal(plain("prod", account("https://prod.example.com:6443")+"  containerImageScanning: true\n"), sealtest.Credentials)
 	halves := seal(strings.Replace(plain("prod", account("https://prod.example.com:6443")), "name: prod\n", "name: prod\n  annotations: {a: http, b: 's://wiki.example.com/'}\n", 1), sealtest.Credentials)
 	secret := seal("apiVersion: v1\nkind: Secret\nmetadata:\n  name: creds\nstringData:\n  token: "+token+"\n  ca.crt: "+canary+"\n", sealtest.Credentials)
 	kubeconfigFile := key.Encrypt(t, "k.yaml", kubeconfig("prod"), sealtest.Rule{EncryptedRegex: "^token$"})
@@ -52,6 +53,7 @@ func TestSmuggling(t *testing.T) {
 			"server: https://", "server: https://wiki.example.com/https://", 1)}, "server-unsealed"},
 		{"the same with half of the address in one field and half in another", files{"prod.yaml": strings.Replace(strings.Replace(halves, "{a: http, b: 's://wiki.example.com/'}", "{a: '', b: ''}", 1),
 			"server: https://", "server: https://wiki.example.com/https://", 1)}, "server-unsealed"},
+		{"the truth of another field turns TLS off", files{"prod.yaml": strings.Replace(scanning, "\n    containerImageScanning: true", "\n        skipTLSVerify: true", 1)}, "server-unsealed"},
 		{"mac_only_encrypted", files{"prod.yaml": strings.Replace(macOnly, "https://prod", "https://evil", 1)}, "server-unsealed"},
 		{"mac_only_encrypted in another spelling", files{"prod.yaml": strings.Replace(strings.Replace(macOnly, "https://prod", "https://evil", 1), "mac_only_encrypted: true", "mac_only_encrypted: True", 1)}, "server-unsealed"},
 		{"the server is patched", files{"prod.yaml": prod, "kustomization.yaml": "resources: [prod.yaml]\npatches:\n- target: {kind: ExternalCluster}\n  patch: |\n    - {op: replace, path: /spec/serviceAccountAuth/server, value: https://evil.example.com}\n"}, "server-unsealed"},
@@ -91,6 +93,9 @@ func TestSmuggling(t *testing.T) {
 				}
 				if c.Name == "prod" && !c.Quarantined && c.Entry.ServiceAccountAuth != nil && c.Entry.ServiceAccountAuth.Server != "https://prod.example.com:6443" {
 					t.Errorf("the token goes to %s", c.Entry.ServiceAccountAuth.Server)
+				}
+				if c.Name == "prod" && !c.Quarantined && c.Entry.ServiceAccountAuth != nil && c.Entry.ServiceAccountAuth.SkipTLSVerify {
+					t.Error("the token goes to whoever answers")
 				}
 			}
 			for _, s := range r.opened.Secrets {

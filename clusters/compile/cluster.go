@@ -335,6 +335,10 @@ func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix 
 			return message, fix
 		}
 	}
+	if skip != "" && follower(doc.Field("spec", "serviceAccountAuth"), "server") != "skipTLSVerify" {
+		// The MAC has the value and not its key, so that the "true" of any other field behind the token could have become this one's.
+		return "the MAC of the file doesn't tell that skipTLSVerify is meant, since it does not follow server directly", "write skipTLSVerify between server and token, and encrypt the file again"
+	}
 	if !c.tree.Sealed(sa.Server) {
 		if strings.Count(sa.Server, "://") > 1 {
 			// Nothing tells where the server begins, either: an address that stood before it in the file leads elsewhere in front of it.
@@ -384,6 +388,16 @@ func looseServer(auth *yaml.Node) (message, fix string) {
 	}
 	return "the MAC of the file doesn't tell where the server ends, since neither token nor caCert follows it, and part of it could be cut off unseen",
 		"write server directly before token, and encrypt the file again; or encrypt server too"
+}
+
+// follower is the key that comes after another one in a mapping.
+func follower(n *yaml.Node, key string) string {
+	for i := 0; n != nil && i+3 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+2].Value
+		}
+	}
+	return ""
 }
 
 func scalar(n *yaml.Node) string {
