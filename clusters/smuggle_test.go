@@ -2,6 +2,7 @@ package clusters_test
 
 import (
 	"encoding/json"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -65,9 +66,15 @@ func TestSmuggling(t *testing.T) {
 		{"a Secret's value is copied to another Secret", files{"prod.yaml": secret, "other.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: steal}\nstringData: {token: x}\n",
 			"kustomization.yaml": replacements("{kind: Secret, name: creds, fieldPath: stringData.token}", "select: {kind: Secret, name: steal}\n    fieldPaths: [stringData.token]")}, "encrypted-place"},
 		{"a generated value is copied to an audit config", files{"prod.env": env,
-			"kustomization.yaml": "resources: [mondoo-client.yaml]\nsecretGenerator: [{name: s, envs: [prod.env]}]\nreplacements:\n- source: {kind: Secret, fieldPath: data.token}\n  targets:\n  - select: {kind: MondooAuditConfig}\n    fieldPaths: [metadata.annotations.x]\n    options: {create: true}\n"}, "audit-config"},
+			"kustomization.yaml": "resources: [mondoo-client.yaml]\nsecretGenerator: [{name: s, envs: [prod.env]}]\nreplacements:\n- source: {kind: Secret, fieldPath: data.token}\n  targets:\n  - select: {kind: MondooAuditConfig}\n    fieldPaths: [metadata.annotations.x]\n    options: {create: true}\n"}, "unsupported"},
 		{"a generated value is copied to a cluster", files{"prod.env": env, "other.yaml": plain("evil", "  kubeconfigSecretRef: {name: x}\n  filtering: {namespaces: {include: [a]}}\n"),
-			"kustomization.yaml": "resources: [mondoo-client.yaml, other.yaml]\nsecretGenerator: [{name: s, envs: [prod.env]}]\nreplacements:\n- source: {kind: Secret, fieldPath: data.token}\n  targets:\n  - select: {kind: ExternalCluster}\n    fieldPaths: [spec.filtering.namespaces.include.0]\n"}, "encrypted-place"},
+			"kustomization.yaml": "resources: [mondoo-client.yaml, other.yaml]\nsecretGenerator: [{name: s, envs: [prod.env]}]\nreplacements:\n- source: {kind: Secret, fieldPath: data.token}\n  targets:\n  - select: {kind: ExternalCluster}\n    fieldPaths: [spec.filtering.namespaces.include.0]\n"}, "unsupported"},
+		{"pieces of a generated value are copied to a cluster", files{"prod.env": env, "other.yaml": plain("evil", "  kubeconfigSecretRef: {name: x}\n  filtering: {namespaces: {include: [a]}}\n"),
+			"kustomization.yaml": "resources: [mondoo-client.yaml, other.yaml]\nsecretGenerator: [{name: s, envs: [prod.env]}]\nreplacements:\n- source: {kind: Secret, fieldPath: data.token, options: {delimiter: a, index: 0}}\n  targets:\n  - select: {kind: ExternalCluster}\n    fieldPaths: [spec.filtering.namespaces.include.0]\n"}, "unsupported"},
+		{"a generated value is copied to where the Secret is described", files{"prod.env": env,
+			"kustomization.yaml": "resources: [mondoo-client.yaml]\nsecretGenerator: [{name: s, files: [all=prod.env]}, {name: steal, envs: [prod.env]}]\npatches:\n- target: {kind: Secret, name: steal}\n  patch: |\n    - {op: add, path: /metadata/annotations, value: {}}\n    - {op: copy, from: /data/token, path: /metadata/annotations/x}\n"}, "encrypted-place"},
+		{"what is opened for a generator is named as a patch", files{"other.yaml": secret, "../.muster-inputs/clusters/other.yaml": "- {op: test, path: /spec/x, value: never}\n",
+			"kustomization.yaml": "resources: [mondoo-client.yaml]\nsecretGenerator: [{name: s, files: [other.yaml]}]\npatches:\n- path: ../.muster-inputs/clusters/other.yaml\n  target: {kind: MondooAuditConfig}\n"}, "kustomize"},
 		{"a Secret that Kubernetes fills in", files{"other.yaml": seal("apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n  annotations: {kubernetes.io/service-account.name: muster}\ntype: kubernetes.io/service-account-token\nstringData: {x: "+canary+"}\n", sealtest.Credentials)}, "secret-kind"},
 		{"a number that JSON doesn't have", files{"mondoo-client.yaml": auditConfig("mondoo-client") + "  scanner: {x: .nan}\n"}, "audit-config"},
 		{"an entry in the audit config that the operator would stop at", files{"mondoo-client.yaml": listed("{name: UPPER, kubeconfigSecretRef: {name: x}}")}, "cluster-name"},
@@ -76,7 +83,7 @@ func TestSmuggling(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			repository := files{"clusters/mondoo-client.yaml": auditConfig("mondoo-client")}
 			for name, content := range test.files {
-				repository["clusters/"+name] = content
+				repository[path.Join("clusters", name)] = content
 			}
 			if k := repository["clusters/kustomization.yaml"]; k != "" && !strings.Contains(k, "mondoo-client.yaml") {
 				repository["clusters/kustomization.yaml"] = strings.Replace(k, "resources: [", "resources: [mondoo-client.yaml, ", 1)
@@ -103,7 +110,7 @@ func TestSmuggling(t *testing.T) {
 					t.Errorf("Secret %s is applied", s.Name)
 				}
 			}
-			shown, err := json.Marshal([]any{r.findings(), r.opened.Clusters})
+			shown, err := json.Marshal([]any{r.findings(), r.opened.Clusters, r.opened.AuditConfigs})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"path"
@@ -30,12 +31,40 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 		}
 	}
 	b.masks.Add(b.result.Opened...)
+	if b.result.keyed {
+		b.refuseCopies()
+	}
+}
+
+// refuseCopies stops a tree whose kustomizations copy values from one object to another, beside a generator of encrypted content: kustomize
+// has that content in plain text, and they could take it apart and put the pieces where everybody can read them.
+func (b *builder) refuseCopies() {
+	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
+		k := b.tree.Loaded.Kustomizations[dir]
+		for field, used := range map[string]bool{"replacements": len(k.Spec.Replacements) > 0, "transformers": len(k.Spec.Transformers) > 0,
+			"vars": len(k.Spec.Vars) > 0} { //nolint:staticcheck // deprecated in kustomize, and still built
+			if !used {
+				continue
+			}
+			at := finding.Finding{Code: load.CodeUnsupported, Path: k.File.Path,
+				Message: field + " could copy what a generator takes from an encrypted file to where everybody can read it",
+				Fix:     "put the content into an encrypted Secret manifest instead of a generator, or do without " + field}
+			at.Line, at.Column = k.File.Position(0, []string{field})
+			b.result.Stop(at)
+		}
+	}
 }
 
 func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustomization, src types.KvPairSources, field []string) {
 	for _, entry := range inputFiles(src) {
 		f := b.file(path.Join(k.Dir, entry))
-		if f == nil || !seal.IsEncrypted(f.Data) || b.inputs[f.Path] != nil {
+		if f == nil || !seal.IsEncrypted(f.Data) {
+			continue
+		}
+		if data := b.inputs[f.Path]; data != nil {
+			if opener != nil {
+				b.result.Opened = append(b.result.Opened, envValues(src, entry, string(data))...)
+			}
 			continue
 		}
 		b.result.keyed = true
@@ -99,8 +128,9 @@ func sources(spec types.Kustomization) []*types.KvPairSources {
 	return list
 }
 
-// inputsDir is where kustomize finds the inputs of generators. They may be resources as well, of which it must see the sealed form.
-const inputsDir = "/.muster-inputs"
+// inputsDir is where kustomize finds the inputs of generators. They may be resources as well, of which it must see the sealed form. The
+// name is random, so that no kustomization can refer to what is in it.
+var inputsDir = "/.muster-inputs-" + rand.Text()
 
 // fromInputsDir is a kustomization whose generators take their inputs from there.
 func fromInputsDir(dir string, spec types.Kustomization) types.Kustomization {
