@@ -303,6 +303,11 @@ func (w *walker) usable(f *File, bad *finding.Finding) bool {
 		w.Reject(bad)
 		return false
 	}
+	if w.copies += f.parsed.copies; f.parsed.copies > 0 && w.copies > w.limits.Nodes {
+		w.Reject(finding.Finding{Code: CodeAliases, Path: f.Path, Line: 1,
+			Message: fmt.Sprintf("the files of this path up to this one have more than %d values more once their aliases are expanded", w.limits.Nodes), Fix: "write the values out"})
+		return false
+	}
 	if f.parsed.crlf {
 		w.Add(finding.Finding{Code: CodeLineEnds, Severity: finding.Warning, Path: f.Path, Line: 1,
 			Message: "the file has CRLF line ends; a Git setting that changes them breaks the MAC of an encrypted file",

@@ -79,6 +79,7 @@ type Tree struct {
 	fsys    fs.FS
 	limits  Limits
 	seen    int
+	copies  int // what the aliases of all files make of values
 	bytes   int64
 	folders map[string]*folder
 	// before holds the files of the tree that was loaded before, and known those of this one, in whichever role, by their paths.

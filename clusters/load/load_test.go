@@ -158,6 +158,24 @@ func TestCrowdedFiles(t *testing.T) {
 	}
 }
 
+// TestAliasesTogether: each of these files is within the limit of one, and together they would fill the memory.
+func TestAliasesTogether(t *testing.T) {
+	values := "a: &a [" + strings.TrimSuffix(strings.Repeat("x, ", 1000), ", ") + "]\nb: [" + strings.TrimSuffix(strings.Repeat("*a, ", 100), ", ") + "]\n"
+	named := func(name string) string { return strings.Replace(cluster, "NAME", name, 1) }
+	loaded := tree(t, "fleet", map[string]string{"fleet/1.yaml": named("c1") + values, "fleet/2.yaml": named("c2") + values, "fleet/3.yaml": named("c3") + values,
+		"fleet/4.yaml": named("c4") + values, "fleet/5.yaml": named("c5")})
+	for name, broken := range map[string]bool{"fleet/1.yaml": false, "fleet/2.yaml": false, "fleet/3.yaml": true, "fleet/4.yaml": true, "fleet/5.yaml": false} {
+		if loaded.Broken[name] != broken {
+			t.Errorf("%s: broken %t", name, loaded.Broken[name])
+		}
+	}
+	for _, f := range loaded.Findings {
+		if f.Code != load.CodeAliases {
+			t.Error(f)
+		}
+	}
+}
+
 // TestFoldersWithKustomizations: without a kustomization at the path, those below are built, but for what they use of each
 // other.
 func TestFoldersWithKustomizations(t *testing.T) {

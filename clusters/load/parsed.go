@@ -17,13 +17,14 @@ import (
 type parsed struct {
 	documents []*Document
 	bad       *finding.Finding
-	// unusable is why the documents can't be built as objects, and crlf says that some line ends with CRLF.
+	// unusable is why the documents can't be built as objects.
 	unusable *finding.Finding
-	crlf     bool
+	// crlf says that some line ends with CRLF, cluster that it is a cluster file, and encrypted that a document has a sops block.
+	crlf, cluster, encrypted bool
 	// kubeconfigs are the files that clusters among the documents name.
 	kubeconfigs []string
-	// cluster says that it is a cluster file, and encrypted that a document of it has a sops block.
-	cluster, encrypted bool
+	// copies are the values that the documents have once their aliases are expanded, beyond those that stand in them.
+	copies int
 
 	data  string
 	mu    sync.Mutex
@@ -73,7 +74,10 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		}
 	}()
 	err := decode(p.data, func(index int, root *yaml.Node) bool {
-		if result = refuse(root, len(p.documents), limit); result != nil {
+		counted := map[*yaml.Node]int{}
+		values := expanded(root, counted, limit)
+		p.copies += values - len(counted)
+		if result = refuse(root, values, len(p.documents), limit); result != nil {
 			result.Severity, result.Path = finding.Error, name
 			return false
 		}
@@ -113,9 +117,9 @@ func decode(data string, take func(index int, root *yaml.Node) bool) error {
 	}
 }
 
-// refuse says what makes a document, before which a file has had some, one that nothing else may look at.
-func refuse(root *yaml.Node, before, limit int) *finding.Finding {
-	if expanded(root, map[*yaml.Node]int{}, limit) > limit {
+// refuse says what makes a document, of so many values and with so many before it, one that nothing else may look at.
+func refuse(root *yaml.Node, values, before, limit int) *finding.Finding {
+	if values > limit {
 		return &finding.Finding{Code: CodeAliases, Line: root.Line, Fix: "write the values out, or split the file",
 			Message: fmt.Sprintf("the document has more than %d values once its aliases are expanded", limit)}
 	}
