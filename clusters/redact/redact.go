@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -114,6 +115,25 @@ func (r *collector) line(line string) {
 		}
 		if value := strings.Trim(m[2], "\"', {}[]"); !publicKeys[m[1]] {
 			r.add(value)
+			r.add(unquoted(m[2]))
+			if value, _, commented := strings.Cut(m[2], " #"); commented {
+				r.add(unquoted(strings.TrimSpace(value)))
+			}
+		}
+	}
+	if strings.Contains(line, "{") {
+		for _, m := range flowValue.FindAllStringSubmatch(line, -1) {
+			if !publicKeys[m[1]] {
+				r.add(unquoted(m[2]))
+			}
+		}
+	}
+	if _, value, found := strings.Cut(line, "="); found {
+		r.add(strings.Trim(value, "\"' "))
+	}
+	if strings.Contains(line, "://") {
+		for _, m := range urlPassword.FindAllStringSubmatch(line, -1) {
+			r.add(m[1])
 		}
 	}
 	for _, part := range strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" ,:{}[]\"'=", c) }) {
@@ -138,6 +158,23 @@ func (r *collector) pem(part string) {
 // keyValue is a line of YAML or JSON: an optional dash or brace, a key, and a value that may be missing. A colon without a
 // blank after it, as in user:password, makes no key.
 var keyValue = regexp.MustCompile(`^[-\s{]*["']?([A-Za-z0-9_.-]+)["']?:(?:\s+(.*))?$`)
+
+// unquoted is a text of YAML or JSON without its quotes.
+func unquoted(text string) string {
+	if plain, err := strconv.Unquote(text); err == nil && text[0] == '"' {
+		return plain
+	}
+	if len(text) > 1 && text[0] == '\'' && strings.HasSuffix(text, "'") {
+		return strings.ReplaceAll(text[1:len(text)-1], "''", "'")
+	}
+	return strings.Trim(text, "\"'")
+}
+
+// flowValue is an entry of a mapping in flow style or in JSON, whose value is no mapping or list itself.
+var flowValue = regexp.MustCompile(`["']?([A-Za-z0-9_.-]+)["']?\s*:\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'{}\[\],][^{}\[\],]*)`)
+
+// urlPassword is what stands before the @ of a URL.
+var urlPassword = regexp.MustCompile(`://[^/\s:@]*:([^/\s@]+)@`)
 
 // publicKeys are the keys whose values are names and addresses rather than secrets: those of kubeconfigs and registry
 // credentials. Masking them would make every message about the cluster unreadable.
@@ -251,26 +288,41 @@ func (r *Redactor) hidden(run string) bool {
 	return false
 }
 
-// unescaped masks the whole of a line that holds a secret once URL or JSON escapes are taken out.
+// unescaped masks the whole of a line that holds a secret once URL or JSON escapes are taken out. What was quoted before may have been
+// quoted again.
 func (r *Redactor) unescaped(text string) string {
 	if !strings.ContainsAny(text, `%\+`) {
 		return text
 	}
+	const depth = 3
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		for _, plain := range []string{unescapeURL(line), unescapeJSON(line)} {
-			if plain != line && r.mask(plain) != plain {
-				lines[i] = Mask
+		// A plus is a blank in a query and itself in a path.
+		for _, unescape := range []func(string) string{unescapeURL, func(s string) string { return unescapeURL(strings.ReplaceAll(s, "+", " ")) }, unescape} {
+			plain := line
+			for range depth {
+				before := plain
+				if plain = unescape(plain); plain == before {
+					break
+				}
+				if r.holds(plain) {
+					lines[i] = Mask
+				}
 			}
 		}
 	}
 	return strings.Join(lines, "\n")
 }
 
-var percent = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+// holds says whether a text holds a secret, in base64 or as it is.
+func (r *Redactor) holds(text string) bool {
+	return r.mask(text) != text || slices.ContainsFunc(encoded.FindAllString(text, -1), r.hidden)
+}
+
+var percent = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+`)
 
 func unescapeURL(line string) string {
-	return percent.ReplaceAllStringFunc(strings.ReplaceAll(line, "+", " "), func(code string) string {
+	return percent.ReplaceAllStringFunc(line, func(code string) string {
 		plain, err := url.PathUnescape(code)
 		if err != nil {
 			return code
@@ -279,14 +331,26 @@ func unescapeURL(line string) string {
 	})
 }
 
-var escapes = regexp.MustCompile(`\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])`)
+// escapes are those of JSON, of which two may make one character, and of strings in Go.
+var escapes = regexp.MustCompile(`\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|["\\/bfnrtav'])`)
 
-func unescapeJSON(line string) string {
+func unescape(line string) string {
 	return escapes.ReplaceAllStringFunc(line, func(code string) string {
 		var plain string
-		if json.Unmarshal([]byte(`"`+code+`"`), &plain) != nil {
-			return code
+		if json.Unmarshal([]byte(`"`+code+`"`), &plain) == nil {
+			return plain
 		}
-		return plain
+		quote := byte('"')
+		if code == `\'` {
+			quote = '\''
+		}
+		char, multibyte, _, err := strconv.UnquoteChar(code, quote)
+		switch {
+		case err != nil:
+			return code
+		case !multibyte:
+			return string([]byte{byte(char)})
+		}
+		return string(char)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,35 @@ func TestMasked(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestParts: the secrets in a value are known by themselves, however they are written there, and in whichever way they are written again.
+func TestParts(t *testing.T) {
+	quoted, err := json.Marshal("pass\"word\\one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ name, secret, text string }{
+		{"JSON in one line", `{"auths":{"r.example.com":{"username":"u","password":"hunter2-hunter2"}}}`, "hunter2-hunter2"},
+		{"flow style", "users:\n- user: {token: hunter2-hunter2, username: u}\n", "hunter2-hunter2"},
+		{"before a comment", "password: hunter2-hunter2 # of last year\n", "hunter2-hunter2"},
+		{"in double quotes", `password: "hunter2\"hunter2"` + "\n", `hunter2"hunter2`},
+		{"in single quotes", "password: 'hunter2''hunter2'\n", "hunter2'hunter2"},
+		{"an environment", "PASSWORD=hunter2-hunter2\nX=y\n", "hunter2-hunter2"},
+		{"in an address", "url: https://user:hunter2-hunter2@host/\n", "hunter2-hunter2"},
+		{"with a plus, in a path", "abcd+efg/hijk&x", "https://x.example.com/" + url.PathEscape("abcd+efg/hijk&x")},
+		{"in Go's quotes", "pa\"ss/w<rd✓😀", strconv.QuoteToASCII("pa\"ss/w<rd✓😀")},
+		{"in ASCII JSON", "pa😀ss/word", `pa\ud83d\ude00ss/word`},
+		{"with a control character", "hunt\x01er2-hunter2", strconv.Quote("hunt\x01er2-hunter2")},
+		{"JSON in JSON", "pass\"word\\one", strconv.Quote(string(quoted))},
+		{"base64 in a query", "???secret-value", url.QueryEscape(base64.StdEncoding.EncodeToString([]byte("\xff\xfe>>>???secret-value")))},
+	} {
+		r := &Redactor{}
+		r.Add(row.secret)
+		if got := r.String("error near " + row.text); !strings.Contains(got, Mask) {
+			t.Errorf("%s: %s", row.name, got)
+		}
 	}
 }
 
