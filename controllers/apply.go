@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -61,15 +62,7 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 			failed, missing[p.Secrets[i].Name] = append(failed, err), true
 		}
 	}
-	for _, config := range p.Configs {
-		config, err := config.Without(missing)
-		if err == nil {
-			err = a.config(ctx, config)
-		}
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
+	failed = append(failed, a.configs(ctx, p.Configs, missing)...)
 	if len(failed) > 0 || ctx.Err() != nil {
 		// Entries that could not be taken out may still need the Secrets, and the inventories know of everything.
 		return errors.Join(append(failed, ctx.Err())...)
@@ -128,6 +121,46 @@ func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
 		return &ApplyError{Kind: "Secret", Name: s.Name, Err: err}
 	}
 	return nil
+}
+
+// configs writes the audit configs, but for what needs the missing Secrets. One that clusters move to comes before the one that they
+// leave, and they leave only if they have arrived: otherwise nobody would scan them until somebody mends what was refused.
+func (a applier) configs(ctx context.Context, configs []plan.ConfigWrite, missing map[string]bool) []error {
+	waiting, stuck := map[string]plan.ConfigWrite{}, map[string]map[string]bool{} // by audit config; stuck are clusters, true for all
+	for _, c := range configs {
+		waiting[c.Name] = c
+	}
+	var failed []error
+	var write func(name string)
+	write = func(name string) {
+		config, there := waiting[name]
+		if !there {
+			return
+		}
+		delete(waiting, name)
+		held := config.Held(missing)
+		stuck[name] = maps.Clone(held)
+		for _, target := range config.Leaving() {
+			write(target)
+		}
+		for cluster, target := range config.Leaving() {
+			if stuck[target][cluster] || stuck[target][""] {
+				held[cluster] = true
+			}
+		}
+		config, err := config.Without(held)
+		if err == nil {
+			err = a.config(ctx, config)
+		}
+		if err != nil {
+			stuck[name][""] = true
+			failed = append(failed, err)
+		}
+	}
+	for _, config := range configs {
+		write(config.Name)
+	}
+	return failed
 }
 
 func (a applier) config(ctx context.Context, c plan.ConfigWrite) error {

@@ -2,13 +2,23 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
 )
 
 func TestEach(t *testing.T) {
@@ -46,6 +56,68 @@ func TestEach(t *testing.T) {
 			t.Errorf("%s: %d tried, %d failed", test.reason, got, failed)
 		}
 		cancel()
+	}
+}
+
+// refusing takes all audit configs and Secrets but one, and notes the clusters of each audit config.
+type refusing struct {
+	client.Client
+	name    string
+	entries map[string]string
+	mu      sync.Mutex
+}
+
+func (r *refusing) Apply(_ context.Context, config runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
+	data, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	var object map[string]any
+	if err := json.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	name, _, _ := unstructured.NestedString(object, "metadata", "name")
+	if name == r.name {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid}}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entries, err := mondoo.Entries(object); err == nil && object["kind"] == mondoo.Kind {
+		r.entries[name] = ""
+		for _, e := range entries {
+			r.entries[name] += fmt.Sprint(e["name"], " ")
+		}
+	}
+	return nil
+}
+
+// TestMovesArriveFirst: a cluster leaves an audit config when it has arrived in the other, and not before.
+func TestMovesArriveFirst(t *testing.T) {
+	for _, test := range []struct{ reason, refused, from, to string }{
+		{"both are written", "", "stays ", "moves "},
+		{"the other audit config is refused", "second", "moves stays ", ""},
+		{"its Secret is refused", "second-moves-kubeconfig", "moves stays ", ""},
+	} {
+		entry := func(config, name string) mondoo.Entry {
+			return mondoo.Entry{Name: name, KubeconfigSecretRef: &mondoo.SecretRef{Name: config + "-" + name + "-kubeconfig"}}
+		}
+		live := map[string]any{"metadata": map[string]any{"name": "first"}}
+		if err := mondoo.SetEntries(live, []map[string]any{entry("first", "moves").Map(), entry("first", "stays").Map()}); err != nil {
+			t.Fatal(err)
+		}
+		desired := &fleet.Opened{Namespace: "n", Sync: "s", AuditConfigs: []fleet.AuditConfig{{Name: "first"}, {Name: "second"}},
+			Clusters: []fleet.Cluster{{Name: "stays", AuditConfig: "first", Hash: "1", Entry: entry("first", "stays")},
+				{Name: "moves", AuditConfig: "second", Hash: "1", Entry: entry("second", "moves"), Secrets: []string{"second-moves-kubeconfig"}}},
+			Secrets: []fleet.Secret{{Name: "second-moves-kubeconfig", Type: "Opaque", Cluster: "moves", AuditConfig: "second", Data: map[string]string{"kubeconfig": "x"}}}}
+		p := plan.Compute(desired, plan.Live{AuditConfigs: map[string]map[string]any{"first": live, "second": {}}, Inventories: []*plan.Inventory{
+			{Sync: "s", AuditConfig: "first", Clusters: []plan.Item{{Name: "moves", Hash: "1"}, {Name: "stays", Hash: "1"}}}}}, plan.Policy{Revision: "r", Prune: true})
+		objects := &refusing{name: test.refused, entries: map[string]string{"first": "moves stays "}}
+		if err := (applier{objects: objects, own: objects, namespace: "n"}).run(t.Context(), p); (err != nil) != (test.refused != "") {
+			t.Errorf("%s: %v", test.reason, err)
+		}
+		if objects.entries["first"] != test.from || objects.entries["second"] != test.to {
+			t.Errorf("%s: %v", test.reason, objects.entries)
+		}
 	}
 }
 

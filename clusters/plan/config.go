@@ -60,7 +60,19 @@ func (p *planner) config(name string) {
 	}
 	p.next[name] = after
 	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, ResourceVersion: resourceVersion(live),
-		before: live, secrets: p.secretsIn(name)})
+		before: live, secrets: p.secretsIn(name), leaving: p.leavingOf(name)})
+}
+
+// leavingOf are the clusters that this plan moves out of an audit config, with the one that each moves to.
+func (p *planner) leavingOf(auditConfig string) map[string]string {
+	leaving := map[string]string{}
+	for _, item := range p.inventories[auditConfig].clusters() {
+		key := clusterKey(auditConfig, item.Name)
+		if target := p.removals.target[key]; target != "" && p.removals.reason[key] == "" {
+			leaving[item.Name] = target
+		}
+	}
+	return leaving
 }
 
 // secretsIn are the Secrets that are applied for the clusters of an audit config, and for which.
@@ -74,15 +86,23 @@ func (p *planner) secretsIn(auditConfig string) map[string]string {
 	return secrets
 }
 
-// Without is the write for when Secrets could not be written: the entries that they were made for stay as they are, or out.
-// An entry names the server that the credential is sent to, so that a new one must not meet an old credential.
-func (c ConfigWrite) Without(failed map[string]bool) (ConfigWrite, error) {
+// Held are the clusters of the audit config whose Secrets are among those that could not be written.
+func (c ConfigWrite) Held(failed map[string]bool) map[string]bool {
 	held := map[string]bool{}
 	for secret, cluster := range c.secrets {
 		if failed[secret] {
 			held[cluster] = true
 		}
 	}
+	return held
+}
+
+// Leaving are the clusters that move to another audit config, which each is given with. They must not leave before they are there.
+func (c ConfigWrite) Leaving() map[string]string { return c.leaving }
+
+// Without is the write for when some clusters can't go on, for want of a Secret or of a place to move to: their entries stay as they
+// are, or out. An entry names the server that the credential is sent to, so that a new one must not meet an old credential.
+func (c ConfigWrite) Without(held map[string]bool) (ConfigWrite, error) {
 	if len(held) == 0 {
 		return c, nil
 	}

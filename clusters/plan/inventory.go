@@ -131,6 +131,13 @@ func (i *Inventory) claim() int {
 	return 0
 }
 
+func (i *Inventory) clusters() []Item {
+	if i == nil {
+		return nil
+	}
+	return i.Clusters
+}
+
 func (i *Inventory) secret(name string) *Item {
 	if i == nil {
 		return nil

@@ -200,6 +200,7 @@ type ConfigWrite struct {
 
 	before  map[string]any    // the live object
 	secrets map[string]string // Secrets that are made for its entries, with the cluster
+	leaving map[string]string // clusters that move to another audit config, with that one
 }
 
 // Deletions are names of objects to delete.

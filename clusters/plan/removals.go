@@ -31,6 +31,7 @@ func waits(reason string) bool {
 type removals struct {
 	limit  string
 	reason map[string]string // item → why it stays; absent: it goes
+	target map[string]string // cluster → the audit config that it moves to
 	items  map[string]bool
 }
 
@@ -39,7 +40,7 @@ func secretKey(name string) string               { return "secret/" + name }
 
 // decideRemovals finds what the inventories have and the fleet has not, and decides what of it stays.
 func (p *planner) decideRemovals() {
-	r := removals{reason: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
+	r := removals{reason: map[string]string{}, target: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
 	read := p.read()
 	unread := p.unread(read)
 	total, counted := 0, []string{}
@@ -66,8 +67,11 @@ func (p *planner) decideRemovals() {
 	}
 	for _, inv := range p.inventories {
 		for _, item := range inv.Clusters {
-			present, moved, ready := p.whereabouts(inv.AuditConfig, item.Name)
-			keep := ""
+			present, target, ready := p.whereabouts(inv.AuditConfig, item.Name)
+			moved, keep := target != "", ""
+			if moved {
+				r.target[clusterKey(inv.AuditConfig, item.Name)] = target
+			}
 			if moved && !ready {
 				keep = reasonNotReady
 			}
@@ -89,18 +93,18 @@ func (p *planner) decideRemovals() {
 	p.removals = r
 }
 
-// whereabouts says whether a cluster is in the fleet under its audit config, or moved to another one, and whether it can be
+// whereabouts says whether a cluster is in the fleet under its audit config, or to which other one it moved, and whether it can be
 // applied there. One that was applied in the other audit config before has only its name in common.
-func (p *planner) whereabouts(auditConfig, name string) (present, moved, ready bool) {
+func (p *planner) whereabouts(auditConfig, name string) (present bool, target string, ready bool) {
 	for _, c := range p.named[name] {
 		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
-			return true, false, true
+			return true, "", true
 		}
 		if other := p.item(c.AuditConfig, name); other == nil || other.Hash == "" {
-			moved, ready = true, !c.Quarantined && p.takes(c.AuditConfig)
+			target, ready = c.AuditConfig, !c.Quarantined && p.takes(c.AuditConfig)
 		}
 	}
-	return false, moved, ready
+	return false, target, ready
 }
 
 // takes says whether an audit config is there, or will be, has room, and is this AuditSync's to change.
