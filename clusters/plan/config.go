@@ -154,8 +154,6 @@ func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 func (p *planner) removeConfig(name string, before *Inventory, live map[string]any) bool {
 	reason := ""
 	switch {
-	case p.fleet.Broken[before.Origin]:
-		reason = reasonBroken
 	case !p.policy.Prune:
 		reason = reasonPrune
 	case !p.policy.approved():

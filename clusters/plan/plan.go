@@ -252,6 +252,9 @@ func compute(desired *fleet.Opened, live Live, policy Policy, full map[string]bo
 		return p.plan
 	}
 	p.gather()
+	if p.lostConfig(); p.plan.Stopped {
+		return p.plan
+	}
 	p.quarantine()
 	p.index()
 	unchanged := p.unchanged()
@@ -306,6 +309,19 @@ func (p *planner) gather() {
 		if owner := p.owners[inv.AuditConfig]; owner == "" || inv.Sync < owner {
 			p.owners[inv.AuditConfig] = inv.Sync
 		}
+	}
+}
+
+// lostConfig stops a plan for want of an audit config whose file has an error. Its clusters could otherwise go to another one, which is
+// no removal, and as many as there are.
+func (p *planner) lostConfig() {
+	for _, name := range slices.Sorted(maps.Keys(p.inventories)) {
+		inv := p.inventories[name]
+		if desired, _ := p.desiredConfig(name); name == "" || inv.Origin == "" || desired.Object != nil || !p.fleet.Broken[inv.Origin] {
+			continue
+		}
+		p.plan.Stop(finding.Finding{Code: compile.CodeAuditConfig, Path: inv.Origin, Message: fmt.Sprintf("the audit config %s was applied from this file, which has an error now", name),
+			Fix: "mend the file, or delete it to have the audit config removed"})
 	}
 }
 

@@ -420,6 +420,13 @@ func TestSteps(t *testing.T) {
 			policy: func(p *plan.Policy) { p.Approved = p.Revision },
 			steps:  "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig\nremove Secret mondoo-client-d-kubeconfig"},
 
+		{reason: "the audit config's file has an error, and its clusters would go to another", next: func() *desired {
+			d := newFleet().existing("other").broken("fleet/"+config+".yaml").cluster("1", "a", "b", "c", "d").secret("s", "1")
+			for i := range d.Clusters {
+				d.Clusters[i].AuditConfig = "other"
+			}
+			return d
+		}, live: func(w *world) { w.AuditConfigs["other"] = newWorld("other").AuditConfigs["other"] }, names: "a b c d", codes: "audit-config"},
 		{reason: "somebody edits an entry", live: func(w *world) { w.entry(config, "a")["schedule"] = "1 1 1 1 1" }, names: "a b c d", steps: "change cluster a drift schedule"},
 		{reason: "somebody removes an entry", live: func(w *world) { w.setEntries(config, w.list(config)[1:]) }, names: "a b c d", steps: "add cluster a drift (somebody has removed it)"},
 		{reason: "drift is only reported", live: func(w *world) { w.entry(config, "a")["schedule"] = "1 1 1 1 1" }, policy: func(p *plan.Policy) { p.CorrectDrift = false },
