@@ -363,7 +363,14 @@ func (l *lister) foreign() {
 		}
 	}
 	slices.Sort(names)
+	stay := l.foreignStay(len(names))
 	for _, name := range names {
+		if l.policy.Foreign == RemoveForeign && stay != "" {
+			l.step(Step{Action: Hold, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: stay})
+			l.plan.Held++
+			l.keep(name)
+			continue
+		}
 		if l.policy.Foreign == RemoveForeign {
 			l.step(Step{Action: Remove, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: "in no file, and foreignClusters is Remove"})
 			l.changed = true
@@ -377,6 +384,20 @@ func (l *lister) foreign() {
 			Message: fmt.Sprintf("the audit config %s has %d entries that are in no file, and keeps them: %s", l.config, len(names), some(names)),
 			Fix:     "write cluster files for them, or set foreignClusters: Remove"})
 	}
+}
+
+// foreignStay says why foreign entries are not removed even where they should be: what Muster can't read may hold them, or there are
+// more of them than may be removed at once.
+func (l *lister) foreignStay(n int) string {
+	switch {
+	case n == 0 || l.policy.approved():
+		return ""
+	case l.removals.unread:
+		return reasonUnread
+	case n > l.budget(len(l.raw)):
+		return reasonBudget
+	}
+	return ""
 }
 
 // object plans the audit config itself. For one that Muster applies as a whole it is compared field by field, leaving out

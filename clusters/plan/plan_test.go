@@ -457,6 +457,17 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c d z", codes: "foreign-cluster"},
 		{reason: "a foreign entry is removed", live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
 			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d", steps: "remove cluster z (in no file, and foreignClusters is Remove)"},
+		{reason: "a foreign entry is not removed while a file can't be read", live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
+			next:   func() *desired { return base().broken("fleet/half.yaml").present("fleet/half.yaml") },
+			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d z", steps: "hold cluster z (a file that can't be read may hold it)", codes: "removals-held", held: 1},
+		{reason: "more foreign entries than may be removed at once", live: func(w *world) {
+			w.setEntries(config, append(w.list(config), map[string]any{"name": "x"}, map[string]any{"name": "y"}))
+		}, policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d x y", held: 2, codes: "removals-held",
+			steps: "hold cluster x (over the removal budget)\nhold cluster y (over the removal budget)"},
+		{reason: "more foreign entries than may be removed at once, approved", live: func(w *world) {
+			w.setEntries(config, append(w.list(config), map[string]any{"name": "x"}, map[string]any{"name": "y"}))
+		}, policy: func(p *plan.Policy) { p.Foreign, p.Approved = plan.RemoveForeign, p.Revision }, names: "a b c d",
+			steps: "remove cluster x (in no file, and foreignClusters is Remove)\nremove cluster y (in no file, and foreignClusters is Remove)"},
 		{reason: "a foreign entry is taken over", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "schedule": "1 * * * *"}))
 		}, next: func() *desired { return base().cluster("1", "z") }, names: "a b c d z",

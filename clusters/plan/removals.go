@@ -33,6 +33,7 @@ type removals struct {
 	reason map[string]string // item → why it stays; absent: it goes
 	target map[string]string // cluster → the audit config that it moves to
 	items  map[string]bool
+	unread bool // whether there is a file that may hold anything
 }
 
 func clusterKey(auditConfig, name string) string { return "cluster/" + auditConfig + "/" + name }
@@ -43,6 +44,7 @@ func (p *planner) decideRemovals() {
 	r := removals{reason: map[string]string{}, target: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
 	read := p.read()
 	unread := p.unread(read)
+	r.unread = unread
 	total, counted := 0, []string{}
 	consider := func(key string, item Item, present, moved bool, keep string) {
 		total++
