@@ -54,6 +54,11 @@ func fleetRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 		{name: "ten clusters that inherit", files: many(9, func(int) string { return "" }), want: []string{"same-minute clusters/mondoo-client.yaml:9"}}, // the good one is the tenth
 		{name: "nine clusters that inherit", files: many(8, func(int) string { return "" })},
 		{name: "ten clusters that inherit the operator's default", files: with(many(9, func(int) string { return "" }), "mondoo-client.yaml", config("    schedule: 17 * * * *\n", "")), want: []string{"same-minute clusters/c00.yaml:5"}},
+		{name: "one CronJob for clusters of two audit configs", files: files{"other.yaml": auditConfig("mondoo-client-eu"), "a.yaml": cluster("eu-prod", ref+"auditConfig: mondoo-client\n"),
+			"b.yaml": cluster("prod", ref+"auditConfig: mondoo-client-eu\n"), "good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)},
+			want: []string{"scan-name clusters/b.yaml:4"}},
+		{name: "CronJobs of two audit configs with a hash", files: files{"other.yaml": auditConfig("mondoo-client-eu"), "a.yaml": cluster("eu-"+strings.Repeat("x", 40), ref+"auditConfig: mondoo-client\n"),
+			"b.yaml": cluster(strings.Repeat("x", 40), ref+"auditConfig: mondoo-client-eu\n"), "good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)}},
 		{name: "ten clusters in two audit configs", files: with(with(many(10, func(i int) string {
 			return fmt.Sprintf("schedule: 0 3 * * *\nauditConfig: %s\n", []string{"mondoo-client", "other"}[i%2])
 		}), "other.yaml", auditConfig("other")),

@@ -12,6 +12,8 @@ var fleetRules = []Rule{
 		Fix: "give the cluster privateRegistries, or authenticate it by workloadIdentity; with a pull secret the identity is not used", Example: "kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\n# and in the audit config: containers.workloadIdentity"},
 	{Code: "same-minute", Severities: warningOnly, Cause: "Ten or more clusters of an audit config begin their scans in the same minute, which is that many Pods at once in the management cluster.",
 		Fix: "write H for the minute, as in \"H * * * *\": a number that is stable for each cluster and spread evenly over the fleet", Example: "schedule: \"0 3 * * *\"  # in ten files, or inherited by ten clusters"},
+	{Code: "scan-name", Severities: warningOnly, Cause: "The operator's name for the CronJob of a cluster is also that for a cluster of another audit config, and each of the two would overwrite the other's.",
+		Fix: "give one of the two clusters another name", Example: "name: eu-prod  # in the audit config mondoo-client, and prod in mondoo-client-eu"},
 	{Code: "secret-form", Severities: errorOnly, Cause: "The API server would refuse a Secret for its name, a key, a label, an annotation, or for want of a key that its type asks for.",
 		Fix: "correct what the message names", Example: "stringData:\n  \"pass word\": …"},
 	{Code: "secret-key", Severities: errorOnly, Cause: "A Secret lacks the key that the operator reads; nobody would report it, and the scan's Pod would never start.",

@@ -117,6 +117,18 @@ func ScanLabels(auditConfig, cluster string) map[string]string {
 	return map[string]string{LabelApp: AppValue, LabelScan: ScanValue, LabelAuditConfig: auditConfig, LabelCluster: cluster}
 }
 
+// ScanName is the name of the CronJob that the operator makes for an entry, unless it is over 52 characters and has a hash put in, which
+// makes it unique. It is not made to be unique otherwise: the audit config mondoo-client-x with the cluster y has the CronJob of
+// mondoo-client with x-y. Find CronJobs by [ScanLabels].
+func ScanName(auditConfig, cluster string) (name string, hashed bool) {
+	integration := auditConfig
+	if rest, usual := strings.CutPrefix(auditConfig, usualAuditConfig); usual && (rest == "" || rest[0] == '-') {
+		integration = strings.TrimPrefix(rest, "-")
+	}
+	name = strings.TrimSuffix(AppValue+"-"+integration, "-") + "-" + cluster
+	return name, len(name) > 52
+}
+
 // WorkloadIdentityServiceAccount names the ServiceAccount that the operator makes for an entry with workloadIdentity; the
 // cloud's trust in it is bound to this name.
 func WorkloadIdentityServiceAccount(auditConfig, cluster string) string {

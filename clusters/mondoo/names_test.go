@@ -99,3 +99,21 @@ func TestScanLabels(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestScanName(t *testing.T) {
+	for _, test := range []struct {
+		auditConfig, cluster, want string
+		hashed                     bool
+	}{
+		{"mondoo-client", "eu", "mondoo-k8s-scan-eu", false},
+		{"mondoo-client-x", "eu", "mondoo-k8s-scan-x-eu", false},
+		{"mondoo-clients", "eu", "mondoo-k8s-scan-mondoo-clients-eu", false},
+		{"other", "eu", "mondoo-k8s-scan-other-eu", false},
+		{"other", strings.Repeat("c", 30), "mondoo-k8s-scan-other-" + strings.Repeat("c", 30), false},
+		{"other", strings.Repeat("c", 31), "mondoo-k8s-scan-other-" + strings.Repeat("c", 31), true},
+	} {
+		if name, hashed := mondoo.ScanName(test.auditConfig, test.cluster); name != test.want || hashed != test.hashed {
+			t.Errorf("%s, %s: %s, %t", test.auditConfig, test.cluster, name, hashed)
+		}
+	}
+}
