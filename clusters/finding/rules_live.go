@@ -20,7 +20,7 @@ var liveRules = []Rule{
 		Fix: "give it another name, or the cluster credentials of its own", Example: "kubeconfigSecretRef: {name: sops-keys}"},
 	{Code: "secret-missing", Severities: warningOnly, Cause: "A cluster names a Secret that does not exist; nobody would report it, and the scan's Pod would never start.",
 		Fix: "make the Secret with the keys that the message names, or correct the name", Example: "kubeconfigSecretRef: {name: tpyo}"},
-	{Code: "secret-of-other", Severities: errorOnly, Cause: "A cluster names the Secret of another cluster, and would send its credentials to a server of its own.",
+	{Code: "secret-of-other", Severities: errorOnly, Cause: "A cluster names the Secret of another cluster or AuditSync, and would send its credentials to a server of its own.",
 		Fix: "give the cluster credentials of its own", Example: "kubeconfigSecretRef: {name: mondoo-client-other-kubeconfig}"},
 	{Code: "secret-owned", Severities: errorOnly, Cause: "A Secret of that name belongs to another AuditSync.",
 		Fix: "give it another name", Example: "two AuditSyncs whose repositories have one Secret"},

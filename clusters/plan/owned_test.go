@@ -67,6 +67,18 @@ func TestForeignSecrets(t *testing.T) {
 				edit("e", func(c *fleet.Cluster) { c.Name, c.Entry.Name, c.AuditConfig = "a", "a", "second" })
 		}, live: func(w *world) { w.AuditConfigs["second"] = newWorld("second").AuditConfigs["second"] },
 			codes: "secret-of-other", names: "a"},
+		{reason: "from a manifest of another AuditSync", live: func(w *world) {
+			w.Syncs["other"] = true
+			w.Secrets["token"] = plan.LiveSecret{Type: "Opaque", Labels: map[string]string{fleet.LabelSync: "other"}}
+		}, next: func() *desired { return base().cluster("1", "e").names("e", "token") }, codes: "secret-of-other", names: "a"},
+		{reason: "a kubeconfig of another AuditSync, which has its own server", live: func(w *world) {
+			w.Syncs["other"] = true
+			w.Secrets["shared"] = plan.LiveSecret{Type: "Opaque", Labels: map[string]string{fleet.LabelSync: "other"}}
+		}, next: func() *desired {
+			return base().cluster("1", "e").names("e", "").edit("e", func(c *fleet.Cluster) {
+				c.Entry = mondoo.Entry{Name: "e", KubeconfigSecretRef: &mondoo.SecretRef{Name: "shared"}}
+			})
+		}, steps: "add cluster e", names: "a e"},
 		{reason: "made for a cluster of another AuditSync", live: func(w *world) {
 			w.Inventories = append(w.Inventories, &plan.Inventory{Sync: "other", AuditConfig: "second", Clusters: []plan.Item{{Name: "p", Hash: "h", Secrets: []string{"second-p-token"}}}})
 		}, next: func() *desired { return base().cluster("1", "e").names("e", "second-p-token") }, codes: "secret-of-other", names: "a"},

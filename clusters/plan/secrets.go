@@ -279,7 +279,13 @@ func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, re
 		other, others := all[ref.Name].besides([2]string{c.AuditConfig, c.Name})
 		// A certificate authority is no secret, and may well be everybody's.
 		private := slices.ContainsFunc(ref.Keys, func(key string) bool { return key != mondoo.KeyCACert })
+		// A token goes to the server that the entry names, and a kubeconfig to its own.
+		owner := p.live.Secrets[ref.Name].Labels[fleet.LabelSync]
+		theirs := owner != "" && p.fleet.Sync != "" && owner != p.fleet.Sync && p.live.Syncs[owner] && slices.Contains(ref.Keys, mondoo.KeyToken)
 		switch user := p.live.Reserved[ref.Name]; {
+		case theirs:
+			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the AuditSync %s", ref.Name, owner),
+				"give the cluster credentials of its own")
 		case others:
 			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the cluster %s", ref.Name, other),
 				"give the cluster credentials of its own")
