@@ -261,17 +261,21 @@ func listIndex(part string) (int, bool) {
 	return i, err == nil && i >= 0
 }
 
-// Document returns the index of the document with this kind and name, or with the name before kustomize put something around
-// it, or 0 when there is none.
+// Document returns the index of the document with this kind and name, or with the name before kustomize put a prefix or suffix
+// to it, or something around it, or 0 when there is none.
 func (f *File) Document(kind, name string) int {
 	best, length := 0, -1
 	for i, d := range f.Documents {
+		n := len(d.Name)
+		if strings.HasPrefix(name, d.Name) || strings.HasSuffix(name, d.Name) {
+			n += len(name) // one of the two is likelier than both
+		}
 		switch {
 		case d.Kind != kind:
 		case d.Name == name:
 			return i
-		case len(d.Name) > length && strings.Contains(name, d.Name):
-			best, length = i, len(d.Name)
+		case n > length && strings.Contains(name, d.Name):
+			best, length = i, n
 		}
 	}
 	return best

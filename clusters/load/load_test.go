@@ -210,7 +210,7 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%d %v: %d:%d", row.document, row.field, line, column)
 		}
 	}
-	for name, want := range map[string]int{"one": 0, "two": 1, "prefix-two-suffix": 1, "three": 0} {
+	for name, want := range map[string]int{"one": 0, "two": 1, "prefix-two-suffix": 1, "a-one-two": 1, "three": 0} {
 		if got := file.Document("Secret", name); got != want {
 			t.Errorf("%s: document %d", name, got)
 		}
