@@ -114,12 +114,12 @@ func (m *Memory) keep(c *compiler) {
 // compileOnce compiles an object, unless that is done. Only clusters are remembered: there are many of them, and what else there is
 // looks at more than itself.
 func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
-	if kind, _ := r.Object["kind"].(string); kind == mondoo.Kind || kind == "Secret" {
-		c.resource(*r)
-		return
-	}
 	if done, ok := m.done[r]; ok && c.holds(done) {
 		c.take(r, done)
+		return
+	}
+	if kind, _ := r.Object["kind"].(string); kind == mondoo.Kind || kind == "Secret" {
+		c.resource(*r)
 		return
 	}
 	done, ready := c.ahead[r]
@@ -171,8 +171,11 @@ func (c *compiler) compileAhead(m *Memory) {
 	}
 	var fresh []*build.Resource
 	for _, r := range c.built.Resources {
+		if _, known := m.done[r]; known {
+			continue
+		}
 		spec, _ := r.Object["spec"].(map[string]any)
-		if _, known := m.done[r]; !known && spec["kubeconfigFile"] == nil && r.Object["kind"] == v1alpha1.Kind {
+		if spec["kubeconfigFile"] == nil && r.Object["kind"] == v1alpha1.Kind {
 			fresh = append(fresh, r)
 		}
 	}

@@ -55,7 +55,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	if m.sealed == sealed {
 		return m.opened, ctx.Err()
 	}
-	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)),
+	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)), fresh: map[string]*opening{},
 		owners: map[string]bool{}, again: make([]*remembered, len(sealed.Secrets)),
 		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
@@ -157,6 +157,7 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 		}
 	}
 	m.secrets[s.Name] = kept
+	delete(o.owners, kept.owner)
 }
 
 // passing says whether a file could not be opened for a reason that is not in the file or the keys, and may be gone the next time.
@@ -167,9 +168,8 @@ func passing(bad *finding.Finding) bool {
 // finish remembers a run, and has the redactor forget what is gone since the one before, of which these are the Secrets.
 func (m *Memory) finish(o *run, before map[string]*remembered) {
 	m.sealed, m.opened, m.files = o.sealed, o.opened, o.plain
-	for path, op := range o.plain {
+	for path, op := range o.fresh {
 		switch {
-		case op.known:
 		case passing(op.bad):
 			m.sealed, m.opened = nil, nil
 			o.opened.Provisional = true
@@ -182,16 +182,13 @@ func (m *Memory) finish(o *run, before map[string]*remembered) {
 		}
 	}
 	gone := m.owners
-	for name, old := range before {
-		if old != nil && m.secrets[name] != old && !o.owners[old.owner] {
-			gone = append(gone, old.owner)
+	if o.same < len(before) {
+		for name, old := range before {
+			if old != nil && m.secrets[name] != old && !o.owners[old.owner] {
+				gone = append(gone, old.owner)
+			}
 		}
 	}
 	o.redactor.Forget(gone...)
-	for name, s := range m.secrets {
-		if s != nil && s != before[name] {
-			delete(o.owners, s.owner)
-		}
-	}
 	m.owners = slices.Collect(maps.Keys(o.owners))
 }

@@ -57,11 +57,14 @@ type run struct {
 	redactor *redact.Redactor
 	now      time.Time
 	memory   *Memory
-	plain    map[string]*opening
+	plain    map[string]*opening // by path
+	fresh    map[string]*opening // those that aren't known from before
 	mu       sync.Mutex
 	owners   map[string]bool // for whom the redactor has learned something
 	// again are the Secrets, by their place among those of the fleet, that are as they were.
-	again  []*remembered
+	again []*remembered
+	// same counts them.
+	same   int
 	opened *fleet.Opened
 }
 
@@ -70,7 +73,7 @@ type run struct {
 func (o *run) files(ctx context.Context) error {
 	for path, f := range o.sealed.Source.Loaded.Files {
 		if f.IsEncrypted() && !o.sealed.Broken[path] {
-			o.plain[path] = o.memory.opening(f)
+			o.take(path, o.memory.opening(f))
 		}
 	}
 	for i := range o.sealed.Secrets {
@@ -88,8 +91,8 @@ func (o *run) files(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, op := range o.plain {
-		if op.known || op.file == nil {
+	for _, op := range o.fresh {
+		if op.file == nil {
 			continue
 		}
 		group.Go(func() error {
@@ -110,9 +113,15 @@ func (o *run) find(path string) *opening {
 		} else {
 			op = o.memory.opening(file)
 		}
-		o.plain[path] = op
+		o.take(path, op)
 	}
 	return op
+}
+
+func (o *run) take(path string, op *opening) {
+	if o.plain[path] = op; !op.known {
+		o.fresh[path] = op
+	}
 }
 
 // need has the file of a handle opened again if its values aren't at hand.
@@ -122,7 +131,7 @@ func (o *run) need(handle string) {
 		return
 	}
 	if op := o.find(ref.Path); op.known && op.bad == nil {
-		o.plain[ref.Path] = &opening{file: op.file} // the other one is remembered
+		o.take(ref.Path, &opening{file: op.file}) // the other one is remembered
 	}
 }
 
@@ -192,6 +201,7 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 	for i := range secrets {
 		if old := o.again[i]; old != nil {
 			o.memory.secrets[secrets[i].Name] = old
+			o.same++
 			continue
 		}
 		o.memory.keep(o, &o.sealed.Secrets[i], secrets[i], results[i])
