@@ -136,6 +136,30 @@ type Opened struct {
 	// Provisional says that files could not be opened for a reason outside of the repository and the keys, such as a key service
 	// that refuses: opening the same fleet again may give more. Retry says that it may soon: a service doesn't answer for now.
 	Provisional, Retry bool
+	// Source is the tree that the fleet was read from; nil where nobody needs to know.
+	Source *seal.Tree `json:"-"`
+}
+
+// Position returns where a field of what an origin names stands in its file, as load.File.Position does; zeros where that isn't
+// known.
+func (f *Opened) Position(origin Origin, field []string) (line, column int) {
+	return position(f.Source, origin, field)
+}
+
+// Position is that of a field, as for Opened.
+func (f *Sealed) Position(origin Origin, field []string) (line, column int) {
+	return position(f.Source, origin, field)
+}
+
+func position(source *seal.Tree, origin Origin, field []string) (line, column int) {
+	if source == nil || source.Loaded == nil {
+		return 0, 0
+	}
+	file := source.Loaded.Files[origin.Path]
+	if file == nil {
+		return 0, 0
+	}
+	return file.Position(origin.Document, field)
 }
 
 // Entries are the entries of an audit config: those of its clusters that aren't quarantined, by name.

@@ -58,7 +58,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)), fresh: map[string]*opening{},
 		owners: map[string]bool{}, again: make([]*remembered, len(sealed.Secrets)),
 		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
-			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole}}
+			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole, Source: sealed.Source}}
 	m.runs++
 	redactor.AddFor(o.owner("generators"), sealed.Generated...)
 	if err := o.files(ctx); err != nil {

@@ -281,9 +281,7 @@ func earliest(a, b time.Time) time.Time {
 
 func (o *run) at(origin fleet.Origin, field []string) finding.Finding {
 	f := finding.Finding{Path: origin.Path}
-	if file := o.sealed.Source.Loaded.Files[origin.Path]; file != nil {
-		f.Line, f.Column = file.Position(origin.Document, field)
-	}
+	f.Line, f.Column = o.sealed.Position(origin, field)
 	return f
 }
 

@@ -18,7 +18,7 @@ func (p *planner) config(name string) {
 	live := p.live.AuditConfigs[name]
 	before := p.inventories[name]
 	if owner := p.owners[name]; owner != "" {
-		p.refuse(desired.Origin.Path, CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
+		p.refuse(p.place(desired.Origin, fieldName), CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
 			"let one AuditSync drive an audit config; give the other another one")
 		return
 	}
@@ -49,12 +49,12 @@ func (p *planner) config(name string) {
 	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
-		p.refuse(desired.Origin.Path, CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
+		p.refuse(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
 		return
 	}
 	if size := jsonSize(object); size > maxObject {
 		undo()
-		p.refuse(desired.Origin.Path, CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
+		p.refuse(p.place(desired.Origin, fieldName), CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
 			"spread the clusters over several audit configs, with spec.auditConfig in the cluster files")
 		return
 	}
@@ -130,9 +130,10 @@ func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
 	return fleet.AuditConfig{Name: name}, false
 }
 
-// refuse reports an error that keeps an audit config and its clusters as they are.
-func (p *planner) refuse(path string, code finding.Code, message, fix string) {
-	p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: path, Message: message, Fix: fix})
+// refuse reports an error that keeps an audit config and its clusters as they are, at a place.
+func (p *planner) refuse(at finding.Finding, code finding.Code, message, fix string) {
+	at.Code, at.Severity, at.Message, at.Fix = code, finding.Error, message, fix
+	p.plan.Add(at)
 }
 
 // withoutConfig plans for an audit config that is neither in Git nor in the cluster. Its clusters wait for it; what was in
@@ -140,7 +141,7 @@ func (p *planner) refuse(path string, code finding.Code, message, fix string) {
 func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 	if inFleet {
 		p.plan.Waiting = true
-		p.refuse("", CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
+		p.refuse(finding.Finding{}, CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
 			"install it (with Helm or from Mondoo's console), or put it into the repository")
 		return
 	}
@@ -276,7 +277,9 @@ func (l *lister) cluster(c fleet.Cluster) {
 		if step.Drift {
 			settled = l.settle(step.Fields, past)
 			step.Fields = settled.wrong
-			l.notKept("the entry "+c.Name+" of the audit config "+l.config, c.Origin.Path, c.Name, settled.notKept)
+			l.notKept("the entry "+c.Name+" of the audit config "+l.config, func(field []string) finding.Finding {
+				return l.placeOf(&c, append([]string{"spec"}, field...))
+			}, settled.notKept)
 		}
 	default:
 		step.Action = Add
@@ -436,7 +439,7 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	if same {
 		settled := p.settle(step.Fields, before.Corrected)
 		step.Fields, after.Corrected = settled.wrong, settled.corrected
-		p.notKept("the audit config "+desired.Name, desired.Origin.Path, "", settled.notKept)
+		p.notKept("the audit config "+desired.Name, func(field []string) finding.Finding { return p.place(desired.Origin, field) }, settled.notKept)
 	}
 	switch {
 	case len(step.Fields) == 0 && same:

@@ -177,7 +177,13 @@ func (p *planner) quarantine() {
 func (p *planner) refuseSecret(s fleet.Secret) bool {
 	live, exists := p.live.Secrets[s.Name]
 	refuse := func(code finding.Code, message, fix string) bool {
-		p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: s.Origin.Path, Cluster: s.Cluster, Message: message, Fix: fix})
+		field := fieldName
+		if code == CodeSecretType {
+			field = fieldType
+		}
+		at := p.place(s.Origin, field)
+		at.Cluster = s.Cluster
+		p.refuse(at, code, message, fix)
 		return true
 	}
 	switch owner := live.Labels[fleet.LabelSync]; {
@@ -270,11 +276,11 @@ func (p *planner) holders() map[string]holders {
 // sends a credential to the server that it names, so that it must not name somebody else's.
 func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool, all map[string]holders) bool {
 	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
-	refuse := func(code finding.Code, message, fix string) {
-		bad = true
-		p.plan.Add(finding.Finding{Code: code, Severity: finding.Error, Path: c.Origin.Path, Cluster: c.Name, Message: message, Fix: fix})
-	}
 	for _, ref := range refs {
+		refuse := func(code finding.Code, message, fix string) {
+			bad = true
+			p.refuse(p.placeOf(&c, ref.Field), code, message, fix)
+		}
 		bad = bad || refused[ref.Name]
 		other, others := all[ref.Name].besides([2]string{c.AuditConfig, c.Name})
 		// A certificate authority is no secret, and may well be everybody's.
@@ -308,9 +314,11 @@ func (p *planner) missingSecrets() {
 		}
 		for _, ref := range p.references[i] {
 			if _, have := p.live.Secrets[ref.Name]; !have && !p.wanted[ref.Name] {
-				p.plan.Add(finding.Finding{Code: CodeSecretMissing, Severity: finding.Warning, Path: c.Origin.Path, Cluster: c.Name,
-					Message: fmt.Sprintf("there is no Secret %s in the namespace %s, so the scan can't start", ref.Name, p.fleet.Namespace),
-					Fix:     "make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"})
+				f := p.placeOf(&c, ref.Field)
+				f.Code, f.Severity = CodeSecretMissing, finding.Warning
+				f.Message = fmt.Sprintf("there is no Secret %s in the namespace %s, so the scan can't start", ref.Name, p.fleet.Namespace)
+				f.Fix = "make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"
+				p.plan.Add(f)
 			}
 		}
 	}

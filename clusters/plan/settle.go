@@ -66,14 +66,16 @@ func (p *planner) settle(differ []Field, past []Correction) settlement {
 	return s
 }
 
-// notKept reports fields that are no longer put right.
-func (p *planner) notKept(what, path, cluster string, fields []string) {
+// notKept reports fields that are no longer put right, at the place of the first.
+func (p *planner) notKept(what string, place func(field []string) finding.Finding, fields []string) {
 	if len(fields) == 0 {
 		return
 	}
-	p.plan.Add(finding.Finding{Code: CodeNotKept, Severity: finding.Warning, Path: path, Cluster: cluster,
-		Message: fmt.Sprintf("the API server or the operator doesn't keep %s of %s", some(fields), what),
-		Fix:     "take it out of the file, or upgrade the operator"})
+	f := place(strings.Split(fields[0], "."))
+	f.Code, f.Severity = CodeNotKept, finding.Warning
+	f.Message = fmt.Sprintf("the API server or the operator doesn't keep %s of %s", some(fields), what)
+	f.Fix = "take it out of the file, or upgrade the operator"
+	p.plan.Add(f)
 }
 
 func digest(text string) string {
