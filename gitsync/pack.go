@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -16,13 +18,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// pack is one pack file and its index, open for reading. It is not safe for concurrent use.
+// pack is one pack file and its index, open for reading. It is safe for concurrent use.
 type pack struct {
 	name  string
 	bytes int64
 	file  io.Closer
 	index *idxfile.MemoryIndex
-	*packfile.Packfile
+	// readers are as many as may read at a time. Each keeps a position, and fills caches even when it is only read.
+	readers chan *packfile.Packfile
 }
 
 // errPack is the cause of every pack that a server sent and that can't be used.
@@ -185,12 +188,23 @@ func openPack(dir, name string, objects cache.Object) (*pack, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	return &pack{
-		name: name, bytes: info.Size(), file: file, index: index,
+	p := &pack{name: name, bytes: info.Size(), file: file, index: index, readers: make(chan *packfile.Packfile, runtime.GOMAXPROCS(0))}
+	for range cap(p.readers) {
 		// Without a filesystem go-git reads through the open file and never by name: the file may be gone by then.
-		Packfile: packfile.NewPackfileWithCache(index, nil, file, objects, 0),
-	}, nil
+		p.readers <- packfile.NewPackfileWithCache(index, nil, view{file, io.NewSectionReader(file, 0, info.Size())}, objects, 0)
+	}
+	return p, nil
 }
+
+// view is an open file with a position of its own.
+type view struct {
+	billy.File
+	section *io.SectionReader
+}
+
+func (v view) Read(p []byte) (int, error)                       { return v.section.Read(p) }
+func (v view) Seek(offset int64, whence int) (int64, error)     { return v.section.Seek(offset, whence) }
+func (v view) ReadAt(p []byte, offset int64) (n int, err error) { return v.section.ReadAt(p, offset) }
 
 // size is the unpacked size of the object at hash, found without unpacking it.
 func (p *pack) size(hash plumbing.Hash) (int64, error) {
@@ -198,7 +212,28 @@ func (p *pack) size(hash plumbing.Hash) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.GetSizeByOffset(offset)
+	reader := <-p.readers
+	defer func() { p.readers <- reader }()
+	return reader.GetSizeByOffset(offset)
+}
+
+// read unpacks the object at hash.
+func (p *pack) read(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	reader := <-p.readers
+	defer func() { p.readers <- reader }()
+	obj, err := reader.Get(hash)
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = r.Close() }()
+	// A copy: the object stays in the cache, and callers may write into what they get.
+	content := make([]byte, obj.Size())
+	_, err = io.ReadFull(r, content)
+	return obj.Type(), content, err
 }
 
 // deltaHead keeps the first bytes of a delta: the sizes of its base and of its result.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha1" //nolint:gosec // Git names its objects by it
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
@@ -18,8 +17,7 @@ import (
 )
 
 // store is one generation of the cache: a folder of packs, and the commits found whole in
-// them. Packs are only ever added. It is safe for concurrent use; one lock serves all reading,
-// because go-git's packs keep a position and fill caches even when they are read.
+// them. Packs are only ever added. It is safe for concurrent use.
 //
 // It lives until its last user is done: the Repository, while the store is the current one, and every open Snapshot.
 type store struct {
@@ -105,8 +103,12 @@ func (s *store) release() {
 	}
 }
 
+// find looks for the pack that has an object.
 func (s *store) find(hash plumbing.Hash) *pack {
-	for _, p := range slices.Backward(s.packs) {
+	s.mu.Lock()
+	packs := s.packs
+	s.mu.Unlock()
+	for _, p := range slices.Backward(packs) {
 		if found, err := p.index.Contains(hash); err == nil && found {
 			return p
 		}
@@ -114,19 +116,16 @@ func (s *store) find(hash plumbing.Hash) *pack {
 	return nil
 }
 
-func (s *store) has(hash plumbing.Hash) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.find(hash) != nil
-}
+func (s *store) has(hash plumbing.Hash) bool { return s.find(hash) != nil }
 
 // errMissing is the cause of an object that should be in the store and is not.
 var errMissing = errors.New("not in the cache")
 
 func (s *store) size(hash plumbing.Hash) (int64, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if size, ok := s.sizes[hash]; ok {
+	size, known := s.sizes[hash]
+	s.mu.Unlock()
+	if known {
 		return size, nil
 	}
 	p := s.find(hash)
@@ -137,6 +136,8 @@ func (s *store) size(hash plumbing.Hash) (int64, error) {
 	if err != nil {
 		return 0, s.corrupt(hash, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sizes[hash] = size
 	return size, nil
 }
@@ -171,7 +172,11 @@ func (s *store) readAny(hash plumbing.Hash) (plumbing.ObjectType, []byte, error)
 	if size > s.limits.ObjectBytes {
 		return 0, nil, &LimitError{What: "object", Name: hash.String(), Limit: s.limits.ObjectBytes, Got: size}
 	}
-	kind, content, err := s.unpack(hash)
+	p := s.find(hash)
+	if p == nil {
+		return 0, nil, s.corrupt(hash, errMissing)
+	}
+	kind, content, err := p.read(hash)
 	if err != nil {
 		return 0, nil, s.corrupt(hash, err)
 	}
@@ -179,28 +184,6 @@ func (s *store) readAny(hash plumbing.Hash) (plumbing.ObjectType, []byte, error)
 		return 0, nil, s.corrupt(hash, errors.New("the content does not have this hash"))
 	}
 	return kind, content, nil
-}
-
-func (s *store) unpack(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.find(hash)
-	if p == nil {
-		return 0, nil, errMissing
-	}
-	obj, err := p.Get(hash)
-	if err != nil {
-		return 0, nil, err
-	}
-	r, err := obj.Reader()
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = r.Close() }()
-	// A copy: the object stays in the cache, and callers may write into what they get.
-	content := make([]byte, obj.Size())
-	_, err = io.ReadFull(r, content)
-	return obj.Type(), content, err
 }
 
 // base is a baseFunc.

@@ -84,6 +84,8 @@ type Tree struct {
 	folders map[string]*folder
 	// before holds the files of the tree that was loaded before, and known those of this one, in whichever role, by their paths.
 	before, known map[string]*File
+	// released says that Release was called.
+	released bool
 	// top and within are the identities of the repository's root and of Path; outside says that something beyond Path was read.
 	top, within string
 	outside     bool

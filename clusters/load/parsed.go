@@ -169,8 +169,12 @@ func (f *File) Release() {
 	f.parsed.roots = nil
 }
 
-// Release lets go of the nodes of all files.
+// Release lets go of the nodes of all files, once.
 func (t *Tree) Release() {
+	if t.released {
+		return
+	}
+	t.released = true
 	for _, f := range t.known {
 		f.Release()
 	}

@@ -136,7 +136,13 @@ func (r *collector) line(line string) {
 			r.add(m[1])
 		}
 	}
-	for _, part := range strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" ,:{}[]\"'=", c) }) {
+	for rest := line; rest != ""; {
+		part := rest
+		if end := strings.IndexAny(rest, " ,:{}[]\"'="); end >= 0 {
+			part, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = ""
+		}
 		if random(part) {
 			r.add(part)
 			r.pem(part)

@@ -243,7 +243,8 @@ func (p *Plain) Value(ref Ref) (string, bool) {
 	}
 	if p.values != nil {
 		v, ok := p.values[place(ref.Keys)]
-		return v.plain, ok && ref.Document == 0 && (ref.Digest == "" || ref.Digest == digest(v.sealed))
+		same := ref.Digest == "" || ref.File != "" && ref.File == p.file.Hash || ref.Digest == digest(v.sealed)
+		return v.plain, ok && ref.Document == 0 && same
 	}
 	branch := ref.Document
 	if branch < len(p.branches) {

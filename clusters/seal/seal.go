@@ -67,8 +67,9 @@ type Ref struct {
 	Path     string
 	Document int
 	Keys     []string
-	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew.
-	Digest string
+	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew, and File that of the file
+	// in which it stood.
+	Digest, File string
 }
 
 // Tree is a loaded tree with its secrets sealed.
@@ -209,8 +210,14 @@ func (t *Tree) Env(f *load.File) []byte {
 }
 
 func digest(value string) string {
-	sum := sha256.Sum256([]byte(value))
-	return hex.EncodeToString(sum[:])
+	// In pieces: a copy of the whole would be as long as the value.
+	h, piece := sha256.New(), [512]byte{}
+	for len(value) > 0 {
+		n := copy(piece[:], value)
+		h.Write(piece[:n])
+		value = value[n:]
+	}
+	return hex.EncodeToString(h.Sum(piece[:0]))
 }
 
 // handle makes a handle that is part of the tree from now on.
@@ -252,7 +259,7 @@ func (s *Sealer) file(f *load.File) (done *sealed) {
 		if i > 0 {
 			out.WriteString("---\n")
 		}
-		if err := s.document(&out, done, d, Ref{Path: f.Path, Document: i}); err != nil {
+		if err := s.document(&out, done, d, Ref{Path: f.Path, Document: i, File: f.Hash}); err != nil {
 			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Line, Message: "the document can't be written as YAML again"}
 			return done
 		}
