@@ -4,6 +4,8 @@ package finding
 var fileRules = []Rule{
 	{Code: "cycle", Severities: errorOnly, Cause: "Kustomizations include each other in a circle, so that building would never end.",
 		Fix: "take the reference back to the including folder out", Example: "resources: [..]  # in a folder that the one above lists"},
+	{Code: "deprecated-field", Severities: infoOnly, Cause: "A kustomization uses a field that kustomize builds for now and has announced to drop.",
+		Fix: "write the field that the message names in its place; `kustomize edit fix` does it for most", Example: "commonLabels: {team: payments}"},
 	{Code: "documents", Severities: errorOnly, Cause: "A cluster file holds more than one document, so that one mistake would cost all its clusters.",
 		Fix: "put each cluster into a file of its own", Example: "kind: ExternalCluster\n…\n---\nkind: ExternalCluster\n…"},
 	{Code: "duplicate-key", Severities: errorWarning, Cause: "A key stands twice in one mapping, and parsers differ in which of the two counts.",

@@ -101,6 +101,7 @@ func (w *walker) visit(ctx context.Context, dir, file string) error {
 		return nil
 	}
 	w.Kustomizations[dir] = k
+	w.noteDeprecated(k)
 	w.active[dir] = true
 	defer delete(w.active, dir)
 	w.refuseUnsupported(k)
@@ -143,6 +144,23 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	}
 	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
 	return k
+}
+
+// deprecated are the fields that kustomize still builds, and what to write instead. It says so itself, on the standard error of the
+// process.
+var deprecated = []struct{ field, instead string }{{"bases", "resources"}, {"commonLabels", "labels"}, {"imageTags", "images"},
+	{"patchesJson6902", "patches (which kustomize applies before labels and prefixes)"}, {"patchesStrategicMerge", "patches"}, {"vars", "replacements"}}
+
+func (w *walker) noteDeprecated(k *Kustomization) {
+	for _, d := range deprecated {
+		if k.File.Documents[0].Field(d.field) == nil {
+			continue
+		}
+		at := finding.Finding{Code: CodeDeprecated, Severity: finding.Info, Path: k.File.Path,
+			Message: d.field + " is deprecated in kustomize", Fix: "write " + d.instead + " in its place"}
+		at.Line, at.Column = k.File.Position(0, []string{d.field})
+		w.Add(at)
+	}
 }
 
 // unmarshal reads a kustomization with kustomize's own code, which must not take the process down.

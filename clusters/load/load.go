@@ -25,24 +25,25 @@ import (
 
 // Codes of this package's findings.
 const (
-	CodeYAML          finding.Code = "yaml"           // not readable as YAML
-	CodeEncoding      finding.Code = "encoding"       // not UTF-8
-	CodeLineEnds      finding.Code = "line-ends"      // CRLF
-	CodeSize          finding.Code = "size"           // over a limit
-	CodeAliases       finding.Code = "yaml-aliases"   // aliases expand over the limit
-	CodeDuplicateKey  finding.Code = "duplicate-key"  // a key twice in one mapping
-	CodeDocuments     finding.Code = "documents"      // a cluster file with a second document
-	CodeSymlink       finding.Code = "symlink"        // a symbolic link in the way
-	CodeNotFound      finding.Code = "not-found"      // a reference to nothing
-	CodeOutside       finding.Code = "outside"        // a reference out of the repository
-	CodeRemote        finding.Code = "remote"         // a remote reference
-	CodeUnsupported   finding.Code = "unsupported"    // a kustomization feature that Muster refuses
-	CodeKustomization finding.Code = "kustomization"  // a kustomization that can't be read
-	CodeCycle         finding.Code = "cycle"          // kustomizations that include each other
-	CodeNotObject     finding.Code = "not-an-object"  // YAML that is no Kubernetes object
-	CodeDuplicateName finding.Code = "duplicate-name" // two objects of one name
-	CodeUnused        finding.Code = "unused"         // a file that nothing refers to
-	CodeEmpty         finding.Code = "empty"          // a path that renders nothing
+	CodeYAML          finding.Code = "yaml"             // not readable as YAML
+	CodeEncoding      finding.Code = "encoding"         // not UTF-8
+	CodeLineEnds      finding.Code = "line-ends"        // CRLF
+	CodeSize          finding.Code = "size"             // over a limit
+	CodeAliases       finding.Code = "yaml-aliases"     // aliases expand over the limit
+	CodeDuplicateKey  finding.Code = "duplicate-key"    // a key twice in one mapping
+	CodeDocuments     finding.Code = "documents"        // a cluster file with a second document
+	CodeSymlink       finding.Code = "symlink"          // a symbolic link in the way
+	CodeNotFound      finding.Code = "not-found"        // a reference to nothing
+	CodeOutside       finding.Code = "outside"          // a reference out of the repository
+	CodeRemote        finding.Code = "remote"           // a remote reference
+	CodeUnsupported   finding.Code = "unsupported"      // a kustomization feature that Muster refuses
+	CodeKustomization finding.Code = "kustomization"    // a kustomization that can't be read
+	CodeCycle         finding.Code = "cycle"            // kustomizations that include each other
+	CodeNotObject     finding.Code = "not-an-object"    // YAML that is no Kubernetes object
+	CodeDuplicateName finding.Code = "duplicate-name"   // two objects of one name
+	CodeDeprecated    finding.Code = "deprecated-field" // a field that kustomize will not take for ever
+	CodeUnused        finding.Code = "unused"           // a file that nothing refers to
+	CodeEmpty         finding.Code = "empty"            // a path that renders nothing
 )
 
 // Limits bound what Load holds. The zero value stands for DefaultLimits.
