@@ -85,22 +85,37 @@ func (r *Redactor) Forget(owners ...string) {
 }
 
 func (r *Redactor) forget(owners []string) {
-	touched := map[[minLength]byte]bool{}
+	gone := map[[minLength]byte][]string{}
 	for _, name := range owners {
 		for _, v := range r.owned[name] {
 			if r.known[v]--; r.known[v] <= 0 {
 				delete(r.known, v)
-				touched[[minLength]byte([]byte(v[:minLength]))] = true
+				key := [minLength]byte([]byte(v[:minLength]))
+				gone[key] = append(gone[key], v)
 			}
 		}
 		delete(r.owned, name)
 	}
-	// Many secrets begin alike, so each list is gone through once.
-	for key := range touched {
-		if r.index[key] = slices.DeleteFunc(r.index[key], func(v string) bool { return r.known[v] == 0 }); len(r.index[key]) == 0 {
+	for key, values := range gone {
+		if r.index[key] = without(r.index[key], values, r.known); len(r.index[key]) == 0 {
 			delete(r.index, key)
 		}
 	}
+}
+
+// without takes values, of which the known ones are no part, out of a list of others that begin alike, as the tokens of a fleet may.
+// Few are looked for one by one, and for many the list is gone through once.
+func without(list, values []string, known map[string]int) []string {
+	const few = 16
+	if len(values) > few {
+		return slices.DeleteFunc(list, func(v string) bool { return known[v] == 0 })
+	}
+	for _, v := range values {
+		if i := slices.Index(list, v); i >= 0 {
+			list = slices.Delete(list, i, i+1)
+		}
+	}
+	return list
 }
 
 // collector is a list of secrets. One that is added twice is in it twice, and forgotten as often.
