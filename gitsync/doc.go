@@ -19,7 +19,8 @@
 //
 // A Fetch that finds nothing new costs one request, the listing of the refs. One that
 // finds a new commit costs a second, for the objects that the cache lacks; history is
-// not fetched. Whatever goes wrong, the cache and the snapshots read from it stay as they were.
+// not fetched. Whatever goes wrong, the cache and the snapshots read from it stay as they were. Many may read a snapshot at once: a
+// pack has as many readers as there are processors.
 //
 // # Why not go-git's Remote
 //

@@ -5,6 +5,10 @@
 // kustomize works in memory on the sealed files alone, so its errors and its output hold no secret, and there is nothing
 // for it to fetch or run.
 //
+// The one exception are generators that take their content from encrypted files: kustomize needs it for the hash in a Secret's
+// name. These files are opened first, and what they hold (Result.Opened) is in the result. What kustomize says is masked, and
+// kustomizations that copy values from one object to another are refused beside them.
+//
 // kustomize takes time that grows with the square of the number of resources in one build, and fails as a whole. Cluster
 // files are therefore built in units of some tens, each through the same kustomizations; a unit that fails is halved until
 // the culprit is found. A tree whose kustomizations do something across resources (Result.Whole) is built in one piece.

@@ -39,7 +39,7 @@ var clusterRules = []Rule{
 	{Code: "server-address", Severities: errorWarning, Cause: "The address of an API server can't be used by the operator or from the scanner's Pod.",
 		Fix: "write https://host, https://host:port or https://host:port/path, as other machines reach it", Example: "server: https://127.0.0.1:6443"},
 	{Code: "server-unsealed", Severities: errorOnly, Cause: "The server that a token is sent to could be changed by somebody without the file's key, who would then get the token.",
-		Fix: "write server directly before token in one file, with the MAC over all of it; or encrypt server too", Example: "a patch that sets spec.serviceAccountAuth.server"},
+		Fix: "write server directly before token in one file, with nothing but skipTLSVerify or caCert between them and the MAC over all of it; or encrypt server too", Example: "a patch that sets spec.serviceAccountAuth.server"},
 	{Code: "spiffe-socket-path", Severities: errorOnly, Cause: "socketPath is not the absolute path of a socket.",
 		Fix: "write a path such as /run/spire/sockets/agent.sock, without unix:// before it", Example: "socketPath: unix:///run/spire/agent.sock"},
 	{Code: "tls-verification-off", Severities: warningOnly, Cause: "The certificate of the remote cluster is not checked: whoever answers at its address gets the credentials. Vault without a target CA does that too.",

@@ -12,7 +12,7 @@ var liveRules = []Rule{
 		Fix: "take it out of the file, or upgrade the operator", Example: "a field that the installed operator does not know"},
 	{Code: "foreign-cluster", Severities: infoOnly, Cause: "An audit config has entries that come from no file.",
 		Fix: "write cluster files for them, or set foreignClusters: Remove", Example: "a cluster that was added by hand"},
-	{Code: "removals-held", Severities: warningOnly, Cause: "A commit removes more than spec.prune.maxRemovals allows, or clusters whose files are still there; the removals wait.",
+	{Code: "removals-held", Severities: warningOnly, Cause: "A commit removes more than spec.prune.maxRemovals allows, a whole audit config, what a file may still hold that can't be read or is empty, or a Secret that is still named; the removals wait.",
 		Fix: "approve exactly this revision with the annotation that the message gives, or bring the files back", Example: "a folder renamed in Git"},
 	{Code: "secret-foreign", Severities: errorOnly, Cause: "There is a Secret of that name which Muster did not make.",
 		Fix: "delete it, or annotate it with muster.dev/adopt to let Muster take it over", Example: "a Secret that was made by hand"},

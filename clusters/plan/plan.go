@@ -2,8 +2,11 @@
 //
 // Compute is a pure function of values: the fleet, the live objects and the inventories. Its result, a Plan, names every
 // change with its reason, and holds what the applier needs. Plans are sorted, can be printed, and print no value of a
-// Secret. Nothing is removed on a doubt: what belongs to a broken file, a stopped tree or a quarantined cluster stays, and so
-// does whatever exceeds the removal budget.
+// Secret.
+//
+// Nothing is removed on a doubt: what belongs to a broken file, a stopped tree or a quarantined cluster stays; so does what a
+// file that can't be read may hold, what something that stays names, a cluster whose new audit config can't take it, and
+// whatever exceeds the removal budget, foreign entries included. An audit config whose file is broken stops the plan.
 package plan
 
 import (

@@ -1,8 +1,9 @@
 // Package redact keeps secret values out of what leaves the process.
 //
 // A Redactor is told every secret of a run (Add) and takes them out of any text (String), also where the text holds them in
-// base64, URL-encoded, JSON-escaped or wrapped over lines, and also single lines of a longer secret. It errs on the side of
-// masking. One Redactor serves one run and may be used concurrently.
+// base64, URL-encoded, quoted once or again, or wrapped over lines. Of a longer secret it knows single lines too, the values in
+// YAML, JSON and environment files, and the passwords in addresses. It errs on the side of masking. One Redactor serves one run
+// and may be used concurrently.
 package redact
 
 import (

@@ -90,7 +90,8 @@ type ServiceAccountAuth struct {
 	CACert string `json:"caCert,omitempty"`
 	// A Secret that exists already, with the keys token and ca.crt.
 	CredentialsSecretRef *SecretRef `json:"credentialsSecretRef,omitempty"`
-	// Do not check the API server's certificate; whoever answers at the address gets the token. Default: false.
+	// Do not check the API server's certificate; whoever answers at the address gets the token. In a file with token, it stands
+	// directly after server. Default: false.
 	SkipTLSVerify *bool `json:"skipTLSVerify,omitempty"`
 }
 

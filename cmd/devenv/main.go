@@ -1,5 +1,6 @@
-// Command devenv runs the real servers that Muster's tests and its demo need: a Kubernetes control plane and Git. It is a
-// thin shell around cmd/devenv/server, which says more about them.
+// Command devenv runs the real servers that Muster's tests and its demo need: a Kubernetes control plane, Git, Gitea and
+// Vault. It is a thin shell around cmd/devenv/server, which says more about them. demo is what `make run` shows, build builds
+// servers, and up starts a control plane and Git alone.
 package main
 
 import (

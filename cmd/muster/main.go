@@ -3,7 +3,7 @@
 //
 // Each command has a file of its own, and is registered in root.go. Commands render through package clusters, as the
 // controller does, and decide nothing themselves: what would be applied comes from clusters/plan. Objects and reports go to
-// standard output, findings and errors to standard error, and all of it through one redactor.
+// standard output, findings and errors to standard error, and all of it through one redactor. Libraries have no standard error.
 package main
 
 import (

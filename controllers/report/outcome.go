@@ -1,4 +1,5 @@
-// Package report turns what became of a sync into what people see: the status of the AuditSync, events and metrics.
+// Package report turns what became of a sync into what people see: the status of the AuditSync, events, metrics, and the texts
+// of commit statuses, with which of those nobody will answer for any more.
 //
 // An Outcome is a value; the functions here compute from it and from what was reported before, so that nothing is written
 // unless the world has changed. Whoever fills in an Outcome has masked its texts.

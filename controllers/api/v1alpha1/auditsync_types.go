@@ -117,7 +117,8 @@ type AuditSyncSpec struct {
 	Prune Prune `json:"prune,omitempty"`
 
 	// What happens to entries of the audit config that are in no file and that Muster never applied: Keep leaves and reports
-	// them, Remove removes them.
+	// them, Remove removes them. More than prune.maxRemovals allows of the audit config's entries waits for an approval, and so
+	// do all while a file can't be read.
 	// +kubebuilder:validation:Enum=Keep;Remove
 	// +kubebuilder:default=Keep
 	// +optional
@@ -129,7 +130,7 @@ type AuditSyncSpec struct {
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// Stops everything: no fetch, no apply, no correction of drift.
+	// Stops everything: no fetch, no apply, no correction of drift. Commit statuses that are pending are ended.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -436,7 +437,8 @@ type AuditSyncStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready, Fetched, Rendered, Applied, InSync and Scanned; while they hold, Reconciling and Stalled.
+	// Ready, Fetched, Rendered, Applied, InSync and Scanned; with spec.webhook Webhook, and with spec.forge Reported; while they
+	// hold, Reconciling and Stalled.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -512,7 +514,7 @@ type ClusterCounts struct {
 	Applied int32 `json:"applied"`
 	// Left out because of an error; what was applied for them before stays.
 	Quarantined int32 `json:"quarantined"`
-	// No longer in the path, and held until their removal is approved or possible.
+	// Removals that wait for an approval: of clusters, and of Secrets and audit configs beside them.
 	// +optional
 	Held int32 `json:"held,omitempty"`
 	// In the audit configs and in no file.
