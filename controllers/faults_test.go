@@ -277,7 +277,7 @@ func TestRemovalBudget(t *testing.T) {
 	w.untilReady(commit)
 	head := w.push(map[string]string{"clusters/new.yaml": w.tokenCluster("new", "")}, "clusters/c0.yaml", "clusters/c1.yaml", "clusters/c2.yaml", "clusters/c3.yaml")
 	status := w.request().Status
-	if ready := condition(status, v1alpha1.ConditionReady); ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, plan.ApproveAnnotation+"="+head) ||
+	if ready := condition(status, v1alpha1.ConditionReady); ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, plan.ApproveAnnotation+"="+head+"-") ||
 		!strings.Contains(ready.Message, "cluster c0") {
 		t.Errorf("Ready %+v", ready)
 	}
@@ -289,12 +289,13 @@ func TestRemovalBudget(t *testing.T) {
 			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, revision)
 		})
 	}
-	approve(commit)
+	approval := approvalIn(t, condition(status, v1alpha1.ConditionReady).Message, head)
+	approve(strings.Replace(approval, head, commit, 1))
 	w.request()
 	if got := w.names("mondoo-client"); len(got) != 9 {
 		t.Errorf("entries %v: another revision was approved", got)
 	}
-	approve(head)
+	approve(approval)
 	w.untilReady(head)
 	if got := w.names("mondoo-client"); !slices.Equal(got, []string{"c4", "c5", "c6", "c7", "new"}) {
 		t.Errorf("entries %v", got)

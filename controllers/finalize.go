@@ -45,16 +45,16 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 	return ctrl.Result{}, nil
 }
 
-// deleteAll removes what the inventories have: to plan that is to plan an empty fleet, whose removals are approved.
+// deleteAll removes what the inventories have: to plan that is to plan an empty fleet, and to approve what is held of it.
 func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
 	live, failure := r.live(ctx, audit)
 	if failure != nil {
 		return failure
 	}
-	const deletion = "deletion"
 	empty := &fleet.Opened{Namespace: audit.Namespace, Sync: audit.Name}
-	p := plan.Compute(empty, live, plan.Policy{Revision: deletion, Approved: deletion, Prune: true, MaxRemovals: "100%",
-		Foreign: plan.KeepForeign, CorrectDrift: true})
+	policy := plan.Policy{Revision: "deletion", Prune: true, MaxRemovals: "100%", Foreign: plan.KeepForeign, CorrectDrift: true}
+	policy.Approved = plan.Compute(empty, live, policy).Approval
+	p := plan.Compute(empty, live, policy)
 	if p.Empty() {
 		return nil
 	}

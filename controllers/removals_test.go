@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,8 @@ func verdict(s *v1alpha1.AuditSync, commit string) string {
 	var lines []string
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling} {
 		if c := condition(s.Status, kind); c.Type != "" {
-			lines = append(lines, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, strings.ReplaceAll(c.Message, commit, "COMMIT")))
+			message := regexp.MustCompile(commit+"-[0-9a-f]{16}").ReplaceAllString(c.Message, "COMMIT-DIGEST")
+			lines = append(lines, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, message))
 		}
 	}
 	if len(lines) == 2 {
@@ -73,9 +75,9 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
 		}, `Ready=False Stopped: nothing is changed: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
 		{"six of ten files are deleted", func() string { return w.push(nil, paths(0, 6)...) },
-			`Ready=False RemovalsHeld: 6 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly this commit with the annotation muster.dev/approve-removals=COMMIT (Stalled)`},
+			`Ready=False RemovalsHeld: 6 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },
-			`Ready=False RemovalsHeld: 10 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly this commit with the annotation muster.dev/approve-removals=COMMIT (Stalled)`},
+			`Ready=False RemovalsHeld: 10 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			commit := test.push()
@@ -112,31 +114,33 @@ func TestApprovalIsForOneRevision(t *testing.T) {
 	w.startController(nil)
 	w.createSync(nil)
 	w.untilReady(w.push(files))
-	held := func(commit string, n int) {
+	held := func(commit string, n int) (approval string) {
 		t.Helper()
 		status := w.request().Status
 		ready := condition(status, v1alpha1.ConditionReady)
-		if want := plan.ApproveAnnotation + "=" + commit; ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, want) || int(status.Clusters.Held) != n {
+		if ready.Reason != "RemovalsHeld" || int(status.Clusters.Held) != n {
 			t.Errorf("%d held, want %d; %s", status.Clusters.Held, n, ready.Message)
 		}
 		if got := w.names("mondoo-client"); len(got) != 10 {
 			t.Errorf("entries %v", got)
 		}
+		return approvalIn(t, ready.Message, commit)
 	}
 	approve := func(commit string) {
 		w.changeSync(func(s *v1alpha1.AuditSync) {
 			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, commit)
 		})
 	}
-	first := w.push(nil, paths(0, 6)...)
-	held(first, 6)
+	first := held(w.push(nil, paths(0, 6)...), 6)
 	second := w.push(nil, paths(6, 8)...)
-	held(second, 8)
-	for _, nearly := range []string{first, second[:12], "main@sha1:" + second, strings.ToUpper(second), "*", ""} {
+	approval := held(second, 8)
+	for _, nearly := range []string{first, second, second + first[len(second):], approval[:len(approval)-1], "main@sha1:" + approval, strings.ToUpper(approval), "*", ""} {
 		approve(nearly)
-		held(second, 8)
+		if again := held(second, 8); again != approval {
+			t.Errorf("%s is to be approved, and was %s", again, approval)
+		}
 	}
-	approve(second)
+	approve(approval)
 	w.untilReady(second)
 	if got := w.names("mondoo-client"); !slices.Equal(got, []string{nameOf(8), nameOf(9)}) {
 		t.Errorf("entries %v", got)
@@ -147,5 +151,46 @@ func TestApprovalIsForOneRevision(t *testing.T) {
 	held(third, 6)
 	if got := w.secrets(); len(got) != 10 {
 		t.Errorf("Secrets %v", got)
+	}
+}
+
+// approvalIn is the value that a status gives to approve what is held of a commit.
+func approvalIn(t *testing.T, message, commit string) string {
+	t.Helper()
+	_, value, _ := strings.Cut(message, plan.ApproveAnnotation+"=")
+	if !regexp.MustCompile("^" + commit + "-[0-9a-f]{16}$").MatchString(value) {
+		t.Fatalf("the message does not say how to approve what is held of %s: %s", commit, message)
+	}
+	return value
+}
+
+// TestApprovalIsForOneSpec approves the removals of a commit, and then has the AuditSync make something else of the same commit: what it
+// no longer renders then, nobody has seen.
+func TestApprovalIsForOneSpec(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "other/mondoo-client.yaml": auditConfigFile, "other/x.yaml": w.tokenCluster("x", "")}
+	for i := range 10 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
+	}
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(w.push(files))
+	commit := w.push(nil, paths(0, 6)...)
+	approval := approvalIn(t, condition(w.request().Status, v1alpha1.ConditionReady).Message, commit)
+	w.changeSync(func(s *v1alpha1.AuditSync) {
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, approval)
+	})
+	w.untilReady(commit)
+	left := []string{nameOf(6), nameOf(7), nameOf(8), nameOf(9)}
+	if got := w.names("mondoo-client"); !slices.Equal(got, left) {
+		t.Errorf("entries %v", got)
+	}
+	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Path = "other" })
+	status := w.request().Status
+	if got := w.names("mondoo-client"); !slices.Equal(got, append(left, "x")) || status.Clusters.Held != 4 {
+		t.Errorf("entries %v, held %d", got, status.Clusters.Held)
+	}
+	if again := approvalIn(t, condition(status, v1alpha1.ConditionReady).Message, commit); again == approval {
+		t.Error("what is held now is asked for with what was approved before")
 	}
 }

@@ -13,7 +13,7 @@ var liveRules = []Rule{
 	{Code: "foreign-cluster", Severities: infoOnly, Cause: "An audit config has entries that come from no file.",
 		Fix: "write cluster files for them, or set foreignClusters: Remove", Example: "a cluster that was added by hand"},
 	{Code: "removals-held", Severities: warningOnly, Cause: "A commit removes more than spec.prune.maxRemovals allows, a whole audit config, what a file may still hold that can't be read or is empty, or a Secret that is still named; the removals wait.",
-		Fix: "approve exactly this revision with the annotation that the message gives, or bring the files back", Example: "a folder renamed in Git"},
+		Fix: "approve exactly these removals with the annotation that the message gives, or bring the files back", Example: "a folder renamed in Git"},
 	{Code: "secret-foreign", Severities: errorOnly, Cause: "There is a Secret of that name which Muster did not make.",
 		Fix: "delete it, or annotate it with muster.dev/adopt to let Muster take it over", Example: "a Secret that was made by hand"},
 	{Code: "secret-in-use", Severities: errorOnly, Cause: "A Secret that an AuditSync uses itself is neither changed from a repository nor given to a cluster.",

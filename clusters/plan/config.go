@@ -157,16 +157,13 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 	switch {
 	case !p.policy.Prune:
 		reason = reasonPrune
-	case !p.policy.approved():
+	case !p.approved[configKey(name)]:
 		reason = reasonOwner
 	}
 	if reason != "" {
 		p.step(Step{Action: Hold, Kind: KindAuditConfig, Name: name, Origin: before.Origin, Reason: reason})
-		if reason == reasonOwner {
+		if waits(reason) {
 			p.plan.Held++
-			p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
-				Message: fmt.Sprintf("the audit config %s is no longer in Git; it stays until its removal is approved", name),
-				Fix:     p.policy.approval()})
 		}
 		return false
 	}
@@ -366,9 +363,10 @@ func (l *lister) foreign() {
 		}
 	}
 	slices.Sort(names)
-	stay := l.foreignStay(len(names))
+	asked := func(name string) bool { return !l.approved[clusterKey(l.config, name)] }
+	stay := l.foreignStay(len(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !asked(name) })))
 	for _, name := range names {
-		if l.policy.Foreign == RemoveForeign && stay != "" {
+		if l.policy.Foreign == RemoveForeign && stay != "" && asked(name) {
 			l.step(Step{Action: Hold, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: stay})
 			l.plan.Held++
 			l.keep(name)
@@ -389,11 +387,11 @@ func (l *lister) foreign() {
 	}
 }
 
-// foreignStay says why foreign entries are not removed even where they should be: what Muster can't read may hold them, or there are
+// foreignStay says why n foreign entries are not removed even where they should be: what Muster can't read may hold them, or there are
 // more of them than may be removed at once.
 func (l *lister) foreignStay(n int) string {
 	switch {
-	case n == 0 || l.policy.approved():
+	case n == 0:
 		return ""
 	case l.removals.unread:
 		return reasonUnread

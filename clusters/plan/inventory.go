@@ -32,6 +32,8 @@ type Inventory struct {
 	Secrets  []Item `json:"secrets,omitempty"`
 	// Corrected are the fields of the audit config that were put right since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
+	// Approved is what of it goes, or is to go, because somebody has approved that.
+	Approved *Approval `json:"approved,omitempty"`
 }
 
 // Item is one cluster or Secret that Muster applied.
@@ -102,12 +104,12 @@ func (i *Inventory) Equal(other *Inventory) bool {
 			slices.Equal(a.Corrected, b.Corrected) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
-		i.Hash == other.Hash && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
+		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
 }
 
 // Empty says whether there is nothing to remember.
 func (i *Inventory) Empty() bool {
-	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == ""
+	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == "" && i.Approved == nil
 }
 
 // precedes says whether the inventory of another AuditSync keeps this one, whose inventory may be nil, from the audit config.

@@ -86,7 +86,7 @@ type Policy struct {
 	// MaxRemovals is how many clusters and Secrets one plan may remove, as a number or a percentage ("25%"); a percentage
 	// always allows one.
 	MaxRemovals string
-	// Approved is the revision whose removals somebody has approved.
+	// Approved is the Approval of the plan whose held removals somebody has approved.
 	Approved string
 	Foreign  Foreign
 	// CorrectDrift says whether live objects that differ at an unchanged revision are put right.
@@ -103,18 +103,6 @@ type Policy struct {
 
 // now is Now as inventories have it.
 func (p Policy) now() time.Time { return p.Now.UTC().Truncate(time.Second) }
-
-// approved says whether somebody has approved the removals of this revision. A work tree with changes has no revision, and
-// nobody can have approved it.
-func (p Policy) approved() bool { return p.Revision != "" && p.Approved == p.Revision }
-
-// approval says how to approve the removals.
-func (p Policy) approval() string {
-	if p.Revision == "" {
-		return "commit the changes; removals are approved for a commit"
-	}
-	return "approve exactly this commit with the annotation " + ApproveAnnotation + "=" + p.Revision
-}
 
 // Action is what is done with an object.
 type Action string
@@ -170,8 +158,10 @@ type Plan struct {
 	Foreign map[string][]string
 	// Waiting says that an audit config is missing in the cluster; trying again later may help.
 	Waiting bool
-	// Held is how many removals wait for an approval of Revision.
-	Held int
+	// Held is how many removals wait, and Approval is what to write into ApproveAnnotation to have them go; empty where that can't be
+	// approved.
+	Held     int
+	Approval string
 	// ScansLeft is how many clusters that get a new form are left to their schedules, for more than MaxScansDue are due for a scan.
 	ScansLeft int
 
@@ -181,6 +171,8 @@ type Plan struct {
 	Configs []ConfigWrite
 	Delete  Deletions
 	After   []*Inventory // inventories to write at the end; an empty one is deleted
+
+	approvable []string // the keys of what Approval is about, sorted
 }
 
 // SecretWrite is a Secret to apply.
@@ -231,11 +223,20 @@ func (p *Plan) Drifted() []Step {
 // Compute plans a fleet. A stopped fleet gives a plan without steps. What it is given is only read, and the plan may share
 // memory with it.
 func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
+	p := computeFitting(desired, live, policy, nil)
+	// Only a plan for which nothing is approved tells what there is to approve.
+	if approved := approvedOf(p, live, policy); len(approved) > 0 {
+		return computeFitting(desired, live, policy, approved)
+	}
+	return p
+}
+
+// computeFitting plans a fleet so that nothing moves into an audit config that turns out to be full: it stays where it is.
+func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved map[string]bool) *Plan {
 	full := map[string]bool{}
 	for {
 		known := len(full)
-		// What was to move into an audit config that turns out to be full has to stay where it is.
-		if p := compute(desired, live, policy, full); len(full) == known {
+		if p := compute(desired, live, policy, approved, full); len(full) == known {
 			return p
 		}
 	}
@@ -243,13 +244,13 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 
 // compute plans a fleet, and notes which audit configs can't hold what they would have to. Nothing moves into those that are
 // known to be full.
-func compute(desired *fleet.Opened, live Live, policy Policy, full map[string]bool) *Plan {
+func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map[string]bool) *Plan {
 	p := &planner{
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
 		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]bool, len(desired.Secrets)),
-		full: full,
+		approved: approved, full: full,
 	}
 	if desired.Stopped {
 		return p.plan
@@ -288,6 +289,7 @@ type planner struct {
 	references  [][]compile.Reference   // of the clusters, in their order
 	bySecret    map[string][]*Inventory // see inventoriesOf
 	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them
+	approved    map[string]bool         // the keys of what may go although it would be held
 	full        map[string]bool         // audit configs that can't hold their clusters
 }
 
@@ -373,14 +375,17 @@ func (p *planner) commit(before *Item, hash string) string {
 // finish compares inventories before and after, and sorts the plan.
 func (p *planner) finish() {
 	p.boundDue()
+	p.noteApproval()
+	approved, left := p.approvals()
 	for _, name := range slices.Sorted(maps.Keys(p.next)) {
 		before, after := p.inventories[name], p.next[name]
 		sortItems(after.Clusters)
 		sortItems(after.Secrets)
-		if after.Equal(before) {
+		after.Approved = left[name]
+		if after.Equal(before) && approved[name].Equal(left[name]) {
 			continue
 		}
-		if intent := intent(before, after); !intent.Equal(before) {
+		if intent := intent(before, after, approved[name]); !intent.Equal(before) {
 			p.plan.Before = append(p.plan.Before, intent)
 			before = intent
 		}
@@ -391,43 +396,11 @@ func (p *planner) finish() {
 	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int {
 		return strings.Compare(a.Kind+"\x00"+a.AuditConfig+"\x00"+a.Name, b.Kind+"\x00"+b.AuditConfig+"\x00"+b.Name)
 	})
-	if names := p.plan.heldFor(reasonBudget); len(names) > 0 {
-		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
-			Message: fmt.Sprintf("%d removals wait for approval, for they exceed %s: %s", len(names), p.removals.limit, some(names)),
-			Fix:     p.policy.approval()})
-	}
-	if names := p.plan.heldFor(reasonPresent); len(names) > 0 {
-		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
-			Message: fmt.Sprintf("%d removals wait, for the files are still there, and hold nothing for Muster: %s", len(names), some(names)),
-			Fix:     "correct or delete the files, or " + p.policy.approval()})
-	}
-	if names := p.plan.heldFor(reasonUnread); len(names) > 0 {
-		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
-			Message: fmt.Sprintf("%d removals wait, for a file that can't be read may hold what they would remove: %s", len(names), some(names)),
-			Fix:     "mend the file, or " + p.policy.approval()})
-	}
-	if names := p.plan.heldFor(reasonNamed); len(names) > 0 {
-		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning,
-			Message: fmt.Sprintf("%d removals wait, for an audit config or an entry that stays names what they would remove: %s", len(names), some(names)),
-			Fix:     "mend, change or remove what names it"})
-	}
+	p.tellHeld()
 }
-
-// ApproveAnnotation on an AuditSync approves the removals of the revision that is its value.
-const ApproveAnnotation = "muster.dev/approve-removals"
 
 // AdoptAnnotation on a Secret that was made by hand lets the AuditSync that is its value take it over.
 const AdoptAnnotation = "muster.dev/adopt"
-
-func (p *Plan) heldFor(reason string) []string {
-	var names []string
-	for _, s := range p.Steps {
-		if s.Action == Hold && s.Reason == reason {
-			names = append(names, s.Kind+" "+s.Name)
-		}
-	}
-	return names
-}
 
 // some lists the first names.
 func some(names []string) string {
@@ -438,13 +411,14 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// intent is the inventory to write first: what was applied, and, without hash, what will be applied for the first time. A
-// run that is killed afterwards has then left nothing behind that nobody knows of.
-func intent(before, after *Inventory) *Inventory {
+// intent is the inventory to write first: what was applied, without hash what will be applied for the first time, and what is about to
+// be removed with an approval. A run that is killed afterwards has then left nothing behind that nobody knows of.
+func intent(before, after *Inventory, approved *Approval) *Inventory {
 	if before == nil {
 		before = &Inventory{Sync: after.Sync, AuditConfig: after.AuditConfig}
 	}
 	i := *before
+	i.Approved = approved
 	if i.Origin == "" {
 		i.Origin = after.Origin
 	}

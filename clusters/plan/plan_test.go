@@ -322,10 +322,12 @@ func TestSteps(t *testing.T) {
 		live   func(*world)
 		next   func() *desired
 		policy func(*plan.Policy)
-		steps  string
-		codes  string
-		names  string
-		held   int
+		// approved: somebody has seen what is held, and approved it.
+		approved bool
+		steps    string
+		codes    string
+		names    string
+		held     int
 		// unstable: applying does not lead to a world without anything to do.
 		unstable bool
 	}{
@@ -354,7 +356,7 @@ func TestSteps(t *testing.T) {
 		{reason: "two clusters less are over the budget", next: func() *desired { return newFleet().inGit(config, spec()).cluster("1", "a", "b").secret("s", "1") },
 			names: "a b c d", steps: "hold cluster c (over the removal budget)\nhold cluster d (over the removal budget)", codes: "removals-held", held: 2},
 		{reason: "approved", next: func() *desired { return newFleet().inGit(config, spec()).cluster("1", "a", "b").secret("s", "1") },
-			policy: func(p *plan.Policy) { p.Approved = p.Revision }, names: "a b",
+			approved: true, names: "a b",
 			steps: "remove Secret mondoo-client-c-kubeconfig\nremove Secret mondoo-client-d-kubeconfig\nremove cluster c\nremove cluster d"},
 		{reason: "approved for another commit", next: func() *desired { return newFleet().inGit(config, spec()).cluster("1", "a", "b").secret("s", "1") },
 			policy: func(p *plan.Policy) { p.Approved = "rev1" }, names: "a b c d", held: 2, codes: "removals-held",
@@ -378,7 +380,7 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "removals-held", held: 1},
 		{reason: "its file has another name and can't be read, approved", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
-		}, policy: func(p *plan.Policy) { p.Approved = p.Revision }, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
+		}, approved: true, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
 		{reason: "what was for another tool may be a cluster whose kind is misspelt", next: func() *desired {
 			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1")
 			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/d-renamed.yaml"})
@@ -397,7 +399,7 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c d", steps: "hold cluster d (its file is there, but holds no cluster)", codes: "removals-held", held: 1},
 		{reason: "its file is there and holds nothing, approved", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").present("fleet/d.yaml")
-		}, policy: func(p *plan.Policy) { p.Approved = p.Revision }, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
+		}, approved: true, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
 		{reason: "its file is a Secret now", next: func() *desired {
 			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").secret("d", "1").present("fleet/d.yaml")
 			return d
@@ -417,8 +419,8 @@ func TestSteps(t *testing.T) {
 			steps: "hold MondooAuditConfig mondoo-client (an audit config is never removed without approval)\nhold cluster a (over the removal budget)\nhold cluster b (over the removal budget)\nhold cluster c (over the removal budget)\nhold cluster d (over the removal budget)",
 			codes: "removals-held removals-held"},
 		{reason: "the audit config is no longer in Git, approved", next: func() *desired { return newFleet().secret("s", "1") },
-			policy: func(p *plan.Policy) { p.Approved = p.Revision },
-			steps:  "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig\nremove Secret mondoo-client-d-kubeconfig"},
+			approved: true,
+			steps:    "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig\nremove Secret mondoo-client-d-kubeconfig"},
 
 		{reason: "the audit config's file has an error, and its clusters would go to another", next: func() *desired {
 			d := newFleet().existing("other").broken("fleet/"+config+".yaml").cluster("1", "a", "b", "c", "d").secret("s", "1")
@@ -466,7 +468,7 @@ func TestSteps(t *testing.T) {
 			steps: "hold cluster x (over the removal budget)\nhold cluster y (over the removal budget)"},
 		{reason: "more foreign entries than may be removed at once, approved", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "x"}, map[string]any{"name": "y"}))
-		}, policy: func(p *plan.Policy) { p.Foreign, p.Approved = plan.RemoveForeign, p.Revision }, names: "a b c d",
+		}, policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, approved: true, names: "a b c d",
 			steps: "remove cluster x (in no file, and foreignClusters is Remove)\nremove cluster y (in no file, and foreignClusters is Remove)"},
 		{reason: "a foreign entry is taken over", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "schedule": "1 * * * *"}))
@@ -523,6 +525,9 @@ func TestSteps(t *testing.T) {
 			pol := at("rev2")
 			if row.policy != nil {
 				row.policy(&pol)
+			}
+			if row.approved {
+				pol.Approved = w.compute(next, pol).Approval
 			}
 			p := w.compute(next, pol)
 			want(t, "steps", describe(p), row.steps)
@@ -676,19 +681,19 @@ func TestKilled(t *testing.T) {
 	second := func() *desired {
 		return newFleet().inGit(config, map[string]any{"spaceId": "y"}).cluster("2", "b", "c").secret("t", "1")
 	}
-	pol := at("rev2")
-	pol.Approved = "rev2"
 	for steps := range 12 {
 		for _, empty := range []bool{true, false} {
 			w := newWorld()
 			if !empty {
 				w.sync(t, first(), at("rev1"))
 			}
+			pol := at("rev2")
+			pol.Approved = w.compute(second(), pol).Approval
 			w.apply(t, w.compute(second(), pol), steps)
 			// The cluster is taken out again before the next run comes to it.
 			third := newFleet().inGit(config, map[string]any{"spaceId": "y"}).cluster("2", "b")
 			p3 := at("rev3")
-			p3.Approved = "rev3"
+			p3.Approved = w.compute(third, p3).Approval
 			w.sync(t, third, p3)
 			want(t, fmt.Sprint("entries after ", steps, " writes"), w.names(t, config), "b")
 			if names := slices.Sorted(maps.Keys(w.Secrets)); !slices.Equal(names, []string{"mondoo-client-b-kubeconfig"}) {

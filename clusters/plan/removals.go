@@ -24,7 +24,7 @@ const (
 
 // waits says whether an approval would end a reason.
 func waits(reason string) bool {
-	return reason == reasonBudget || reason == reasonPresent || reason == reasonUnread
+	return reason == reasonBudget || reason == reasonPresent || reason == reasonUnread || reason == reasonOwner
 }
 
 // removals is what is no longer in Git, and what becomes of it.
@@ -35,9 +35,6 @@ type removals struct {
 	items  map[string]bool
 	unread bool // whether there is a file that may hold anything
 }
-
-func clusterKey(auditConfig, name string) string { return "cluster/" + auditConfig + "/" + name }
-func secretKey(name string) string               { return "secret/" + name }
 
 // decideRemovals finds what the inventories have and the fleet has not, and decides what of it stays.
 func (p *planner) decideRemovals() {
@@ -58,11 +55,11 @@ func (p *planner) decideRemovals() {
 		case !p.policy.Prune:
 			r.reason[key] = reasonPrune
 		case moved:
-		case unread && !p.fleet.Present[item.Origin] && !p.policy.approved():
+		case unread && !p.fleet.Present[item.Origin] && !p.approved[key]:
 			r.reason[key] = reasonUnread
-		case p.fleet.Present[item.Origin] && !read[item.Origin] && !p.policy.approved():
+		case p.fleet.Present[item.Origin] && !read[item.Origin] && !p.approved[key]:
 			r.reason[key] = reasonPresent
-		default:
+		case !p.approved[key]:
 			counted = append(counted, key)
 		}
 		r.items[key] = true
@@ -87,7 +84,7 @@ func (p *planner) decideRemovals() {
 			consider(secretKey(item.Name), item, p.wanted[item.Name], false, keep)
 		}
 	}
-	if len(counted) > p.budget(total) && !p.policy.approved() {
+	if len(counted) > p.budget(total) {
 		for _, key := range counted {
 			r.reason[key] = reasonBudget
 		}

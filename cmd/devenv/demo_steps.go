@@ -74,8 +74,8 @@ func (d *demo) steps() []demoStep {
 			},
 			{
 				[]string{"git rm -q clusters/prod-*.yaml && git commit -qm 'remove too much' && git push -q"},
-				"Held: that is more than a quarter of the fleet (spec.prune.maxRemovals). The status says how to approve this\n" +
-					"one commit.",
+				"Held: that is more than a quarter of the fleet (spec.prune.maxRemovals). The status says how to approve\n" +
+					"exactly these removals.",
 			},
 			{
 				[]string{"git revert --no-edit HEAD >/dev/null && git push -q"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -290,17 +291,24 @@ func TestPlan(t *testing.T) {
 		"! cluster c (mondoo-client) c.yaml held: over the removal budget",
 		"! cluster d (mondoo-client) d.yaml held: over the removal budget",
 		"0 to add, 1 to change, 0 to remove, 2 held, 1 moved; 1 quarantined")...)
-	if !strings.Contains(errs, plan.ApproveAnnotation+"="+revision) || !strings.Contains(errs, "[plain-credential]") {
+	approval := regexp.MustCompile(plan.ApproveAnnotation + "=(" + revision + "-[0-9a-f]{16}) ").FindStringSubmatch(errs)
+	if approval == nil || !strings.Contains(errs, "[plain-credential]") {
 		t.Errorf("findings: %s", errs)
 	}
 
-	// The policy is that of the AuditSync, and so is the approval, which is for this commit alone.
+	// The policy is that of the AuditSync, and so is the approval, which is for these removals of this commit alone.
 	m.auditSync("production", nil, map[string]any{"enabled": false})
 	out, _ = m.plan(exitFindings)
 	if !strings.Contains(out, "held: pruning is off") {
 		t.Errorf("prune.enabled: false has no effect:\n%s", out)
 	}
-	m.auditSync("production", map[string]any{plan.ApproveAnnotation: revision}, map[string]any{"enabled": true})
+	for _, nearly := range []string{revision, approval[1] + "0", "HEAD" + strings.TrimPrefix(approval[1], revision)} {
+		m.auditSync("production", map[string]any{plan.ApproveAnnotation: nearly}, map[string]any{"enabled": true})
+		if out, _ = m.plan(exitFindings); !strings.Contains(out, "2 held") {
+			t.Errorf("%s is an approval:\n%s", nearly, out)
+		}
+	}
+	m.auditSync("production", map[string]any{plan.ApproveAnnotation: approval[1]}, map[string]any{"enabled": true})
 	out, _ = m.plan(exitFindings)
 	m.wantPlan(out, append(changed,
 		"- cluster c (mondoo-client) c.yaml",

@@ -114,8 +114,8 @@ func TestCommitStatuses(t *testing.T) {
 		{"removals wait for somebody", before, good(three, func(p *plan.Plan) {
 			p.Held = 2
 			p.Add(finding.Finding{Code: plan.CodeHeld, Severity: finding.Warning, Message: "2 removals wait for approval, for they exceed maxRemovals 25%: cluster a, cluster b",
-				Fix: "approve exactly this commit with the annotation muster.dev/approve-removals=1b"})
-		}), []string{"1b muster/production failure 2 removals wait for approval, for they exceed maxRemovals 25%: cluster a, cluster b; approve exactly this commit with the annotation muster.dev/approve-removals=1b",
+				Fix: "approve exactly this with the annotation muster.dev/approve-removals=1b-5e"})
+		}), []string{"1b muster/production failure 2 removals wait for approval, for they exceed maxRemovals 25%: cluster a, cluster b; approve exactly this with the annotation muster.dev/approve-removals=1b-5e",
 			"1b muster/production/drift success in sync"}},
 		{"a key service that doesn't answer", before, func() report.Outcome {
 			f := broken()

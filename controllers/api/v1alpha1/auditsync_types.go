@@ -393,8 +393,8 @@ type Prune struct {
 	Enabled *bool `json:"enabled,omitempty"`
 
 	// How many clusters and Secrets one change may remove, as a number or a percentage of what is applied; a percentage always
-	// allows one. More than that waits until somebody approves exactly this commit with the annotation
-	// muster.dev/approve-removals=COMMIT; everything else is applied meanwhile.
+	// allows one. More than that waits until somebody approves exactly this with the annotation
+	// muster.dev/approve-removals and the value that the status gives; everything else is applied meanwhile.
 	// +kubebuilder:default="25%"
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="a number from 0, or a percentage from 0% to 100%"
