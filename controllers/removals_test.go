@@ -8,8 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -192,5 +196,45 @@ func TestApprovalIsForOneSpec(t *testing.T) {
 	}
 	if again := approvalIn(t, condition(status, v1alpha1.ConditionReady).Message, commit); again == approval {
 		t.Error("what is held now is asked for with what was approved before")
+	}
+}
+
+// TestAuditConfigIsDeleted deletes the file of an audit config while the AuditSync names another one, which the clusters are in then.
+func TestAuditConfigIsDeleted(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile}
+	for i := range 3 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "  auditConfig: mondoo-client\n")
+	}
+	w.startController(nil)
+	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.AuditConfig = "second" })
+	second := &unstructured.Unstructured{Object: map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind, "spec": map[string]any{
+		"mondooCredsSecretRef": map[string]any{"name": "mondoo-client"}}}}
+	second.SetNamespace(w.namespace)
+	second.SetName("second")
+	must(t, w.admin.Create(t.Context(), second))
+	w.untilReady(w.push(files))
+	for i := range 3 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
+	}
+	commit := w.push(files, "clusters/mondoo-client.yaml")
+	status := w.request().Status
+	names := []string{nameOf(0), nameOf(1), nameOf(2)}
+	if first, other := w.names("mondoo-client"), w.names("second"); !slices.Equal(first, names) || len(other) > 0 {
+		t.Errorf("entries %v, and elsewhere %v", first, other)
+	}
+	ready := condition(status, v1alpha1.ConditionReady)
+	if !strings.Contains(ready.Message, "and so do 3 clusters that would move to another one: c0000, c0001, c0002") {
+		t.Errorf("Ready: %s", ready.Message)
+	}
+	w.changeSync(func(s *v1alpha1.AuditSync) {
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, approvalIn(t, ready.Message, commit))
+	})
+	w.untilReady(commit)
+	if other := w.names("second"); !slices.Equal(other, names) {
+		t.Errorf("entries %v", other)
+	}
+	if err := w.admin.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "mondoo-client"}, second); !apierrors.IsNotFound(err) {
+		t.Errorf("the audit config: %v", err)
 	}
 }

@@ -45,14 +45,18 @@ func (p *planner) key(s Step) string {
 	case KindAuditConfig:
 		return configKey(s.Name)
 	}
-	return clusterKey(s.AuditConfig, s.Name)
+	key := clusterKey(s.AuditConfig, s.Name)
+	if p.moves.targets[key] != "" {
+		return p.moves.key(key)
+	}
+	return key
 }
 
 // noteApproval says what would approve what the plan holds. It names the revision and everything that is held of it, and so approves
 // nothing that another spec, or another management cluster, makes of the same revision.
 func (p *planner) noteApproval() {
 	for _, s := range p.plan.Steps {
-		if s.Action == Hold && waits(s.Reason) {
+		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig) {
 			p.plan.approvable = append(p.plan.approvable, p.key(s))
 		}
 	}
@@ -119,10 +123,21 @@ func (p *planner) tellHeld() {
 	tell := func(fix, format string, args ...any) {
 		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})
 	}
+	moving := map[string][]string{}
 	for _, s := range p.plan.Steps {
-		if s.Action == Hold && s.Reason == reasonOwner {
-			tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved", s.Name)
+		if s.Action == Hold && s.Reason == reasonConfig {
+			moving[s.AuditConfig] = append(moving[s.AuditConfig], s.Name)
 		}
+	}
+	for _, s := range p.plan.Steps {
+		if s.Action != Hold || s.Reason != reasonOwner {
+			continue
+		}
+		and := ""
+		if names := moving[s.Name]; len(names) > 0 {
+			and = fmt.Sprintf(", and so do %d clusters that would move to another one: %s", len(names), some(names))
+		}
+		tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved%s", s.Name, and)
 	}
 	for _, row := range []struct{ reason, why, fix string }{
 		{reasonBudget, " for approval, for they exceed " + p.removals.limit, approve},

@@ -159,6 +159,8 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 		reason = reasonPrune
 	case !p.approved[configKey(name)]:
 		reason = reasonOwner
+	case slices.ContainsFunc(before.Clusters, func(item Item) bool { return p.stays(name, item.Name) }):
+		reason = reasonKeeps
 	}
 	if reason != "" {
 		p.step(Step{Action: Hold, Kind: KindAuditConfig, Name: name, Origin: before.Origin, Reason: reason})
@@ -173,6 +175,12 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 		p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, name)
 	}
 	return true
+}
+
+// stays says whether a cluster that was applied in an audit config is neither removed from it nor moves elsewhere.
+func (p *planner) stays(auditConfig, name string) bool {
+	key := clusterKey(auditConfig, name)
+	return !p.removals.items[key] || p.removals.reason[key] != ""
 }
 
 // list plans the entries of an audit config: the whole list as it should be, and whether that differs from what is there.

@@ -285,6 +285,7 @@ type planner struct {
 	next        map[string]*Inventory       // what they become
 	owners      map[string]string           // other, living syncs by audit config
 	removals    removals
+	moves       moves
 	wanted      map[string]bool         // the Secrets of the fleet
 	references  [][]compile.Reference   // of the clusters, in their order
 	bySecret    map[string][]*Inventory // see inventoriesOf

@@ -20,6 +20,8 @@ const (
 	reasonPresent  = "its file is there, but holds no cluster"
 	reasonReserved = "an AuditSync uses it"
 	reasonNamed    = "what stays names it"
+	reasonConfig   = "it moves when the removal of its audit config is approved"
+	reasonKeeps    = "clusters in it stay"
 )
 
 // waits says whether an approval would end a reason.
@@ -71,7 +73,10 @@ func (p *planner) decideRemovals() {
 			if moved {
 				r.target[clusterKey(inv.AuditConfig, item.Name)] = target
 			}
-			if moved && !ready {
+			switch {
+			case p.moves.waits[clusterKey(inv.AuditConfig, item.Name)]:
+				keep = reasonConfig
+			case moved && !ready:
 				keep = reasonNotReady
 			}
 			consider(clusterKey(inv.AuditConfig, item.Name), item, present, moved, keep)

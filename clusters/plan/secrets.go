@@ -146,7 +146,10 @@ func (p *planner) quarantine() {
 		}
 	}
 	holders := p.holders()
-	quarantined := map[[2]string]bool{}
+	quarantined := p.heldMoves()
+	if quarantined == nil {
+		quarantined = map[[2]string]bool{}
+	}
 	p.references = make([][]compile.Reference, len(p.fleet.Clusters))
 	for i, c := range p.fleet.Clusters {
 		if c.Quarantined {
