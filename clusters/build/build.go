@@ -101,6 +101,9 @@ func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, uni
 		return b.result, ctx.Err()
 	}
 	b.scan()
+	if b.refuseAmplified(); b.result.Stopped {
+		return b.result, ctx.Err()
+	}
 	b.result.Whole = b.wholeReason()
 	if b.result.Whole != "" {
 		b.whole(ctx)

@@ -36,7 +36,7 @@ var fileRules = []Rule{
 		Fix: "correct the name, or take the patch out", Example: "patches:\n- patch: |\n    kind: ExternalCluster\n    metadata: {name: gone}"},
 	{Code: "remote", Severities: errorOnly, Cause: "A reference is remote; Muster builds from one commit alone and fetches nothing.",
 		Fix: "copy what it holds into the repository", Example: "resources: [https://example.com/base.yaml]"},
-	{Code: "size", Severities: errorWarning, Cause: "A file, a mapping or the whole path is over a limit that keeps a repository from exhausting Muster.",
+	{Code: "size", Severities: errorWarning, Cause: "A file, a mapping, the whole path or what kustomizations write into it is over a limit that keeps a repository from exhausting Muster.",
 		Fix: "split it", Example: "a file of 6 MiB"},
 	{Code: "symlink", Severities: errorInfo, Cause: "A symbolic link is in the way, and Muster follows none.",
 		Fix: "put the file itself there, or list the link in .musterignore", Example: "eu.yaml -> ../shared/eu.yaml"},
