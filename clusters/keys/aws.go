@@ -80,7 +80,8 @@ func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, er
 		names = append(names, name, key.GetContext()[name])
 	}
 	return question{
-		recipient: quoted(arn), address: "https://" + call.host("kms"), name: r.remote.name(names...),
+		recipient: quoted(arn), name: r.remote.name(names...),
+		line: r.remote.line("https://"+call.host("kms"), role, credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken),
 		ask: func(ctx context.Context) ([]byte, error) {
 			if role == "" {
 				return call.decrypt(ctx, credentials, asked)

@@ -57,7 +57,7 @@ func (r *Ring) azureQuestion(key *keyservice.AzureKeyVaultKey, message []byte) (
 	}
 	access, remote := r.azure, r.remote
 	return question{
-		recipient: quoted(identifier), address: parts[1], name: remote.name("azure", identifier, access.fingerprint, string(message)),
+		recipient: quoted(identifier), line: remote.line(parts[1], access.fingerprint), name: remote.name("azure", identifier, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(identifier), "https://"+parts[2]+"/.default")
 			if err != nil {

@@ -57,38 +57,42 @@ func TestCache(t *testing.T) {
 func TestCircuit(t *testing.T) {
 	now := time.Now()
 	var c circuits
+	a := line{address: "https://a.example.com", access: id{1}}
 	for range failuresInARow {
-		if err := c.admit("a", now); err != nil {
+		if err := c.admit(a, now); err != nil {
 			t.Fatal(err)
 		}
-		c.record("a", "down", now)
+		c.record(a, "down", now)
 	}
-	if c.admit("a", now) == nil {
+	if c.admit(a, now) == nil {
 		t.Error("it is asked again at once")
 	}
-	if err := c.admit("b", now); err != nil {
+	if err := c.admit(line{address: "https://b.example.com", access: id{1}}, now); err != nil {
 		t.Errorf("another server: %v", err)
 	}
+	if err := c.admit(line{address: a.address, access: id{2}}, now); err != nil {
+		t.Errorf("somebody else's credentials: %v", err)
+	}
 	later := now.Add(leftAlone)
-	if err := c.admit("a", later); err != nil {
+	if err := c.admit(a, later); err != nil {
 		t.Errorf("later: %v", err)
 	}
-	if c.admit("a", later) == nil {
+	if c.admit(a, later) == nil {
 		t.Error("two probes are out")
 	}
-	c.record("a", "down", later)
-	if c.admit("a", later) == nil {
+	c.record(a, "down", later)
+	if c.admit(a, later) == nil {
 		t.Error("the probe failed, and it is asked again at once")
 	}
-	if err := c.admit("a", later.Add(leftAlone)); err != nil {
+	if err := c.admit(a, later.Add(leftAlone)); err != nil {
 		t.Error(err)
 	}
-	c.record("a", "", later)
-	if err := c.admit("a", later); err != nil {
+	c.record(a, "", later)
+	if err := c.admit(a, later); err != nil {
 		t.Errorf("it is back: %v", err)
 	}
 	for i := range 10 * maxCircuits {
-		c.record(fmt.Sprint(i), "down", now)
+		c.record(line{address: fmt.Sprint(i)}, "down", now)
 	}
 	if len(c.by) > maxCircuits {
 		t.Errorf("%d circuits", len(c.by))

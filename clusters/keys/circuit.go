@@ -14,10 +14,17 @@ const (
 	maxCircuits    = 256
 )
 
-// circuits remember by address which servers fail.
+// circuits remember which servers fail, and for whom: what keeps one AuditSync from asking, such as a wrong CA certificate, is no reason
+// for another one to wait.
 type circuits struct {
 	mu sync.Mutex
-	by map[string]*circuit
+	by map[line]*circuit
+}
+
+// line is a server, and what it is asked with.
+type line struct {
+	address string
+	access  id
 }
 
 type circuit struct {
@@ -30,39 +37,39 @@ type circuit struct {
 }
 
 // admit returns an *UnavailableError for a server that is left alone. After an admission, record has to be called.
-func (c *circuits) admit(address string, now time.Time) error {
+func (c *circuits) admit(l line, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := c.by[address]
+	state := c.by[l]
 	if state == nil || state.failures < failuresInARow {
 		return nil
 	}
 	if now.Before(state.until) || state.probing {
-		return &UnavailableError{address, fmt.Sprintf("it failed %d times in a row and is left alone for %s; the last time: %s", state.failures, leftAlone, state.reason)}
+		return &UnavailableError{l.address, fmt.Sprintf("it failed %d times in a row and is left alone for %s; the last time: %s", state.failures, leftAlone, state.reason)}
 	}
 	state.probing = true
 	return nil
 }
 
 // record says what became of a request. An empty reason is that the server answered.
-func (c *circuits) record(address, reason string, now time.Time) {
+func (c *circuits) record(l line, reason string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if reason == "" {
-		delete(c.by, address)
+		delete(c.by, l)
 		return
 	}
 	if c.by == nil {
-		c.by = map[string]*circuit{}
+		c.by = map[line]*circuit{}
 	}
-	state := c.by[address]
+	state := c.by[l]
 	if state == nil {
 		if len(c.by) >= maxCircuits {
 			// Allowed addresses are few. Whoever has more gets slower failures, and no more memory.
 			clear(c.by)
 		}
 		state = &circuit{}
-		c.by[address] = state
+		c.by[l] = state
 	}
 	state.failures++
 	state.reason, state.probing, state.until = reason, false, now.Add(leftAlone)

@@ -46,7 +46,7 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 	}
 	access, remote := r.gcp, r.remote
 	return question{
-		recipient: quoted(resource), address: gcpHost, name: remote.name("gcp", resource, access.fingerprint, string(message)),
+		recipient: quoted(resource), line: remote.line(gcpHost, access.fingerprint), name: remote.name("gcp", resource, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(resource))
 			if err != nil {

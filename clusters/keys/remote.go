@@ -67,11 +67,18 @@ func NewRemote(now func() time.Time) *Remote {
 
 // question is what one service is asked to open.
 type question struct {
-	// recipient is the key as the file names it, and address the server, by which failures are counted.
-	recipient, address string
+	// recipient is the key as the file names it.
+	recipient string
+	// line is the server with the credentials for it, by which failures are counted.
+	line line
 	// name is made of all that the answer depends on: service, key, ciphertext and credential.
 	name id
 	ask  func(context.Context) ([]byte, error)
+}
+
+// line is a server that is asked with credentials.
+func (r *Remote) line(address string, credentials ...string) line {
+	return line{address, r.name(append([]string{"line"}, credentials...)...)}
 }
 
 // name makes an id of parts.
@@ -116,15 +123,15 @@ func (r *Remote) put(ctx context.Context, q question) ([]byte, error) {
 	if key, ok := r.cache.get(q.name, now); ok {
 		return key, nil
 	}
-	if err := r.circuits.admit(q.address, now); err != nil {
+	if err := r.circuits.admit(q.line, now); err != nil {
 		return nil, err
 	}
 	key, err := retry(ctx, q.ask)
 	if unavailable, ok := errors.AsType[*UnavailableError](err); ok {
-		r.circuits.record(q.address, unavailable.Reason, r.now())
+		r.circuits.record(q.line, unavailable.Reason, r.now())
 		return nil, err
 	}
-	r.circuits.record(q.address, "", r.now())
+	r.circuits.record(q.line, "", r.now())
 	if err != nil {
 		return nil, err
 	}

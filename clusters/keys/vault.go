@@ -40,7 +40,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	}
 	access, remote, namespace := r.vault, r.remote, r.policy.VaultNamespace
 	return question{
-		recipient: quoted(recipient), address: address,
+		recipient: quoted(recipient), line: remote.line(address, namespace, access.ca, access.token),
 		name: remote.name("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			body, err := json.Marshal(map[string]string{"ciphertext": string(message)})

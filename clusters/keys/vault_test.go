@@ -3,10 +3,12 @@ package keys_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -323,6 +325,28 @@ func TestManyFilesOfAVaultThatIsDown(t *testing.T) {
 	for _, file := range files {
 		check(t, "back", ring, file, "open")
 	}
+}
+
+// TestWrongCAIsNobodyElsesTrouble: a server that one AuditSync can't reach, for want of the right CA certificate, is asked for the others.
+func TestWrongCAIsNobodyElsesTrouble(t *testing.T) {
+	v := startVault(t)
+	remote := keys.NewRemote(newClock().Now)
+	other := httptest.NewTLSServer(nil)
+	defer other.Close()
+	fields := v.fields(v.token)
+	fields[keys.VaultCAField] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}))
+	wrong, err := remote.Ring("sops-keys", text(fields), v.policy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := sopsFile(t, 0, sealtest.Group{v.key("muster")})
+	for range keys.FailuresInARow {
+		check(t, "a wrong CA certificate", wrong, file, "unavailable")
+	}
+	if err := verdict(t, "a wrong CA certificate", wrong, file, "unavailable"); !strings.Contains(fmt.Sprint(err), "left alone") {
+		t.Errorf("it is asked for ever: %v", err)
+	}
+	check(t, "the right one", v.ring(remote, v.token), file, "open")
 }
 
 // TestVaultPaths: what a file names gets into the address of a request only if transit has such names.
