@@ -371,7 +371,7 @@ func unescape(line string) string {
 		case err != nil:
 			return code
 		case !multibyte:
-			return string([]byte{byte(char)})
+			return string([]byte{byte(char & 0xff)})
 		}
 		return string(char)
 	})
