@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
+	"sync"
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
@@ -24,8 +24,9 @@ type pack struct {
 	bytes int64
 	file  io.Closer
 	index *idxfile.MemoryIndex
-	// readers are as many as may read at a time. Each keeps a position, and fills caches even when it is only read.
-	readers chan *packfile.Packfile
+	// readers are as many as read at a time, made when they are needed: a store has tens of packs, and most are seldom read. Each keeps a
+	// position, and fills caches even when it is only read.
+	readers sync.Pool
 }
 
 // errPack is the cause of every pack that a server sent and that can't be used.
@@ -188,12 +189,17 @@ func openPack(dir, name string, objects cache.Object) (*pack, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	p := &pack{name: name, bytes: info.Size(), file: file, index: index, readers: make(chan *packfile.Packfile, runtime.GOMAXPROCS(0))}
-	for range cap(p.readers) {
+	p := &pack{name: name, bytes: info.Size(), file: file, index: index}
+	p.readers.New = func() any {
 		// Without a filesystem go-git reads through the open file and never by name: the file may be gone by then.
-		p.readers <- packfile.NewPackfileWithCache(index, nil, view{file, io.NewSectionReader(file, 0, info.Size())}, objects, 0)
+		return packfile.NewPackfileWithCache(index, nil, view{file, io.NewSectionReader(file, 0, info.Size())}, objects, 0)
 	}
 	return p, nil
+}
+
+// reader is one that nobody else uses until it is put back.
+func (p *pack) reader() *packfile.Packfile {
+	return p.readers.Get().(*packfile.Packfile) //nolint:forcetypeassert // nothing else is put there
 }
 
 // view is an open file with a position of its own.
@@ -212,15 +218,15 @@ func (p *pack) size(hash plumbing.Hash) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	reader := <-p.readers
-	defer func() { p.readers <- reader }()
+	reader := p.reader()
+	defer p.readers.Put(reader)
 	return reader.GetSizeByOffset(offset)
 }
 
 // read unpacks the object at hash.
 func (p *pack) read(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
-	reader := <-p.readers
-	defer func() { p.readers <- reader }()
+	reader := p.reader()
+	defer p.readers.Put(reader)
 	obj, err := reader.Get(hash)
 	if err != nil {
 		return 0, nil, err

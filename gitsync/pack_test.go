@@ -8,8 +8,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing/cache"
 )
 
 // rawObject is an object of a pack: type and size, what goes before the content, the content.
@@ -85,5 +88,32 @@ func TestBadPacks(t *testing.T) {
 	}
 	if _, err := receivePack(t.Context(), bytes.NewReader(good), "/nonexistent", limits, nil); err == nil || errors.Is(err, errPack) {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+// TestOpenPacksAreSmall: a pack that nobody reads takes the same memory on a machine with many processors.
+func TestOpenPacksAreSmall(t *testing.T) {
+	dir := t.TempDir()
+	name, err := receivePack(t.Context(), bytes.NewReader(rawPack(1, rawObject(3, 5, nil, []byte("hello")))), dir, Limits{}.withDefaults(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := func(processors int) uint64 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		p, err := openPack(dir, name, cache.NewObjectLRUDefault())
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if err := p.file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	taken(1) // what is made once
+	if one, many := taken(1), taken(64); many > 2*one {
+		t.Errorf("%d bytes with one processor, %d with 64", one, many)
 	}
 }
