@@ -44,7 +44,7 @@ func (r *Redactor) AddFor(owner string, values ...string) {
 	found := collector{}
 	for _, v := range values {
 		found.add(strings.TrimSpace(v))
-		if !strings.ContainsAny(v, "\n:,") {
+		if !strings.ContainsAny(v, "\n:,=") {
 			continue
 		}
 		for line := range strings.Lines(v) {

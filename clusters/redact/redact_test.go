@@ -94,6 +94,7 @@ func TestParts(t *testing.T) {
 		{"in double quotes", `password: "hunter2\"hunter2"` + "\n", `hunter2"hunter2`},
 		{"in single quotes", "password: 'hunter2''hunter2'\n", "hunter2'hunter2"},
 		{"an environment", "PASSWORD=hunter2-hunter2\nX=y\n", "hunter2-hunter2"},
+		{"an environment of one variable", "PASSWORD=hunter2-hunter2", "hunter2-hunter2"},
 		{"in an address", "url: https://user:hunter2-hunter2@host/\n", "hunter2-hunter2"},
 		{"with a plus, in a path", "abcd+efg/hijk&x", "https://x.example.com/" + url.PathEscape("abcd+efg/hijk&x")},
 		{"in Go's quotes", "pa\"ss/w<rd✓😀", strconv.QuoteToASCII("pa\"ss/w<rd✓😀")},
