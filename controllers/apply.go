@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -124,49 +123,79 @@ func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
 }
 
 // configs writes the audit configs, but for what needs the missing Secrets. One that clusters move to comes before the one that they
-// leave, and they leave only if they have arrived: otherwise nobody would scan them until somebody mends what was refused.
+// leave, and they leave only if they have arrived: otherwise nobody would scan them until somebody mends what was refused. Where clusters
+// move both ways, one audit config comes first, keeps what leaves it, and is written once more.
 func (a applier) configs(ctx context.Context, configs []plan.ConfigWrite, missing map[string]bool) []error {
-	waiting, stuck := map[string]plan.ConfigWrite{}, map[string]map[string]bool{} // by audit config; stuck are clusters, true for all
+	m := moves{applier: a, missing: missing, waiting: map[string]plan.ConfigWrite{}, writing: map[string]bool{}, stuck: map[string]map[string]bool{}}
 	for _, c := range configs {
-		waiting[c.Name] = c
+		m.waiting[c.Name] = c
 	}
-	var failed []error
-	var write func(name string)
-	write = func(name string) {
-		config, there := waiting[name]
-		if !there {
-			return
-		}
-		delete(waiting, name)
-		held := config.Held(missing)
-		stuck[name] = maps.Clone(held)
-		for _, target := range config.Leaving() {
-			write(target)
-		}
-		for cluster, target := range config.Leaving() {
-			if stuck[target][cluster] || stuck[target][""] {
-				held[cluster] = true
-			}
-		}
-		config, err := config.Without(held)
-		if err == nil {
-			err = a.config(ctx, config)
-		}
-		if err != nil {
-			stuck[name][""] = true
-			failed = append(failed, err)
-		}
+	for _, c := range configs {
+		m.write(ctx, c.Name)
 	}
-	for _, config := range configs {
-		write(config.Name)
+	for _, c := range m.again {
+		m.put(ctx, c)
 	}
-	return failed
+	return m.failed
 }
 
-func (a applier) config(ctx context.Context, c plan.ConfigWrite) error {
+// moves are audit configs on their way, by name.
+type moves struct {
+	applier
+	missing map[string]bool
+	waiting map[string]plan.ConfigWrite
+	writing map[string]bool
+	// stuck are the clusters that have not arrived; the one without a name stands for all.
+	stuck  map[string]map[string]bool
+	again  []plan.ConfigWrite
+	failed []error
+}
+
+// write writes an audit config after those that clusters move to from it.
+func (m *moves) write(ctx context.Context, name string) {
+	config, there := m.waiting[name]
+	if !there {
+		return
+	}
+	delete(m.waiting, name)
+	m.writing[name] = true
+	m.stuck[name] = config.Held(m.missing)
+	mutual := false
+	for _, target := range config.Leaving() {
+		m.write(ctx, target)
+		mutual = mutual || m.writing[target]
+	}
+	if version, written := m.put(ctx, config); written && mutual {
+		config.ResourceVersion = version
+		m.again = append(m.again, config)
+	}
+	delete(m.writing, name)
+}
+
+// put writes an audit config with the clusters that have not arrived where they move to.
+func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version string, written bool) {
+	held := config.Held(m.missing)
+	for cluster, target := range config.Leaving() {
+		if m.writing[target] || m.stuck[target][cluster] || m.stuck[target][""] {
+			held[cluster] = true
+		}
+	}
+	now, err := config.Without(held)
+	if err == nil {
+		version, err = m.config(ctx, now)
+	}
+	if err != nil {
+		m.stuck[config.Name][""] = true
+		m.failed = append(m.failed, err)
+	}
+	return version, err == nil
+}
+
+// config writes an audit config, and returns the version that it has then.
+func (a applier) config(ctx context.Context, c plan.ConfigWrite) (version string, err error) {
 	object, err := jsonObject(c.Object)
 	if err != nil {
-		return &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+		return "", &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}
 	if c.ResourceVersion != "" {
 		// The list is one field: without this, an entry that somebody adds at this moment would be lost.
@@ -178,9 +207,9 @@ func (a applier) config(ctx context.Context, c plan.ConfigWrite) error {
 	}
 	err = a.objects.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), manager, client.ForceOwnership)
 	if err != nil {
-		return &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+		return "", &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}
-	return nil
+	return object.GetResourceVersion(), nil
 }
 
 // jsonObject gives numbers the types that the API machinery wants.

@@ -121,6 +121,38 @@ func TestMovesArriveFirst(t *testing.T) {
 	}
 }
 
+// TestClustersChangePlaces: of two clusters that change places between audit configs, none is in no audit config at the end.
+func TestClustersChangePlaces(t *testing.T) {
+	entry := func(name string) mondoo.Entry {
+		return mondoo.Entry{Name: name, KubeconfigSecretRef: &mondoo.SecretRef{Name: "k"}}
+	}
+	for _, test := range []struct{ reason, refused, first, second string }{
+		{"both are written", "", "two ", "one "},
+		{"the first is refused", "first", "one ", "one two "},
+		{"the second is refused", "second", "one two ", "two "},
+	} {
+		live := plan.Live{AuditConfigs: map[string]map[string]any{}}
+		for config, cluster := range map[string]string{"first": "one", "second": "two"} {
+			object := map[string]any{"metadata": map[string]any{"name": config}}
+			if err := mondoo.SetEntries(object, []map[string]any{entry(cluster).Map()}); err != nil {
+				t.Fatal(err)
+			}
+			live.AuditConfigs[config] = object
+			live.Inventories = append(live.Inventories, &plan.Inventory{Sync: "s", AuditConfig: config, Clusters: []plan.Item{{Name: cluster, Hash: "1"}}})
+		}
+		desired := &fleet.Opened{Namespace: "n", Sync: "s", AuditConfigs: []fleet.AuditConfig{{Name: "first"}, {Name: "second"}},
+			Clusters: []fleet.Cluster{{Name: "two", AuditConfig: "first", Hash: "1", Entry: entry("two")}, {Name: "one", AuditConfig: "second", Hash: "1", Entry: entry("one")}}}
+		p := plan.Compute(desired, live, plan.Policy{Revision: "r", Prune: true})
+		objects := &refusing{name: test.refused, entries: map[string]string{"first": "one ", "second": "two "}}
+		if err := (applier{objects: objects, own: objects, namespace: "n"}).run(t.Context(), p); (err != nil) != (test.refused != "") {
+			t.Errorf("%s: %v", test.reason, err)
+		}
+		if objects.entries["first"] != test.first || objects.entries["second"] != test.second {
+			t.Errorf("%s: %v", test.reason, objects.entries)
+		}
+	}
+}
+
 func TestFirstOf(t *testing.T) {
 	one, two := &ApplyError{Kind: "Secret", Name: "one", Err: errors.New("x")}, &ApplyError{Kind: "Secret", Name: "two", Err: errors.New("y")}
 	for _, test := range []struct {
