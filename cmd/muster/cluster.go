@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 	cfg.UserAgent = "muster/" + shortVersion()
 	cfg.WarningHandler = rest.NoWarnings{}
 	c := &cluster{host: cfg.Host, namespace: namespace, config: cfg}
+	defer lendStderr(s)()
 	if c.core, err = corev1client.NewForConfig(cfg); err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
@@ -95,6 +97,18 @@ func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
 	return c, nil
+}
+
+// lendStderr lets clients that are made until it is taken back have the user's standard error: a kubeconfig may name a program for
+// credentials, which says there how to log in.
+func lendStderr(s *shell) (back func()) {
+	stderr, ok := s.stderr.(*os.File)
+	if !ok {
+		return func() {}
+	}
+	before := os.Stderr
+	os.Stderr = stderr
+	return func() { os.Stderr = before }
 }
 
 // state is what the namespace has, with the AuditSyncs by name; those are nil where they can't be read.
