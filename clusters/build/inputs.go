@@ -41,7 +41,8 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 func (b *builder) refuseCopies() {
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
 		k := b.tree.Loaded.Kustomizations[dir]
-		for field, used := range map[string]bool{"replacements": len(k.Spec.Replacements) > 0, "transformers": len(k.Spec.Transformers) > 0,
+		replaces := slices.ContainsFunc(k.Spec.Transformers, func(entry string) bool { return b.replaces(k, entry) })
+		for field, used := range map[string]bool{"replacements": len(k.Spec.Replacements) > 0, "transformers": replaces,
 			"vars": len(k.Spec.Vars) > 0} { //nolint:staticcheck // deprecated in kustomize, and still built
 			if !used {
 				continue
@@ -53,6 +54,13 @@ func (b *builder) refuseCopies() {
 			b.result.Stop(at)
 		}
 	}
+}
+
+// replaces says whether a transformer may do what replacements do; those of other kinds work on one object at a time. One that stands in
+// the kustomization itself is not looked into.
+func (b *builder) replaces(k *load.Kustomization, transformer string) bool {
+	f := b.file(path.Join(k.Dir, transformer))
+	return f == nil || len(f.Documents) == 0 || slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Kind == "ReplacementTransformer" })
 }
 
 func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustomization, src types.KvPairSources, field []string) {
