@@ -148,6 +148,15 @@ func TestNamedStays(t *testing.T) {
 			live: func(w *world) {
 				w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": "s"}}))
 			}, steps: "hold Secret s (what stays names it)", codes: "foreign-cluster removals-held"},
+		{reason: "one of the registries of an audit config", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+			live: func(w *world) {
+				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"privateRegistriesPullSecretRefs": []any{map[string]any{"name": "s"}}}
+			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
+		{reason: "a variable of an audit config", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+			live: func(w *world) {
+				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"env": []any{map[string]any{"name": "X",
+					"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "s", "key": "k"}}}}}
+			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
 		{reason: "the cluster that it was made for, by reference now", secret: "mondoo-client-b-kubeconfig", first: rest,
 			next: func() *desired {
 				return rest().names("b", "").edit("b", func(c *fleet.Cluster) {

@@ -439,14 +439,14 @@ func (p *planner) namedByLive() map[string]bool {
 	return named
 }
 
-// noteSecretRefs notes the names in all references to Secrets below a value, which stand in fields named like mondooCredsSecretRef.
+// noteSecretRefs notes the names in all references to Secrets below a value. They stand in fields named like mondooCredsSecretRef,
+// privateRegistriesPullSecretRefs and secretKeyRef, alone or in a list.
 func noteSecretRefs(v any, named map[string]bool, except string) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, item := range v {
-			if ref, ok := item.(map[string]any); ok && strings.HasSuffix(key, "SecretRef") {
-				name, _ := ref["name"].(string)
-				named[name] = true
+			if lower := strings.ToLower(key); strings.Contains(lower, "secret") && strings.HasSuffix(strings.TrimSuffix(lower, "s"), "ref") {
+				noteNames(item, named)
 			}
 			if key != except {
 				noteSecretRefs(item, named, except)
@@ -455,6 +455,19 @@ func noteSecretRefs(v any, named map[string]bool, except string) {
 	case []any:
 		for _, item := range v {
 			noteSecretRefs(item, named, except)
+		}
+	}
+}
+
+// noteNames notes the name in a reference, or in each of a list.
+func noteNames(v any, named map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		name, _ := v["name"].(string)
+		named[name] = true
+	case []any:
+		for _, item := range v {
+			noteNames(item, named)
 		}
 	}
 }
