@@ -336,3 +336,24 @@ func TestAuditConfigLeavesGit(t *testing.T) {
 		t.Error("the audit config has lost spec.mondooCredsSecretRef")
 	}
 }
+
+// TestChangeOfPlaces has two clusters change places between audit configs, of which one is written twice for that.
+func TestChangeOfPlaces(t *testing.T) {
+	w := newWorld(t)
+	files := func(eu, us string) map[string]string {
+		return map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/second.yaml": strings.Replace(auditConfigFile, "name: mondoo-client\nspec", "name: second\nspec", 1),
+			"clusters/eu.yaml": w.tokenCluster("eu", "  auditConfig: "+eu+"\n"), "clusters/us.yaml": w.tokenCluster("us", "  auditConfig: "+us+"\n")}
+	}
+	commit := w.push(files("mondoo-client", "second"))
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(commit)
+	commit = w.push(files("second", "mondoo-client"))
+	w.request()
+	w.untilReady(commit)
+	for config, cluster := range map[string]string{"mondoo-client": "us", "second": "eu"} {
+		if entries := w.entries(config); len(entries) != 1 || entries[cluster].Name != cluster {
+			t.Errorf("%s has %v", config, entries)
+		}
+	}
+}
