@@ -91,14 +91,21 @@ func child(ctx context.Context) error {
 	if _, out.Unchanged, err = step(askUnrelated); err != nil {
 		return err
 	}
-	for range changes {
+	for i := range 2 * changes {
+		list := &out.InARow
+		if i < changes {
+			list = &out.Changed
+			runtime.GC()
+		}
 		_, render, err := step(askOne)
 		if err != nil {
 			return err
 		}
-		out.Changed = append(out.Changed, render)
+		*list = append(*list, render)
 	}
 	slices.Sort(out.Changed)
+	slices.Sort(out.InARow)
+	runtime.GC()
 	out.Plan = compare(former, opened)
 	if out.PeakKiB, err = peak(); err != nil {
 		return err
