@@ -119,7 +119,7 @@ func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 
 func newDocument(root *yaml.Node) *Document {
 	sops, name := Field(root, "sops"), scalar(Field(root, "metadata", "name"))
-	// Thousands of documents share the one, and what is left of each lies between what is not: hence no more than one text for it.
+	// Documents are kept, and thousands of them have the same two: one copy of these serves all, and one text each for the rest.
 	apiVersion, kind := unique.Make(scalar(Field(root, "apiVersion"))).Value(), unique.Make(scalar(Field(root, "kind"))).Value()
 	id := strings.Join([]string{apiVersion, kind, scalar(Field(root, "metadata", "namespace")), name}, "|")
 	return &Document{APIVersion: apiVersion, Kind: kind, Name: id[len(id)-len(name):], id: id, Line: root.Line,
