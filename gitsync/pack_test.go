@@ -112,8 +112,15 @@ func TestOpenPacksAreSmall(t *testing.T) {
 		}
 		return after.TotalAlloc - before.TotalAlloc
 	}
-	taken(1) // what is made once
-	if one, many := taken(1), taken(64); many > 2*one {
+	// The least of several: what else the process does meanwhile can only add to it.
+	least := func(processors int) uint64 {
+		smallest := taken(processors)
+		for range 50 {
+			smallest = min(smallest, taken(processors))
+		}
+		return smallest
+	}
+	if one, many := least(1), least(64); many > 2*one {
 		t.Errorf("%d bytes with one processor, %d with 64", one, many)
 	}
 }
