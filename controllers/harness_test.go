@@ -140,53 +140,6 @@ func newWorld(t T) *world {
 	return w
 }
 
-// grant applies the Role that is shipped, for the user that the controller runs as.
-func (w *world) grant() {
-	w.Helper()
-	data, err := os.ReadFile("../config/rbac/role.yaml")
-	must(w.T, err)
-	role := &rbacv1.Role{}
-	must(w.T, yaml.UnmarshalStrict(data, role))
-	role.Namespace = w.namespace
-	must(w.T, w.admin.Create(w.Context(), role))
-	w.bindRole(role.Name, w.user)
-}
-
-// bindRole binds the shipped Role to a user.
-func (w *world) bindRole(name, user string) {
-	w.Helper()
-	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "muster"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
-	}))
-}
-
-// grantLease lets the controller take part in the election of a leader.
-func (w *world) grantLease() {
-	w.Helper()
-	data, err := os.ReadFile("../config/rbac/leader-election.yaml")
-	must(w.T, err)
-	role := &rbacv1.Role{}
-	document, _, _ := strings.Cut(string(data), "\n---\n")
-	must(w.T, yaml.UnmarshalStrict([]byte(document), role))
-	role.Namespace = w.namespace
-	must(w.T, w.admin.Create(w.Context(), role))
-	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "lease"},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: w.user}}}))
-}
-
-// grantImpersonation lets the controller act as a ServiceAccount, as config/components/impersonation does.
-func (w *world) grantImpersonation(serviceAccount string) {
-	w.Helper()
-	must(w.T, w.admin.Create(w.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"},
-		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{serviceAccount}, Verbs: []string{"impersonate"}}}}))
-	must(w.T, w.admin.Create(w.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "impersonate"},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: w.user}}}))
-}
-
 // newWorldKey is the private key of somebody else.
 func newWorldKey(t *testing.T) string {
 	t.Helper()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -57,7 +56,7 @@ func TestNamespaceWithPodSecurity(t *testing.T) {
 		w := newWorld(t)
 		w.podSecurity("restricted")
 		if !allowed {
-			w.revoke("namespaces")
+			w.changeVerbs("namespaces")
 		}
 		status := w.startWithSPIFFE()
 		if warned := warnedOfPodSecurity(status); warned != allowed {
@@ -97,7 +96,7 @@ func TestPodSecurityChanges(t *testing.T) {
 // TestPodSecurityWithoutWatch is an installation whose Role is of an older version: the level is as of the last commit.
 func TestPodSecurityWithoutWatch(t *testing.T) {
 	w := newWorld(t)
-	w.changeRule("namespaces", func(r *rbacv1.PolicyRule) { r.Verbs = []string{"get"} })
+	w.changeVerbs("namespaces", "get")
 	w.startWithSPIFFE()
 	w.podSecurity("restricted")
 	if s := w.request(); warnedOfPodSecurity(s) {
@@ -107,32 +106,4 @@ func TestPodSecurityWithoutWatch(t *testing.T) {
 	if s := w.request(); !warnedOfPodSecurity(s) {
 		t.Errorf("it is not read with the next commit: %+v", s.Status.Problems)
 	}
-}
-
-// changeRule changes the rule for a resource in the shipped Role.
-func (w *world) changeRule(resource string, change func(*rbacv1.PolicyRule)) {
-	w.Helper()
-	role := &rbacv1.Role{}
-	must(w.T, w.admin.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: "muster"}, role))
-	for i := range role.Rules {
-		if role.Rules[i].Resources[0] == resource {
-			change(&role.Rules[i])
-		}
-	}
-	must(w.T, w.admin.Update(w.Context(), role))
-}
-
-// revoke takes the right to a resource out of the shipped Role.
-func (w *world) revoke(resource string) {
-	w.Helper()
-	role := &rbacv1.Role{}
-	must(w.T, w.admin.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: "muster"}, role))
-	var kept []rbacv1.PolicyRule
-	for _, rule := range role.Rules {
-		if rule.Resources[0] != resource {
-			kept = append(kept, rule)
-		}
-	}
-	role.Rules = kept
-	must(w.T, w.admin.Update(w.Context(), role))
 }

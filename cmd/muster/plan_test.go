@@ -93,6 +93,7 @@ func (m *management) grant(rules ...rbacv1.PolicyRule) {
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: m.user},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: m.user}}}, metav1.CreateOptions{})
 	check(m.T, err)
+	check(m.T, m.plane.AwaitRules(m.Context(), m.user, testNamespace, rules, true))
 }
 
 func readOnly(verbOfSecrets ...string) []rbacv1.PolicyRule {

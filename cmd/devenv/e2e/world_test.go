@@ -103,6 +103,7 @@ func (w *world) grant() {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
 	}))
+	must(w, w.plane.AwaitRules(w.Context(), user, namespace, role.Rules, true))
 }
 
 // setUpForge makes the repository, the robot's token, the webhook, and a clone.

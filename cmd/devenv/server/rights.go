@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+)
+
+// AwaitRules waits until a user may do everything that rules say in a namespace, or, where may is false, nothing of it. The
+// authorizer learns of roles and bindings by watches, some milliseconds after their writes, and under load much later. Names
+// of resources and URLs in the rules are not supported.
+func (c *ControlPlane) AwaitRules(ctx context.Context, user, namespace string, rules []rbacv1.PolicyRule, may bool) error {
+	clients, err := kubernetes.NewForConfig(c.Config())
+	if err != nil {
+		return err
+	}
+	reviews := clients.AuthorizationV1().SubjectAccessReviews()
+	for _, right := range rights(namespace, rules) {
+		err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			review, err := reviews.Create(ctx, &authorizationv1.SubjectAccessReview{
+				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right}}, metav1.CreateOptions{})
+			return err == nil && review.Status.Allowed == may, err
+		})
+		if err != nil {
+			return fmt.Errorf("await that %s may %s %s: %t: %w", user, right.Verb, right.Resource, may, err)
+		}
+	}
+	return nil
+}
+
+// rights are what rules come to, each by itself.
+func rights(namespace string, rules []rbacv1.PolicyRule) (all []authorizationv1.ResourceAttributes) {
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					r, sub, _ := strings.Cut(resource, "/")
+					all = append(all, authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: r, Subresource: sub, Verb: verb})
+				}
+			}
+		}
+	}
+	return all
+}
