@@ -2,6 +2,7 @@
 //
 // Build gives what `kustomize build` gives for the same files, with two differences: cluster files that the kustomization
 // does not list are taken too, and one that kustomize can't build is left out with a finding instead of failing the rest.
+// (buildMetadata's transformerAnnotations list the steps that Muster has kustomize take, which may be fewer or more.)
 // kustomize works in memory on the sealed files alone, so its errors and its output hold no secret, and there is nothing
 // for it to fetch or run.
 //
@@ -11,7 +12,7 @@
 //
 // kustomize takes time that grows with the square of the number of resources in one build, and fails as a whole. Cluster
 // files are therefore built in units of some tens, each through the same kustomizations; a unit that fails is halved until
-// the culprit is found. A tree whose kustomizations do something across resources (Result.Whole) is built in one piece.
+// the culprit is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations do something across resources (Result.Whole) is built in one piece.
 package build
 
 import (
@@ -142,7 +143,10 @@ type builder struct {
 	// name.
 	patches map[string][]patch
 	named   map[string]map[string][]string
-	masks   redact.Redactor // knows what the inputs hold
+	// together are the cluster files that a patch may mean by one name. kustomize tells them apart, or fails for them, where it sees
+	// them all.
+	together map[string]group
+	masks    redact.Redactor // knows what the inputs hold
 
 	mu     sync.Mutex
 	result *Result
@@ -165,7 +169,7 @@ type use struct {
 // scan finds out who refers to what: the cluster files that the root kustomization reaches, with their names at each level,
 // the patches, and what is there for others.
 func (b *builder) scan() {
-	b.names, b.patches, b.named = map[string][]occurrence{}, map[string][]patch{}, map[string]map[string][]string{}
+	b.names, b.patches, b.named, b.together = map[string][]occurrence{}, map[string][]patch{}, map[string]map[string][]string{}, map[string]group{}
 	b.uses = make(map[string][]use, len(b.tree.Loaded.Files))
 	patches := map[string]bool{}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
@@ -324,22 +328,27 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	}
 	b.result.files = make(map[string]stored, len(b.files))
 	keyOf, keys := b.fileKeys(), map[string]key{}
-	var fresh []string
-	for _, file := range b.files {
-		key := keyOf(file)
-		if kept, ok := before.files[file]; ok && kept.key == key {
-			b.result.files[file] = kept
+	var fresh []group
+	for _, g := range b.groups() {
+		changed := false
+		for _, file := range g {
+			keys[file] = keyOf(file)
+			changed = changed || before.files[file].key != keys[file]
+		}
+		if changed {
+			fresh = append(fresh, g)
 			continue
 		}
-		keys[file] = key
-		fresh = append(fresh, file)
+		for _, file := range g {
+			b.result.files[file] = before.files[file]
+		}
 	}
-	group, unitCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	running, unitCtx := errgroup.WithContext(ctx)
+	running.SetLimit(runtime.GOMAXPROCS(0))
 	for unit := range slices.Chunk(fresh, b.unitSize) {
-		group.Go(func() error { return b.unit(unitCtx, unit, keys) })
+		running.Go(func() error { return b.unit(unitCtx, unit, keys) })
 	}
-	if err := group.Wait(); err != nil {
+	if err := running.Wait(); err != nil {
 		return err
 	}
 	b.result.Resources = slices.Grow(b.result.Resources, len(b.files))
@@ -354,24 +363,25 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 }
 
 // unit builds some cluster files, halving the unit when it fails.
-func (b *builder) unit(ctx context.Context, files []string, keys map[string]key) error {
+func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	files := slices.Concat(groups...)
 	built, err := b.clusters(files)
-	if err != nil && len(files) > 1 {
-		half := len(files) / 2
-		if err := b.unit(ctx, files[:half], keys); err != nil {
+	if err != nil && len(groups) > 1 {
+		half := len(groups) / 2
+		if err := b.unit(ctx, groups[:half], keys); err != nil {
 			return err
 		}
-		return b.unit(ctx, files[half:], keys)
+		return b.unit(ctx, groups[half:], keys)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, file := range files {
 		one := stored{key: keys[file], resources: built[file]}
 		if err != nil {
-			bad := b.failure(file, err)
+			bad := b.groupFailure(groups[0], file, err)
 			one.bad = &bad
 		}
 		b.result.files[file] = one
@@ -429,7 +439,7 @@ func (b *builder) whole(ctx context.Context) {
 	if err != nil {
 		first := err
 		h := halving{builder: b, probes: maxProbes}
-		good := h.buildable(ctx, nil, b.files)
+		good := h.buildable(ctx, nil, b.groups())
 		if len(good) > 0 && h.probes > 0 {
 			resources, err = b.selection(good, true).run()
 		}
@@ -451,23 +461,25 @@ type halving struct {
 	bad    []finding.Finding
 }
 
-// buildable returns base and those of files that can be built together with it, and notes the others.
-func (h *halving) buildable(ctx context.Context, base, files []string) []string {
-	if ctx.Err() != nil || len(files) == 0 || h.probes == 0 {
+// buildable returns base and the files of those groups that can be built together with it, and notes the others.
+func (h *halving) buildable(ctx context.Context, base []string, groups []group) []string {
+	if ctx.Err() != nil || len(groups) == 0 || h.probes == 0 {
 		return base
 	}
 	h.probes--
-	together := append(slices.Clone(base), files...)
+	together := append(slices.Clone(base), slices.Concat(groups...)...)
 	_, err := h.selection(together, true).run()
 	if err == nil {
 		return together
 	}
-	if len(files) == 1 {
-		h.bad = append(h.bad, h.failure(files[0], err))
+	if len(groups) == 1 {
+		for _, file := range groups[0] {
+			h.bad = append(h.bad, h.groupFailure(groups[0], file, err))
+		}
 		return base
 	}
-	half := len(files) / 2
-	return h.buildable(ctx, h.buildable(ctx, base, files[:half]), files[half:])
+	half := len(groups) / 2
+	return h.buildable(ctx, h.buildable(ctx, base, groups[:half]), groups[half:])
 }
 
 // failure turns kustomize's error into a finding.

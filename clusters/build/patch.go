@@ -158,13 +158,20 @@ func (b *builder) nameClusters() {
 				}
 			}
 		}
+		for _, p := range patches {
+			for _, around := range b.around(dir) {
+				if p.Target == nil && p.cluster {
+					b.join(b.named[around][p.name])
+				}
+			}
+		}
 	}
 }
 
 // around are the kustomizations whose objects a patch in dir sees: its own, or those that include the component.
 func (b *builder) around(dir string) []string {
 	k := b.tree.Loaded.Kustomizations[dir]
-	if k == nil || k.Spec.Kind != types.ComponentKind {
+	if k == nil || k.Spec.Kind != types.ComponentKind || dir == b.tree.Loaded.Path {
 		return []string{dir}
 	}
 	var list []string

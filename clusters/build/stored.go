@@ -43,15 +43,13 @@ func (b *builder) baseKey() key {
 
 // fileKeys makes the keys of the cluster files. Such a key is made of the file, of the kustomizations on all ways from it to the root
 // without their lists of resources, and of the patches that name its cluster: whatever else comes or goes doesn't
-// change it.
+// change it. Files that are built together have what stands for the others in theirs.
 func (b *builder) fileKeys() func(file string) key {
-	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile()}
+	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile(), groups: map[string]string{}}
 	return func(file string) key {
-		made := key{file: b.tree.Loaded.Files[file].Hash, ways: k.users(file)}
-		if named := k.named[file]; named != nil {
-			h := sha256.New()
-			write(h, named)
-			made.patches = sum(h)
+		made := k.alone(file)
+		if g := b.together[file]; g != nil {
+			made.patches = k.group(g)
 		}
 		return made
 	}
@@ -59,8 +57,33 @@ func (b *builder) fileKeys() func(file string) key {
 
 type keymaker struct {
 	*builder
-	above map[string]string // by folder
-	named map[string][]string
+	above  map[string]string // by folder
+	named  map[string][]string
+	groups map[string]string // by their first files
+}
+
+func (k *keymaker) alone(file string) key {
+	made := key{file: k.tree.Loaded.Files[file].Hash, ways: k.users(file)}
+	if named := k.named[file]; named != nil {
+		h := sha256.New()
+		write(h, named)
+		made.patches = sum(h)
+	}
+	return made
+}
+
+// group stands for all files of a group.
+func (k *keymaker) group(g group) string {
+	if made, known := k.groups[g[0]]; known {
+		return made
+	}
+	h := sha256.New()
+	for _, file := range g {
+		one := k.alone(file)
+		write(h, file, one.file, one.ways, one.patches)
+	}
+	k.groups[g[0]] = sum(h)
+	return k.groups[g[0]]
 }
 
 // users are the keys of the kustomizations that refer to a file or folder, in the order of their folders.
