@@ -62,6 +62,10 @@ func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 			return nil
 		}
 	}
+	if bad := internalMention(f); bad != nil {
+		w.Stop(*bad)
+		return nil
+	}
 	return f
 }
 
@@ -101,6 +105,8 @@ func (w *walker) inline(k *Kustomization, text string, field ...string) {
 	f := &File{Path: k.path(), Data: text}
 	if bad := w.parse(f); bad != nil {
 		w.rejectField(k, field, finding.Finding{Code: bad.Code, Message: "the inline patch is " + bad.Message})
+	} else if bad := internalMention(f); bad != nil {
+		w.rejectField(k, field, *bad)
 	}
 }
 
@@ -143,6 +149,10 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 			f := &File{Path: k.path(), Data: entry}
 			if bad := w.parse(f); bad != nil {
 				w.rejectField(k, at, finding.Finding{Code: bad.Code, Message: "the inline configuration is " + bad.Message})
+				continue
+			}
+			if bad := internalMention(f); bad != nil {
+				w.rejectField(k, at, *bad)
 				continue
 			}
 			w.checkPlugin(k, at, f)

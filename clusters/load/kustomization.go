@@ -124,6 +124,10 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 		w.Stop(*bad)
 		return nil
 	}
+	if bad = internalMention(f); bad != nil {
+		w.Stop(*bad)
+		return nil
+	}
 	k := &Kustomization{Dir: dir, File: f}
 	if len(f.Documents) == 0 {
 		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1, Message: "the kustomization is empty",
@@ -355,8 +359,7 @@ func checkObjects(documents []*Document) *finding.Finding {
 				Message: "this object has no metadata.name", Fix: "give it one"}
 		}
 		if key := internalAnnotation(d.Node()); key != nil {
-			return &finding.Finding{Code: CodeUnsupported, Line: key.Line, Column: key.Column,
-				Message: key.Value[:len(internalPrefix)] + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
+			return refuseInternal("", key)
 		}
 		if d.IsCluster() && len(documents) > 1 {
 			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Line,
@@ -381,6 +384,35 @@ func internalAnnotation(n *yaml.Node) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+// internalMention refuses a file that shapes resources, or a part of one, where it names such an annotation: a patch could have kustomize hash
+// a sealed object, whose name would then be another one in each process.
+func internalMention(f *File) *finding.Finding {
+	for _, d := range f.Documents {
+		if n := mention(d.Node()); n != nil {
+			return refuseInternal(f.Path, n)
+		}
+	}
+	return nil
+}
+
+// mention returns the first text in a document with the domain of these annotations; JSON patches write the slash behind it as "~1".
+func mention(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, konfig.ConfigAnnoDomain) {
+		return n
+	}
+	for _, child := range n.Content {
+		if found := mention(child); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+func refuseInternal(name string, at *yaml.Node) *finding.Finding {
+	return &finding.Finding{Code: CodeUnsupported, Path: name, Line: at.Line, Column: at.Column,
+		Message: internalPrefix + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
 }
 
 func (w *walker) components(ctx context.Context, k *Kustomization) error {
