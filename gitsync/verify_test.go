@@ -384,6 +384,22 @@ func TestVerifyPGP(t *testing.T) {
 			wantReason(t, verify(t, map[string]string{"ada.asc": pgpPublic(t, e)}, commit), test.want)
 		})
 	}
+	t.Run("two exports of one key", func(t *testing.T) {
+		e, extended := pgpKey(t, at(yesterday)), pgpKey(t, at(yesterday))
+		before, commit := pgpPublic(t, e), decode(t, with(text, pgpSign(t, e, text, later)))
+		ok(t, e.RevokeKey(packet.KeyCompromised, "", later))
+		after := pgpPublic(t, e)
+		wantReason(t, verify(t, map[string]string{"a.asc": before, "b.asc": after}, commit), SignerRevoked)
+		wantReason(t, verify(t, map[string]string{"a.asc": after + before}, commit), SignerRevoked)
+		commit = decode(t, with(text, pgpSign(t, extended, text, later)))
+		limitLife(t, extended, time.Hour)
+		before = pgpPublic(t, extended)
+		limitLife(t, extended, 1000*time.Hour)
+		after = pgpPublic(t, extended)
+		wantReason(t, verify(t, map[string]string{"a.asc": before}, commit), SignerExpired)
+		wantReason(t, verify(t, map[string]string{"a.asc": before, "b.asc": after}, commit), "")
+		wantReason(t, verify(t, map[string]string{"a.asc": after, "b.asc": before}, commit), "")
+	})
 	t.Run("SHA-1", func(t *testing.T) {
 		e := pgpKey(t, &packet.Config{Time: at(yesterday).Time, Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048})
 		keys := map[string]string{"ada.asc": pgpPublic(t, e)}

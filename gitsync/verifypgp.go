@@ -63,14 +63,37 @@ func checkPGPKey(field string, entity *openpgp.Entity) error {
 	return nil
 }
 
-// verifyPGP returns nil for a good signature.
+// verifyPGP returns nil for a good signature. A key may be there more than once, as exports of different days: of two, one may know that it
+// is revoked, or that it was extended.
 func (v *Verifier) verifyPGP(signature string, payload []byte, now time.Time) *SignatureError {
 	raw, claimed, err := readPGPSignature(signature)
 	if err != nil {
 		return pgpFault(err, "")
 	}
+	var fault *SignatureError
+	good := false
+	for _, copied := range v.pgp {
+		switch bad := verifyPGPBy(openpgp.EntityList{copied}, raw, claimed, payload, now); {
+		case bad == nil:
+			good = true
+		case bad.Reason == SignerRevoked:
+			return bad
+		case fault == nil || fault.Reason == SignerUnknown:
+			fault = bad
+		}
+	}
+	switch {
+	case good:
+		return nil
+	case fault == nil:
+		return pgpFault(pgperrors.ErrUnknownIssuer, claimed)
+	}
+	return fault
+}
+
+func verifyPGPBy(key openpgp.EntityList, raw []byte, claimed string, payload []byte, now time.Time) *SignatureError {
 	config := &packet.Config{Time: func() time.Time { return now }}
-	sig, signer, err := openpgp.VerifyDetachedSignature(v.pgp, bytes.NewReader(payload), bytes.NewReader(raw), config)
+	sig, signer, err := openpgp.VerifyDetachedSignature(key, bytes.NewReader(payload), bytes.NewReader(raw), config)
 	// Of all that is wrong with a key, expiry comes last: the signature is right, and the key is not revoked.
 	if errors.Is(err, pgperrors.ErrKeyExpired) && sig != nil && !sig.SigExpired(now) && !expiredAt(signer, sig) {
 		err = nil
