@@ -6,7 +6,7 @@ var encryptionRules = []Rule{
 		Fix: "encrypt the value in the field where it belongs, and let no patch or replacement touch it", Example: "replacements:\n- source: {kind: ExternalCluster, fieldPath: spec.serviceAccountAuth.token}"},
 	{Code: "not-opened", Severities: warningInfo, Cause: "Encrypted files were left closed for want of a key, so that nobody has looked at what is inside.",
 		Fix: "give --sops-key FILE, or set SOPS_AGE_KEY_FILE", Example: "muster lint --no-keys"},
-	{Code: "sops-block", Severities: errorOnly, Cause: "The sops block of a file is missing, cut short or unreadable, or the file has what sops does not write.",
+	{Code: "sops-block", Severities: errorOnly, Cause: "The sops block of a file is missing, cut short or unreadable, has more keys than are tried for one file, or the file has what sops does not write.",
 		Fix: "restore the file from Git history, or encrypt the plain file again", Example: "sops:\n  age: []  # and no mac"},
 	{Code: "sops-config", Severities: warningOnly, Cause: ".sops.yaml can't be read, so that recipients are not compared with it.",
 		Fix: "correct it; sops encrypts no new file with it either", Example: "creation_rules:\n- path_regex: \"[\""},

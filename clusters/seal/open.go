@@ -122,9 +122,9 @@ func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, bad func(finding
 		return nil, bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
 	}
 	services := make([]keyservice.KeyServiceClient, len(o.services))
-	var refusals []error
+	var tried attempts
 	for i, s := range o.services {
-		services[i] = boundService{KeyServiceClient: s, ctx: ctx, refusals: &refusals}
+		services[i] = boundService{KeyServiceClient: s, ctx: ctx, attempts: &tried}
 	}
 	key, err := m.GetDataKeyWithKeyServices(services, sops.DefaultDecryptionOrder)
 	if err == nil {
@@ -133,12 +133,15 @@ func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, bad func(finding
 	if ctx.Err() != nil {
 		return nil, bad(CodeInterrupted, "decryption was interrupted", "")
 	}
-	verdict := keys.Verdict(refusals)
+	verdict := keys.Verdict(tried.errs)
 	var unavailable *keys.UnavailableError
 	var refused *keys.RefusedError
 	switch {
 	case errors.As(verdict, &unavailable):
 		return nil, bad(CodeUnavailable, "the key service at "+unavailable.Address+" can't be asked for the file's key for now: "+unavailable.Reason, "")
+	case tried.tooMany():
+		return nil, bad(CodeSopsBlock, fmt.Sprintf("the file is encrypted for more keys than are tried for one file: %d of key services, %d in all", maxAsked, maxTried),
+			"take out the keys that nobody needs any more, with sops updatekeys")
 	case errors.As(verdict, &refused):
 		return nil, bad(CodeRefused, "the file's key "+refused.Recipient+" is not to be had: "+refused.Reason, refused.Fix)
 	default:
@@ -321,21 +324,48 @@ func (p *Plain) Bytes() (data []byte, err error) {
 	return data, nil
 }
 
-// boundService ties a service to a context, for the sops library calls it with the background context, and keeps its errors,
-// which the library drops. It lives for one call to the library, which is why it may hold a context.
+// What one file may make Muster try. Each key of a key service that does not open it is a request to a server, and a file has room for
+// tens of thousands.
+const (
+	maxAsked = 50
+	maxTried = 2000
+)
+
+// attempts are what became of a file's keys so far. The sops library drops the errors.
+type attempts struct {
+	errs         []error
+	tried, asked int
+}
+
+func (a *attempts) tooMany() bool { return a.asked >= maxAsked || a.tried >= maxTried }
+
+func (a *attempts) note(err error) {
+	a.errs = append(a.errs, err)
+	var refused *keys.RefusedError
+	if errors.As(err, &refused) && (refused.Cause == keys.Denied || refused.Cause == keys.Rejected) || errors.As(err, new(*keys.UnavailableError)) {
+		a.asked++
+	}
+}
+
+// boundService ties a service to a context, for the sops library calls it with the background context, and to the bounds of a file. It
+// lives for one call to the library, which is why it may hold a context.
 type boundService struct {
 	keyservice.KeyServiceClient
 	ctx      context.Context //nolint:containedctx // see above
-	refusals *[]error
+	attempts *attempts
 }
 
 func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
 	if err := b.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if b.attempts.tooMany() {
+		return nil, keys.ErrNoKeyFits
+	}
+	b.attempts.tried++
 	answer, err := b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // the caller's context says nothing
 	if err != nil {
-		*b.refusals = append(*b.refusals, err)
+		b.attempts.note(err)
 	}
 	return answer, err
 }
