@@ -27,21 +27,22 @@ func (r *report) bundle(content []byte, what string) {
 	if len(certs) == 0 {
 		return
 	}
-	last, first, expired := certs[0].NotAfter, certs[0].NotBefore, 0
+	var first, last time.Time
+	expired := 0
 	for _, cert := range certs {
 		if cert.NotAfter.After(last) {
 			last = cert.NotAfter
 		}
-		if cert.NotBefore.Before(first) {
+		switch {
+		case !cert.NotAfter.After(r.now):
+			expired++ // its beginning helps nobody any more
+		case first.IsZero() || cert.NotBefore.Before(first):
 			first = cert.NotBefore
-		}
-		if !cert.NotAfter.After(r.now) {
-			expired++
 		}
 	}
 	r.validity(first, last, what)
 	if expired > 0 && expired < len(certs) {
-		r.add(finding.Info, CodeCertificateExpired, what+" holds an expired certificate beside a valid one", "remove the expired one")
+		r.add(finding.Info, CodeCertificateExpired, what+" holds an expired certificate beside one that lasts", "remove the expired one")
 	}
 }
 

@@ -72,6 +72,7 @@ func TestCACert(t *testing.T) {
 		{"expired beside expiring", old + soon, []string{"warning certificate-expiring", "info certificate-expired"}},
 		{"expires soon", soon, []string{"warning certificate-expiring"}},
 		{"not yet valid", early, []string{"warning certificate-not-yet-valid"}},
+		{"expired beside one that is not yet valid", old + early, []string{"warning certificate-not-yet-valid", "info certificate-expired"}},
 
 		{"empty", "", []string{"error credential-empty"}},
 		{"huge", strings.Repeat(good, 4000), []string{"error secret-size"}},
