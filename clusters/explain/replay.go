@@ -138,6 +138,9 @@ func (r *replayer) stepsOf(k *load.Kustomization) []step {
 			steps = append(steps, step{kind: FromKustomization, detail: detail, field: field, add: f})
 		}
 	}
+	// What no entry has, and patches further up may select by.
+	add(s.Namespace != "", "namespace", []string{"namespace"}, func(t *types.Kustomization) { t.Namespace = s.Namespace })
+	add(len(s.CommonAnnotations) > 0, "commonAnnotations", []string{"commonAnnotations"}, func(t *types.Kustomization) { t.CommonAnnotations = s.CommonAnnotations })
 	add(s.NamePrefix != "", "namePrefix", []string{"namePrefix"}, func(t *types.Kustomization) { t.NamePrefix = s.NamePrefix })
 	add(s.NameSuffix != "", "nameSuffix", []string{"nameSuffix"}, func(t *types.Kustomization) { t.NameSuffix = s.NameSuffix })
 	for i, label := range s.Labels {
@@ -294,7 +297,7 @@ func (r *replayer) filled(spec *types.Kustomization) *types.Kustomization {
 	if left.CheckEmpty() == nil {
 		return spec
 	}
-	full := *spec
+	full := *spec // which has none, or would not be empty
 	full.CommonAnnotations = map[string]string{"muster.dev/nothing": "yes"}
 	return &full
 }
