@@ -2,12 +2,14 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"runtime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 	"golang.org/x/sync/errgroup"
@@ -360,14 +362,26 @@ func (w *walker) symlink(name string) {
 	w.Add(f)
 }
 
-// ignore returns the matcher of the path's .musterignore.
+// byteOrderMark is how some editors begin a file. Git takes it off too.
+const byteOrderMark = "\ufeff"
+
+// ignore returns the matcher of the path's .musterignore. One that can't be read stops the tree: what it keeps out must not be applied.
 func (w *walker) ignore() func(name string, isDir bool) bool {
-	f, bad := w.read(path.Join(w.Path, IgnoreFile))
+	nothing := func(string, bool) bool { return false }
+	name := path.Join(w.Path, IgnoreFile)
+	if _, _, err := w.entry(name); errors.Is(err, fs.ErrNotExist) {
+		return nothing
+	}
+	f, bad := w.read(name)
+	if bad == nil && (!utf8.ValidString(f.Data) || strings.ContainsRune(f.Data, 0)) {
+		bad = &finding.Finding{Code: CodeEncoding, Path: name, Line: 1, Message: "the file is not UTF-8 text", Fix: "save it as UTF-8"}
+	}
 	if bad != nil {
-		return func(string, bool) bool { return false }
+		w.Stop(*bad)
+		return nothing
 	}
 	var patterns []gitignore.Pattern
-	for line := range strings.Lines(f.Data) {
+	for line := range strings.Lines(strings.TrimPrefix(f.Data, byteOrderMark)) {
 		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
 			patterns = append(patterns, gitignore.ParsePattern(line, nil))
 		}
