@@ -52,6 +52,7 @@ func TestBadInput(t *testing.T) {
 	}
 	ref := "kubeconfigSecretRef: {name: elsewhere}\n"
 	const server = "https://bad.example.com"
+	const lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
 	token := "token-" + canary
 	good := files{
 		"clusters/mondoo-client.yaml": auditConfig("mondoo-client"),
@@ -96,6 +97,12 @@ func TestBadInput(t *testing.T) {
 		{name: "byte order mark", files: files{"bad.yaml": "\ufeff" + cluster("bad", ref)}},
 		{name: "empty file", files: files{"bad.yaml": ""}, want: []string{"empty clusters/bad.yaml:1"}},
 		{name: "only comments", files: files{"bad.yaml": "# kind: ExternalCluster\n---\n# nothing\n"}, want: []string{"empty clusters/bad.yaml:1"}},
+		{name: "cluster file in Git LFS", files: files{"bad.yaml": lfs}, want: []string{"git-lfs clusters/bad.yaml:1"}},
+		{name: "kubeconfig in Git LFS", files: files{"bad.yaml": cluster("bad", "kubeconfigFile: bad.kubeconfig\n"), "bad.kubeconfig": lfs}, want: []string{"git-lfs clusters/bad.yaml:6"}},
+		{name: "kubeconfig with the name of a YAML file in Git LFS", files: files{"bad.yaml": cluster("bad", "kubeconfigFile: bad-kubeconfig.yaml\n"), "bad-kubeconfig.yaml": lfs}, want: []string{"git-lfs clusters/bad.yaml:6"}},
+		{name: "kustomization in Git LFS", files: files{"kustomization.yaml": lfs}, want: []string{"git-lfs clusters/kustomization.yaml:1"}, stopped: true},
+		{name: "generator's input in Git LFS", files: files{"kustomization.yaml": kustomization("secretGenerator:\n  - name: s\n    files: [token]\n"), "token": lfs}, want: []string{"git-lfs clusters/kustomization.yaml:6"}, stopped: true},
+		{name: ".musterignore in Git LFS", files: files{".musterignore": lfs}, want: []string{"git-lfs clusters/.musterignore:1"}, stopped: true},
 		{name: "symlink to a file", files: files{"bad.yaml": symlink + "good.yaml"}, want: []string{"symlink clusters/bad.yaml"}},
 		{name: "symlink out of the path", files: files{"bad.yaml": symlink + "../../../etc/passwd"}, want: []string{"symlink clusters/bad.yaml"}},
 

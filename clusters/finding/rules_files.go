@@ -20,6 +20,8 @@ var fileRules = []Rule{
 		Fix: "write KEY=value on every line", Example: "secretGenerator:\n- name: s\n  envs: [s.env]  # with the line PATH in it"},
 	{Code: "generator-input", Severities: infoOnly, Cause: "A generator takes its content from an encrypted file, so that without a key the name of what it makes is not known.",
 		Fix: "give a key to see what will be applied", Example: "secretGenerator:\n- name: s\n  files: [secret.enc.txt]"},
+	{Code: "git-lfs", Severities: errorWarning, Cause: "A file is in Git LFS, and the repository has a pointer in its place; Muster reads Git alone.",
+		Fix: "take the file out of LFS: correct .gitattributes, run git add --renormalize, and commit", Example: "*.kubeconfig filter=lfs  # in .gitattributes"},
 	{Code: "kustomization", Severities: errorOnly, Cause: "A kustomization can't be read, and everything below it depends on it.",
 		Fix: "correct the field; kustomize's reference lists those that there are", Example: "resuorces: [a.yaml]"},
 	{Code: "kustomize", Severities: errorOnly, Cause: "kustomize can't build the file, or the tree.",

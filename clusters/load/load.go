@@ -44,6 +44,7 @@ const (
 	CodeDeprecated    finding.Code = "deprecated-field" // a field that kustomize will not take for ever
 	CodeUnused        finding.Code = "unused"           // a file that nothing refers to
 	CodeEmpty         finding.Code = "empty"            // a path that renders nothing
+	CodeLFS           finding.Code = "git-lfs"          // a pointer in the place of a file
 )
 
 // Limits bound what Load holds. The zero value stands for DefaultLimits.
@@ -228,11 +229,27 @@ func (t *Tree) read(name string) (*File, *finding.Finding) {
 	if bad == nil && f.Hash == "" {
 		bad = t.fetch(f)
 	}
+	if bad == nil {
+		bad = pointer(f)
+	}
 	if bad != nil {
 		return nil, bad
 	}
 	t.known[name] = f
 	return f, nil
+}
+
+// pointerStart begins the text that Git LFS commits in the place of a file (git-lfs, docs/spec.md).
+const pointerStart = "version https://git-lfs.github.com/spec/"
+
+// pointer refuses such a text. It is valid YAML, and would pass for the content of a Secret.
+func pointer(f *File) *finding.Finding {
+	if !strings.HasPrefix(f.Data, pointerStart) {
+		return nil
+	}
+	return &finding.Finding{Code: CodeLFS, Severity: finding.Error, Path: f.Path, Line: 1, Column: 1,
+		Message: "this is a pointer of Git LFS; the file itself is not in the repository, and Muster does not fetch it",
+		Fix:     "take the file out of LFS: correct .gitattributes, run git add --renormalize, and commit"}
 }
 
 // look finds a file within the limits. It has its content already if the tree before had it.

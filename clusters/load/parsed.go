@@ -36,7 +36,9 @@ type parsed struct {
 func (t *Tree) parse(f *File) *finding.Finding {
 	if f.parsed == nil {
 		made := &parsed{data: f.Data}
-		made.bad = made.read(f.Path, t.limits.Nodes)
+		if made.bad = pointer(f); made.bad == nil {
+			made.bad = made.read(f.Path, t.limits.Nodes)
+		}
 		made.look(f)
 		f.parsed = made
 	}

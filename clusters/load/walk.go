@@ -197,6 +197,7 @@ func (w *walker) stranger(f *File, bad *finding.Finding) {
 	const fix = "mend it, delete it to remove its cluster, or list it in " + IgnoreFile
 	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.MatchString(f.Data)
 	switch {
+	case bad != nil && bad.Code == CodeLFS:
 	case bad != nil:
 		bad.Fix = fix
 	case len(f.Documents) == 0:
