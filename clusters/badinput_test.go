@@ -302,6 +302,7 @@ func TestBadInput(t *testing.T) {
 		{name: "audit config without credentials", files: files{"mondoo-client.yaml": strings.Replace(auditConfig("mondoo-client"), "mondooCredsSecretRef:\n    name: mondoo-client", "nodes: {}", 1)}, want: []string{"audit-config clusters/mondoo-client.yaml:5", "audit-config clusters/good.yaml:5"}, stopped: true},
 		{name: "audit config with an encrypted value", files: files{"mondoo-client.yaml": key.Encrypt(t, "m.yaml", auditConfig("mondoo-client"), sealtest.Rule{EncryptedRegex: "^schedule$"})}, want: []string{"audit-config clusters/mondoo-client.yaml:9", "audit-config clusters/good.yaml:5"}, stopped: true},
 		{name: "two audit configs and no choice", files: files{"bad.yaml": auditConfig("x"), "good.yaml": sealed("good", inline(kubeconfig("good"))+"auditConfig: mondoo-client\n"), "c.yaml": cluster("c", ref)}, want: []string{"audit-config clusters/c.yaml:5"}},
+		{name: "patch that was emptied", files: files{"kustomization.yaml": kustomization("patches:\n  - path: p.yaml\n"), "p.yaml": "# nothing\n---\n"}, want: []string{"empty clusters/p.yaml:1"}},
 		{name: "stale .musterignore", files: files{".musterignore": "gone/\n*.bak\n"}},
 		{name: ".musterignore", files: files{".musterignore": "# comment\nbad.yaml\nsub/\n", "bad.yaml": "x: [", "sub/a.yaml": "x: ["}},
 		{name: ".musterignore as an editor on Windows saves it", files: files{".musterignore": "\ufeffbad.yaml\r\nsub/\r\n", "bad.yaml": "x: [", "sub/a.yaml": "x: ["}},

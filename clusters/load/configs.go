@@ -18,12 +18,12 @@ func (w *walker) configs(k *Kustomization) {
 	s := &k.Spec
 	for i := range s.Patches {
 		at := k.Patch(i)
-		w.shared(k, &s.Patches[i].Path, append(at, "path")...)
+		w.notEmpty(w.shared(k, &s.Patches[i].Path, append(at, "path")...))
 		w.inline(k, s.Patches[i].Patch, append(at, "patch")...)
 	}
 	for i := range s.PatchesJson6902 { //nolint:staticcheck // deprecated, and still read
-		w.shared(k, &s.PatchesJson6902[i].Path, fieldPath("patchesJson6902", i, "path")...)  //nolint:staticcheck // see above
-		w.inline(k, s.PatchesJson6902[i].Patch, fieldPath("patchesJson6902", i, "patch")...) //nolint:staticcheck // see above
+		w.notEmpty(w.shared(k, &s.PatchesJson6902[i].Path, fieldPath("patchesJson6902", i, "path")...)) //nolint:staticcheck // see above
+		w.inline(k, s.PatchesJson6902[i].Patch, fieldPath("patchesJson6902", i, "patch")...)            //nolint:staticcheck // see above
 	}
 	for i := range s.Replacements {
 		w.shared(k, &s.Replacements[i].Path, fieldPath("replacements", i, "path")...)
@@ -67,6 +67,15 @@ func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 		return nil
 	}
 	return f
+}
+
+// notEmpty warns of a patch that is gone and whose file is not: kustomize takes it for one that changes nothing, and so the clusters get
+// what it was there to keep from them.
+func (w *walker) notEmpty(patch *File) {
+	if patch != nil && len(patch.Documents) == 0 {
+		w.Add(finding.Finding{Code: CodeEmpty, Severity: finding.Warning, Path: patch.Path, Line: 1,
+			Message: "the patch holds nothing, and changes nothing", Fix: "bring its content back, or take it out of the kustomization"})
+	}
 }
 
 // sharedFile is shared for files of any format.
