@@ -224,16 +224,20 @@ func jsonObject(object map[string]any) (*unstructured.Unstructured, error) {
 
 func (a applier) remove(ctx context.Context, d plan.Deletions) error {
 	var failed []error
-	for _, name := range d.AuditConfigs {
+	for _, gone := range d.AuditConfigs {
 		config := &unstructured.Unstructured{}
 		config.SetGroupVersionKind(auditConfigKind)
 		config.SetNamespace(a.namespace)
-		config.SetName(name)
-		if err := client.IgnoreNotFound(a.objects.Delete(ctx, config)); err != nil {
-			failed = append(failed, &ApplyError{Kind: plan.KindAuditConfig, Name: name, Err: err})
+		config.SetName(gone.Name)
+		as := client.Preconditions{ResourceVersion: &gone.ResourceVersion}
+		if err := client.IgnoreNotFound(a.objects.Delete(ctx, config, as)); err != nil {
+			failed = append(failed, &ApplyError{Kind: plan.KindAuditConfig, Name: gone.Name, Err: err})
 		}
 	}
-	return errors.Join(append(failed, each(ctx, d.Secrets, a.removeSecret)...)...)
+	if len(failed) > 0 {
+		return errors.Join(failed...) // entries of what is still there may need the Secrets
+	}
+	return errors.Join(each(ctx, d.Secrets, a.removeSecret)...)
 }
 
 func (a applier) removeSecret(ctx context.Context, name string) error {

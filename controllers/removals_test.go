@@ -3,9 +3,11 @@ package controllers_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -236,5 +238,66 @@ func TestAuditConfigIsDeleted(t *testing.T) {
 	}
 	if err := w.admin.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "mondoo-client"}, second); !apierrors.IsNotFound(err) {
 		t.Errorf("the audit config: %v", err)
+	}
+}
+
+// TestApprovalOfAnAuditConfig approves the removal of an audit config, and then it gets an entry that nobody was shown: before the
+// approval is given, and, once it is, at the moment of the removal.
+func TestApprovalOfAnAuditConfig(t *testing.T) {
+	w := newWorld(t)
+	var late atomic.Pointer[func()]
+	w.startController(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if add := late.Load(); add != nil && r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/"+mondoo.Resource+"/mondoo-client") && late.CompareAndSwap(add, nil) {
+				(*add)()
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	w.createSync(nil)
+	w.untilReady(w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "  auditConfig: mondoo-client\n"),
+		"clusters/second.yaml": strings.Replace(auditConfigFile, "name: mondoo-client\nspec", "name: second\nspec", 1)}))
+	commit := w.push(nil, "clusters/mondoo-client.yaml", "clusters/eu.yaml")
+	approval := func(foreign string) string {
+		t.Helper()
+		w.request()
+		message := func(s *v1alpha1.AuditSync) string { return condition(s.Status, v1alpha1.ConditionReady).Message }
+		shown := func(s *v1alpha1.AuditSync) bool {
+			return strings.Contains(message(s), "it stays until its removal is approved"+foreign+"; approve exactly")
+		}
+		return approvalIn(t, message(w.until("the audit config is held"+foreign, shown)), commit)
+	}
+	approve := func(value string) {
+		w.changeSync(func(s *v1alpha1.AuditSync) {
+			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, value)
+		})
+	}
+	add := func(name string) {
+		w.replaceEntries(func(list []map[string]any) []map[string]any {
+			return append(list, map[string]any{"name": name, "kubeconfigSecretRef": map[string]any{"name": "theirs"}})
+		})
+	}
+	first := approval("")
+	add("x")
+	second := approval("; 1 entries in no file would go with it: x")
+	approve(first)
+	if again := approval("; 1 entries in no file would go with it: x"); again != second {
+		t.Errorf("%s is to be approved, and was %s", again, second)
+	}
+	if !slices.Contains(w.names("mondoo-client"), "x") {
+		t.Fatal("the entry x is gone, which nobody was shown")
+	}
+	atTheLast := func() { add("y") }
+	late.Store(&atTheLast)
+	approve(second)
+	w.eventually("the removal", func() bool { return late.Load() == nil })
+	third := approval("; 2 entries in no file would go with it: x, y")
+	if !slices.Contains(w.names("mondoo-client"), "y") {
+		t.Fatal("the entry y is gone, which nobody was shown")
+	}
+	approve(third)
+	w.untilReady(commit)
+	if w.auditConfig("mondoo-client") != nil {
+		t.Error("approved, the audit config is still there")
 	}
 }

@@ -56,7 +56,7 @@ func (p *planner) key(s Step) string {
 // nothing that another spec, or another management cluster, makes of the same revision.
 func (p *planner) noteApproval() {
 	for _, s := range p.plan.Steps {
-		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig) {
+		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig || s.Reason == reasonAlong) {
 			p.plan.approvable = append(p.plan.approvable, p.key(s))
 		}
 	}
@@ -123,10 +123,13 @@ func (p *planner) tellHeld() {
 	tell := func(fix, format string, args ...any) {
 		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})
 	}
-	moving := map[string][]string{}
+	moving, along := map[string][]string{}, map[string][]string{}
 	for _, s := range p.plan.Steps {
-		if s.Action == Hold && s.Reason == reasonConfig {
+		switch {
+		case s.Action == Hold && s.Reason == reasonConfig:
 			moving[s.AuditConfig] = append(moving[s.AuditConfig], s.Name)
+		case s.Action == Hold && s.Reason == reasonAlong:
+			along[s.AuditConfig] = append(along[s.AuditConfig], s.Name)
 		}
 	}
 	for _, s := range p.plan.Steps {
@@ -136,6 +139,9 @@ func (p *planner) tellHeld() {
 		and := ""
 		if names := moving[s.Name]; len(names) > 0 {
 			and = fmt.Sprintf(", and so do %d clusters that would move to another one: %s", len(names), some(names))
+		}
+		if names := along[s.Name]; len(names) > 0 {
+			and += fmt.Sprintf("; %d entries in no file would go with it: %s", len(names), some(names))
 		}
 		tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved%s", s.Name, and)
 	}

@@ -94,6 +94,69 @@ func TestApprovalIsForWhatWasSeen(t *testing.T) {
 	}
 }
 
+// TestApprovalIsForTheEntriesThatWereShown: the removal of an audit config is approved, and then it has other foreign entries. None goes
+// with it that was not shown, also when the removal has begun.
+func TestApprovalIsForTheEntriesThatWereShown(t *testing.T) {
+	spec := map[string]any{"spaceId": "x"}
+	remove := func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }
+	for _, row := range []struct {
+		reason string
+		policy func(*plan.Policy)
+		before string // the foreign entries that were shown
+		after  string // those that are there when the approval is given
+		stay   string // those that may not go; none: the audit config goes
+	}{
+		{reason: "none"},
+		{reason: "the one that was shown", before: "x", after: "x"},
+		{reason: "one is added", after: "y", stay: "y"},
+		{reason: "another is added", before: "x", after: "x y", stay: "y"},
+		{reason: "one comes for another", before: "x", after: "y", stay: "y"},
+		{reason: "all are to be removed, and were shown", policy: remove, before: "x z", after: "x z"},
+		{reason: "all are to be removed, and more are added than may go at once", policy: remove, before: "x z", after: "u v x y z", stay: "u v y"},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			for _, writes := range []int{0, 1, 2, 3} {
+				w := newWorld()
+				w.sync(t, newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d"), at("rev1"))
+				own := w.list(config)
+				set := func(names string) {
+					entries := slices.Clone(own)
+					for name := range strings.FieldsSeq(names) {
+						entries = append(entries, map[string]any{"name": name})
+					}
+					w.setEntries(config, entries)
+				}
+				pol := at("rev2")
+				if row.policy != nil {
+					row.policy(&pol)
+				}
+				set(row.before)
+				pol.Approved = w.compute(newFleet(), pol).Approval
+				w.apply(t, w.compute(newFleet(), pol), min(writes, len(w.compute(newFleet(), pol).Before)))
+				set(row.after)
+				for range 3 {
+					w.apply(t, w.compute(newFleet(), pol), all)
+				}
+				if row.stay == "" {
+					if w.AuditConfigs[config] != nil {
+						t.Errorf("approved after %d writes, it is still there", writes)
+					}
+					continue
+				}
+				for name := range strings.FieldsSeq(row.stay) {
+					if w.AuditConfigs[config] == nil || !slices.ContainsFunc(w.list(config), func(entry map[string]any) bool { return entry["name"] == name }) {
+						t.Fatalf("after %d writes, %s is gone, which nobody was shown", writes, name)
+					}
+				}
+				pol.Approved = w.compute(newFleet(), pol).Approval
+				if w.apply(t, w.compute(newFleet(), pol), all); w.AuditConfigs[config] != nil {
+					t.Errorf("approved again after %d writes, it is still there: %s", writes, w.names(t, config))
+				}
+			}
+		})
+	}
+}
+
 // TestApprovalIsCarriedThrough: what was approved goes although a run was killed in the midst of it, and nothing else does.
 func TestApprovalIsCarriedThrough(t *testing.T) {
 	both := func(first, second *desired) *desired {

@@ -153,11 +153,11 @@ func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 // removeConfig plans the removal of an audit config that Muster had applied as a whole and that is no longer in Git. It takes
 // every scan of its cluster with it, so it always wants an approval.
 func (p *planner) removeConfig(name string, before *Inventory, live map[string]any) bool {
-	reason := ""
+	reason, foreign := "", p.foreignIn(name, live)
 	switch {
 	case !p.policy.Prune:
 		reason = reasonPrune
-	case !p.approved[configKey(name)]:
+	case !p.approved[configKey(name)] || p.unseen(name, foreign, live):
 		reason = reasonOwner
 	case slices.ContainsFunc(before.Clusters, func(item Item) bool { return p.stays(name, item.Name) }):
 		reason = reasonKeeps
@@ -166,15 +166,57 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 		p.step(Step{Action: Hold, Kind: KindAuditConfig, Name: name, Origin: before.Origin, Reason: reason})
 		if waits(reason) {
 			p.plan.Held++
+			p.goAlong(Hold, name, foreign)
 		}
 		return false
 	}
 	p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
-	if live != nil {
-		p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
-		p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, name)
-	}
+	p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
+	p.goAlong(Remove, name, foreign)
+	p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, ConfigDeletion{Name: name, ResourceVersion: resourceVersion(live)})
 	return true
+}
+
+// foreignIn are the entries of an audit config that Muster did not write, sorted.
+func (p *planner) foreignIn(auditConfig string, live map[string]any) []string {
+	entries, err := mondoo.Entries(live)
+	if err != nil {
+		return nil // what is there is no list
+	}
+	var names []string
+	for _, entry := range entries {
+		if name := nameOf(entry); p.item(auditConfig, name) == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// unseen says whether an audit config whose removal is approved has foreign entries that nobody was shown when it was, and that may not
+// be removed without.
+func (p *planner) unseen(auditConfig string, foreign []string, live map[string]any) bool {
+	added := 0
+	for _, name := range foreign {
+		if !p.approved[clusterKey(auditConfig, name)] {
+			added++
+		}
+	}
+	if p.policy.Foreign != RemoveForeign {
+		return added > 0
+	}
+	entries, _ := mondoo.Entries(live) // foreignIn has read them
+	return p.foreignStay(added, len(entries)) != ""
+}
+
+// goAlong lists the foreign entries that an audit config takes with it. Where they are to be removed anyway, they are listed as such.
+func (p *planner) goAlong(action Action, auditConfig string, foreign []string) {
+	if action == Hold && p.policy.Foreign == RemoveForeign {
+		return
+	}
+	for _, name := range foreign {
+		p.step(Step{Action: action, Kind: KindCluster, Name: name, AuditConfig: auditConfig, Reason: reasonAlong})
+	}
 }
 
 // stays says whether a cluster that was applied in an audit config is neither removed from it nor moves elsewhere.
@@ -372,7 +414,7 @@ func (l *lister) foreign() {
 	}
 	slices.Sort(names)
 	asked := func(name string) bool { return !l.approved[clusterKey(l.config, name)] }
-	stay := l.foreignStay(len(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !asked(name) })))
+	stay := l.foreignStay(len(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !asked(name) })), len(l.raw))
 	for _, name := range names {
 		if l.policy.Foreign == RemoveForeign && stay != "" && asked(name) {
 			l.step(Step{Action: Hold, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: stay})
@@ -395,15 +437,15 @@ func (l *lister) foreign() {
 	}
 }
 
-// foreignStay says why n foreign entries are not removed even where they should be: what Muster can't read may hold them, or there are
-// more of them than may be removed at once.
-func (l *lister) foreignStay(n int) string {
+// foreignStay says why n foreign entries, of total, are not removed even where they should be: what Muster can't read may hold them, or
+// there are more of them than may be removed at once.
+func (p *planner) foreignStay(n, total int) string {
 	switch {
 	case n == 0:
 		return ""
-	case l.removals.unread:
+	case p.removals.unread:
 		return reasonUnread
-	case n > l.budget(len(l.raw)):
+	case n > p.budget(total):
 		return reasonBudget
 	}
 	return ""

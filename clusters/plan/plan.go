@@ -198,10 +198,17 @@ type ConfigWrite struct {
 	leaving map[string]string // clusters that move to another audit config, with that one
 }
 
-// Deletions are names of objects to delete.
+// Deletions are the objects to delete.
 type Deletions struct {
-	Secrets      []string
-	AuditConfigs []string
+	Secrets      []string // their names
+	AuditConfigs []ConfigDeletion
+}
+
+// ConfigDeletion is an audit config to delete.
+type ConfigDeletion struct {
+	Name string
+	// ResourceVersion is the live object's, so that what somebody has added in between, and nobody was shown, is not deleted with it.
+	ResourceVersion string
 }
 
 // Empty says whether there is nothing to write.

@@ -144,8 +144,8 @@ func (w *world) apply(t *testing.T, p *plan.Plan, steps int) {
 	for _, name := range p.Delete.Secrets {
 		todo = append(todo, func() { delete(w.Secrets, name) })
 	}
-	for _, name := range p.Delete.AuditConfigs {
-		todo = append(todo, func() { delete(w.AuditConfigs, name) })
+	for _, gone := range p.Delete.AuditConfigs {
+		todo = append(todo, func() { delete(w.AuditConfigs, gone.Name) })
 	}
 	for _, i := range p.After {
 		todo = append(todo, func() { w.inventory(t, i) })
@@ -421,6 +421,15 @@ func TestSteps(t *testing.T) {
 		{reason: "the audit config is no longer in Git, approved", next: func() *desired { return newFleet().secret("s", "1") },
 			approved: true,
 			steps:    "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig\nremove Secret mondoo-client-d-kubeconfig"},
+		{reason: "the audit config is no longer in Git, and has a foreign entry", next: func() *desired { return newFleet().secret("s", "1") }, names: "a b c d z", held: 5,
+			live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
+			steps: "hold MondooAuditConfig mondoo-client (an audit config is never removed without approval)\nhold cluster a (over the removal budget)\nhold cluster b (over the removal budget)" +
+				"\nhold cluster c (over the removal budget)\nhold cluster d (over the removal budget)\nhold cluster z (in no file, and goes with its audit config)",
+			codes: "foreign-cluster removals-held removals-held"},
+		{reason: "the audit config is no longer in Git, and has a foreign entry, approved", next: func() *desired { return newFleet().secret("s", "1") }, approved: true,
+			live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
+			steps: "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig" +
+				"\nremove Secret mondoo-client-d-kubeconfig\nremove cluster z (in no file, and goes with its audit config)"},
 
 		{reason: "the audit config's file has an error, and its clusters would go to another", next: func() *desired {
 			d := newFleet().existing("other").broken("fleet/"+config+".yaml").cluster("1", "a", "b", "c", "d").secret("s", "1")

@@ -22,6 +22,7 @@ const (
 	reasonNamed    = "what stays names it"
 	reasonConfig   = "it moves when the removal of its audit config is approved"
 	reasonKeeps    = "clusters in it stay"
+	reasonAlong    = "in no file, and goes with its audit config"
 )
 
 // waits says whether an approval would end a reason.

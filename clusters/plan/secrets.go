@@ -423,8 +423,8 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 // namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out.
 func (p *planner) namedByLive() map[string]bool {
 	named, live := map[string]bool{}, maps.Clone(p.live.AuditConfigs)
-	for _, name := range p.plan.Delete.AuditConfigs {
-		delete(live, name)
+	for _, gone := range p.plan.Delete.AuditConfigs {
+		delete(live, gone.Name)
 	}
 	for _, write := range p.plan.Configs {
 		noteSecretRefs(write.Object["spec"], named, "")
