@@ -55,6 +55,10 @@ func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, s
 	policy := plan.Policy{Revision: "deletion", Prune: true, MaxRemovals: "100%", Foreign: plan.KeepForeign, CorrectDrift: true}
 	policy.Approved = plan.Compute(empty, live, policy).Approval
 	p := plan.Compute(empty, live, policy)
+	if !st.leaving { // once: what has to be tried again is no news
+		r.tellEvents(ctx, audit, report.CleanUp(p, st.redactor.String))
+		st.leaving = true
+	}
 	if p.Empty() {
 		return nil
 	}

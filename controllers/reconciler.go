@@ -134,15 +134,11 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 
 // report writes status, events and metrics, as far as they have changed.
 func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
-	logger := log.FromContext(ctx)
 	status := report.Status(audit, o)
 	r.webhookStatus(ctx, audit, &status)
 	r.statuses.reported(audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
-	for _, e := range report.Events(audit, status, o) {
-		r.Events.Eventf(audit, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
-		logger.Info("sync changed", "reason", e.Reason, "note", e.Note)
-	}
+	r.tellEvents(ctx, audit, report.Events(audit, status, o))
 	if equality.Semantic.DeepEqual(audit.Status, status) {
 		return nil
 	}
@@ -153,6 +149,14 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 		return fmt.Errorf("patch status: %w", err)
 	}
 	return nil
+}
+
+// tellEvents has events and the log say the same.
+func (r *Reconciler) tellEvents(ctx context.Context, audit *v1alpha1.AuditSync, list []report.Event) {
+	for _, e := range list {
+		r.Events.Eventf(audit, e.Related, e.Type, e.Reason, e.Action, "%s", e.Note)
+		log.FromContext(ctx).Info("sync changed", "reason", e.Reason, "note", e.Note)
+	}
 }
 
 // next is when to look again without being asked: at the next interval, or sooner after a failure that may pass.

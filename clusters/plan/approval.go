@@ -161,7 +161,11 @@ func (p *Plan) heldFor(reason string) []string {
 	var names []string
 	for _, s := range p.Steps {
 		if s.Action == Hold && s.Reason == reason {
-			names = append(names, s.Kind+" "+s.Name)
+			name := s.Kind + " " + s.Name
+			if s.NamedBy != "" {
+				name += " (" + s.NamedBy + ")"
+			}
+			names = append(names, name)
 		}
 	}
 	return names

@@ -133,31 +133,31 @@ func TestNamedStays(t *testing.T) {
 		first, next  func() *desired
 		live         func(*world)
 		steps, codes string
-		secret       string
+		secret, by   string
 	}{
-		{reason: "the entry of a quarantined cluster", secret: "s",
+		{reason: "the entry of a quarantined cluster", secret: "s", by: "the entry a of the audit config mondoo-client",
 			first: func() *desired { return rest().cluster("1", "a").names("a", "s").secret("s", "1") },
 			next:  func() *desired { return rest().cluster("1", "a").names("a", "s").quarantine("a") },
 			steps: "hold Secret s (what stays names it)", codes: "removals-held"},
-		{reason: "an audit config whose removal is held", secret: "creds2",
+		{reason: "an audit config whose removal is held", secret: "creds2", by: "the audit config second",
 			first: func() *desired {
 				return rest().inGit("second", map[string]any{"mondooCredsSecretRef": map[string]any{"name": "creds2"}}).secret("creds2", "1")
 			}, next: rest, codes: "removals-held removals-held",
 			steps: "hold MondooAuditConfig second (an audit config is never removed without approval)\nhold Secret creds2 (what stays names it)"},
-		{reason: "somebody else's entry", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+		{reason: "somebody else's entry", secret: "s", by: "the entry z of the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": "s"}}))
 			}, steps: "hold Secret s (what stays names it)", codes: "foreign-cluster removals-held"},
-		{reason: "one of the registries of an audit config", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+		{reason: "one of the registries of an audit config", secret: "s", by: "the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"privateRegistriesPullSecretRefs": []any{map[string]any{"name": "s"}}}
 			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
-		{reason: "a variable of an audit config", secret: "s", first: func() *desired { return rest().secret("s", "1") }, next: rest,
+		{reason: "a variable of an audit config", secret: "s", by: "the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"env": []any{map[string]any{"name": "X",
 					"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "s", "key": "k"}}}}}
 			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
-		{reason: "the cluster that it was made for, by reference now", secret: "mondoo-client-b-kubeconfig", first: rest,
+		{reason: "the cluster that it was made for, by reference now", secret: "mondoo-client-b-kubeconfig", by: "the entry b of the audit config mondoo-client", first: rest,
 			next: func() *desired {
 				return rest().names("b", "").edit("b", func(c *fleet.Cluster) {
 					c.Entry, c.Hash = mondoo.Entry{Name: "b", KubeconfigSecretRef: &mondoo.SecretRef{Name: "mondoo-client-b-kubeconfig"}}, "2"
@@ -175,6 +175,11 @@ func TestNamedStays(t *testing.T) {
 			want(t, "codes", codes(p), row.codes)
 			if _, there := w.Secrets[row.secret]; !there {
 				t.Errorf("the Secret %s is gone", row.secret)
+			}
+			for _, s := range p.Steps {
+				if s.Kind == plan.KindSecret {
+					want(t, "what names it", s.NamedBy, row.by)
+				}
 			}
 		})
 	}

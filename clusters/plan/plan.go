@@ -139,6 +139,8 @@ type Step struct {
 	ChangedBy []Author `json:"changedBy,omitempty"`
 	// Reason says why, where the action doesn't say it all.
 	Reason string `json:"reason,omitempty"`
+	// NamedBy is what stays and names a Secret, which is held for that, such as "the entry eu of the audit config mondoo-client".
+	NamedBy string `json:"namedBy,omitempty"`
 }
 
 // Field is one field that changes. From and To are empty for absent values and for those of Secrets.
@@ -297,6 +299,7 @@ type planner struct {
 	references  [][]compile.Reference   // of the clusters, in their order
 	bySecret    map[string][]*Inventory // see inventoriesOf
 	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them
+	namers      map[string]string       // what names Secrets that stay for it
 	approved    map[string]bool         // the keys of what may go although it would be held
 	full        map[string]bool         // audit configs that can't hold their clusters
 }

@@ -398,18 +398,22 @@ func (p *planner) unneeded(alone *Inventory) {
 // holdNamed takes the Secrets out of a list that something which stays in the management cluster names, and notes why: the entry of a
 // cluster that is kept as it was, an audit config whose removal is held, or what Muster has nothing to do with.
 func (p *planner) holdNamed(names []string, reasons map[string]string) []string {
-	named := p.namedByLive()
+	p.namers = p.namedByLive()
 	return slices.DeleteFunc(names, func(name string) bool {
-		if named[name] {
+		named := p.namers[name] != ""
+		if named {
 			reasons[name] = reasonNamed
 		}
-		return named[name]
+		return named
 	})
 }
 
 // holdSecret plans for a Secret that stays although the fleet no longer has it.
 func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	step := Step{Action: Hold, Kind: KindSecret, Name: name, Reason: reason}
+	if reason == reasonNamed {
+		step.NamedBy = p.namers[name]
+	}
 	if item := p.inventories[""].secret(name); item != nil {
 		step.Origin = item.Origin
 		alone.Secrets = append(alone.Secrets, *item)
@@ -420,54 +424,69 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	}
 }
 
-// namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out.
-func (p *planner) namedByLive() map[string]bool {
-	named, live := map[string]bool{}, maps.Clone(p.live.AuditConfigs)
+// namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out, each with the first that does.
+func (p *planner) namedByLive() map[string]string {
+	named, live := namers{}, maps.Clone(p.live.AuditConfigs)
 	for _, gone := range p.plan.Delete.AuditConfigs {
 		delete(live, gone.Name)
 	}
 	for _, write := range p.plan.Configs {
-		noteSecretRefs(write.Object["spec"], named, "")
+		named.object(write.Name, write.Object)
 		if write.ListOnly {
-			noteSecretRefs(live[write.Name]["spec"], named, "externalClusters")
+			named.refs("the audit config "+write.Name, live[write.Name]["spec"], "externalClusters")
 		}
 		delete(live, write.Name)
 	}
-	for _, object := range live {
-		noteSecretRefs(object["spec"], named, "")
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		named.object(name, live[name])
 	}
 	return named
 }
 
-// noteSecretRefs notes the names in all references to Secrets below a value. They stand in fields named like mondooCredsSecretRef,
+// namers are Secrets with what names them, in words for people.
+type namers map[string]string
+
+// object notes what an audit config names, entry by entry as far as its list can be read.
+func (n namers) object(name string, object map[string]any) {
+	by := "the audit config " + name
+	if entries, err := mondoo.Entries(object); err == nil {
+		for _, entry := range entries {
+			n.refs("the entry "+nameOf(entry)+" of "+by, entry, "")
+		}
+	}
+	n.refs(by, object["spec"], "")
+}
+
+// refs notes the names in all references to Secrets below a value. They stand in fields named like mondooCredsSecretRef,
 // privateRegistriesPullSecretRefs and secretKeyRef, alone or in a list.
-func noteSecretRefs(v any, named map[string]bool, except string) {
+func (n namers) refs(by string, v any, except string) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, item := range v {
 			if lower := strings.ToLower(key); strings.Contains(lower, "secret") && strings.HasSuffix(strings.TrimSuffix(lower, "s"), "ref") {
-				noteNames(item, named)
+				n.names(by, item)
 			}
 			if key != except {
-				noteSecretRefs(item, named, except)
+				n.refs(by, item, except)
 			}
 		}
 	case []any:
 		for _, item := range v {
-			noteSecretRefs(item, named, except)
+			n.refs(by, item, except)
 		}
 	}
 }
 
-// noteNames notes the name in a reference, or in each of a list.
-func noteNames(v any, named map[string]bool) {
+// names notes the name in a reference, or in each of a list.
+func (n namers) names(by string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		name, _ := v["name"].(string)
-		named[name] = true
+		if name, _ := v["name"].(string); n[name] == "" {
+			n[name] = by
+		}
 	case []any:
 		for _, item := range v {
-			noteNames(item, named)
+			n.names(by, item)
 		}
 	}
 }

@@ -67,6 +67,8 @@ func subject(step plan.Step) string {
 
 func reason(step plan.Step, now time.Time) string {
 	switch {
+	case step.NamedBy != "":
+		return "held: " + step.NamedBy + " names it"
 	case step.Action == plan.Hold:
 		return "held: " + step.Reason
 	case step.Drift:
@@ -115,6 +117,7 @@ func change(kind string, f plan.Field) string {
 
 func (s *shell) maskedStep(step plan.Step) plan.Step {
 	step.Name, step.Origin, step.Reason = s.redactor.String(step.Name), s.redactor.String(step.Origin), s.redactor.String(step.Reason)
+	step.NamedBy = s.redactor.String(step.NamedBy)
 	fields := make([]plan.Field, len(step.Fields))
 	for i, f := range step.Fields {
 		to := s.redactor.String(f.To)

@@ -78,6 +78,6 @@ func LeftPending(hashes []string, at *v1alpha1.ReportPlace, cause string) Event 
 	if at != nil {
 		where = fmt.Sprintf(" as %s in %s", at.Context, at.URL)
 	}
-	return Event{corev1.EventTypeWarning, "LeftPending", "Report",
-		Cut(fmt.Sprintf("what is shown of %s%s stays pending: %s", strings.Join(names, ", "), where, cause), maxNote)}
+	return Event{Type: corev1.EventTypeWarning, Reason: "LeftPending", Action: "Report",
+		Note: Cut(fmt.Sprintf("what is shown of %s%s stays pending: %s", strings.Join(names, ", "), where, cause), maxNote)}
 }

@@ -199,7 +199,7 @@ const maxScanEvents = 10
 func scanEvents(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome) []Event {
 	var list []Event
 	add := func(kind, reason, note string) {
-		list = append(list, Event{kind, reason, "Scan", Cut(note, maxNote)})
+		list = append(list, Event{Type: kind, Reason: reason, Action: "Scan", Note: Cut(note, maxNote)})
 	}
 	if n := o.ScanNotes; len(n.Started) > 0 {
 		add(corev1.EventTypeNormal, "ScanStarted", "scanned at once, for they have changed: "+some(n.Started))

@@ -1,0 +1,87 @@
+package controllers_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+// existingConfig makes an audit config by hand, with one entry that names a Secret.
+func (w *world) existingConfig(name, entry, secret string) {
+	w.Helper()
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind, "spec": map[string]any{
+		"mondooCredsSecretRef": map[string]any{"name": "mondoo-client"},
+		"kubernetesResources": map[string]any{"externalClusters": []any{
+			map[string]any{"name": entry, "kubeconfigSecretRef": map[string]any{"name": secret}}}}}}}
+	object.SetNamespace(w.namespace)
+	object.SetName(name)
+	must(w.T, w.admin.Create(w.Context(), object))
+}
+
+// notes are the events of a reason.
+func (w *world) notes(reason string) (notes []string) {
+	w.Helper()
+	var events eventsv1.EventList
+	must(w.T, w.admin.List(w.Context(), &events, client.InNamespace(w.namespace)))
+	for _, e := range events.Items {
+		if e.Reason == reason && e.Regarding.Kind == "AuditSync" && e.Regarding.Name == syncName {
+			notes = append(notes, e.Note)
+		}
+	}
+	slices.Sort(notes)
+	return notes
+}
+
+// TestDeletionKeepsWhatIsNamed deletes an AuditSync with what it applied, of which entries made by hand name Secrets: these stay, and it
+// is told which, for which entries.
+func TestDeletionKeepsWhatIsNamed(t *testing.T) {
+	w := newWorld(t)
+	const made, manifest = "mondoo-client-eu-service-account", "shared"
+	w.existingConfig("second", "theirs", made)
+	w.existingConfig("third", "other", manifest)
+	commit := w.push(map[string]string{
+		"clusters/mondoo-client.yaml": auditConfigFile,
+		"clusters/eu.yaml":            w.tokenCluster("eu", ""),
+		"clusters/us.yaml":            w.tokenCluster("us", ""),
+		"clusters/shared.yaml":        w.key.Encrypt(t, "shared.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: shared}\nstringData: {kubeconfig: CANARY-shared}\n", sealtest.Credentials),
+	})
+	w.startController(nil)
+	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.untilReady(commit)
+	w.replaceEntries(func(list []map[string]any) []map[string]any {
+		return append(list, map[string]any{"name": "by-hand", "kubeconfigSecretRef": map[string]any{"name": "x"}})
+	})
+	w.until("the entry made by hand is known of", func(s *v1alpha1.AuditSync) bool { return s.Status.Clusters.Foreign == 1 })
+	must(t, w.admin.Delete(t.Context(), w.sync()))
+	w.gone()
+	w.eventuallyTold("SecretKept", "the Secret "+made+" stays, for the entry theirs of the audit config second names it",
+		"the Secret "+manifest+" stays, for the entry other of the audit config third names it")
+	w.eventuallyTold("EntriesRemoved", "audit configs are deleted with entries that are in no file: by-hand (mondoo-client)")
+	if w.secret(made) == nil || w.secret(manifest) == nil || w.secret("mondoo-client-us-service-account") != nil {
+		t.Errorf("Secrets %v", w.secrets())
+	}
+	if !strings.Contains(logs.String(), "the Secret "+made+" stays, for the entry theirs of the audit config second names it") {
+		t.Error("it is not in the log")
+	}
+}
+
+// eventuallyTold waits for an event with each beginning, sorted, and no other of the reason. They outlive their AuditSync.
+func (w *world) eventuallyTold(reason string, beginnings ...string) {
+	w.Helper()
+	deadline := time.Now().Add(patience)
+	for !slices.EqualFunc(w.notes(reason), beginnings, strings.HasPrefix) {
+		if time.Now().After(deadline) {
+			w.Fatalf("events %q", w.notes(reason))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
