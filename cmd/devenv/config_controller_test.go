@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -198,15 +197,15 @@ func serveExample(t *testing.T, example string, more map[string]string) (url str
 	return url
 }
 
-// freeAddress is an address that nothing listened on a moment ago.
+// freeAddress is an address that nobody else gets while the test runs.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, release, err := server.ReserveAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Cleanup(release)
+	return address
 }
 
 func answers(t *testing.T, url string) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -58,9 +57,13 @@ func (d *demo) startGitea(ctx context.Context, root string) (err error) {
 		return err
 	}
 	d.stops = append(d.stops, func() error { defer cancel(); return f.gitea.Stop() })
-	if f.receiver, err = unusedAddress(ctx); err != nil {
+	// The address stays the same when the controller starts again, for the forge knows it.
+	receiver, release, err := server.ReserveAddress()
+	if err != nil {
 		return err
 	}
+	f.receiver = receiver
+	d.stops = append(d.stops, func() error { release(); return nil })
 	if err := f.setUp(ctx); err != nil {
 		return err
 	}
@@ -130,13 +133,4 @@ func (d *demo) startStandIn(ctx context.Context, _ string) error {
 	d.stops = append(d.stops, standIn.Stop)
 	d.forge.watch(ctx, d)
 	return nil
-}
-
-// unusedAddress is one that nothing listens on. It stays the same when the controller starts again, for the forge knows it.
-func unusedAddress(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

@@ -282,13 +282,13 @@ func (w *world) git(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// freeAddress is one that nothing listened on a moment ago.
+// freeAddress is one that nobody else gets while the test runs: the forge is told of it long before somebody listens.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, release, err := server.ReserveAddress()
 	must(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Cleanup(release)
+	return address
 }
 
 func must(t testing.TB, err error) {

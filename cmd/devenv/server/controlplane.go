@@ -25,7 +25,7 @@ type ControlPlaneOptions struct {
 	// ControllerManager starts kube-controller-manager too: garbage collection, deletion of namespaces, Jobs, service
 	// accounts. It is built only for those who ask.
 	ControllerManager bool
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means a minute.
+	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
 	StartTimeout time.Duration
 }
 

@@ -49,10 +49,10 @@ func newControlPlanePKI(dir string) (*controlPlanePKI, error) {
 }
 
 // ports are those of one control plane.
-type ports struct{ etcd, peer, apiserver *port }
+type ports struct{ etcd, peer, apiserver, manager *port }
 
 func reservePorts() (p ports, err error) {
-	for _, at := range []**port{&p.etcd, &p.peer, &p.apiserver} {
+	for _, at := range []**port{&p.etcd, &p.peer, &p.apiserver, &p.manager} {
 		if *at, err = reservePort(); err != nil {
 			p.release()
 			return ports{}, err
@@ -62,7 +62,7 @@ func reservePorts() (p ports, err error) {
 }
 
 func (p ports) release() {
-	for _, one := range []*port{p.etcd, p.peer, p.apiserver} {
+	for _, one := range []*port{p.etcd, p.peer, p.apiserver, p.manager} {
 		if one != nil {
 			one.release()
 		}

@@ -75,15 +75,10 @@ func (c *ControlPlane) startManager(ctx context.Context) error {
 	if err := os.WriteFile(kubeconfig, KubeconfigFor(cfg), 0o600); err != nil {
 		return err
 	}
-	port, err := reservePort()
-	if err != nil {
-		return err
-	}
-	// Nobody else asks this one anything, so the short race for its port doesn't matter.
-	port.release()
+	c.ports.manager.yield()
 	c.manager, err = c.spawn(KubeControllerManager, []string{
 		"--kubeconfig=" + kubeconfig,
-		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(port.number),
+		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(c.ports.manager.number),
 		"--tls-cert-file=" + c.file("server.crt"), "--tls-private-key-file=" + c.file("server.key"),
 		"--service-account-private-key-file=" + c.file("sa.key"), "--root-ca-file=" + c.file("ca.crt"),
 		"--use-service-account-credentials", // each controller with its own rights, as in real clusters
@@ -96,7 +91,7 @@ func (c *ControlPlane) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return awaitTLS(ctx, c.manager, port.url()+"/healthz", tls)
+	return awaitTLS(ctx, c.manager, c.ports.manager.url()+"/healthz", tls)
 }
 
 func (c *ControlPlane) spawn(component Component, args []string) (*process, error) {

@@ -25,7 +25,7 @@ type GiteaOptions struct {
 	Dir string
 	// Log gets progress: mostly that Gitea is being built. Nil means os.Stderr.
 	Log io.Writer
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means a minute.
+	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
 	StartTimeout time.Duration
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -14,8 +15,8 @@ import (
 //
 // Asking the kernel for a free port, closing it and passing its number on is a race that parallel tests do lose. A socket
 // that is bound but never listens gets no connections and keeps everybody else off; the server binds beside it because
-// both set SO_REUSEPORT (etcd: --socket-reuse-port, kube-apiserver: --permit-port-sharing). A server that is restarted
-// finds its port still free.
+// both set SO_REUSEPORT (etcd: --socket-reuse-port, kube-apiserver: --permit-port-sharing), or, on Linux, SO_REUSEADDR, which
+// all listeners of Go do. A server that is restarted finds its port still free.
 type port struct {
 	fd     int
 	number int
@@ -41,8 +42,10 @@ func reservePort() (*port, error) {
 }
 
 func (p *port) bind() error {
-	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return err
+	for _, option := range []int{unix.SO_REUSEPORT, unix.SO_REUSEADDR} {
+		if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, option, 1); err != nil {
+			return err
+		}
 	}
 	if err := unix.Bind(p.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return err
@@ -55,7 +58,30 @@ func (p *port) bind() error {
 	return nil
 }
 
-func (p *port) release() { unix.Close(p.fd) }
+func (p *port) release() {
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+	}
+	p.fd = -1
+}
+
+// yield makes room for a listener of Go that does not set SO_REUSEPORT. Only Linux has room beside the socket.
+func (p *port) yield() {
+	if runtime.GOOS != "linux" {
+		p.release()
+	}
+}
+
+// ReserveAddress returns a free address of this machine, as host:port, for a server of Go that is told where to listen, now or
+// later, once or again and again. On Linux nobody else gets it before release.
+func ReserveAddress() (address string, release func(), err error) {
+	p, err := reservePort()
+	if err != nil {
+		return "", nil, err
+	}
+	p.yield()
+	return net.JoinHostPort(loopback, strconv.Itoa(p.number)), p.release, nil
+}
 
 // url returns https://127.0.0.1:port.
 func (p *port) url() string {

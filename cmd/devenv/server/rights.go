@@ -23,7 +23,7 @@ func (c *ControlPlane) AwaitRules(ctx context.Context, user, namespace string, r
 	}
 	reviews := clients.AuthorizationV1().SubjectAccessReviews()
 	for _, right := range rights(namespace, rules) {
-		err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 			review, err := reviews.Create(ctx, &authorizationv1.SubjectAccessReview{
 				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right}}, metav1.CreateOptions{})
 			return err == nil && review.Status.Allowed == may, err

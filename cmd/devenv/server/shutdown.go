@@ -35,10 +35,11 @@ func (s *shutdown) run(end func() error) error {
 	return s.err
 }
 
-// orDefaults are the options that all servers have: where progress goes, and how long a start may take.
+// orDefaults are the options that all servers have: where progress goes, and how long a start may take. That takes seconds, but
+// on a machine that starts several at once while it compiles.
 func orDefaults(log io.Writer, timeout time.Duration) (io.Writer, time.Duration) {
 	if log == nil {
 		log = os.Stderr
 	}
-	return log, cmp.Or(timeout, time.Minute)
+	return log, cmp.Or(timeout, 3*time.Minute)
 }

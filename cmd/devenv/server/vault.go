@@ -21,7 +21,7 @@ import (
 type VaultOptions struct {
 	// Log gets progress, a line at a time: mostly that the binary is being built. Nil means os.Stderr.
 	Log io.Writer
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means a minute.
+	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
 	StartTimeout time.Duration
 }
 
