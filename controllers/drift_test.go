@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -40,14 +41,16 @@ func (w *world) edit(patch string) {
 	must(w.T, w.admin.Patch(w.Context(), object, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("kubectl-edit")))
 }
 
-// replaceEntries writes the live list as the operator or a person would, with a plain update.
+// replaceEntries writes the live list as the operator or a person would, with a plain update, again when somebody was faster.
 func (w *world) replaceEntries(change func([]map[string]any) []map[string]any) {
 	w.Helper()
-	object := w.auditConfig("mondoo-client")
-	list, err := mondoo.Entries(object.Object)
-	must(w.T, err)
-	must(w.T, mondoo.SetEntries(object.Object, change(list)))
-	must(w.T, w.admin.Update(w.Context(), object, client.FieldOwner("kubectl-edit")))
+	must(w.T, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		object := w.auditConfig("mondoo-client")
+		list, err := mondoo.Entries(object.Object)
+		must(w.T, err)
+		must(w.T, mondoo.SetEntries(object.Object, change(list)))
+		return w.admin.Update(w.Context(), object, client.FieldOwner("kubectl-edit"))
+	}))
 }
 
 func TestDriftIsCorrected(t *testing.T) {
@@ -132,18 +135,17 @@ func TestOperatorUpdates(t *testing.T) {
 	twoClusters(w, nil)
 	w.push(map[string]string{"clusters/us.yaml": w.tokenCluster("us", "  filtering: {}\n")})
 	w.request()
+	w.untilQuiet() // or the events of that would count
 	object := w.auditConfig("mondoo-client")
 	object.SetFinalizers([]string{"k8s.mondoo.com/delete"})
 	spec := object.Object["spec"].(map[string]any)
 	spec["nodes"] = map[string]any{"enable": true, "schedule": "5 * * * *"}
 	spec["containers"] = map[string]any{"enable": true, "schedule": "6 0 * * *"}
 	spec["filtering"] = map[string]any{"namespaces": map[string]any{}}
+	mark := w.mark()
 	must(t, w.admin.Update(t.Context(), object, client.FieldOwner("mondoo-operator")))
-	mark, err := plane.Mark()
-	must(t, err)
 	time.Sleep(time.Second) // nothing is to happen, and that takes a while to see
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	for _, r := range requests {
 		if r.Writes() {
 			t.Errorf("the controller wrote: %s", r)
@@ -158,9 +160,8 @@ func TestOperatorUpdates(t *testing.T) {
 func TestNothingToDo(t *testing.T) {
 	w := newWorld(t)
 	twoClusters(w, func(s *v1alpha1.AuditSync) { s.Spec.Interval = &metav1.Duration{Duration: 5 * time.Second} })
-	time.Sleep(time.Second) // let events and the informers' first lists pass
-	mark, err := plane.Mark()
-	must(t, err)
+	w.untilQuiet() // events and the informers' first lists are through
+	mark := w.mark()
 	polls := func() int {
 		n := 0
 		for _, r := range gitServer.Requests() {
@@ -172,8 +173,7 @@ func TestNothingToDo(t *testing.T) {
 	}
 	before, packs := polls(), len(gitServer.Requests())
 	w.eventually("three polls", func() bool { return polls() >= before+3 })
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	for _, r := range requests {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)
 	}
@@ -205,12 +205,10 @@ func TestExactWrites(t *testing.T) {
 		{"a new token", map[string]string{"clusters/c08.yaml": w.tokenCluster("c08", "  schedule: 5 5 * * *\n")},
 			[]string{"mondooauditconfigs/mondoo-client", "configmaps/muster-production.mondoo-client"}},
 	} {
-		mark, err := plane.Mark()
-		must(t, err)
+		mark := w.mark()
 		w.push(test.files)
 		w.request()
-		requests, err := plane.Requests(t.Context(), mark, w.user)
-		must(t, err)
+		requests := w.requests(mark)
 		var writes []string
 		for _, r := range requests {
 			if r.Writes() && r.Resource != "auditsyncs" && r.Resource != "events" {
@@ -229,8 +227,8 @@ func TestForeignEntriesStay(t *testing.T) {
 	w.replaceEntries(func(list []map[string]any) []map[string]any {
 		return append(list, map[string]any{"name": "by-hand", "kubeconfigSecretRef": map[string]any{"name": "by-hand"}})
 	})
-	w.push(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})
-	status := w.request().Status
+	// A sync that has not seen the entry yet is refused with a conflict, and made again.
+	status := w.untilReady(w.pushAndRequest(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})).Status
 	if got := w.names("mondoo-client"); !slices.Equal(got, []string{"asia", "by-hand", "eu", "us"}) {
 		t.Errorf("entries %v", got)
 	}

@@ -125,14 +125,13 @@ func killedAfter(t *testing.T, writes int) (killed bool) {
 func TestRestartWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	commit := twoClusters(w, nil)
+	w.untilQuiet() // or events that are still on their way would count
 	w.stopController()
-	mark, err := plane.Mark()
-	must(t, err)
+	mark := w.mark()
 	w.startController(nil)
 	w.request()
 	w.untilReady(commit)
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	for _, r := range requests {
 		if r.Writes() && r.Resource != "auditsyncs" {
 			t.Errorf("a restart wrote: %s", r)
@@ -209,6 +208,14 @@ func repositoryPath(w *world) string {
 	path, err := gitServer.RepositoryPath(w.namespace)
 	must(w.T, err)
 	return path
+}
+
+// pushAndRequest pushes files and asks for a sync. It returns the commit.
+func (w *world) pushAndRequest(files map[string]string) string {
+	w.Helper()
+	commit := w.push(files)
+	w.request()
+	return commit
 }
 
 // untilAfterRequest asks for a sync and waits until a commit is applied.
@@ -308,15 +315,13 @@ func TestSuspend(t *testing.T) {
 	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true })
 	must(t, w.admin.Delete(t.Context(), w.secret("mondoo-client-eu-service-account")))
 	commit := w.push(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})
-	mark, err := plane.Mark()
-	must(t, err)
+	mark := w.mark()
 	w.changeSync(func(s *v1alpha1.AuditSync) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, v1alpha1.AnnotationReconcile, "now")
 	})
 	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = false })
 	w.untilReady(commit)
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	if !slices.ContainsFunc(requests, func(r server.Request) bool { return r.Writes() && r.Resource == "secrets" }) {
 		t.Error("nothing was caught up")
 	}
@@ -333,8 +338,7 @@ func TestServiceAccount(t *testing.T) {
 		return condition(s.Status, v1alpha1.ConditionApplied).Reason == "Forbidden"
 	})
 	w.bindRole("applier", "system:serviceaccount:"+w.namespace+":applier")
-	mark, err := plane.Mark()
-	must(t, err)
+	mark := w.mark()
 	w.request()
 	w.untilReady(commit)
 	requests, err := plane.Requests(t.Context(), mark, "")
@@ -436,11 +440,11 @@ func TestSourceChanges(t *testing.T) {
 // TestReservedSecrets pushes manifests for the Secrets that hold Muster's own keys and credentials.
 func TestReservedSecrets(t *testing.T) {
 	w := newWorld(t)
+	w.createSecret("by-hand", map[string]string{"password": "theirs"}) // before the controller lists Secrets
 	twoClusters(w, nil)
 	manifest := func(name string) string {
 		return w.key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: "+name+"\nstringData:\n  age.agekey: CANARY-mine-now\n", sealtest.Credentials)
 	}
-	w.createSecret("by-hand", map[string]string{"password": "theirs"})
 	w.push(map[string]string{"clusters/keys.yaml": manifest("sops-keys"), "clusters/git.yaml": manifest("fleet-git"), "clusters/hand.yaml": manifest("by-hand")})
 	status := w.request().Status
 	if string(w.secret("sops-keys").Data["age.agekey"]) != w.key.Private() || w.secret("fleet-git").Data["age.agekey"] != nil || w.secret("by-hand").Data["age.agekey"] != nil {

@@ -107,16 +107,8 @@ func (w *world) writes(since server.Mark) map[string]int {
 // written are the requests with which the controller has written since a mark, events and its lease apart.
 func (w *world) written(since server.Mark) []server.Request {
 	w.Helper()
-	requests, err := plane.Requests(w.Context(), since, w.user)
-	must(w.T, err)
+	requests := w.requests(since)
 	return slices.DeleteFunc(requests, func(r server.Request) bool { return !r.Writes() || r.Resource == "events" || r.Resource == "leases" })
-}
-
-func (w *world) mark() server.Mark {
-	w.Helper()
-	mark, err := plane.Mark()
-	must(w.T, err)
-	return mark
 }
 
 // secrets are the live Secrets that Muster has made, with their versions.

@@ -110,6 +110,7 @@ type world struct {
 	user      string
 	cacheDir  string
 	ca        []byte // of the webhooks' receiver
+	traffic   traffic
 	stop      func()
 }
 
@@ -196,12 +197,14 @@ func (w *world) startController(wrap func(http.RoundTripper) http.RoundTripper) 
 		cfg.Wrap(wrap)
 	}
 	w.stop = w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0",
-		CacheDir: w.cacheDir, Concurrency: 1, Registry: prometheus.NewRegistry(), ShutdownTimeout: 5 * time.Second})
+		CacheDir: w.cacheDir, Concurrency: 1, Registry: prometheus.NewRegistry()})
 }
 
 // run runs a controller until stop is called.
 func (w *world) run(cfg *rest.Config, opts controllers.Options) (stop func()) {
 	w.Helper()
+	cfg.Wrap(w.traffic.through)
+	opts.ShutdownTimeout = patience
 	mgr, err := controllers.New(cfg, opts)
 	must(w.T, err)
 	ctx, cancel := context.WithCancel(context.Background())

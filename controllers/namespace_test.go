@@ -78,12 +78,11 @@ func TestPodSecurityChanges(t *testing.T) {
 	w.podSecurity("privileged")
 	w.until("no more warning", func(s *v1alpha1.AuditSync) bool { return !warnedOfPodSecurity(s) })
 
-	time.Sleep(2 * time.Second) // whatever is under way
+	w.untilQuiet()
 	mark := w.mark()
 	w.labelNamespace("example.com/owner", "somebody")
 	time.Sleep(7 * time.Second) // an interval, and more
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	for _, r := range requests {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)
 	}

@@ -35,7 +35,7 @@ type scanned struct {
 }
 
 // testBounds are short where a test waits for them to be over, and long where it must not.
-var testBounds = scan.Bounds{PickUp: 4 * time.Second, Start: time.Hour, Grace: 24 * time.Hour, Settle: time.Second}
+var testBounds = scan.Bounds{PickUp: 10 * time.Second, Start: time.Hour, Grace: 24 * time.Hour, Settle: 2 * time.Second}
 
 // onceAYear has the fleet's own schedule keep out of the way.
 var onceAYear = strings.Replace(auditConfigFile, "10 * * * *", "0 0 1 1 *", 1)
@@ -86,7 +86,7 @@ func (s *scanned) start(wrap ...transport.WrapperFunc) {
 		cfg.Wrap(w)
 	}
 	s.stop = s.run(cfg, controllers.Options{Namespace: s.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: s.cacheDir, Concurrency: 1,
-		Registry: prometheus.NewRegistry(), ShutdownTimeout: 5 * time.Second, ScanBounds: s.bounds})
+		Registry: prometheus.NewRegistry(), ScanBounds: s.bounds})
 }
 
 // scenario tells the stand-in how scans go: pairs of cluster and outcome.
@@ -342,12 +342,13 @@ func testScanKilledInBetween(t *testing.T) {
 	s.start()
 	s.untilReady(commit)
 	s.untilScanned("Scanned", "1 cluster scanned")
+	s.eventually("the Job is noted", func() bool { return s.writes(mark)["configmaps"] == 3 })
 	s.quiet()
 	if n := s.created(mark); n != 1 {
 		t.Errorf("%d Jobs were made for one change", n)
 	}
 	if got := s.writes(mark)["configmaps"]; got != 3 {
-		t.Errorf("%d inventories were written; was the Job noted?", got)
+		t.Errorf("%d inventories were written; the Job was to be noted once", got)
 	}
 }
 
@@ -429,6 +430,7 @@ func testScansNothingToDo(t *testing.T) {
 	s.untilReady(commit)
 	s.untilScanned("Scanned", "2 clusters scanned")
 	s.quiet()
+	s.untilQuiet()
 	mark := s.mark()
 	// A write that says nothing of a scan.
 	for _, job := range s.jobs("eu") {
@@ -437,8 +439,7 @@ func testScansNothingToDo(t *testing.T) {
 		must(t, s.admin.Patch(t.Context(), job, client.MergeFrom(before)))
 	}
 	time.Sleep(7 * time.Second) // an interval, and more
-	requests, err := plane.Requests(t.Context(), mark, s.user)
-	must(t, err)
+	requests := s.requests(mark)
 	for _, r := range requests {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)
 	}

@@ -104,13 +104,9 @@ func TestOperatorComesLater(t *testing.T) {
 	})
 	must(t, server.InstallCRDs(t.Context(), plane.Config(), server.MondooAuditConfigCRD()))
 	w.untilReady(commit)
-	w.eventually("drift is noticed", func() bool {
-		if w.entries("mondoo-client")["eu"].Schedule == "" && len(w.entries("mondoo-client")) == 1 {
-			w.edit(`{"spec":{"kubernetesResources":{"externalClusters":[]}}}`)
-		}
-		status := w.sync().Status
-		return condition(status, v1alpha1.ConditionReady).Status == metav1.ConditionTrue && len(w.entries("mondoo-client")) == 1
-	})
+	w.edit(`{"spec":{"kubernetesResources":{"externalClusters":[]}}}`)
+	w.eventually("drift is noticed", func() bool { return len(w.entries("mondoo-client")) == 1 })
+	w.untilReady(commit)
 	w.stopController()
 }
 
@@ -122,17 +118,15 @@ func TestTwoReplicas(t *testing.T) {
 		cfg, err := plane.User(w.user, "system:serviceaccounts")
 		must(t, err)
 		return w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: t.TempDir(), Concurrency: 1,
-			Registry: prometheus.NewRegistry(), LeaderElection: true, LeaderElectionNamespace: w.namespace, ShutdownTimeout: 5 * time.Second})
+			Registry: prometheus.NewRegistry(), LeaderElection: true, LeaderElectionNamespace: w.namespace})
 	}
-	mark, err := plane.Mark()
-	must(t, err)
+	mark := w.mark()
 	stopFirst, stopSecond := start(), start()
 	defer func() { stopSecond() }()
 	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
 	w.createSync(nil)
 	w.untilReady(commit)
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	var secrets int
 	for _, r := range requests {
 		if r.Writes() && r.Resource == "secrets" {
@@ -158,7 +152,7 @@ func TestNothingLeaks(t *testing.T) {
 	cfg, err := plane.User(w.user, "system:serviceaccounts")
 	must(t, err)
 	defer w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.cacheDir, Concurrency: 1,
-		Registry: registry, ShutdownTimeout: 5 * time.Second})()
+		Registry: registry})()
 	w.commit(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
 	w.createSync(func(s *v1alpha1.AuditSync) {
 		w.withForge(forge.Gitea)(s)

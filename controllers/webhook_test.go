@@ -36,6 +36,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -47,12 +48,11 @@ func (w *world) receive(change func(*controllers.Options)) (address string, stop
 	w.Helper()
 	cfg, err := plane.User(w.user, "system:serviceaccounts", "system:serviceaccounts:"+w.namespace)
 	must(w.T, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, release, err := server.ReserveAddress()
 	must(w.T, err)
-	address = listener.Addr().String()
-	must(w.T, listener.Close())
+	w.Cleanup(release)
 	opts := controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.T.TempDir(), Concurrency: 1,
-		Registry: prometheus.NewRegistry(), ShutdownTimeout: 5 * time.Second, Webhook: controllers.WebhookOptions{Address: address}}
+		Registry: prometheus.NewRegistry(), Webhook: controllers.WebhookOptions{Address: address}}
 	if change != nil {
 		change(&opts)
 	}
@@ -250,8 +250,7 @@ func TestWebhookOnAnyReplica(t *testing.T) {
 	}
 
 	// Ten commits at once, and a webhook for each at both: the last one is applied, with few requests to the API server.
-	mark, err := plane.Mark()
-	must(t, err)
+	mark := w.mark()
 	const commits = 10
 	for i := range commits {
 		commit = w.push(map[string]string{"clusters/x.yaml": w.tokenCluster(fmt.Sprintf("y%d", i), "")})
@@ -266,8 +265,7 @@ func TestWebhookOnAnyReplica(t *testing.T) {
 	// What has been received is passed on even by a replica that is told to stop.
 	stopSecond()
 	w.untilReady(commit)
-	requests, err := plane.Requests(t.Context(), mark, w.user)
-	must(t, err)
+	requests := w.requests(mark)
 	var asked int
 	for _, r := range requests {
 		if r.Writes() && r.Resource == "auditsyncs" && r.Subresource == "" {
