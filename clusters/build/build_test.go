@@ -131,7 +131,7 @@ func (g *tree) folder(dir string, depth int) {
 		}
 	}
 	spec := map[string]any{}
-	if g.chance(12) { // one of the names that clusters of other folders have, too
+	if g.chance(8) { // one of the names that clusters of other folders have, too
 		g.count++
 		spec["namePrefix"] = fmt.Sprintf("q%d-", g.count)
 		g.files[path.Join(dir, "main.yaml")] = clusterHead + "metadata: {name: main, namespace: " + g.oneOf("default", "n1", "n2") + ", annotations: {tier: main}}\nspec: {schedule: '@daily'}\n"
@@ -232,6 +232,10 @@ func (g *tree) shape(dir string, spec map[string]any, names []string) {
 	}
 	if g.chance(30) {
 		patches = append(patches, map[string]any{"target": map[string]any{"kind": "ExternalCluster", "name": "c.*"}, "patch": strategic("any")})
+	}
+	if g.chance(5) {
+		g.files[path.Join(dir, "nothing.yaml")] = g.oneOf("", "# nothing\n", "---\n---\n", "null\n")
+		patches = append(patches, map[string]any{"path": "nothing.yaml"})
 	}
 	if g.chance(20) {
 		patches = append(patches, map[string]any{"target": map[string]any{"kind": "MondooAuditConfig"}, "patch": `[{"op": "add", "path": "/spec/annotations", "value": {"a": "` + id + `"}}]`})
@@ -598,6 +602,21 @@ func TestWholeTreeThatCannotBeHelped(t *testing.T) {
 	result := r.build(t, "fleet", nil, unitSize)
 	if !result.Stopped || len(result.Findings) != 1 || len(result.Resources) != 0 {
 		t.Errorf("stopped %t, %d findings, %d resources", result.Stopped, len(result.Findings), len(result.Resources))
+	}
+}
+
+// TestUnreadablePatchFile: of a file with several patches, one that kustomize can't read is not passed over.
+func TestUnreadablePatchFile(t *testing.T) {
+	for _, base := range []string{"", "m.yaml, "} {
+		r := repository{
+			"fleet/kustomization.yaml": "resources: [" + base + "a.yaml]\npatches: [{path: p.yaml}]\n",
+			"fleet/m.yaml":             "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: m}\nspec: {}\n",
+			"fleet/a.yaml":             clusterFile("a", "", ""),
+			"fleet/p.yaml":             clusterFile("a", "", "schedule: patched") + "---\nkind: ExternalCluster\nmetadata: [a]\n",
+		}
+		if result := r.build(t, "fleet", nil, 1); !result.Stopped {
+			t.Errorf("base %q: not stopped: %v", base, result.Findings)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // patch is one patch of a kustomization. A file of several patches without a target is as many of them: each may belong to
-// another part of the tree.
+// another part of the tree. One that holds nothing is none.
 type patch struct {
 	types.Patch
 	index int // in the kustomization
@@ -41,7 +41,7 @@ func (b *builder) patchesOf(k *load.Kustomization) []patch {
 			continue
 		}
 		documents, err := split(text)
-		if p.Target != nil || err != nil || len(documents) == 0 {
+		if p.Target != nil || err != nil {
 			list = append(list, patch{Patch: p, index: i})
 			continue
 		}
@@ -101,8 +101,11 @@ func split(text []byte) (list []document, err error) {
 				Name string `yaml:"name"`
 			} `yaml:"metadata"`
 		}
-		if node.IsZero() || node.Decode(&head) != nil {
-			continue
+		if node.IsZero() || len(node.Content) == 0 || node.Content[0].ShortTag() == "!!null" {
+			continue // kustomize passes over it too
+		}
+		if err := node.Decode(&head); err != nil {
+			return nil, err // as kustomize will say
 		}
 		data, err := yaml.Marshal(&node)
 		if err != nil {
