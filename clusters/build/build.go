@@ -329,19 +329,17 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	b.result.files = make(map[string]stored, len(b.files))
 	keyOf, keys := b.fileKeys(), map[string]key{}
 	var fresh []group
-	for _, g := range b.groups() {
-		changed := false
-		for _, file := range g {
-			keys[file] = keyOf(file)
-			changed = changed || before.files[file].key != keys[file]
-		}
-		if changed {
-			fresh = append(fresh, g)
+	for g := range b.groups() {
+		if !slices.ContainsFunc(g, func(file string) bool { return before.files[file].key != keyOf(file) }) {
+			for _, file := range g {
+				b.result.files[file] = before.files[file]
+			}
 			continue
 		}
 		for _, file := range g {
-			b.result.files[file] = before.files[file]
+			keys[file] = keyOf(file)
 		}
+		fresh = append(fresh, g)
 	}
 	running, unitCtx := errgroup.WithContext(ctx)
 	running.SetLimit(runtime.GOMAXPROCS(0))
@@ -439,7 +437,7 @@ func (b *builder) whole(ctx context.Context) {
 	if err != nil {
 		first := err
 		h := halving{builder: b, probes: maxProbes}
-		good := h.buildable(ctx, nil, b.groups())
+		good := h.buildable(ctx, nil, slices.Collect(b.groups()))
 		if len(good) > 0 && h.probes > 0 {
 			resources, err = b.selection(good, true).run()
 		}

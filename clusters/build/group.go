@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -32,17 +33,21 @@ func (b *builder) join(files []string) {
 }
 
 // groups are all cluster files, sorted by the first file of each group.
-func (b *builder) groups() []group {
-	groups := make([]group, 0, len(b.files))
-	for i, file := range b.files {
-		switch g := b.together[file]; {
-		case g == nil:
-			groups = append(groups, group(b.files[i:i+1:i+1]))
-		case g[0] == file:
-			groups = append(groups, g)
+func (b *builder) groups() iter.Seq[group] {
+	return func(yield func(group) bool) {
+		for i, file := range b.files {
+			g := b.together[file]
+			switch {
+			case g == nil:
+				g = b.files[i : i+1 : i+1] // without a copy, for nearly all stand alone
+			case g[0] != file:
+				continue
+			}
+			if !yield(g) {
+				return
+			}
 		}
 	}
-	return groups
 }
 
 // groupFailure is the failure of a group, at one of its files.

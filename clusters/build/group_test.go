@@ -89,7 +89,7 @@ func TestGroupsAreCheap(t *testing.T) {
 		b.join(slices.Clone(b.files))
 	}
 	b.join([]string{"f0001", "g"})
-	if groups := b.groups(); len(groups) != 1 || len(groups[0]) != 3001 {
+	if groups := slices.Collect(b.groups()); len(groups) != 1 || len(groups[0]) != 3001 {
 		t.Errorf("%d groups", len(groups))
 	}
 }
