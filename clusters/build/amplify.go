@@ -25,6 +25,9 @@ const maxWritten = 1_500_000
 // bytesPerValue makes texts weigh as much as the values whose memory they take.
 const bytesPerValue = 64
 
+// maxFields is how many fields a label and the like may be written to in an object. It bounds what it takes to find out how much that is.
+const maxFields = 200
+
 // beyond is more than anything that is allowed. Sums and products of such stay in range.
 const beyond = 1 << 30
 
@@ -34,6 +37,12 @@ type written struct {
 	field  []string
 	text   []byte
 	target *types.Selector // nil for all
+	// more is what it writes beside the text: names, which kustomize keeps for later.
+	more int
+	// fields are where it writes to, when that isn't one field of an object.
+	fields []place
+	// plugin says that it is what a transformer does, and patch that it does so by patches.
+	plugin, patch bool
 }
 
 // amplifier finds out how much kustomizations write into how many objects.
@@ -41,28 +50,39 @@ type amplifier struct {
 	*builder
 	exact   bool // count, rather than estimate
 	list    map[string][]written
+	found   *contents                 // see contents
+	fields  map[string][]place        // see configured
+	fans    map[string]int            // see each
+	longest map[string]int            // see longestName
 	built   map[string]int            // see ways
 	others  map[string]map[string]int // see kinds
 	through map[string]growth         // see growth
 	largest int                       // see largestObject
+	renamed *bool                     // see renames
+}
+
+// amount is how many keys and values one part of a kustomization writes into all objects.
+type amount struct {
+	values int
+	says   func() finding.Finding
 }
 
 // refuseAmplified stops a tree whose kustomizations write too much into too many objects. How much that is, is estimated first, and
 // counted only where it may be too much.
 func (b *builder) refuseAmplified() {
-	a := amplifier{builder: b, list: map[string][]written{}, built: map[string]int{}, others: map[string]map[string]int{}}
+	a := amplifier{builder: b, list: map[string][]written{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		a.list[dir] = a.writtenBy(b.tree.Loaded.Kustomizations[dir])
 	}
+	c := a.copying(dirs)
 	for _, a.exact = range []bool{false, true} {
 		a.through = map[string]growth{}
-		sum, worst, most := 0, written{}, -1
+		sum, worst := 0, amount{values: -1}
 		for _, dir := range dirs {
-			for _, w := range a.list[dir] {
-				n := a.writes(w)
-				if sum = min(sum+n, beyond); n > most {
-					worst, most = w, n
+			for n := range c.amounts(dir) {
+				if sum = add(sum, n.values); n.values > worst.values {
+					worst = n
 				}
 			}
 		}
@@ -70,7 +90,29 @@ func (b *builder) refuseAmplified() {
 		case sum <= maxWritten:
 			return
 		case a.exact:
-			b.result.Stop(a.finding(worst))
+			b.result.Stop(worst.says())
+		}
+	}
+}
+
+// amounts are what the parts of a kustomization write.
+func (c *copier) amounts(dir string) iter.Seq[amount] {
+	return func(yield func(amount) bool) {
+		for _, w := range c.list[dir] {
+			if !yield(amount{c.writes(w), func() finding.Finding { return c.finding(w) }}) {
+				return
+			}
+		}
+		for _, r := range c.replacements[dir] {
+			if !yield(amount{c.replaced(r), func() finding.Finding { return c.copyFinding(r.dir, r.field) }}) {
+				return
+			}
+		}
+		for i, v := range c.tree.Loaded.Kustomizations[dir].Spec.Vars { //nolint:staticcheck // deprecated in kustomize, and still built
+			says := func() finding.Finding { return c.copyFinding(dir, fieldOf("vars", i)) }
+			if !yield(amount{c.referred(v, c.reached(written{dir: c.tree.Loaded.Path})), says}) {
+				return
+			}
 		}
 	}
 }
@@ -78,27 +120,73 @@ func (b *builder) refuseAmplified() {
 func (a *amplifier) finding(w written) finding.Finding {
 	f := finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
 		Message: fmt.Sprintf("the kustomizations write more than %d keys and values into their objects, and most of them here: %d into each of %d",
-			maxWritten, weight(w.text, true), a.reached(w)),
+			maxWritten, a.each(w), a.reached(w)),
 		Fix: "write less, or into fewer objects: give the patch a narrower target, or put what one cluster needs into its file"}
 	if copies(w.text) > 0 {
 		f.Message = fmt.Sprintf("copy operations double what they copy: this and the other patches on the way to the root may write more than %d keys and values into their objects", maxWritten)
 		f.Fix = "write the values out, with add"
 	}
-	if k := a.tree.Loaded.Kustomizations[w.dir]; k.File != nil {
+	return a.placed(f, w.dir, w.field)
+}
+
+// copyFinding is for what copies more than is known to be little.
+func (a *amplifier) copyFinding(dir string, field []string) finding.Finding {
+	return a.placed(finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
+		Message: fmt.Sprintf("the kustomizations may write more than %d keys and values into their objects, and most of them by what this copies: "+
+			"what is copied into its own source, or from where others copy to, doubles each time", maxWritten),
+		Fix: "copy single values, from a field that nothing is copied to; write mappings and lists with a patch"}, dir, field)
+}
+
+// placed gives a finding the place of a field of a kustomization.
+func (a *amplifier) placed(f finding.Finding, dir string, field []string) finding.Finding {
+	if k := a.tree.Loaded.Kustomizations[dir]; k.File != nil {
 		f.Path = k.File.Path
-		f.Line, f.Column = k.File.Position(0, w.field)
+		f.Line, f.Column = k.File.Position(0, field)
 	}
 	return f
 }
 
 // writes is how many keys and values something writes into all objects.
 func (a *amplifier) writes(w written) int {
-	each := weight(w.text, a.exact)
+	each := a.each(w)
 	if copies(w.text) > 0 {
 		g := a.growth(w.dir)
-		each = min((a.largestObject()+g.values)<<min(g.copies, 30), beyond)
+		each = mul(a.largestObject()+g.values, doubled(g.copies))
 	}
-	return min(each*a.reached(w), beyond)
+	return mul(each, a.reached(w))
+}
+
+// each is how many keys and values something writes into one object.
+func (a *amplifier) each(w written) int {
+	n := add(weight(w.text, a.exact), w.more)
+	switch {
+	case len(w.fields) > maxFields:
+		return mul(n, beyond)
+	case w.fields == nil:
+		return n
+	}
+	fields := 0
+	for _, at := range w.fields {
+		key := fmt.Sprintf("%q", at)
+		if _, known := a.fans[key]; !known {
+			a.fans[key] = a.contents().fan(at)
+		}
+		fields = add(fields, a.fans[key])
+	}
+	return mul(n, fields)
+}
+
+// replaced is how many keys and values a replacement writes into all objects.
+func (c *copier) replaced(r *replacement) int {
+	sum := 0
+	for i, t := range r.Targets {
+		w := written{dir: r.dir}
+		if t != nil {
+			w.target = t.Select
+		}
+		sum = add(sum, mul(r.values[i], c.reached(w)))
+	}
+	return sum
 }
 
 // growth is what an object meets on its way from a kustomization to the root: how often all of it may double, and what else it gets.
@@ -126,7 +214,7 @@ func (a *amplifier) growth(dir string) growth {
 func (a *amplifier) own(dir string) growth {
 	var g growth
 	for _, w := range a.list[dir] {
-		g = growth{g.copies + copies(w.text), min(g.values+weight(w.text, a.exact), beyond)}
+		g = growth{g.copies + copies(w.text), add(g.values, a.each(w))}
 	}
 	for _, component := range inDir(dir, a.tree.Loaded.Kustomizations[dir].Spec.Components) {
 		if a.tree.Loaded.Kustomizations[component] != nil {
@@ -156,70 +244,50 @@ func (a *amplifier) largestObject() int {
 // writtenBy lists what a kustomization writes into more than one object.
 func (a *amplifier) writtenBy(k *load.Kustomization) []written {
 	var list []written
-	note := func(file, inline string, target *types.Selector, field ...string) {
-		text := []byte(inline)
-		if file != "" {
-			text = a.tree.Content[path.Join(k.Dir, file)]
+	patch := func(p types.Patch, field []string) {
+		text := []byte(p.Patch)
+		if p.Path != "" {
+			text = a.tree.Content[path.Join(k.Dir, p.Path)]
 		}
-		list = append(list, written{dir: k.Dir, field: field, text: text, target: target})
+		long := max(0, a.longestName(k.Dir)-maxName) / bytesPerValue // of which kustomize keeps one for each patch
+		list = append(list, written{dir: k.Dir, field: field, text: text, target: p.Target, more: long})
 	}
-	pairs := func(pairs map[string]string, field ...string) {
+	pairs := func(pairs map[string]string, field []string, fields []place) {
 		var text bytes.Buffer
 		for key, value := range pairs {
 			fmt.Fprintf(&text, "%q: %q\n", key, value)
 		}
-		note("", text.String(), nil, field...)
+		if len(pairs) > 0 {
+			list = append(list, written{dir: k.Dir, field: field, text: text.Bytes(), fields: fields})
+		}
 	}
 	for _, p := range a.patches[k.Dir] {
 		if p.Target != nil {
-			note(p.Path, p.Patch.Patch, p.Target, k.Patch(p.index)...)
+			patch(p.Patch, k.Patch(p.index))
 		}
 	}
 	for i, p := range k.Spec.PatchesJson6902 { //nolint:staticcheck // deprecated, and still built
-		note(p.Path, p.Patch, p.Target, "patchesJson6902", fmt.Sprintf("[%d]", i))
+		patch(p, fieldOf("patchesJson6902", i))
 	}
 	for i, label := range k.Spec.Labels {
-		pairs(label.Pairs, "labels", fmt.Sprintf("[%d]", i))
+		pairs(label.Pairs, fieldOf("labels", i), a.fieldsOf("label", label.FieldSpecs))
 	}
-	pairs(k.Spec.CommonAnnotations, "commonAnnotations")
-	for i, entry := range k.Spec.Transformers {
-		field := []string{"transformers", fmt.Sprintf("[%d]", i)}
-		text := entry
-		if !strings.Contains(entry, "\n") {
-			text = string(a.tree.Content[path.Join(k.Dir, entry)])
-		}
-		note("", text, nil, field...)
-		for _, inner := range scalars([]byte(text)) { // a transformer has its patches as texts, or as names of files
-			if file := path.Join(k.Dir, inner); a.tree.Content[file] != nil {
-				note(inner, "", nil, field...)
-			} else if len(inner) > bytesPerValue {
-				note("", inner, nil, field...)
-			}
+	pairs(k.Spec.CommonAnnotations, []string{"commonAnnotations"}, a.fieldsOf("annotation", nil))
+	name := func(field, text string) {
+		if text != "" {
+			list = append(list, written{dir: k.Dir, field: []string{field}, fields: a.fieldsOf(strings.ToLower(field), nil),
+				more: 1 + (len(text)+a.longestName(k.Dir))/bytesPerValue})
 		}
 	}
-	return list
-}
-
-// scalars are the values of a text that are no collections.
-func scalars(text []byte) []string {
-	var list []string
-	var walk func(*yaml.Node)
-	walk = func(n *yaml.Node) {
-		if n.Kind == yaml.ScalarNode {
-			list = append(list, n.Value)
-		}
-		for _, child := range n.Content {
-			walk(child)
+	name("namePrefix", k.Spec.NamePrefix)
+	name("nameSuffix", k.Spec.NameSuffix)
+	name("namespace", k.Spec.Namespace)
+	for i, image := range k.Spec.Images {
+		if text := image.NewName + image.NewTag + image.Digest + image.TagSuffix; len(text) > maxName {
+			list = append(list, written{dir: k.Dir, field: fieldOf("images", i), more: mul(len(text)/bytesPerValue, a.contents().at(nil).values)})
 		}
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	for {
-		var root yaml.Node
-		if decoder.Decode(&root) != nil {
-			return list
-		}
-		walk(&root)
-	}
+	return append(list, a.writtenByPlugins(k)...)
 }
 
 // weight is how many keys and values a text makes, its aliases expanded. The estimate is quick, and never less: each value has one of
@@ -227,21 +295,24 @@ func scalars(text []byte) []string {
 func weight(text []byte, exact bool) int {
 	n := len(text) / bytesPerValue
 	if !exact && !bytes.ContainsRune(text, '*') {
-		for _, mark := range "::-,?[{" {
-			n += bytes.Count(text, []byte(string(mark)))
-		}
-		return n
+		return estimated(text)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	for {
-		var root yaml.Node
-		if decoder.Decode(&root) != nil {
-			return n // at its end, or as kustomize will say
-		}
-		for _, document := range root.Content {
-			n += nodes(document)
-		}
+	documents, err := documentsIn(text)
+	if err != nil {
+		return estimated(text) // JSON may be more than YAML
 	}
+	for _, document := range documents {
+		n += nodes(document)
+	}
+	return min(n, beyond)
+}
+
+func estimated(text []byte) int {
+	n := len(text) / bytesPerValue
+	for _, mark := range "::-,?[{" {
+		n += bytes.Count(text, []byte(string(mark)))
+	}
+	return n
 }
 
 // nodes counts those of a patch. Of the operations of a JSON patch, the values alone are written.
@@ -268,14 +339,9 @@ func copies(text []byte) int {
 	if !bytes.Contains(text, []byte("copy")) && !bytes.ContainsAny(text, `\!`) { // escapes and tags can spell it in other ways
 		return 0
 	}
-	var root yaml.Node
-	if yaml.Unmarshal(text, &root) != nil || len(root.Content) == 0 {
-		return 0
-	}
 	n := 0
-	for operation := range operations6902(root.Content[0]) {
-		var op struct{ Op string }
-		if operation.Decode(&op) == nil && op.Op == "copy" {
+	for _, op := range operationsOf(text) {
+		if op.kind == "copy" {
 			n++
 		}
 	}
@@ -312,13 +378,14 @@ func below(n *yaml.Node) int {
 // are looked at only where it has to be exact; groups, versions and labels never are.
 func (a *amplifier) reached(w written) int {
 	kind, name := func(string) bool { return true }, func(string) bool { return true }
+	own := a.tree.Loaded.Kustomizations[w.dir].Spec
 	if w.target != nil {
 		regex, err := types.NewSelectorRegex(&types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: w.target.Kind}, Name: w.target.Name}})
 		if err != nil {
 			return 0 // as kustomize will say
 		}
 		kind = func(kind string) bool { return regex.MatchGvk(resid.Gvk{Kind: kind}) }
-		if a.exact && w.target.Name != "" {
+		if a.exact && w.target.Name != "" && !a.renames() {
 			name = regex.MatchName
 		}
 	}
@@ -332,7 +399,8 @@ func (a *amplifier) reached(w written) int {
 		}
 		if kind(v1alpha1.Kind) {
 			for _, o := range a.occurrences(around) {
-				if name(o.name) || slices.ContainsFunc(o.before, name) {
+				prefixed := own.NamePrefix + o.name // which replacements see
+				if name(o.name) || slices.ContainsFunc(o.before, name) || name(prefixed) || name(prefixed+own.NameSuffix) {
 					n++
 				}
 			}
@@ -340,6 +408,29 @@ func (a *amplifier) reached(w written) int {
 		sum = min(sum+n*a.ways(around), beyond)
 	}
 	return sum
+}
+
+// renames says whether anything but a prefix or suffix may change the name of an object.
+func (a *amplifier) renames() bool {
+	if a.renamed == nil {
+		name, renamed := place{"metadata", "name"}, false
+		for dir, k := range a.tree.Loaded.Kustomizations {
+			renamed = renamed || len(k.Spec.Transformers)+len(k.Spec.Validators)+len(k.Spec.Configurations) > 0
+			for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
+				renamed = renamed || p.Options != nil && p.Options.AllowNameChange
+			}
+			for _, r := range a.replacementsOf(k) {
+				for _, t := range r.Targets {
+					renamed = renamed || slices.ContainsFunc(fieldPaths(t), func(text string) bool { return dotted(text).holds(name) })
+				}
+			}
+			for _, w := range a.list[dir] {
+				renamed = renamed || slices.ContainsFunc(operationsOf(w.text), func(op operation) bool { return pointer(op.path).holds(name) })
+			}
+		}
+		a.renamed = &renamed
+	}
+	return *a.renamed
 }
 
 // ways is how often kustomize builds a kustomization: once for each way that leads to it. Load has bounded them.

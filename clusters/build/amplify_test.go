@@ -103,6 +103,13 @@ func TestAmplification(t *testing.T) {
 			"apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\npatch: '[{op: add, path: /spec/x, value: "+list(10_000)+"}]'\n"), "fleet/kustomization.yaml:1:16"},
 		{"copies in a transformer", fleetOf(1, "fleet", "transformers: [../t.yaml]\n").with("t.yaml", "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\npatch: |\n"+
 			copying(17)[len("  - target: {kind: ExternalCluster}\n    patch: |\n"):]), "fleet/kustomization.yaml:1:16"},
+		{"a short copy in each of many transformers", fleetOf(1, "fleet", "transformers: ["+strings.Repeat("../t.yaml, ", 17)+"]\n").with("t.yaml",
+			"apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\ntarget: {kind: ExternalCluster}\npatch: '[{op: copy, from: /spec, path: /spec/x}]'\n"), "fleet/kustomization.yaml:1:16"},
+		{"a name that only a patch gives", fleetOf(160, "base", "patches:\n"+jsonPatch("name: renamed-.*", 10_000)).with("base/kustomization.yaml",
+			"patches:\n  - target: {kind: ExternalCluster}\n    patch: '[{op: replace, path: /metadata, value: {name: renamed-x}}]'\n"), "fleet/kustomization.yaml:4:5"},
+		{"a name that a transformer gives", fleetOf(160, "base", "patches:\n"+jsonPatch("name: renamed-.*", 10_000)).with("base/kustomization.yaml", "transformers: [../t.yaml]\n").with("t.yaml",
+			"apiVersion: builtin\nkind: PrefixTransformer\nmetadata: {name: t}\nprefix: renamed-\nfieldSpecs: [{path: metadata/name}]\n"), "fleet/kustomization.yaml:4:5"},
+		{"prefixes at many levels", prefixes(60), "l0/kustomization.yaml:1:1"},
 		{"a transformer", fleetOf(160, "fleet", "transformers: [../t.yaml]\n").with("t.yaml", "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\ntarget: {kind: ExternalCluster}\npatch: 'x'\nmore: "+list(10_000)+"\n"),
 			"fleet/kustomization.yaml:1:16"},
 	} {
@@ -117,5 +124,20 @@ func TestAmplification(t *testing.T) {
 // with adds to a file.
 func (r repository) with(name, text string) repository {
 	r[name] += text
+	return r
+}
+
+// prefixes has a fleet with a prefix at each of so many levels. kustomize keeps the names of all of them in each object.
+func prefixes(levels int) repository {
+	r := repository{"fleet/kustomization.yaml": "resources: [../l0]\n"}
+	for i := range levels {
+		r[fmt.Sprintf("l%d/kustomization.yaml", i)] = fmt.Sprintf("namePrefix: %s-\nresources: [../l%d]\n", strings.Repeat("x", 60), i+1)
+	}
+	list := ""
+	for i := range 1000 {
+		list += fmt.Sprintf("- c%d.yaml\n", i)
+		r[fmt.Sprintf("l%d/c%d.yaml", levels, i)] = clusterFile(fmt.Sprintf("c%d", i), "", "")
+	}
+	r[fmt.Sprintf("l%d/kustomization.yaml", levels)] = "resources:\n" + list
 	return r
 }

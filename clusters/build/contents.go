@@ -1,0 +1,217 @@
+package build
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+	jsonyaml "sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// contents finds what stands in files, what is generated, and what kustomizations write but by copying. It is asked for where
+// places matter, which is hardly ever, and looks at all files.
+func (a *amplifier) contents() *contents {
+	if a.found != nil {
+		return a.found
+	}
+	c := &contents{known: map[string]size{}, sets: map[string]copied{}}
+	a.found = c
+	for name := range a.uses {
+		if f := a.file(name); f != nil {
+			for _, d := range f.Documents {
+				c.objects = append(c.objects, d.Node())
+			}
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(a.list)) {
+		k := a.tree.Loaded.Kustomizations[dir]
+		for _, src := range sources(k.Spec) {
+			c.objects = append(c.objects, a.generated(k, src))
+		}
+		for _, text := range a.patchTexts(k) {
+			c.pieces = append(c.pieces, patched(text)...)
+		}
+		c.pieces = append(c.pieces, textPiece(k.Spec.NamePrefix+k.Spec.NameSuffix, "metadata", "name"), textPiece(k.Spec.Namespace, "metadata", "namespace"))
+		for _, w := range a.list[dir] {
+			c.pieces = append(c.pieces, writtenSomewhere(w)...)
+		}
+		for _, entry := range k.Spec.Generators {
+			c.pieces = append(c.pieces, somewhere(nil, a.configuration(k, entry)))
+		}
+	}
+	return c
+}
+
+func textPiece(text string, at ...string) piece {
+	return piece{at: at, node: &yaml.Node{Kind: yaml.ScalarNode, Value: text}}
+}
+
+// writtenSomewhere is what labels and the like, and transformers that don't patch, write.
+func writtenSomewhere(w written) []piece {
+	fields := w.fields
+	switch {
+	case w.patch || len(w.fields) > maxFields:
+		return nil // patchTexts has it, or it is refused
+	case w.field[0] == "labels" || w.field[0] == "commonAnnotations":
+		fields = append(slices.Clone(fields), place{"metadata"})
+	case w.plugin && fields == nil:
+		fields = []place{nil}
+	}
+	var pieces []piece
+	p := somewhere(nil, w.text)
+	for _, at := range fields {
+		p.at = at
+		pieces = append(pieces, p)
+	}
+	return pieces
+}
+
+// somewhere is a text of which isn't known what of it is written to a place, or below it.
+func somewhere(at place, text []byte) piece {
+	s := sizeOfText(string(text))
+	s.values = add(s.values, weight(text, true))
+	s.nodes = 0 // it has no lists
+	return piece{at: at, any: s.times(doubled(copies(text)))}
+}
+
+// patched is what a patch writes: its documents, or the values of its operations.
+func patched(text []byte) []piece {
+	var pieces []piece
+	operations := operationsOf(text)
+	for _, op := range operations {
+		var n yaml.Node
+		if op.value != nil && n.Encode(op.value) == nil {
+			pieces = append(pieces, piece{at: pointer(op.path), node: &n})
+		}
+	}
+	if operations != nil {
+		return pieces
+	}
+	documents, err := documentsIn(text)
+	if err != nil {
+		p := somewhere(nil, text)
+		p.any.nodes = p.any.values
+		return []piece{p}
+	}
+	for _, d := range documents {
+		pieces = append(pieces, piece{node: d})
+	}
+	return pieces
+}
+
+// generated is an object as a generator makes it.
+func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *yaml.Node {
+	data := map[string]string{}
+	take := func(text string) {
+		for line := range strings.Lines(text) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			data[key] = value
+		}
+	}
+	for _, literal := range src.LiteralSources {
+		key, value, _ := strings.Cut(literal, "=")
+		data[key] = value
+	}
+	read := func(name string) string {
+		name = path.Join(k.Dir, name)
+		if text, opened := a.inputs[name]; opened {
+			return string(text)
+		}
+		return string(a.tree.Content[name])
+	}
+	for _, name := range slices.DeleteFunc(append(slices.Clone(src.EnvSources), src.EnvSource), func(name string) bool { return name == "" }) {
+		take(read(name))
+	}
+	for _, entry := range src.FileSources {
+		key, name, _ := strings.Cut(entry, "=") // load has put the key there
+		data[key] = read(name)
+	}
+	var n yaml.Node
+	if n.Encode(map[string]any{"data": data, "binaryData": data}) != nil {
+		return &yaml.Node{Kind: yaml.MappingNode}
+	}
+	return &n
+}
+
+// patchTexts are the patches of a kustomization.
+func (a *amplifier) patchTexts(k *load.Kustomization) [][]byte {
+	var texts [][]byte
+	note := func(p types.Patch) {
+		text := []byte(p.Patch)
+		if p.Path != "" {
+			text = a.tree.Content[path.Join(k.Dir, p.Path)]
+		}
+		texts = append(texts, text)
+	}
+	for _, p := range a.patches[k.Dir] {
+		note(p.Patch)
+	}
+	for _, p := range k.Spec.PatchesJson6902 { //nolint:staticcheck // deprecated, and still built
+		note(p)
+	}
+	for _, w := range a.list[k.Dir] {
+		if w.patch {
+			texts = append(texts, w.text)
+		}
+	}
+	return texts
+}
+
+// operation is one of a JSON patch.
+type operation struct {
+	kind, path, from string
+	value            any
+}
+
+// operationsOf reads a JSON patch as kustomize does; nil when it is none. A key that stands twice counts as the last.
+func operationsOf(text []byte) []operation {
+	var raw []map[string]any
+	if json.Unmarshal(text, &raw) != nil {
+		if raw = nil; !unmarshal(text, &raw) {
+			return nil
+		}
+	}
+	list := make([]operation, len(raw))
+	for i, op := range raw {
+		list[i].kind, _ = op["op"].(string)
+		list[i].path, _ = op["path"].(string)
+		list[i].from, _ = op["from"].(string)
+		list[i].value = op["value"]
+	}
+	return list
+}
+
+// documentsIn are the documents of a text, up to where it can't be read.
+func documentsIn(text []byte) ([]*yaml.Node, error) {
+	var list []*yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var root yaml.Node
+		switch err := decoder.Decode(&root); {
+		case errors.Is(err, io.EOF):
+			return list, nil
+		case err != nil:
+			return list, err
+		}
+		list = append(list, root.Content...)
+	}
+}
+
+// unmarshal reads YAML as kustomize reads its own configuration.
+func unmarshal(text []byte, into any) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false // as kustomize will say
+		}
+	}()
+	return jsonyaml.Unmarshal(text, into) == nil
+}

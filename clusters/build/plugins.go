@@ -1,0 +1,178 @@
+package build
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/utils"
+
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// plugin is the configuration of a transformer or validator.
+type plugin struct {
+	field []string
+	text  []byte
+}
+
+// plugins are the transformers of a kustomization, and its validators, which are transformers too.
+func (a *amplifier) plugins(k *load.Kustomization) []plugin {
+	var list []plugin
+	for i, entry := range k.Spec.Transformers {
+		list = append(list, plugin{fieldOf("transformers", i), a.configuration(k, entry)})
+	}
+	for i, entry := range k.Spec.Validators {
+		list = append(list, plugin{fieldOf("validators", i), a.configuration(k, entry)})
+	}
+	return list
+}
+
+func fieldOf(list string, i int) []string { return []string{list, "[" + strconv.Itoa(i) + "]"} }
+
+// configuration is that of a plugin, which stands in the kustomization itself or in a file.
+func (a *amplifier) configuration(k *load.Kustomization, entry string) []byte {
+	if strings.Contains(entry, "\n") {
+		return []byte(entry)
+	}
+	return a.tree.Content[path.Join(k.Dir, entry)]
+}
+
+// writtenByPlugins lists what the transformers and validators of a kustomization write.
+func (a *amplifier) writtenByPlugins(k *load.Kustomization) []written {
+	var list []written
+	for _, p := range a.plugins(k) {
+		documents, _ := documentsIn(p.text) // kustomize says what is wrong
+		for _, d := range documents {
+			kind := load.Field(d, "kind")
+			if kind != nil && kind.Value == "ReplacementTransformer" {
+				continue // see copier
+			}
+			fields, texts := fieldsIn(d), [][]byte{}
+			if text, err := yaml.Marshal(d); err == nil {
+				texts = append(texts, text)
+			}
+			for _, text := range scalars(d) { // patches as texts, or as names of files, which may also hold fields
+				if content := a.tree.Content[path.Join(k.Dir, text)]; content != nil {
+					texts = append(texts, content)
+					inner, _ := documentsIn(content)
+					for _, d := range inner {
+						fields = append(fields, fieldsIn(d)...)
+					}
+				} else if strings.ContainsAny(text, "[{:\n") || len(text) > bytesPerValue {
+					texts = append(texts, []byte(text))
+				}
+			}
+			patches := kind != nil && strings.HasPrefix(kind.Value, "Patch")
+			for _, text := range texts {
+				list = append(list, written{dir: k.Dir, field: p.field, text: text, fields: fields, plugin: true, patch: patches})
+			}
+		}
+	}
+	return list
+}
+
+// scalars are the values below a node that are no collections.
+func scalars(n *yaml.Node) []string {
+	if n.Kind == yaml.ScalarNode {
+		return []string{n.Value}
+	}
+	var list []string
+	for _, child := range n.Content {
+		list = append(list, scalars(child)...)
+	}
+	return list
+}
+
+// fieldsIn are the fields that a configuration lists.
+func fieldsIn(n *yaml.Node) []place {
+	var fields []place
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind == yaml.ScalarNode {
+			if key := n.Content[i-1].Value; strings.EqualFold(key, "path") || strings.EqualFold(key, "fieldPath") {
+				fields = append(fields, slashed(child.Value))
+			}
+		}
+		fields = append(fields, fieldsIn(child)...)
+	}
+	return fields
+}
+
+// slashed reads a place as configurations write it.
+func slashed(text string) place {
+	p := place(utils.PathSplitter(text, "/"))
+	for i := range p {
+		p[i] = strings.TrimSuffix(p[i], "[]")
+	}
+	return p
+}
+
+// fieldsOf are the fields that kustomize writes a label and the like to, as far as they aren't only the usual one: those
+// that the kustomization names, and those that configurations have anywhere in the tree.
+func (a *amplifier) fieldsOf(kind string, own []types.FieldSpec) []place {
+	var fields []place
+	for _, spec := range own {
+		fields = append(fields, slashed(spec.Path))
+	}
+	for key, configured := range a.configured() {
+		if strings.Contains(key, kind) {
+			fields = append(fields, configured...)
+		}
+	}
+	if fields == nil {
+		return nil
+	}
+	return append(fields, place{"metadata"}) // the usual one
+}
+
+// configured are the fields of all configurations of the tree, by what is written to them.
+func (a *amplifier) configured() map[string][]place {
+	if a.fields != nil {
+		return a.fields
+	}
+	a.fields = map[string][]place{}
+	for _, k := range a.tree.Loaded.Kustomizations {
+		for _, ref := range k.Spec.Configurations {
+			documents, _ := documentsIn(a.tree.Content[path.Join(k.Dir, ref)]) // kustomize says what is wrong
+			for _, d := range documents {
+				for i := 0; i+1 < len(d.Content); i += 2 {
+					key := strings.ToLower(d.Content[i].Value)
+					a.fields[key] = append(a.fields[key], fieldsIn(d.Content[i+1])...)
+				}
+			}
+		}
+	}
+	return a.fields
+}
+
+// maxName is how long the name of an object can be in Kubernetes.
+const maxName = 253
+
+// longestName is how long the name of an object is that has come through a kustomization.
+func (a *amplifier) longestName(dir string) int {
+	if n, known := a.longest[dir]; known {
+		return n
+	}
+	a.longest[dir] = 0
+	k, n := a.tree.Loaded.Kustomizations[dir], 0
+	for _, name := range k.Resources {
+		if a.tree.Loaded.Kustomizations[name] != nil {
+			n = max(n, a.longestName(name))
+		} else if f := a.file(name); f != nil {
+			for _, d := range f.Documents {
+				n = max(n, len(d.Name))
+			}
+		}
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(inDir(dir, k.Spec.Components)))) {
+		if a.tree.Loaded.Kustomizations[name] != nil {
+			n = add(n, mul(a.longestName(name), len(k.Spec.Components)))
+		}
+	}
+	n = add(n, len(k.Spec.NamePrefix)+len(k.Spec.NameSuffix))
+	a.longest[dir] = n
+	return n
+}
