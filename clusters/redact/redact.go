@@ -2,8 +2,8 @@
 //
 // A Redactor is told every secret of a run (Add) and takes them out of any text (String), also where the text holds them in
 // base64, URL-encoded, quoted once or again, or wrapped over lines. Of a longer secret it knows single lines too, the values in
-// YAML, JSON and environment files, and the passwords in addresses. It errs on the side of masking. One Redactor serves one run
-// and may be used concurrently.
+// YAML, JSON and environment files, and what is secret by itself in addresses, connection strings, headers and registry
+// credentials. It errs on the side of masking. One Redactor serves one run and may be used concurrently.
 package redact
 
 import (
@@ -43,7 +43,9 @@ func (r *Redactor) Add(values ...string) { r.AddFor("", values...) }
 func (r *Redactor) AddFor(owner string, values ...string) {
 	found := collector{}
 	for _, v := range values {
-		found.add(strings.TrimSpace(v))
+		v = strings.TrimSpace(v)
+		found.add(v)
+		found.parts(v, 0)
 		if !strings.ContainsAny(v, "\n:,=") {
 			continue
 		}
@@ -147,11 +149,6 @@ func (r *collector) line(line string) {
 	if _, value, found := strings.Cut(line, "="); found {
 		r.add(strings.Trim(value, "\"' "))
 	}
-	if strings.Contains(line, "://") {
-		for _, m := range urlPassword.FindAllStringSubmatch(line, -1) {
-			r.add(m[1])
-		}
-	}
 	for rest := line; rest != ""; {
 		part := rest
 		if end := strings.IndexAny(rest, " ,:{}[]\"'="); end >= 0 {
@@ -194,9 +191,6 @@ func unquoted(text string) string {
 
 // flowValue is an entry of a mapping in flow style or in JSON, whose value is no mapping or list itself.
 var flowValue = regexp.MustCompile(`["']?([A-Za-z0-9_.-]+)["']?\s*:\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'{}\[\],][^{}\[\],]*)`)
-
-// urlPassword is what stands before the @ of a URL.
-var urlPassword = regexp.MustCompile(`://[^/\s:@]*:([^/\s@]+)@`)
 
 // publicKeys are the keys whose values are names and addresses rather than secrets: those of kubeconfigs and registry
 // credentials. Masking them would make every message about the cluster unreadable.
