@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
@@ -187,7 +189,10 @@ func (l *loop) superseded() {
 func (l *loop) paused() {
 	l.Helper()
 	l.scenario(operator.KeyScanning, "paused")
-	l.eventually("scanning is paused", func() bool { return scan.ScanningPaused(l.config().Object) })
+	l.eventually("Muster has seen that scanning is paused", func() bool {
+		c := meta.FindStatusCondition(l.audit().Status.Conditions, v1alpha1.ConditionScanned)
+		return c != nil && c.Reason == "Paused"
+	})
 	paused := l.tell("a commit while scanning is paused", l.push(asia(25)),
 		shown{itself, "success", "3 clusters applied: 1 changed (asia)", ""},
 		shown{drift, "success", "in sync", ""},
@@ -203,7 +208,7 @@ func (l *loop) paused() {
 func (l *loop) notPickedUp() {
 	l.Helper()
 	l.stopController()
-	l.startController(scan.Bounds{PickUp: 4 * time.Second})
+	l.startController(scan.Bounds{PickUp: 10 * time.Second})
 	l.request()
 	l.hold() // a process that starts finds everything shown
 

@@ -152,7 +152,7 @@ func (w *world) startController(bounds scan.Bounds) {
 	cfg, err := w.plane.User(user, "system:serviceaccounts", "system:serviceaccounts:"+namespace)
 	must(w, err)
 	mgr, err := controllers.New(cfg, controllers.Options{Namespace: namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.cacheDir,
-		Concurrency: 1, Registry: prometheus.NewRegistry(), ShutdownTimeout: 5 * time.Second, ScanBounds: bounds,
+		Concurrency: 1, Registry: prometheus.NewRegistry(), ShutdownTimeout: patience, ScanBounds: bounds,
 		Webhook: controllers.WebhookOptions{Address: w.receiver}})
 	must(w, err)
 	ctx, cancel := context.WithCancel(context.Background())

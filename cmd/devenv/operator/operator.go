@@ -91,7 +91,7 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		return nil, err
 	}
 	scans := labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue})
-	grace := 5 * time.Second
+	grace := 30 * time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", GracefulShutdownTimeout: &grace,
 		// Secrets are read when a Pod needs them, and everything else sees its own writes.
@@ -111,7 +111,7 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 }
 
 func addControllers(mgr manager.Manager, o Options) error {
-	current := &scenarios{Reader: mgr.GetClient(), namespace: o.Namespace, tell: o.Tell}
+	current := &scenarios{Reader: mgr.GetAPIReader(), namespace: o.Namespace, tell: o.Tell}
 	several := controller.Options{SkipNameValidation: new(true)} // one process may start several stand-ins, one after the other
 	changed := predicate.GenerationChangedPredicate{}
 	err := ctrl.NewControllerManagedBy(mgr).Named("auditconfigs").
@@ -135,7 +135,7 @@ func addControllers(mgr manager.Manager, o Options) error {
 		Complete(&pods{Client: mgr.GetClient(), scenarios: current, takes: o.Takes, tell: o.Tell})
 }
 
-// scenarios are read from the ConfigMap.
+// scenarios are read from the ConfigMap, and past the caches: who has changed it means it for all that comes after.
 type scenarios struct {
 	client.Reader
 	namespace string

@@ -22,7 +22,7 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
-const patience = time.Minute
+const patience = 90 * time.Second
 
 var plane *server.ControlPlane
 
