@@ -264,7 +264,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		found, _ := filepath.Glob(filepath.Join(dir, "store-*", "incoming-*"))
 		return found
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(incoming()) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); len(incoming()) == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	_ = cmd.Process.Kill()

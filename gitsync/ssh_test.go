@@ -302,19 +302,14 @@ func TestBadSSHServers(t *testing.T) {
 			if tc.path != "" {
 				address = "ssh://git@" + srv.addr + tc.path
 			}
-			_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: address, Auth: auth, Timeout: time.Second})
+			_, err = open(t, t.TempDir()).Fetch(t.Context(), patientBut(Source{URL: address, Auth: auth}, tc.reason, time.Second))
 			var remote *RemoteError
 			if !errors.As(err, &remote) || remote.Reason != tc.reason || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &sshServer{addr: gone.Addr().String()}
-	_ = gone.Close()
+	srv := &sshServer{addr: nobodys}
 	auth, err := srv.auth(identity, right(srv))
 	if err != nil {
 		t.Fatal(err)
