@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -22,6 +23,8 @@ import (
 const (
 	namespace   = "mondoo-operator"
 	auditConfig = "mondoo-client"
+	// patience is how long the test waits for what should take a second or two.
+	patience = 90 * time.Second
 )
 
 // live is a real control plane on which Jobs run but for their Pods, which the test plays as a kubelet would.
@@ -81,7 +84,7 @@ func TestOnTheRealAPI(t *testing.T) {
 	reader := Reader{Client: c, ChunkSize: 3}
 	for name, scene := range scenes {
 		var got Status
-		err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 			observed, err := reader.Read(ctx, namespace, auditConfig)
 			if err != nil {
 				return false, err
@@ -156,18 +159,27 @@ func mountsHost(j *batchv1.Job) {
 // play waits for the Pod of a Job, and reports on it as a kubelet.
 func (l live) play(job string, report func(*corev1.PodStatus)) {
 	l.Helper()
-	err := wait.PollUntilContextTimeout(l.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(l.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 		var pods corev1.PodList
 		if err := l.client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil || len(pods.Items) == 0 {
 			return false, err
 		}
 		pod := &pods.Items[0]
 		report(&pod.Status)
-		return true, l.client.Status().Update(ctx, pod)
+		err := l.client.Status().Update(ctx, pod)
+		return err == nil, ignoreConflict(err)
 	})
 	if err != nil {
 		l.Fatalf("play the Pod of %s: %v", job, err)
 	}
+}
+
+// ignoreConflict: the Job controller writes to Pods too.
+func ignoreConflict(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 func waits(reason, message string) func(*corev1.PodStatus) {
