@@ -63,14 +63,16 @@ func (w *world) grantLease() {
 	role.Namespace = w.namespace
 	must(w.T, w.admin.Create(w.Context(), role))
 	w.bind("lease", role.Name, w.user)
+	w.awaitRules(w.user, role.Rules, true)
 }
 
 // grantImpersonation lets the controller act as a ServiceAccount, as config/components/impersonation does.
 func (w *world) grantImpersonation(serviceAccount string) {
 	w.Helper()
-	must(w.T, w.admin.Create(w.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"},
-		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{serviceAccount}, Verbs: []string{"impersonate"}}}}))
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{serviceAccount}, Verbs: []string{"impersonate"}}}
+	must(w.T, w.admin.Create(w.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "impersonate"}, Rules: rules}))
 	w.bind("impersonate", "impersonate", w.user)
+	w.awaitRules(w.user, rules, true)
 }
 
 // changeRules changes the shipped Role, and waits until that holds.

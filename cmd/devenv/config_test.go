@@ -75,10 +75,26 @@ func install(t *testing.T) *installation {
 	if err := in.admin.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range objects(t, kustomize(t, "default")) {
+	all := objects(t, kustomize(t, "default"))
+	for _, o := range all {
 		in.apply(t, o)
 	}
+	in.awaitRights(t, all)
 	return in
+}
+
+// awaitRights waits until the API server goes by the Roles.
+func (in *installation) awaitRights(t *testing.T, all []*unstructured.Unstructured) {
+	t.Helper()
+	user, _ := musterUser()
+	for _, o := range all {
+		if o.GetKind() != "Role" {
+			continue
+		}
+		if err := in.plane.AwaitRules(t.Context(), user, operatorNamespace, find[rbacv1.Role](t, all, "Role", o.GetName()).Rules, true); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (in *installation) apply(t *testing.T, o *unstructured.Unstructured, opts ...client.ApplyOption) {

@@ -14,8 +14,8 @@ import (
 )
 
 // AwaitRules waits until a user may do everything that rules say in a namespace, or, where may is false, nothing of it. The
-// authorizer learns of roles and bindings by watches, some milliseconds after their writes, and under load much later. Names
-// of resources and URLs in the rules are not supported.
+// authorizer learns of roles and bindings by watches, some milliseconds after their writes, and under load much later. URLs in
+// the rules are not supported.
 func (c *ControlPlane) AwaitRules(ctx context.Context, user, namespace string, rules []rbacv1.PolicyRule, may bool) error {
 	clients, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
@@ -40,11 +40,24 @@ func rights(namespace string, rules []rbacv1.PolicyRule) (all []authorizationv1.
 	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
-				for _, verb := range rule.Verbs {
-					r, sub, _ := strings.Cut(resource, "/")
-					all = append(all, authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: r, Subresource: sub, Verb: verb})
-				}
+				r, sub, _ := strings.Cut(resource, "/")
+				right := authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: r, Subresource: sub}
+				all = append(all, each(right, rule)...)
 			}
+		}
+	}
+	return all
+}
+
+// each is a right to a resource with the verbs and the names of a rule; without names it is to all of its objects.
+func each(right authorizationv1.ResourceAttributes, rule rbacv1.PolicyRule) (all []authorizationv1.ResourceAttributes) {
+	names := rule.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for _, right.Verb = range rule.Verbs {
+		for _, right.Name = range names {
+			all = append(all, right)
 		}
 	}
 	return all
