@@ -54,7 +54,7 @@ func (in *installation) testController(t *testing.T) {
 		err := in.admin.Get(t.Context(), client.ObjectKeyFromObject(sync), live)
 		return err == nil && meta.IsStatusConditionTrue(live.Status.Conditions, v1alpha1.ConditionReady)
 	}
-	if !eventually(t, time.Minute, synced) {
+	if !eventually(t, 3*time.Minute, synced) {
 		t.Fatalf("the AuditSync is not ready: %+v", live.Status)
 	}
 	if live.Status.Clusters == nil || live.Status.Clusters.Applied == 0 {
@@ -67,7 +67,7 @@ func (in *installation) testController(t *testing.T) {
 	gone := func() bool {
 		return apierrors.IsNotFound(in.admin.Get(t.Context(), client.ObjectKeyFromObject(sync), live))
 	}
-	if !eventually(t, time.Minute, gone) {
+	if !eventually(t, 3*time.Minute, gone) {
 		t.Errorf("the AuditSync is not deleted: %+v", live.Status)
 	}
 
@@ -110,7 +110,7 @@ func (in *installation) startController(t *testing.T) {
 	runMuster(t, args)
 	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
 		url := "http://" + probes + probe.HTTPGet.Path
-		if !eventually(t, time.Minute, func() bool { return answers(t, url) }) {
+		if !eventually(t, 3*time.Minute, func() bool { return answers(t, url) }) {
 			t.Fatalf("%s does not answer 200", url)
 		}
 	}

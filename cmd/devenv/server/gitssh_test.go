@@ -124,7 +124,7 @@ func TestGitSSHStopsUnderAClient(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Stop waits for the client")
 	}
 	if _, err := os.Stat(g.root); !errors.Is(err, fs.ErrNotExist) {
