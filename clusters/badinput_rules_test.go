@@ -184,10 +184,11 @@ func fingerprint(t *testing.T, key *sealtest.PGPKey, plain string) string {
 func credentialRows(sealed func(name, spec string) string, inline func(string) string, serviceAccount func(server, token, ca string) string) []badInput {
 	const server = "https://bad.example.com"
 	token := "token-" + canary
-	jwt := func(end time.Time) string {
+	jwtFrom := func(from, end time.Time) string {
 		part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
-		return part(`{"alg":"RS256"}`) + "." + part(fmt.Sprintf(`{"exp":%d,"canary":%q}`, end.Unix(), canary)) + "." + part("signature")
+		return part(`{"alg":"RS256"}`) + "." + part(fmt.Sprintf(`{"nbf":%d,"exp":%d,"canary":%q}`, from.Unix(), end.Unix(), canary)) + "." + part("signature")
 	}
+	jwt := func(end time.Time) string { return jwtFrom(time.Unix(1, 0), end) }
 	ca := certificate
 	year, day := 365*24*time.Hour, 24*time.Hour
 	withServer := func(text string) string {
@@ -206,6 +207,7 @@ func credentialRows(sealed func(name, spec string) string, inline func(string) s
 		{name: "token that has expired", files: account(jwt(now.Add(-day)), caPEM()), want: []string{"token-expired clusters/bad.yaml:8"}},
 		{name: "token of 29 days", files: account(jwt(now.Add(29*day)), caPEM()), want: []string{"token-expiring clusters/bad.yaml:8"}},
 		{name: "token of 31 days", files: account(jwt(now.Add(31*day)), caPEM())},
+		{name: "token of tomorrow", files: account(jwtFrom(now.Add(day), now.Add(year)), caPEM()), want: []string{"token-not-yet-valid clusters/bad.yaml:8"}},
 		{name: "CA that has expired", files: account(token, ca(now.Add(-year), now.Add(-day))), want: []string{"certificate-expired clusters/bad.yaml:9"}},
 		{name: "CA of 29 days", files: account(token, ca(now.Add(-year), now.Add(29*day))), want: []string{"certificate-expiring clusters/bad.yaml:9"}},
 		{name: "CA of 31 days", files: account(token, ca(now.Add(-year), now.Add(31*day)))},

@@ -426,7 +426,7 @@ func contains(list []string, entry string) bool {
 }
 
 // needKey are the codes that come up only once files are opened.
-var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "token-form", "certificate-", "secret-base64", "secret-size", "token-exp", "credential-", "registry-config-"}
+var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "certificate-", "secret-base64", "secret-size", "token-", "credential-", "registry-config-"}
 
 func needsKey(entry string) bool {
 	for _, code := range needKey {

@@ -71,6 +71,8 @@ const (
 	CodeTokenExpired finding.Code = "token-expired"
 	// CodeTokenExpiring: the token's time is over within 30 days. Warning.
 	CodeTokenExpiring finding.Code = "token-expiring"
+	// CodeTokenEarly: the token's time has not come. Warning.
+	CodeTokenEarly finding.Code = "token-not-yet-valid"
 
 	// CodeCertificate: no certificate where one belongs, or one that can't be read. Error, or warning beside a good one.
 	CodeCertificate finding.Code = "certificate-form"

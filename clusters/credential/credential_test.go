@@ -1,6 +1,7 @@
 package credential_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,9 @@ func TestToken(t *testing.T) {
 		{"expires now", expiring(now), []string{"error token-expired"}, now},
 		{"fraction of a second", jwt(`{"exp":1.5}`), []string{"error token-expired"}, time.Unix(1, 0)},
 		{"end that is no number", jwt(`{"exp":"canary"}`), nil, time.Time{}},
+		{"from tomorrow", jwt(fmt.Sprintf(`{"nbf":%d}`, now.Add(time.Hour).Unix())), []string{"warning token-not-yet-valid"}, time.Time{}},
+		{"from now", jwt(fmt.Sprintf(`{"nbf":%d,"exp":%d}`, now.Unix(), far.Unix())), nil, far},
+		{"beginning that is no number", jwt(fmt.Sprintf(`{"nbf":"canary","exp":%d}`, far.Unix())), nil, far},
 		{"end beyond dates", jwt(`{"exp":1e300}`), nil, time.Time{}},
 		{"end before dates", jwt(`{"exp":-1}`), nil, time.Time{}},
 		{"claims that are no JSON", raw("{") + "." + raw("canary") + ".", nil, time.Time{}},

@@ -9,7 +9,7 @@ import (
 )
 
 // Token checks a bearer token that the scanner reads from a file, as the operator mounts it for serviceAccountAuth.
-// Facts.Expires is the exp claim of a JSON Web Token; signatures and other claims are not looked at.
+// Facts.Expires is the exp claim of a JSON Web Token; of the other claims nbf is looked at, and signatures are not.
 func Token(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if !r.text(content, "the token", CodeToken) {
@@ -39,8 +39,11 @@ func (r *report) token(token, what string) {
 }
 
 func (r *report) tokenTime(token, what string) {
-	end, ok := tokenEnd(token)
-	if !ok {
+	from, end := tokenTimes(token)
+	if from.After(r.now) {
+		r.warn(CodeTokenEarly, what+" is valid from "+day(from), "check the clock of whoever made it")
+	}
+	if end.IsZero() {
 		return
 	}
 	r.until(end)
@@ -62,21 +65,30 @@ func encodedToken(text string) bool {
 // latest is the end of what a date can say; a claim beyond it means never.
 const latest = 253402300799
 
-// tokenEnd reads the exp claim of a JSON Web Token (RFC 7519, section 4.1.4).
-func tokenEnd(token string) (time.Time, bool) {
+// tokenTimes reads the nbf and exp claims of a JSON Web Token (RFC 7519, section 4.1). Either is zero where the token, or the text
+// that is none, doesn't say.
+func tokenTimes(token string) (from, end time.Time) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return time.Time{}, false
+		return from, end
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return time.Time{}, false
+		return from, end
 	}
-	var claims struct {
-		Expires *float64 `json:"exp"`
+	var claims struct{ Nbf, Exp numericDate }
+	_ = json.Unmarshal(payload, &claims) // another type of claims is no mistake of ours to report
+	return claims.Nbf.time, claims.Exp.time
+}
+
+// numericDate is a claim that is a time. What is none is zero.
+type numericDate struct{ time time.Time }
+
+// UnmarshalJSON never fails, so that one odd claim doesn't hide the others.
+func (d *numericDate) UnmarshalJSON(data []byte) error {
+	var seconds float64
+	if json.Unmarshal(data, &seconds) == nil && seconds >= 0 && seconds <= latest {
+		d.time = time.Unix(int64(seconds), 0)
 	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Expires == nil || *claims.Expires < 0 || *claims.Expires > latest {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(*claims.Expires), 0), true
+	return nil
 }

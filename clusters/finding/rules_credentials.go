@@ -57,4 +57,6 @@ var credentialRules = []Rule{
 		Fix: "make a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token", Example: "token: …  # made by kubectl create token --duration 168h"},
 	{Code: "token-form", Severities: errorWarning, Cause: "A token has blanks, line ends or characters that can't be sent in a header.",
 		Fix: "give the token alone, in one line, without Bearer before it", Example: "token: |\n  eyJhbGciOi…  # with a line end behind it"},
+	{Code: "token-not-yet-valid", Severities: warningOnly, Cause: "A token's time has not come (the nbf claim of a JSON Web Token).",
+		Fix: "check the clock of whoever made it", Example: "token: …  # nbf is tomorrow"},
 }
