@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -298,7 +299,10 @@ func weight(text []byte, exact bool) int {
 		return estimated(text)
 	}
 	documents, err := documentsIn(text)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAliases):
+		return beyond
+	case err != nil:
 		return estimated(text) // JSON may be more than YAML
 	}
 	for _, document := range documents {

@@ -109,6 +109,8 @@ func TestAmplification(t *testing.T) {
 			"patches:\n  - target: {kind: ExternalCluster}\n    patch: '[{op: replace, path: /metadata, value: {name: renamed-x}}]'\n"), "fleet/kustomization.yaml:4:5"},
 		{"a name that a transformer gives", fleetOf(160, "base", "patches:\n"+jsonPatch("name: renamed-.*", 10_000)).with("base/kustomization.yaml", "transformers: [../t.yaml]\n").with("t.yaml",
 			"apiVersion: builtin\nkind: PrefixTransformer\nmetadata: {name: t}\nprefix: renamed-\nfieldSpecs: [{path: metadata/name}]\n"), "fleet/kustomization.yaml:4:5"},
+		{"an alias to itself in a transformer's patch", fleetOf(1, "fleet", "transformers: [../t.yaml]\n").with("t.yaml",
+			"apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\npatch: 'spec: &a {"+strings.Repeat("x", 64)+": *a}'\n"), "fleet/kustomization.yaml:1:16"},
 		{"prefixes at many levels", prefixes(60), "l0/kustomization.yaml:1:1"},
 		{"a transformer", fleetOf(160, "fleet", "transformers: [../t.yaml]\n").with("t.yaml", "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\ntarget: {kind: ExternalCluster}\npatch: 'x'\nmore: "+list(10_000)+"\n"),
 			"fleet/kustomization.yaml:1:16"},

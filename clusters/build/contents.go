@@ -190,6 +190,26 @@ func operationsOf(text []byte) []operation {
 	return list
 }
 
+// errAliases says that a text has more values than anything may write, or endlessly many, once its aliases are expanded.
+var errAliases = errors.New("too many aliases")
+
+// expanded counts a node and those below it with every alias expanded, each of them once.
+func expanded(n *yaml.Node, counted map[*yaml.Node]int) int {
+	if n.Kind == yaml.AliasNode {
+		return expanded(n.Alias, counted)
+	}
+	if count, known := counted[n]; known {
+		return count
+	}
+	counted[n] = beyond // an alias inside of what it stands for
+	sum := 1
+	for _, child := range n.Content {
+		sum = add(sum, expanded(child, counted))
+	}
+	counted[n] = sum
+	return sum
+}
+
 // documentsIn are the documents of a text, up to where it can't be read.
 func documentsIn(text []byte) ([]*yaml.Node, error) {
 	var list []*yaml.Node
@@ -201,6 +221,9 @@ func documentsIn(text []byte) ([]*yaml.Node, error) {
 			return list, nil
 		case err != nil:
 			return list, err
+		}
+		if expanded(&root, map[*yaml.Node]int{}) > maxWritten {
+			return list, errAliases
 		}
 		list = append(list, root.Content...)
 	}
