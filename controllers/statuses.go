@@ -54,6 +54,9 @@ type statuses struct {
 
 // commitReport is what is to be shown for one AuditSync, and what came of it.
 type commitReport struct {
+	// at is where to show it, as the AuditSync said when it was made. The worker's AuditSync may have changed since, and what is posted
+	// in one place and noted as pending in another, nobody would end.
+	at *v1alpha1.ReportPlace
 	// wanted is the result of the last sync. current are the revisions that somebody works on or that are in force, the newest
 	// first; nobody waits for an answer about others.
 	wanted  []report.CommitStatus
@@ -119,6 +122,13 @@ func (s *statuses) of(key types.NamespacedName) *commitReport {
 	return c
 }
 
+// place notes where to show what is wanted from now on. What was wanted elsewhere is not.
+func (c *commitReport) place(at *v1alpha1.ReportPlace) {
+	if c.at == nil || *c.at != *at {
+		c.at, c.wanted, c.current, c.begun = at, nil, nil, nil
+	}
+}
+
 // begin takes note that a revision is being worked on.
 func (s *statuses) begin(audit *v1alpha1.AuditSync, revision string, redactor *redact.Redactor) {
 	if s == nil || audit.Spec.Forge == nil || audit.Status.LastAttemptedRevision == revision {
@@ -128,6 +138,7 @@ func (s *statuses) begin(audit *v1alpha1.AuditSync, revision string, redactor *r
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.of(key)
+	c.place(report.Place(audit))
 	if c.begun != nil && c.begun.Revision == revision {
 		return
 	}
@@ -147,6 +158,7 @@ func (s *statuses) show(audit *v1alpha1.AuditSync, status v1alpha1.AuditSyncStat
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.of(key)
+	c.place(report.Place(audit))
 	c.redactor = redactor
 	if o.Revision != "" || o.Refused != "" {
 		c.wanted = report.CommitStatuses(audit, status, o)

@@ -145,6 +145,56 @@ func TestPendingIsEnded(t *testing.T) {
 	}
 }
 
+// TestPlaceChangesMeanwhile changes where statuses are shown while a commit is worked on, and has the process die then: nothing is begun in
+// the name of one place and noted as pending in another, where nobody would find it.
+func TestPlaceChangesMeanwhile(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(map[bool]string{false: "the process goes on", true: "the process dies"}[restart], func(t *testing.T) {
+			h := newByHand(t, forge.Gitea)
+			h.createSync(h.withForge(forge.Gitea))
+			h.commit(h.clusterFiles("eu"))
+			h.reconcile()
+			commit := h.commit(h.clusterFiles("us"))
+			ctx, die := context.WithCancel(t.Context())
+			defer die()
+			h.r.Client = slowClient{h.admin, func() error {
+				h.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Forge.Context = "muster/eu" })
+				h.clock.Step(2 * time.Second)
+				h.post()
+				if restart {
+					die()
+				}
+				return nil
+			}}
+			h.clock.Step(time.Hour)
+			if _, err := h.r.Reconcile(ctx, ctrl.Request{NamespacedName: h.key}); (err != nil) != restart {
+				t.Fatal(err)
+			}
+			h.post()
+			h.r.Client = h.admin
+			if restart {
+				h.start()
+			}
+			h.reconcile()
+			last := map[string]forge.State{}
+			for _, post := range h.forge.Posts() {
+				if post.Commit == commit {
+					last[post.Context] = post.State
+				}
+			}
+			for name, state := range last {
+				if state == forge.Pending {
+					t.Errorf("%s stays pending", name)
+				}
+			}
+			if last["muster/eu"] != forge.Success {
+				t.Errorf("shown: %v", last)
+			}
+			h.nothingPending()
+		})
+	}
+}
+
 // endedUnless expects what is pending to be ended, or, where the credentials for it are not known any more, that this is told and
 // that nothing is sent to where it is shown.
 func (h *byHand) endedUnless(unknown bool, commit string, requests int, want string) {

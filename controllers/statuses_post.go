@@ -35,9 +35,9 @@ func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again ti
 			return again
 		}
 	}
-	job, found := s.job(key)
+	job, found := s.job(key, report.Place(audit))
 	if !found {
-		return 0 // the first sync of this process says what to show
+		return 0 // the first sync of this process, or of a changed AuditSync, says what to show
 	}
 	p, err := s.posterOf(ctx, audit, job.report)
 	if err != nil {
@@ -99,12 +99,12 @@ type wantedStatuses struct {
 	statuses []forge.Status
 }
 
-// job gathers what is wanted at this moment.
-func (s *statuses) job(key types.NamespacedName) (*statusJob, bool) {
+// job gathers what is wanted in a place at this moment.
+func (s *statuses) job(key types.NamespacedName, at *v1alpha1.ReportPlace) (*statusJob, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.byID[key]
-	if c == nil {
+	if c == nil || c.at == nil || *c.at != *at {
 		return nil, false
 	}
 	j := &statusJob{statuses: s, report: c, key: key}
