@@ -166,11 +166,18 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 	return next, nil
 }
 
-// see notes which clusters have been scanned as they are. That stays true when nothing is left to tell of it.
+// see notes which clusters have been scanned as they are, and has the statuses say so. That stays true when nothing is left to
+// tell of it, as when the operator changes a CronJob, which costs it its finished Jobs.
 func (d *driven) see(statuses []scan.Status) {
 	for i := range statuses {
-		if s := &statuses[i]; !d.scanned[s.Cluster] && s.HasScanned() {
+		s := &statuses[i]
+		if !d.scanned[s.Cluster] && s.HasScanned() {
 			d.scanned[s.Cluster] = true
+		}
+		for _, s := range []*scan.Status{s, s.Before} {
+			if s != nil {
+				s.Scanned = d.scanned[s.Cluster]
+			}
 		}
 	}
 }

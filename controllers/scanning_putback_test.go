@@ -81,3 +81,33 @@ func testScanPutBack(t *testing.T) {
 		}
 	}
 }
+
+// testScanStaysScanned pauses scanning after a commit has been scanned. The operator changes its CronJobs for that, which costs
+// them their finished Jobs; what was answered for the commit stays.
+func testScanStaysScanned(t *testing.T) {
+	w := newForgeWorld(t, forge.Gitea, time.Now)
+	s := &scanned{world: w.world, bounds: testBounds}
+	s.startOperator()
+	t.Cleanup(s.stopOperator)
+	commit := w.commit(s.fleet("eu", "us"))
+	s.start()
+	s.createSync(w.withForge(forge.Gitea))
+	shown := func() string {
+		status := w.forge.Shown(commit)["muster/production/scan"]
+		return string(status.State) + " " + status.Description
+	}
+	const scanned = "success 2 changed clusters scanned"
+	w.eventually("the answer", func() bool { return shown() == scanned })
+	posts := len(w.posts(commit))
+
+	s.scenario("_scanning", "paused")
+	s.untilScanned("Paused", "2 clusters: eu, us")
+	s.eventually("the Jobs are gone", func() bool { return len(s.jobs("eu"))+len(s.jobs("us")) == 0 })
+	s.quiet()
+	s.scenario()
+	s.untilScanned("Scanned", "2 clusters scanned")
+	s.quiet()
+	if got := w.posts(commit)[posts:]; len(got) > 0 || shown() != scanned {
+		t.Errorf("posted since: %q", got)
+	}
+}

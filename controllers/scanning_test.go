@@ -158,6 +158,7 @@ func TestScans(t *testing.T) {
 	t.Run("AFewAtATime", testScansAFewAtATime)
 	t.Run("InAnotherName", testScanInAnotherName)
 	t.Run("PutBack", testScanPutBack)
+	t.Run("StaysScanned", testScanStaysScanned)
 	t.Run("NothingToDo", testScansNothingToDo)
 }
 

@@ -45,7 +45,7 @@ func (v Verdict) Text() string {
 
 // Commit answers for a commit that changed some clusters. It is a success once every one of them has had a scan that began
 // after its entry was applied and ended well; a later failure is not the commit's, and neither is that nothing is left of that scan
-// after somebody has removed the entry and Muster has put it back. It is a failure as soon as one of them has
+// after somebody has removed the entry and Muster has put it back, or the operator has changed its CronJob. It is a failure as soon as one of them has
 // none and can't have one without help. Clusters that the commit has removed have no status, and don't count. A commit that
 // changed no cluster gets the answer for the fleet as it is.
 func Commit(statuses []Status, changed func(Status) bool) Verdict {

@@ -108,7 +108,7 @@ type Status struct {
 	Job      string    `json:"job,omitempty"`
 	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be the cluster itself.
 	Culprit string `json:"culprit,omitempty"`
-	// Applied is the entry's, and Scanned too.
+	// Applied is the entry's, and Scanned too, which whoever remembers more than is left to see may set.
 	Applied time.Time `json:"applied,omitzero"`
 	Scanned bool      `json:"-"`
 	// Before is, while a scan runs, what the cluster would be without it. Nil where nothing is known of the time before.
