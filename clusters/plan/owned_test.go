@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,6 +183,28 @@ func TestNamedStays(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNamedGoesAtLast: a Secret that was made for a cluster, and stays for somebody else's entry when that is gone, goes when the entry
+// does.
+func TestNamedGoesAtLast(t *testing.T) {
+	const secret = "mondoo-client-a-kubeconfig"
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c", "d", "e"), at("rev1"))
+	entries := append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": secret}})
+	w.setEntries(config, entries)
+	rest := func() *desired { return newFleet().existing(config).cluster("1", "b", "c", "d", "e") }
+	for _, revision := range []string{"rev2", "rev3"} {
+		want(t, "steps at "+revision, describe(w.compute(rest(), at(revision))), map[string]string{
+			"rev2": "hold Secret mondoo-client-a-kubeconfig (what stays names it)\nremove cluster a",
+			"rev3": "hold Secret mondoo-client-a-kubeconfig (what stays names it)"}[revision])
+		w.sync(t, rest(), at(revision))
+	}
+	w.setEntries(config, slices.DeleteFunc(w.list(config), func(entry map[string]any) bool { return entry["name"] == "z" }))
+	want(t, "steps", describe(w.sync(t, rest(), at("rev4"))), "remove Secret "+secret)
+	if p := w.compute(rest(), at("rev4")); !p.Empty() || len(w.Inventories) != 1 {
+		t.Errorf("%d inventories, and\n%s", len(w.Inventories), describe(p))
 	}
 }
 

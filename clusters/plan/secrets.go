@@ -417,11 +417,26 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	if item := p.inventories[""].secret(name); item != nil {
 		step.Origin = item.Origin
 		alone.Secrets = append(alone.Secrets, *item)
+	} else if maker := p.madeFor(name); maker != nil {
+		// The cluster no longer has it. From now on it is by itself, or it would stay for ever.
+		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit})
 	}
 	p.step(step)
 	if waits(reason) {
 		p.plan.Held++
 	}
+}
+
+// madeFor is the cluster that a Secret was applied for; nil when there is none.
+func (p *planner) madeFor(secret string) *Item {
+	for _, inv := range p.inventoriesOf(secret) {
+		for i := range inv.Clusters {
+			if slices.Contains(inv.Clusters[i].Secrets, secret) {
+				return &inv.Clusters[i]
+			}
+		}
+	}
+	return nil
 }
 
 // namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out, each with the first that does.
