@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -56,11 +57,29 @@ func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, s
 	policy.Approved = plan.Compute(empty, live, policy).Approval
 	p := plan.Compute(empty, live, policy)
 	if !st.leaving { // once: what has to be tried again is no news
-		r.tellEvents(ctx, audit, report.CleanUp(p, st.redactor.String))
+		damaged, failure := r.damaged(ctx, audit)
+		if failure != nil {
+			return failure
+		}
+		r.tellEvents(ctx, audit, report.CleanUp(p, damaged, st.redactor.String))
 		st.leaving = true
 	}
 	if p.Empty() {
 		return nil
 	}
 	return r.apply(ctx, audit, st, p)
+}
+
+// damaged are the ConfigMaps of an AuditSync whose inventory can't be read. What it lists isn't known any more.
+func (r *Reconciler) damaged(ctx context.Context, audit *v1alpha1.AuditSync) (names []string, _ *report.Failure) {
+	var list corev1.ConfigMapList
+	if err := r.list(ctx, &list, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+		return nil, classifyRead(err)
+	}
+	for i, stored := range r.inventories.decode(audit.Namespace, list.Items) {
+		if c := &list.Items[i]; stored.err != nil && c.Labels[fleet.LabelSync] == audit.Name {
+			names = append(names, c.Name)
+		}
+	}
+	return names, nil
 }

@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -71,6 +73,29 @@ func TestDeletionKeepsWhatIsNamed(t *testing.T) {
 	}
 	if !strings.Contains(logs.String(), "the Secret "+made+" stays, for the entry theirs of the audit config second names it") {
 		t.Error("it is not in the log")
+	}
+}
+
+// TestDeletionWithDamagedInventory deletes an AuditSync with what it applied, when nobody knows any more what that is.
+func TestDeletionWithDamagedInventory(t *testing.T) {
+	w := newWorld(t)
+	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")})
+	w.startController(nil)
+	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.untilReady(commit)
+	w.stopController()
+	var list corev1.ConfigMapList
+	must(t, w.admin.List(t.Context(), &list, client.InNamespace(w.namespace), client.HasLabels{plan.LabelInventory}))
+	for i := range list.Items {
+		list.Items[i].BinaryData[plan.InventoryKey] = []byte("half")
+		must(t, w.admin.Update(t.Context(), &list.Items[i]))
+	}
+	must(t, w.admin.Delete(t.Context(), w.sync()))
+	w.startController(nil)
+	w.gone()
+	w.eventuallyTold("Kept", "what stays: whatever the inventory in the ConfigMap "+list.Items[0].Name+" lists, for it can't be read")
+	if w.secret("mondoo-client-eu-service-account") == nil {
+		t.Error("its Secret is gone")
 	}
 }
 

@@ -62,13 +62,16 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 const maxKept = 20
 
 // CleanUp are the events of an AuditSync that is deleted with what it applied: what stays all the same, and why, and what goes although
-// Muster did not write it. Mask takes the secrets out of names.
-func CleanUp(p *plan.Plan, mask func(string) string) []Event {
+// Muster did not write it. Damaged are the ConfigMaps whose inventory can't be read. Mask takes the secrets out of names.
+func CleanUp(p *plan.Plan, damaged []string, mask func(string) string) []Event {
 	var list []Event
 	add := func(reason, note string) {
 		list = append(list, Event{Type: corev1.EventTypeWarning, Reason: reason, Action: "Delete", Note: Cut(mask(note), maxNote)})
 	}
 	var kept, along []string
+	for _, name := range damaged {
+		kept = append(kept, "whatever the inventory in the ConfigMap "+name+" lists, for it can't be read")
+	}
 	for _, f := range p.Findings {
 		if f.Severity == finding.Error {
 			kept = append(kept, "what was applied for it, for "+f.Message)
