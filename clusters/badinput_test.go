@@ -61,6 +61,15 @@ func TestBadInput(t *testing.T) {
 	kustomization := func(text string) string {
 		return "resources:\n  - mondoo-client.yaml\n  - good.yaml\n" + text
 	}
+	levels := func(n int) files { // each a folder in the one before
+		all, dir := files{"kustomization.yaml": kustomization("  - x\n")}, "x/"
+		for range n - 2 {
+			all[dir+"kustomization.yaml"], dir = "namePrefix: x-\nresources: [x]\n", dir+"x/"
+		}
+		all[dir+"kustomization.yaml"] = "resources: [a.yaml]\n"
+		all[dir+"a.yaml"] = cluster("a", ref)
+		return all
+	}
 	secretManifest := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  password: " + canary + "\n"
 
 	encrypted := sealed("bad", serviceAccount(server, token, caPEM()))
@@ -282,6 +291,8 @@ func TestBadInput(t *testing.T) {
 		{name: "a mapping that a replacement copies", files: files{"a.yaml": cluster("a", ref+"filtering: {namespaces: {include: [x]}}\n"), "bad.yaml": cluster("bad", ref),
 			"kustomization.yaml": replacement("spec.filtering", "spec.filtering")}},
 		{name: "cycle", files: files{"kustomization.yaml": kustomization("  - sub\n"), "sub/kustomization.yaml": "resources: [..]\n"}, want: []string{"cycle clusters/sub/kustomization.yaml:1"}, stopped: true},
+		{name: "too many levels", files: levels(21), want: []string{"size clusters/kustomization.yaml:1"}, stopped: true},
+		{name: "many levels", files: levels(20)},
 		{name: "includes itself", files: files{"kustomization.yaml": kustomization("  - .\n")}, want: []string{"cycle clusters/kustomization.yaml:4"}, stopped: true},
 		{name: "kubeconfig file unused, with a kustomization", files: files{"kustomization.yaml": kustomization(""), "k.yaml": kubeconfig("bad")}},
 		{name: "broken file beside a kustomization", files: files{"kustomization.yaml": kustomization(""), "bad.yaml": "kind: ExternalCluster\n\tx"}, want: []string{"yaml clusters/bad.yaml:2"}},

@@ -111,7 +111,7 @@ func TestAmplification(t *testing.T) {
 			"apiVersion: builtin\nkind: PrefixTransformer\nmetadata: {name: t}\nprefix: renamed-\nfieldSpecs: [{path: metadata/name}]\n"), "fleet/kustomization.yaml:4:5"},
 		{"an alias to itself in a transformer's patch", fleetOf(1, "fleet", "transformers: [../t.yaml]\n").with("t.yaml",
 			"apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\npatch: 'spec: &a {"+strings.Repeat("x", 64)+": *a}'\n"), "fleet/kustomization.yaml:1:16"},
-		{"prefixes at many levels", prefixes(60), "l0/kustomization.yaml:1:1"},
+		{"prefixes at many levels", prefixes(18), "l0/kustomization.yaml:1:1"},
 		{"a transformer", fleetOf(160, "fleet", "transformers: [../t.yaml]\n").with("t.yaml", "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\ntarget: {kind: ExternalCluster}\npatch: 'x'\nmore: "+list(10_000)+"\n"),
 			"fleet/kustomization.yaml:1:16"},
 	} {
@@ -133,7 +133,7 @@ func (r repository) with(name, text string) repository {
 func prefixes(levels int) repository {
 	r := repository{"fleet/kustomization.yaml": "resources: [../l0]\n"}
 	for i := range levels {
-		r[fmt.Sprintf("l%d/kustomization.yaml", i)] = fmt.Sprintf("namePrefix: %s-\nresources: [../l%d]\n", strings.Repeat("x", 60), i+1)
+		r[fmt.Sprintf("l%d/kustomization.yaml", i)] = fmt.Sprintf("namePrefix: %s-\nresources: [../l%d]\n", strings.Repeat("x", 1000), i+1)
 	}
 	list := ""
 	for i := range 1000 {

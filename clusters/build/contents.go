@@ -61,8 +61,10 @@ func writtenSomewhere(w written) []piece {
 	switch {
 	case w.patch || len(w.fields) > maxFields:
 		return nil // patchTexts has it, or it is refused
-	case w.field[0] == "labels" || w.field[0] == "commonAnnotations":
-		fields = append(slices.Clone(fields), place{"metadata"})
+	case w.field[0] == "labels":
+		fields = append(slices.Clone(fields), place{"metadata", "labels"})
+	case w.field[0] == "commonAnnotations":
+		fields = append(slices.Clone(fields), place{"metadata", "annotations"})
 	case w.plugin && fields == nil:
 		fields = []place{nil}
 	}

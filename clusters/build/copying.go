@@ -226,7 +226,7 @@ func fieldPaths(t *types.TargetSelector) []string {
 // referred is how many values vars write in all, when they do so in so many objects.
 func (c *copier) referred(v types.Var, objects int) int {
 	value := c.at(dotted(cmp.Or(v.FieldRef.FieldPath, types.DefaultReplacementFieldPath)))
-	if value.refs > 0 {
+	if value.spread > 0 { // of mappings kustomize takes nothing
 		return beyond // kustomize may go over a text several times
 	}
 	return mul(mul(value.values, objects), c.at(nil).refs)

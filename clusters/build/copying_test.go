@@ -234,6 +234,8 @@ func TestHonestGrowth(t *testing.T) {
 			"patches:\n- target: {kind: ExternalCluster}\n  patch: '[{\"op\": \"add\", \"path\": \"/spec/x\", \"value\": [a, b, c]}]'\n",
 			"fleet/t.yaml", label, "c/kustomization.yaml", component+"replacements:\n"+into("kind: ConfigMap, name: m, fieldPath: data.schedule", "spec.schedule", create))},
 		{"a var", many("configurations: [c.yaml]\nvars: [{name: A, objref: {apiVersion: v1, kind: ConfigMap, name: m}, fieldref: {fieldPath: data.schedule}}]\n", "fleet/c.yaml", "varReference: [{path: spec/schedule, kind: ExternalCluster}]\n")},
+		{"a var in an annotation of all", many("vars: [{name: A, objref: {apiVersion: v1, kind: ConfigMap, name: m}}, {name: B, objref: {apiVersion: v1, kind: ConfigMap, name: m}, fieldref: {fieldPath: data}}]\n" +
+			"commonAnnotations: {by: $(A), whole: $(B)}\n")},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			if got := row.tree.amplified(t); got != "" {

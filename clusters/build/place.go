@@ -94,6 +94,7 @@ type size struct {
 	own    int // the same for a text that stands right there; none does when it is zero
 	depth  int // how deep a value can stand in it
 	refs   int // references to vars
+	spread int // the same in a text that stands right there, whose value they may be
 }
 
 // sizeOf measures a node and those below it.
@@ -108,7 +109,7 @@ func sizeOf(n *yaml.Node) size {
 	for _, child := range n.Content {
 		s = s.plus(sizeOf(child))
 	}
-	s.depth, s.nodes, s.own = add(s.depth, 1), 1, 0
+	s.depth, s.nodes, s.own, s.spread = add(s.depth, 1), 1, 0, 0
 	return s
 }
 
@@ -119,6 +120,7 @@ var structured = regexp.MustCompile(`[{\[]|[:?-](\s|$)`)
 // how deep it is; in JSON, aliases are written out.
 func sizeOfText(text string) size {
 	s := size{values: 1 + len(text)/bytesPerValue, nodes: 1, refs: strings.Count(text, "$(")}
+	s.spread = s.refs
 	if !structured.MatchString(text) {
 		return s
 	}
@@ -137,18 +139,19 @@ func indented(depth int) int { return add(10, mul(4, depth)) }
 // plus is the size of two things that stand at one place.
 func (s size) plus(t size) size {
 	return size{values: add(s.values, t.values), nodes: add(s.nodes, t.nodes), text: add(s.text, t.text), own: add(s.own, t.own),
-		depth: add(s.depth, t.depth), refs: add(s.refs, t.refs)}
+		depth: add(s.depth, t.depth), refs: add(s.refs, t.refs), spread: add(s.spread, t.spread)}
 }
 
 // or is the size of one of two things.
 func (s size) or(t size) size {
 	return size{values: max(s.values, t.values), nodes: max(s.nodes, t.nodes), text: max(s.text, t.text), own: max(s.own, t.own),
-		depth: max(s.depth, t.depth), refs: max(s.refs, t.refs)}
+		depth: max(s.depth, t.depth), refs: max(s.refs, t.refs), spread: max(s.spread, t.spread)}
 }
 
 // times is the size of so many of one thing.
 func (s size) times(n int) size {
-	return size{values: mul(s.values, n), nodes: mul(s.nodes, n), text: mul(s.text, n), own: mul(s.own, n), depth: mul(s.depth, n), refs: mul(s.refs, n)}
+	return size{values: mul(s.values, n), nodes: mul(s.nodes, n), text: mul(s.text, n), own: mul(s.own, n), depth: mul(s.depth, n),
+		refs: mul(s.refs, n), spread: mul(s.spread, n)}
 }
 
 // rewritten is what a text becomes when a value is set in it.
@@ -158,6 +161,7 @@ func (s size) rewritten(value size) size {
 	s.values = max(s.values, 1+s.text/bytesPerValue)
 	s.depth = add(s.depth, value.depth)
 	s.refs = add(s.refs, value.refs)
+	s.spread = s.refs
 	return s
 }
 
@@ -184,13 +188,13 @@ func (p piece) size(at place) size {
 		s = p.any
 	case p.node == nil && at.holds(p.at):
 		s = p.any
-		s.own = 0
+		s.own, s.spread = 0, 0
 	case p.node == nil:
 	case p.at.holds(at):
 		s = measure(p.node, at[len(p.at):], size.plus)
 	case at.holds(p.at):
 		s = sizeOf(p.node)
-		s.values, s.own = add(s.values, len(p.at)-len(at)), 0
+		s.values, s.own, s.spread = add(s.values, len(p.at)-len(at)), 0, 0
 	}
 	return s
 }
@@ -238,17 +242,17 @@ func (c *contents) at(at place) size {
 		switch {
 		case w.at.holds(at):
 			if len(w.at) < len(at) { // of what stands inside is known no more
-				w.size.nodes, w.size.own = w.size.values, w.size.text
+				w.size.nodes, w.size.own, w.size.spread = w.size.values, w.size.text, w.size.refs
 			}
 			s = s.or(w.size)
 		case w.at.below(at):
-			w.size.own = 0
+			w.size.own, w.size.spread = 0, 0
 			more = more.plus(w.size)
 		}
 	}
 	for _, w := range c.joined {
 		if w.at.below(at) {
-			w.size.own = 0
+			w.size.own, w.size.spread = 0, 0
 		}
 		if w.at.holds(at) || w.at.below(at) {
 			more = more.plus(w.size)

@@ -57,15 +57,17 @@ func (w *walker) root(ctx context.Context) error {
 
 // kustomize builds a kustomization anew for each way that leads to it, and two ways at each of thirty levels make a billion. These are
 // how often kustomizations, and the objects in them, may be built beyond the first time: a component that every cluster's folder uses
-// comes near the one, overlays of one base near the other.
+// comes near the one, overlays of one base near the other. Levels are those of kustomizations below each other, each of which may give a
+// cluster names that patches know it by from there on.
 const (
+	maxLevels   = 20
 	maxRevisits = 10_000
 	maxCopies   = 1000
 )
 
 // refuseRepeats stops a tree whose kustomizations refer to each other in too many ways.
 func (w *walker) refuseRepeats() {
-	type size struct{ visits, objects int }
+	type size struct{ visits, objects, levels int }
 	const most = 1 << 40 // sums of two stay in range
 	once, memo := size{}, map[string]size{}
 	var measure func(dir string) size
@@ -74,25 +76,29 @@ func (w *walker) refuseRepeats() {
 			return s
 		}
 		k := w.Kustomizations[dir]
-		s := size{visits: 1, objects: len(k.Spec.ConfigMapGenerator) + len(k.Spec.SecretGenerator) + len(k.Spec.Generators)}
+		s := size{visits: 1, levels: 1, objects: len(k.Spec.ConfigMapGenerator) + len(k.Spec.SecretGenerator) + len(k.Spec.Generators)}
 		for _, name := range k.Resources {
 			if f := w.Files[name]; f != nil {
 				s.objects += len(f.Documents)
 			}
 		}
-		once = size{once.visits + s.visits, once.objects + s.objects}
+		once = size{visits: once.visits + s.visits, objects: once.objects + s.objects}
 		for _, name := range slices.Concat(k.Resources, k.components()) {
 			if w.Kustomizations[name] != nil {
 				below := measure(name)
-				s = size{min(s.visits+below.visits, most), min(s.objects+below.objects, most)}
+				s = size{visits: min(s.visits+below.visits, most), objects: min(s.objects+below.objects, most), levels: max(s.levels, below.levels+1)}
 			}
 		}
 		memo[dir] = s
 		return s
 	}
-	all := measure(w.Path)
-	if all.visits-once.visits > maxRevisits || all.objects-once.objects > maxCopies {
-		k := w.Kustomizations[w.Path]
+	all, k := measure(w.Path), w.Kustomizations[w.Path]
+	switch {
+	case all.levels > maxLevels:
+		w.Stop(finding.Finding{Code: CodeSize, Path: k.path(), Line: 1,
+			Message: fmt.Sprintf("kustomizations include each other over %d levels, and %d are the most", all.levels, maxLevels),
+			Fix:     "include what is far below from further up"})
+	case all.visits-once.visits > maxRevisits || all.objects-once.objects > maxCopies:
 		w.Stop(finding.Finding{Code: CodeSize, Path: k.path(), Line: 1,
 			Message: fmt.Sprintf("too many ways lead to the same kustomizations: kustomize would build more than %d of them, or more than %d objects, once again", maxRevisits, maxCopies),
 			Fix:     "include each base once, in the kustomization that all others share"})
