@@ -33,7 +33,7 @@ import (
 //	cold/floor       the ratio of the two, in the same run
 //	cold/unchanged   how many times cheaper it is when nothing has changed
 //	MiB/peak         the most memory that the process had at any time, all of it (VmHWM), before the floor was measured, with
-//	                 GOMEMLIMIT=520MiB and GOGC=200
+//	                 GOMEMLIMIT=520MiB
 //
 // Where a size is measured several times, the round with the best ratio counts: the other ones shared the processors with something else.
 func BenchmarkFleet(b *testing.B) {
@@ -42,9 +42,9 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-// The measuring process runs under a soft limit, as the controller does in its Deployment: garbage is collected when the memory
-// is needed rather than when the heap has doubled.
-const memoryLimit, garbage = "520MiB", "200"
+// The measuring process runs under a soft limit, as the controller does in its Deployment: near it, garbage is collected before
+// the heap has doubled.
+const memoryLimit = "520MiB"
 
 // changes is how many commits that change one file are measured in each way.
 const changes = 5
@@ -90,7 +90,7 @@ func (r result) ratio() float64 { return float64(r.Cold) / float64(r.Floor) }
 func measure(b *testing.B, repository *worktree, url string) result {
 	b.Helper()
 	child := exec.CommandContext(b.Context(), os.Args[0])
-	child.Env = append(os.Environ(), childURL+"="+url, childKey+"="+repository.key.Private(), childFiles+"="+repository.dir, "GOMEMLIMIT="+memoryLimit, "GOGC="+garbage)
+	child.Env = append(os.Environ(), childURL+"="+url, childKey+"="+repository.key.Private(), childFiles+"="+repository.dir, "GOMEMLIMIT="+memoryLimit)
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
