@@ -12,7 +12,8 @@
 //
 // kustomize takes time that grows with the square of the number of resources in one build, and fails as a whole. Cluster
 // files are therefore built in units of some tens, each through the same kustomizations; a unit that fails is halved until
-// the culprit is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations do something across resources (Result.Whole) is built in one piece.
+// the culprit is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations do
+// something across resources (Result.Whole) is built in one piece.
 package build
 
 import (
