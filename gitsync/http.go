@@ -36,11 +36,12 @@ func newHTTPWire(u *url.URL, auth Auth) *httpWire {
 	return &httpWire{base: &base, auth: auth, client: &http.Client{
 		CheckRedirect: checkRedirect,
 		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSHandshakeTimeout: dialTimeout,
-			TLSClientConfig:     &tls.Config{RootCAs: auth.roots, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:   true,
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout:    dialTimeout,
+			MaxResponseHeaderBytes: maxHeader,
+			TLSClientConfig:        &tls.Config{RootCAs: auth.roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:      true,
 		},
 	}}
 }

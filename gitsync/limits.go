@@ -28,8 +28,15 @@ type Limits struct {
 // maxTreeDepth bounds nested folders. Linux refuses paths over 4,096 bytes, so a deeper tree can't be checked out anyway.
 const maxTreeDepth = 2048
 
-// maxAdvertisement bounds the listing of refs: at some 70 bytes a ref, close to a million of them.
-const maxAdvertisement = 64 << 20
+// What a server may say before the pack. go-git's decoders keep all of it, and know no limit of their own.
+const (
+	// maxAdvertisement bounds the listing of refs: at some 60 bytes a ref, a quarter of a million of them.
+	maxAdvertisement = 16 << 20
+	// maxNegotiation bounds the answer before the pack. It has a line or two for each commit that the request names, and these are few.
+	maxNegotiation = 64 << 10
+	// maxHeader bounds the header of an HTTP answer.
+	maxHeader = 64 << 10
+)
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {

@@ -2,6 +2,7 @@ package gitsync
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -116,14 +117,17 @@ func (r *remote) objects(ctx context.Context, refs Refs, w way, have []plumbing.
 		return r.fail(ctx, err)
 	}
 	defer func() { _ = body.Close() }()
+	answer := &limitedReader{r: body, left: maxNegotiation, what: "answer before the pack"}
 	res := packp.NewUploadPackResponse(req)
-	if err := res.Decode(body); err != nil {
-		return r.fail(ctx, err)
+	if err := res.Decode(io.NopCloser(answer)); err != nil {
+		return r.fail(ctx, cmp.Or(answer.err, err))
 	}
+	// Frames and progress messages come on top of the pack. They are bounded with it, since the demultiplexer drops them unseen.
+	answer.left, answer.what = maxNegotiation+r.limits.PackBytes+r.limits.PackBytes/16, "answer with the pack"
 	pack := &limitedReader{r: demux(req, res), left: r.limits.PackBytes, what: "pack"}
 	err = receive(pack)
-	if pack.err != nil {
-		return r.fail(ctx, pack.err)
+	if err := cmp.Or(answer.err, pack.err); err != nil {
+		return r.fail(ctx, err)
 	}
 	if errors.Is(err, errPack) {
 		return r.fail(ctx, err)

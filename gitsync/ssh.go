@@ -1,6 +1,7 @@
 package gitsync
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -69,9 +70,12 @@ func startUploadPack(conn net.Conn, addr string, u *url.URL, config *ssh.ClientC
 	if w.stdin, err = w.session.StdinPipe(); err != nil {
 		return nil, err
 	}
-	if w.stdout, err = w.session.StdoutPipe(); err != nil {
+	stdout, err := w.session.StdoutPipe()
+	if err != nil {
 		return nil, err
 	}
+	// Git's lines are read by a few bytes, and each read of an SSH channel costs a message to the server.
+	w.stdout = bufio.NewReaderSize(stdout, 32<<10)
 	if err = w.session.Start(uploadPack + " " + shellQuote(remotePath(u))); err != nil {
 		return nil, err
 	}

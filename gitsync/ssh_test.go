@@ -34,6 +34,8 @@ type sshServer struct {
 	say atomic.Pointer[string]
 	// stall makes the server accept connections and say nothing.
 	stall atomic.Bool
+	// stub, when set, is what runs in the place of git-upload-pack.
+	stub  atomic.Pointer[func(ssh.Channel)]
 	users chan string
 }
 
@@ -136,7 +138,9 @@ func (s *sshServer) exec(channel ssh.Channel, command string) {
 	defer func() { _ = channel.Close() }()
 	s.sessions.Add(1)
 	status := 0
-	if words := s.say.Load(); words != nil {
+	if stub := s.stub.Load(); stub != nil {
+		(*stub)(channel)
+	} else if words := s.say.Load(); words != nil {
 		_, _ = io.WriteString(channel.Stderr(), *words)
 		status = 1
 	} else if path, ok := strings.CutPrefix(command, "git-upload-pack '/"); !ok {

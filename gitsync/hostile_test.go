@@ -1,0 +1,232 @@
+package gitsync
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// peakHeap runs f and returns by how much the heap grew at most meanwhile. Garbage is collected often, so that what is counted is held.
+func peakHeap(f func()) uint64 {
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var peak atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			runtime.ReadMemStats(&now)
+			if now.HeapAlloc > before.HeapAlloc {
+				peak.Store(max(peak.Load(), now.HeapAlloc-before.HeapAlloc))
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	f()
+	close(stop)
+	<-stopped
+	return peak.Load()
+}
+
+// endless answers with a start and then with the same bytes over and over, until the client hangs up. It gives up at a size that nothing
+// honest has, so that a client without a bound fails the test and not the machine.
+type endless struct {
+	start, more string
+	sent        atomic.Int64
+}
+
+const givesUp = 256 << 20
+
+func (e *endless) write(w io.Writer) {
+	more := strings.Repeat(e.more, max(1, 64<<10/len(e.more)))
+	_, err := io.WriteString(w, e.start)
+	for err == nil && e.sent.Load() < givesUp {
+		var n int
+		n, err = io.WriteString(w, more)
+		e.sent.Add(int64(n))
+	}
+}
+
+// A server that never ends any part of its answer is left early, whatever the part, and what it said is not held.
+func TestEndlessAnswers(t *testing.T) {
+	o := newOrigin(t)
+	o.commit("main", map[string]string{"f": "1"})
+	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+	start := pkt("shallow "+hash) + "0000" + pkt("NAK\n")
+	listing := pkt("# service=git-upload-pack\n") + "0000" + pkt(hash+" HEAD\x00side-band-64k shallow ofs-delta\n")
+	for name, tc := range map[string]struct {
+		get, post *endless
+		what      string // LimitError.What, or nothing where HTTP's own bound ends it
+		bytes     int64
+	}{
+		"shallow lines":          {post: &endless{more: pkt("shallow " + hash)}, what: "answer before the pack", bytes: 4 << 20},
+		"unshallow lines":        {post: &endless{more: pkt("unshallow " + hash)}, what: "answer before the pack", bytes: 4 << 20},
+		"lines of neither kind":  {post: &endless{more: pkt("hello")}, what: "answer before the pack", bytes: 4 << 20},
+		"ACK lines":              {post: &endless{start: "0000", more: pkt("ACK " + hash + " common\n")}, what: "answer before the pack", bytes: 4 << 20},
+		"NAK lines":              {post: &endless{start: "0000", more: pkt("NAK\n")}, what: "answer before the pack", bytes: 4 << 20},
+		"progress":               {post: &endless{start: start, more: pkt("\x02counting objects\n")}, what: "answer with the pack", bytes: 8 << 20},
+		"empty frames":           {post: &endless{start: start, more: pkt("\x01")}, what: "answer with the pack", bytes: 8 << 20},
+		"pack data":              {post: &endless{start: start, more: pkt("\x01" + strings.Repeat("x", 60_000))}, what: "pack", bytes: 16 << 20},
+		"refs":                   {get: &endless{start: listing, more: pkt(hash + " refs/heads/branch\n")}, what: "list of refs", bytes: maxAdvertisement + 8<<20},
+		"shallow lines for refs": {get: &endless{start: listing, more: pkt("shallow " + hash)}, what: "list of refs", bytes: maxAdvertisement + 8<<20},
+		"peeled refs":            {get: &endless{start: listing, more: pkt(hash + " refs/tags/v1^{}\n")}, what: "list of refs", bytes: maxAdvertisement + 8<<20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serve(t, o)
+			srv.answerWith(func(w http.ResponseWriter, r *http.Request, backend http.Handler) {
+				switch {
+				case r.Method == http.MethodPost && tc.post != nil:
+					tc.post.write(w)
+				case r.Method == http.MethodGet && tc.get != nil:
+					w.Header().Set("Content-Type", advertised)
+					tc.get.write(w)
+				default:
+					backend.ServeHTTP(w, r)
+				}
+			})
+			r := open(t, t.TempDir(), WithLimits(Limits{PackBytes: 2 << 20}))
+			var err error
+			started := time.Now()
+			heap := peakHeap(func() { _, err = r.Fetch(t.Context(), Source{URL: srv.url}) })
+			e := tc.post
+			if tc.get != nil {
+				e = tc.get
+			}
+			t.Logf("left after %.1f MiB, %.1f MiB of heap, %v", mib(e.sent.Load()), mib(int64(heap)), time.Since(started).Round(time.Millisecond))
+			var limit *LimitError
+			if !errors.As(err, &limit) || limit.What != tc.what {
+				t.Errorf("got %v", err)
+			}
+			if sent := e.sent.Load(); sent > tc.bytes {
+				t.Errorf("%.1f MiB were taken", mib(sent))
+			}
+			if heap > 48<<20 {
+				t.Errorf("%.1f MiB of heap", mib(int64(heap)))
+			}
+		})
+	}
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+// As many different refs as the listing may have fit into a share of the process's memory.
+func TestManyRefs(t *testing.T) {
+	var body strings.Builder
+	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+	body.WriteString(pkt("# service=git-upload-pack\n") + "0000" + pkt(hash+" HEAD\x00side-band-64k shallow\n"))
+	for i := 0; body.Len() < maxAdvertisement-1000; i++ {
+		body.WriteString(pkt(fmt.Sprintf("%s %x", hash, i)))
+	}
+	body.WriteString("0000")
+	srv := serve(t, newOrigin(t))
+	srv.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", advertised)
+		_, _ = io.WriteString(w, body.String())
+	})
+	var refs Refs
+	var err error
+	started := time.Now()
+	heap := peakHeap(func() { refs, err = List(t.Context(), Source{URL: srv.url}) })
+	t.Logf("%d refs, %.1f MiB of heap, %v", len(refs.All), mib(int64(heap)), time.Since(started).Round(time.Millisecond))
+	if err != nil || len(refs.All) < 250_000 {
+		t.Fatalf("%d refs, %v", len(refs.All), err)
+	}
+	if heap > 160<<20 {
+		t.Errorf("%.1f MiB of heap", mib(int64(heap)))
+	}
+}
+
+// The header of an answer is bounded before HTTP's library holds it.
+func TestEndlessHeader(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	e := &endless{start: "HTTP/1.1 200 OK\r\n", more: "X-More: and more\r\n"}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		e.write(conn)
+		_ = conn.Close()
+	}()
+	_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: "http://" + listener.Addr().String() + "/r.git"})
+	<-done
+	var remote *RemoteError
+	if !errors.As(err, &remote) {
+		t.Errorf("got %v", err)
+	}
+	if sent := e.sent.Load(); sent > 8<<20 {
+		t.Errorf("%.1f MiB were taken", mib(sent))
+	}
+}
+
+// Over SSH nothing bounds what comes but this package and the channel's window.
+func TestEndlessSSH(t *testing.T) {
+	client, identity := newSigner(t, "ed25519")
+	host, _ := newSigner(t, "ed25519")
+	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+	listing := pkt(hash + " HEAD\x00side-band-64k shallow ofs-delta\n")
+	for name, tc := range map[string]struct {
+		out, stderr *endless
+		what        string
+	}{
+		"refs":          {out: &endless{start: listing, more: pkt(hash + " refs/heads/branch\n")}, what: "list of refs"},
+		"shallow lines": {out: &endless{start: listing + "0000", more: pkt("shallow " + hash)}, what: "answer before the pack"},
+		"stderr":        {stderr: &endless{more: "words\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serveSSH(t, newOrigin(t), client.PublicKey(), host)
+			srv.stub.Store(new(func(channel ssh.Channel) {
+				var group sync.WaitGroup
+				defer group.Wait()
+				if tc.stderr != nil {
+					group.Go(func() { tc.stderr.write(channel.Stderr()) })
+				}
+				if tc.out != nil {
+					group.Go(func() { tc.out.write(channel) })
+				}
+				_, _ = io.Copy(io.Discard, channel)
+			}))
+			auth, err := srv.auth(identity, knownhosts.Line([]string{srv.addr}, host.PublicKey())+"\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			started := time.Now()
+			heap := peakHeap(func() {
+				_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: srv.url(), Auth: auth, Timeout: 3 * time.Second})
+			})
+			t.Logf("%.1f MiB of heap, %v", mib(int64(heap)), time.Since(started).Round(time.Millisecond))
+			var limit *LimitError
+			var remote *RemoteError
+			if tc.what != "" && (!errors.As(err, &limit) || limit.What != tc.what) || tc.what == "" && (!errors.As(err, &remote) || remote.Reason != TimedOut) {
+				t.Errorf("got %v", err)
+			}
+			if heap > 64<<20 {
+				t.Errorf("%.1f MiB of heap", mib(int64(heap)))
+			}
+		})
+	}
+}
