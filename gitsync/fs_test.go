@@ -150,14 +150,14 @@ func TestHostileTrees(t *testing.T) {
 
 func TestMalformedTrees(t *testing.T) {
 	// Git's own server does not send this one, so it can't be tried end to end.
-	if nameless, err := parseTree([]byte("100644 \x00" + strings.Repeat("h", 20))); err != nil || len(nameless.entries) != 0 || len(nameless.omitted) != 1 {
+	if nameless, err := parseTree([]byte("100644 \x00"+strings.Repeat("h", 20)), 1); err != nil || len(nameless.entries) != 0 || len(nameless.omitted) != 1 {
 		t.Errorf("an empty name: %+v %v", nameless, err)
 	}
 	for name, raw := range map[string]string{
 		"no hash": "100644 a\x00short", "no name": "100644", "no mode": " a\x00" + strings.Repeat("h", 20),
 		"a mode that is no number": "rw a\x00" + strings.Repeat("h", 20), "a mode that is no kind": "150000 a\x00" + strings.Repeat("h", 20),
 	} {
-		if _, err := parseTree([]byte(raw)); !errors.Is(err, errTree) {
+		if _, err := parseTree([]byte(raw), 10); !errors.Is(err, errTree) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

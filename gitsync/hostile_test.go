@@ -1,6 +1,8 @@
 package gitsync
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
@@ -229,4 +232,139 @@ func TestEndlessSSH(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deltaOf is a delta instruction stream from a base of one size to a result of another.
+func deltaOf(base, result int, instructions ...byte) []byte {
+	var b []byte
+	for _, n := range []int{base, result} {
+		for ; n >= 0x80; n >>= 7 {
+			b = append(b, byte(n)|0x80)
+		}
+		b = append(b, byte(n))
+	}
+	return append(b, instructions...)
+}
+
+// chainPack is a pack of one blob and a chain of deltas on it. Each delta inserts size zeros, so that it is as large as what it makes.
+func chainPack(links, size int) []byte {
+	insert := make([]byte, 0, size+size/100)
+	for left := size; left > 0; left -= 127 {
+		n := min(left, 127)
+		insert = append(append(insert, byte(n)), make([]byte, n)...)
+	}
+	objects := [][]byte{rawObject(3, 1, nil, []byte("x"))}
+	base, distance := 1, len(objects[0])
+	for range links {
+		delta := deltaOf(base, size, insert...)
+		objects = append(objects, rawObject(6, int64(len(delta)), offsetOf(distance), delta))
+		base, distance = size, len(objects[len(objects)-1])
+	}
+	return rawPack(uint32(len(objects)), objects...)
+}
+
+// offsetOf is how a delta says how far back in the pack its base is.
+func offsetOf(distance int) []byte {
+	b := []byte{byte(distance & 0x7f)}
+	for distance >>= 7; distance > 0; distance >>= 7 {
+		distance--
+		b = append([]byte{byte(distance&0x7f) | 0x80}, b...)
+	}
+	return b
+}
+
+// To read an object at the end of a chain, go-git holds the deltas of all of it. A small pack can have gigabytes of them.
+func TestDeltaChains(t *testing.T) {
+	limits := Limits{DeltaBytes: 16 << 20}.withDefaults()
+	raw := chainPack(64, 1<<20)
+	var err error
+	heap := peakHeap(func() { _, err = receivePack(t.Context(), bytes.NewReader(raw), t.TempDir(), limits, nil) })
+	t.Logf("a pack of %.1f KiB, %.1f MiB of heap: %v", float64(len(raw))/1024, mib(int64(heap)), err)
+	var limit *LimitError
+	if !errors.As(err, &limit) || limit.What != "deltas in a pack" {
+		t.Errorf("got %v", err)
+	}
+	if heap > 8<<20 {
+		t.Errorf("%.1f MiB of heap", mib(int64(heap)))
+	}
+	dir := t.TempDir()
+	name, err := receivePack(t.Context(), bytes.NewReader(chainPack(10, 1<<20)), dir, limits, nil)
+	if err != nil {
+		t.Fatalf("a chain within the limit: %v", err)
+	}
+	if _, err := openPack(dir, name, cache.NewObjectLRUDefault()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder of millions of names, a fan of empty folders and a commit with megabytes of text are refused before they are taken apart.
+func TestLargeObjectsOfAKind(t *testing.T) {
+	o := newOrigin(t)
+	blob := o.hash("blob", "x")
+	var wide, fan strings.Builder
+	empty := o.hash("tree", "")
+	for i := range 3000 {
+		wide.WriteString(rawTree("100644", fmt.Sprintf("f%06d", i), blob))
+		fan.WriteString(rawTree("40000", fmt.Sprintf("f%06d", i), empty))
+	}
+	o.commitTree("wide", o.hash("tree", wide.String()))
+	top := o.hash("tree", fan.String())
+	o.commitTree("fan", top)
+	o.commitTree("fan-of-fans", o.hash("tree", rawTree("40000", "a", top, "40000", "b", top)))
+	commit := o.hash("commit", "tree "+empty+"\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\n"+strings.Repeat("m", maxCommit))
+	o.git("update-ref", "refs/heads/talk", commit)
+	url := serve(t, o).url
+	for branch, tc := range map[string]struct {
+		files int64
+		what  string
+	}{
+		"wide": {2999, "files in a commit"}, "fan": {2999, "files in a commit"}, "fan-of-fans": {6001, "files in a commit"}, "talk": {0, "commit"},
+	} {
+		_, err := open(t, t.TempDir(), WithLimits(Limits{Files: tc.files})).Fetch(t.Context(), Source{URL: url, Ref: Ref{Branch: branch}})
+		var limit *LimitError
+		if !errors.As(err, &limit) || limit.What != tc.what {
+			t.Errorf("%s: %v", branch, err)
+		}
+	}
+	fetch(t, open(t, t.TempDir(), WithLimits(Limits{Files: 3000})), Source{URL: url, Ref: Ref{Branch: "wide"}})
+	fetch(t, open(t, t.TempDir(), WithLimits(Limits{Files: 6002})), Source{URL: url, Ref: Ref{Branch: "fan-of-fans"}})
+}
+
+// saidWire is a wire on which everything has been said already.
+type saidWire struct{ listing, answer []byte }
+
+func (w saidWire) advertisement(context.Context) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(w.listing)), nil
+}
+func (w saidWire) exchange(context.Context, []byte) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(w.answer)), nil
+}
+func (saidWire) spent() bool   { return false }
+func (saidWire) words() string { return "" }
+func (saidWire) close()        {}
+
+// Whatever a server says, the answer is refs and a pack, or one of the documented errors.
+func FuzzAnswers(f *testing.F) {
+	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+	listing := pkt(hash+" HEAD\x00side-band-64k shallow ofs-delta multi_ack_detailed symref=HEAD:refs/heads/main\n") + pkt(hash+" refs/heads/main\n") + pkt(hash+" refs/tags/v1^{}\n") + "0000"
+	pack := string(rawPack(1, rawObject(3, 5, nil, []byte("hello"))))
+	f.Add([]byte(listing), []byte(pkt("shallow "+hash)+"0000"+pkt("ACK "+hash+" common\n")+pkt("NAK\n")+pkt("\x02words\n")+pkt("\x01"+pack)+"0000"))
+	f.Add([]byte(pkt("# service=git-upload-pack\n")+"0000"+listing), []byte("0000"+pkt("NAK\n")+pkt("\x03no\n")))
+	f.Add([]byte(pkt("ERR no\n")), []byte(pack))
+	f.Fuzz(func(t *testing.T, listing, answer []byte) {
+		limits := Limits{PackBytes: 1 << 20, ObjectBytes: 1 << 20, TotalBytes: 4 << 20}.withDefaults()
+		r := &remote{url: "https://git.example.com/r", limits: limits, wire: saidWire{listing, answer}}
+		refs, err := r.refs(t.Context())
+		if err == nil {
+			err = r.objects(t.Context(), refs, way{wants: hashes(hash)}, nil, func(pack io.Reader) error {
+				_, err := receivePack(t.Context(), pack, t.TempDir(), limits, nil)
+				return err
+			})
+		}
+		var limit *LimitError
+		var remote *RemoteError
+		if err != nil && !errors.As(err, &limit) && !errors.As(err, &remote) {
+			t.Errorf("got %T %v", err, err)
+		}
+	})
 }

@@ -4,8 +4,7 @@ package gitsync
 // default; going over any of them is a *LimitError.
 //
 // What they can't bound: while a pack is indexed, go-git holds up to 96 MiB of delta bases,
-// the objects of one delta chain (at most TotalBytes, in practice a few times ObjectBytes)
-// and some 200 bytes for each object.
+// a few times ObjectBytes, and some 200 bytes for each object.
 type Limits struct {
 	// PackBytes bounds what one fetch may download. Default 512 MiB.
 	PackBytes int64
@@ -14,9 +13,11 @@ type Limits struct {
 	ObjectBytes int64
 	// TotalBytes bounds all objects of one fetch, unpacked. Default 2 GiB.
 	TotalBytes int64
+	// DeltaBytes bounds all deltas of one fetch, unpacked. To read an object, go-git holds every delta of its chain. Default 128 MiB.
+	DeltaBytes int64
 	// Objects bounds the number of objects of one fetch. Default 1,000,000.
 	Objects int64
-	// Files bounds the files of a commit, counted as a checkout would have them: a small
+	// Files bounds the files and folders of a commit, counted as a checkout would have them: a small
 	// repository can hold folders that repeat each other into billions. Default 500,000.
 	Files int64
 	// FileBytes bounds a file that is read from a Snapshot. Default 16 MiB.
@@ -27,6 +28,9 @@ type Limits struct {
 
 // maxTreeDepth bounds nested folders. Linux refuses paths over 4,096 bytes, so a deeper tree can't be checked out anyway.
 const maxTreeDepth = 2048
+
+// maxCommit bounds a commit object. It has no files in it: a kilobyte or two, with a signature.
+const maxCommit = 1 << 20
 
 // What a server may say before the pack. go-git's decoders keep all of it, and know no limit of their own.
 const (
@@ -46,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.PackBytes, 512 << 20},
 		{&l.ObjectBytes, 64 << 20},
 		{&l.TotalBytes, 2 << 30},
+		{&l.DeltaBytes, 128 << 20},
 		{&l.Objects, 1_000_000},
 		{&l.Files, 500_000},
 		{&l.FileBytes, 16 << 20},

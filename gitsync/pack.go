@@ -101,7 +101,7 @@ func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plu
 	if int64(count) > limits.Objects {
 		return 0, nil, &LimitError{What: "objects in a pack", Limit: limits.Objects, Got: int64(count)}
 	}
-	var total int64
+	var total, deltas int64
 	for range count {
 		header, size, err := measureObject(s, limits)
 		if err != nil {
@@ -109,6 +109,12 @@ func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plu
 		}
 		if total += size; total > limits.TotalBytes {
 			return 0, nil, &LimitError{What: "unpacked pack", Limit: limits.TotalBytes, Got: total}
+		}
+		if header.Type.IsDelta() {
+			deltas += header.Length
+		}
+		if deltas > limits.DeltaBytes {
+			return 0, nil, &LimitError{What: "deltas in a pack", Limit: limits.DeltaBytes, Got: deltas}
 		}
 		if header.Type == plumbing.REFDeltaObject {
 			references = append(references, header.Reference)

@@ -109,7 +109,7 @@ func FuzzParseTree(f *testing.F) {
 	f.Add([]byte(rawTree("100644", "a", strings.Repeat("0a", 20), "40000", "..", strings.Repeat("0b", 20))))
 	f.Add([]byte("100644 a"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		tree, err := parseTree(raw)
+		tree, err := parseTree(raw, 1000)
 		if err != nil {
 			return
 		}

@@ -221,6 +221,9 @@ func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
 	if kind != plumbing.CommitObject {
 		return nil, notCommitError{kind}
 	}
+	if size := int64(len(content)); size > maxCommit {
+		return nil, &LimitError{What: "commit", Name: hash.String(), Limit: maxCommit, Got: size}
+	}
 	obj := &plumbing.MemoryObject{}
 	obj.SetType(plumbing.CommitObject)
 	_, _ = obj.Write(content)
@@ -256,7 +259,10 @@ func (s *store) loadTree(ctx context.Context, hash plumbing.Hash, depth int) (*t
 	if err != nil {
 		return nil, err
 	}
-	t, err := parseTree(content)
+	t, err := parseTree(content, s.limits.Files)
+	if _, large := errors.AsType[*LimitError](err); large {
+		return nil, err
+	}
 	if err != nil {
 		return nil, s.corrupt(hash, err)
 	}
@@ -279,6 +285,7 @@ func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) err
 		}
 		e.dir = below
 		t.files = saturatingAdd(t.files, below.files)
+		t.all = saturatingAdd(t.all, below.all)
 		t.height = max(t.height, below.height+1)
 		t.omits = t.omits || below.omits
 	case isSubmodule(e.mode):
@@ -289,8 +296,8 @@ func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) err
 		}
 		t.files = saturatingAdd(t.files, 1)
 	}
-	if t.files > s.limits.Files {
-		return &LimitError{What: "files in a commit", Limit: s.limits.Files, Got: t.files}
+	if t.all = saturatingAdd(t.all, 1); t.all > s.limits.Files {
+		return tooManyFiles(t.all, s.limits.Files)
 	}
 	return nil
 }

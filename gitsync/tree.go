@@ -17,8 +17,10 @@ import (
 type tree struct {
 	hash    plumbing.Hash
 	entries []entry // by name
-	// files counts the files below, as a checkout would have them; height counts the levels of folders below.
+	// files counts the files below, as a checkout would have them, and all counts the folders with them. height counts the levels of
+	// folders below.
 	files  int64
+	all    int64
 	height int
 	// omitted lists entries that no fs.FS can show; omits tells that this tree or one below has some.
 	omitted []Omission
@@ -49,12 +51,20 @@ func (t *tree) find(name string) (entry, bool) {
 	return t.entries[i], true
 }
 
+func tooManyFiles(got, limit int64) *LimitError {
+	return &LimitError{What: "files in a commit", Limit: limit, Got: got}
+}
+
 var errTree = errors.New("malformed tree")
 
 // parseTree reads a tree object: octal mode, space, name, NUL, 20 bytes of hash, over and over.
-func parseTree(data []byte) (*tree, error) {
+// One of more than limit entries is a *LimitError.
+func parseTree(data []byte, limit int64) (*tree, error) {
 	t := &tree{}
 	for len(data) > 0 {
+		if count := int64(len(t.entries) + len(t.omitted)); count >= limit {
+			return nil, tooManyFiles(count+1, limit)
+		}
 		head, rest, ok := bytes.Cut(data, []byte{0})
 		octal, name, ok2 := bytes.Cut(head, []byte{' '})
 		if !ok || !ok2 || len(rest) < len(plumbing.Hash{}) {
