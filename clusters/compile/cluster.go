@@ -5,18 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/schedule"
-	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -47,8 +41,10 @@ func (c *compiler) cluster(r build.Resource) {
 	if record.AuditConfig, problem, fix = c.configFor(file.Spec.AuditConfig); problem != "" {
 		add([]string{"spec", "auditConfig"}, CodeAuditConfig, problem, fix)
 	}
-	if message, fix := c.serverUnsealed(file); message != "" {
-		add([]string{"spec", "serviceAccountAuth", "server"}, CodeServerUnsealed, message, fix)
+	if field, message, fix := c.unbound(r); message != "" {
+		add([]string{"spec", "serviceAccountAuth", field}, CodeServerUnsealed, message, fix)
+	} else if field, copied := c.copiedFrom(r, r.Object["spec"], []string{"spec"}); copied {
+		add(field, CodeHandle, "an encrypted value was copied here from another cluster or Secret", "encrypt the value in the file where it belongs")
 	}
 	secrets, bad := c.inlineSecrets(file, record)
 	for _, f := range bad {
@@ -243,168 +239,6 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 		one(mondoo.Registries, mondoo.KeyDockerConfigJSON, p.DockerConfigJSON, "spec", "privateRegistries", "dockerConfigJson")
 	}
 	return secrets, bad
-}
-
-// kubeconfigFile returns the handle for the file that a cluster file names.
-func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *finding.Finding) {
-	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
-	at.Severity = finding.Error
-	target := KubeconfigPath(origin.Path, name)
-	f, bad := c.tree.Loaded.Read(target)
-	switch {
-	case bad != nil:
-		at.Code, at.Message, at.Fix = bad.Code, target+": "+bad.Message, bad.Fix
-		return "", &at
-	case !seal.IsEncrypted(f.Data):
-		at.Code, at.Message = CodePlainSecret, target+" is a credential in plain text"
-		at.Fix = "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"
-		return "", &at
-	}
-	if code, message, fix := exposed(f.Data); code != "" {
-		at.Code, at.Message, at.Fix = code, target+": "+message, fix
-		return "", &at
-	}
-	return c.tree.Whole(f), nil
-}
-
-// credentialKeys are the fields of a kubeconfig that hold credentials.
-var credentialKeys = []string{"client-key-data", "token", "password", "id-token", "refresh-token", "access-token", "client-secret"}
-
-// exposed says what an encrypted kubeconfig, of which sops may have encrypted some fields alone, leaves open: a credential,
-// or a server that can be changed without the key.
-func exposed(data string) (code finding.Code, message, fix string) {
-	var doc yaml.Node
-	if yaml.Unmarshal([]byte(data), &doc) != nil || len(doc.Content) == 0 {
-		return "", "", "" // not YAML: encrypted as a whole
-	}
-	if _, message, fix := seal.Unsound(doc.Content[0]); message != "" {
-		return seal.CodeSopsBlock, message, fix
-	}
-	if key := plainKey(&doc, credentialKeys); key != "" {
-		return CodePlainSecret, key + " is a credential in plain text, though other fields are encrypted",
-			"replace the credential, for Git keeps the old one, and encrypt the whole file"
-	}
-	// The MAC would tell of a changed value, and not of one that is cut in two: see looseServer.
-	if key := plainKey(&doc, []string{"server", "proxy-url", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data"}); key != "" {
-		return CodeServerUnsealed, key + " is not encrypted, so a change could send the credentials to another host", "encrypt the whole file"
-	}
-	return "", "", ""
-}
-
-// plainKey returns the first of keys whose value is text that sops has not encrypted. The sops block isn't looked at.
-func plainKey(n *yaml.Node, keys []string) string {
-	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode {
-			if i%2 == 0 || n.Content[i-1].Value == "sops" {
-				continue
-			}
-			key := n.Content[i-1].Value
-			if child.Kind == yaml.ScalarNode && slices.Contains(keys, key) && child.Value != "" && !seal.IsEncryptedValue(child.Value) {
-				return key
-			}
-		}
-		if key := plainKey(child, keys); key != "" {
-			return key
-		}
-	}
-	return ""
-}
-
-// serverUnsealed says whether somebody without keys could send an inline token to another server: whether the server, or
-// what it is recognised by, comes from elsewhere than the file that the token is in, where the MAC covers all of it.
-func (c *compiler) serverUnsealed(file *v1alpha1.ExternalCluster) (message, fix string) {
-	sa := file.Spec.ServiceAccountAuth
-	if sa == nil {
-		return "", ""
-	}
-	ref, ok := c.tree.Ref(sa.Token)
-	if !ok || sa.Server == "" {
-		return "", "" // a plain token is an error of its own
-	}
-	source := c.tree.Loaded.Files[ref.Path]
-	if source == nil || ref.Document >= len(source.Documents) || len(ref.Keys) != 3 || ref.Keys[1] != "serviceAccountAuth" {
-		return "the token was copied here from another field or file", "put the token into spec.serviceAccountAuth.token of the cluster's own file"
-	}
-	doc := source.Documents[ref.Document]
-	skip := ""
-	if sa.SkipTLSVerify != nil && *sa.SkipTLSVerify {
-		skip = "true"
-	}
-	for _, field := range []struct{ name, value string }{{"server", sa.Server}, {"caCert", sa.CACert}, {"skipTLSVerify", skip}} {
-		if message, fix := c.unsealedField(doc, ref.Path, field.name, field.value); message != "" {
-			return message, fix
-		}
-	}
-	if skip != "" && follower(doc.Field("spec", "serviceAccountAuth"), "server") != "skipTLSVerify" {
-		// The MAC has the value and not its key, so that the "true" of any other field behind the token could have become this one's.
-		return "the MAC of the file doesn't tell that skipTLSVerify is meant, since it does not follow server directly", "write skipTLSVerify between server and token, and encrypt the file again"
-	}
-	if !c.tree.Sealed(sa.Server) {
-		if strings.Count(sa.Server, "://") > 1 {
-			// Nothing tells where the server begins, either: an address that stood before it in the file leads elsewhere in front of it.
-			return "the server has another address in it, which may have stood before it when the file was encrypted", "write the server's own address, and encrypt the file again"
-		}
-		return looseServer(doc.Field("spec", "serviceAccountAuth"))
-	}
-	return "", ""
-}
-
-// unsealedField says whether a field stands elsewhere than under the MAC of the token's file.
-func (c *compiler) unsealedField(doc *load.Document, path, name, value string) (message, fix string) {
-	if value == "" {
-		return "", ""
-	}
-	if ref, sealed := c.tree.Ref(value); sealed {
-		if ref.Path != path {
-			return name + " and token are encrypted in different files", "encrypt both in one file, so that one MAC covers them"
-		}
-		return "", ""
-	}
-	switch {
-	case scalar(doc.Field("spec", "serviceAccountAuth", name)) != value:
-		return fmt.Sprintf("%s does not stand in %s, where the token is: the MAC there doesn't cover it, and a change could send the token to another host", name, path),
-			"write " + name + " beside the token; don't patch it in"
-	case seal.MACOnly(doc.Node()):
-		return "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of " + name + " could send the token to another host",
-			"encrypt " + name + " too, or take mac_only_encrypted out of .sops.yaml and encrypt the file again"
-	}
-	return "", ""
-}
-
-// looseServer says whether the end of a plain server could be cut off. sops computes the MAC over all values put together,
-// without anything between them: "https://host.example.com" is as good to it as "https://host.example.co" followed by a value
-// "m" in some other field. What directly follows the server must therefore be something that can't begin with part of it:
-// the encrypted token, a certificate, or a truth value.
-func looseServer(auth *yaml.Node) (message, fix string) {
-	for i := 0; auth != nil && i+3 < len(auth.Content); i += 2 {
-		if auth.Content[i].Value != "server" {
-			continue
-		}
-		next, value := auth.Content[i+2].Value, auth.Content[i+3]
-		if next == "token" && seal.IsEncryptedValue(value.Value) || next == "skipTLSVerify" ||
-			next == "caCert" && (seal.IsEncryptedValue(value.Value) || strings.HasPrefix(value.Value, "-----BEGIN ")) {
-			return "", ""
-		}
-	}
-	return "the MAC of the file doesn't tell where the server ends, since neither token nor caCert follows it, and part of it could be cut off unseen",
-		"write server directly before token, and encrypt the file again; or encrypt server too"
-}
-
-// follower is the key that comes after another one in a mapping.
-func follower(n *yaml.Node, key string) string {
-	for i := 0; n != nil && i+3 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+2].Value
-		}
-	}
-	return ""
-}
-
-func scalar(n *yaml.Node) string {
-	if n == nil || n.Kind != yaml.ScalarNode {
-		return ""
-	}
-	return n.Value
 }
 
 // digests replaces handles by what stays the same over processes.

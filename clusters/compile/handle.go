@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -52,6 +53,14 @@ func (c *compiler) movedHandle(v any, field []string) ([]string, bool) {
 		return sealed && !slices.EqualFunc(ref.Keys, field, func(a, b string) bool {
 			return a == b || strings.HasPrefix(a, "[") && strings.HasPrefix(b, "[")
 		})
+	})
+}
+
+// copiedFrom finds an encrypted value that was written in another object of the repository.
+func (c *compiler) copiedFrom(r build.Resource, v any, field []string) ([]string, bool) {
+	return findText(v, field, func(text string, _ []string) bool {
+		ref, sealed := c.tree.Ref(text)
+		return sealed && c.isCopy(r, ref)
 	})
 }
 

@@ -85,10 +85,7 @@ func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
 	if at, moved := c.movedHandle(r.Object, nil); moved {
 		return at, true
 	}
-	return findText(r.Object, nil, func(text string, _ []string) bool {
-		ref, sealed := c.tree.Ref(text)
-		return sealed && ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other *build.Resource) bool { return other.Path == ref.Path })
-	})
+	return c.copiedFrom(r, r.Object, nil)
 }
 
 // encodedHandle finds the handle of an input that a generator was not given in plain text. kustomize encodes what it generates.

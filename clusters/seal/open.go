@@ -238,8 +238,13 @@ func walk(v any, keys, aad []string, visit func(value string, keys, aad []string
 }
 
 // Value returns the plain value that a handle stands for. It gives none where the file has another encrypted value in that place than
-// the one that was sealed.
+// the one that was sealed, or where the file's own rule leaves it closed: the rule isn't under the MAC.
 func (p *Plain) Value(ref Ref) (string, bool) {
+	text, ok := p.value(ref)
+	return text, ok && !IsEncryptedValue(text)
+}
+
+func (p *Plain) value(ref Ref) (string, bool) {
 	if len(ref.Keys) == 0 {
 		data, err := p.Bytes()
 		return string(data), err == nil
@@ -299,7 +304,7 @@ func scalarText(v any) (string, bool) {
 	}
 }
 
-// Bytes returns the whole file in plain.
+// Bytes returns the whole file in plain, unless its own rule leaves a value closed.
 func (p *Plain) Bytes() (data []byte, err error) {
 	// The library's error can hold what it could not write, and so can its panics.
 	unwritable := errors.New("write the decrypted file: not possible in its format")
@@ -318,7 +323,7 @@ func (p *Plain) Bytes() (data []byte, err error) {
 			return nil, unwritable
 		}
 	}
-	if data, err = st.EmitPlainFile(tree.Branches); err != nil {
+	if data, err = st.EmitPlainFile(tree.Branches); err != nil || len(digests(tree)) > 0 {
 		return nil, unwritable
 	}
 	return data, nil

@@ -189,6 +189,11 @@ func (t *Tree) Whole(f *load.File) string {
 	return t.handle(Ref{Path: f.Path, Digest: f.Hash})
 }
 
+// Value returns the handle for a field of an encrypted file, which holds the whole of its content.
+func (t *Tree) Value(f *load.File, key, sealed string) string {
+	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(sealed)})
+}
+
 // Env returns the content of an encrypted env file with a handle for each value. Of a file that is encrypted in another
 // format nothing is known, not even the keys.
 func (t *Tree) Env(f *load.File) []byte {
@@ -369,7 +374,7 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 // a value another meaning for sops than for others.
 func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
 	n = find(root, func(n *yaml.Node) bool {
-		return n.Kind == yaml.AliasNode || n.Kind == yaml.MappingNode && mergeKey(n) != nil || !slices.Contains(plainTags, n.ShortTag())
+		return n.Kind == yaml.AliasNode || n.Kind == yaml.MappingNode && mergeKey(n) != nil || isComment(n) || !slices.Contains(plainTags, n.ShortTag())
 	})
 	switch {
 	case n == nil:
@@ -378,10 +383,15 @@ func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
 		return n, "an encrypted file can't have YAML aliases; sops does not support them", "write the value out"
 	case n.Kind == yaml.MappingNode && mergeKey(n) != nil:
 		return mergeKey(n), "an encrypted file can't have YAML merge keys (<<), for the MAC doesn't tell where a value stands", "write the values out"
+	case isComment(n):
+		return n, "an encrypted value is marked as a comment, which the MAC leaves out", "restore the value from Git history"
 	default:
 		return n, "an encrypted file can't have YAML tags that change what a value means", "write the value without its tag"
 	}
 }
+
+// isComment says whether sops takes a value for a comment once it is decrypted. The mark isn't under the MAC, nor is the value then.
+func isComment(n *yaml.Node) bool { return isEncrypted(n) && strings.Contains(n.Value, "type:comment]") }
 
 // plainTags are those of what JSON can say, and of dates.
 var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!bool", "!!float", "!!null", "!!timestamp"}

@@ -99,6 +99,9 @@ type Rule struct {
 // Credentials is the rule for cluster files and Secrets that the documentation gives.
 var Credentials = Rule{EncryptedRegex: v1alpha1.EncryptedRegex}
 
+// WholeMAC is a rule that leaves the server readable, and has all values under the MAC.
+var WholeMAC = Rule{EncryptedRegex: `^(data|stringData|kubeconfig|token|dockerConfigJson)$`}
+
 // Everything encrypts all values of a file.
 var Everything = Rule{}
 
@@ -135,24 +138,54 @@ func Encrypt(t testing.TB, name, plain string, rule Rule, threshold int, groups 
 	if len(errs) > 0 {
 		t.Fatalf("encrypt %s: %v", name, errs)
 	}
+	return emit(t, store, tree, dataKey)
+}
+
+// Edit puts another plain text into an encrypted file, as sops edit does: with the data key that it has.
+func (k *Key) Edit(t testing.TB, name, encrypted, plain string) string {
+	t.Helper()
+	store := storeFor(name)
+	tree, err := store.LoadEncryptedFile([]byte(encrypted))
+	if err != nil {
+		t.Fatalf("edit %s: %v", name, err)
+	}
+	ring := &keys.Ring{}
+	if err := ring.Add("test", k.Private()); err != nil {
+		t.Fatal(err)
+	}
+	dataKey, err := tree.Metadata.GetDataKeyWithKeyServices([]keyservice.KeyServiceClient{ring}, sops.DefaultDecryptionOrder)
+	if err != nil {
+		t.Fatalf("edit %s: %v", name, err)
+	}
+	if tree.Branches, err = store.LoadPlainFile([]byte(plain)); err != nil {
+		t.Fatalf("edit %s: %v", name, err)
+	}
+	tree.Metadata.LastModified = tree.Metadata.LastModified.Add(time.Hour)
+	return emit(t, store, tree, dataKey)
+}
+
+// emit encrypts the values of a tree, and gives the file.
+func emit(t testing.TB, store store, tree sops.Tree, dataKey []byte) string {
+	t.Helper()
 	cipher := aes.NewCipher()
 	mac, err := tree.Encrypt(dataKey, cipher)
 	if err != nil {
-		t.Fatalf("encrypt %s: %v", name, err)
+		t.Fatalf("encrypt: %v", err)
 	}
 	tree.Metadata.MessageAuthenticationCode, err = cipher.Encrypt(mac, dataKey, tree.Metadata.LastModified.Format(time.RFC3339))
 	if err != nil {
-		t.Fatalf("encrypt %s: %v", name, err)
+		t.Fatalf("encrypt: %v", err)
 	}
 	data, err := store.EmitEncryptedFile(tree)
 	if err != nil {
-		t.Fatalf("encrypt %s: %v", name, err)
+		t.Fatalf("encrypt: %v", err)
 	}
 	return string(data)
 }
 
 type store interface {
 	LoadPlainFile(in []byte) (sops.TreeBranches, error)
+	LoadEncryptedFile(in []byte) (sops.Tree, error)
 	EmitEncryptedFile(tree sops.Tree) ([]byte, error)
 }
 

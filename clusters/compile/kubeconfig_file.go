@@ -1,0 +1,175 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/seal"
+)
+
+// kubeconfigFile returns the handle for the file that a cluster file names.
+func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *finding.Finding) {
+	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
+	at.Severity = finding.Error
+	target := KubeconfigPath(origin.Path, name)
+	f, bad := c.tree.Loaded.Read(target)
+	switch {
+	case bad != nil:
+		at.Code, at.Message, at.Fix = bad.Code, target+": "+bad.Message, bad.Fix
+		return "", &at
+	case !seal.IsEncrypted(f.Data):
+		at.Code, at.Message = CodePlainSecret, target+" is a credential in plain text"
+		at.Fix = "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"
+		return "", &at
+	}
+	root, problem := onlyDocument(f.Data)
+	if problem == "" {
+		if key := plainKey(root, credentialKeys); key != "" {
+			at.Code, at.Message = CodePlainSecret, fmt.Sprintf("%s: %s is a credential in plain text, though other fields are encrypted", target, key)
+			at.Fix = "replace the credential, for Git keeps the old one, and encrypt the whole file: " + convert(target)
+			return "", &at
+		}
+		if key, value := onlyValue(root); value != nil {
+			if key == "data" && root.Style&yaml.FlowStyle != 0 {
+				return c.tree.Whole(f), nil // the form that sops gives to content of no format
+			}
+			return c.tree.Value(f, key, value.Value), nil
+		}
+		problem = loose(root)
+	}
+	if problem != "" {
+		at.Code, at.Message = CodeServerUnsealed, fmt.Sprintf("%s: %s, so a change could send the credentials to another host", target, problem)
+		at.Fix = "encrypt the file as one value: " + convert(target)
+		return "", &at
+	}
+	return c.tree.Whole(f), nil
+}
+
+// convert is the command that makes one encrypted value of a file. sops reads the whole file before it writes, so the two may be one.
+func convert(file string) string {
+	target := file
+	if slices.Contains([]string{".yaml", ".yml", ".json", ".env", ".ini"}, path.Ext(file)) {
+		target = strings.TrimSuffix(file, path.Ext(file)) + ".kubeconfig" // by these names sops takes a file for one with fields
+	}
+	form := "yaml"
+	switch path.Ext(file) {
+	case ".json", ".env", ".ini":
+		form = map[string]string{".json": "json", ".env": "dotenv", ".ini": "ini"}[path.Ext(file)]
+	}
+	command := fmt.Sprintf("sops decrypt --input-type %s --output-type %[1]s %s | sops encrypt --filename-override %s --input-type binary --output-type binary --output %[3]s", form, shellWord(file), shellWord(target))
+	if target != file {
+		command += "; then name " + path.Base(target) + " in kubeconfigFile"
+	}
+	return command
+}
+
+// shellWord is a text as a shell takes it for one word.
+func shellWord(text string) string {
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// onlyDocument is the root of a text that is one YAML document without what sops doesn't write, or what is wrong with it. JSON is YAML
+// here; what YAML can't read of it, nobody can check.
+func onlyDocument(data string) (root *yaml.Node, problem string) {
+	var doc, more yaml.Node
+	decoder := yaml.NewDecoder(strings.NewReader(data))
+	if decoder.Decode(&doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, "it can't be read as YAML or JSON"
+	}
+	if !errors.Is(decoder.Decode(&more), io.EOF) {
+		return nil, "it has more than one document"
+	}
+	root = doc.Content[0]
+	if _, message, _ := seal.Unsound(root); message != "" {
+		return nil, message
+	}
+	var fields map[string]any
+	if root.Decode(&fields) != nil {
+		return nil, "it has a key twice, or one that is no text"
+	}
+	return root, ""
+}
+
+// onlyValue is the one encrypted value of a file that has no other field, besides the sops block.
+func onlyValue(root *yaml.Node) (string, *yaml.Node) {
+	var name string
+	var only *yaml.Node
+	for key, value := range content(root) {
+		if key == "sops" {
+			continue
+		}
+		if only != nil || value.Kind != yaml.ScalarNode || !seal.IsEncryptedValue(value.Value) {
+			return "", nil
+		}
+		name, only = key, value
+	}
+	return name, only
+}
+
+// loose says why the values of a kubeconfig that sops has encrypted one by one could be put together in another way: the MAC has them in
+// their order, and neither list positions nor what is left out of it.
+func loose(root *yaml.Node) string {
+	for _, list := range []string{"clusters", "users", "contexts"} {
+		n := load.Field(root, list)
+		if n == nil || n.Kind != yaml.SequenceNode || len(n.Content) != 1 || n.Content[0].Kind != yaml.MappingNode {
+			return "its fields are encrypted one by one, and it doesn't have exactly one entry in " + list
+		}
+	}
+	if key := joinedKey(root); key != "" {
+		return "its key " + key + " has a colon"
+	}
+	for key, value := range content(root) {
+		if open := openField(key, value); key != "sops" && open != "" {
+			return open + " is not encrypted"
+		}
+	}
+	return ""
+}
+
+// openField is the first field at or below a value that holds anything but an encrypted value.
+func openField(key string, n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode && !seal.IsEncryptedValue(n.Value) {
+		return key
+	}
+	for name, value := range content(n) {
+		if name == "" {
+			name = key
+		}
+		if open := openField(name, value); open != "" {
+			return open
+		}
+	}
+	return ""
+}
+
+// credentialKeys are the fields of a kubeconfig that hold credentials.
+var credentialKeys = []string{"client-key-data", "token", "password", "id-token", "refresh-token", "access-token", "client-secret"}
+
+// plainKey returns the first of keys whose value is text that sops has not encrypted. The sops block isn't looked at.
+func plainKey(n *yaml.Node, keys []string) string {
+	for key, value := range content(n) {
+		if key == "sops" {
+			continue
+		}
+		if value.Kind == yaml.ScalarNode && slices.Contains(keys, key) && value.Value != "" && !seal.IsEncryptedValue(value.Value) {
+			return key
+		}
+		if key := plainKey(value, keys); key != "" {
+			return key
+		}
+	}
+	return ""
+}
