@@ -87,19 +87,18 @@ func goodFleet(t testing.TB) good {
 		g.older[file] = g.key.Encrypt(t, name, old, rule)
 		g.files[file] = g.key.Edit(t, name, g.older[file], plain)
 	}
-	recommended := sealtest.Rule{EncryptedRegex: `^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$`, MACOnlyEncrypted: true}
-	seal("new.yaml", account("new", "-old", ""), account("new", "", ""), recommended)
-	seal("old.yaml", account("old", "-old", ""), account("old", "", ""), sealtest.WholeMAC)
-	seal("skip.yaml", account("skip", "-old", "    skipTLSVerify: true\n"), account("skip", "", "    skipTLSVerify: true\n"), sealtest.WholeMAC)
+	seal("new.yaml", account("new", "-old", ""), account("new", "", ""), sealtest.Recommended)
+	seal("old.yaml", account("old", "-old", ""), account("old", "", ""), sealtest.Credentials)
+	seal("skip.yaml", account("skip", "-old", "    skipTLSVerify: true\n"), account("skip", "", "    skipTLSVerify: true\n"), sealtest.Credentials)
 	seal("half.yaml", account("half", "-old", ""), account("half", "", ""), sealtest.Rule{EncryptedRegex: "^(token|server)$"})
 	inline := func(name, generation string) string {
 		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n  kubeconfig: |\n" + indent(4, strings.Replace(kubeconfig(name), "token: token-", "token: token-"+generation, 1))
 	}
-	seal("inline.yaml", inline("inline", "old-"), inline("inline", ""), recommended)
+	seal("inline.yaml", inline("inline", "old-"), inline("inline", ""), sealtest.Recommended)
 	registry := func(auth string) string {
 		return account("registry", auth, "") + "  privateRegistries:\n    dockerConfigJson: '{\"auths\":{\"r.example.com\":{\"auth\":\"" + base64.StdEncoding.EncodeToString([]byte("u:"+auth+canary)) + "\"}}}'\n"
 	}
-	seal("registry.yaml", registry("old"), registry(""), recommended)
+	seal("registry.yaml", registry("old"), registry(""), sealtest.Recommended)
 	for name, rule := range map[string]sealtest.Rule{"fields": sealtest.Everything, "binary": sealtest.Everything} {
 		file := name + map[string]string{"fields": "-kubeconfig.yaml", "binary": ".kubeconfig"}[name]
 		g.files["clusters/"+name+".yaml"] = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n  kubeconfigFile: " + file + "\n"

@@ -10,6 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // A token is bound to the server that it is sent to, to the CA that the server is recognised by, and to whether TLS is checked. Somebody
@@ -134,7 +135,7 @@ func plainFields(auth *yaml.Node, all bool) (field, message, fix string) {
 				"remove skipTLSVerify; or give the file a rule of its own in .sops.yaml without mac_only_encrypted, and encrypt it again"
 		}
 		return name, "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of " + name + " could send the token to another host",
-			"encrypt " + name + " too (" + seal.EncryptedRegexHint + "), or take mac_only_encrypted out of .sops.yaml, and encrypt the file again"
+			"encrypt " + name + " too (" + v1alpha1.SopsRule + "), or take mac_only_encrypted out of .sops.yaml, and encrypt the file again"
 	}
 	return "", "", ""
 }
@@ -182,6 +183,9 @@ func looseCA(root, ca *yaml.Node) (field, message, fix string) {
 		if key != "sops" {
 			writeBesides(&rest, value, ca)
 		}
+	}
+	if !strings.Contains(ca.Value, beginCertificate) {
+		return "", "", "" // no certificate, which is an error of its own once the file is opened
 	}
 	if strings.HasPrefix(ca.Value, beginCertificate) && strings.HasSuffix(strings.TrimRight(ca.Value, "\n"), endCertificate) &&
 		!strings.Contains(rest.String(), beginCertificate) {

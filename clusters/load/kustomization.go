@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Kustomization is one kustomization of the tree.
@@ -343,7 +344,7 @@ func checkObjects(documents []*Document) *finding.Finding {
 		if d.Encrypted && (strings.HasPrefix(d.Kind, "ENC[") || d.Kind == "" && d.Field("data") != nil) {
 			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
 				Message: "the file is encrypted as a whole, so its kind can't be read",
-				Fix:     "encrypt its credentials alone (encrypted_regex in .sops.yaml), or name it as the kubeconfigFile of a cluster"}
+				Fix:     "encrypt its credentials alone (in .sops.yaml: " + v1alpha1.SopsRule + "), or name it as the kubeconfigFile of a cluster"}
 		}
 		if d.APIVersion == "" || d.Kind == "" {
 			missing := "apiVersion"

@@ -28,6 +28,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Codes of this package's findings.
@@ -363,7 +364,7 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
 		if n := d.Field(field...); n != nil && isEncrypted(n) {
 			return bad(n, strings.Join(field, ".")+" is encrypted, and has to be readable",
-				"encrypt credentials alone: "+EncryptedRegexHint)
+				"encrypt credentials alone, with this in .sops.yaml: "+v1alpha1.SopsRule)
 		}
 	}
 	return nil
@@ -391,7 +392,9 @@ func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
 }
 
 // isComment says whether sops takes a value for a comment once it is decrypted. The mark isn't under the MAC, nor is the value then.
-func isComment(n *yaml.Node) bool { return isEncrypted(n) && strings.Contains(n.Value, "type:comment]") }
+func isComment(n *yaml.Node) bool {
+	return isEncrypted(n) && strings.Contains(n.Value, "type:comment]")
+}
 
 // plainTags are those of what JSON can say, and of dates.
 var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!bool", "!!float", "!!null", "!!timestamp"}
@@ -436,9 +439,6 @@ func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 		}
 	}
 }
-
-// EncryptedRegexHint is the rule for .sops.yaml that encrypts what needs it and leaves the rest readable in reviews.
-const EncryptedRegexHint = `encrypted_regex: ^(data|stringData|kubeconfig|token|dockerConfigJson)$`
 
 func find(n *yaml.Node, match func(*yaml.Node) bool) *yaml.Node {
 	if match(n) {

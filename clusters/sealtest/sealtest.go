@@ -96,11 +96,11 @@ type Rule struct {
 	MACOnlyEncrypted bool
 }
 
-// Credentials is the rule for cluster files and Secrets that the documentation gives.
-var Credentials = Rule{EncryptedRegex: v1alpha1.EncryptedRegex}
+// Recommended is the rule for cluster files and Secrets that the documentation gives.
+var Recommended = Rule{EncryptedRegex: v1alpha1.EncryptedRegex, MACOnlyEncrypted: true}
 
-// WholeMAC is a rule that leaves the server readable, and has all values under the MAC.
-var WholeMAC = Rule{EncryptedRegex: `^(data|stringData|kubeconfig|token|dockerConfigJson)$`}
+// Credentials is a rule that leaves everything but credentials readable, and has all values under the MAC.
+var Credentials = Rule{EncryptedRegex: `^(data|stringData|kubeconfig|token|dockerConfigJson)$`}
 
 // Everything encrypts all values of a file.
 var Everything = Rule{}

@@ -206,7 +206,7 @@ func (d *decoder) null(path []string) {
 func (d *decoder) mustBePlain(path []string) {
 	d.report(CodeMustBePlain, path,
 		dotted(path)+" is encrypted, but Muster must know it without keys",
-		"encrypt only credentials: set encrypted_regex: '"+EncryptedRegex+"' in .sops.yaml, then decrypt and encrypt the file again")
+		"encrypt only credentials: set "+SopsRule+" in .sops.yaml, then decrypt and encrypt the file again")
 }
 
 func (d *decoder) wrongType(path []string, expected string, value any) {

@@ -89,7 +89,7 @@ func TestDecodeMessages(t *testing.T) {
 		{"numbers want quotes", "auditConfig: 5", "spec.auditConfig must be text, but is a number", "put it in quotes"},
 		{"JSON as a mapping", "privateRegistries: {dockerConfigJson: {a: canary}}", "spec.privateRegistries.dockerConfigJson must be text, but is a mapping", "give the JSON as text: dockerConfigJson: | and the text below it"},
 		{"null filter", "filtering:", "spec.filtering has no value", "write filtering: {} to scan all, or remove the field to inherit from the audit config"},
-		{"encrypted", "schedule: " + handle, "spec.schedule is encrypted, but Muster must know it without keys", "encrypt only credentials: set encrypted_regex: '^(data|stringData|kubeconfig|token|dockerConfigJson)$' in .sops.yaml, then decrypt and encrypt the file again"},
+		{"encrypted", "schedule: " + handle, "spec.schedule is encrypted, but Muster must know it without keys", "encrypt only credentials: set mac_only_encrypted: true, encrypted_regex: '^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$' in .sops.yaml, then decrypt and encrypt the file again"},
 		{"a credential became a key", "serviceAccountAuth: {token: {eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary}}", "spec.serviceAccountAuth.token must be text, but is a mapping", "write text"},
 		{"a credential became a field", "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary", "a field whose name can't be shown is no field of a cluster file", "remove it; the fields here are auditConfig, containerImageScanning, filtering, kubeconfig, kubeconfigFile, kubeconfigSecretRef, privateRegistries, privateRegistriesPullSecretRef, repositories, schedule, serviceAccountAuth, spiffeAuth, vaultAuth, workloadIdentity"},
 	}

@@ -90,6 +90,9 @@ const (
 	CodeNoImageScanning finding.Code = "no-image-scanning"
 )
 
-// EncryptedRegex is the encrypted_regex for .sops.yaml: the fields of a cluster file that hold credentials, and the
-// content of Secret manifests beside it. Everything else stays readable in review.
-const EncryptedRegex = `^(data|stringData|kubeconfig|token|dockerConfigJson)$`
+// EncryptedRegex is the encrypted_regex for .sops.yaml: the fields of a cluster file that hold credentials, those that say where a token
+// goes, and the content of Secret manifests beside it. Everything else stays readable in review.
+const EncryptedRegex = `^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$`
+
+// SopsRule is what a creation rule in .sops.yaml has for cluster files. With mac_only_encrypted, what is plain can be edited without a key.
+const SopsRule = "mac_only_encrypted: true, encrypted_regex: '" + EncryptedRegex + "'"

@@ -39,7 +39,7 @@ func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
 	check := func(value string, field ...string) {
 		if value != "" && !v.sealed(value) {
 			v.fail(CodePlainCredential, field, "holds a credential in plain text",
-				"revoke the credential, since Git keeps it, and encrypt its successor with sops; encrypted_regex: '"+EncryptedRegex+"'")
+				"revoke the credential, since Git keeps it, and encrypt its successor with sops; in .sops.yaml: "+SopsRule)
 		}
 	}
 	check(c.Spec.Kubeconfig, "spec", "kubeconfig")
