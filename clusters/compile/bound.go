@@ -2,6 +2,7 @@ package compile
 
 import (
 	"iter"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,7 +66,11 @@ func (c *compiler) sameAsWritten(doc *load.Document, path string, auth map[strin
 			same = built == written.Value && !seal.IsEncryptedValue(written.Value)
 		}
 		if !same {
-			return name, name + " is not as it is written in " + path + ", where the token is: the MAC there doesn't cover it, and a change could send the token to another host",
+			at := name
+			if written == nil {
+				at = "server"
+			}
+			return at, name + " is not as it is written in " + path + ", where the token is: the MAC there doesn't cover it, and a change could send the token to another host",
 				"write " + name + " beside the token; don't patch it"
 		}
 	}
@@ -169,11 +174,10 @@ func serverPlace(auth *yaml.Node, _ bool) (field, message, fix string) {
 	return "", "", ""
 }
 
-// The first and last lines of a certificate.
-const (
-	beginCertificate = "-----BEGIN CERTIFICATE-----"
-	endCertificate   = "-----END CERTIFICATE-----"
-)
+// How certificates, and whatever else is written as PEM, begin and end.
+const beginPEM = "-----BEGIN "
+
+var endPEM = regexp.MustCompile(`-----END [A-Z0-9 ]+-----\n*$`)
 
 // looseCA wants a plain caCert to be all that the document has of certificates, from the first to the last: then the MAC tells where it
 // begins and ends.
@@ -184,11 +188,10 @@ func looseCA(root, ca *yaml.Node) (field, message, fix string) {
 			writeBesides(&rest, value, ca)
 		}
 	}
-	if !strings.Contains(ca.Value, beginCertificate) {
+	if !strings.Contains(ca.Value, beginPEM) {
 		return "", "", "" // no certificate, which is an error of its own once the file is opened
 	}
-	if strings.HasPrefix(ca.Value, beginCertificate) && strings.HasSuffix(strings.TrimRight(ca.Value, "\n"), endCertificate) &&
-		!strings.Contains(rest.String(), beginCertificate) {
+	if strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value) && !strings.Contains(rest.String(), beginPEM) {
 		return "", "", ""
 	}
 	return "caCert", "the MAC of the file doesn't tell where caCert begins and ends: it has to be certificates alone, without text around them, and no other field may hold certificates",
