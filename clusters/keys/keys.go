@@ -33,6 +33,9 @@ import (
 // AgeSuffix marks the data fields of a decryption Secret that hold age identities.
 const AgeSuffix = ".agekey"
 
+// maxStanzas bounds for how many recipients one message may be. sops encrypts each for one. Every identity is tried on every stanza.
+const maxStanzas = 8
+
 // maxDataKey bounds what is read of a decrypted data key, which has 32 bytes.
 const maxDataKey = 1 << 10
 
@@ -143,8 +146,9 @@ func (r *Ring) decryptAge(message []byte) ([]byte, error) {
 	if len(r.age) == 0 {
 		return nil, ErrNoKeyFits
 	}
-	encrypted, err := io.ReadAll(io.LimitReader(armor.NewReader(bytes.NewReader(message)), maxMessage))
-	if err != nil {
+	// The armor is a third longer than what it holds.
+	encrypted, err := readAtMost(armor.NewReader(bytes.NewReader(message)), maxMessage)
+	if err != nil || len(message) > 2*maxMessage || bytes.Count(encrypted, []byte("\n-> ")) > maxStanzas {
 		return nil, ErrNoKeyFits
 	}
 	if key := r.openAge(encrypted); key != nil {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -120,7 +119,7 @@ func readPGP(block string) (pgpKeys, error) {
 			return nil, fmt.Errorf("the PGP key %X is protected with a passphrase, which Muster can't be given; "+
 				"take it off a copy of the key (gpg --edit-key, passwd), then %s", key.Fingerprint, exportHint)
 		case !key.Dummy() && decrypts(key.PubKeyAlgo):
-			keys = append(keys, openpgp.Key{PublicKey: &key.PublicKey, PrivateKey: key})
+			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
@@ -146,27 +145,27 @@ func decrypts(algorithm packet.PublicKeyAlgorithm) bool {
 	}
 }
 
-// pgpKeys implements openpgp.KeyRing for decryption alone.
-type pgpKeys []openpgp.Key
+// pgpKeys are private keys that decrypt.
+type pgpKeys []*packet.PrivateKey
 
-// KeysById returns the keys that a message may be encrypted to.
-func (k pgpKeys) KeysById(id uint64) []openpgp.Key {
-	var keys []openpgp.Key
+// named returns the keys that a message may be encrypted to. One that hides its recipient names 0.
+func (k pgpKeys) named(id uint64) []*packet.PrivateKey {
+	if id == 0 {
+		return k
+	}
+	var named []*packet.PrivateKey
 	for _, key := range k {
-		if key.PublicKey.KeyId == id {
-			keys = append(keys, key)
+		if key.KeyId == id {
+			named = append(named, key)
 		}
 	}
-	return keys
+	return named
 }
 
-// KeysByIdUsage returns nothing: it is for signatures, and a data key needs none.
-func (k pgpKeys) KeysByIdUsage(uint64, byte) []openpgp.Key { return nil }
-
-// DecryptionKeys returns all keys, for messages that hide their recipient.
-func (k pgpKeys) DecryptionKeys() []openpgp.Key { return k }
-
 // decrypt returns what an armored message holds, or ErrNoKeyFits.
+//
+// openpgp.ReadMessage is not used: it unpacks compressed packets inside compressed packets, 32 levels deep and to any size, and nothing
+// can interrupt it. Here each step has all of its input in memory, and less than maxPGPMessage of it.
 func (k pgpKeys) decrypt(message []byte) ([]byte, error) {
 	if len(k) == 0 || len(message) > maxPGPMessage {
 		return nil, ErrNoKeyFits
@@ -175,10 +174,93 @@ func (k pgpKeys) decrypt(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrNoKeyFits
 	}
-	details, err := openpgp.ReadMessage(block.Body, k, nil, nil)
-	// The library also reads messages that are not encrypted at all.
-	if err != nil || details.DecryptedWith.PrivateKey == nil {
+	plain, err := k.open(packet.NewReader(block.Body))
+	if err != nil {
 		return nil, ErrNoKeyFits
 	}
-	return readDataKey(details.UnverifiedBody)
+	return literal(plain, true)
+}
+
+// maxEnvelopes bounds for how many keys a message may be encrypted. sops encrypts for one, and gpg adds those of its encrypt-to option.
+const maxEnvelopes = 16
+
+// errPGP is the cause of every message that is not read. Whoever asks learns nothing but that no key fits.
+var errPGP = errors.New("unreadable message")
+
+// open returns the packets that a message encrypts, after their integrity was checked.
+func (k pgpKeys) open(packets *packet.Reader) ([]byte, error) {
+	var envelopes []*packet.EncryptedKey
+	for {
+		next, err := packets.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch p := next.(type) {
+		case *packet.EncryptedKey:
+			if envelopes = append(envelopes, p); len(envelopes) > maxEnvelopes {
+				return nil, errPGP
+			}
+		case *packet.SymmetricKeyEncrypted, *packet.Padding: // a passphrase may open it, too
+		case *packet.SymmetricallyEncrypted:
+			if !p.IntegrityProtected {
+				return nil, errPGP
+			}
+			return k.unlock(p, envelopes)
+		case *packet.AEADEncrypted:
+			return k.unlock(p, envelopes)
+		default: // it is not encrypted
+			return nil, errPGP
+		}
+	}
+}
+
+// unlock opens the data packet with the first key that fits one of the envelopes.
+func (k pgpKeys) unlock(data packet.EncryptedDataPacket, envelopes []*packet.EncryptedKey) ([]byte, error) {
+	for _, envelope := range envelopes {
+		for _, key := range k.named(envelope.KeyId) {
+			if envelope.Decrypt(key, nil) != nil {
+				continue
+			}
+			opened, err := data.Decrypt(envelope.CipherFunc, envelope.Key)
+			if err != nil {
+				continue
+			}
+			plain, err := readAtMost(opened, maxPGPMessage)
+			return plain, errors.Join(err, opened.Close()) // Close compares the checksum
+		}
+	}
+	return nil, ErrNoKeyFits
+}
+
+// literal returns the data among decrypted packets. gpg compresses them, once.
+func literal(plain []byte, mayBeCompressed bool) ([]byte, error) {
+	packets := packet.NewReader(bytes.NewReader(plain))
+	for {
+		next, err := packets.Next()
+		if err != nil {
+			return nil, ErrNoKeyFits
+		}
+		switch p := next.(type) {
+		case *packet.LiteralData:
+			return readDataKey(p.Body)
+		case *packet.Compressed:
+			unpacked, err := readAtMost(p.Body, maxPGPMessage)
+			if err != nil || !mayBeCompressed {
+				return nil, ErrNoKeyFits
+			}
+			return literal(unpacked, false)
+		case *packet.OnePassSignature, *packet.Signature, *packet.Padding: // a data key needs no signature
+		default:
+			return nil, ErrNoKeyFits
+		}
+	}
+}
+
+// readAtMost reads to the end, which has to come within the limit.
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = errPGP
+	}
+	return data, err
 }
