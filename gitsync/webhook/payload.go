@@ -41,7 +41,7 @@ func parse(c credentials, body []byte) (Event, error) {
 	case GitHub, Gitea, Forgejo:
 		event, err = parseGitHub(c.event, body)
 	case GitLab:
-		event, err = parseGitLab(body)
+		event, err = parseGitLab(c.event, body)
 	default:
 		event = parseGeneric(body)
 	}
@@ -163,11 +163,10 @@ func pullRequestKind(action string, moved bool) Kind {
 }
 
 type gitLabPayload struct {
-	ObjectKind text `json:"object_kind"`
-	Ref        text `json:"ref"`
-	Before     text `json:"before"`
-	After      text `json:"after"`
-	Project    struct {
+	Ref     text `json:"ref"`
+	Before  text `json:"before"`
+	After   text `json:"after"`
+	Project struct {
 		Path          text `json:"path_with_namespace"`
 		DefaultBranch text `json:"default_branch"`
 	} `json:"project"`
@@ -190,27 +189,40 @@ type mergeRequest struct {
 	} `json:"last_commit"`
 }
 
-func parseGitLab(body []byte) (Event, error) {
-	var p gitLabPayload
-	if err := decode(body, &p); err != nil {
+// parseGitLab reads the kind first. Events that are of no interest have other types in fields of the same names, and those about members,
+// groups, projects and, for system hooks, repositories have no object_kind at all.
+func parseGitLab(name string, body []byte) (Event, error) {
+	var kind struct {
+		ObjectKind text `json:"object_kind"`
+	}
+	if err := decode(body, &kind); err != nil {
 		return Event{}, err
 	}
+	var p gitLabPayload
+	err := decode(body, &p)
 	e := Event{Kind: Other, Repository: string(p.Project.Path), DefaultBranch: string(p.Project.DefaultBranch)}
-	switch p.ObjectKind {
+	switch kind.ObjectKind {
 	case "push", "tag_push":
 		e.Kind, e.Ref, e.Before, e.After = Push, string(p.Ref), string(p.Before), string(p.After)
 	case "merge_request":
 		var mr mergeRequest
-		if err := decode(p.Attributes, &mr); err != nil {
+		if err := errors.Join(err, decode(p.Attributes, &mr)); err != nil {
 			return Event{}, err
 		}
 		e.PullRequest, e.Head, e.Ref = mr.Number, string(mr.LastCommit.ID), "refs/heads/"+string(mr.TargetBranch)
 		e.Fork = mr.Source == 0 || mr.Source != mr.Target
 		e.Kind = pullRequestKind(string(mr.Action), mr.OldRevision != "" || len(p.Changes.TargetBranch) > 0)
 	case "":
-		return Event{}, payloadError("the payload has no object_kind")
+		if name == "Push Hook" || name == "Tag Push Hook" || name == "Merge Request Hook" {
+			return Event{}, payloadError("the payload has no object_kind")
+		}
+		return Event{Kind: Other}, nil
+	default:
+		if err != nil {
+			return Event{Kind: Other}, nil
+		}
 	}
-	return e, nil
+	return e, err
 }
 
 // parseGeneric takes any body at all: whoever has the secret may ask for a sync. When it is a JSON object with a ref, that

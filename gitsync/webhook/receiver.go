@@ -163,10 +163,6 @@ func isJSON(h http.Header) bool {
 // verified handles a delivery of the forge.
 func (rc *Receiver) verified(ctx context.Context, d *delivery, target Target, body []byte) answer {
 	now, address := rc.Now(), d.namespace+"/"+d.name
-	limiter, _ := rc.rates.getOrMake(address, now, func() *rate.Limiter { return rate.NewLimiter(rc.limits.TargetRate, rc.limits.TargetBurst) })
-	if !limiter.AllowN(now, 1) {
-		return rateLimited(time.Second)
-	}
 	id := deliveryKey(address, d.credentials.delivery, body)
 	if rc.seen.has(id, now) {
 		return answer{status: http.StatusOK, outcome: outcomeReplayed, text: "ignored: this delivery has been received before"}
@@ -180,6 +176,11 @@ func (rc *Receiver) verified(ctx context.Context, d *delivery, target Target, bo
 	}
 	if why := target.ignores(event); why != "" {
 		return answer{status: http.StatusOK, outcome: outcomeIgnored, text: "ignored: " + why}
+	}
+	// What is ignored doesn't count. A forge that has much else to tell would be told to wait, and may turn the webhook off.
+	limiter, _ := rc.rates.getOrMake(address, now, func() *rate.Limiter { return rate.NewLimiter(rc.limits.TargetRate, rc.limits.TargetBurst) })
+	if !limiter.AllowN(now, 1) {
+		return rateLimited(time.Second)
 	}
 	if err := rc.Targets.Notify(ctx, d.namespace, d.name, event); err != nil {
 		return rc.failed("pass on webhook", err)
