@@ -383,6 +383,11 @@ func (w *walker) ignore() func(name string, isDir bool) bool {
 	if bad == nil && (!utf8.ValidString(f.Data) || strings.ContainsRune(f.Data, 0)) {
 		bad = &finding.Finding{Code: CodeEncoding, Path: name, Line: 1, Message: "the file is not UTF-8 text", Fix: "save it as UTF-8"}
 	}
+	if bad == nil && (len(f.Data) > maxIgnoreBytes || strings.Count(f.Data, "\n") >= maxIgnoreLines) {
+		bad = &finding.Finding{Code: CodeSize, Path: name, Line: 1,
+			Message: fmt.Sprintf("the file has more than %d lines or %d KiB", maxIgnoreLines, maxIgnoreBytes>>10),
+			Fix:     "name folders instead of files, or move what is for Muster to a folder of its own"}
+	}
 	if bad != nil {
 		w.Stop(*bad)
 		return nothing
@@ -394,8 +399,26 @@ func (w *walker) ignore() func(name string, isDir bool) bool {
 		}
 	}
 	matcher := gitignore.NewMatcher(patterns)
+	work := 0
 	return func(name string, isDir bool) bool {
 		rel := strings.TrimPrefix(strings.TrimPrefix(name, w.Path), "/")
+		if work > maxIgnoreWork {
+			return true
+		}
+		if work += len(f.Data) * len(rel); work > maxIgnoreWork {
+			w.Stop(finding.Finding{Code: CodeSize, Path: f.Path, Line: 1,
+				Message: "the path has too many files for so many patterns",
+				Fix:     "use fewer patterns, or point spec.path at the folder of the cluster files"})
+			return true
+		}
 		return matcher.Match(strings.Split(rel, "/"), isDir)
 	}
 }
+
+// Every pattern is matched with every path, and a match takes as many steps as both have characters, one times the other. maxIgnoreWork is
+// some seconds of the worst patterns, and enough for 1 KiB of patterns over 100,000 files.
+const (
+	maxIgnoreBytes = 64 << 10
+	maxIgnoreLines = 1000
+	maxIgnoreWork  = 10_000_000_000
+)
