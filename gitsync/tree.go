@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -124,12 +125,17 @@ func fileMode(octal string) (fs.FileMode, error) {
 	return 0, errTree
 }
 
+// maxName is the longest name that Linux takes for a file. Git can hold names of megabytes.
+const maxName = 255
+
 func nameProblem(name string) string {
 	switch {
 	case name == "":
 		return "is empty"
 	case name == "." || name == "..":
 		return "is that of a folder itself or its parent"
+	case len(name) > maxName:
+		return fmt.Sprintf("is longer than %d bytes", maxName)
 	case strings.Contains(name, "/"):
 		return "holds a slash"
 	case strings.Contains(name, `\`):
