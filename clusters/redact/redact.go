@@ -1,13 +1,15 @@
 // Package redact keeps secret values out of what leaves the process.
 //
 // A Redactor is told every secret of a run (Add) and takes them out of any text (String), also where the text holds them in
-// base64, URL-encoded, quoted once or again, or wrapped over lines. Of a longer secret it knows single lines too, the values in
+// base64, base32 or hex, URL-encoded, quoted once or again, or wrapped over lines. Of a longer secret it knows single lines too, the values in
 // YAML, JSON and environment files, and what is secret by itself in addresses, connection strings, headers and registry
 // credentials. It errs on the side of masking. One Redactor serves one run and may be used concurrently.
 package redact
 
 import (
+	"encoding/base32"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"regexp"
@@ -224,14 +226,20 @@ func (r *Redactor) String(text string) string {
 	if len(r.index) == 0 {
 		return text
 	}
-	text = r.mask(text)
-	text = encoded.ReplaceAllStringFunc(text, func(run string) string {
-		if r.hidden(run) {
-			return Mask
-		}
-		return run
-	})
-	return r.unescaped(text)
+	return r.unescaped(r.decoded(r.mask(text)))
+}
+
+// decoded masks the runs of a text that hold a secret once they are decoded.
+func (r *Redactor) decoded(text string) string {
+	for _, e := range encodings {
+		text = e.runs.ReplaceAllStringFunc(text, func(run string) string {
+			if r.hidden(e, run) {
+				return Mask
+			}
+			return run
+		})
+	}
+	return text
 }
 
 // Error returns an error with the text of err, masked. It keeps the chain out: what is below may be printed by whoever gets
@@ -283,22 +291,55 @@ func (r *Redactor) mask(text string) string {
 	return out.String()
 }
 
-// encoded finds runs that may be base64 in either alphabet, also wrapped over lines.
-var encoded = regexp.MustCompile(`[A-Za-z0-9+/_-]{10,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}`)
+// encoding is a way to write bytes as letters and digits.
+type encoding struct {
+	// runs finds what may be of it, also wrapped over lines.
+	runs *regexp.Regexp
+	// alphabet makes a run what decode takes: one alphabet, no padding and no line ends.
+	alphabet *strings.Replacer
+	// group characters make a whole number of bytes. A text in which the secret is a part begins at any of them.
+	group  int
+	decode func(string) ([]byte, error)
+}
 
-var alphabet = strings.NewReplacer("-", "+", "_", "/", "=", "", "\n", "", "\r", "", " ", "", "\t", "")
+// encodings are base64 in either alphabet, hex in either case, and base32 in either alphabet and case.
+var encodings = []encoding{
+	{regexp.MustCompile(`[A-Za-z0-9+/_-]{10,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}`), strings.NewReplacer("-", "+", "_", "/", "=", "", "\n", "", "\r", "", " ", "", "\t", ""),
+		4, base64.RawStdEncoding.DecodeString},
+	// Tools write a colon, a blank or \x between bytes.
+	{regexp.MustCompile(`(?:(?:\\x|0x)?[0-9A-Fa-f]{2}(?:[: \t-]|\r?\n[ \t]*)?){8,}`),
+		strings.NewReplacer(`\x`, "", "0x", "", ":", "", "-", "", "\n", "", "\r", "", " ", "", "\t", ""), 2, hex.DecodeString},
+	{regexp.MustCompile(`[A-Za-z2-7]{13,}(?:\r?\n[ \t]*[A-Za-z2-7]+)*={0,6}`), base32Alphabet,
+		8, base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString},
+	{regexp.MustCompile(`[0-9A-Va-v]{13,}(?:\r?\n[ \t]*[0-9A-Va-v]+)*={0,6}`), base32Alphabet,
+		8, base32.HexEncoding.WithPadding(base32.NoPadding).DecodeString},
+}
 
-// hidden says whether a run of base64 holds a secret, at any of the four alignments a longer text can give it.
-func (r *Redactor) hidden(run string) bool {
-	run = alphabet.Replace(run)
-	for shift := range min(4, len(run)) {
+// base32Alphabet turns lower case into upper case.
+var base32Alphabet = func() *strings.Replacer {
+	pairs := []string{"=", "", "\n", "", "\r", "", " ", "", "\t", ""}
+	for c := 'a'; c <= 'z'; c++ {
+		pairs = append(pairs, string(c), strings.ToUpper(string(c)))
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+// alphabet makes base64 in either alphabet what the decoder takes.
+var alphabet = encodings[0].alphabet
+
+// hidden says whether a run holds a secret, at any of the alignments that a longer text can give it.
+func (r *Redactor) hidden(e encoding, run string) bool {
+	run = e.alphabet.Replace(run)
+	for shift := range min(e.group, len(run)) {
 		part := run[shift:]
-		if len(part)%4 == 1 {
-			part = part[:len(part)-1] // one character is no byte
-		}
-		plain, err := base64.RawStdEncoding.DecodeString(part)
-		if err == nil && r.mask(string(plain)) != string(plain) {
-			return true
+		for range min(e.group, len(part)) { // the last characters may be no byte
+			if plain, err := e.decode(part); err == nil {
+				if r.mask(string(plain)) != string(plain) {
+					return true
+				}
+				break
+			}
+			part = part[:len(part)-1]
 		}
 	}
 	return false
@@ -332,7 +373,7 @@ func (r *Redactor) unescaped(text string) string {
 
 // holds says whether a text holds a secret, in base64 or as it is.
 func (r *Redactor) holds(text string) bool {
-	return r.mask(text) != text || slices.ContainsFunc(encoded.FindAllString(text, -1), r.hidden)
+	return r.mask(text) != text || r.decoded(text) != text
 }
 
 var percent = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+`)
