@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -36,31 +39,99 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 	}
 }
 
-// refuseCopies stops a tree whose kustomizations copy values from one object to another, beside a generator of encrypted content: kustomize
-// has that content in plain text, and they could take it apart and put the pieces where everybody can read them.
+// beside are the fields of a kustomization that may stand beside a generator of encrypted content. kustomize has that content in plain
+// text, and what is not listed here could copy it, compare it or take it apart, and put the answer where everybody can read it: the likes
+// of replacements, vars, validators and openapi. Patches, transformers and configurations are looked into.
+var beside = []string{"TypeMeta", "MetaData", "Resources", "Bases", "Components", "SecretGenerator", "Generators", "GeneratorOptions", "Namespace",
+	"NamePrefix", "NameSuffix", "CommonLabels", "Labels", "CommonAnnotations", "BuildMetadata", "SortOptions", "Patches", "PatchesStrategicMerge", "PatchesJson6902"}
+
+// refuseCopies stops a tree that generates from encrypted content and has more than beside.
 func (b *builder) refuseCopies() {
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
 		k := b.tree.Loaded.Kustomizations[dir]
-		replaces := slices.ContainsFunc(k.Spec.Transformers, func(entry string) bool { return b.replaces(k, entry) })
-		for field, used := range map[string]bool{"replacements": len(k.Spec.Replacements) > 0, "transformers": replaces,
-			"vars": len(k.Spec.Vars) > 0} { //nolint:staticcheck // deprecated in kustomize, and still built
-			if !used {
-				continue
+		spec := reflect.ValueOf(k.Spec)
+		for i := range spec.NumField() {
+			field, value := spec.Type().Field(i), spec.Field(i)
+			empty := value.IsZero() || (value.Kind() == reflect.Slice || value.Kind() == reflect.Map) && value.Len() == 0
+			harmless := slices.Contains(beside, field.Name) ||
+				field.Name == "Transformers" && b.all(k, k.Spec.Transformers, onlyLabels) ||
+				field.Name == "Configurations" && b.all(k, k.Spec.Configurations, onlyNames)
+			if !empty && !harmless {
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				b.refuseCopy(k, name+" could copy or compare what a generator takes from an encrypted file, and write it", "do without "+name, name)
 			}
-			at := finding.Finding{Code: load.CodeUnsupported, Path: k.File.Path,
-				Message: field + " could copy what a generator takes from an encrypted file to where everybody can read it",
-				Fix:     "put the content into an encrypted Secret manifest instead of a generator, or do without " + field}
-			at.Line, at.Column = k.File.Position(0, []string{field})
-			b.result.Stop(at)
+		}
+		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
+			text := []byte(p.Patch)
+			if p.Path != "" {
+				text = b.tree.Content[path.Join(k.Dir, p.Path)]
+			}
+			if why := copying(text, p.Options); why != "" {
+				b.refuseCopy(k, "a patch "+why+": that could show what a generator takes from an encrypted file",
+					"write a patch that only adds, replaces or removes fields", "patches")
+			}
 		}
 	}
 }
 
-// replaces says whether a transformer may do what replacements do; those of other kinds work on one object at a time. One that stands in
-// the kustomization itself is not looked into.
-func (b *builder) replaces(k *load.Kustomization, transformer string) bool {
-	f := b.file(path.Join(k.Dir, transformer))
-	return f == nil || len(f.Documents) == 0 || slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Kind == "ReplacementTransformer" })
+// all says whether all documents of some files, or of texts in the kustomization itself, pass a check.
+func (b *builder) all(k *load.Kustomization, entries []string, check func(*yaml.Node) bool) bool {
+	for _, entry := range entries {
+		text := []byte(entry)
+		if !strings.Contains(entry, "\n") {
+			text = b.tree.Content[path.Join(k.Dir, entry)]
+		}
+		documents, err := documentsIn(text)
+		if err != nil || len(documents) == 0 || slices.ContainsFunc(documents, func(d *yaml.Node) bool { return !check(d) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// onlyLabels takes the transformers that write labels or annotations of their own.
+func onlyLabels(d *yaml.Node) bool {
+	kind := load.Field(d, "kind")
+	return kind != nil && (kind.Value == "LabelTransformer" || kind.Value == "AnnotationsTransformer")
+}
+
+// onlyNames takes a configuration that says where in a spec the names of objects stand. Secrets have no spec.
+func onlyNames(d *yaml.Node) bool {
+	for i := 0; i+1 < len(d.Content); i += 2 {
+		if !strings.EqualFold(d.Content[i].Value, "nameReference") {
+			return false
+		}
+		if slices.ContainsFunc(fieldsIn(d.Content[i+1]), func(at place) bool { return len(at) == 0 || at[0] != "spec" }) {
+			return false
+		}
+	}
+	return d.Kind == yaml.MappingNode
+}
+
+func (b *builder) refuseCopy(k *load.Kustomization, message, fix, field string) {
+	if k.File == nil {
+		return // the kustomization of a path without one, which has resources alone
+	}
+	at := finding.Finding{Code: load.CodeUnsupported, Path: k.File.Path, Message: message + " to where everybody can read it",
+		Fix: "put the content into an encrypted Secret manifest instead of a generator, or " + fix}
+	at.Line, at.Column = k.File.Position(0, []string{field})
+	b.result.Stop(at)
+}
+
+// copying says what a patch does beyond writing what it holds itself, "" for nothing. A Secret that is made another kind is masked no longer.
+func copying(text []byte, options *types.PatchArgs) string {
+	if options != nil && options.AllowKindChange {
+		return "may change the kind of an object"
+	}
+	for _, op := range operationsOf(text) {
+		switch at := pointer(op.path); {
+		case op.kind != "add" && op.kind != "replace" && op.kind != "remove":
+			return "has an operation " + strconv.Quote(op.kind)
+		case len(at) == 0 || at[0] == "kind" || at[0] == "apiVersion" || at[0] == "":
+			return "changes the kind of an object"
+		}
+	}
+	return ""
 }
 
 func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustomization, src types.KvPairSources, field []string) {
