@@ -172,8 +172,8 @@ func resolveSchedule(expr, auditConfig, name string, explicit bool) string {
 	return resolved
 }
 
-// mustHaveSchedule says whether an entry without schedule would be refused. Of an audit config that can't be seen, it is
-// taken for granted.
+// mustHaveSchedule says whether an entry without schedule would be refused. Of an audit config that isn't there, it is taken for
+// granted; of one that nobody has looked at, nothing is known, and no schedule is made up for it.
 func (c *compiler) mustHaveSchedule(auditConfig string) bool {
 	if config := c.configs[auditConfig]; config != nil {
 		return mondoo.NeedsSchedule(config.Object)
@@ -181,15 +181,27 @@ func (c *compiler) mustHaveSchedule(auditConfig string) bool {
 	if object, known := c.opts.Existing[auditConfig]; known {
 		return mondoo.NeedsSchedule(object)
 	}
-	return true
+	return !c.opts.Offline
+}
+
+// scheduleUnknown reports whether a cluster's schedule depends on an audit config that nobody has looked at.
+func (c *compiler) scheduleUnknown(record fleet.Cluster) bool {
+	return record.Entry.Schedule == "" && c.configs[record.AuditConfig] == nil && c.opts.Existing[record.AuditConfig] == nil && c.opts.Offline
 }
 
 func (c *compiler) noteSchedule(r build.Resource, record fleet.Cluster) {
+	f := c.place(r, []string{"spec"})
+	f.Code, f.Severity, f.Cluster = CodeDefaultSchedule, finding.Info, record.Name
+	if record.File.Spec.Schedule == "" && c.scheduleUnknown(record) {
+		f.Message = fmt.Sprintf("the schedule is unknown here: the file gives none, and the audit config %s is not in Git; if that gives none either, Muster writes %q",
+			record.AuditConfig, resolveSchedule("", record.AuditConfig, record.Name, true))
+		f.Fix = "look with --live, or set spec.schedule here"
+		c.fleet.Add(f)
+		return
+	}
 	if record.File.Spec.Schedule != "" || record.Entry.Schedule == "" {
 		return
 	}
-	f := c.place(r, []string{"spec"})
-	f.Code, f.Severity, f.Cluster = CodeDefaultSchedule, finding.Info, record.Name
 	f.Message = fmt.Sprintf("neither the file nor the audit config %s gives a schedule, so the cluster is scanned at %q", record.AuditConfig, record.Entry.Schedule)
 	f.Fix = "set spec.schedule here, or kubernetesResources.schedule in the audit config"
 	c.fleet.Add(f)

@@ -51,6 +51,8 @@ type Options struct {
 	// Existing are the audit configs of the management cluster by name, as far as they are known. They tell whether an entry
 	// without schedule would be refused.
 	Existing map[string]map[string]any
+	// Offline says that nobody has looked at the management cluster, so that nothing is known of an audit config that isn't in Git.
+	Offline bool
 	// PodSecurity is the level of Pod Security that the namespace enforces; empty when there is none, or none is known.
 	PodSecurity string
 	// Source is the repository that the fleet comes from.
@@ -97,6 +99,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 			Message: "the path holds no cluster file, no MondooAuditConfig and no Secret",
 			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
 	}
+	c.fleet.Accept()
 	return c.fleet
 }
 

@@ -178,7 +178,7 @@ func (w *wide) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
 			own[c.Entry.Schedule]++
 		}
 	}
-	if inherited == "" && len(inheriting) >= crowd {
+	if inherited == "" && len(inheriting) >= crowd && w.object(config) != nil {
 		w.add(w.at(inheriting[0], "spec"), CodeSameMinute, finding.Warning,
 			fmt.Sprintf("%d clusters inherit the schedule of the audit config %s, and all begin their scans in the same minute: %s", len(inheriting), config.Name, firstNames(inheriting)), fixSameMinute)
 		return

@@ -9,6 +9,7 @@ import (
 	"path"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -46,7 +47,7 @@ type compiled struct {
 // context stands for everything that clusters share when they are compiled. What a generator took from an encrypted file can be
 // anywhere, and is not remembered.
 func (c *compiler) context() (string, bool) {
-	parts := []string{c.opts.Namespace, c.opts.Sync, c.opts.AuditConfig}
+	parts := []string{c.opts.Namespace, c.opts.Sync, c.opts.AuditConfig, strconv.FormatBool(c.opts.Offline)}
 	names := make(map[string]bool, len(c.configs)+len(c.opts.Existing))
 	for name := range c.configs {
 		names[name] = true
@@ -64,7 +65,7 @@ func (c *compiler) context() (string, bool) {
 		}
 		parts = append(parts, part)
 	}
-	slices.Sort(parts[3:])
+	slices.Sort(parts[4:])
 	return strings.Join(parts, "\x00"), len(c.fleet.Generated) == 0
 }
 

@@ -223,7 +223,10 @@ func (x *explainer) inherit(path string, field ...string) {
 		m, _ := value.(map[string]any)
 		value = m[part]
 	}
-	if f.Value = value; value == nil && x.config != nil {
+	switch f.Value = value; {
+	case x.config == nil:
+		f.Note = "unknown here; --live reads what the management cluster has"
+	case value == nil:
 		f.Note = "not set there"
 	}
 	for _, c := range x.fleet.AuditConfigs {

@@ -56,6 +56,8 @@ type Finding struct {
 	Message string `json:"message"`
 	// Fix is one line that says how to mend it; empty where the message says it all.
 	Fix string `json:"fix,omitempty"`
+	// Accepted is the reason for which the cluster's team accepts the finding; empty where nobody does. It is never set for an error.
+	Accepted string `json:"accepted,omitempty"`
 }
 
 // Place is where a finding stands: "path:line:column", as compilers print it.
@@ -83,7 +85,10 @@ func (f Finding) String() string {
 		fmt.Fprintf(&b, "cluster %s: ", f.Cluster)
 	}
 	b.WriteString(f.Message)
-	if f.Fix != "" {
+	switch {
+	case f.Accepted != "":
+		b.WriteString("; accepted: " + f.Accepted)
+	case f.Fix != "":
 		b.WriteString("; " + f.Fix)
 	}
 	fmt.Fprintf(&b, " [%s]", f.Code)
@@ -104,6 +109,7 @@ func Sorted(findings []Finding) []Finding {
 			cmp.Compare(a.Code, b.Code),
 			cmp.Compare(a.Message, b.Message),
 			cmp.Compare(a.Fix, b.Fix),
+			cmp.Compare(a.Accepted, b.Accepted),
 		)
 	})
 	return slices.Compact(sorted)

@@ -2,6 +2,8 @@ package finding
 
 // clusterRules are about the fields of one cluster file, whatever else the fleet has.
 var clusterRules = []Rule{
+	{Code: "acceptance", Severities: warningInfo, Cause: "An annotation that accepts a finding accepts nothing: its code is unknown, or one that can't be accepted, it gives no reason, or there is no such finding any more.",
+		Fix: "write muster.dev/accept.CODE: REASON with the code of a warning or info about the cluster, or take the annotation out", Example: "metadata:\n  annotations:\n    muster.dev/accept.same-minutes: the nightly window is agreed"},
 	{Code: "api-version", Severities: errorOnly, Cause: "A cluster file does not say apiVersion: muster.dev/v1alpha1 and kind: ExternalCluster.",
 		Fix: "write both as they are here", Example: "apiVersion: muster.dev/v9"},
 	{Code: "auth-method", Severities: errorOnly, Cause: "A cluster file gives no authentication method, or more than one; the operator stops at such an entry, and never comes to those after it.",
@@ -12,7 +14,7 @@ var clusterRules = []Rule{
 		Fix: "use 63 lower-case letters, digits and dashes at most, with a letter or digit at both ends", Example: "metadata:\n  name: Prod_EU"},
 	{Code: "conflicting-fields", Severities: errorOnly, Cause: "Two fields are given of which one excludes the other.",
 		Fix: "keep one of the two", Example: "serviceAccountAuth:\n  token: …\n  credentialsSecretRef: {name: eu}"},
-	{Code: "default-schedule", Severities: infoOnly, Cause: "Neither file nor audit config gives a schedule; the operator would make a CronJob that Kubernetes refuses and stop there, so Muster writes one.",
+	{Code: "default-schedule", Severities: infoOnly, Cause: "Neither file nor audit config gives a schedule; the operator would make a CronJob that Kubernetes refuses and stop there, so Muster writes one. Whether an audit config that isn't in Git has one is unknown without --live.",
 		Fix: "set spec.schedule here, or kubernetesResources.schedule in the audit config", Example: "no schedule anywhere, and kubernetesResources.enable: false"},
 	{Code: "filter-empty-include", Severities: warningOnly, Cause: "An empty include list chooses everything, not nothing.",
 		Fix: "remove it, or name what to scan", Example: "filtering:\n  namespaces:\n    include: []"},

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -46,6 +47,8 @@ func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
 		switch {
 		case link != "" || err != nil:
 			return nil, link, err
+		case isSubmodule(above):
+			return nil, "", errSubmodule
 		case !above.IsDir():
 			return nil, "", fs.ErrNotExist
 		}
@@ -61,6 +64,8 @@ func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
 	switch {
 	case !ok:
 		return nil, "", fs.ErrNotExist
+	case isIgnored(found):
+		return nil, "", errIgnored
 	case found.Type()&fs.ModeSymlink != 0:
 		return nil, name, nil
 	}
@@ -82,4 +87,26 @@ func identity(entry any) string {
 		return e.Hash()
 	}
 	return ""
+}
+
+// ignoredError is the error for what is in the work tree, and which Git ignores. A commit has nothing there.
+type ignoredError struct{}
+
+func (ignoredError) Error() string        { return "Git ignores it" }
+func (ignoredError) Is(target error) bool { return target == fs.ErrNotExist } //nolint:errorlint // it is asked by errors.Is
+
+var (
+	errIgnored   error = ignoredError{}
+	errSubmodule       = errors.New("it is in a submodule")
+)
+
+// isIgnored reports whether an entry is of a work tree, and Git ignores it.
+func isIgnored(entry fs.DirEntry) bool {
+	e, ok := entry.(interface{ Ignored() bool })
+	return ok && e.Ignored()
+}
+
+// isSubmodule reports whether another repository has its place here: file systems of Git show it as an irregular file.
+func isSubmodule(entry fs.DirEntry) bool {
+	return entry.Type()&fs.ModeIrregular != 0 && !isIgnored(entry)
 }

@@ -286,7 +286,7 @@ func (w *walker) resourceFile(k *Kustomization, field []string, name string) boo
 		if bad.Code == CodeNotFound && bad.Fix == "" {
 			bad.Fix = "take the line out as well, or bring the file back"
 		}
-		if bad.Code == CodeNotFound && !isYAML(name) {
+		if (bad.Code == CodeNotFound || bad.Code == CodeSubmodule) && !isYAML(name) {
 			w.Stop(*bad) // a folder, which is to say a base that others build on
 			return false
 		}

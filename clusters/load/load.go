@@ -45,6 +45,8 @@ const (
 	CodeUnused        finding.Code = "unused"           // a file that nothing refers to
 	CodeEmpty         finding.Code = "empty"            // a path that renders nothing
 	CodeLFS           finding.Code = "git-lfs"          // a pointer in the place of a file
+	CodeSubmodule     finding.Code = "submodule"        // another repository in the place of a folder
+	CodeIgnored       finding.Code = "git-ignored"      // a file of the work tree that Git ignores
 )
 
 // Limits bound what Load holds. The zero value stands for DefaultLimits.
@@ -153,7 +155,7 @@ func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tr
 		return nil, err
 	}
 	t.before = nil
-	if len(t.Files) == 0 && len(t.Findings) == 0 {
+	if len(t.Files) == 0 && finding.Errors(t.Findings) == 0 {
 		t.Stop(finding.Finding{Code: CodeEmpty, Path: dir,
 			Message: "the path holds no YAML file",
 			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
@@ -198,6 +200,8 @@ func (t *Tree) checkRoot() error {
 		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &PathError{t.Path, "there is no such folder in this revision"}
+	case errors.Is(err, errSubmodule) || err == nil && isSubmodule(entry):
+		return &PathError{t.Path, "it is in a Git submodule, which Muster does not fetch"}
 	case err != nil:
 		return fmt.Errorf("load %s: %w", t.Path, err)
 	case !entry.IsDir():
@@ -264,12 +268,23 @@ func (t *Tree) look(name string) (*File, *finding.Finding) {
 	switch {
 	case link != "":
 		return bad(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "put the file itself there, or refer to the target")
+	case errors.Is(err, errIgnored):
+		return bad(CodeNotFound, "Git ignores this file, so no commit has it", "commit it (git add --force), or take the reference out")
+	case errors.Is(err, errSubmodule):
+		return nil, submodule(name)
 	case errors.Is(err, fs.ErrNotExist):
 		return bad(CodeNotFound, "there is no such file", "")
 	case err != nil:
 		return bad(CodeNotFound, "the file can't be read from the repository", "")
 	}
 	return t.found(name, entry)
+}
+
+// submodule is the finding about a path that is another repository's, or in it.
+func submodule(name string) *finding.Finding {
+	return &finding.Finding{Code: CodeSubmodule, Severity: finding.Error, Path: name,
+		Message: "this is a Git submodule, or another repository in the work tree, and Muster reads one repository alone",
+		Fix:     "commit the files themselves, or list the folder in " + IgnoreFile + " if it holds nothing for Muster"}
 }
 
 // found takes what stands at a path for a file.
@@ -280,8 +295,10 @@ func (t *Tree) found(name string, entry fs.DirEntry) (*File, *finding.Finding) {
 	switch {
 	case entry.IsDir():
 		return bad("this is a folder where a file is needed")
+	case isSubmodule(entry):
+		return nil, submodule(name)
 	case !entry.Type().IsRegular():
-		return bad("this is neither a file nor a folder (a submodule, perhaps), and can't be read")
+		return bad("this is neither a file nor a folder, and can't be read")
 	}
 	f := &File{Path: name, identity: identity(entry), entry: entry}
 	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {

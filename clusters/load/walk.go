@@ -321,11 +321,15 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 	}
 	for _, entry := range list.entries {
 		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
-		if strings.HasPrefix(entry.Name(), ".") || f.ignored(name, entry.IsDir()) {
+		if strings.HasPrefix(entry.Name(), ".") || f.ignored(name, entry.IsDir() || irregular(entry)) {
 			continue
 		}
 		if !f.count(f.Path) {
 			return nil
+		}
+		if irregular(entry) {
+			f.leaveOut(name, entry)
+			continue
 		}
 		if !entry.IsDir() {
 			f.Present[name] = true
@@ -350,6 +354,20 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		}
 	}
 	return nil
+}
+
+func irregular(entry fs.DirEntry) bool { return entry.Type()&fs.ModeIrregular != 0 }
+
+// leaveOut says that a folder or file of the path isn't read: a submodule, which may hold any number of clusters, or what Git ignores.
+// Neither is present, because neither is a file of the commit.
+func (w *walker) leaveOut(name string, entry fs.DirEntry) {
+	switch {
+	case isSubmodule(entry):
+		w.Reject(*submodule(name))
+	case isYAML(name) || path.Ext(name) == "":
+		w.Add(finding.Finding{Code: CodeIgnored, Severity: finding.Info, Path: name,
+			Message: "Git ignores this, so no commit has it, and it is left out", Fix: "git check-ignore -v names the rule, if it is meant for Muster"})
+	}
 }
 
 func isYAML(name string) bool {

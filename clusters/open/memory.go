@@ -72,6 +72,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	if !sealed.Stopped {
 		o.shared()
 	}
+	o.opened.Accept()
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	m.finish(o, before)
 	return o.opened, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -81,13 +82,29 @@ func (v *visitor) forgeChecks() map[string][]func(result) check {
 			status(scans, "pending", "scanning is paused"),
 			status(scans, "success", "1 changed cluster scanned"),
 		},
-		stepForgeProtect: {func(r result) check {
-			return check{"a refusal by Gitea", func() bool { return strings.Contains(r.output, "Not all required status checks successful") }}
+		stepForgeMerge: {func(result) check {
+			return check{"a merge that is applied", func() bool {
+				return v.merged() && v.shows(forgeContext, "success", "1 removed (dev-a)")
+			}}
 		}},
 		stepForgeForged: {func(r result) check {
 			return check{"a refusal by Muster", func() bool { return strings.Contains(r.output, "the signature does not match its secret") }}
 		}},
 	}
+}
+
+// merged reports whether the commit of the work tree is a merge, and Gitea's own branch is at it.
+func (v *visitor) merged() bool {
+	var branch struct {
+		Commit struct {
+			ID string `json:"id"`
+		} `json:"commit"`
+	}
+	if err := v.demo.forge.gitea.API(v.Context(), http.MethodGet, "/repos/"+forgeRepository+"/branches/"+forgeBranch, nil, &branch); err != nil {
+		v.Fatal(err)
+	}
+	parents := strings.Fields(v.try(demoAction{commands: []string{"git show -s --format=%P HEAD"}}).output)
+	return branch.Commit.ID == v.head() && len(parents) == 2
 }
 
 // shows says whether the latest status of the commit of the work tree in a context is this one.

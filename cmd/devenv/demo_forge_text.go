@@ -24,7 +24,7 @@ Gitea by commit statuses what became of each commit.
                %s
                %s
 
-What is real: Gitea with its webhook, its statuses and its protected branch, the Kubernetes control plane, and Muster.
+What is real: Gitea with its webhook, its statuses and its pull requests, the Kubernetes control plane, and Muster.
 What is not: THE MONDOO OPERATOR. A stand-in for it makes CronJobs of the entries, and plays the Pods of scans as the
 ConfigMap %s says. Nothing is scanned. What it does is told in lines that begin with stand-in.
 
@@ -45,7 +45,7 @@ Look at what is there, the statuses first.
 
 // forgeLook are the commands that show the state.
 func (d *demo) forgeLook() []string {
-	look := []string{showStatuses, "curl -sSfK ../gitea.curl $FLEET/branch_protections"}
+	look := []string{showStatuses}
 	if d.tools.kubectl {
 		return append(look, "kubectl get auditsyncs -o wide", "kubectl get cronjobs,jobs")
 	}

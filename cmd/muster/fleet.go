@@ -60,7 +60,7 @@ func (f *fleetFlags) options() (compile.Options, error) {
 	if bad := validation.IsDNS1123Label(f.sync); f.sync != "" && len(bad) > 0 {
 		return compile.Options{}, usagef("--sync %q is no name of an AuditSync", f.sync)
 	}
-	return compile.Options{Namespace: f.namespace, AuditConfig: f.auditConfig, Sync: f.sync}, nil
+	return compile.Options{Namespace: f.namespace, AuditConfig: f.auditConfig, Sync: f.sync, Offline: true}, nil
 }
 
 // rendered is a fleet with its secrets, or, where there was no key, with masks in their places.
@@ -99,10 +99,11 @@ func (s *shell) render(ctx context.Context, t *target, opts compile.Options, ope
 	r := &rendered{sealed: sealed, revision: t.revision(sealed.Source.Loaded)}
 	if opener == nil {
 		r.opened, r.closed = withMasks(sealed), encryptedFiles(sealed)
-		return r, nil
+	} else if r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now()); err != nil {
+		return nil, err
 	}
-	r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now())
-	return r, err
+	t.noted(&r.opened.Report)
+	return r, nil
 }
 
 // noteClosed adds to findings that files were left closed, if any were.

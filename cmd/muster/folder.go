@@ -62,7 +62,7 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 	if err != nil {
 		return nil, err
 	}
-	t, err := locateFolder(pathArgument(path))
+	t, err := locateFolder(cmd.Context(), pathArgument(path))
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
 	if err != nil {
 		return nil, opts, err
 	}
-	opts.Existing = live.AuditConfigs
+	opts.Existing, opts.Offline = live.AuditConfigs, false
 	opts.PodSecurity = f.cluster.podSecurity(ctx)
 	if opts.Sync == "" {
 		if opts.Sync, err = f.owner(ctx, opts, live.Inventories); err != nil {

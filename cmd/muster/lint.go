@@ -10,10 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/kustomize/api/konfig"
 
-	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
@@ -23,6 +21,9 @@ checked as well when there is one.
 A PATH that is a file is checked within its tree, which is the nearest folder from the file upwards with a
 kustomization.yaml, or else the file's own folder; findings about other files are left out. That makes lint a hook for
 pre-commit, which names the changed files.
+
+What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. With --live it is read
+from the management cluster.
 
 Findings are printed to standard output. As text they name files as seen from the working directory; as JSON, SARIF
 (2.1.0) and GitHub annotations, from the root of the repository.`
@@ -41,6 +42,7 @@ const lintExample = `  # Check two environments
 
 func newLintCommand(s *shell) *cobra.Command {
 	var flags folderFlags
+	var where liveFlags
 	cmd := &cobra.Command{
 		Use: "lint [PATH]...", Short: "Check cluster files", Long: lintHelp, Example: lintExample,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -51,6 +53,7 @@ func newLintCommand(s *shell) *cobra.Command {
 	failOn := addChoice(cmd, "fail-on", "", "severity from which findings end lint with status 1", "error", "warning")
 	flags.add(cmd)
 	flags.addNone(cmd)
+	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts, err := flags.options()
 		if err != nil {
@@ -63,7 +66,12 @@ func newLintCommand(s *shell) *cobra.Command {
 		if len(args) == 0 {
 			args = []string{"."}
 		}
-		reports, err := s.lint(cmd.Context(), args, opts, ring)
+		c, err := where.connect(s, opts.Namespace)
+		if err != nil {
+			return err
+		}
+		as := folder{shell: s, opts: opts, ring: ring, cluster: c, auditConfigGiven: cmd.Flags().Changed("audit-config")}
+		reports, err := as.lint(cmd.Context(), args)
 		if err != nil {
 			return err
 		}
@@ -92,15 +100,20 @@ type tree struct {
 }
 
 // lint checks each folder once, however many paths lead to it.
-func (s *shell) lint(ctx context.Context, args []string, opts compile.Options, ring *keys.Ring) ([]report, error) {
-	trees, err := treesOf(args)
+func (f folder) lint(ctx context.Context, args []string) ([]report, error) {
+	trees, err := treesOf(ctx, args)
 	if err != nil {
 		return nil, err
 	}
 	var reports []report
 	for _, t := range trees {
 		defer t.close()
-		r, err := s.render(ctx, t.target, opts, openerFor(ring))
+		f.target = t.target
+		_, opts, err := f.gatherIfLive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r, err := f.render(ctx, t.target, opts, openerFor(f.ring))
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +122,7 @@ func (s *shell) lint(ctx context.Context, args []string, opts compile.Options, r
 			findings = about(t.files, r.opened, findings, r.sealed.Source.Loaded)
 			closed = slices.DeleteFunc(closed, func(file string) bool { return !slices.Contains(t.files, file) })
 		}
-		findings = s.noteClosed(findings, t.path, closed, finding.Info)
+		findings = f.noteClosed(findings, t.path, closed, finding.Info)
 		at := slices.IndexFunc(reports, func(known report) bool { return known.repo.root == t.root })
 		if at < 0 {
 			reports = append(reports, report{repo: t.repository})
@@ -120,10 +133,10 @@ func (s *shell) lint(ctx context.Context, args []string, opts compile.Options, r
 	return reports, nil
 }
 
-func treesOf(args []string) ([]*tree, error) {
+func treesOf(ctx context.Context, args []string) ([]*tree, error) {
 	var trees []*tree
 	for _, arg := range args {
-		t, err := locate(arg)
+		t, err := locate(ctx, arg)
 		if err != nil {
 			return nil, err
 		}
@@ -176,12 +189,13 @@ func about(files []string, opened *fleet.Opened, findings []finding.Finding, loa
 		concerns := func(file string) bool {
 			return f.Path == file || f.Cluster != "" && defined[cluster{f.Cluster, file}]
 		}
-		if slices.ContainsFunc(files, concerns) || unchecked && f.Severity == finding.Error {
+		if slices.ContainsFunc(files, concerns) || unchecked && f.Severity == finding.Error || f.Code == codeNoRepository {
 			kept = append(kept, f)
 		}
 	}
 	for _, file := range files {
-		if !taken(file) {
+		told := slices.ContainsFunc(kept, func(f finding.Finding) bool { return f.Path == file })
+		if !taken(file) && !told {
 			kept = append(kept, finding.Finding{Code: load.CodeUnused, Severity: finding.Info, Path: file,
 				Message: "this file is not for Muster: nothing that it renders comes from it"})
 		}
@@ -189,11 +203,11 @@ func about(files []string, opened *fleet.Opened, findings []finding.Finding, loa
 	return kept
 }
 
-// fails says whether one of the findings is as grave as from.
+// fails says whether one of the findings that nobody has accepted is as grave as from.
 func fails(reports []report, from finding.Severity) bool {
 	return slices.ContainsFunc(reports, func(r report) bool {
 		return slices.ContainsFunc(r.findings, func(f finding.Finding) bool {
-			return f.Severity == finding.Error || f.Severity == from
+			return f.Severity == finding.Error || f.Severity == from && f.Accepted == ""
 		})
 	})
 }

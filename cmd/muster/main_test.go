@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	status N muster ARG...           run muster, which has to end with status N, and must show no canary
 //	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything
 //	pgp-encrypt FILE...              encrypt credentials in files in place for the PGP key in $PGP_KEY
+//	git-init DIR                     make a folder a Git repository
 //	commit                           commit the work tree in $WORK, and put the commit into $COMMIT
 //
 // Golden parts of a script are written anew with -update.
@@ -46,8 +47,8 @@ func TestScript(t *testing.T) {
 			env.Setenv("KEY", filepath.Join(env.WorkDir, ".keys", "key.txt"))
 			env.Setenv("PGP_KEY", filepath.Join(env.WorkDir, ".keys", "key.asc"))
 			env.Setenv("OTHER_KEY", filepath.Join(env.WorkDir, ".keys", "other.txt"))
-			return errors.Join(
-				os.Mkdir(filepath.Join(env.WorkDir, ".git"), 0o700), // which makes it a work tree
+			_, err := git.PlainInit(env.WorkDir, false)
+			return errors.Join(err,
 				os.Mkdir(filepath.Join(env.WorkDir, ".keys"), 0o700),
 				os.WriteFile(env.Getenv("KEY"), []byte(key.Private()+"\n"), 0o600),
 				os.WriteFile(env.Getenv("PGP_KEY"), []byte(pgp.Private()), 0o600),
@@ -58,6 +59,7 @@ func TestScript(t *testing.T) {
 			"status":       scriptStatus,
 			"sops-encrypt": func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, key, ts, args) },
 			"pgp-encrypt":  func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, pgp, ts, args) },
+			"git-init":     scriptInit,
 			"commit":       scriptCommit,
 		},
 	})
@@ -126,6 +128,14 @@ func scriptEncrypt(t *testing.T, key sealtest.Recipient, ts *testscript.TestScri
 		encrypted := sealtest.Encrypt(t, name, ts.ReadFile(name), rule, 0, sealtest.Group{key})
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(encrypted), 0o600))
 	}
+}
+
+func scriptInit(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: git-init DIR")
+	}
+	_, err := git.PlainInit(ts.MkAbs(args[0]), false)
+	ts.Check(err)
 }
 
 func scriptCommit(ts *testscript.TestScript, _ bool, _ []string) {

@@ -185,7 +185,7 @@ func (m *management) wantPlan(got string, want ...string) {
 // sync does what the controller does with the present commit: it carries out the plan and writes its inventories.
 func (m *management) sync(name string) {
 	m.Helper()
-	t, err := locate(m.dir)
+	t, err := locate(m.Context(), m.dir)
 	check(m.T, err)
 	defer t.close()
 	ring := &keys.Ring{}

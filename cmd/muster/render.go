@@ -18,6 +18,9 @@ audit config that is in Git is printed whole; of any other one, only the list of
 The origin of an object is noted as path@commit when what was rendered is what the checked-out commit has, and as path
 alone when there are changes.
 
+What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. It is left out, and said
+to be. With --live it is read from the management cluster.
+
 Values of Secrets are masked, with --show-secrets they are not. Without any key, encrypted files stay closed: the objects
 are the same, and what the files hold is not checked.`
 
@@ -32,6 +35,7 @@ const renderExample = `  # What would be applied for this folder?
 
 func newRenderCommand(s *shell) *cobra.Command {
 	var flags folderFlags
+	var where liveFlags
 	var show bool
 	cmd := &cobra.Command{
 		Use: "render [PATH]", Short: "Print the objects that would be applied", Long: renderHelp, Example: renderExample,
@@ -41,6 +45,7 @@ func newRenderCommand(s *shell) *cobra.Command {
 	flags.add(cmd)
 	flags.addSync(cmd, "name of the AuditSync, for the label of the objects")
 	flags.addNone(cmd)
+	where.add(cmd)
 	cmd.Flags().BoolVar(&show, "show-secrets", false, "print the values of Secrets; needs a key")
 	exclude(cmd, "show-secrets", "no-keys")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -49,11 +54,18 @@ func newRenderCommand(s *shell) *cobra.Command {
 			return err
 		}
 		defer f.close()
+		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+			return err
+		}
+		_, opts, err := f.gatherIfLive(cmd.Context())
+		if err != nil {
+			return err
+		}
 		opener := openerFor(f.ring)
 		if show {
 			opener = openerOrNone(f.ring)
 		}
-		r, err := s.render(cmd.Context(), f.target, f.opts, opener)
+		r, err := s.render(cmd.Context(), f.target, opts, opener)
 		if err != nil {
 			return err
 		}

@@ -39,11 +39,19 @@ func (s *shell) all(reports []report) []finding.Finding {
 }
 
 func count(findings []finding.Finding) string {
-	n := map[finding.Severity]int{}
+	n, accepted := map[finding.Severity]int{}, 0
 	for _, f := range findings {
+		if f.Accepted != "" {
+			accepted++
+			continue
+		}
 		n[f.Severity]++
 	}
-	return fmt.Sprintf("%s, %s", plural(n[finding.Error], "error"), plural(n[finding.Warning], "warning"))
+	text := fmt.Sprintf("%s, %s", plural(n[finding.Error], "error"), plural(n[finding.Warning], "warning"))
+	if accepted > 0 {
+		text += fmt.Sprintf(", %d accepted", accepted)
+	}
+	return text
 }
 
 func plural(n int, word string) string {
@@ -77,7 +85,11 @@ func printAnnotations(w io.Writer, findings []finding.Finding) error {
 			add("col", fmt.Sprint(f.Column))
 		}
 		add("title", "muster: "+string(f.Code))
-		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", annotation[f.Severity], strings.Join(properties, ","), escapeMessage.Replace(inWords(f))); err != nil {
+		command := annotation[f.Severity]
+		if f.Accepted != "" {
+			command = annotation[finding.Info]
+		}
+		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", command, strings.Join(properties, ","), escapeMessage.Replace(inWords(f))); err != nil {
 			return err
 		}
 	}
@@ -90,7 +102,10 @@ func inWords(f finding.Finding) string {
 	if f.Cluster != "" {
 		text = "cluster " + f.Cluster + ": " + text
 	}
-	if f.Fix != "" {
+	switch {
+	case f.Accepted != "":
+		text += "; accepted: " + f.Accepted
+	case f.Fix != "":
 		text += "; " + f.Fix
 	}
 	return text

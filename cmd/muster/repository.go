@@ -1,18 +1,28 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/gitsync/worktree"
 )
+
+// codeNoRepository is the code of the finding about a folder that is in no Git repository.
+const codeNoRepository finding.Code = "no-repository"
 
 // repository is the folder that everything is read from, and nothing is read outside of.
 type repository struct {
 	root string // absolute
-	fs   fs.FS
-	dir  *os.Root
+	// fs has what Git would commit, or every file where loose says that there is no Git repository.
+	fs    fs.FS
+	loose bool
+	dir   *os.Root
 }
 
 // target is a path that the user names: a folder of a repository, or one file in it.
@@ -23,7 +33,7 @@ type target struct {
 }
 
 // locate finds the repository of a path.
-func locate(arg string) (*target, error) {
+func locate(ctx context.Context, arg string) (*target, error) {
 	abs, err := filepath.Abs(arg)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", arg, err)
@@ -38,28 +48,79 @@ func locate(arg string) (*target, error) {
 	if !info.IsDir() {
 		dir, file = filepath.Dir(abs), abs
 	}
-	root := gitRoot(dir)
+	root := gitRoot(ctx, dir)
 	if root == "" {
 		// The folder may have been entered through a link.
-		if target, err := filepath.EvalSymlinks(dir); err == nil && gitRoot(target) != "" {
+		if target, err := filepath.EvalSymlinks(dir); err == nil && gitRoot(ctx, target) != "" {
 			if file != "" {
 				file = filepath.Join(target, filepath.Base(file))
 			}
-			dir, root = target, gitRoot(target)
+			dir, root = target, gitRoot(ctx, target)
 		}
 	}
-	if root == "" {
-		root = dir
-	}
-	opened, err := os.OpenRoot(root)
+	repo, err := openRepository(ctx, root, dir)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", root, withoutPath(err))
+		return nil, fmt.Errorf("open %s: %w", arg, err)
 	}
-	t := &target{repository: &repository{root: root, fs: opened.FS(), dir: opened}}
+	t := &target{repository: repo}
 	if t.path, err = t.relative(dir); err == nil && file != "" {
 		t.file, err = t.relative(file)
 	}
-	return t, err
+	if err == nil {
+		err = t.committed()
+	}
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("open %s: %w", arg, err)
+	}
+	return t, nil
+}
+
+// openRepository opens the work tree at root, or the folder alone where there is none.
+func openRepository(ctx context.Context, root, folder string) (*repository, error) {
+	r := &repository{root: root, loose: root == ""}
+	if r.loose {
+		r.root = folder
+	}
+	var err error
+	if r.dir, err = os.OpenRoot(r.root); err != nil {
+		return nil, withoutPath(err)
+	}
+	r.fs = r.dir.FS()
+	if r.loose {
+		return r, nil
+	}
+	tree, err := worktree.Open(ctx, r.dir, os.Environ())
+	switch {
+	case errors.Is(err, worktree.ErrNotRepository):
+		r.loose = true
+	case err != nil:
+		r.close()
+		return nil, err
+	default:
+		r.fs = tree
+	}
+	return r, nil
+}
+
+// committed refuses a folder that Git ignores, and which the controller would therefore not find.
+func (t *target) committed() error {
+	tree, ok := t.fs.(*worktree.FS)
+	if !ok {
+		return nil
+	}
+	if _, err := tree.Lstat(t.path); errors.Is(err, fs.ErrNotExist) && tree.Show(t.path) {
+		return errors.New("Git ignores this folder, or all that it holds, so the controller would not find it; git check-ignore -v FILE names the rule")
+	}
+	return nil // what else is wrong with it is found when it is read
+}
+
+// noted adds to findings that every file was read, where no Git repository tells them apart.
+func (t *target) noted(report *finding.Report) {
+	if t.loose {
+		report.Add(finding.Finding{Code: codeNoRepository, Severity: finding.Info, Path: t.path,
+			Message: "this folder is in no Git repository, so every file in it is read"})
+	}
 }
 
 // withoutPath is the cause of an error of the file system, for messages that have named the file.
@@ -71,8 +132,8 @@ func withoutPath(err error) error {
 }
 
 // locateFolder is locate for commands that take folders alone, as an AuditSync does.
-func locateFolder(arg string) (*target, error) {
-	t, err := locate(arg)
+func locateFolder(ctx context.Context, arg string) (*target, error) {
+	t, err := locate(ctx, arg)
 	if err == nil && t.file != "" {
 		t.close()
 		return nil, fmt.Errorf("open %s: it is a file; give the folder that holds it, or see muster lint", arg)
@@ -82,18 +143,21 @@ func locateFolder(arg string) (*target, error) {
 
 func (r *repository) close() { _ = r.dir.Close() } // a folder that was only read has nothing to lose
 
-// gitRoot is the nearest folder from dir upwards that has a .git: a folder, or a file in linked work trees and submodules.
-func gitRoot(dir string) string {
-	for {
-		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
-			return dir
+// gitRoot is the nearest folder from dir upwards that has a .git: a folder, or a file in linked work trees and submodules. Where there
+// is none, it is the work tree that Git's environment names, if dir is in it.
+func gitRoot(ctx context.Context, dir string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
+			return at
 		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return ""
+		if at == filepath.Dir(at) {
+			break
 		}
-		dir = parent
 	}
+	if root := worktree.Root(ctx, os.Environ()); root != "" && (dir == root || strings.HasPrefix(dir, root+string(filepath.Separator))) {
+		return root
+	}
+	return ""
 }
 
 func (r *repository) relative(name string) (string, error) {

@@ -14,14 +14,16 @@ import (
 const rootHelp = `Muster is GitOps for the external clusters of the Mondoo Operator.
 
 The commands read a folder of a Git work tree as the controller reads it from a commit, and say what it would do.
-A folder's repository is the nearest folder above it with a .git, and nothing outside of that is read.
+A folder's repository is the nearest folder above it with a .git, and nothing outside of that is read. What is read is what
+Git would commit: tracked files as they are in the work tree, and files that are neither tracked nor ignored. Outside of a
+Git repository every file is read.
 
 Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files as
 seen from the working directory; JSON, SARIF and GitHub annotations name them from the root of the repository.
 
 Encrypted files are opened with the keys of --sops-key (age, or armored OpenPGP) and those that sops would take: SOPS_AGE_KEY,
 SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because Muster
-starts no program; write SOPS_AGE_KEY="$(command)" instead.
+starts no program but git; write SOPS_AGE_KEY="$(command)" instead.
 
 Exit status: 0 when all is well, 1 when there are error findings, 2 when the work could not be done (wrong usage, no
 such path, API server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`

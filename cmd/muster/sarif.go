@@ -45,12 +45,19 @@ type (
 		Level string `json:"level"`
 	}
 	sarifResult struct {
-		RuleID              finding.Code      `json:"ruleId"`
-		RuleIndex           int               `json:"ruleIndex"`
-		Level               string            `json:"level"`
-		Message             sarifText         `json:"message"`
-		Locations           []sarifLocation   `json:"locations"`
-		PartialFingerprints map[string]string `json:"partialFingerprints"`
+		RuleID              finding.Code       `json:"ruleId"`
+		RuleIndex           int                `json:"ruleIndex"`
+		Level               string             `json:"level"`
+		Message             sarifText          `json:"message"`
+		Locations           []sarifLocation    `json:"locations"`
+		PartialFingerprints map[string]string  `json:"partialFingerprints"`
+		Suppressions        []sarifSuppression `json:"suppressions,omitempty"`
+	}
+	// sarifSuppression is a finding that is accepted in the file it is about.
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Status        string `json:"status"`
+		Justification string `json:"justification"`
 	}
 	sarifText struct {
 		Text string `json:"text"`
@@ -87,8 +94,12 @@ func sarif(findings []finding.Finding) sarifLog {
 	}
 	run := sarifRun{Tool: sarifTool{driver}, ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
 	for _, f := range findings {
+		var suppressions []sarifSuppression
+		if f.Accepted != "" {
+			suppressions = []sarifSuppression{{Kind: "inSource", Status: "accepted", Justification: f.Accepted}}
+		}
 		run.Results = append(run.Results, sarifResult{RuleID: f.Code, RuleIndex: index[f.Code], Level: sarifLevel[f.Severity],
-			Message: sarifText{inWords(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}})
+			Message: sarifText{inWords(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}, Suppressions: suppressions})
 	}
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 }

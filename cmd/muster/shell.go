@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -24,13 +25,14 @@ type shell struct {
 // masked returns a finding without secrets.
 func (s *shell) masked(f finding.Finding) finding.Finding {
 	f.Cluster, f.Path = s.redactor.String(f.Cluster), s.redactor.String(f.Path)
-	f.Message, f.Fix = s.redactor.String(f.Message), s.redactor.String(f.Fix)
+	f.Message, f.Fix, f.Accepted = s.redactor.String(f.Message), s.redactor.String(f.Fix), s.redactor.String(f.Accepted)
 	return f
 }
 
-// printFindings writes findings as text, a line each, with paths as seen from the working directory.
+// printFindings writes findings as text, with paths as seen from the working directory. Each is a line, which a terminal gets broken
+// between words.
 func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.Finding) error {
-	paint := s.painter(w)
+	paint, width := s.painter(w), widthOf(w)
 	for _, f := range finding.Sorted(findings) {
 		f = s.masked(f)
 		place := ""
@@ -43,13 +45,26 @@ func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.
 			}
 			f.Path = ""
 		}
-		severity := string(f.Severity)
-		text := printable(strings.TrimPrefix(f.String(), severity))
-		if _, err := fmt.Fprintln(w, printable(place)+paint(severityColour[f.Severity], severity)+text); err != nil {
+		if _, err := fmt.Fprintln(w, findingText(printable(place), f, paint, width)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// findingText is a finding behind its place. In a terminal of some width, what doesn't fit goes to further lines, indented.
+func findingText(place string, f finding.Finding, paint func(colour, string) string, width int) string {
+	severity := string(f.Severity)
+	text := printable(strings.TrimPrefix(f.String(), severity+": "))
+	head := place + paint(severityColour[f.Severity], severity) + ":"
+	if width == 0 {
+		return head + " " + text
+	}
+	// A word of the same length holds the place of the head, which may have blanks and colours in it.
+	stand := strings.Repeat("x", utf8.RuneCountInString(place+severity+":"))
+	const indent = "    "
+	lines := wrapped(stand+" "+text, width-len(indent))
+	return head + strings.TrimPrefix(strings.Join(lines, "\n"+indent), stand)
 }
 
 // colour is an ANSI escape code.

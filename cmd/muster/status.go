@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -24,9 +25,9 @@ its audit configs with their scans, the end of their credentials and the next sc
 A cluster is applied, quarantined (an error keeps its file out; what was applied before stays) or foreign (in an audit
 config, and in no file). Quarantined ones are those that the AuditSync's status names, which is 50 problems at most.
 
-Without --all, clusters that are well are counted and not listed, and no more than --limit of the others are. Status needs
-the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps; with those to list CronJobs, Jobs and Pods it shows scans,
-and with that to list Secrets the end of credentials.
+Without --all or --scan, clusters that are well are counted and not listed, and no more than --limit of the others are.
+Status needs the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps; with those to list CronJobs, Jobs and Pods
+it shows scans, and with that to list Secrets the end of credentials.
 
 Exit status: 0, 2 when it could not look. With --exit-code 1 when an AuditSync is not ready or a cluster is not well.`
 
@@ -37,7 +38,7 @@ const statusExample = `  # What needs somebody?
   muster status --sync production --all
 
   # Clusters whose scans fail
-  muster status --all --scan Failed -o json | jq -r '.clusters[].cluster'`
+  muster status --scan Failed -o json | jq -r '.clusters[].cluster'`
 
 // statusFlags choose what is shown.
 type statusFlags struct {
@@ -91,6 +92,7 @@ func newStatusCommand(s *shell) *cobra.Command {
 			return err
 		}
 		if wanted.value != "any" {
+			flags.all = true // who asks for a state wants to see what is in it
 			f.Clusters = slices.DeleteFunc(f.Clusters, func(c clusterStatus) bool { return c.Scan == nil || string(c.Scan.State) != wanted.value })
 		}
 		if err := s.printStatus(output.value, f, flags); err != nil {
@@ -132,14 +134,16 @@ const (
 )
 
 type clusterStatus struct {
-	Cluster     string       `json:"cluster"`
-	AuditConfig string       `json:"auditConfig,omitempty"`
-	Sync        string       `json:"sync,omitempty"`
-	State       string       `json:"state"`
-	Commit      string       `json:"commit,omitempty"`
-	Problem     string       `json:"problem,omitempty"`
-	Expires     time.Time    `json:"credentialsExpire,omitzero"`
-	Scan        *scan.Status `json:"scan,omitempty"`
+	Cluster     string `json:"cluster"`
+	AuditConfig string `json:"auditConfig,omitempty"`
+	Sync        string `json:"sync,omitempty"`
+	State       string `json:"state"`
+	Commit      string `json:"commit,omitempty"`
+	Problem     string `json:"problem,omitempty"`
+	// Schedule is that of the entry, or of the audit config where the entry has none.
+	Schedule string       `json:"schedule,omitempty"`
+	Expires  time.Time    `json:"credentialsExpire,omitzero"`
+	Scan     *scan.Status `json:"scan,omitempty"`
 }
 
 func (f fleetStatus) well() bool {
@@ -226,7 +230,7 @@ func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync, o
 		f.Syncs = append(f.Syncs, s.syncStatus(syncs[name]))
 		for _, p := range syncs[name].Status.Problems {
 			if key := [2]string{name, p.Cluster}; p.Severity == string(finding.Error) && p.Cluster != "" && problems[key] == "" {
-				problems[key] = s.redactor.String(strings.TrimSpace(p.Place + " " + p.Message))
+				problems[key] = s.redactor.String(problemText(p))
 			}
 		}
 	}
@@ -256,6 +260,7 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 	for i, entry := range entries {
 		one := clusterStatus{AuditConfig: name, State: stateForeign}
 		one.Cluster, _ = entry["name"].(string)
+		one.Schedule = scheduleOf(entry, object)
 		if i < len(statuses) {
 			one.Scan = &statuses[i]
 		}
@@ -275,6 +280,15 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 		f.Clusters = append(f.Clusters, one)
 	}
 	return nil
+}
+
+// scheduleOf is the schedule of an entry, or the one that it inherits from its audit config; "" where there is none.
+func scheduleOf(entry, auditConfig map[string]any) string {
+	if own, _, _ := unstructured.NestedString(entry, "schedule"); own != "" {
+		return own
+	}
+	inherited, _, _ := unstructured.NestedString(auditConfig, "spec", "kubernetesResources", "schedule")
+	return inherited
 }
 
 func (s *shell) syncStatus(audit *v1alpha1.AuditSync) syncStatus {

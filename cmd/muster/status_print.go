@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
@@ -29,10 +31,16 @@ func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) err
 			Total int `json:"totalClusters"`
 		}{f, len(all)})
 	}
-	paint, width := s.painter(s.stdout), widthOf(s.stdout)
+	text := statusText(f, all, unwell-len(f.Clusters), flags, s.painter(s.stdout), widthOf(s.stdout))
+	_, err := fmt.Fprint(s.stdout, s.redactor.String(text))
+	return err
+}
+
+// statusText is the fleet as text, with those of all clusters that it has; hidden is how many more need a look.
+func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlags, paint func(colour, string) string, width int) string {
 	var b strings.Builder
 	for _, sync := range f.Syncs {
-		writeSync(&b, sync, paint, flags.all)
+		writeSync(&b, sync, paint, flags.all, width)
 	}
 	if len(f.Syncs) == 0 {
 		fmt.Fprintf(&b, "no AuditSync in %s\n", printable(f.Namespace))
@@ -42,19 +50,30 @@ func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) err
 		writeClusters(&b, f, paint, width)
 	}
 	b.WriteString("\n")
-	if hidden := unwell - len(f.Clusters); hidden > 0 {
+	if hidden > 0 {
 		fmt.Fprintf(&b, "%d more need somebody; --all lists them\n", hidden)
 	}
 	fmt.Fprintln(&b, summaryOf(all))
 	for _, note := range f.Notes {
-		fmt.Fprintf(&b, "%s %s\n", paint(dim, "note:"), printable(note))
+		fmt.Fprintf(&b, "%s %s\n", paint(dim, "note:"), strings.Join(wrapped(printable(note), cmp.Or(max(width-6, 0), len(note))), "\n      "))
 	}
-	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
-	return err
+	return b.String()
 }
 
-// headline is an AuditSync in one line.
-func (sync syncStatus) headline(paint func(colour, string) string) string {
+// headline is an AuditSync in one line, or two where a terminal is narrow.
+func (sync syncStatus) headline(paint func(colour, string) string, width int) string {
+	line, counts := sync.stateLine(paint), sync.countsText()
+	plainLine := sync.stateLine(func(_ colour, text string) string { return text })
+	switch {
+	case counts == "":
+		return line
+	case width > 0 && utf8.RuneCountInString(plainLine+"  "+counts) > width:
+		return line + "\n  " + counts
+	}
+	return line + "  " + counts
+}
+
+func (sync syncStatus) stateLine(paint func(colour, string) string) string {
 	state := paint(green, "ready")
 	switch {
 	case sync.Suspended:
@@ -68,28 +87,30 @@ func (sync syncStatus) headline(paint func(colour, string) string) string {
 	if sync.Revision != "" {
 		line += "  " + paint(dim, printable(shortRevision(sync.Revision)))
 	}
+	return line
+}
+
+func (sync syncStatus) countsText() string {
+	text := ""
 	if c := sync.Counts; c != nil {
-		line += fmt.Sprintf("  %d of %d applied", c.Applied, c.Total)
+		text = fmt.Sprintf("%d of %d applied", c.Applied, c.Total)
 		for _, more := range []struct {
 			n    int32
 			what string
 		}{{c.Quarantined, "quarantined"}, {c.Held, "held"}, {c.Foreign, "foreign"}} {
 			if more.n > 0 {
-				line += fmt.Sprintf(", %d %s", more.n, more.what)
+				text += fmt.Sprintf(", %d %s", more.n, more.what)
 			}
 		}
 	}
-	return line
+	return text
 }
 
 // writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
-func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool) {
-	fmt.Fprintln(b, sync.headline(paint))
-	for _, c := range sync.Conditions {
-		bad := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
-		if bad {
-			fmt.Fprintf(b, "  %s %s: %s\n", paint(red, printable(c.Type)), printable(c.Reason), printable(cut(c.Message, 300)))
-		}
+func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool, width int) {
+	fmt.Fprintln(b, sync.headline(paint, width))
+	for _, c := range sync.unmet() {
+		writeIndented(b, paint(red, printable(c.types)), printable(c.types), printable(strings.TrimSuffix(c.reason+": "+cut(c.message, 300), ": ")), width)
 	}
 	shown := 0
 	for _, p := range sync.Problems {
@@ -100,12 +121,70 @@ func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) s
 			fmt.Fprintf(b, "  more problems; --all lists them\n")
 			break
 		}
-		place := ""
-		if p.Place != "" {
-			place = p.Place + ": "
-		}
-		fmt.Fprintf(b, "  %s%s %s\n", printable(place), paint(severityColour[finding.Severity(p.Severity)], printable(p.Severity)), printable(p.Message))
+		severity := printable(p.Severity)
+		writeIndented(b, paint(severityColour[finding.Severity(p.Severity)], severity), severity, printable(problemText(p)), width)
 	}
+}
+
+// writeIndented writes a line of an AuditSync: a head, which is coloured, and a text that goes on below it in a terminal.
+func writeIndented(b *strings.Builder, painted, head, text string, width int) {
+	if width == 0 {
+		fmt.Fprintf(b, "  %s %s\n", painted, text)
+		return
+	}
+	stand := strings.Repeat("x", utf8.RuneCountInString(head))
+	fmt.Fprintf(b, "  %s%s\n", painted, strings.TrimPrefix(strings.Join(wrapped(stand+" "+text, width-4), "\n    "), stand))
+}
+
+// unmetCondition is one or more conditions that don't hold for one cause.
+type unmetCondition struct{ types, reason, message string }
+
+// unmet are the conditions that don't hold. Those with the same message are one, and what a message repeats of a problem is left to the
+// problem, which has the way out as well.
+func (sync syncStatus) unmet() []unmetCondition {
+	var list []unmetCondition
+	for _, c := range sync.Conditions {
+		bad := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
+		if !bad {
+			continue
+		}
+		message := sync.withoutProblem(c.Message)
+		if i := slices.IndexFunc(list, func(other unmetCondition) bool {
+			return other.message == message && (message != "" || other.reason == c.Reason)
+		}); i >= 0 {
+			list[i].types += ", " + c.Type
+			continue
+		}
+		list = append(list, unmetCondition{c.Type, c.Reason, message})
+	}
+	return list
+}
+
+// withoutProblem takes the text of an error finding off the end of a message, as far as it is the AuditSync's own problem.
+func (sync syncStatus) withoutProblem(message string) string {
+	for _, p := range sync.Problems {
+		f := finding.Finding{Code: finding.Code(p.Code), Severity: finding.Severity(p.Severity), Cluster: p.Cluster, Message: p.Message, Fix: p.Fix}
+		text := f.String()
+		if p.Place != "" {
+			text = p.Place + ": " + text
+		}
+		if short, ok := strings.CutSuffix(message, text); ok && p.Severity == string(finding.Error) {
+			return strings.TrimRight(short, ": ")
+		}
+	}
+	return message
+}
+
+// problemText is a problem with its place and the way out.
+func problemText(p v1alpha1.Problem) string {
+	text := p.Message
+	if p.Place != "" {
+		text = p.Place + ": " + text
+	}
+	if p.Fix != "" {
+		text += "; " + p.Fix
+	}
+	return text
 }
 
 // shortRevision is branch@sha1:commit with seven characters of the commit.
@@ -153,7 +232,7 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 // rowOf is a cluster in the columns of the table.
 func rowOf(c clusterStatus, name string, now time.Time) []cell {
 	state := map[string]colour{stateQuarantined: red, stateForeign: dim}[c.State]
-	scanned, last, next, schedule := cell{"-", dim}, "-", "-", "-"
+	scanned, last, next, schedule := cell{"-", dim}, "-", "-", cmp.Or(c.Schedule, "-")
 	if s := c.Scan; s != nil {
 		scanned = cell{printable(scanShort(now, *s)), scanColour(s.State)}
 		if !s.LastSuccess.IsZero() {

@@ -246,8 +246,12 @@ func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {
 		if i == maxProblems {
 			return list, int32(len(findings) - maxProblems) //nolint:gosec // bounded by the size of a tree
 		}
-		list = append(list, v1alpha1.Problem{Code: string(f.Code), Severity: string(f.Severity), Cluster: f.Cluster,
-			Place: f.Place(), Message: Cut(f.Message, maxText), Fix: Cut(f.Fix, maxText)})
+		problem := v1alpha1.Problem{Code: string(f.Code), Severity: string(f.Severity), Cluster: f.Cluster,
+			Place: f.Place(), Message: Cut(f.Message, maxText), Fix: Cut(f.Fix, maxText)}
+		if f.Accepted != "" {
+			problem.Severity, problem.Message, problem.Fix = string(finding.Info), Cut(f.Message+"; accepted: "+f.Accepted, maxText), ""
+		}
+		list = append(list, problem)
 	}
 	return list, 0
 }
