@@ -267,6 +267,10 @@ func checkEveryRuleIsBroken(t *testing.T, broken map[finding.Code]bool) {
 		"sops-stopped":     "it takes Ctrl-C",
 		"sops-refused":     "it takes a key service; package seal shows it",
 		"sops-unavailable": "likewise",
+		"acceptance":       "package fleet shows it, and cmd/muster/testdata/script/accept.txtar",
+		"git-ignored":      "it takes a work tree; package load shows it, and cmd/muster/testdata/script/worktree.txtar",
+		"submodule":        "it takes a repository; likewise",
+		"no-repository":    "the command line says it; cmd/muster/testdata/script/repository.txtar",
 	}
 	for _, r := range finding.Rules() {
 		if r.Subject != finding.Live && elsewhere[r.Code] == "" && !broken[r.Code] {

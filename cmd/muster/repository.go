@@ -109,7 +109,8 @@ func (t *target) committed() error {
 	if !ok {
 		return nil
 	}
-	if _, err := tree.Lstat(t.path); errors.Is(err, fs.ErrNotExist) && tree.Show(t.path) {
+	info, err := tree.Lstat(t.path)
+	if missing := errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir(); missing && tree.Show(t.path) {
 		return errors.New("Git ignores this folder, or all that it holds, so the controller would not find it; git check-ignore -v FILE names the rule")
 	}
 	return nil // what else is wrong with it is found when it is read
