@@ -166,6 +166,9 @@ func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome
 	if due <= 0 {
 		due = interval // the fetch was due and didn't come about: somebody has to change something first
 	}
+	if o.Plan != nil && !o.Plan.Next.IsZero() {
+		due = min(due, max(o.Plan.Next.Sub(r.Clock.Now()), time.Second))
+	}
 	if o.Complete() {
 		st.failures = 0
 		return due

@@ -62,8 +62,22 @@ func (p *planner) noteApproval() {
 	}
 	slices.Sort(p.plan.approvable)
 	if p.policy.Revision != "" && len(p.plan.approvable) > 0 {
-		p.plan.Approval = p.policy.Revision + "-" + digest(strings.Join(p.plan.approvable, "\n"))
+		p.plan.Approval = approval(p.policy.Revision, p.plan.approvable)
 	}
+}
+
+// approval is the value that approves removals of a revision, by their sorted keys.
+func approval(revision string, keys []string) string {
+	return revision + "-" + digest(strings.Join(keys, "\n"))
+}
+
+// revisionOf is the revision that an approval names, exactly: what stands before the digest. It is empty for what is no approval.
+func revisionOf(approval string) string {
+	at := strings.LastIndexByte(approval, '-')
+	if at < 0 || len(approval)-at-1 != len(digest("")) {
+		return ""
+	}
+	return approval[:at]
 }
 
 // approvedOf is what somebody has approved of what a plan holds: all of it, or what is left of what was begun. A work tree with
@@ -79,7 +93,7 @@ func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 	case p.Approval == "":
 	case policy.Approved == p.Approval:
 		note(p.approvable)
-	case strings.HasPrefix(policy.Approved, p.Revision+"-"):
+	case revisionOf(policy.Approved) == p.Revision:
 		for _, inv := range live.Inventories {
 			if inv.Sync == p.Sync && inv.Approved != nil && inv.Approved.Value == policy.Approved {
 				note(inv.Approved.Removals)
@@ -87,6 +101,32 @@ func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 		}
 	}
 	return approved
+}
+
+// tellMismatch reports an approval that is given and approves nothing of what waits.
+func (p *Plan) tellMismatch(given string) {
+	if given == "" || p.Approval == "" {
+		return
+	}
+	why := "it names other removals than those that wait now"
+	switch revision := revisionOf(given); {
+	case revision == "":
+		why = "it is not of the form COMMIT-DIGEST"
+	case revision != p.Revision:
+		why = "it is for the commit " + cut(revision, 40) + ", and " + p.Revision + " is to be applied"
+	}
+	p.Mismatch = true
+	p.Add(finding.Finding{Code: CodeMismatch, Severity: finding.Warning,
+		Message: fmt.Sprintf("the approval %q approves nothing: %s", cut(given, 80), why),
+		Fix:     "look at what waits, and set the annotation " + ApproveAnnotation + "=" + p.Approval})
+}
+
+// cut shortens a text that somebody else has written.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // approvals sorts what is approved by inventory: all of it, and what stays all the same because something else keeps it.

@@ -232,7 +232,7 @@ func (p *planner) list(name string, live map[string]any, before, after *Inventor
 		raw = nil // what is there is no list; ours takes its place
 		changed = true
 	}
-	l := lister{planner: p, config: name, before: before, after: after,
+	l := lister{planner: p, config: name, before: before, after: after, byHand: p.byHand(name),
 		raw: make(map[string]map[string]any, len(raw)), done: make(map[string]bool, len(raw)), list: make([]map[string]any, 0, len(raw)+1)}
 	for _, object := range raw {
 		name := nameOf(object)
@@ -260,6 +260,7 @@ type lister struct {
 	list          []map[string]any
 	done          map[string]bool
 	changed       bool
+	byHand        bool // whether somebody else has written the list
 }
 
 func (l *lister) keep(name string) {
@@ -306,7 +307,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 	if step.Drift {
 		past = known.Corrected
 	}
-	settled := l.settle(nil, past)
+	settled := l.settle(KindCluster, nil, past, false)
 	switch {
 	case equal:
 		if known != nil {
@@ -322,7 +323,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 			step.Reason = "takes over an entry that was made by hand"
 		}
 		if step.Drift {
-			settled = l.settle(step.Fields, past)
+			settled = l.settle(KindCluster, differ, past, l.byHand)
 			step.Fields = settled.wrong
 			l.notKept("the entry "+c.Name+" of the audit config "+l.config, func(field []string) finding.Finding {
 				return l.placeOf(&c, append([]string{"spec"}, field...))
@@ -332,12 +333,14 @@ func (l *lister) cluster(c fleet.Cluster) {
 		step.Action = Add
 		if step.Drift {
 			step.Reason = "somebody has removed it"
+			settled = l.settle(KindCluster, []Field{{}}, past, l.byHand)
 			item.Scanned = item.Scanned || l.policy.Scanned != nil && l.policy.Scanned(l.config, c.Name)
-			if l.policy.CorrectDrift {
+			if l.policy.CorrectDrift && settled.until.IsZero() {
 				item.Applied = l.policy.now() // what the operator has made for it has gone with it
 			}
 		}
 	}
+	waits := l.settled(&step, settled)
 	item.Corrected = settled.corrected
 	l.after.Clusters = append(l.after.Clusters, item)
 	if step.Action == Change && len(step.Fields) == 0 && len(settled.notKept) > 0 {
@@ -346,7 +349,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 		return
 	}
 	l.step(step)
-	if step.Drift && !l.policy.CorrectDrift {
+	if waits || step.Drift && !l.policy.CorrectDrift {
 		l.keep(c.Name)
 		return
 	}
@@ -471,6 +474,7 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	p.stamp(object, desired.Origin.Path, after.Commit)
 	same := known != nil && known.Hash == hash
 	step := Step{Kind: KindAuditConfig, Name: desired.Name, Origin: desired.Origin.Path, Drift: same}
+	waits := false
 	if same {
 		after.Corrected = before.Corrected
 	}
@@ -485,8 +489,9 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 		return object, false
 	}
 	if same {
-		settled := p.settle(step.Fields, before.Corrected)
+		settled := p.settle(KindAuditConfig, step.Fields, before.Corrected, false)
 		step.Fields, after.Corrected = settled.wrong, settled.corrected
+		waits = p.settled(&step, settled)
 		p.notKept("the audit config "+desired.Name, func(field []string) finding.Finding { return p.place(desired.Origin, field) }, settled.notKept)
 	}
 	switch {
@@ -498,7 +503,7 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 		step.Reason = "fields were taken out of its file" // applying without them removes them
 	}
 	p.step(step)
-	return object, !step.Drift || p.policy.CorrectDrift
+	return object, !waits && (!step.Drift || p.policy.CorrectDrift)
 }
 
 // identity is an audit config with nothing in it, for its list.

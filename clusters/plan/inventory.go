@@ -52,7 +52,7 @@ type Item struct {
 	// Scanned says that a scan of the cluster's present form has ended well before somebody removed its entry, and that with it
 	// went what told of it.
 	Scanned bool `json:"scanned,omitempty"`
-	// Corrected are the fields of a cluster's entry that were put right since Hash was applied.
+	// Corrected are the fields of a cluster's entry and Secrets, or of a Secret, that were put right since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
 }
 
@@ -101,10 +101,10 @@ func (i *Inventory) Equal(other *Inventory) bool {
 	}
 	same := func(a, b Item) bool {
 		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) &&
-			slices.Equal(a.Corrected, b.Corrected) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
+			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
-		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.Equal(i.Corrected, other.Corrected) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
+		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
 }
 
 // Empty says whether there is nothing to remember.
@@ -138,6 +138,15 @@ func (i *Inventory) clusters() []Item {
 		return nil
 	}
 	return i.Clusters
+}
+
+// cluster is the item of a cluster; nil when there is none. Unlike find it takes items in any order.
+func (i *Inventory) cluster(name string) *Item {
+	at := slices.IndexFunc(i.clusters(), func(item Item) bool { return item.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return &i.Clusters[at]
 }
 
 func (i *Inventory) secret(name string) *Item {

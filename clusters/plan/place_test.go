@@ -30,6 +30,7 @@ spec:
     externalClusters:
     - name: written
       kubeconfigSecretRef: {name: of-written}
+  containers: {enable: false}
 ---
 apiVersion: v1
 kind: Secret
@@ -90,14 +91,14 @@ func TestPlaces(t *testing.T) {
 		{"Secrets that are missing stand where they are named", plan.Live{EverySecret: true}, plan.CodeSecretMissing,
 			[]string{"clusters/config.yaml:11:5", "clusters/eu.yaml:6:3", "clusters/us.yaml:7:5"}},
 		{"a Secret that an AuditSync uses", plan.Live{Reserved: map[string]string{"manifest": "the AuditSync x", "of-eu": "the AuditSync x"}}, plan.CodeSecretInUse,
-			[]string{"clusters/config.yaml:19:3", "clusters/eu.yaml:6:3"}},
+			[]string{"clusters/config.yaml:20:3", "clusters/eu.yaml:6:3"}},
 		{"Secrets of another cluster", plan.Live{Inventories: []*plan.Inventory{other("gone")}}, plan.CodeSecretOfOther,
 			[]string{"clusters/config.yaml:11:5", "clusters/eu.yaml:6:3"}},
-		{"somebody else's Secret", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {}}}, plan.CodeSecretForeign, []string{"clusters/config.yaml:19:3"}},
+		{"somebody else's Secret", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {}}}, plan.CodeSecretForeign, []string{"clusters/config.yaml:20:3"}},
 		{"a Secret of another type", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {Type: "other", Annotations: map[string]string{plan.AdoptAnnotation: "prod"}}}},
-			plan.CodeSecretType, []string{"clusters/config.yaml:20:1"}},
+			plan.CodeSecretType, []string{"clusters/config.yaml:21:1"}},
 		{"a Secret of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Secrets: map[string]plan.LiveSecret{"manifest": {Labels: map[string]string{fleet.LabelSync: "x"}}}},
-			plan.CodeSecretOwned, []string{"clusters/config.yaml:19:3"}},
+			plan.CodeSecretOwned, []string{"clusters/config.yaml:20:3"}},
 		{"an audit config of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Inventories: []*plan.Inventory{other("x")}},
 			plan.CodeConfigOwned, []string{"clusters/config.yaml:5:3"}},
 	} {
@@ -125,12 +126,12 @@ func TestPlaceOfNotKept(t *testing.T) {
 		}
 		for _, entry := range list {
 			if entry["name"] == "us" {
-				entry["schedule"] = "0 0 * * *"
+				delete(entry, "schedule")
 			}
 		}
-		object["spec"].(map[string]any)["kubernetesResources"].(map[string]any)["schedule"] = "2 * * * *"
+		object["spec"].(map[string]any)["containers"] = map[string]any{"enable": true}
 	}
-	wantPlaces(t, "neither is kept", p, plan.CodeNotKept, "clusters/config.yaml:10:5", "clusters/us.yaml:8:3")
+	wantPlaces(t, "neither is kept", p, plan.CodeNotKept, "clusters/config.yaml:14:16", "clusters/us.yaml:8:3")
 }
 
 func wantPlaces(t *testing.T, reason string, p *plan.Plan, code finding.Code, places ...string) {

@@ -37,6 +37,7 @@ const (
 	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
 	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
 	CodeHeld          finding.Code = "removals-held"        // removals wait for an approval
+	CodeMismatch      finding.Code = "approval-mismatch"    // an approval is given, and not for what waits
 )
 
 // maxObject is the size from which an audit config is refused. etcd refuses requests over 1.5 MiB, and the operator needs
@@ -139,6 +140,8 @@ type Step struct {
 	ChangedBy []Author `json:"changedBy,omitempty"`
 	// Reason says why, where the action doesn't say it all.
 	Reason string `json:"reason,omitempty"`
+	// Until is when drift is put right that waits for it, because the same fields were changed again and again.
+	Until time.Time `json:"until,omitzero"`
 	// NamedBy is what stays and names a Secret, which is held for that, such as "the entry eu of the audit config mondoo-client".
 	NamedBy string `json:"namedBy,omitempty"`
 }
@@ -158,12 +161,19 @@ type Plan struct {
 	Steps []Step
 	// Foreign are the entries of each audit config that are in no file and were kept.
 	Foreign map[string][]string
+	// NotKept are the objects with fields that don't keep their values and are given in to, and Contested those with fields that somebody
+	// changes again and again. Their steps have kind, name and the paths of the fields alone.
+	NotKept, Contested []Step
+	// Next is when the first of the steps that wait is due; zero when none waits.
+	Next time.Time
 	// Waiting says that an audit config is missing in the cluster; trying again later may help.
 	Waiting bool
 	// Held is how many removals wait, and Approval is what to write into ApproveAnnotation to have them go; empty where that can't be
 	// approved.
 	Held     int
 	Approval string
+	// Mismatch says that an approval is given which approves nothing of what waits.
+	Mismatch bool
 	// ScansLeft is how many clusters that get a new form are left to their schedules, for more than MaxScansDue are due for a scan.
 	ScansLeft int
 
@@ -229,6 +239,11 @@ func (p *Plan) Drifted() []Step {
 	return steps
 }
 
+// Corrected are the drifted steps that this plan puts right, for a policy that says so.
+func (p *Plan) Corrected() []Step {
+	return slices.DeleteFunc(p.Drifted(), func(s Step) bool { return !s.Until.IsZero() })
+}
+
 // Compute plans a fleet. A stopped fleet gives a plan without steps. What it is given is only read, and the plan may share
 // memory with it.
 func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
@@ -237,6 +252,7 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 	if approved := approvedOf(p, live, policy); len(approved) > 0 {
 		return computeFitting(desired, live, policy, approved)
 	}
+	p.tellMismatch(policy.Approved)
 	return p
 }
 
@@ -386,6 +402,7 @@ func (p *planner) commit(before *Item, hash string) string {
 // finish compares inventories before and after, and sorts the plan.
 func (p *planner) finish() {
 	p.boundDue()
+	p.noteContested()
 	p.noteApproval()
 	approved, left := p.approvals()
 	for _, name := range slices.Sorted(maps.Keys(p.next)) {

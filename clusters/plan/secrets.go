@@ -44,12 +44,16 @@ func (p *planner) secrets(unchanged []bool) {
 				alone.Secrets = append(alone.Secrets, *known)
 			}
 		case s.Cluster == "":
-			alone.Secrets = append(alone.Secrets, Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash})
-			if !unchanged[i] {
-				p.secret(s, known)
+			item := Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash}
+			if known != nil && known.Hash == s.Hash {
+				item.Corrected = p.settle(KindSecret, nil, known.Corrected, false).corrected
 			}
+			if !unchanged[i] {
+				p.secret(s, known, &item)
+			}
+			alone.Secrets = append(alone.Secrets, item)
 		case p.next[s.AuditConfig] != nil && !unchanged[i]:
-			p.secret(s, known)
+			p.secret(s, known, p.next[s.AuditConfig].cluster(s.Cluster))
 		}
 	}
 	p.unneeded(alone)
@@ -71,8 +75,8 @@ func (p *planner) itemOf(s *fleet.Secret) *Item {
 	return nil
 }
 
-// secret plans one Secret.
-func (p *planner) secret(s *fleet.Secret, known *Item) {
+// secret plans one Secret, and notes in the item of it or of its cluster what is put right.
+func (p *planner) secret(s *fleet.Secret, known, item *Item) {
 	live, exists := p.live.Secrets[s.Name]
 	same := known != nil && known.Hash == s.Hash
 	write := p.secretWrite(s, known)
@@ -92,10 +96,29 @@ func (p *planner) secret(s *fleet.Secret, known *Item) {
 			step.Reason, step.Drift = "takes over a Secret that was made by hand", false
 		}
 	}
+	waits := step.Drift && item != nil && p.settleSecret(&step, item)
 	p.step(step)
-	if !step.Drift || p.policy.CorrectDrift {
+	if !waits && (!step.Drift || p.policy.CorrectDrift) {
 		p.plan.Secrets = append(p.plan.Secrets, write)
 	}
+}
+
+// settleSecret notes in an item that a Secret of it is put right, and reports whether that waits. No field of a Secret is given in to.
+func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
+	prefix := step.Name + ":"
+	differ := []Field{{Path: prefix}} // removed as a whole
+	if step.Action == Change {
+		differ = nil
+		for _, f := range step.Fields {
+			differ = append(differ, Field{Path: prefix + f.Path})
+		}
+	}
+	own := func(c Correction) bool { return strings.HasPrefix(c.Path, prefix) }
+	past := slices.DeleteFunc(slices.Clone(item.Corrected), func(c Correction) bool { return !own(c) })
+	s := p.settle(KindSecret, differ, past, false)
+	item.Corrected = append(slices.DeleteFunc(slices.Clone(item.Corrected), own), s.corrected...)
+	slices.SortFunc(item.Corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
+	return p.settled(step, s)
 }
 
 // holds says whether a live Secret plainly has all of a desired one. It is what nearly all Secrets do, at every look at them.
@@ -478,7 +501,7 @@ func (n namers) refs(by string, v any, except string) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, item := range v {
-			if lower := strings.ToLower(key); strings.Contains(lower, "secret") && strings.HasSuffix(strings.TrimSuffix(lower, "s"), "ref") {
+			if namesSecret(key) {
 				n.names(by, item)
 			}
 			if key != except {
@@ -490,6 +513,12 @@ func (n namers) refs(by string, v any, except string) {
 			n.refs(by, item, except)
 		}
 	}
+}
+
+// namesSecret reports whether a field's name is that of a reference to Secrets.
+func namesSecret(field string) bool {
+	lower := strings.ToLower(field)
+	return strings.Contains(lower, "secret") && strings.HasSuffix(strings.TrimSuffix(lower, "s"), "ref")
 }
 
 // names notes the name in a reference, or in each of a list.

@@ -103,7 +103,7 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	case planErrors(o) > 0:
 		return forge.Failure, "not applied: " + brief(firstOfPlan(o))
 	case o.Plan.Held > 0:
-		return forge.Failure, heldAnswer(o)
+		return forge.Failure, held(o, plan.CodeHeld)
 	}
 	text := plural(len(o.Fleet.Clusters), "cluster") + " applied"
 	if o.Changes != "" {
@@ -123,15 +123,6 @@ func quarantineAnswer(o Outcome) string {
 		text += "; otherwise " + o.Changes
 	}
 	return text
-}
-
-func heldAnswer(o Outcome) string {
-	for _, f := range o.Plan.Findings {
-		if f.Code == plan.CodeHeld {
-			return f.Message + "; " + f.Fix
-		}
-	}
-	return plural(o.Plan.Held, "removal") + " held"
 }
 
 // brief is a finding in the few words that a commit status has room for: the place, without the column, and the cause. Where
@@ -168,6 +159,9 @@ func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, strin
 		return forge.Failure, "changed by hand, and not yet put right: " + Drift(drifted)
 	case o.Apply != nil:
 		return "", ""
+	case len(o.Plan.Contested)+len(o.Plan.NotKept) > 0:
+		_, text := unkept(o.Plan)
+		return forge.Failure, text
 	case status.LastCorrection != "":
 		return forge.Success, "put right: " + status.LastCorrection
 	}

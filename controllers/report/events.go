@@ -34,7 +34,7 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 		if changes := Changes(o.Plan); changes != "" {
 			add(corev1.EventTypeNormal, "Applied", "Apply", o.Revision+": "+changes)
 		}
-		if drifted := o.Plan.Drifted(); len(drifted) > 0 && o.Corrects {
+		if drifted := o.Plan.Corrected(); len(drifted) > 0 && o.Corrects {
 			add(corev1.EventTypeWarning, "DriftCorrected", "Apply", "changed by hand, and put right: "+Drift(drifted))
 		}
 	}

@@ -202,19 +202,19 @@ func (m *Metrics) changes(namespace, name string, o Outcome) {
 	if o.Plan == nil || o.Plan.Stopped {
 		return
 	}
-	drifted := len(o.Plan.Drifted())
+	drifted, corrected := len(o.Plan.Drifted()), len(o.Plan.Corrected())
 	if o.Corrects && o.Apply == nil {
-		if drifted > 0 {
+		if corrected > 0 {
 			m.corrected.WithLabelValues(namespace, name).Inc()
 		}
-		drifted = 0
+		drifted -= corrected
 	}
 	m.drifted.WithLabelValues(namespace, name).Set(float64(drifted))
 	if o.Apply != nil || o.Plan.Empty() {
 		return
 	}
 	for _, s := range o.Plan.Steps {
-		if s.Action == plan.Hold || s.Drift && !o.Corrects {
+		if s.Action == plan.Hold || s.Drift && (!o.Corrects || !s.Until.IsZero()) {
 			continue
 		}
 		cause := causeGit

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -113,7 +114,9 @@ var actionWords = []struct {
 func Changes(p *plan.Plan) string {
 	counts := map[plan.Action]int{}
 	for _, s := range p.Steps {
-		counts[s.Action]++
+		if s.Until.IsZero() {
+			counts[s.Action]++
+		}
 	}
 	var parts []string
 	for _, a := range actionWords {
@@ -134,11 +137,28 @@ func Drift(steps []plan.Step) string {
 			parts = append(parts, fmt.Sprintf("and %d more", len(steps)-most))
 			break
 		}
-		text := s.Kind + " " + s.Name
-		if s.Kind == plan.KindCluster {
-			text = s.AuditConfig + ": " + text
-		}
-		parts = append(parts, text+": "+s.Blame(plan.Author.String))
+		parts = append(parts, object(s)+": "+s.Blame(plan.Author.String))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// object is what a step is about, in words.
+func object(s plan.Step) string {
+	if s.Kind == plan.KindCluster {
+		return s.AuditConfig + ": " + s.Kind + " " + s.Name
+	}
+	return s.Kind + " " + s.Name
+}
+
+// fieldsOf names objects with the fields that are meant.
+func fieldsOf(steps []plan.Step) string {
+	var parts []string
+	for _, s := range steps {
+		var fields []string
+		for _, f := range s.Fields {
+			fields = append(fields, cmp.Or(strings.TrimSuffix(f.Path, ":"), "all of it"))
+		}
+		parts = append(parts, object(s)+": "+some(fields))
+	}
+	return some(parts)
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -25,7 +26,10 @@ const (
 	ReasonQuarantined = "Quarantined"
 	ReasonStopped     = "Stopped"
 	ReasonHeld        = "RemovalsHeld"
+	ReasonMismatch    = "ApprovalMismatch"
 	ReasonDrifted     = "Drifted"
+	ReasonContested   = "Contested"
+	ReasonNotKept     = "NotKept"
 	ReasonRefused     = "Refused"
 	ReasonPending     = "Pending"
 )
@@ -80,7 +84,7 @@ func (o *Outcome) corrected() string {
 	if !o.Corrects {
 		return ""
 	}
-	return Drift(o.Plan.Drifted())
+	return Drift(o.Plan.Corrected())
 }
 
 type conditions struct {
@@ -191,7 +195,25 @@ func (c conditions) inSync(o Outcome) {
 		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and not yet put right: "+Drift(drifted))
 		return
 	}
+	if reason, text := unkept(o.Plan); text != "" {
+		c.set(v1alpha1.ConditionInSync, false, reason, text)
+		return
+	}
 	c.set(v1alpha1.ConditionInSync, true, ReasonSucceeded, "the live objects are as Muster applied them")
+}
+
+// unkept says which fields don't keep their values though Muster corrects drift: those that somebody changes again and again, and those
+// that Muster has given in to.
+func unkept(p *plan.Plan) (reason, text string) {
+	var parts []string
+	if len(p.Contested) > 0 {
+		reason, parts = ReasonContested, []string{"changed again and again, and corrected at growing intervals: " + fieldsOf(p.Contested)}
+	}
+	if len(p.NotKept) > 0 {
+		reason = cmp.Or(reason, ReasonNotKept)
+		parts = append(parts, "the API server or the operator doesn't keep "+fieldsOf(p.NotKept))
+	}
+	return reason, strings.Join(parts, "; ")
 }
 
 // ready sums up, and sets the two conditions by which kstatus tells progress from failure.
@@ -230,14 +252,22 @@ func verdict(o Outcome) (reason, message string, class Class) {
 		return ReasonRefused, planError(o), Rejected
 	case finding.Errors(o.Fleet.Findings) > 0:
 		return ReasonQuarantined, quarantineText(o), Rejected
+	case o.Plan.Mismatch:
+		return ReasonMismatch, held(o, plan.CodeMismatch) + "; " + held(o, plan.CodeHeld), Rejected
 	case o.Plan.Held > 0:
-		for _, f := range o.Plan.Findings {
-			if f.Code == plan.CodeHeld {
-				return ReasonHeld, f.Message + "; " + f.Fix, Rejected
-			}
-		}
+		return ReasonHeld, held(o, plan.CodeHeld), Rejected
 	}
 	return ReasonSucceeded, fmt.Sprintf("%s applied at %s", plural(len(o.Fleet.Clusters), "cluster"), o.Revision), ""
+}
+
+// held is the first finding of a code about removals, with its way out.
+func held(o Outcome, code finding.Code) string {
+	for _, f := range o.Plan.Findings {
+		if f.Code == code {
+			return f.Message + "; " + f.Fix
+		}
+	}
+	return plural(o.Plan.Held, "removal") + " held"
 }
 
 func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {

@@ -1,0 +1,72 @@
+package plan_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/plan"
+)
+
+// TestApprovalIsForOneRevision: an approval that was begun at a revision approves nothing at another, however much alike the two are.
+func TestApprovalIsForOneRevision(t *testing.T) {
+	spec := map[string]any{"spaceId": "x"}
+	six := func() *desired { return newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d", "e", "f") }
+	four := func() *desired { return newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d") }
+	for _, row := range []struct{ approved, revision, names string }{
+		{"abc", "abc", "a b c d"},
+		{"abc-1", "abc", "a b c d e f"},
+		{"abc", "abc-1", "a b c d e f"},
+		{"abc1", "abc", "a b c d e f"},
+		{"abc", "ab", "a b c d e f"},
+		{"-", "", "a b c d e f"},
+	} {
+		w := newWorld()
+		w.sync(t, six(), at("before"))
+		pol := at(row.approved)
+		pol.Approved = w.compute(four(), pol).Approval
+		w.apply(t, w.compute(four(), pol), 1) // begun: the inventory knows what was approved
+		if w.Inventories[0].Approved == nil {
+			t.Fatal("the approval is not noted")
+		}
+		pol.Revision = row.revision
+		w.apply(t, w.compute(four(), pol), all)
+		want(t, row.approved+" at "+row.revision, w.names(t, config), row.names)
+	}
+}
+
+// TestApprovalThatApprovesNothing is answered, and one that fits, or that nothing waits for, is not.
+func TestApprovalThatApprovesNothing(t *testing.T) {
+	spec := map[string]any{"spaceId": "x"}
+	six := func() *desired { return newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d", "e", "f") }
+	four := func() *desired { return newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d") }
+	w := newWorld()
+	w.sync(t, six(), at("rev1"))
+	right := w.compute(four(), at("rev2")).Approval
+	for approved, say := range map[string]string{
+		"":                       "",
+		right:                    "",
+		"rev1" + right[4:]:       "it is for the commit rev1, and rev2 is to be applied",
+		"rev2-0123456789abcdef":  "it names other removals",
+		"rev2":                   "COMMIT-DIGEST",
+		"yes":                    "COMMIT-DIGEST",
+		right + "0":              "COMMIT-DIGEST",
+		strings.Repeat("x", 1e5): "COMMIT-DIGEST",
+	} {
+		pol := at("rev2")
+		pol.Approved = approved
+		p := w.compute(four(), pol)
+		at := slices.IndexFunc(p.Findings, func(f finding.Finding) bool { return f.Code == plan.CodeMismatch })
+		if p.Mismatch != (say != "") || (at >= 0) != p.Mismatch {
+			t.Errorf("%.50q: mismatch %t, %v", approved, p.Mismatch, p.Findings)
+			continue
+		}
+		if at >= 0 && (!strings.Contains(p.Findings[at].Message, say) || len(p.Findings[at].Message) > 300 || !strings.Contains(p.Findings[at].Fix, "="+right)) {
+			t.Errorf("%.50q: %s", approved, p.Findings[at])
+		}
+		if p := w.compute(six(), pol); p.Mismatch {
+			t.Errorf("%.50q: a mismatch although nothing waits", approved)
+		}
+	}
+}
