@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,7 +34,7 @@ func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 			return &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
 		}
 	}
-	a := applier{objects: c, own: r.Client, namespace: audit.Namespace}
+	a := applier{objects: c, own: r.Client, namespace: audit.Namespace, written: map[string]plan.Version{}}
 	if err := a.run(ctx, p); err != nil {
 		return classifyApply(err, st)
 	}
@@ -45,6 +47,8 @@ type applier struct {
 	// objects writes in the name that the AuditSync asks for, own in Muster's.
 	objects, own client.Client
 	namespace    string
+	// written are the versions of inventories that this run has written, by name.
+	written map[string]plan.Version
 }
 
 // run carries out as much of the plan as it can. One object that is refused holds up what depends on it and nothing else.
@@ -114,12 +118,29 @@ func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
 	for key, value := range s.Data {
 		data[key] = []byte(value)
 	}
-	config := applycorev1.Secret(s.Name, a.namespace).WithType(corev1.SecretType(s.Type)).
+	version := precondition(s.Version)
+	config := applycorev1.Secret(s.Name, a.namespace).WithResourceVersion(version.ResourceVersion).WithType(corev1.SecretType(s.Type)).
 		WithLabels(s.Labels).WithAnnotations(s.Annotations).WithData(data)
+	if version.UID != "" {
+		config.WithUID(types.UID(version.UID))
+	}
 	if err := a.objects.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		return &ApplyError{Kind: "Secret", Name: s.Name, Err: err}
 	}
 	return nil
+}
+
+// absent is the resourceVersion of no object: the first that etcd gives out is higher. An apply that carries it creates an object, or meets
+// a conflict when one has appeared that the plan knows nothing of. A plain create would leave the fields with a manager from whom no later
+// apply takes them back.
+const absent = "1"
+
+// precondition is what a write carries, so that it changes the object that was planned for and no other.
+func precondition(seen plan.Version) plan.Version {
+	if seen.ResourceVersion == "" {
+		seen.ResourceVersion = absent
+	}
+	return seen
 }
 
 // configs writes the audit configs, but for what needs the missing Secrets. One that clusters move to comes before the one that they
@@ -166,14 +187,14 @@ func (m *moves) write(ctx context.Context, name string) {
 		mutual = mutual || m.writing[target]
 	}
 	if version, written := m.put(ctx, config); written && mutual {
-		config.ResourceVersion = version
+		config.Version = version
 		m.again = append(m.again, config)
 	}
 	delete(m.writing, name)
 }
 
 // put writes an audit config with the clusters that have not arrived where they move to.
-func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version string, written bool) {
+func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version plan.Version, written bool) {
 	held := config.Held(m.missing)
 	for cluster, target := range config.Leaving() {
 		if m.writing[target] || m.stuck[target][cluster] || m.stuck[target][""] {
@@ -192,24 +213,24 @@ func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version strin
 }
 
 // config writes an audit config, and returns the version that it has then.
-func (a applier) config(ctx context.Context, c plan.ConfigWrite) (version string, err error) {
+func (a applier) config(ctx context.Context, c plan.ConfigWrite) (plan.Version, error) {
 	object, err := jsonObject(c.Object)
 	if err != nil {
-		return "", &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+		return plan.Version{}, &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}
-	if c.ResourceVersion != "" {
-		// The list is one field: without this, an entry that somebody adds at this moment would be lost.
-		object.SetResourceVersion(c.ResourceVersion)
-	}
+	// The list is one field: without this, an entry that somebody adds at this moment would be lost.
+	version := precondition(c.Version)
+	object.SetUID(types.UID(version.UID))
+	object.SetResourceVersion(version.ResourceVersion)
 	manager := client.FieldOwner(FieldManager)
 	if c.ListOnly {
 		manager = ListManager
 	}
 	err = a.objects.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), manager, client.ForceOwnership)
 	if err != nil {
-		return "", &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
+		return plan.Version{}, &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}
-	return object.GetResourceVersion(), nil
+	return versionOf(object), nil
 }
 
 // jsonObject gives numbers the types that the API machinery wants.
@@ -229,8 +250,7 @@ func (a applier) remove(ctx context.Context, d plan.Deletions) error {
 		config.SetGroupVersionKind(auditConfigKind)
 		config.SetNamespace(a.namespace)
 		config.SetName(gone.Name)
-		as := client.Preconditions{ResourceVersion: &gone.ResourceVersion}
-		if err := client.IgnoreNotFound(a.objects.Delete(ctx, config, as)); err != nil {
+		if err := client.IgnoreNotFound(a.objects.Delete(ctx, config, only(gone.Version))); err != nil {
 			failed = append(failed, &ApplyError{Kind: plan.KindAuditConfig, Name: gone.Name, Err: err})
 		}
 	}
@@ -240,41 +260,59 @@ func (a applier) remove(ctx context.Context, d plan.Deletions) error {
 	return errors.Join(each(ctx, d.Secrets, a.removeSecret)...)
 }
 
-func (a applier) removeSecret(ctx context.Context, name string) error {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
-	if err := client.IgnoreNotFound(a.objects.Delete(ctx, secret)); err != nil {
-		return &ApplyError{Kind: "Secret", Name: name, Err: err}
+func (a applier) removeSecret(ctx context.Context, gone plan.Deletion) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: gone.Name}}
+	if err := client.IgnoreNotFound(a.objects.Delete(ctx, secret, only(gone.Version))); err != nil {
+		return &ApplyError{Kind: "Secret", Name: gone.Name, Err: err}
 	}
 	return nil
 }
 
-// inventory writes an inventory, or deletes an empty one.
+// only keeps a deletion to the version that was seen.
+func only(seen plan.Version) client.Preconditions {
+	uid := types.UID(seen.UID)
+	return client.Preconditions{UID: &uid, ResourceVersion: &seen.ResourceVersion}
+}
+
+// inventory writes an inventory, or deletes an empty one. One that is written twice in a run has its first version then.
 func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
-	name := plan.InventoryName(i.Sync, i.AuditConfig)
+	name, now := plan.InventoryName(i.Sync, i.AuditConfig), *i
+	if written, found := a.written[name]; found {
+		now.Version = written
+	}
 	if i.Empty() {
+		if now.Version == (plan.Version{}) {
+			return nil
+		}
 		config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: name}}
-		if err := client.IgnoreNotFound(a.own.Delete(ctx, config)); err != nil {
+		if err := client.IgnoreNotFound(a.own.Delete(ctx, config, only(now.Version))); err != nil {
 			return &ApplyError{Kind: "ConfigMap", Name: name, Err: err}
 		}
 		return nil
 	}
-	config, err := inventoryConfig(a.namespace, i)
+	config, err := inventoryConfig(a.namespace, &now)
 	if err != nil {
 		return err
 	}
 	if err := a.own.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
-		return &ApplyError{Kind: "ConfigMap", Name: name, Err: err}
+		return &ApplyError{Kind: "ConfigMap", Name: name, Err: err, Appeared: now.Version == plan.Version{}}
 	}
+	a.written[name] = plan.Version{UID: string(*config.UID), ResourceVersion: *config.ResourceVersion}
 	return nil
 }
 
-// inventoryConfig is the ConfigMap that holds an inventory.
+// inventoryConfig is the ConfigMap that holds an inventory, of the version from which that was read.
 func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMapApplyConfiguration, error) {
 	data, err := i.Encode()
 	if err != nil {
 		return nil, err
 	}
-	return applycorev1.ConfigMap(plan.InventoryName(i.Sync, i.AuditConfig), namespace).
+	version := precondition(i.Version)
+	config := applycorev1.ConfigMap(plan.InventoryName(i.Sync, i.AuditConfig), namespace).WithResourceVersion(version.ResourceVersion)
+	if version.UID != "" {
+		config.WithUID(types.UID(version.UID))
+	}
+	return config.
 		WithLabels(map[string]string{plan.LabelInventory: "true", fleet.LabelSync: i.Sync}).
 		WithBinaryData(map[string][]byte{plan.InventoryKey: data}), nil
 }
@@ -283,16 +321,27 @@ func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMa
 type ApplyError struct {
 	Kind, Name string
 	Err        error
+	// Appeared says that there is an inventory's ConfigMap which the plan knows nothing of.
+	Appeared bool
 }
 
-func (e *ApplyError) Error() string { return fmt.Sprintf("apply %s %s: %v", e.Kind, e.Name, e.Err) }
+func (e *ApplyError) Error() string {
+	if e.Appeared && apierrors.IsConflict(e.Err) {
+		return fmt.Sprintf("there is a ConfigMap %s that Muster doesn't know as its inventory; give it the label %s=true if it is one, or else delete it", e.Name, plan.LabelInventory)
+	}
+	return fmt.Sprintf("apply %s %s: %v", e.Kind, e.Name, e.Err)
+}
 
 func (e *ApplyError) Unwrap() error { return e.Err }
 
 // classifyApply names a failed write. A conflict is somebody else's change, seen in time; the next attempt takes it in.
 func classifyApply(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(firstOf(err))}
+	st.conflict = conflict(err)
+	var unknown *ApplyError
 	switch {
+	case st.conflict && errors.As(err, &unknown) && unknown.Appeared:
+		f.Reason = "InventoryUnknown"
 	case apierrors.IsConflict(err):
 		f.Reason = report.ReasonConflict
 	case apierrors.IsForbidden(err):
@@ -301,6 +350,14 @@ func classifyApply(err error, st *state) *report.Failure {
 		f.Reason = "Invalid"
 	}
 	return f
+}
+
+// conflict reports whether any of joined errors is a conflict.
+func conflict(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(joined.Unwrap(), conflict)
+	}
+	return apierrors.IsConflict(err)
 }
 
 // firstOf is the first of joined errors, with how many there are besides: in one line, however many writes have failed.

@@ -7,7 +7,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-gitops/muster/clusters/plan"
 )
+
+// ApplyPlan carries out a plan.
+func ApplyPlan(ctx context.Context, c client.Client, namespace string, p *plan.Plan) error {
+	return applier{objects: c, own: c, namespace: namespace, written: map[string]plan.Version{}}.run(ctx, p)
+}
 
 // SyncRequests are syncRequests, for tests with a clock of their own.
 type SyncRequests struct{ *syncRequests }

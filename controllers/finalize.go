@@ -48,7 +48,7 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 
 // deleteAll removes what the inventories have: to plan that is to plan an empty fleet, and to approve what is held of it.
 func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
-	live, failure := r.live(ctx, audit)
+	live, failure := r.live(ctx, audit, r.reader(st))
 	if failure != nil {
 		return failure
 	}

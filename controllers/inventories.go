@@ -33,7 +33,9 @@ func (i *inventories) decode(namespace string, configMaps []corev1.ConfigMap) []
 		u, ok := known[c.UID]
 		if !ok || u.resourceVersion != c.ResourceVersion {
 			u = unpacked{resourceVersion: c.ResourceVersion}
-			u.inventory, u.err = plan.DecodeInventory(c.BinaryData[plan.InventoryKey])
+			if u.inventory, u.err = plan.DecodeInventory(c.BinaryData[plan.InventoryKey]); u.err == nil {
+				u.inventory.Version = versionOf(&c)
+			}
 		}
 		list, now[c.UID] = append(list, u), u
 	}

@@ -22,7 +22,7 @@ var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mond
 
 // plan compares the fleet with the management cluster.
 func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (*plan.Plan, *report.Failure) {
-	live, failure := r.live(ctx, audit)
+	live, failure := r.live(ctx, audit, r.reader(st))
 	if failure != nil {
 		return nil, failure
 	}
@@ -67,9 +67,18 @@ func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 	return p
 }
 
-// live gathers what the namespace has, from caches alone.
-func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.Live, *report.Failure) {
-	configs, failure := r.existing(ctx, audit)
+// reader reads from the caches, or past them once after a conflict: the caches have then not seen something that is there.
+func (r *Reconciler) reader(st *state) client.Reader {
+	if !st.conflict {
+		return r.Client
+	}
+	st.conflict = false
+	return r.Live
+}
+
+// live gathers what the namespace has.
+func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from client.Reader) (plan.Live, *report.Failure) {
+	configs, failure := r.existing(ctx, audit, from)
 	deleting := !audit.DeletionTimestamp.IsZero()
 	if failure != nil && (!deleting || failure.Reason != reasonOperatorMissing) {
 		return plan.Live{}, failure // without the operator's CRD there are no audit configs to take anything out of
@@ -79,17 +88,17 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync) (plan.
 	var configMaps corev1.ConfigMapList
 	var syncs v1alpha1.AuditSyncList
 	for _, list := range []client.ObjectList{&secrets, &syncs} {
-		if err := r.list(ctx, list, audit.Namespace); err != nil {
+		if err := listAll(ctx, from, list, audit.Namespace); err != nil {
 			return live, classifyRead(err)
 		}
 	}
-	if err := r.list(ctx, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+	if err := listAll(ctx, from, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
 		return live, classifyRead(err)
 	}
 	live.Secrets = make(map[string]plan.LiveSecret, len(secrets.Items))
 	for i := range secrets.Items {
 		s := &secrets.Items[i]
-		live.Secrets[s.Name] = plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
+		live.Secrets[s.Name] = plan.LiveSecret{Version: versionOf(s), Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
 			ManagedFields: s.ManagedFields}
 	}
 	for i := range syncs.Items {
@@ -135,9 +144,19 @@ func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	}
 }
 
-// list lists from the cache without copying: nothing that is listed is changed.
+// list lists from the cache.
 func (r *Reconciler) list(ctx context.Context, list client.ObjectList, namespace string, opts ...client.ListOption) error {
-	return r.Client.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...)
+	return listAll(ctx, r.Client, list, namespace, opts...)
+}
+
+// listAll lists without copying what comes from a cache: nothing that is listed is changed.
+func listAll(ctx context.Context, from client.Reader, list client.ObjectList, namespace string, opts ...client.ListOption) error {
+	return from.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...)
+}
+
+// versionOf is the version of an object as plans have it.
+func versionOf(o client.Object) plan.Version {
+	return plan.Version{UID: string(o.GetUID()), ResourceVersion: o.GetResourceVersion()}
 }
 
 // reasonOperatorMissing is the reason of failures for want of the operator's CRD.

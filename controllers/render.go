@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
@@ -41,7 +42,7 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if failure != nil {
 		return failure
 	}
-	existing, failure := r.existing(ctx, audit)
+	existing, failure := r.existing(ctx, audit, r.Client)
 	if failure != nil {
 		return failure
 	}
@@ -129,10 +130,10 @@ func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 }
 
 // existing are the audit configs of the namespace, by name.
-func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync) (map[string]map[string]any, *report.Failure) {
+func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync, from client.Reader) (map[string]map[string]any, *report.Failure) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(auditConfigKind)
-	if err := r.list(ctx, list, audit.Namespace); err != nil {
+	if err := listAll(ctx, from, list, audit.Namespace); err != nil {
 		return nil, classifyRead(err)
 	}
 	configs := make(map[string]map[string]any, len(list.Items))

@@ -27,9 +27,8 @@ type driven struct {
 	name       string
 	uid        types.UID
 	generation int64
-	// inventory is what Muster applied, and resourceVersion that of its ConfigMap.
-	inventory       *plan.Inventory
-	resourceVersion string
+	// inventory is what Muster applied.
+	inventory *plan.Inventory
 	// entries are all, in the order in which the operator works; items are Muster's own, by name, and due those of them that
 	// are to be scanned because they have changed.
 	entries []scan.Entry
@@ -102,7 +101,7 @@ func verdict(revision string, configs []*driven, statuses []scan.Status) *scan.V
 // driven are the audit configs that the AuditSync has entries in, in the order of their names. What it takes long to find out
 // about one is kept for as long as neither its spec nor its inventory changes.
 func (r *Reconciler) driven(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]*driven, error) {
-	live, failure := r.existing(ctx, audit)
+	live, failure := r.existing(ctx, audit, r.Client)
 	if failure != nil {
 		return nil, errors.New(failure.Message)
 	}
@@ -120,7 +119,6 @@ func (r *Reconciler) driven(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		if err != nil {
 			continue // it is no list; the sync puts that right, or tells of it
 		}
-		known.resourceVersion = configMaps.Items[i].ResourceVersion
 		known.paused = scan.ScanningPaused(object.Object)
 		configs = append(configs, known)
 	}

@@ -192,5 +192,5 @@ func (r *Reconciler) forgetDue(ctx context.Context, audit *v1alpha1.AuditSync, c
 	if err != nil {
 		return err
 	}
-	return r.Client.Apply(ctx, config.WithResourceVersion(c.resourceVersion), client.FieldOwner(FieldManager), client.ForceOwnership)
+	return r.Client.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership)
 }

@@ -32,6 +32,8 @@ type state struct {
 	tally report.Tally
 	// failures counts failed attempts since the last success.
 	failures int
+	// conflict says that the last write met an object that the caches had not shown.
+	conflict bool
 	// leaving says that its deletion has been told of.
 	leaving bool
 	// pipeline remembers the last fleet in all its stages; fleet is what it gave for the inputs that rendered names.

@@ -59,7 +59,7 @@ func (p *planner) config(name string) {
 		return
 	}
 	p.next[name] = after
-	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, ResourceVersion: resourceVersion(live),
+	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, Version: versionOf(live),
 		before: live, secrets: p.secretsIn(name), leaving: p.leavingOf(name)})
 }
 
@@ -173,7 +173,7 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 	p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
 	p.goAlong(Remove, name, foreign)
-	p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, ConfigDeletion{Name: name, ResourceVersion: resourceVersion(live)})
+	p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, Deletion{Name: name, Version: versionOf(live)})
 	return true
 }
 
@@ -547,10 +547,11 @@ func nameOf(entry map[string]any) string {
 	return name
 }
 
-func resourceVersion(live map[string]any) string {
+func versionOf(live map[string]any) Version {
 	meta, _ := live["metadata"].(map[string]any)
+	uid, _ := meta["uid"].(string)
 	version, _ := meta["resourceVersion"].(string)
-	return version
+	return Version{uid, version}
 }
 
 func jsonSize(object map[string]any) int {

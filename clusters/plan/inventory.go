@@ -34,6 +34,8 @@ type Inventory struct {
 	Corrected []Correction `json:"corrected,omitempty"`
 	// Approved is what of it goes, or is to go, because somebody has approved that.
 	Approved *Approval `json:"approved,omitempty"`
+	// Version is that of the ConfigMap which it was read from.
+	Version Version `json:"-"`
 }
 
 // Item is one cluster or Secret that Muster applied.

@@ -60,8 +60,16 @@ type Live struct {
 	Syncs map[string]bool
 }
 
+// Version is the version of a live object from which something was planned. What is written or deleted for the plan carries it, so that
+// the API server refuses to change an object that has become another. It is zero where there was no object: then one is created, and none
+// that has appeared in between is changed.
+type Version struct {
+	UID, ResourceVersion string
+}
+
 // LiveSecret is a Secret of the management cluster.
 type LiveSecret struct {
+	Version
 	Type                string
 	Labels, Annotations map[string]string
 	Data                map[string][]byte
@@ -189,6 +197,7 @@ type Plan struct {
 
 // SecretWrite is a Secret to apply.
 type SecretWrite struct {
+	Version             // of the live one
 	Name                string
 	Type                string
 	Labels, Annotations map[string]string
@@ -202,8 +211,7 @@ type ConfigWrite struct {
 	// applied by different field managers: what a manager no longer applies is removed.
 	Object   map[string]any
 	ListOnly bool
-	// ResourceVersion is the live object's, so that a change made in between is not overwritten. Empty when there is none.
-	ResourceVersion string
+	Version  // of the live one
 
 	before  map[string]any    // the live object
 	secrets map[string]string // Secrets that are made for its entries, with the cluster
@@ -212,15 +220,13 @@ type ConfigWrite struct {
 
 // Deletions are the objects to delete.
 type Deletions struct {
-	Secrets      []string // their names
-	AuditConfigs []ConfigDeletion
+	Secrets, AuditConfigs []Deletion
 }
 
-// ConfigDeletion is an audit config to delete.
-type ConfigDeletion struct {
+// Deletion is an object to delete, of this version alone.
+type Deletion struct {
 	Name string
-	// ResourceVersion is the live object's, so that what somebody has added in between, and nobody was shown, is not deleted with it.
-	ResourceVersion string
+	Version
 }
 
 // Empty says whether there is nothing to write.
@@ -407,6 +413,9 @@ func (p *planner) finish() {
 	approved, left := p.approvals()
 	for _, name := range slices.Sorted(maps.Keys(p.next)) {
 		before, after := p.inventories[name], p.next[name]
+		if before != nil {
+			after.Version = before.Version
+		}
 		sortItems(after.Clusters)
 		sortItems(after.Secrets)
 		after.Approved = left[name]

@@ -142,7 +142,7 @@ func (w *world) apply(t *testing.T, p *plan.Plan, steps int) {
 		todo = append(todo, func() { w.config(t, c) })
 	}
 	for _, name := range p.Delete.Secrets {
-		todo = append(todo, func() { delete(w.Secrets, name) })
+		todo = append(todo, func() { delete(w.Secrets, name.Name) })
 	}
 	for _, gone := range p.Delete.AuditConfigs {
 		todo = append(todo, func() { delete(w.AuditConfigs, gone.Name) })

@@ -146,7 +146,7 @@ func containsAll(have, want map[string]string) bool {
 }
 
 func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
-	write := SecretWrite{Name: s.Name, Type: s.Type, Data: s.Data, Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations)}
+	write := SecretWrite{Version: p.live.Secrets[s.Name].Version, Name: s.Name, Type: s.Type, Data: s.Data, Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations)}
 	if write.Labels == nil {
 		write.Labels = map[string]string{}
 	}
@@ -411,7 +411,7 @@ func (p *planner) unneeded(alone *Inventory) {
 	}
 	for _, name := range names {
 		p.step(Step{Action: Remove, Kind: KindSecret, Name: name})
-		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, name)
+		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, Deletion{Name: name, Version: p.live.Secrets[name].Version})
 	}
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
 		p.holdSecret(name, reasons[name], alone)
