@@ -32,6 +32,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	p := plan.Compute(st.fleet, live, policy)
 	mask(st.redactor, p.Findings)
 	maskDrift(st.redactor, p.Steps)
+	p.Mismatch = st.redactor.String(p.Mismatch)
 	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
 	return p, nil
 }

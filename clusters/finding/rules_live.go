@@ -6,8 +6,6 @@ var liveRules = []Rule{
 		Fix: "install it (with Helm or from Mondoo's console), or put it into the repository", Example: "spec.auditConfig: mondoo-client, in an empty namespace"},
 	{Code: "audit-config-owned", Severities: errorOnly, Cause: "Another AuditSync drives the audit config.",
 		Fix: "let one AuditSync drive it: name another audit config, or delete the other AuditSync", Example: "two AuditSyncs with one auditConfig"},
-	{Code: "approval-mismatch", Severities: warningOnly, Cause: "The annotation muster.dev/approve-removals approves nothing of what waits: it is for another commit, or other removals.",
-		Fix: "look at what waits, and approve that with the value that the status gives", Example: "an approval that was copied before the last push"},
 	{Code: "audit-config-size", Severities: errorOnly, Cause: "An audit config with all its clusters would not fit into one Kubernetes object.",
 		Fix: "split the clusters over several audit configs, with spec.auditConfig", Example: "some 3,000 clusters in one audit config"},
 	{Code: "field-not-kept", Severities: warningOnly, Cause: "A field is gone every time after Muster has applied it: the API server or the operator drops it. InSync is False. No other field is given in to.",

@@ -103,10 +103,10 @@ func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 	return approved
 }
 
-// tellMismatch reports an approval that is given and approves nothing of what waits.
-func (p *Plan) tellMismatch(given string) {
+// mismatch says why an approval that is given approves nothing of what waits; empty when nothing waits, or none is given.
+func (p *Plan) mismatch(given string) string {
 	if given == "" || p.Approval == "" {
-		return
+		return ""
 	}
 	why := "it names other removals than those that wait now"
 	switch revision := revisionOf(given); {
@@ -115,10 +115,7 @@ func (p *Plan) tellMismatch(given string) {
 	case revision != p.Revision:
 		why = "it is for the commit " + cut(revision, 40) + ", and " + p.Revision + " is to be applied"
 	}
-	p.Mismatch = true
-	p.Add(finding.Finding{Code: CodeMismatch, Severity: finding.Warning,
-		Message: fmt.Sprintf("the approval %q approves nothing: %s", cut(given, 80), why),
-		Fix:     "look at what waits, and set the annotation " + ApproveAnnotation + "=" + p.Approval})
+	return fmt.Sprintf("the approval %q approves nothing: %s", cut(given, 80), why)
 }
 
 // cut shortens a text that somebody else has written.

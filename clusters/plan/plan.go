@@ -37,7 +37,6 @@ const (
 	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
 	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
 	CodeHeld          finding.Code = "removals-held"        // removals wait for an approval
-	CodeMismatch      finding.Code = "approval-mismatch"    // an approval is given, and not for what waits
 )
 
 // maxObject is the size from which an audit config is refused. etcd refuses requests over 1.5 MiB, and the operator needs
@@ -180,8 +179,8 @@ type Plan struct {
 	// approved.
 	Held     int
 	Approval string
-	// Mismatch says that an approval is given which approves nothing of what waits.
-	Mismatch bool
+	// Mismatch says why an approval that is given approves nothing of what waits; empty when none is given, or nothing waits.
+	Mismatch string
 	// ScansLeft is how many clusters that get a new form are left to their schedules, for more than MaxScansDue are due for a scan.
 	ScansLeft int
 
@@ -258,7 +257,7 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 	if approved := approvedOf(p, live, policy); len(approved) > 0 {
 		return computeFitting(desired, live, policy, approved)
 	}
-	p.tellMismatch(policy.Approved)
+	p.Mismatch = p.mismatch(policy.Approved)
 	return p
 }
 

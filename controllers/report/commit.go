@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scan"
 	"github.com/muster-gitops/muster/gitsync/forge"
@@ -103,7 +102,7 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	case planErrors(o) > 0:
 		return forge.Failure, "not applied: " + brief(firstOfPlan(o))
 	case o.Plan.Held > 0:
-		return forge.Failure, held(o, plan.CodeHeld)
+		return forge.Failure, heldText(o)
 	}
 	text := plural(len(o.Fleet.Clusters), "cluster") + " applied"
 	if o.Changes != "" {

@@ -252,18 +252,18 @@ func verdict(o Outcome) (reason, message string, class Class) {
 		return ReasonRefused, planError(o), Rejected
 	case finding.Errors(o.Fleet.Findings) > 0:
 		return ReasonQuarantined, quarantineText(o), Rejected
-	case o.Plan.Mismatch:
-		return ReasonMismatch, held(o, plan.CodeMismatch) + "; " + held(o, plan.CodeHeld), Rejected
+	case o.Plan.Held > 0 && o.Plan.Mismatch != "":
+		return ReasonMismatch, o.Plan.Mismatch + "; " + heldText(o), Rejected
 	case o.Plan.Held > 0:
-		return ReasonHeld, held(o, plan.CodeHeld), Rejected
+		return ReasonHeld, heldText(o), Rejected
 	}
 	return ReasonSucceeded, fmt.Sprintf("%s applied at %s", plural(len(o.Fleet.Clusters), "cluster"), o.Revision), ""
 }
 
-// held is the first finding of a code about removals, with its way out.
-func held(o Outcome, code finding.Code) string {
+// heldText is the first finding about removals that wait, with its way out.
+func heldText(o Outcome) string {
 	for _, f := range o.Plan.Findings {
-		if f.Code == code {
+		if f.Code == plan.CodeHeld {
 			return f.Message + "; " + f.Fix
 		}
 	}
