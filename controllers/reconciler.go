@@ -8,8 +8,10 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -81,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if audit.Spec.Suspend {
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
 		r.statuses.quit(audit)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
 		if err := r.patchFinalizers(ctx, audit); err != nil {
@@ -139,6 +141,19 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 	r.statuses.reported(audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
 	r.tellEvents(ctx, audit, report.Events(audit, status, o))
+	return r.patchStatus(ctx, audit, status)
+}
+
+// suspended reports that an AuditSync is suspended.
+func (r *Reconciler) suspended(ctx context.Context, audit *v1alpha1.AuditSync) error {
+	status := report.Suspended(audit)
+	if before := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady); before == nil || before.Reason != report.ReasonSuspended {
+		r.tellEvents(ctx, audit, []report.Event{{Type: corev1.EventTypeNormal, Reason: report.ReasonSuspended, Action: "Sync", Note: "suspended"}})
+	}
+	return r.patchStatus(ctx, audit, status)
+}
+
+func (r *Reconciler) patchStatus(ctx context.Context, audit *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus) error {
 	if equality.Semantic.DeepEqual(audit.Status, status) {
 		return nil
 	}

@@ -58,6 +58,8 @@ type Finding struct {
 	Fix string `json:"fix,omitempty"`
 	// Accepted is the reason for which the cluster's team accepts the finding; empty where nobody does. It is never set for an error.
 	Accepted string `json:"accepted,omitempty"`
+	// Stops says that nothing is done for many clusters because of it. Errors about single ones may well be its consequences.
+	Stops bool `json:"-"`
 }
 
 // Place is where a finding stands: "path:line:column", as compilers print it.
@@ -95,13 +97,14 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// Sorted returns the findings in their one stable order (gravest first, then by place, cluster, code and message), each
-// once.
+// Sorted returns the findings in their one stable order (gravest first, what stops others before those, then by place, cluster, code and
+// message), each once.
 func Sorted(findings []Finding) []Finding {
 	sorted := slices.Clone(findings)
 	slices.SortFunc(sorted, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(a.Severity.rank(), b.Severity.rank()),
+			first(a.Stops, b.Stops),
 			cmp.Compare(a.Path, b.Path),
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column),
@@ -113,6 +116,35 @@ func Sorted(findings []Finding) []Finding {
 		)
 	})
 	return slices.Compact(sorted)
+}
+
+// first orders what is before what is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// Cause is the error to tell where there is room for one: what stops others, else one that isn't about a single cluster and so may be the
+// cause of the others, else the first. It is nil when there is no error. The findings are in any order.
+func Cause(findings []Finding) *Finding {
+	var cause *Finding
+	sorted := Sorted(findings)
+	for i := range sorted {
+		f := &sorted[i]
+		switch {
+		case f.Severity != Error:
+		case f.Stops || f.Cluster == "":
+			return f
+		case cause == nil:
+			cause = f
+		}
+	}
+	return cause
 }
 
 // Errors counts the findings of severity Error.

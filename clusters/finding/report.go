@@ -43,6 +43,7 @@ func (r *Report) Missing(file string, f Finding) {
 
 // Stop adds an error finding about something that many clusters share.
 func (r *Report) Stop(f Finding) {
+	f.Stops = true
 	r.Reject(f)
 	r.Stopped = true
 }

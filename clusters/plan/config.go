@@ -18,7 +18,7 @@ func (p *planner) config(name string) {
 	live := p.live.AuditConfigs[name]
 	before := p.inventories[name]
 	if owner := p.owners[name]; owner != "" {
-		p.refuse(p.place(desired.Origin, fieldName), CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
+		p.refuseConfig(p.place(desired.Origin, fieldName), CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
 			"let one AuditSync drive an audit config; give the other another one")
 		return
 	}
@@ -49,12 +49,12 @@ func (p *planner) config(name string) {
 	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
-		p.refuse(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
+		p.refuseConfig(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
 		return
 	}
 	if size := jsonSize(object); size > maxObject {
 		undo()
-		p.refuse(p.place(desired.Origin, fieldName), CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
+		p.refuseConfig(p.place(desired.Origin, fieldName), CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
 			"spread the clusters over several audit configs, with spec.auditConfig in the cluster files")
 		return
 	}
@@ -130,7 +130,13 @@ func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
 	return fleet.AuditConfig{Name: name}, false
 }
 
-// refuse reports an error that keeps an audit config and its clusters as they are, at a place.
+// refuseConfig reports an error for which nothing is done for all clusters of an audit config.
+func (p *planner) refuseConfig(at finding.Finding, code finding.Code, message, fix string) {
+	at.Stops = true
+	p.refuse(at, code, message, fix)
+}
+
+// refuse reports an error that keeps something as it is, at a place.
 func (p *planner) refuse(at finding.Finding, code finding.Code, message, fix string) {
 	at.Code, at.Severity, at.Message, at.Fix = code, finding.Error, message, fix
 	p.plan.Add(at)
@@ -141,7 +147,7 @@ func (p *planner) refuse(at finding.Finding, code finding.Code, message, fix str
 func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 	if inFleet {
 		p.plan.Waiting = true
-		p.refuse(finding.Finding{}, CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
+		p.refuseConfig(finding.Finding{}, CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
 			"install it (with Helm or from Mondoo's console), or put it into the repository")
 		return
 	}

@@ -47,6 +47,8 @@ type Item struct {
 	// Hash is that of the content applied. Empty: Muster was about to apply it for the first time.
 	Hash    string   `json:"hash,omitempty"`
 	Secrets []string `json:"secrets,omitempty"`
+	// Making are those of the Secrets that Muster was about to apply for the first time. Nothing says yet that they are its own.
+	Making []string `json:"making,omitempty"`
 	// Applied is when the cluster got its present form, in whole seconds as API objects have them; zero when nobody noted it.
 	Applied time.Time `json:"applied,omitzero"`
 	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
@@ -102,7 +104,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 		return i.Empty() == other.Empty()
 	}
 	same := func(a, b Item) bool {
-		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) &&
+		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Making, b.Making) &&
 			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&

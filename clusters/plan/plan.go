@@ -171,6 +171,9 @@ type Plan struct {
 	// NotKept are the objects with fields that don't keep their values and are given in to, and Contested those with fields that somebody
 	// changes again and again. Their steps have kind, name and the paths of the fields alone.
 	NotKept, Contested []Step
+	// Applied counts the clusters of the fleet that are in the management cluster as the path says once this is carried out, and LeftOut
+	// those that are not because of an error, here or before.
+	Applied, LeftOut int
 	// Next is when the first of the steps that wait is due; zero when none waits.
 	Next time.Time
 	// Waiting says that an audit config is missing in the cluster; trying again later may help.
@@ -323,6 +326,7 @@ type planner struct {
 	namers      map[string]string       // what names Secrets that stay for it
 	approved    map[string]bool         // the keys of what may go although it would be held
 	full        map[string]bool         // audit configs that can't hold their clusters
+	waiting     map[[2]string]bool      // clusters, by audit config and name, that wait to move to it
 }
 
 // gather sorts the inventories into own, abandoned and others'.
@@ -406,6 +410,7 @@ func (p *planner) commit(before *Item, hash string) string {
 
 // finish compares inventories before and after, and sorts the plan.
 func (p *planner) finish() {
+	p.count()
 	p.boundDue()
 	p.noteContested()
 	p.noteApproval()
@@ -433,6 +438,18 @@ func (p *planner) finish() {
 		return strings.Compare(a.Kind+"\x00"+a.AuditConfig+"\x00"+a.Name, b.Kind+"\x00"+b.AuditConfig+"\x00"+b.Name)
 	})
 	p.tellHeld()
+}
+
+// count counts clusters by what is done for them. Those that wait to move are neither.
+func (p *planner) count() {
+	for i := range p.fleet.Clusters {
+		switch c := &p.fleet.Clusters[i]; {
+		case p.next[c.AuditConfig] == nil || c.Quarantined && !p.waiting[[2]string{c.AuditConfig, c.Name}]:
+			p.plan.LeftOut++
+		case !c.Quarantined:
+			p.plan.Applied++
+		}
+	}
 }
 
 // AdoptAnnotation on a Secret that was made by hand lets the AuditSync that is its value take it over.
@@ -476,6 +493,7 @@ func union(before, after []Item) []Item {
 			if !slices.Contains(known.Secrets, name) {
 				at := slices.IndexFunc(items, func(i Item) bool { return i.Name == item.Name })
 				items[at].Secrets = append(slices.Clone(items[at].Secrets), name)
+				items[at].Making = append(slices.Clone(items[at].Making), name)
 			}
 		}
 	}

@@ -164,7 +164,7 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 func (p *planner) quarantine() {
 	refused := map[string]bool{}
 	for _, s := range p.fleet.Secrets {
-		if !s.Quarantined && p.refuseSecret(s) {
+		if !s.Quarantined && p.owners[s.AuditConfig] == "" && p.refuseSecret(s) {
 			refused[s.Name] = true
 		}
 	}
@@ -173,9 +173,10 @@ func (p *planner) quarantine() {
 	if quarantined == nil {
 		quarantined = map[[2]string]bool{}
 	}
+	p.waiting = maps.Clone(quarantined)
 	p.references = make([][]compile.Reference, len(p.fleet.Clusters))
 	for i, c := range p.fleet.Clusters {
-		if c.Quarantined {
+		if c.Quarantined || p.owners[c.AuditConfig] != "" { // nothing is done for it anyway, and that is told
 			continue
 		}
 		p.references[i] = slices.Collect(compile.References(&c.Entry))
@@ -229,8 +230,18 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 	return false
 }
 
-// applied says whether an inventory of this AuditSync has a Secret.
-func (p *planner) applied(name string) bool { return len(p.inventoriesOf(name)) > 0 }
+// applied says whether an inventory of this AuditSync has a Secret, and not only because it was about to be applied: what has then appeared
+// by that name may be somebody else's.
+func (p *planner) applied(name string) bool {
+	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
+		if item := inv.secret(name); item != nil && item.Hash != "" {
+			return true
+		}
+		return slices.ContainsFunc(inv.Clusters, func(item Item) bool {
+			return item.Hash != "" && slices.Contains(item.Secrets, name) && !slices.Contains(item.Making, name)
+		})
+	})
+}
 
 // inventoriesOf are the inventories of this AuditSync that have a Secret.
 func (p *planner) inventoriesOf(secret string) []*Inventory {

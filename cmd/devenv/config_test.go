@@ -97,6 +97,29 @@ func (in *installation) awaitRights(t *testing.T, all []*unstructured.Unstructur
 	}
 }
 
+// testServerSide does what `kubectl apply --server-side -k config/default` does after a client-side one.
+func (in *installation) testServerSide(t *testing.T) {
+	namespace := &corev1.Namespace{}
+	namespace.Name = "client-side"
+	if err := in.admin.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects(t, kustomize(t, "default")) {
+		var dry []client.ApplyOption
+		if o.GetNamespace() == "" {
+			dry = append(dry, client.DryRunAll) // it is there already
+		} else {
+			o.SetNamespace(namespace.Name)
+			if err := in.admin.Create(t.Context(), o.DeepCopy(), client.FieldOwner("kubectl-client-side-apply")); err != nil {
+				t.Errorf("create %s %s: %v", o.GetKind(), o.GetName(), err)
+			}
+		}
+		if err := in.admin.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), append(dry, client.FieldOwner("kubectl"))...); err != nil {
+			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+	}
+}
+
 func (in *installation) apply(t *testing.T, o *unstructured.Unstructured, opts ...client.ApplyOption) {
 	t.Helper()
 	opts = append(opts, client.FieldOwner("devenv"), client.ForceOwnership)
@@ -182,6 +205,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("config/default: the API server warns: %q", w)
 	}
 	t.Run("Pod", in.testPod)
+	t.Run("ServerSide", in.testServerSide)
 	t.Run("Rights", in.testRights)
 	t.Run("Components", in.testComponents)
 	t.Run("Webhooks", in.testWebhooks)

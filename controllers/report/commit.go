@@ -66,7 +66,9 @@ func CommitStatuses(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o
 	add(o.Revision, contexts[0], state, text)
 	state, text = driftAnswer(status, o)
 	add(o.Revision, contexts[1], state, text)
-	state, text = scanAnswer(o.Scan)
+	if state, text = scanAnswer(o.Scan); o.nothingToScan() {
+		state = ""
+	}
 	add(status.LastAppliedRevision, contexts[2], state, text)
 	return list
 }
@@ -88,19 +90,19 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	case o.Fleet == nil:
 		return "", ""
 	case o.Fleet.Stopped:
-		return forge.Failure, "nothing is changed: " + brief(first(finding.Sorted(o.Fleet.Findings)))
+		return forge.Failure, "nothing is changed: " + brief(finding.Cause(o.Fleet.Findings))
 	case o.Fleet.Retry:
-		return trouble("not opened yet", brief(first(finding.Sorted(o.Fleet.Findings))))
-	case finding.Errors(o.Fleet.Findings) > 0:
+		return trouble("not opened yet", brief(finding.Cause(o.Fleet.Findings)))
+	case finding.Errors(o.Fleet.Findings) > 0 && (o.Plan == nil || !o.refused()):
 		return forge.Failure, quarantineAnswer(o)
 	case o.Apply != nil && o.Apply.Reason == ReasonConflict:
 		return "", "" // the next attempt, in a second, takes in what somebody else has just changed
 	case o.Apply != nil:
 		return trouble("not applied yet", o.Apply.Message)
 	case o.Plan.Waiting:
-		return trouble("not applied yet", brief(firstOfPlan(o)))
+		return trouble("not applied yet", brief(finding.Cause(o.Plan.Findings)))
 	case planErrors(o) > 0:
-		return forge.Failure, "not applied: " + brief(firstOfPlan(o))
+		return forge.Failure, "not applied: " + brief(finding.Cause(o.Plan.Findings))
 	case o.Plan.Held > 0:
 		return forge.Failure, heldText(o)
 	}
@@ -114,9 +116,9 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 // quarantineAnswer names the first cause, and then what the commit changed all the same.
 func quarantineAnswer(o Outcome) string {
 	total, n := size(o.Fleet)
-	text := fmt.Sprintf("%d of %s can't be used: %s", n, plural(total, "cluster"), brief(first(finding.Sorted(o.Fleet.Findings))))
+	text := fmt.Sprintf("%d of %s can't be used: %s", n, plural(total, "cluster"), brief(finding.Cause(o.Fleet.Findings)))
 	if n == 0 {
-		text = "not all can be used: " + brief(first(finding.Sorted(o.Fleet.Findings)))
+		text = "not all can be used: " + brief(finding.Cause(o.Fleet.Findings))
 	}
 	if o.inForce() && o.Changes != "" {
 		text += "; otherwise " + o.Changes
@@ -147,7 +149,7 @@ func brief(f *finding.Finding) string {
 
 // driftAnswer is about the revision that was worked on, where that is the one that is applied.
 func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, string) {
-	if o.Plan == nil || o.Plan.Stopped || status.LastAppliedRevision != o.Revision {
+	if !o.compared() || status.LastAppliedRevision != o.Revision {
 		return "", ""
 	}
 	drifted := o.Plan.Drifted()

@@ -8,6 +8,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -80,29 +81,18 @@ func (o *Outcome) Complete() bool {
 		finding.Errors(o.Plan.Findings) == 0 && o.Plan.Held == 0
 }
 
-// firstError is the first error finding, as text.
-func firstError(findings []finding.Finding) string {
-	if f := first(findings); f != nil {
+// causeText is what is told of findings where there is room for one.
+func causeText(findings []finding.Finding) string {
+	if f := finding.Cause(findings); f != nil {
 		return f.String()
 	}
 	return ""
 }
 
-// first is the first error finding: one that isn't about a single cluster, if there is any, for it may be the cause of the
-// others.
-func first(findings []finding.Finding) *finding.Finding {
-	var first *finding.Finding
-	for i := range findings {
-		f := &findings[i]
-		switch {
-		case f.Severity != finding.Error:
-		case f.Cluster == "":
-			return f
-		case first == nil:
-			first = f
-		}
-	}
-	return first
+// refused reports whether the cause to tell only showed in comparison with the management cluster.
+func (o *Outcome) refused() bool {
+	cause := finding.Cause(o.Plan.Findings)
+	return cause != nil && slices.Contains(o.Plan.Findings[len(o.Fleet.Findings):], *cause)
 }
 
 var actionWords = []struct {

@@ -96,6 +96,21 @@ func countScans(status *v1alpha1.AuditSyncStatus, before *v1alpha1.ClusterCounts
 	}
 }
 
+// nothingToScan reports whether nothing can be said of scans because nothing is applied that should be.
+func (o *Outcome) nothingToScan() bool {
+	if o.Scans == nil || len(o.Scans) > 0 {
+		return false
+	}
+	if o.Fleet == nil {
+		return o.Fetch != nil || o.Render != nil
+	}
+	if !o.inForce() {
+		return true
+	}
+	total, _ := size(o.Fleet)
+	return total > 0
+}
+
 // scanned says how the fleet's scans stand. It holds no times but absolute ones, and follows no single run, so that it changes
 // when the answer does.
 func (c conditions) scanned(o Outcome) {
@@ -122,6 +137,8 @@ func (c conditions) scanned(o Outcome) {
 		put(metav1.ConditionUnknown, ReasonPaused, fmt.Sprintf("%s: %s", total, causes(s.paused)))
 	case len(s.paused) > 0:
 		put(metav1.ConditionTrue, ReasonScanned, fmt.Sprintf("%s scanned, %d paused: %s", plural(s.passing, "cluster"), len(s.paused), causes(s.paused)))
+	case o.nothingToScan():
+		put(metav1.ConditionUnknown, ReasonPending, "no cluster is applied")
 	case len(o.Scans) == 0:
 		put(metav1.ConditionTrue, ReasonScanned, "there is no cluster to scan")
 	default:

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -31,6 +32,7 @@ const (
 	ReasonContested   = "Contested"
 	ReasonNotKept     = "NotKept"
 	ReasonRefused     = "Refused"
+	ReasonSuspended   = "Suspended"
 	ReasonPending     = "Pending"
 )
 
@@ -74,10 +76,33 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	return status
 }
 
-// inForce says whether the revision is the one that is applied, perhaps without single clusters of it.
-func (o *Outcome) inForce() bool {
-	return o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting
+// Suspended is the status of an AuditSync that is suspended. What was reported before stays, but nobody looks whether it still holds.
+func Suspended(sync *v1alpha1.AuditSync) v1alpha1.AuditSyncStatus {
+	status := *sync.Status.DeepCopy()
+	status.ObservedGeneration = sync.Generation
+	c := conditions{status: &status, generation: sync.Generation}
+	const message = "spec.suspend is true: nothing is fetched, applied or compared"
+	c.put(v1alpha1.ConditionReady, metav1.ConditionUnknown, ReasonSuspended, message)
+	c.set(v1alpha1.ConditionStalled, true, ReasonSuspended, message)
+	meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionReconciling)
+	if meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionInSync) != nil {
+		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, ReasonSuspended, message)
+	}
+	return status
 }
+
+// compared reports whether what is live was compared with what Muster is to apply: for at least one cluster, if there are any.
+func (o *Outcome) compared() bool {
+	return o.Render == nil && o.Plan != nil && !o.Plan.Stopped && (!refusedWhole(o.Plan) || o.Plan.Applied > 0)
+}
+
+// refusedWhole reports whether nothing is done for all clusters of an audit config.
+func refusedWhole(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Findings, func(f finding.Finding) bool { return f.Severity == finding.Error && f.Stops })
+}
+
+// inForce says whether the revision is the one that is applied, perhaps without single clusters of it.
+func (o *Outcome) inForce() bool { return o.compared() && o.Apply == nil && !o.Plan.Waiting }
 
 // corrected is what this sync has put right.
 func (o *Outcome) corrected() string {
@@ -128,7 +153,7 @@ func (c conditions) rendered(o Outcome) {
 	case o.Fleet == nil:
 		c.pending(v1alpha1.ConditionRendered, "there is no revision to render")
 	case o.Fleet.Stopped:
-		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing is changed: "+firstError(findings))
+		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing is changed: "+causeText(findings))
 	case finding.Errors(o.Fleet.Findings) > 0:
 		c.set(v1alpha1.ConditionRendered, false, ReasonQuarantined, quarantineText(o))
 	default:
@@ -143,7 +168,7 @@ func (c conditions) rendered(o Outcome) {
 func quarantineText(o Outcome) string {
 	total, n := size(o.Fleet)
 	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(total, "cluster"),
-		map[bool]string{true: "stays", false: "stay"}[n == 1], firstError(finding.Sorted(o.Fleet.Findings)))
+		map[bool]string{true: "stays", false: "stay"}[n == 1], causeText(o.Fleet.Findings))
 }
 
 func (c conditions) applied(o Outcome) {
@@ -167,23 +192,13 @@ func planErrors(o Outcome) int {
 }
 
 func planError(o Outcome) string {
-	if f := firstOfPlan(o); f != nil {
-		return f.String()
-	}
-	return ""
-}
-
-func firstOfPlan(o Outcome) *finding.Finding {
-	for i := range o.Plan.Findings[len(o.Fleet.Findings):] {
-		if f := &o.Plan.Findings[len(o.Fleet.Findings)+i]; f.Severity == finding.Error {
-			return f
-		}
-	}
-	return nil
+	return causeText(o.Plan.Findings[len(o.Fleet.Findings):])
 }
 
 func (c conditions) inSync(o Outcome) {
-	if o.Plan == nil || o.Plan.Stopped {
+	if !o.compared() {
+		reason, message, _ := verdict(o)
+		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, reason, "not compared: "+message)
 		return
 	}
 	drifted := o.Plan.Drifted()
@@ -245,10 +260,10 @@ func verdict(o Outcome) (reason, message string, class Class) {
 	case o.Plan == nil:
 		return ReasonPending, "nothing was rendered yet", Waiting
 	case o.Plan.Stopped:
-		return ReasonStopped, "nothing is changed: " + firstError(o.Findings()), Rejected
+		return ReasonStopped, "nothing is changed: " + causeText(o.Findings()), Rejected
 	case o.Plan.Waiting:
 		return ReasonRefused, planError(o), Waiting
-	case planErrors(o) > 0:
+	case planErrors(o) > 0 && (o.refused() || finding.Errors(o.Fleet.Findings) == 0):
 		return ReasonRefused, planError(o), Rejected
 	case finding.Errors(o.Fleet.Findings) > 0:
 		return ReasonQuarantined, quarantineText(o), Rejected
@@ -306,8 +321,11 @@ func counts(o Outcome) *v1alpha1.ClusterCounts {
 	for _, names := range o.Plan.Foreign {
 		c.Foreign += int32(len(names)) //nolint:gosec // as above
 	}
+	if !o.Plan.Stopped {
+		c.Quarantined = int32(o.Plan.LeftOut + plan.Unread(o.Fleet)) //nolint:gosec // as above
+	}
 	if o.inForce() {
-		c.Applied = c.Total - c.Quarantined
+		c.Applied = int32(o.Plan.Applied) //nolint:gosec // as above
 	}
 	return &c
 }

@@ -18,7 +18,7 @@ const (
 	// ConditionReady: the path is applied at the latest revision, completely and without errors.
 	ConditionReady = "Ready"
 	// ConditionReconciling and ConditionStalled are there only while they are true, as kstatus wants it: work is going on or
-	// is tried again; or nothing will happen until somebody changes something.
+	// is tried again; or nothing will happen until somebody changes something, as when it is suspended.
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
 	// ConditionFetched: the repository was read at the last attempt.
@@ -49,12 +49,12 @@ const (
 // +kubebuilder:printcolumn:name="Quarantined",type=integer,JSONPath=`.status.clusters.quarantined`
 // +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.conditions[?(@.type=="InSync")].status`
 // +kubebuilder:printcolumn:name="Scanned",type=string,JSONPath=`.status.conditions[?(@.type=="Scanned")].status`
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.spec.source.url`
 // +kubebuilder:printcolumn:name="Path",type=string,priority=1,JSONPath=`.spec.path`
-// +kubebuilder:printcolumn:name="Suspended",type=boolean,priority=1,JSONPath=`.spec.suspend`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="the name is used as a label value: lower-case letters, digits and dashes, 63 characters at most"
 type AuditSync struct {
 	metav1.TypeMeta   `json:",inline"`
