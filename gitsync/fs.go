@@ -170,6 +170,19 @@ func (f *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return n.list()
 }
 
+// Omitted lists what is in a folder and can't be shown, by its escaped name. Nothing of it can be read.
+func (f *treeFS) Omitted(dir string) []fs.DirEntry {
+	n, err := f.lookup("readdir", dir)
+	if err != nil || n.entry.dir == nil {
+		return nil
+	}
+	list := make([]fs.DirEntry, len(n.entry.dir.omitted))
+	for i, e := range n.entry.dir.omitted {
+		list[i] = &node{fs: f, path: path.Join(dir, e.name), entry: e}
+	}
+	return list
+}
+
 func (f *treeFS) Sub(dir string) (fs.FS, error) {
 	n, err := f.lookup("sub", dir)
 	if err != nil {

@@ -2,7 +2,6 @@ package gitsync
 
 import (
 	"io/fs"
-	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +41,9 @@ func (s *Snapshot) Files() int { return int(s.files.root.files) }
 // it, or a path through it, fails with a *SymlinkError. Submodules are irregular files that can't be
 // read (*SubmoduleError). A file over Limits.FileBytes fails with a *LimitError before it is read, damage
 // to the cache with a *CorruptError; all of them come inside an *fs.PathError. ModTime is the commit's time.
+//
+// What has a name that no fs.FS can show (not UTF-8, with a slash or backslash, twice in its folder) is left out. The method
+// Omitted(dir string) []fs.DirEntry lists it, by its escaped name.
 func (s *Snapshot) FS() fs.FS { return s.files }
 
 // BlobHash is the Git hash of the file, folder or link at path. Equal hashes mean equal content.
@@ -51,30 +53,6 @@ func (s *Snapshot) BlobHash(path string) (string, error) {
 		return "", err
 	}
 	return info.Hash(), nil
-}
-
-// maxOmissions keeps a hostile tree from making a long list.
-const maxOmissions = 100
-
-// Omitted lists the entries that FS can't show, at most 100 of them.
-func (s *Snapshot) Omitted() []Omission {
-	return appendOmitted(nil, ".", s.files.root)
-}
-
-func appendOmitted(list []Omission, dir string, t *tree) []Omission {
-	for _, o := range t.omitted {
-		if len(list) == maxOmissions {
-			return list
-		}
-		o.Dir = dir
-		list = append(list, o)
-	}
-	for _, e := range t.entries {
-		if e.dir != nil && e.dir.omits && len(list) < maxOmissions {
-			list = appendOmitted(list, path.Join(dir, e.name), e.dir)
-		}
-	}
-	return list
 }
 
 // Close lets go of the files on disk. Reading fails with fs.ErrClosed from then on. A Snapshot that

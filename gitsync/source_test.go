@@ -2,8 +2,10 @@ package gitsync
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestSourceValidate(t *testing.T) {
@@ -114,8 +116,13 @@ func FuzzParseTree(f *testing.F) {
 			return
 		}
 		for i, e := range tree.entries {
-			if nameProblem(e.name) != "" || i > 0 && tree.entries[i-1].name >= e.name {
+			if !canShow(e.name) || i > 0 && tree.entries[i-1].name >= e.name {
 				t.Errorf("entry %d is %q", i, e.name)
+			}
+		}
+		for _, e := range tree.omitted {
+			if !utf8.ValidString(e.name) || !fs.ValidPath("dir/"+e.name) || strings.Contains(e.name, "/") {
+				t.Errorf("%q is left out", e.name)
 			}
 		}
 	})

@@ -287,7 +287,6 @@ func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) err
 		t.files = saturatingAdd(t.files, below.files)
 		t.all = saturatingAdd(t.all, below.all)
 		t.height = max(t.height, below.height+1)
-		t.omits = t.omits || below.omits
 	case isSubmodule(e.mode):
 		t.files = saturatingAdd(t.files, 1)
 	default:

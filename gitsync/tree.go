@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -23,9 +22,8 @@ type tree struct {
 	files  int64
 	all    int64
 	height int
-	// omitted lists entries that no fs.FS can show; omits tells that this tree or one below has some.
-	omitted []Omission
-	omits   bool
+	// omitted lists entries that no fs.FS can show, by the names that Omitted gives them.
+	omitted []entry
 }
 
 type entry struct {
@@ -33,15 +31,6 @@ type entry struct {
 	mode fs.FileMode
 	hash plumbing.Hash
 	dir  *tree // set for folders
-}
-
-// Omission is an entry of a tree that the Snapshot's FS leaves out, since its name is none that
-// an fs.FS can show. Git can hold such names, and a checkout would fail or do harm with them.
-type Omission struct {
-	// Dir is the folder's path; Name is the entry's name, quoted as by strconv.Quote.
-	Dir, Name string
-	// Problem completes "the name …".
-	Problem string
 }
 
 func (t *tree) find(name string) (entry, bool) {
@@ -77,8 +66,9 @@ func parseTree(data []byte, limit int64) (*tree, error) {
 		}
 		e := entry{name: string(name), mode: mode, hash: plumbing.Hash(rest[:len(plumbing.Hash{})])}
 		data = rest[len(plumbing.Hash{}):]
-		if problem := nameProblem(e.name); problem != "" {
-			t.omitted = append(t.omitted, Omission{Name: strconv.Quote(e.name), Problem: problem})
+		if !canShow(e.name) {
+			e.name = escaped(e.name)
+			t.omitted = append(t.omitted, e)
 			continue
 		}
 		t.entries = append(t.entries, e)
@@ -97,13 +87,12 @@ func (t *tree) settle() {
 	kept := make([]entry, 0, len(t.entries))
 	for i, e := range t.entries {
 		if twice(i) {
-			t.omitted = append(t.omitted, Omission{Name: strconv.Quote(e.name), Problem: "comes more than once in its folder"})
+			t.omitted = append(t.omitted, e)
 			continue
 		}
 		kept = append(kept, e)
 	}
 	t.entries = kept
-	t.omits = len(t.omitted) > 0
 }
 
 // fileMode is what an fs.FS shows for a Git mode. Git knows one permission bit, the executable's.
@@ -128,20 +117,20 @@ func fileMode(octal string) (fs.FileMode, error) {
 // maxName is the longest name that Linux takes for a file. Git can hold names of megabytes.
 const maxName = 255
 
-func nameProblem(name string) string {
-	switch {
-	case name == "":
-		return "is empty"
-	case name == "." || name == "..":
-		return "is that of a folder itself or its parent"
-	case len(name) > maxName:
-		return fmt.Sprintf("is longer than %d bytes", maxName)
-	case strings.Contains(name, "/"):
-		return "holds a slash"
-	case strings.Contains(name, `\`):
-		return "holds a backslash"
-	case !utf8.ValidString(name):
-		return "is not UTF-8"
+// canShow reports whether an fs.FS can show a name. Git can hold others, and a checkout would fail or do harm with them.
+func canShow(name string) bool {
+	return len(name) <= maxName && name != "" && name != "." && name != ".." && !strings.ContainsAny(name, `/\`) && utf8.ValidString(name)
+}
+
+// escaped writes a name that no fs.FS can show so that each of them is another one, and a single element of a path.
+func escaped(name string) string {
+	if len(name) > maxName {
+		name = name[:maxName/2] + `\` + name[len(name)-maxName/4:] // with the end, which tells what it is
 	}
-	return ""
+	quoted := strconv.Quote(name)
+	quoted = strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\x2f`)
+	if strings.Trim(quoted, ".") == "" {
+		return `\` + quoted
+	}
+	return quoted
 }

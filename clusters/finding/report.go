@@ -15,11 +15,13 @@ type Report struct {
 	// Present are the files below the path, whether they were taken or not, without those that are hidden or ignored. A cluster
 	// whose file is still among them was not deleted. Load sets it, and nothing changes it afterwards.
 	Present map[string]bool
+	// Dropped are the files that were read, and of which kustomize was told to leave everything out.
+	Dropped map[string]bool
 }
 
 // Clone returns a copy that can be added to without changing the original.
 func (r Report) Clone() Report {
-	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped, Present: r.Present}
+	return Report{Findings: slices.Clone(r.Findings), Broken: maps.Clone(r.Broken), Stopped: r.Stopped, Present: r.Present, Dropped: maps.Clone(r.Dropped)}
 }
 
 // Add adds a finding. One that has no way out of its own gets its rule's.
@@ -39,6 +41,14 @@ func (r *Report) Missing(file string, f Finding) {
 		r.Broken = map[string]bool{}
 	}
 	r.Broken[file] = true
+}
+
+// Drop notes that nothing of a file is left, and that this is what Git says.
+func (r *Report) Drop(file string) {
+	if r.Dropped == nil {
+		r.Dropped = map[string]bool{}
+	}
+	r.Dropped[file] = true
 }
 
 // Stop adds an error finding about something that many clusters share.

@@ -21,6 +21,10 @@ func (w *walker) configs(k *Kustomization) {
 		w.notEmpty(w.shared(k, &s.Patches[i].Path, append(at, "path")...))
 		w.inline(k, s.Patches[i].Patch, append(at, "patch")...)
 	}
+	if k.strategic > 0 && !slices.ContainsFunc(s.Patches[:k.strategic], func(p types.Patch) bool { return w.says(k, p) }) {
+		w.rejectField(k, []string{"patchesStrategicMerge"}, finding.Finding{Code: CodeKustomization,
+			Message: "patchesStrategicMerge holds no patch, and kustomize refuses it", Fix: "take the field out"})
+	}
 	for i := range s.PatchesJson6902 { //nolint:staticcheck // deprecated, and still read
 		w.notEmpty(w.shared(k, &s.PatchesJson6902[i].Path, fieldPath("patchesJson6902", i, "path")...)) //nolint:staticcheck // see above
 		w.inline(k, s.PatchesJson6902[i].Patch, fieldPath("patchesJson6902", i, "patch")...)            //nolint:staticcheck // see above
@@ -67,6 +71,18 @@ func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 		return nil
 	}
 	return f
+}
+
+// says reports whether a patch has a document.
+func (w *walker) says(k *Kustomization, p types.Patch) bool {
+	f := w.Files[path.Join(k.Dir, p.Path)]
+	if p.Path == "" {
+		f = &File{Path: k.path(), Data: p.Patch}
+		if w.parse(f) != nil {
+			return true // which has a finding
+		}
+	}
+	return f == nil || len(f.Documents) > 0
 }
 
 // notEmpty warns of a patch that is gone and whose file is not: kustomize takes it for one that changes nothing, and so the clusters get
@@ -165,6 +181,7 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 				continue
 			}
 			w.checkPlugin(k, at, f)
+			w.pluginInputs(k, at, field, f)
 			continue
 		}
 		name, bad := w.local(k.Dir, entry)
@@ -177,9 +194,50 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 				Fix: "list the files of the folder here"})
 		} else if f := w.shared(k, &list[i], at...); f != nil {
 			w.checkPlugin(k, at, f)
+			w.pluginInputs(k, at, field, f)
 		}
 		list[i] = localRef(k.Dir, name)
 	}
+}
+
+// pluginInputs reads the files that configurations of generators name.
+func (w *walker) pluginInputs(k *Kustomization, at []string, field string, f *File) {
+	if field != "generators" {
+		return
+	}
+	for _, d := range f.Documents {
+		for _, ref := range PluginInputs(d.Node()) {
+			name := ref.Value
+			if _, after, found := strings.Cut(name, "="); found {
+				name = after
+			}
+			w.sharedFile(k, &name, at...)
+		}
+	}
+}
+
+// PluginInputs are the entries in the configuration of a generator of ConfigMaps or Secrets that name files: "path", or "key=path".
+func PluginInputs(config *yaml.Node) []*yaml.Node {
+	var list []*yaml.Node
+	kind := scalar(Field(config, "kind"))
+	if kind != "SecretGenerator" && kind != "ConfigMapGenerator" {
+		return nil
+	}
+	for _, field := range []string{"files", "envs"} {
+		entries := Field(config, field)
+		if entries != nil && entries.Kind == yaml.AliasNode {
+			entries = entries.Alias
+		}
+		if entries == nil || entries.Kind != yaml.SequenceNode {
+			continue
+		}
+		for _, entry := range entries.Content {
+			if entry.Kind == yaml.ScalarNode {
+				list = append(list, entry)
+			}
+		}
+	}
+	return list
 }
 
 // builtins are the configurations that kustomize has built in, without HelmChartInflationGenerator, which runs a program.

@@ -5,13 +5,17 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // folder is a folder of the repository, listed once.
 type folder struct {
 	entries []fs.DirEntry // by name
-	err     error
+	// nameless are those with names that can't be read, which are not among the others.
+	nameless []fs.DirEntry
+	err      error
 }
 
 // list lists a folder that is reached without symbolic links.
@@ -21,11 +25,26 @@ func (t *Tree) list(dir string) *folder {
 	}
 	f := &folder{}
 	f.entries, f.err = fs.ReadDir(t.fsys, dir)
+	f.entries = slices.DeleteFunc(f.entries, func(e fs.DirEntry) bool {
+		if utf8.ValidString(e.Name()) && !strings.Contains(e.Name(), `\`) {
+			return false
+		}
+		f.nameless = append(f.nameless, escapedEntry{e})
+		return true
+	})
 	if !slices.IsSortedFunc(f.entries, byName) { // which nothing but a promise of fs.ReadDir makes sure
 		f.entries = slices.SortedFunc(slices.Values(f.entries), byName)
 	}
 	t.folders[dir] = f
 	return f
+}
+
+// escapedEntry is what has a name that can't be read.
+type escapedEntry struct{ fs.DirEntry }
+
+func (e escapedEntry) Name() string {
+	quoted := strconv.Quote(e.DirEntry.Name())
+	return quoted[1 : len(quoted)-1]
 }
 
 func byName(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -142,6 +143,9 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	}
 	k.listed, k.strategic = len(k.Spec.Resources), len(k.Spec.PatchesStrategicMerge) //nolint:staticcheck // deprecated, and still read
 	k.Spec.FixKustomization()
+	if !w.judge(k) {
+		return nil
+	}
 	k.Spec.Patches = append(strategicPatches(k.Spec.PatchesStrategicMerge), k.Spec.Patches...) //nolint:staticcheck // deprecated, and still read
 	k.Spec.PatchesStrategicMerge = nil                                                         //nolint:staticcheck // see above
 	if len(k.Spec.CommonLabels) > 0 {                                                          //nolint:staticcheck // see above
@@ -149,6 +153,30 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	}
 	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
 	return k
+}
+
+// judge has kustomize say whether it takes a kustomization. It reads the first document alone, and refuses one that says nothing. That of
+// the path itself may: the cluster files beside it are taken all the same.
+func (w *walker) judge(k *Kustomization) bool {
+	bad := finding.Finding{Code: CodeKustomization, Path: k.File.Path, Line: 1}
+	wrong := k.Spec.EnforceFields()
+	switch first := k.File.Documents[0]; {
+	case first.Index > 0:
+		bad.Message, bad.Fix = "the first document is empty, and kustomize reads no other", "take the empty document and its \"---\" out"
+	case len(wrong) > 0:
+		bad.Message, bad.Fix = "kustomize refuses this kustomization: "+strings.Join(wrong, "; "), "correct kind and apiVersion, or leave both out"
+		bad.Line, bad.Column = k.File.Position(0, []string{"kind"})
+	case k.Dir != w.Path && k.Spec.CheckEmpty() != nil:
+		bad.Message, bad.Fix = "the kustomization says nothing, and kustomize refuses it", "list what belongs to it, or take out what refers to it"
+	default:
+		if len(k.File.Documents) > 1 {
+			w.Add(finding.Finding{Code: CodeKustomization, Severity: finding.Warning, Path: k.File.Path, Line: k.File.Documents[1].Line,
+				Message: "kustomize reads the first document of a kustomization alone, and here a second one starts", Fix: "put everything into one document"})
+		}
+		return true
+	}
+	w.Stop(bad)
+	return false
 }
 
 // deprecated are the fields that kustomize still builds, and what to write instead. It says so itself, on the standard error of the
@@ -243,7 +271,7 @@ func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 			continue
 		}
 		if w.isFolder(name) {
-			if err := w.folder(ctx, k, field, name); err != nil {
+			if err := w.folder(ctx, k, field, name, types.KustomizationKind); err != nil {
 				return err
 			}
 			k.Resources = append(k.Resources, name)
@@ -257,10 +285,12 @@ func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 	return nil
 }
 
-// folder follows a reference to another kustomization.
-func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, dir string) error {
+// folder follows a reference to another kustomization, of the kind that belongs there.
+func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, dir, kind string) error {
 	file, bad := w.kustomizationFile(dir)
 	switch {
+	case slices.ContainsFunc(strings.Split(localRef(k.Dir, dir), "/"), func(name string) bool { return name != ".." && strings.Contains(name, "..") }):
+		w.rejectField(k, field, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("kustomize refuses %s as a base, for the \"..\" in a name", dir), Fix: "rename the folder"})
 	case bad != nil:
 		w.Stop(*bad)
 	case file == "":
@@ -269,7 +299,17 @@ func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, d
 	case w.active[dir]:
 		w.rejectField(k, field, finding.Finding{Code: CodeCycle, Message: fmt.Sprintf("%s includes this kustomization in turn", dir)})
 	default:
-		return w.visit(ctx, dir, file)
+		if err := w.visit(ctx, dir, file); err != nil {
+			return err
+		}
+		below := w.Kustomizations[dir]
+		switch {
+		case below == nil || kind == "" || below.Spec.Kind == kind:
+		case kind == types.ComponentKind:
+			w.rejectField(k, field, finding.Finding{Code: CodeKustomization, Message: dir + " is no component", Fix: "list it under resources"})
+		default:
+			w.rejectField(k, field, finding.Finding{Code: CodeKustomization, Message: dir + " is a component", Fix: "list it under components"})
+		}
 	}
 	return nil
 }
@@ -424,7 +464,7 @@ func (w *walker) components(ctx context.Context, k *Kustomization) error {
 			w.rejectField(k, field, *bad)
 			continue
 		}
-		if err := w.folder(ctx, k, field, name); err != nil {
+		if err := w.folder(ctx, k, field, name, types.ComponentKind); err != nil {
 			return err
 		}
 		k.Spec.Components[i] = localRef(k.Dir, name)
@@ -435,7 +475,7 @@ func (w *walker) components(ctx context.Context, k *Kustomization) error {
 // local turns a reference in a kustomization into a path in the repository. Remote references are refused by form: with
 // "./" in front, which localRef puts there, kustomize takes none of the rest for one.
 func (w *walker) local(dir, ref string) (string, *finding.Finding) {
-	if IsRemote(ref) {
+	if IsRemote(ref) && !w.isFile(dir, ref) {
 		return "", &finding.Finding{Code: CodeRemote,
 			Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
 			Fix:     "copy what it holds into the repository"}
@@ -446,6 +486,16 @@ func (w *walker) local(dir, ref string) (string, *finding.Finding) {
 			Fix: "keep every file that the path needs inside the repository"}
 	}
 	return name, nil
+}
+
+// isFile says whether there is a file for a reference that looks remote, such as "a:b.yaml". kustomize takes the file then, but for a
+// reference that is a URL of the web.
+func (w *walker) isFile(dir, ref string) bool {
+	if u, err := url.Parse(ref); err == nil && (u.Scheme == "http" || u.Scheme == "https") || path.IsAbs(ref) {
+		return false
+	}
+	entry, link, err := w.entry(path.Join(dir, ref))
+	return err == nil && link == "" && entry.Type().IsRegular()
 }
 
 // IsRemote says whether kustomize might fetch a reference: a URL, a Git address in scp form, or one of its short forms.

@@ -47,6 +47,7 @@ const (
 	CodeLFS           finding.Code = "git-lfs"          // a pointer in the place of a file
 	CodeSubmodule     finding.Code = "submodule"        // another repository in the place of a folder
 	CodeIgnored       finding.Code = "git-ignored"      // a file of the work tree that Git ignores
+	CodeFileName      finding.Code = "file-name"        // a name that can't be read
 )
 
 // Limits bound what Load holds. The zero value stands for DefaultLimits.

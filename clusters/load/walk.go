@@ -133,7 +133,7 @@ func (w *walker) besides(ctx context.Context, listed bool) error {
 		return nil
 	}
 	for _, dir := range folders {
-		if err := w.folder(ctx, k, nil, dir); err != nil {
+		if err := w.folder(ctx, k, nil, dir, ""); err != nil {
 			return err
 		}
 	}
@@ -319,6 +319,9 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 	if list.err != nil {
 		return fmt.Errorf("list %s: %w", dir, list.err)
 	}
+	if !owned {
+		f.nameless(dir)
+	}
 	for _, entry := range list.entries {
 		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
 		if strings.HasPrefix(entry.Name(), ".") || f.ignored(name, entry.IsDir() || irregular(entry)) {
@@ -367,6 +370,31 @@ func (w *walker) leaveOut(name string, entry fs.DirEntry) {
 	case isYAML(name) || path.Ext(name) == "":
 		w.Add(finding.Finding{Code: CodeIgnored, Severity: finding.Info, Path: name,
 			Message: "Git ignores this, so no commit has it, and it is left out", Fix: "git check-ignore -v names the rule, if it is meant for Muster"})
+	}
+}
+
+// nameless reports what is in a folder under a name that can't be read: not UTF-8, or with a backslash. It may be any file that was
+// applied before, and a folder may hold as many.
+func (f *finder) nameless(dir string) {
+	var entries []fs.DirEntry
+	if fsys, ok := f.fsys.(interface {
+		Omitted(dir string) []fs.DirEntry
+	}); ok {
+		entries = fsys.Omitted(dir)
+	}
+	for _, entry := range append(entries, f.list(dir).nameless...) {
+		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
+		at := finding.Finding{Code: CodeFileName, Severity: finding.Info, Path: name,
+			Message: "the name can't be read: it is not UTF-8, has a backslash, or is there twice", Fix: "rename it"}
+		switch {
+		case strings.HasPrefix(entry.Name(), "."):
+		case !f.count(f.Path):
+			return
+		case entry.IsDir() || isYAML(name):
+			f.Reject(at)
+		default:
+			f.Add(at)
+		}
 	}
 }
 
