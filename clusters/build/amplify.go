@@ -403,8 +403,8 @@ func (a *amplifier) reached(w written) int {
 		}
 		if kind(v1alpha1.Kind) {
 			for _, o := range a.occurrences(around) {
-				prefixed := own.NamePrefix + o.name // which replacements see
-				if name(o.name) || slices.ContainsFunc(o.before, name) || name(prefixed) || name(prefixed+own.NameSuffix) {
+				after := renamed([]occurrence{o}, own)[0] // which replacements see
+				if slices.ContainsFunc(slices.Concat(o.names, o.before, after.names, after.before), name) {
 					n++
 				}
 			}

@@ -19,6 +19,7 @@ package build
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -28,13 +29,13 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Codes of this package's findings.
@@ -43,6 +44,7 @@ const (
 	CodePatchTarget finding.Code = "patch-target"    // a patch names a cluster that is not there
 	CodeGenerator   finding.Code = "generator-input" // a generator's encrypted input was not opened
 	CodeEnvironment finding.Code = "environment"     // a generator's input that refers to the environment
+	CodeDropped     finding.Code = "dropped"         // an object that kustomize leaves out
 )
 
 // unitSize is how many cluster files are built together. Below ten the fixed cost of a build shows, above a few hundred its
@@ -92,7 +94,8 @@ func Build(ctx context.Context, t *seal.Tree, opener Opener, before *Result) (*R
 }
 
 func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, unitSize int) (*Result, error) {
-	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}, generate: map[string]bool{}}
+	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}, generate: map[string]bool{},
+		marks: map[string]marked{}}
 	if before != nil && before.Sealed == t && !before.keyed {
 		return before, ctx.Err()
 	}
@@ -147,17 +150,22 @@ type builder struct {
 	// together are the cluster files that a patch may mean by one name. kustomize tells them apart, or fails for them, where it sees
 	// them all.
 	together map[string]group
-	masks    redact.Redactor // knows what the inputs hold
+	// lists is a file with a List of clusters, of which only kustomize knows the names.
+	lists string
+	masks redact.Redactor // knows what the inputs hold
 
 	mu     sync.Mutex
 	result *Result
+	// marks are the files that are marked so far, and sources what their marks stand for.
+	marks   map[string]marked
+	sources []source
 }
 
 // occurrence is a cluster file as a kustomization sees it: by its name, and every one that it has had in the kustomizations below. A
-// patch may use any of them.
+// patch may use any of them. It may have several names where patches rename, for which of them do is not known.
 type occurrence struct {
-	file, name string
-	before     []string
+	file          string
+	names, before []string
 }
 
 // use is one reference: the place in a kustomization's list of resources or components.
@@ -192,6 +200,11 @@ func (b *builder) scan() {
 				b.generate[path.Join(dir, entry)] = true
 			}
 		}
+		for _, src := range b.pluginSources(k) {
+			for _, entry := range inputFiles(src.KvPairSources) {
+				b.generate[path.Join(dir, entry)] = true
+			}
+		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
 			patches[path.Join(dir, p.Path)] = true
 		}
@@ -207,6 +220,9 @@ func (b *builder) scan() {
 	for name := range b.uses {
 		if f := b.file(name); f != nil && !f.IsCluster() {
 			b.seeds = append(b.seeds, name)
+			if slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return strings.HasSuffix(d.Kind, "List") }) && strings.Contains(f.Data, v1alpha1.Kind) && (b.lists == "" || name < b.lists) {
+				b.lists = name
+			}
 		}
 	}
 	for _, o := range b.occurrences(b.tree.Loaded.Path) {
@@ -244,7 +260,7 @@ func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
 		if below := b.tree.Loaded.Kustomizations[name]; below != nil {
 			list = append(list, renamed(b.occurrences(name), below.Spec)...)
 		} else if f := b.file(name); f != nil && f.IsCluster() {
-			list = append(list, occurrence{file: f.Path, name: f.Documents[0].Name})
+			list = append(list, occurrence{file: f.Path, names: []string{f.Documents[0].Name}})
 		}
 	}
 	for _, ref := range k.Spec.Components {
@@ -252,6 +268,9 @@ func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
 		if component := b.tree.Loaded.Kustomizations[name]; component != nil {
 			list = renamed(b.accumulate(name, list), component.Spec)
 		}
+	}
+	for _, p := range b.patches[dir] {
+		list = b.renamedBy(dir, p, list)
 	}
 	return list
 }
@@ -263,8 +282,11 @@ func renamed(list []occurrence, spec types.Kustomization) []occurrence {
 	}
 	out := make([]occurrence, len(list))
 	for i, o := range list {
-		prefixed := spec.NamePrefix + o.name
-		out[i] = occurrence{file: o.file, name: prefixed + spec.NameSuffix, before: append(slices.Clone(o.before), o.name, prefixed)}
+		one := occurrence{file: o.file, before: append(slices.Clone(o.before), o.names...)}
+		for _, name := range o.names {
+			one.names, one.before = append(one.names, spec.NamePrefix+name+spec.NameSuffix), append(one.before, spec.NamePrefix+name)
+		}
+		out[i] = one
 	}
 	return out
 }
@@ -279,6 +301,9 @@ func (b *builder) file(name string) *load.File {
 
 // wholeReason says why the tree can't be built in units: what acts across resources would act differently.
 func (b *builder) wholeReason() string {
+	if b.lists != "" {
+		return b.lists + " is a List of clusters"
+	}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		s := b.tree.Loaded.Kustomizations[dir].Spec
@@ -318,14 +343,14 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	if base := b.selection(nil, true); base.reaches(b.tree.Loaded.Path) {
 		key := b.baseKey()
 		if b.result.base = before.base; b.result.base.key != key {
-			resources, err := base.run()
+			resources, left, err := base.traced()
 			if err != nil {
 				b.result.Stop(b.failure(b.rootFile(), err))
 				return nil
 			}
-			b.result.base = stored{key: key, resources: b.convertAll(resources)}
+			b.result.base = stored{key: key, resources: resources, left: left}
 		}
-		b.result.Resources = append(b.result.Resources, b.result.base.resources...)
+		b.result.take(b.result.base)
 	}
 	b.result.files = make(map[string]stored, len(b.files))
 	keyOf, keys := b.fileKeys(), map[string]key{}
@@ -352,22 +377,32 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	}
 	b.result.Resources = slices.Grow(b.result.Resources, len(b.files))
 	for _, file := range b.files {
-		built := b.result.files[file]
-		b.result.Resources = append(b.result.Resources, built.resources...)
-		if built.bad != nil {
-			b.result.Reject(*built.bad)
-		}
+		b.result.take(b.result.files[file])
 	}
 	return nil
 }
 
-// unit builds some cluster files, halving the unit when it fails.
+// take adds what was built from some files to the result.
+func (r *Result) take(built stored) {
+	r.Resources = append(r.Resources, built.resources...)
+	if built.bad != nil {
+		r.Reject(*built.bad)
+	}
+	for _, left := range built.left {
+		r.Add(left.Finding)
+		if left.all {
+			r.Drop(left.file)
+		}
+	}
+}
+
+// unit builds some cluster files, halving the unit when it fails, or when a group of it has lost an object.
 func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	files := slices.Concat(groups...)
-	built, err := b.clusters(files)
+	built, err := b.clusters(files, len(groups) > 1)
 	if err != nil && len(groups) > 1 {
 		half := len(groups) / 2
 		if err := b.unit(ctx, groups[:half], keys); err != nil {
@@ -378,8 +413,8 @@ func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, file := range files {
-		one := stored{key: keys[file], resources: built[file]}
-		if err != nil {
+		one := built[file]
+		if one.key = keys[file]; err != nil {
 			bad := b.groupFailure(groups[0], file, err)
 			one.bad = &bad
 		}
@@ -388,12 +423,18 @@ func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key)
 	return nil
 }
 
-// clusters builds some cluster files, and gives the objects by file. Which file an object comes from is told by their order,
-// which kustomize keeps; noting it in the objects themselves takes kustomize as long as everything else. It is asked to where
-// the order can't tell.
-func (b *builder) clusters(files []string) (map[string][]*Resource, error) {
+var (
+	// errFewer says that a unit has fewer objects than files.
+	errFewer = errors.New("kustomize leaves out objects")
+	// errReplaced says that nothing tells which file a cluster comes from.
+	errReplaced = errors.New("a patch replaces a whole object, so that nothing tells which file it comes from")
+)
+
+// clusters builds some cluster files, and gives what was built by file. A cluster file makes one object for each way that leads to it,
+// in an order that kustomize keeps, so equal numbers tell which comes from which. With fewer objects, the unit has to be split; one that
+// can't be is built again with marks.
+func (b *builder) clusters(files []string, splits bool) (map[string]stored, error) {
 	s := b.selection(files, false)
-	s.origins = len(b.tree.Loaded.Kustomizations[b.tree.Loaded.Path].Spec.BuildMetadata) > 0
 	built, err := s.run()
 	if err != nil {
 		return nil, err
@@ -404,26 +445,39 @@ func (b *builder) clusters(files []string) (map[string][]*Resource, error) {
 			order = append(order, o.file)
 		}
 	}
-	if !s.origins && len(built) != len(order) {
-		s.origins = true
-		if built, err = s.run(); err != nil {
-			return nil, err
-		}
+	if len(built) != len(order) && splits {
+		return nil, errFewer
 	}
-	resources := make(map[string][]*Resource, len(files))
-	take := converter{builder: b, texts: map[string]any{}}
-	for i, res := range built {
-		from := ""
-		if !s.origins {
-			from = order[i]
-		}
-		r, err := take.resource(res, from)
+	by := make(map[string]stored, len(files))
+	if len(built) != len(order) {
+		resources, left, err := s.traced()
 		if err != nil {
 			return nil, err
 		}
-		resources[r.Path] = append(resources[r.Path], r)
+		for _, r := range resources {
+			by[r.Path] = by[r.Path].with(r)
+		}
+		for _, l := range left {
+			one := by[l.file]
+			one.left = append(one.left, l)
+			by[l.file] = one
+		}
+		return by, nil
 	}
-	return resources, nil
+	take := converter{texts: map[string]any{}}
+	for i, res := range built {
+		object, err := take.object(res)
+		if err != nil {
+			return nil, err
+		}
+		by[order[i]] = by[order[i]].with(&Resource{Path: order[i], Object: object})
+	}
+	return by, nil
+}
+
+func (s stored) with(r *Resource) stored {
+	s.resources = append(s.resources, r)
+	return s
 }
 
 // whole builds the tree in one piece. When that fails, the files without which it works are looked for by halving. A tree
@@ -434,13 +488,13 @@ func (b *builder) whole(ctx context.Context) {
 	if !all.reaches(b.tree.Loaded.Path) {
 		return
 	}
-	resources, err := all.run()
+	resources, left, err := all.traced()
 	if err != nil {
 		first := err
 		h := halving{builder: b, probes: maxProbes}
 		good := h.buildable(ctx, nil, slices.Collect(b.groups()))
 		if len(good) > 0 && h.probes > 0 {
-			resources, err = b.selection(good, true).run()
+			resources, left, err = b.selection(good, true).traced()
 		}
 		if err != nil {
 			b.result.Stop(b.failure(b.rootFile(), first))
@@ -450,7 +504,7 @@ func (b *builder) whole(ctx context.Context) {
 			b.result.Reject(f)
 		}
 	}
-	b.result.Resources = b.convertAll(resources)
+	b.result.take(stored{resources: resources, left: left})
 }
 
 // halving looks for the files that keep a whole tree from being built.
@@ -483,7 +537,14 @@ func (h *halving) buildable(ctx context.Context, base []string, groups []group) 
 
 // failure turns kustomize's error into a finding.
 func (b *builder) failure(file string, err error) finding.Finding {
-	why, all := cause(err)
+	inner, where := b.innermost(err)
+	why, all := cause(inner)
+	switch {
+	case file == b.rootFile():
+		file = cmp.Or(where, file)
+	case where != "" && where != file && where != b.rootFile():
+		why += " (in " + where + ")"
+	}
 	f := finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + why)}
 	if source := b.tree.Loaded.Files[file]; source != nil {
 		f.Line, f.Column = source.Position(0, []string{"metadata", "name"})
@@ -500,19 +561,4 @@ func (b *builder) rootFile() string {
 		return root.Dir
 	}
 	return root.File.Path
-}
-
-// convertAll takes over the resources of a build.
-func (b *builder) convertAll(built []*resource.Resource) []*Resource {
-	var resources []*Resource
-	take := converter{builder: b, texts: map[string]any{}}
-	for _, res := range built {
-		r, err := take.resource(res, "")
-		if err != nil {
-			b.result.Stop(b.failure(b.rootFile(), err))
-			continue
-		}
-		resources = append(resources, r)
-	}
-	return resources
 }

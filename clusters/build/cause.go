@@ -2,6 +2,9 @@ package build
 
 import (
 	"errors"
+	"path"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +15,9 @@ var errPanic = errors.New("kustomize fails inside on this input")
 // quotation marks or without, and somebody may have written a password there. So the message ends before the first word that is not
 // kustomize's own.
 func cause(err error) (text string, all bool) {
+	if errors.Is(err, errReplaced) {
+		return err.Error(), true
+	}
 	text = strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "").Replace(err.Error())
 	all = true
 	if i := strings.IndexAny(text, "`\n"); i >= 0 { // configuration, and what is wrong with it behind
@@ -39,6 +45,50 @@ func cause(err error) (text string, all bool) {
 	}
 	return text, all
 }
+
+// innermost takes the last cause from kustomize's error, which tells of each kustomization on the way to it, and the file that it is about, as
+// far as kustomize says so.
+func (b *builder) innermost(err error) (inner error, file string) {
+	text, dir := err.Error(), b.tree.Loaded.Path
+	for again := true; again; {
+		again = false
+		if _, rest, found := strings.Cut(text, `accumulateDirectory: "`); found {
+			if quoted, err := strconv.QuotedPrefix(`"` + rest); err == nil {
+				text, _ = strconv.Unquote(quoted) // which a prefix always is
+				again = true
+			}
+		}
+		for _, start := range []string{"recursed accumulation of path '/", "couldn't make target for path '/", "recursed merging from path '/"} {
+			i := strings.LastIndex(text, start)
+			if i < 0 {
+				continue
+			}
+			if name, rest, found := strings.Cut(text[i+len(start):], "': "); found && b.tree.Loaded.Kustomizations[path.Clean(name)] != nil {
+				text, dir, again = rest, path.Clean(name), true
+			}
+		}
+	}
+	if k := b.tree.Loaded.Kustomizations[dir]; k != nil && k.File != nil {
+		file = k.File.Path
+	}
+	if _, rest, found := strings.Cut(text, "accumulating resources from '"); found {
+		if ref, rest, found := strings.Cut(rest, "': "); found && b.tree.Loaded.Files[path.Join(dir, ref)] != nil {
+			text, _, _ = strings.Cut(rest, "': must build at directory")
+			file = path.Join(dir, ref)
+		}
+	}
+	const generator = "merging from generator "
+	if dump := strings.LastIndex(text, "}: "); dump >= 0 && strings.HasPrefix(text, generator) {
+		text = text[dump+len("}: "):]
+	}
+	if text = existing.ReplaceAllString(text, "the object exists"); text == err.Error() {
+		return err, file
+	}
+	return errors.New(text), file
+}
+
+// existing matches how kustomize names an object that is there already.
+var existing = regexp.MustCompile(`id resid\.ResId\{Gvk:resid\.Gvk\{[^{}]*\}[^{}]*\} exists`)
 
 // words are those of kustomize's messages.
 var words = vocabulary(`

@@ -37,6 +37,9 @@ func (a *amplifier) contents() *contents {
 		for _, src := range sources(k.Spec) {
 			c.objects = append(c.objects, a.generated(k, src))
 		}
+		for _, src := range a.pluginSources(k) {
+			c.objects = append(c.objects, a.generated(k, &src.KvPairSources))
+		}
 		for _, text := range a.patchTexts(k) {
 			c.pieces = append(c.pieces, patched(text)...)
 		}

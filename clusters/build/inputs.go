@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/types"
@@ -31,6 +33,12 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 		}
 		for i, g := range k.Spec.ConfigMapGenerator {
 			b.checkEnv(k, g.KvPairSources, []string{"configMapGenerator", fmt.Sprintf("[%d]", i)})
+		}
+		for _, g := range b.pluginSources(k) {
+			if g.kind == "SecretGenerator" {
+				b.openSources(ctx, opener, k, g.KvPairSources, g.field)
+			}
+			b.checkEnv(k, g.KvPairSources, g.field)
 		}
 	}
 	b.masks.Add(b.result.Opened...)
@@ -211,23 +219,28 @@ func sources(spec types.Kustomization) []*types.KvPairSources {
 // name is random, so that no kustomization can refer to what is in it.
 var inputsDir = "/.muster-inputs-" + rand.Text()
 
+// inputFile is where kustomize finds an input. It takes no "=" in such a name, which may be that of a folder.
+func inputFile(name string) string {
+	return path.Join(inputsDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name))))
+}
+
 // fromInputsDir is a kustomization whose generators take their inputs from there.
 func fromInputsDir(dir string, spec types.Kustomization) types.Kustomization {
 	spec.ConfigMapGenerator, spec.SecretGenerator = slices.Clone(spec.ConfigMapGenerator), slices.Clone(spec.SecretGenerator)
 	for _, src := range sources(spec) {
 		if src.EnvSource != "" {
-			src.EnvSource = path.Join(inputsDir, dir, src.EnvSource)
+			src.EnvSource = inputFile(path.Join(dir, src.EnvSource))
 		}
 		src.EnvSources, src.FileSources = slices.Clone(src.EnvSources), slices.Clone(src.FileSources)
 		for i, name := range src.EnvSources {
-			src.EnvSources[i] = path.Join(inputsDir, dir, name)
+			src.EnvSources[i] = inputFile(path.Join(dir, name))
 		}
 		for i, entry := range src.FileSources {
 			key, name, found := strings.Cut(entry, "=")
 			if !found {
 				key, name = path.Base(entry), entry
 			}
-			src.FileSources[i] = key + "=" + path.Join(inputsDir, dir, name)
+			src.FileSources[i] = key + "=" + inputFile(path.Join(dir, name))
 		}
 	}
 	return spec
@@ -270,7 +283,9 @@ func envValues(src types.KvPairSources, entry, text string) []string {
 	}
 	var values []string
 	for line := range strings.Lines(text) {
-		if _, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && value != "" {
+		// As kustomize does, which leaves blanks at the end.
+		line = strings.TrimLeftFunc(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), unicode.IsSpace)
+		if _, value, ok := strings.Cut(line, "="); ok && value != "" {
 			values = append(values, value)
 		}
 	}

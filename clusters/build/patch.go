@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -123,7 +124,7 @@ func (s *selection) keeps(dir string, p patch) bool {
 	case p.Target != nil:
 		return true
 	case p.cluster:
-		return s.wanted(dir, p.name, s.files)
+		return s.wanted(dir, p.name, s.files) || s.base && s.lists != ""
 	default:
 		return s.base
 	}
@@ -156,7 +157,7 @@ func (b *builder) nameClusters() {
 			}
 			b.named[around] = map[string][]string{}
 			for _, o := range b.occurrences(around) {
-				for _, name := range append(slices.Clip(o.before), o.name) {
+				for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(o.before, o.names)))) {
 					b.named[around][name] = append(b.named[around][name], o.file)
 				}
 			}
@@ -169,6 +170,55 @@ func (b *builder) nameClusters() {
 			}
 		}
 	}
+}
+
+// renamedBy are clusters after a patch, which may give a name to those that it selects.
+func (b *builder) renamedBy(dir string, p patch, list []occurrence) []occurrence {
+	given := b.givenName(dir, p)
+	if given == "" {
+		return list
+	}
+	selects := func(string) bool { return true }
+	if p.Target.Name != "" {
+		if name, err := regexp.Compile("^(?:" + p.Target.Name + ")$"); err == nil { // kustomize says so otherwise
+			selects = name.MatchString
+		}
+	}
+	out := slices.Clone(list)
+	for i, o := range out {
+		if slices.ContainsFunc(o.names, selects) || slices.ContainsFunc(o.before, selects) {
+			out[i].names = append(slices.Clone(o.names), given)
+		}
+	}
+	return out
+}
+
+// givenName is the name that a patch gives to what it selects, "" for most.
+func (b *builder) givenName(dir string, p patch) string {
+	if p.Target == nil {
+		return "" // it is for the object of its own name
+	}
+	text := []byte(p.Patch.Patch)
+	if p.Path != "" {
+		text = b.tree.Content[path.Join(dir, p.Path)]
+	}
+	given := ""
+	for _, op := range operationsOf(text) {
+		switch value := op.value.(type) {
+		case string:
+			if op.path == "/metadata/name" {
+				given = value
+			}
+		case map[string]any:
+			if name, isText := value["name"].(string); isText && op.path == "/metadata" {
+				given = name
+			}
+		}
+	}
+	if documents, err := split(text); err == nil && len(documents) == 1 && p.Options != nil && p.Options.AllowNameChange {
+		given = documents[0].name
+	}
+	return given
 }
 
 // around are the kustomizations whose objects a patch in dir sees: its own, or those that include the component.
@@ -195,7 +245,7 @@ func (b *builder) checkPatchTargets() {
 		for _, p := range b.patches[dir] {
 			switch {
 			case p.Target != nil:
-			case p.cluster && len(b.tree.Broken) == 0 && !b.wanted(dir, p.name, nil):
+			case p.cluster && len(b.tree.Broken) == 0 && b.lists == "" && !b.wanted(dir, p.name, nil):
 				f := b.patchFinding(dir, p)
 				f.Cluster = p.name
 				f.Message = fmt.Sprintf("a patch names the cluster %q, and there is none of that name here", p.name)

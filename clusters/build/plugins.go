@@ -34,11 +34,11 @@ func (a *amplifier) plugins(k *load.Kustomization) []plugin {
 func fieldOf(list string, i int) []string { return []string{list, "[" + strconv.Itoa(i) + "]"} }
 
 // configuration is that of a plugin, which stands in the kustomization itself or in a file.
-func (a *amplifier) configuration(k *load.Kustomization, entry string) []byte {
+func (b *builder) configuration(k *load.Kustomization, entry string) []byte {
 	if strings.Contains(entry, "\n") {
 		return []byte(entry)
 	}
-	return a.tree.Content[path.Join(k.Dir, entry)]
+	return b.tree.Content[path.Join(k.Dir, entry)]
 }
 
 // writtenByPlugins lists what the transformers and validators of a kustomization write.

@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
-	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/clusters/load"
@@ -23,12 +22,12 @@ type selection struct {
 	// chosen are the resources that each kustomization has in the selection, by their places in its list. One that has none, and
 	// no generator, is not there at all: kustomize refuses an empty one.
 	chosen map[string][]int
-	// origins says whether kustomize notes where each object comes from.
-	origins bool
+	// marks says whether the objects tell their sources.
+	marks bool
 }
 
 func (b *builder) selection(files []string, base bool) *selection {
-	s := &selection{builder: b, files: make(map[string]bool, len(files)), base: base, origins: true, chosen: map[string][]int{}}
+	s := &selection{builder: b, files: make(map[string]bool, len(files)), base: base, chosen: map[string][]int{}}
 	reached := slices.Clone(files)
 	for _, f := range files {
 		s.files[f] = true
@@ -66,97 +65,91 @@ func (s *selection) reaches(dir string) bool {
 	return reached
 }
 
-// run builds the selection. kustomize panics on some input, which must take one file along and not the process.
-func (s *selection) run() (resources []*resource.Resource, err error) {
-	defer func() {
-		if recover() != nil {
-			resources, err = nil, errPanic
-		}
-	}()
-	fsys := filesys.MakeFsInMemory()
-	if err := s.write(fsys, s.tree.Loaded.Path, map[string]bool{}); err != nil {
+// run builds the selection.
+func (s *selection) run() ([]*resource.Resource, error) {
+	files := map[string][]byte{}
+	if err := s.write(files, s.tree.Loaded.Path); err != nil {
 		return nil, err
 	}
 	if s.base {
-		if err := s.writeShared(fsys); err != nil {
-			return nil, err
-		}
+		s.writeShared(files)
 	}
-	options := krusty.MakeDefaultOptions()
-	// Nothing but the repository is in this file system, so a reference out of the kustomization's folder is harmless.
-	options.LoadRestrictions = types.LoadRestrictionsNone
-	result, err := krusty.MakeKustomizer(options).Run(fsys, path.Join("/", s.tree.Loaded.Path))
+	return Kustomize(files, s.tree.Loaded.Path)
+}
+
+// traced builds the selection so that each object tells its source.
+func (s *selection) traced() ([]*Resource, []leftOut, error) {
+	s.marks = true
+	built, err := s.run()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return result.Resources(), nil
+	return s.objects(built)
 }
 
 // write puts a kustomization where kustomize finds it, with everything of the selection that it refers to.
-func (s *selection) write(fsys filesys.FileSystem, dir string, written map[string]bool) error {
-	if written[dir] {
+func (s *selection) write(files map[string][]byte, dir string) error {
+	k := s.tree.Loaded.Kustomizations[dir]
+	name := path.Join(dir, "kustomization.yaml")
+	if k.File != nil {
+		name = k.File.Path
+	}
+	if files[name] != nil {
 		return nil
 	}
-	written[dir] = true
-	spec := s.spec(s.tree.Loaded.Kustomizations[dir])
+	spec := s.spec(k)
 	data, err := yaml.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("write kustomization of %s: %w", dir, err)
 	}
-	if err := fsys.WriteFile(path.Join("/", dir, "kustomization.yaml"), data); err != nil {
-		return fmt.Errorf("write kustomization of %s: %w", dir, err)
-	}
-	refs := slices.Concat(spec.Resources, spec.Components)
-	for _, p := range spec.Patches {
-		if p.Path != "" {
-			refs = append(refs, p.Path)
-		}
-	}
-	for _, ref := range refs {
+	files[name] = data
+	for _, ref := range slices.Concat(spec.Resources, spec.Components) {
 		name := path.Join(dir, ref)
-		if s.tree.Loaded.Kustomizations[name] != nil {
-			if err := s.write(fsys, name, written); err != nil {
+		switch {
+		case s.tree.Loaded.Kustomizations[name] != nil:
+			if err := s.write(files, name); err != nil {
 				return err
 			}
-			continue
+		case s.marks:
+			files[name] = s.marked(name).content
+		default:
+			s.writeFile(files, name)
 		}
-		if err := s.writeFile(fsys, name); err != nil {
-			return err
+	}
+	for _, entry := range spec.Generators {
+		if name := path.Join(dir, entry); !strings.Contains(entry, "\n") && s.tree.Content[name] != nil {
+			files[name] = withInputs(dir, s.tree.Content[name])
+		}
+	}
+	for _, p := range spec.Patches {
+		if p.Path != "" {
+			s.writeFile(files, path.Join(dir, p.Path))
 		}
 	}
 	return nil
 }
 
-func (s *selection) writeFile(fsys filesys.FileSystem, name string) error {
-	content, ok := s.tree.Content[name]
-	if !ok {
-		return nil // kustomize says that it is missing
+// writeFile puts a file where kustomize finds it, which says so when it is missing.
+func (s *selection) writeFile(files map[string][]byte, name string) {
+	if content, ok := s.tree.Content[name]; ok && files[name] == nil {
+		files[name] = content
 	}
-	if err := fsys.WriteFile(path.Join("/", name), content); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
 }
 
 // writeShared puts the files where kustomize finds them that are there for others, and the inputs of generators.
-func (s *selection) writeShared(fsys filesys.FileSystem) error {
+func (s *selection) writeShared(files map[string][]byte) {
 	for _, name := range s.shared {
-		if err := s.writeFile(fsys, name); err != nil {
-			return err
-		}
+		s.writeFile(files, name)
 	}
 	for name := range s.generate {
 		content, ok := s.inputs[name]
 		if !ok {
-			if content, ok = s.tree.Content[name]; !ok {
-				continue
-			}
+			content, ok = s.tree.Content[name]
 		}
-		if err := fsys.WriteFile(path.Join(inputsDir, name), content); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
+		if ok {
+			files[inputFile(name)[1:]] = content
 		}
 	}
-	return nil
 }
 
 // spec is a kustomization cut down to the selection.
@@ -170,16 +163,23 @@ func (s *selection) spec(k *load.Kustomization) *types.Kustomization {
 		spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil
 	}
 	spec = fromInputsDir(dir, spec)
-	spec.Patches = nil
-	for _, p := range s.patches[dir] {
-		if s.keeps(dir, p) {
-			spec.Patches = append(spec.Patches, p.Patch)
+	spec.Generators = slices.Clone(spec.Generators)
+	for i, entry := range spec.Generators {
+		if strings.Contains(entry, "\n") {
+			spec.Generators[i] = string(withInputs(dir, []byte(entry)))
 		}
 	}
-	spec.SortOptions = nil // the order tells where objects come from, and is of no other use
-	if s.origins && dir == s.tree.Loaded.Path && !slices.Contains(spec.BuildMetadata, types.OriginAnnotations) {
-		spec.BuildMetadata = append(slices.Clone(spec.BuildMetadata), types.OriginAnnotations)
+	spec.Patches = nil
+	for _, p := range s.patches[dir] {
+		if !s.keeps(dir, p) {
+			continue
+		}
+		if p.Path != "" && s.uses[path.Join(dir, p.Path)] != nil { // a resource too, of which kustomize may get to see the marked form
+			p.Patch.Path, p.Patch.Patch = "", string(s.tree.Content[path.Join(dir, p.Path)])
+		}
+		spec.Patches = append(spec.Patches, p.Patch)
 	}
+	spec.SortOptions = nil // the order tells where objects come from, and is of no other use
 	return &spec
 }
 

@@ -19,6 +19,8 @@ type stored struct {
 	key       key
 	resources []*Resource
 	bad       *finding.Finding
+	// left tells what kustomize has left out.
+	left []leftOut
 }
 
 // key is made of the hash of a file, and of what stands for the kustomizations and patches that are for it.

@@ -11,11 +11,10 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	k8syaml "sigs.k8s.io/yaml"
 
+	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -247,29 +246,22 @@ func (r *replayer) build(root string) (object map[string]any, err error) {
 			object, err = nil, errReplay
 		}
 	}()
-	fsys := filesys.MakeFsInMemory()
+	files := map[string][]byte{r.file.Path: r.tree.Content[r.file.Path]}
 	for name, content := range r.tree.Content {
 		if r.shared(name) {
-			if err := fsys.WriteFile(path.Join("/", name), content); err != nil {
-				return nil, errReplay
-			}
+			files[name] = content
 		}
 	}
 	for dir, spec := range r.specs {
-		if data, err := k8syaml.Marshal(r.filled(spec)); err != nil || fsys.WriteFile(path.Join("/", dir, "kustomization.yaml"), data) != nil {
+		if files[path.Join(dir, "kustomization.yaml")], err = k8syaml.Marshal(r.filled(spec)); err != nil {
 			return nil, errReplay
 		}
 	}
-	if fsys.WriteFile(path.Join("/", r.file.Path), r.tree.Content[r.file.Path]) != nil {
+	resources, err := build.Kustomize(files, root)
+	if err != nil || len(resources) != 1 {
 		return nil, errReplay
 	}
-	options := krusty.MakeDefaultOptions()
-	options.LoadRestrictions = types.LoadRestrictionsNone // nothing else is in this file system
-	resources, err := krusty.MakeKustomizer(options).Run(fsys, path.Join("/", root))
-	if err != nil || resources.Size() != 1 {
-		return nil, errReplay
-	}
-	return resources.Resources()[0].Map()
+	return resources[0].Map()
 }
 
 // shared says whether a file is one that a step may read: no resource, no kustomization.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -137,7 +138,8 @@ func (p *planner) budget(total int) int {
 
 func (p *planner) maxRemovals() string { return cmp.Or(p.policy.MaxRemovals, DefaultMaxRemovals) }
 
-// read are the files that something in the fleet comes from.
+// read are the files that something in the fleet comes from, and those of which kustomize was told to leave everything out: such a removal
+// is one by Git, as that of a file is.
 func (p *planner) read() map[string]bool {
 	read := make(map[string]bool, len(p.fleet.Clusters))
 	for i := range p.fleet.Clusters {
@@ -149,6 +151,7 @@ func (p *planner) read() map[string]bool {
 	for _, c := range p.fleet.AuditConfigs {
 		read[c.Origin.Path] = true
 	}
+	maps.Copy(read, p.fleet.Dropped)
 	delete(read, "") // an audit config that is in no file
 	return read
 }

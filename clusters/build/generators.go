@@ -1,0 +1,80 @@
+package build
+
+import (
+	"bytes"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// pluginSource is what one configuration in a list of generators takes its content from.
+type pluginSource struct {
+	field []string
+	kind  string
+	types.KvPairSources
+}
+
+// pluginSources are those of a kustomization's generators.
+func (b *builder) pluginSources(k *load.Kustomization) []pluginSource {
+	var list []pluginSource
+	for i, entry := range k.Spec.Generators {
+		documents, _ := documentsIn(b.configuration(k, entry)) // kustomize says what is wrong
+		for _, d := range documents {
+			if len(load.PluginInputs(d)) == 0 {
+				continue
+			}
+			one := pluginSource{field: fieldOf("generators", i), kind: load.Field(d, "kind").Value}
+			if text, err := yaml.Marshal(d); err == nil && unmarshal(text, &one.KvPairSources) {
+				one.EnvSource = "" // which kustomize does not look at here
+				list = append(list, one)
+			}
+		}
+	}
+	return list
+}
+
+// withInputs is the configuration of generators with their inputs where kustomize finds them.
+func withInputs(dir string, text []byte) []byte {
+	documents, err := documentsIn(text)
+	if err != nil {
+		return text
+	}
+	changed := false
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	for _, d := range documents {
+		inputs := load.PluginInputs(d)
+		for _, entry := range inputs {
+			key, name, found := strings.Cut(entry.Value, "=")
+			switch {
+			case found:
+				entry.Value = key + "=" + inputFile(path.Join(dir, name))
+			case isEnvEntry(d, entry):
+				entry.Value = inputFile(path.Join(dir, entry.Value))
+			default:
+				entry.Value = path.Base(entry.Value) + "=" + inputFile(path.Join(dir, entry.Value))
+			}
+			changed = true
+		}
+		if encoder.Encode(d) != nil {
+			return text
+		}
+	}
+	if !changed {
+		return text
+	}
+	return out.Bytes()
+}
+
+func isEnvEntry(config, entry *yaml.Node) bool {
+	envs := load.Field(config, "envs")
+	if envs != nil && envs.Kind == yaml.AliasNode {
+		envs = envs.Alias
+	}
+	return envs != nil && slices.Contains(envs.Content, entry)
+}
