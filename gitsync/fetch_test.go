@@ -218,6 +218,38 @@ func TestCommitByHash(t *testing.T) {
 	}
 }
 
+// A commit that is pinned within a ref must be in that ref's history, though the server hands out any, and though the cache holds it.
+func TestCommitIsWithinItsRef(t *testing.T) {
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"f": "1"})
+	last := o.commit("main", map[string]string{"f": "2"})
+	elsewhere := o.commit("other", map[string]string{"f": "3"})
+	o.git("config", "uploadpack.allowAnySHA1InWant", "true")
+	srv := serve(t, o)
+	fresh, holds := open(t, t.TempDir()), open(t, t.TempDir())
+	fetch(t, holds, Source{URL: srv.url, Ref: Ref{Commit: elsewhere}})
+	for _, r := range []*Repository{fresh, holds} {
+		for _, ref := range []Ref{{Branch: "main", Commit: elsewhere}, {Name: "refs/heads/main", Commit: elsewhere}, {Branch: "other", Commit: last}} {
+			_, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: ref})
+			var missing *RefNotFoundError
+			if !errors.As(err, &missing) || missing.Kind != "commit" {
+				t.Errorf("%+v: %v", ref, err)
+			}
+		}
+		for _, hash := range []string{last, first} {
+			before := srv.requests.Load()
+			for range 2 {
+				if s := fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "main", Commit: hash}}); s.Revision().String() != "main@sha1:"+hash {
+					t.Errorf("got %s", s.Revision())
+				}
+			}
+			if n := srv.requests.Load() - before; n > 2 {
+				t.Errorf("%d requests for one commit", n)
+			}
+		}
+	}
+}
+
 func TestHeadsOfAllKinds(t *testing.T) {
 	o := newOrigin(t)
 	hash := o.commit("main", map[string]string{"f": "1"})

@@ -94,6 +94,7 @@ type target struct {
 	ways   []way         // how to ask for it, best first
 	lost   func() error  // the error for a commit that no way leads to; nil for refs
 	kind   string        // for messages: "branch main"
+	alone  bool          // whether nothing but what the ways lead to may hold the commit
 }
 
 // way is one request for objects: what to want, and whether without history.
@@ -180,15 +181,24 @@ func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 	t := target{commit: plumbing.NewHash(ref.Commit), kind: "commit " + ref.Commit}
 	known := []string(nil)
 	tips := r.tips()
-	if ref.Name+ref.Tag+ref.Branch != "" {
-		within, err := r.resolve(Ref{Name: ref.Name, Tag: ref.Tag, Branch: ref.Branch}, url)
+	within := ref.Name+ref.Tag+ref.Branch != ""
+	if within {
+		tip, err := r.resolve(Ref{Name: ref.Name, Tag: ref.Tag, Branch: ref.Branch}, url)
 		if err != nil {
 			return target{}, err
 		}
-		t.label, tips, known = within.label, within.ways[0].wants, []string{within.kind}
+		t.label, tips, known = tip.label, tip.ways[0].wants, []string{tip.kind}
+		if tip.commit == t.commit {
+			t.ways = tip.ways
+			return t, nil
+		}
 	}
 	t.lost = func() error {
 		return &RefNotFoundError{URL: url, Kind: "commit", Name: ref.Commit, Known: known}
+	}
+	if within { // the history of that ref alone, so that what is found there is on it
+		t.ways, t.alone = []way{{wants: tips, history: true}}, true
+		return t, nil
 	}
 	for _, held := range r.All {
 		if held.Commit == ref.Commit {

@@ -36,7 +36,9 @@ type Repository struct {
 	state   state
 	store   *store // nil when there is no cache yet
 	commits map[plumbing.Hash]*commit
-	closed  bool
+	// within is the commit that was found in a ref's history last, by the ref's label.
+	within map[string]string
+	closed bool
 }
 
 // Option changes how a Repository works.
@@ -121,9 +123,9 @@ func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 }
 
 func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapshot, error) {
-	if src.Ref.Commit != "" {
+	if label := commitLabel(src.Ref); src.Ref.Commit != "" && (label == "" || r.within[label] == src.Ref.Commit) {
 		if c := r.held(ctx, url, plumbing.NewHash(src.Ref.Commit)); c != nil {
-			return r.snapshot(commitLabel(src.Ref), c), nil
+			return r.snapshot(label, c), nil
 		}
 	}
 	rem, err := connect(ctx, src, r.limits)
@@ -139,11 +141,17 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if err != nil {
 		return nil, err
 	}
-	c := r.held(ctx, url, t.commit)
+	var c *commit
+	if !t.alone {
+		c = r.held(ctx, url, t.commit)
+	}
 	if c == nil {
 		if c, err = r.download(ctx, rem, refs, t); err != nil {
 			return nil, err
 		}
+	}
+	if src.Ref.Commit != "" {
+		r.within = map[string]string{t.label: src.Ref.Commit}
 	}
 	return r.snapshot(t.label, c), nil
 }

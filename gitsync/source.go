@@ -41,8 +41,8 @@ type Ref struct {
 	SemVer string
 	// Name is a full ref name, such as "refs/pull/7/head".
 	Name string
-	// Commit is a full SHA-1 of 40 hex digits. Name, Tag or Branch may be given with it, to say
-	// where to look for it when the server does not hand out commits by hash.
+	// Commit is a full SHA-1 of 40 hex digits. Where Name, Tag or Branch is given with it, the commit must be in that
+	// ref's history, all of which is then fetched once.
 	Commit string
 }
 

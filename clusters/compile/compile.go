@@ -127,7 +127,11 @@ func (c *compiler) resource(r build.Resource) {
 		return
 	}
 	if !isCluster && !isConfig && !isSecret {
-		c.reject(r, "", []string{"kind"}, CodeKind,
+		meant := "" // a cluster, perhaps: then its file may hold one that was applied before
+		if group, _, _ := strings.Cut(v1alpha1.APIVersion, "/"); strings.EqualFold(kind, v1alpha1.Kind) || strings.HasPrefix(strings.ToLower(apiVersion), group+"/") {
+			meant = name
+		}
+		c.reject(r, meant, []string{"kind"}, CodeKind,
 			fmt.Sprintf("%s %s is not for Muster, which applies ExternalCluster, Secret and MondooAuditConfig", kind, name),
 			"apply it with another tool; take it out of the kustomization, or list its file in .musterignore")
 		return

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
 
@@ -167,6 +169,21 @@ func (p *planner) unread(read map[string]bool) bool {
 	return false
 }
 
+// ofOtherKinds are the files with nothing wrong but that their objects are none for Muster, and weren't meant as clusters.
+func ofOtherKinds(f *fleet.Opened) map[string]bool {
+	other := map[string]bool{}
+	for _, at := range f.Findings {
+		if at.Severity != finding.Error {
+			continue
+		}
+		alone := at.Code == compile.CodeKind && at.Cluster == ""
+		if known, seen := other[at.Path]; !seen || known {
+			other[at.Path] = alone
+		}
+	}
+	return other
+}
+
 // Unread counts the files that nothing could be read of, so that the fleet has no cluster of them: each should have held one.
 func Unread(f *fleet.Opened) int {
 	if f.Stopped {
@@ -186,9 +203,9 @@ func Unread(f *fleet.Opened) int {
 	for i := range f.AuditConfigs {
 		known[f.AuditConfigs[i].Origin.Path] = true
 	}
-	n := 0
+	n, other := 0, ofOtherKinds(f)
 	for file := range f.Broken {
-		if f.Present[file] && !known[file] {
+		if f.Present[file] && !known[file] && !other[file] {
 			n++
 		}
 	}
