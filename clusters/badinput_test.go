@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 		{name: "generator's input in Git LFS", files: files{"kustomization.yaml": kustomization("secretGenerator:\n  - name: s\n    files: [token]\n"), "token": lfs}, want: []string{"git-lfs clusters/kustomization.yaml:6"}, stopped: true},
 		{name: ".musterignore in Git LFS", files: files{".musterignore": lfs}, want: []string{"git-lfs clusters/.musterignore:1"}, stopped: true},
 		{name: "name that is not UTF-8", files: files{"bad\xff.yaml": cluster("bad", ref)}, want: []string{`file-name clusters/bad\xff.yaml`}},
-		{name: "name with a backslash", files: files{`b\d.yaml`: cluster("bad", ref), `b\d.txt`: ""}, want: []string{`file-name clusters/b\\d.yaml`}, infos: []string{`file-name clusters/b\\d.txt`}},
+		{name: "name with a backslash", files: files{`b\d.yaml`: cluster("bad", ref), `b\d.txt`: ""}, want: []string{`file-name clusters/b\\d.yaml`}, infos: []string{`file-name clusters/b\\d.txt:0`}},
 		{name: "cluster that a patch deletes", files: files{"bad.yaml": cluster("bad", ref), "kustomization.yaml": kustomization("  - bad.yaml\npatches:\n  - target: {name: bad}\n    patch: |\n      $patch: delete\n      apiVersion: x\n      kind: x\n      metadata: {name: x}\n")},
 			infos: []string{"dropped clusters/bad.yaml:4"}},
 		{name: "cluster that an annotation keeps out", files: files{"bad.yaml": strings.Replace(cluster("bad", ref), "  name: bad\n", "  name: bad\n  annotations: {config.kubernetes.io/local-config: 'true'}\n", 1)},
