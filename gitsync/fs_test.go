@@ -123,6 +123,7 @@ func TestHostileTrees(t *testing.T) {
 		"100644", ".", blob, "40000", "..", inner, "100644", "a/b", blob, `100644`, `back\slash`, blob,
 		"100644", "twice", blob, "40000", "twice", inner, "40000", "dir", inner, "40000", "again", inner,
 		"100644", "näme", blob, "100644", "new\nline", blob, "100600", "odd mode", blob,
+		"100644", strings.Repeat("l", 300)+".yaml", blob,
 	))
 	o.commitTree("main", tree)
 	s := fetch(t, open(t, t.TempDir()), Source{URL: serve(t, o).url})
@@ -143,7 +144,7 @@ func TestHostileTrees(t *testing.T) {
 		}
 	}
 	slices.Sort(omitted)
-	want := []string{`. \. false`, `. \.. true`, `. a\x2fb false`, `. back\\slash false`, `. twice false`, `. twice true`, `again not\xffutf8 false`, `dir not\xffutf8 false`}
+	want := []string{`. \. false`, `. \.. true`, `. a\x2fb false`, `. back\\slash false`, ". " + strings.Repeat("l", 127) + `\\` + strings.Repeat("l", 58) + ".yaml false", `. twice false`, `. twice true`, `again not\xffutf8 false`, `dir not\xffutf8 false`}
 	if slices.Sort(want); !slices.Equal(omitted, want) {
 		t.Errorf("omitted: %q", omitted)
 	}
