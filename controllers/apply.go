@@ -34,7 +34,7 @@ func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 			return &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
 		}
 	}
-	a := applier{objects: c, own: r.Client, namespace: audit.Namespace, written: map[string]plan.Version{}}
+	a := applier{objects: c, own: r.Client, namespace: audit.Namespace}
 	if err := a.run(ctx, p); err != nil {
 		return classifyApply(err, st)
 	}
@@ -53,6 +53,7 @@ type applier struct {
 
 // run carries out as much of the plan as it can. One object that is refused holds up what depends on it and nothing else.
 func (a applier) run(ctx context.Context, p *plan.Plan) error {
+	a.written = map[string]plan.Version{}
 	for _, inventory := range p.Before {
 		if err := a.inventory(ctx, inventory); err != nil {
 			return err
@@ -297,7 +298,9 @@ func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
 	if err := a.own.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		return &ApplyError{Kind: "ConfigMap", Name: name, Err: err, Appeared: now.Version == plan.Version{}}
 	}
-	a.written[name] = plan.Version{UID: string(*config.UID), ResourceVersion: *config.ResourceVersion}
+	if config.UID != nil && config.ResourceVersion != nil {
+		a.written[name] = plan.Version{UID: string(*config.UID), ResourceVersion: *config.ResourceVersion}
+	}
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // ApplyPlan carries out a plan.
 func ApplyPlan(ctx context.Context, c client.Client, namespace string, p *plan.Plan) error {
-	return applier{objects: c, own: c, namespace: namespace, written: map[string]plan.Version{}}.run(ctx, p)
+	return applier{objects: c, own: c, namespace: namespace}.run(ctx, p)
 }
 
 // SyncRequests are syncRequests, for tests with a clock of their own.
