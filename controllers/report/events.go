@@ -41,6 +41,9 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 	before := meta.FindStatusCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	after := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	changed := before == nil || before.Status != after.Status || before.Reason != after.Reason || before.Message != after.Message
+	if changed && o.Plan != nil && o.Plan.Mismatch != "" {
+		add(corev1.EventTypeWarning, "ApprovalMismatch", "Sync", o.Plan.Mismatch)
+	}
 	switch {
 	case !changed:
 	case after.Status == "True":

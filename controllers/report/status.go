@@ -27,7 +27,6 @@ const (
 	ReasonQuarantined = "Quarantined"
 	ReasonStopped     = "Stopped"
 	ReasonHeld        = "RemovalsHeld"
-	ReasonMismatch    = "ApprovalMismatch"
 	ReasonDrifted     = "Drifted"
 	ReasonContested   = "Contested"
 	ReasonNotKept     = "NotKept"
@@ -268,7 +267,7 @@ func verdict(o Outcome) (reason, message string, class Class) {
 	case finding.Errors(o.Fleet.Findings) > 0:
 		return ReasonQuarantined, quarantineText(o), Rejected
 	case o.Plan.Held > 0 && o.Plan.Mismatch != "":
-		return ReasonMismatch, o.Plan.Mismatch + "; " + heldText(o), Rejected
+		return ReasonHeld, heldText(o) + "; " + o.Plan.Mismatch, Rejected
 	case o.Plan.Held > 0:
 		return ReasonHeld, heldText(o), Rejected
 	}
