@@ -44,6 +44,7 @@ func ownStderr() *os.File {
 
 // run is the whole program; the result is its exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	stdout, stderr = safeWriter{stdout}, safeWriter{stderr}
 	s := &shell{stdin: stdin, stdout: stdout, stderr: stderr, env: env, redactor: &redact.Redactor{}}
 	root := newRootCommand(s)
 	fitHelp(root, widthOf(stdout))

@@ -66,15 +66,17 @@ var annotation = map[finding.Severity]string{finding.Error: "error", finding.War
 
 // In a workflow command, these characters would end the message or a property.
 var (
-	escapeMessage  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	escapeMessage  = strings.NewReplacer("%", "%25", "\n", "%0A")
+	escapeProperty = strings.NewReplacer("%", "%25", "\n", "%0A", ":", "%3A", ",", "%2C")
 )
 
 // printAnnotations writes workflow commands of GitHub Actions, which show findings in a pull request at their lines.
 func printAnnotations(w io.Writer, findings []finding.Finding) error {
 	for _, f := range findings {
 		var properties []string
-		add := func(name, value string) { properties = append(properties, name+"="+escapeProperty.Replace(value)) }
+		add := func(name, value string) {
+			properties = append(properties, name+"="+escapeProperty.Replace(visible(value)))
+		}
 		if f.Path != "" {
 			add("file", f.Path)
 		}
@@ -89,11 +91,20 @@ func printAnnotations(w io.Writer, findings []finding.Finding) error {
 		if f.Accepted != "" {
 			command = annotation[finding.Info]
 		}
-		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", command, strings.Join(properties, ","), escapeMessage.Replace(inWords(f))); err != nil {
+		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", command, strings.Join(properties, ","), escapeMessage.Replace(visible(inWords(f)))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// visible is printable line by line, for text whose line ends are escaped later.
+func visible(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // inWords is a finding's text for formats that have places of their own for its location and severity.

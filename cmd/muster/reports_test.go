@@ -17,8 +17,8 @@ func TestAnnotationsStayOnOneLine(t *testing.T) {
 	if err := printAnnotations(&out, []finding.Finding{hostile}); err != nil {
 		t.Fatal(err)
 	}
-	want := "::error file=%3A%3Aset-output%2Cname=x%3A%3A50%25%0A%3A%3Aerror file=%3Ay%0D.yaml,line=3,col=4,title=muster%3A yaml::" +
-		"cluster a\x1b[2J: line%0A::stop-commands::x\u202e\u2028\n"
+	want := "::error file=%3A%3Aset-output%2Cname=x%3A%3A50%25%0A%3A%3Aerror file=%3Ay�.yaml,line=3,col=4,title=muster%3A yaml::" +
+		"cluster a�[2J: line%0A::stop-commands::x��\n"
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -82,11 +83,39 @@ var severityColour = map[finding.Severity]colour{finding.Error: red, finding.War
 
 // painter colours text for a terminal, and leaves it as it is for everything else and where NO_COLOR asks for that.
 func (s *shell) painter(w io.Writer) func(colour, string) string {
-	f, ok := w.(*os.File)
-	if !ok || s.env("NO_COLOR") != "" || s.env("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
+	f := osFile(w)
+	if f == nil || s.env("NO_COLOR") != "" || s.env("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
 		return func(_ colour, text string) string { return text }
 	}
 	return func(c colour, text string) string { return "\x1b[" + string(c) + "m" + text + "\x1b[0m" }
+}
+
+// safeWriter is where all output of the process goes. It passes no control character on but line ends, tabs and the colours of painter:
+// whatever a repository, a server or a library says can't talk to the terminal, in no format and no error.
+type safeWriter struct{ io.Writer }
+
+// control is a colour of painter, or a control character.
+var control = regexp.MustCompile(`\x1b\[(?:0|1|2|31|32|33|36)m|[\x00-\x08\x0b-\x1f\x7f]`)
+
+func (w safeWriter) Write(p []byte) (int, error) {
+	coloured := osFile(w) != nil
+	safe := control.ReplaceAllFunc(p, func(found []byte) []byte {
+		if coloured && len(found) > 1 {
+			return found
+		}
+		return []byte(string(unicode.ReplacementChar))
+	})
+	_, err := w.Writer.Write(safe)
+	return len(p), err
+}
+
+// osFile is the file behind a writer, nil for none.
+func osFile(w io.Writer) *os.File {
+	if safe, ok := w.(safeWriter); ok {
+		w = safe.Writer
+	}
+	f, _ := w.(*os.File)
+	return f
 }
 
 // printable replaces what could move a terminal's cursor, or start a line of its own in a CI log: names come from

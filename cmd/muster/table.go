@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -92,8 +91,8 @@ func painted(paint func(colour, string) string, c cell) string {
 
 // widthOf is the width of a terminal, and 0 for everything else.
 func widthOf(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok {
+	f := osFile(w)
+	if f == nil {
 		return 0
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
