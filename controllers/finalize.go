@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,6 +27,9 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 		st, err := r.state(client.ObjectKeyFromObject(audit))
 		if err != nil {
 			return ctrl.Result{}, err
+		}
+		if st.watchdog.stuck() {
+			return ctrl.Result{RequeueAfter: time.Minute}, nil // the state is still in use
 		}
 		if failure := r.deleteAll(ctx, audit, st); failure != nil {
 			if err := r.report(ctx, audit, report.Outcome{Apply: failure}); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,6 +57,10 @@ type Reconciler struct {
 	Bounds scan.Bounds
 	// Namespaces tells what Pod Security enforces; nil: nothing is known of that.
 	Namespaces *NamespaceWatch
+	// SyncTimeout bounds one sync of one AuditSync; 0: DefaultSyncTimeout.
+	SyncTimeout time.Duration
+	// renders are the places for AuditSyncs that are rendered at once; nil: there is no bound.
+	renders *semaphore.Weighted
 	// statuses shows the forge what became of commits.
 	statuses *statuses
 	// Webhooks says that webhooks are received in this process.
@@ -94,9 +99,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if st.watchdog.stuck() {
+		// It was reported when it overran. When it ends by itself, the next look goes on.
+		return ctrl.Result{RequeueAfter: min(time.Minute, interval(audit))}, nil
+	}
 	started := r.Clock.Now()
 	r.Metrics.Begin(req.Namespace, req.Name)
-	outcome := r.sync(ctx, audit, st)
+	outcome, overrun := st.watchdog.run(ctx, r.syncTimeout(), func(ctx context.Context) report.Outcome { return r.sync(ctx, audit.DeepCopy(), st) })
+	if overrun != nil {
+		return r.overran(ctx, audit, st, overrun)
+	}
 	again := r.scans(ctx, audit, st, &outcome)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
@@ -111,9 +123,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
+// overran reports a sync that took too long. The state is left alone: it may still be in use. It is tried again at the next interval, and
+// not sooner: it would most likely take as long once more.
+func (r *Reconciler) overran(ctx context.Context, audit *v1alpha1.AuditSync, st *state, f *report.Failure) (ctrl.Result, error) {
+	outcome := st.watchdog.overran(f, audit)
+	if err := r.report(ctx, audit, outcome); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: interval(audit)}, nil
+}
+
+func (r *Reconciler) syncTimeout() time.Duration {
+	if r.SyncTimeout > 0 {
+		return r.SyncTimeout
+	}
+	return DefaultSyncTimeout
+}
+
 // sync goes once through the stages. What goes wrong is in the outcome, with every text masked.
 func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
+	st.watchdog.enter(stageFetch)
 	o.Fetch = r.fetch(ctx, audit, st)
 	o.Refused = st.refused
 	if st.snapshot == nil || o.Fetch != nil && st.origin != originOf(audit) {
@@ -122,10 +152,12 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	}
 	o.Revision = st.snapshot.Revision().String()
 	r.statuses.begin(audit, o.Revision, st.redactor)
+	st.watchdog.enter(stageRender)
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
 		return o
 	}
 	o.Fleet = st.fleet
+	st.watchdog.enter(stageApply)
 	o.Plan, o.Apply = r.plan(ctx, audit, st)
 	if o.Apply != nil || o.Plan.Empty() {
 		return o
@@ -252,7 +284,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	if last {
 		r.Namespaces.Forget(key.Namespace)
 	}
-	if st != nil {
+	if st != nil && !st.watchdog.stuck() {
 		st.close()
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)

@@ -55,6 +55,13 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if !followed {
 		key.podSecurity = r.Namespaces.Read(ctx, audit.Namespace)
 	}
+	if r.renders != nil {
+		// It computes, and takes memory: not everybody at once. Whoever waits for a server, in a fetch, holds no place.
+		if err := r.renders.Acquire(ctx, 1); err != nil {
+			return r.classifyRender(err, st)
+		}
+		defer r.renders.Release(1)
+	}
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "render", r.Clock.Since(started)) }()
 	st.conceal(st.credentials...)

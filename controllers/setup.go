@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -55,8 +56,11 @@ type Options struct {
 	LeaderElectionNamespace string
 	// CacheDir holds clones of repositories. It may be lost at any time.
 	CacheDir string
-	// Concurrency is how many AuditSyncs are reconciled at once.
+	// Concurrency is how many AuditSyncs are rendered at once. Four times as many may wait for their servers meanwhile, so that some that
+	// don't answer are in nobody's way.
 	Concurrency int
+	// SyncTimeout bounds one sync; 0: DefaultSyncTimeout.
+	SyncTimeout time.Duration
 	// Version is the program's, as metrics tell it.
 	Version string
 	// ClusterSeries is how many series of metrics about single clusters an AuditSync may have; one that needs more gets none of them.
@@ -84,6 +88,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("the concurrency is %d; it must be at least 1", o.Concurrency)
 	case o.ClusterSeries < 0:
 		return fmt.Errorf("the number of series about single clusters is negative; 0 turns them off")
+	case o.SyncTimeout < 0:
+		return fmt.Errorf("the timeout of syncs is negative")
 	case o.ShutdownTimeout < 0:
 		return fmt.Errorf("the shutdown timeout is negative")
 	}
@@ -149,6 +155,9 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		CacheDir: opts.CacheDir,
 		Bounds:   opts.ScanBounds,
 		Webhooks: opts.Webhook.enabled(),
+
+		SyncTimeout: opts.SyncTimeout,
+		renders:     semaphore.NewWeighted(int64(opts.Concurrency)),
 	}
 	if err := r.addWatches(mgr, opts); err != nil {
 		return nil, err
@@ -198,7 +207,7 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"}), Transform: cache.TransformStripManagedFields()},
 			&corev1.Secret{}:    {Transform: keepAuthors},
 		}},
-		Controller: config.Controller{MaxConcurrentReconciles: opts.Concurrency},
+		Controller: config.Controller{MaxConcurrentReconciles: 4 * opts.Concurrency},
 	}
 	if opts.Namespace != "" {
 		o.Cache.DefaultNamespaces = map[string]cache.Config{opts.Namespace: {}}

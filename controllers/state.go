@@ -19,6 +19,8 @@ import (
 // or rendered anew then. Reconciles of one AuditSync never overlap, so it needs no lock.
 type state struct {
 	repository *gitsync.Repository
+	// watchdog runs its syncs.
+	watchdog watchdog
 	// snapshot is of a commit that the public keys verify, where there are any.
 	snapshot *gitsync.Snapshot
 	// fetched is when the remote was last asked, and source what it was asked for.

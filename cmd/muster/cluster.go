@@ -102,8 +102,8 @@ func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 // lendStderr lets clients that are made until it is taken back have the user's standard error: a kubeconfig may name a program for
 // credentials, which says there how to log in.
 func lendStderr(s *shell) (back func()) {
-	stderr, ok := s.stderr.(*os.File)
-	if !ok {
+	stderr := osFile(s.stderr)
+	if stderr == nil {
 		return func() {}
 	}
 	before := os.Stderr

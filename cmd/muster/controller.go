@@ -66,7 +66,8 @@ func newControllerCommand(s *shell) *cobra.Command {
 	f.StringVar(&opts.StatusURL, "status-url", "", "where commit statuses lead to; {namespace}, {name} and {commit} are filled in, as in https://grafana.example.com/d/muster?var-auditsync={name}")
 	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, of which one works")
 	f.StringVar(&opts.LeaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the Pod's own)")
-	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to reconcile at once")
+	f.IntVar(&opts.Concurrency, "concurrency", 4, "how many AuditSyncs to render at once; four times as many may wait for their servers meanwhile")
+	f.DurationVar(&opts.SyncTimeout, "sync-timeout", controllers.DefaultSyncTimeout, "how long one sync of one AuditSync may take; then it is ended and reported")
 	f.DurationVar(&opts.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "how long running work may take after the order to stop")
 	return cmd
 }
