@@ -40,6 +40,7 @@ test: servers ## Run all tests, against real servers that the first run builds (
 	go test $(RACE) -timeout 20m $(TEST)
 ifeq ($(TEST),./...)
 	go test ./clusters/build -run TestUnitsAreTheWhole -trees 2000
+	go test ./clusters/build -run TestAsKustomizeDoes -mixes 300
 endif
 
 .PHONY: servers

@@ -71,6 +71,12 @@ func (e *editor) kustomization() string {
 		text += e.pick("namePrefix: p-\n", "buildMetadata: [originAnnotations]\n", "sortOptions: {order: fifo}\n")
 	}
 	text += "patches:\n- target: {kind: ExternalCluster}\n  patch: |-\n    - {op: add, path: /spec/containerImageScanning, value: " + e.pick("true", "false") + "}\n"
+	if e.rand.IntN(3) == 0 { // what overwrites annotations, and what deletes
+		text += e.pick("- target: {kind: ExternalCluster}\n  patch: '[{\"op\": \"add\", \"path\": \"/metadata/annotations\", \"value\": {\"team\": \"x\"}}]'\n",
+			"- target: {kind: ExternalCluster, name: "+e.pick(e.names()...)+"}\n  patch: |-\n    $patch: delete\n    apiVersion: x\n    kind: x\n    metadata: {name: x}\n",
+			"- target: {kind: Secret}\n  patch: |-\n    $patch: delete\n    apiVersion: x\n    kind: x\n    metadata: {name: x}\n",
+			"- target: {name: "+e.pick(e.names()...)+"}\n  patch: '[{\"op\": \"add\", \"path\": \"/metadata/annotations\", \"value\": {\"config.kubernetes.io/local-config\": \"x\"}}]'\n")
+	}
 	if e.rand.IntN(2) == 0 {
 		text += "- patch: |-\n    apiVersion: muster.dev/v1alpha1\n    kind: ExternalCluster\n    metadata: {name: " + e.pick(e.names()...) + "}\n    spec: {schedule: '" + e.pick("@daily", "@hourly") + "'}\n"
 	}

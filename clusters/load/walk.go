@@ -354,6 +354,8 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 			f.symlink(name)
 		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), entry.Name()):
 			f.files = append(f.files, candidate{name, entry})
+		case entry.Type().IsRegular() && likeYAML(name):
+			f.passedOver(name, entry)
 		}
 	}
 	return nil
@@ -370,6 +372,30 @@ func (w *walker) leaveOut(name string, entry fs.DirEntry) {
 	case isYAML(name) || path.Ext(name) == "":
 		w.Add(finding.Finding{Code: CodeIgnored, Severity: finding.Info, Path: name,
 			Message: "Git ignores this, so no commit has it, and it is left out", Fix: "git check-ignore -v names the rule, if it is meant for Muster"})
+	}
+}
+
+// likeYAML reports whether a name is one that people give to files of objects, but not one that Muster takes by itself.
+func likeYAML(name string) bool {
+	name = strings.ToLower(path.Base(name))
+	return strings.HasSuffix(name, ".json") || isYAML(name) || strings.Contains(name, ".yaml.") || strings.Contains(name, ".yml.") || strings.Contains(name, ".json.")
+}
+
+// passedOver warns of a cluster in a file that isn't taken for its name. One that a kustomization lists is taken.
+func (f *finder) passedOver(name string, entry fs.DirEntry) {
+	if f.Files[name] != nil || f.Broken[name] {
+		return
+	}
+	file, bad := f.found(name, entry)
+	if bad == nil {
+		bad = f.weigh(file, f.measure(file))
+	}
+	if bad == nil && file.Hash == "" {
+		bad = f.fetch(file)
+	}
+	if bad == nil && clusterHead.MatchString(file.Data) {
+		f.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: name, Line: 1,
+			Message: "this holds a cluster, and is not taken for its name", Fix: "give it a name that ends in .yaml, list it in the kustomization, or list it in " + IgnoreFile})
 	}
 }
 
