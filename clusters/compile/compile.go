@@ -60,6 +60,9 @@ type Options struct {
 	// SopsConfig is the repository whose .sops.yaml files say for whom files have to be encrypted; nil: Source. A check of a
 	// pull request hands in the branch that it goes to, since the pull request may change them.
 	SopsConfig fs.FS
+	// Before gives the last version of a file that was committed, if there is one and it differs from data; nil when nothing is known of
+	// any. With it, a change that breaks a file's MAC is found without a key.
+	Before func(name, data string) (before string, ok bool)
 }
 
 // Compile compiles a built tree.
@@ -87,7 +90,11 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 		c.compileOnce(m, r)
 	}
 	m.keep(c)
+	if opts.Before != nil {
+		m.built = nil // what follows depends on it
+	}
 	c.refuseDuplicateClusters()
+	c.stale()
 	c.checkSecrets()
 	c.sort()
 	fleetWide(c.fleet, opts, func(origin fleet.Origin, field []string) finding.Finding {

@@ -88,8 +88,8 @@ func (c *compiler) surroundings() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// again is the last fleet, when this one is made of the same. With .sops.yaml files of another branch, nothing is taken for
-// granted.
+// again is the last fleet, when this one is made of the same. With .sops.yaml files of another branch, or the commit
+// before, nothing is taken for granted.
 func (m *Memory) again(c *compiler) *fleet.Sealed {
 	context, usable := c.context()
 	if !usable || context != m.context {
@@ -97,7 +97,7 @@ func (m *Memory) again(c *compiler) *fleet.Sealed {
 	}
 	before := m.surroundings
 	m.surroundings = c.surroundings()
-	if usable && m.built == c.built && m.surroundings == before && c.opts.SopsConfig == nil {
+	if usable && m.built == c.built && m.surroundings == before && c.opts.SopsConfig == nil && c.opts.Before == nil {
 		return m.fleet
 	}
 	return nil

@@ -25,6 +25,9 @@ pre-commit, which names the changed files.
 What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. With --live it is read
 from the management cluster.
 
+In a work tree of Git, encrypted files are compared with the last commit that has another version of them, or with --base: where
+a value has changed and the MAC has not, the file can't be opened, and no key is needed to see it.
+
 Findings are printed to standard output. As text they name files as seen from the working directory; as JSON, SARIF
 (2.1.0) and GitHub annotations, from the root of the repository.`
 
@@ -50,6 +53,7 @@ func newLintCommand(s *shell) *cobra.Command {
 		},
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github")
+	base := cmd.Flags().String("base", "", "commit or branch to compare encrypted files with (default: HEAD, and the commit before it)")
 	failOn := addChoice(cmd, "fail-on", "", "severity from which findings end lint with status 1", "error", "warning")
 	flags.add(cmd)
 	flags.addNone(cmd)
@@ -71,7 +75,7 @@ func newLintCommand(s *shell) *cobra.Command {
 			return err
 		}
 		as := folder{shell: s, opts: opts, ring: ring, cluster: c, auditConfigGiven: cmd.Flags().Changed("audit-config")}
-		reports, err := as.lint(cmd.Context(), args)
+		reports, err := as.lint(cmd.Context(), args, *base)
 		if err != nil {
 			return err
 		}
@@ -100,7 +104,7 @@ type tree struct {
 }
 
 // lint checks each folder once, however many paths lead to it.
-func (f folder) lint(ctx context.Context, args []string) ([]report, error) {
+func (f folder) lint(ctx context.Context, args []string, base string) ([]report, error) {
 	trees, err := treesOf(ctx, args)
 	if err != nil {
 		return nil, err
@@ -111,6 +115,9 @@ func (f folder) lint(ctx context.Context, args []string) ([]report, error) {
 		f.target = t.target
 		_, opts, err := f.gatherIfLive(ctx)
 		if err != nil {
+			return nil, err
+		}
+		if opts.Before, err = t.before(base); err != nil {
 			return nil, err
 		}
 		r, err := f.render(ctx, t.target, opts, openerFor(f.ring))
