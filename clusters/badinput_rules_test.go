@@ -100,6 +100,10 @@ func fieldRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 	secret := func(name, more string) string {
 		return key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: "+name+"}\n"+more+"stringData: {kubeconfig: "+canary+"}\n", sealtest.Credentials)
 	}
+	token := func(more string) string {
+		return key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  token: token-"+canary+"\n"+more+"  ca.crt: |\n"+indent(4, caPEM()), sealtest.Credentials)
+	}
+	const account = "serviceAccountAuth: {server: 'https://x.example.com', credentialsSecretRef: {name: s}}\n"
 	return []badInput{
 		{name: "eight mistakes in one file", files: bad("kubeconfigSecretRef: {name: UPPER}\nschedule: 99 * * * *\nshedule: x\ncontainerImageScanning: 'yes'\nfiltering: {namespaces: {include: []}}\nrepositories: {include: [a], exclude: [b]}\nvaultAuth: {server: 'http://x', vaultAddr: 'http://v', authRole: x, credsRole: y, ttl: 1d, targetCACertSecretRef: {name: z}}\n"),
 			want: []string{"object-name clusters/bad.yaml:6", "schedule clusters/bad.yaml:7", "unknown-field clusters/bad.yaml:8", "wrong-type clusters/bad.yaml:9", "filter-empty-include clusters/bad.yaml:10",
@@ -122,6 +126,11 @@ func fieldRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 		{name: "Secret whose key Kubernetes doesn't take", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a b: "+canary+"}\n", sealtest.Credentials)}, want: []string{"secret-form clusters/s.yaml:6"}},
 		{name: "Secret without the keys of its type", files: files{"s.yaml": secret("s", "type: kubernetes.io/tls\n")}, want: []string{"secret-form clusters/s.yaml:5"}},
 		{name: "Secret of another cluster", files: bad("kubeconfigSecretRef: {name: mondoo-client-good-kubeconfig}\n"), want: []string{"secret-name clusters/bad.yaml:6"}},
+		{name: "name of a Secret that Muster makes", files: bad("kubeconfigSecretRef: {name: elsewhere-x-kubeconfig-0123456789abcdef}\n"), want: []string{"secret-name clusters/bad.yaml:6"}},
+		{name: "manifest with the name of a Secret that Muster makes", files: files{"s.yaml": secret("elsewhere-x-kubeconfig-0123456789abcdef", "")}, want: []string{"secret-name clusters/s.yaml:4"}},
+		{name: "token that says no server", files: files{"bad.yaml": cluster("bad", account), "s.yaml": token("")}, infos: []string{"token-unbound clusters/bad.yaml:6"}},
+		{name: "token that says its server", files: files{"bad.yaml": cluster("bad", account), "s.yaml": token("  server: https://x.example.com\n")}},
+		{name: "token that says another server", files: files{"bad.yaml": cluster("bad", account), "s.yaml": token("  server: https://y.example.com\n")}, withKey: true, want: []string{"token-server clusters/bad.yaml:6"}},
 	}
 }
 

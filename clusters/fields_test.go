@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
@@ -32,14 +33,14 @@ func TestFields(t *testing.T) {
 		secrets map[string]string
 		options func(*compile.Options)
 	}{
-		{name: "kubeconfig", spec: "kubeconfig: |\n" + indent(2, kubeconfig("c")), entry: "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig}",
-			secrets: map[string]string{"mondoo-client-c-kubeconfig": "Opaque: kubeconfig"}},
-		{name: "kubeconfigFile", spec: "kubeconfigFile: k.kubeconfig\n", entry: "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig}",
-			secrets: map[string]string{"mondoo-client-c-kubeconfig": "Opaque: kubeconfig"}},
+		{name: "kubeconfig", spec: "kubeconfig: |\n" + indent(2, kubeconfig("c")), entry: "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig-HASH}",
+			secrets: map[string]string{"mondoo-client-c-kubeconfig-HASH": "Opaque: kubeconfig"}},
+		{name: "kubeconfigFile", spec: "kubeconfigFile: k.kubeconfig\n", entry: "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig-HASH}",
+			secrets: map[string]string{"mondoo-client-c-kubeconfig-HASH": "Opaque: kubeconfig"}},
 		{name: "kubeconfigSecretRef", spec: ref, entry: refEntry},
 		{name: "serviceAccountAuth", spec: "serviceAccountAuth:\n  server: https://c.example.com\n  token: t-" + canary + "\n  caCert: |\n" + ca,
-			entry:   "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: mondoo-client-c-service-account}, skipTLSVerify: false}",
-			secrets: map[string]string{"mondoo-client-c-service-account": "Opaque: ca.crt token"}},
+			entry:   "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: mondoo-client-c-service-account-HASH}, skipTLSVerify: false}",
+			secrets: map[string]string{"mondoo-client-c-service-account-HASH": "Opaque: ca.crt token"}},
 		{name: "serviceAccountAuth by reference", spec: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}}\n",
 			entry: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}, skipTLSVerify: false}"},
 		{name: "skipTLSVerify", spec: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}, skipTLSVerify: true}\n",
@@ -53,13 +54,13 @@ func TestFields(t *testing.T) {
 		{name: "aks", spec: "workloadIdentity: {provider: aks, aks: {subscriptionId: 00000000-0000-0000-0000-000000000001, resourceGroup: g, clusterName: k8s, clientId: 00000000-0000-0000-0000-000000000002, tenantId: 00000000-0000-0000-0000-000000000003, endpoint: 'https://e.example.com', loginServer: l}}\n",
 			entry: "workloadIdentity: {provider: aks, aks: {subscriptionId: 00000000-0000-0000-0000-000000000001, resourceGroup: g, clusterName: k8s, clientId: 00000000-0000-0000-0000-000000000002, tenantId: 00000000-0000-0000-0000-000000000003, endpoint: 'https://e.example.com', loginServer: l}}"},
 		{name: "vaultAuth", spec: "vaultAuth:\n  server: https://c.example.com\n  vaultAddr: https://v.example.com\n  authRole: a\n  credsRole: b\n  authPath: auth/x\n  secretsPath: yy\n  kubernetesNamespace: z\n  ttl: 1h\n  caCert: |\n" + ca + "  targetCACert: |\n" + ca,
-			entry:   "vaultAuth: {server: 'https://c.example.com', vaultAddr: 'https://v.example.com', authRole: a, credsRole: b, authPath: auth/x, secretsPath: yy, kubernetesNamespace: z, ttl: 1h, caCertSecretRef: {name: mondoo-client-c-vault-ca}, targetCACertSecretRef: {name: mondoo-client-c-target-ca}}",
-			secrets: map[string]string{"mondoo-client-c-vault-ca": "Opaque: ca.crt", "mondoo-client-c-target-ca": "Opaque: ca.crt"}},
+			entry:   "vaultAuth: {server: 'https://c.example.com', vaultAddr: 'https://v.example.com', authRole: a, credsRole: b, authPath: auth/x, secretsPath: yy, kubernetesNamespace: z, ttl: 1h, caCertSecretRef: {name: mondoo-client-c-vault-ca-HASH}, targetCACertSecretRef: {name: mondoo-client-c-target-ca-HASH}}",
+			secrets: map[string]string{"mondoo-client-c-vault-ca-HASH": "Opaque: ca.crt", "mondoo-client-c-target-ca-HASH": "Opaque: ca.crt"}},
 		{name: "vaultAuth with defaults", spec: "vaultAuth: {server: 'https://c.example.com', vaultAddr: 'https://v.example.com', authRole: a, credsRole: b, caCertSecretRef: {name: d}, targetCACertSecretRef: {name: e}}\n",
 			entry: "vaultAuth: {server: 'https://c.example.com', vaultAddr: 'https://v.example.com', authRole: a, credsRole: b, authPath: auth/kubernetes, secretsPath: kubernetes, caCertSecretRef: {name: d}, targetCACertSecretRef: {name: e}}"},
 		{name: "spiffeAuth", spec: "spiffeAuth:\n  server: https://c.example.com\n  socketPath: /run/x.sock\n  audience: a\n  trustBundle: |\n" + ca,
-			entry:   "spiffeAuth: {server: 'https://c.example.com', socketPath: /run/x.sock, audience: a, trustBundleSecretRef: {name: mondoo-client-c-trust-bundle}}",
-			secrets: map[string]string{"mondoo-client-c-trust-bundle": "Opaque: ca.crt"}},
+			entry:   "spiffeAuth: {server: 'https://c.example.com', socketPath: /run/x.sock, audience: a, trustBundleSecretRef: {name: mondoo-client-c-trust-bundle-HASH}}",
+			secrets: map[string]string{"mondoo-client-c-trust-bundle-HASH": "Opaque: ca.crt"}},
 		{name: "spiffeAuth with defaults", spec: "spiffeAuth: {server: 'https://c.example.com', trustBundleSecretRef: {name: b}}\n",
 			entry: "spiffeAuth: {server: 'https://c.example.com', socketPath: /run/spire/sockets/agent.sock, trustBundleSecretRef: {name: b}}"},
 		{name: "schedule", spec: ref + "schedule: 5 4 * * 1-5\n", entry: refEntry + "schedule: 5 4 * * 1-5"},
@@ -78,8 +79,8 @@ func TestFields(t *testing.T) {
 		{name: "repositories empty", spec: ref + "containerImageScanning: true\nrepositories: {}\n", entry: refEntry + "containerImageScanning: true\nrepositories: {}"},
 		{name: "repositories", spec: ref + "containerImageScanning: true\nrepositories: {exclude: [x/*]}\n", entry: refEntry + "containerImageScanning: true\nrepositories: {exclude: [x/*]}"},
 		{name: "dockerConfigJson", spec: ref + "containerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '{\"auths\":{\"r.example.com\":{\"auth\":\"dXNlcjpwYXNzd29yZA==\"}}}'\n",
-			entry:   refEntry + "containerImageScanning: true\nprivateRegistriesPullSecretRef: {name: mondoo-client-c-registries}",
-			secrets: map[string]string{"mondoo-client-c-registries": "kubernetes.io/dockerconfigjson: .dockerconfigjson"}},
+			entry:   refEntry + "containerImageScanning: true\nprivateRegistriesPullSecretRef: {name: mondoo-client-c-registries-HASH}",
+			secrets: map[string]string{"mondoo-client-c-registries-HASH": "kubernetes.io/dockerconfigjson: .dockerconfigjson"}},
 		{name: "registries by reference", spec: ref + "containerImageScanning: true\nprivateRegistries: {secretRef: {name: r}}\n",
 			entry: refEntry + "containerImageScanning: true\nprivateRegistriesPullSecretRef: {name: r}"},
 		{name: "registries by the operator's name", spec: ref + "containerImageScanning: true\nprivateRegistriesPullSecretRef: {name: r}\n",
@@ -106,8 +107,19 @@ func TestFields(t *testing.T) {
 			if n := finding.Errors(r.findings()); n > 0 {
 				t.Fatalf("%s", lines(r.findings()))
 			}
+			hash := ""
+			for _, s := range r.opened.Secrets {
+				if hash = s.Name[len(s.Name)-len(mondoo.UnknownHash):]; hash == mondoo.UnknownHash || !mondoo.IsMade(s.Name) {
+					t.Errorf("the Secret %s has no hash in its name", s.Name)
+				}
+			}
+			secrets := map[string]string{}
+			for name, text := range row.secrets {
+				secrets[strings.Replace(name, "HASH", hash, 1)] = text
+			}
+			row.secrets = secrets
 			var want map[string]any
-			if err := yaml.Unmarshal([]byte("name: c\n"+row.entry), &want); err != nil {
+			if err := yaml.Unmarshal([]byte("name: c\n"+strings.ReplaceAll(row.entry, "HASH", hash)), &want); err != nil {
 				t.Fatal(err)
 			}
 			entries := r.opened.Entries(config)
@@ -127,9 +139,6 @@ func TestFields(t *testing.T) {
 						t.Errorf("%s/%s is not open", s.Name, key)
 					}
 				}
-			}
-			if row.secrets == nil {
-				row.secrets = map[string]string{}
 			}
 			if !maps.Equal(got, row.secrets) {
 				t.Errorf("Secrets: %v\nwant: %v", got, row.secrets)

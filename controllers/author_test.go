@@ -32,14 +32,14 @@ func TestDriftNamesItsAuthors(t *testing.T) {
 	})
 	must(t, w.admin.Patch(t.Context(), w.auditConfig("mondoo-client"),
 		client.RawPatch(types.MergePatchType, []byte(`{"spec":{"kubernetesResources":{"schedule":"59 23 * * *"}}}`)), client.FieldOwner("helm")))
-	w.patchSecret("mondoo-client-eu-service-account", "kubectl-patch", `{"stringData":{"token":"CANARY-drift"}}`)
-	must(t, w.admin.Delete(t.Context(), w.secret("mondoo-client-us-service-account")))
+	w.patchSecret(tokenSecret("eu"), "kubectl-patch", `{"stringData":{"token":"CANARY-drift"}}`)
+	must(t, w.admin.Delete(t.Context(), w.secret(tokenSecret("us"))))
 
 	const at = ` at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`
 	want := regexp.MustCompile(`^changed by hand, and left so \(drift: Report\): ` +
 		`MondooAuditConfig mondoo-client: spec\.kubernetesResources\.schedule changed by helm` + at +
-		`; Secret mondoo-client-eu-service-account: data\.token changed by kubectl-patch` + at +
-		`; Secret mondoo-client-us-service-account: deleted` +
+		`; Secret mondoo-client-eu-service-account-[0-9a-f]{16}: data\.token changed by kubectl-patch` + at +
+		`; Secret mondoo-client-us-service-account-[0-9a-f]{16}: deleted` +
 		`; mondoo-client: cluster eu: schedule changed by kubectl-edit` + at + `$`)
 	reported := func(s *v1alpha1.AuditSync) bool {
 		return want.MatchString(condition(s.Status, v1alpha1.ConditionInSync).Message)
@@ -74,7 +74,7 @@ func TestAuthorsAreOnlyNames(t *testing.T) {
 		{gitPassword, `changed by "***"`}, // whatever the redactor knows is masked, wherever it comes up
 		{strings.Repeat("long", 32), `changed by "` + strings.Repeat("long", 16) + `…" at 20`},
 	} {
-		w.patchSecret("mondoo-client-eu-service-account", test.manager, fmt.Sprintf(`{"stringData":{"token":"CANARY-%d"}}`, len(test.manager)))
+		w.patchSecret(tokenSecret("eu"), test.manager, fmt.Sprintf(`{"stringData":{"token":"CANARY-%d"}}`, len(test.manager)))
 		w.until(test.want, func(s *v1alpha1.AuditSync) bool {
 			message := condition(s.Status, v1alpha1.ConditionInSync).Message
 			return strings.Contains(message, test.want) && !strings.Contains(message, gitPassword)

@@ -76,16 +76,16 @@ func TestDriftIsCorrected(t *testing.T) {
 		})
 	})
 	t.Run("a Secret is changed", func(*testing.T) {
-		secret := w.secret("mondoo-client-eu-service-account")
+		secret := w.secret(tokenSecret("eu"))
 		secret.Data["token"] = []byte("somebody-elses-token")
 		must(w.T, w.admin.Update(w.Context(), secret))
 		w.eventually("the Secret is put right", func() bool {
-			return string(w.secret("mondoo-client-eu-service-account").Data["token"]) == "CANARY-token-of-eu"
+			return string(w.secret(tokenSecret("eu")).Data["token"]) == "CANARY-token-of-eu"
 		})
 	})
 	t.Run("a Secret is deleted", func(*testing.T) {
-		must(w.T, w.admin.Delete(w.Context(), w.secret("mondoo-client-us-service-account")))
-		w.eventually("the Secret is back", func() bool { return w.secret("mondoo-client-us-service-account") != nil })
+		must(w.T, w.admin.Delete(w.Context(), w.secret(tokenSecret("us"))))
+		w.eventually("the Secret is back", func() bool { return w.secret(tokenSecret("us")) != nil })
 	})
 	t.Run("the audit config is deleted", func(*testing.T) {
 		must(w.T, w.admin.Delete(w.Context(), w.auditConfig("mondoo-client")))
@@ -277,7 +277,7 @@ func TestExistingAuditConfig(t *testing.T) {
 	if live := w.auditConfig("mondoo-client"); live == nil || len(w.entries("mondoo-client")) != 0 {
 		t.Errorf("after deletion: %v", live)
 	}
-	if w.secret("mondoo-client-eu-service-account") != nil {
+	if w.secret(tokenSecret("eu")) != nil {
 		t.Error("the Secret is still there")
 	}
 }
@@ -308,7 +308,7 @@ func TestDeletionPolicies(t *testing.T) {
 			w.gone()
 			var inventories corev1.ConfigMapList
 			must(t, w.admin.List(t.Context(), &inventories, client.InNamespace(w.namespace), client.HasLabels{plan.LabelInventory}))
-			left := fmt.Sprint(w.auditConfig("mondoo-client") != nil, w.secret("mondoo-client-eu-service-account") != nil, len(inventories.Items))
+			left := fmt.Sprint(w.auditConfig("mondoo-client") != nil, w.secret(tokenSecret("eu")) != nil, len(inventories.Items))
 			want := map[v1alpha1.DeletionPolicy]string{v1alpha1.DeletionOrphan: "true true 1", v1alpha1.DeletionDelete: "false false 0"}[policy]
 			if left != want {
 				t.Errorf("audit config, Secret, inventories left: %s, want %s", left, want)

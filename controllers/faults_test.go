@@ -114,7 +114,7 @@ func killedAfter(t *testing.T, writes int) (killed bool) {
 		for _, s := range secrets.Items {
 			names = append(names, s.Name)
 		}
-		want := []string{"mondoo-client-africa-service-account", "mondoo-client-eu-service-account", "mondoo-client-us-service-account"}
+		want := []string{tokenSecret("africa"), tokenSecret("eu"), tokenSecret("us")}
 		if !slices.Equal(names, want) {
 			t.Errorf("Secrets %v", names)
 		}
@@ -239,7 +239,7 @@ func TestKeys(t *testing.T) {
 			c := condition(s.Status, v1alpha1.ConditionRendered)
 			return c.Reason == reason && strings.Contains(c.Message, message)
 		})
-		if len(w.names("mondoo-client")) != 2 || w.secret("mondoo-client-eu-service-account") == nil {
+		if len(w.names("mondoo-client")) != 2 || w.secret(tokenSecret("eu")) == nil {
 			t.Error("what was applied is gone")
 		}
 	}
@@ -313,7 +313,7 @@ func TestSuspend(t *testing.T) {
 	w := newWorld(t)
 	twoClusters(w, nil)
 	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true })
-	must(t, w.admin.Delete(t.Context(), w.secret("mondoo-client-eu-service-account")))
+	must(t, w.admin.Delete(t.Context(), w.secret(tokenSecret("eu"))))
 	commit := w.push(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})
 	mark := w.mark()
 	w.changeSync(func(s *v1alpha1.AuditSync) {
@@ -414,7 +414,7 @@ func TestDeletionWithoutOperator(t *testing.T) {
 	must(t, w.admin.Delete(t.Context(), crd))
 	must(t, w.admin.Delete(t.Context(), w.sync()))
 	w.gone()
-	if w.secret("mondoo-client-eu-service-account") != nil {
+	if w.secret(tokenSecret("eu")) != nil {
 		t.Error("the Secret is still there")
 	}
 }

@@ -47,7 +47,7 @@ func (w *world) notes(reason string) (notes []string) {
 // is told which, for which entries.
 func TestDeletionKeepsWhatIsNamed(t *testing.T) {
 	w := newWorld(t)
-	const made, manifest = "mondoo-client-eu-service-account", "shared"
+	made, manifest := tokenSecret("eu"), "shared"
 	w.existingConfig("second", "theirs", made)
 	w.existingConfig("third", "other", manifest)
 	commit := w.push(map[string]string{
@@ -68,7 +68,7 @@ func TestDeletionKeepsWhatIsNamed(t *testing.T) {
 	w.eventuallyTold("SecretKept", "the Secret "+made+" stays, for the entry theirs of the audit config second names it",
 		"the Secret "+manifest+" stays, for the entry other of the audit config third names it")
 	w.eventuallyTold("EntriesRemoved", "audit configs are deleted with entries that are in no file: by-hand (mondoo-client)")
-	if w.secret(made) == nil || w.secret(manifest) == nil || w.secret("mondoo-client-us-service-account") != nil {
+	if w.secret(made) == nil || w.secret(manifest) == nil || w.secret(tokenSecret("us")) != nil {
 		t.Errorf("Secrets %v", w.secrets())
 	}
 	if !strings.Contains(logs.String(), "the Secret "+made+" stays, for the entry theirs of the audit config second names it") {
@@ -94,7 +94,7 @@ func TestDeletionWithDamagedInventory(t *testing.T) {
 	w.startController(nil)
 	w.gone()
 	w.eventuallyTold("Kept", "what stays: whatever the inventory in the ConfigMap "+list.Items[0].Name+" lists, for it can't be read")
-	if w.secret("mondoo-client-eu-service-account") == nil {
+	if w.secret(tokenSecret("eu")) == nil {
 		t.Error("its Secret is gone")
 	}
 }

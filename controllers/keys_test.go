@@ -75,7 +75,7 @@ func TestKeysInVault(t *testing.T) {
 	if got := w.names("mondoo-client"); len(got) != 2 {
 		t.Fatalf("applied: %v", got)
 	}
-	if got := string(w.secret("mondoo-client-one-service-account").Data["token"]); got != "CANARY-token-of-one" {
+	if got := string(w.secret(tokenSecret("one")).Data["token"]); got != "CANARY-token-of-one" {
 		t.Errorf("the token of the cluster is %q", got)
 	}
 

@@ -217,7 +217,7 @@ func TestRefusedSecret(t *testing.T) {
 	var refusing atomic.Bool
 	w.startController(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodPatch && (strings.HasSuffix(r.URL.Path, "/mondoo-client-eu-service-account") && refusing.Load() || strings.HasSuffix(r.URL.Path, "/mondoo-client-new-service-account")) {
+			if r.Method == http.MethodPatch && (strings.Contains(r.URL.Path, "/mondoo-client-eu-service-account-") && refusing.Load() || strings.Contains(r.URL.Path, "/mondoo-client-new-service-account-")) {
 				return refusal(r, http.StatusUnprocessableEntity), nil
 			}
 			return next.RoundTrip(r)

@@ -81,7 +81,7 @@ func TestSync(t *testing.T) {
 		if got := w.names("mondoo-client"); !slices.Equal(got, []string{"eu", "us"}) {
 			t.Errorf("entries %v", got)
 		}
-		if w.secret("mondoo-client-asia-service-account") != nil {
+		if w.secret(tokenSecret("asia")) != nil {
 			t.Error("its Secret is still there")
 		}
 	})

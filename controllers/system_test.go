@@ -184,7 +184,7 @@ func TestNothingLeaks(t *testing.T) {
 		}
 		w.commit(nil, name)
 	}
-	secret := w.secret("mondoo-client-eu-service-account")
+	secret := w.secret(tokenSecret("eu"))
 	secret.Data["token"] = []byte("CANARY-drift")
 	must(t, w.admin.Update(t.Context(), secret))
 	w.request()

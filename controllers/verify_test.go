@@ -78,7 +78,7 @@ func TestVerify(t *testing.T) {
 	var signed, last string
 	t.Run("an unsigned commit is refused", func(t *testing.T) {
 		w.untilRefused(t, "Unverified", unsigned, "is not signed", "nothing is applied")
-		if w.auditConfig("mondoo-client") != nil || w.secret("mondoo-client-eu-service-account") != nil {
+		if w.auditConfig("mondoo-client") != nil || w.secret(tokenSecret("eu")) != nil {
 			t.Error("something was applied")
 		}
 	})
@@ -95,8 +95,8 @@ func TestVerify(t *testing.T) {
 		w.wantEntries(t, "eu")
 	})
 	t.Run("meanwhile drift is put right from the last good one", func(*testing.T) {
-		must(t, w.admin.Delete(t.Context(), w.secret("mondoo-client-eu-service-account")))
-		w.eventually("the Secret is back", func() bool { return w.secret("mondoo-client-eu-service-account") != nil })
+		must(t, w.admin.Delete(t.Context(), w.secret(tokenSecret("eu"))))
+		w.eventually("the Secret is back", func() bool { return w.secret(tokenSecret("eu")) != nil })
 	})
 	t.Run("nor does it after a restart, whatever else changes", func(t *testing.T) {
 		w.stopController()

@@ -46,7 +46,9 @@ func (c *compiler) cluster(r build.Resource) {
 	} else if field, copied := c.copiedFrom(r, r.Object["spec"], []string{"spec"}); copied {
 		add(field, CodeHandle, "an encrypted value was copied here from another cluster or Secret", "encrypt the value in the file where it belongs")
 	}
-	secrets, bad := c.inlineSecrets(file, record)
+	refuseMade(r.Object["spec"], []string{"spec"}, add)
+	hash := sealedBound(file, record.AuditConfig)
+	secrets, bad := c.inlineSecrets(file, record, hash)
 	for _, f := range bad {
 		f.Cluster = name
 		findings = append(findings, f)
@@ -60,26 +62,26 @@ func (c *compiler) cluster(r build.Resource) {
 		c.fleet.Add(f)
 	}
 	if !record.Quarantined {
-		record.Entry = Entry(file, record.AuditConfig, c.mustHaveSchedule(record.AuditConfig))
+		record.Entry = Entry(file, record.AuditConfig, hash, c.mustHaveSchedule(record.AuditConfig))
 		for i := range secrets {
 			secrets[i].Hash = hashOf(nil, c.digests(secrets[i:i+1]))
 			record.Secrets = append(record.Secrets, secrets[i].Name)
 		}
-		record.Hash = hashOf(record.Entry, c.digests(secrets))
+		record.Hash = hashOf(c.unsealed(record.Entry), c.digests(secrets))
 		c.fleet.Secrets = append(c.fleet.Secrets, secrets...)
 		c.noteSchedule(r, record)
 	}
 	c.fleet.Clusters = append(c.fleet.Clusters, record)
 }
 
-// Entry is the entry that a cluster file stands for. With explicit, an entry without schedule gets the default one, because
+// Entry is the entry that a cluster file stands for; the hash is for the names of its Secrets. With explicit, an entry without schedule gets the default one, because
 // the operator would otherwise make a CronJob that the API server refuses, and stop at it.
-func Entry(file *v1alpha1.ExternalCluster, auditConfig string, explicit bool) mondoo.Entry {
+func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bool) mondoo.Entry {
 	spec := file.Spec
 	name := file.Metadata.Name
 	e := mondoo.Entry{Name: name, ContainerImageScanning: spec.ContainerImageScanning}
 	secret := func(what string) mondoo.SecretRef {
-		return mondoo.SecretRef{Name: mondoo.SecretName(auditConfig, name, what)}
+		return mondoo.SecretRef{Name: mondoo.SecretName(auditConfig, name, what, hash)}
 	}
 	either := func(inline string, ref *v1alpha1.SecretRef, what string) *mondoo.SecretRef {
 		switch {
@@ -207,13 +209,13 @@ func (c *compiler) noteSchedule(r build.Resource, record fleet.Cluster) {
 	c.fleet.Add(f)
 }
 
-// inlineSecrets are the Secrets that a cluster file's inline credentials become.
-func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cluster) ([]fleet.SealedSecret, []finding.Finding) {
+// inlineSecrets are the Secrets that a cluster file's inline credentials become, with the hash in their names.
+func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cluster, hash string) ([]fleet.SealedSecret, []finding.Finding) {
 	var secrets []fleet.SealedSecret
 	var bad []finding.Finding
 	spec := file.Spec
 	add := func(what string, values map[string]string, fields map[string][]string) {
-		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what), Type: mondoo.SecretType(what),
+		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what, hash), Type: mondoo.SecretType(what),
 			Data: map[string]fleet.Text{}, Cluster: record.Name, AuditConfig: record.AuditConfig, Origin: record.Origin}
 		for key, value := range values {
 			if value != "" {
@@ -266,6 +268,41 @@ func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
 		}
 	}
 	return out
+}
+
+// unsealed is a value in its JSON form with handles replaced by what stays the same over processes.
+func (c *compiler) unsealed(v any) any {
+	data, err := json.Marshal(v)
+	if err != nil || !seal.HasHandle(string(data)) {
+		return v
+	}
+	var tree any
+	if json.Unmarshal(data, &tree) != nil {
+		return v
+	}
+	return MapStrings(tree, func(text string) string {
+		if ref, ok := c.tree.Ref(text); ok {
+			return "sealed:" + ref.Digest
+		}
+		return text
+	})
+}
+
+// MapStrings replaces every string below a value in its JSON form, but for keys.
+func MapStrings(v any, replace func(string) string) any {
+	switch v := v.(type) {
+	case string:
+		return replace(v)
+	case map[string]any:
+		for key, item := range v {
+			v[key] = MapStrings(item, replace)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = MapStrings(item, replace)
+		}
+	}
+	return v
 }
 
 // hashOf is the SHA-256 of the JSON form of its arguments, which Go writes with sorted keys.

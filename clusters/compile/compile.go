@@ -37,6 +37,8 @@ const (
 	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes acts upon
 	CodeSecretForm      finding.Code = "secret-form"      // a Secret that the API server would refuse
 	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
+	CodeTokenUnbound    finding.Code = "token-unbound"    // a token in a Secret that doesn't say which server it is for
+	CodeTokenServer     finding.Code = "token-server"     // a token in a Secret that says it is for another server
 	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
 )
 
@@ -261,6 +263,16 @@ func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []
 			stop([]string{"spec", "kubernetesResources"}, "kubernetesResources can't be read: it is no object", "")
 			return
 		}
+	}
+	refused := false
+	refuseMade(r.Object["spec"], []string{"spec"}, func(field []string, code finding.Code, message, fix string) {
+		refused = true
+		f := c.place(r, field)
+		f.Code, f.Message, f.Fix = code, message, fix
+		c.fleet.Stop(f)
+	})
+	if refused {
+		return
 	}
 	c.fleet.AuditConfigs = append(c.fleet.AuditConfigs, fleet.AuditConfig{Name: name, Object: r.Object,
 		Origin: fleet.Origin{Path: r.Path, Document: r.Document}})

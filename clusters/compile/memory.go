@@ -212,13 +212,13 @@ func (c *compiler) holds(done compiled) bool {
 	return true
 }
 
-// entryHandles are the handles in an entry.
+// entryHandles are the handles in a cluster file, if the entry or the names of its Secrets depend on what is sealed.
 func entryHandles(cl *fleet.Cluster) []string {
 	if cl.Quarantined || cl.File == nil {
 		return nil
 	}
 	data, err := json.Marshal(cl.Entry)
-	if err != nil || !seal.HasHandle(string(data)) {
+	if err != nil || !seal.HasHandle(string(data)) && !seal.HasHandle(string(boundTo(cl.File, cl.AuditConfig, ""))) {
 		return nil
 	}
 	var file any

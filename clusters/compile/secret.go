@@ -46,6 +46,9 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation that kubectl apply leaves holds the whole Secret "+name+" in plain text",
 			"replace the credentials, for Git keeps the old ones, and commit the manifest without the annotation")
 	}
+	if mondoo.IsMade(name) {
+		c.quarantineSecret(r, &s, []string{"metadata", "name"}, CodeSecretName, madeName, "give the Secret another name")
+	}
 	if field, message, fix := malformed(&s); message != "" {
 		c.quarantineSecret(r, &s, field, CodeSecretForm, message, fix)
 	}
@@ -151,9 +154,13 @@ func texts(v any) map[string]string {
 // checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator
 // wants, as far as they are in the repository. The operator reports neither: the scan just never starts.
 func (c *compiler) checkSecrets() {
-	byName := make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets))
+	byName, made := make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets)), make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets))
 	for i := range c.fleet.Secrets {
 		s := &c.fleet.Secrets[i]
+		if s.Cluster != "" {
+			made[mondoo.WithoutHash(s.Name)] = s
+			continue
+		}
 		other := byName[s.Name]
 		if other == nil {
 			byName[s.Name] = s
@@ -165,27 +172,34 @@ func (c *compiler) checkSecrets() {
 		}
 	}
 	for i := range c.fleet.Clusters {
-		if cl := &c.fleet.Clusters[i]; !cl.Quarantined && cl.File != nil {
-			c.checkReferences(cl, byName)
+		if cl := &c.fleet.Clusters[i]; !cl.Quarantined {
+			c.checkReferences(cl, byName, made)
 		}
 	}
 }
 
-func (c *compiler) checkReferences(cl *fleet.Cluster, byName map[string]*fleet.SealedSecret) {
+func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*fleet.SealedSecret) {
 	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
 	for ref := range References(&cl.Entry) {
-		s := byName[ref.Name]
-		switch {
-		case s == nil:
+		if slices.Contains(cl.Secrets, ref.Name) {
 			continue
-		case s.Cluster != "" && (s.Cluster != cl.Name || s.AuditConfig != cl.AuditConfig):
-			// Its credentials are bound to the server they were encrypted with; a reference would send them elsewhere.
+		}
+		if s := made[ref.Name]; s != nil {
+			// A fleet that an older Muster applied still has it under this name.
 			cl.Quarantined = true
-			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s is made for the cluster %s alone", s.Name, s.Cluster),
-				"give this cluster credentials of its own")
+			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("%s is a name for the credentials of the cluster %s, which are for that cluster alone", ref.Name, s.Cluster), fixMade)
 			continue
-		case s.Cluster != "" && !s.Quarantined:
+		}
+		s := byName[ref.Name]
+		if s == nil || cl.File == nil {
 			continue
+		}
+		if _, bound := s.Data[mondoo.KeyServer]; !bound && slices.Contains(ref.Keys, mondoo.KeyToken) {
+			f := c.place(r, ref.Field)
+			f.Code, f.Severity, f.Cluster = CodeTokenUnbound, finding.Info, cl.Name
+			f.Message = fmt.Sprintf("the Secret %s doesn't say for which server its token is, so whoever can push can have it sent to another", s.Name)
+			f.Fix = "add the key server with the cluster's server to the Secret and encrypt it, or write the token into the cluster file"
+			c.fleet.Add(f)
 		}
 		for _, key := range ref.Keys {
 			text, has := s.Data[key]

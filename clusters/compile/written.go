@@ -36,7 +36,11 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 		}
 		c.fleet.Add(f)
 	}
-	if inline, _ := c.inlineSecrets(file, record); len(inline) > 0 && !record.Quarantined {
+	refuseMade(item, at, func(field []string, code finding.Code, message, fix string) {
+		record.Quarantined = true
+		c.reject(r, name, field, code, message, fix)
+	})
+	if inline, _ := c.inlineSecrets(file, record, mondoo.UnknownHash); len(inline) > 0 && !record.Quarantined {
 		f := c.place(r, at)
 		f.Code, f.Cluster, f.Message = CodeAuditConfig, name, "an entry of an audit config can't hold credentials or certificates itself"
 		f.Fix = "move the entry to a cluster file, or refer to a Secret"
@@ -44,7 +48,7 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 		record.Quarantined = true
 	}
 	if !record.Quarantined {
-		record.Entry = Entry(file, config, mondoo.NeedsSchedule(r.Object))
+		record.Entry = Entry(file, config, mondoo.UnknownHash, mondoo.NeedsSchedule(r.Object))
 		record.Hash = hashOf(record.Entry, nil)
 	}
 	c.fleet.Clusters = append(c.fleet.Clusters, record)

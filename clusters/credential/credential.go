@@ -28,6 +28,9 @@ type Facts struct {
 	// Server is the address a kubeconfig's current context points to; empty for other credentials. It comes from secret
 	// content: mask it before printing.
 	Server string
+	// Destination is a hash of where a kubeconfig sends its credentials, and of how it knows the server: address, certificates,
+	// whether they are checked, and proxy. Empty for other credentials. No login is in it.
+	Destination string
 	// Expires is when the credential stops working: the earliest of a token, a client certificate and a CA bundle, where a
 	// bundle lasts as long as its last certificate. Zero when nothing expires or nothing is known.
 	Expires time.Time

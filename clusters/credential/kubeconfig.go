@@ -1,8 +1,11 @@
 package credential
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	stdjson "encoding/json"
+	"fmt"
 	"net"
 	"net/url"
 	"regexp"
@@ -173,7 +176,7 @@ func (r *report) context(config *clientcmdapi.Config) (*clientcmdapi.Cluster, *c
 }
 
 func (r *report) cluster(cluster *clientcmdapi.Cluster) {
-	r.facts.Server = cluster.Server
+	r.facts.Server, r.facts.Destination = cluster.Server, destination(cluster)
 	if what, fix := wrongServer(cluster.Server); what != "" {
 		r.fail(CodeKubeconfigServer, what, fix)
 	} else if u, err := url.Parse(cluster.Server); err == nil && isLocal(u.Hostname()) {
@@ -194,6 +197,20 @@ func (r *report) cluster(cluster *clientcmdapi.Cluster) {
 	if cluster.ProxyURL != "" {
 		r.add(finding.Info, CodeKubeconfigProxy, "the scanner connects through the proxy that the kubeconfig names", "")
 	}
+}
+
+// destination hashes where the credentials are sent. Of addresses a login is left out: whoever reads the hash must not be able to
+// guess at it.
+func destination(c *clientcmdapi.Cluster) string {
+	address := func(text string) string {
+		if u, err := url.Parse(text); err == nil {
+			u.User = nil
+			return u.String()
+		}
+		return ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %t %q", address(c.Server), c.CertificateAuthorityData, c.TLSServerName, c.InsecureSkipTLSVerify, address(c.ProxyURL)))
+	return hex.EncodeToString(sum[:])
 }
 
 func (r *report) user(user *clientcmdapi.AuthInfo) {

@@ -106,7 +106,7 @@ func Entry(c fleet.Cluster) (mondoo.Entry, bool) {
 	case !c.Quarantined:
 		return c.Entry, true
 	case c.File != nil && c.AuditConfig != "":
-		return compile.Entry(c.File, c.AuditConfig, false), true
+		return compile.Entry(c.File, c.AuditConfig, mondoo.UnknownHash, false), true
 	}
 	return mondoo.Entry{}, false
 }
@@ -242,7 +242,10 @@ func (x *explainer) inherit(path string, field ...string) {
 func (x *explainer) secrets(e mondoo.Entry) {
 	for ref := range compile.References(&e) {
 		s := Secret{Name: ref.Name}
-		i := slices.IndexFunc(x.fleet.Secrets, func(s fleet.SealedSecret) bool { return s.Name == ref.Name })
+		i := slices.IndexFunc(x.fleet.Secrets, func(s fleet.SealedSecret) bool {
+			// The sealed fleet may not know the hash in a name.
+			return s.Name == ref.Name || s.Cluster != "" && mondoo.IsMade(ref.Name) && mondoo.WithoutHash(s.Name) == mondoo.WithoutHash(ref.Name)
+		})
 		if i < 0 {
 			for _, key := range ref.Keys {
 				s.Keys = append(s.Keys, Key{Name: key})

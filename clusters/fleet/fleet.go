@@ -19,6 +19,9 @@ const (
 	LabelSync = "muster.dev/sync"
 	// AnnotationOrigin is "path@commit": the file that an object comes from, and the commit that last changed it.
 	AnnotationOrigin = "muster.dev/origin"
+	// AnnotationMadeFor is "auditConfig/cluster", on a Secret that Muster made from the credentials in a cluster's file. No
+	// reference may name such a Secret, and no manifest may change it.
+	AnnotationMadeFor = "muster.dev/made-for"
 )
 
 // Origin is the place in Git that something comes from.
@@ -47,12 +50,13 @@ type Cluster struct {
 	// Schedule is the schedule as it was written, with H; empty where the cluster has none of its own. The entry has it
 	// resolved.
 	Schedule string
-	// Secrets are the names of the Secrets that Muster makes for the cluster.
+	// Secrets are the names of the Secrets that Muster makes for the cluster. They end in a hash of what compile.Bound tells; while
+	// the fleet is sealed, it may be mondoo.UnknownHash.
 	Secrets []string
-	// Hash changes when the entry or one of the Secrets does. It is made without any plain value, and is equal over
+	// Hash changes when the entry or one of the Secrets does. It is made without any decrypted value, and is equal over
 	// processes.
 	Hash string
-	// Handles are those of encrypted fields that stand in the entry itself, which is to say outside of its Secrets.
+	// Handles are those in the cluster file, where the entry or the names of its Secrets depend on what is encrypted.
 	Handles []string
 	// File is the cluster file; nil for an entry that stands in an audit config of the repository.
 	File *v1alpha1.ExternalCluster
@@ -122,6 +126,8 @@ type Secret struct {
 	Hash                 string
 	// Expires is the earliest end of the credentials in it; zero when none has an end that can be told.
 	Expires time.Time
+	// Destination is that of the kubeconfig in it, as credential.Facts has it.
+	Destination string
 }
 
 // Opened is a fleet with its secrets.

@@ -3,6 +3,7 @@ package mondoo
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -22,9 +23,11 @@ const (
 	KeyCACert           = "ca.crt"
 	KeyDockerConfigJSON = ".dockerconfigjson"
 	KeyMondooConfig     = "config"
+	// KeyServer is Muster's, and the operator passes it over: the one server that the token beside it is for.
+	KeyServer = "server"
 )
 
-// What a Secret that Muster makes for a cluster holds: the last part of its name. The list is closed, and none is the
+// What a Secret that Muster makes for a cluster holds: the part of its name before the hash. The list is closed, and none is the
 // end of another after a dash; the uniqueness of [SecretName] rests on both.
 const (
 	Kubeconfig     = "kubeconfig"
@@ -34,6 +37,8 @@ const (
 	TargetCA       = "target-ca"
 	Registries     = "registries"
 )
+
+var whats = []string{Kubeconfig, ServiceAccount, TrustBundle, VaultCA, TargetCA, Registries}
 
 // SecretKeys gives the keys that the operator wants in a Secret holding this; nil for anything outside of the list. It
 // reports a missing key nowhere: the scan Pod just never starts.
@@ -67,27 +72,49 @@ const usualAuditConfig = "mondoo-client"
 // maxName is Kubernetes' limit for a DNS-1123 subdomain.
 const maxName = 253
 
-// SecretName names the Secret that Muster makes for a cluster: <auditConfig>-<cluster>-<what>. Different arguments never
-// give the same name, as long as they are valid: audit config a DNS-1123 subdomain, cluster a DNS-1123 label, what from
-// the list above.
+// hashLength is how many hexadecimal digits the hash in the name of a Secret has.
+const hashLength = 16
+
+// UnknownHash stands in the name of a Secret whose hash only the keys can tell.
+const UnknownHash = "0000000000000000"
+
+// SecretName names the Secret that Muster makes for a cluster: <auditConfig>-<cluster>-<what>-<hash>. The hash has 16
+// hexadecimal digits and stands for where the credentials in it may be sent. Different arguments never give the same name,
+// as long as they are valid: audit config a DNS-1123 subdomain, cluster a DNS-1123 label, what from the list above.
 //
 // Audit configs and clusters have dashes in them, so the plain form alone could be cut in several ways: x-y and z, or x and
 // y-z. It is used for the one way that a reader would cut it: after mondoo-client, or else after the first dash. Every
-// other pair is joined by a dot, which no cluster's name has: x-y.z-kubeconfig. Over 253 characters, the end is cut off in
+// other pair is joined by a dot, which no cluster's name has: x-y.z-kubeconfig-…. Over 253 characters, the end is cut off in
 // favour of a dot and a SHA-256 in hexadecimal, which is longer than a cluster's name can be.
-func SecretName(auditConfig, cluster, what string) string {
-	name := auditConfig + "." + cluster + "-" + what
+func SecretName(auditConfig, cluster, what, hash string) string {
+	end := "-" + what + "-" + hash
+	name := auditConfig + "." + cluster + end
 	if cutsPlainly(auditConfig, cluster) {
-		name = auditConfig + "-" + cluster + "-" + what
+		name = auditConfig + "-" + cluster + end
 	}
 	if len(name) <= maxName {
 		return name
 	}
 	sum := sha256.Sum256([]byte(auditConfig + "/" + cluster))
-	tail := "." + hex.EncodeToString(sum[:]) + "-" + what
+	tail := "." + hex.EncodeToString(sum[:]) + end
 	// What remains must end in a letter or digit.
 	return strings.TrimRight(name[:maxName-len(tail)], ".-") + tail
 }
+
+// IsMade reports whether a name has the form of [SecretName]. Such names are Muster's own: nothing in a repository may use one.
+func IsMade(name string) bool {
+	at := len(name) - hashLength
+	if at < 1 || name[at-1] != '-' || strings.Trim(name[at:], "0123456789abcdef") != "" {
+		return false
+	}
+	return slices.ContainsFunc(whats, func(what string) bool { return strings.HasSuffix(name[:at-1], "-"+what) })
+}
+
+// WithHash is the name of a Secret with another hash.
+func WithHash(name, hash string) string { return name[:len(name)-hashLength] + hash }
+
+// WithoutHash is the name of a Secret up to the hash. Until Muster knew hashes, it was the whole name.
+func WithoutHash(name string) string { return strings.TrimSuffix(WithHash(name, ""), "-") }
 
 // cutsPlainly tells whether the plain form reads back as this pair.
 func cutsPlainly(auditConfig, cluster string) bool {

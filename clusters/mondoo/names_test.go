@@ -13,23 +13,25 @@ import (
 
 var whats = []string{mondoo.Kubeconfig, mondoo.ServiceAccount, mondoo.TrustBundle, mondoo.VaultCA, mondoo.TargetCA, mondoo.Registries}
 
+const hash = "0123456789abcdef"
+
 func TestSecretName(t *testing.T) {
 	tests := []struct{ reason, auditConfig, cluster, what, want string }{
-		{"the usual audit config", "mondoo-client", "prod-eu-west-1", mondoo.Kubeconfig, "mondoo-client-prod-eu-west-1-kubeconfig"},
-		{"one word", "fleet", "prod-eu", mondoo.ServiceAccount, "fleet-prod-eu-service-account"},
-		{"dashes could be cut otherwise", "mondoo-client-eu", "prod", mondoo.Kubeconfig, "mondoo-client-eu.prod-kubeconfig"},
-		{"one word that makes the usual name", "mondoo", "client-eu", mondoo.Kubeconfig, "mondoo.client-eu-kubeconfig"},
-		{"dots", "a.b", "c", mondoo.Registries, "a.b.c-registries"},
+		{"the usual audit config", "mondoo-client", "prod-eu-west-1", mondoo.Kubeconfig, "mondoo-client-prod-eu-west-1-kubeconfig-" + hash},
+		{"one word", "fleet", "prod-eu", mondoo.ServiceAccount, "fleet-prod-eu-service-account-" + hash},
+		{"dashes could be cut otherwise", "mondoo-client-eu", "prod", mondoo.Kubeconfig, "mondoo-client-eu.prod-kubeconfig-" + hash},
+		{"one word that makes the usual name", "mondoo", "client-eu", mondoo.Kubeconfig, "mondoo.client-eu-kubeconfig-" + hash},
+		{"dots", "a.b", "c", mondoo.Registries, "a.b.c-registries-" + hash},
 	}
 	for _, test := range tests {
-		got := mondoo.SecretName(test.auditConfig, test.cluster, test.what)
+		got := mondoo.SecretName(test.auditConfig, test.cluster, test.what, hash)
 		if got != test.want {
 			t.Errorf("%s: %s, want %s", test.reason, got, test.want)
 		}
 	}
-	// 253 less the dot, 64 digits and -kubeconfig.
-	long := mondoo.SecretName(strings.Repeat("a", 240), "prod", mondoo.Kubeconfig)
-	if len(long) != 253 || !strings.HasPrefix(long, strings.Repeat("a", 177)+".") || !strings.HasSuffix(long, "-kubeconfig") {
+	// 253 less the dot, 64 digits, -kubeconfig, a dash and the hash.
+	long := mondoo.SecretName(strings.Repeat("a", 240), "prod", mondoo.Kubeconfig, hash)
+	if len(long) != 253 || !strings.HasPrefix(long, strings.Repeat("a", 160)+".") || !strings.HasSuffix(long, "-kubeconfig-"+hash) {
 		t.Errorf("too long: %s", long)
 	}
 }
@@ -51,7 +53,7 @@ func TestSecretNamesAreUnique(t *testing.T) {
 	}
 	auditConfigs := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return len(validation.IsDNS1123Subdomain(s)) > 0 })
 	clusters := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return len(validation.IsDNS1123Label(s)) > 0 })
-	for _, n := range []int{170, 176, 177, 178, 179, 200, 252, 253} {
+	for _, n := range []int{153, 159, 160, 161, 162, 170, 177, 200, 252, 253} {
 		auditConfigs = append(auditConfigs, strings.Repeat("a", n), strings.Repeat("a.", (n-1)/2)+"a", strings.Repeat("a-", (n-1)/2)+"a")
 	}
 	clusters = append(clusters, strings.Repeat("a", 62), strings.Repeat("a", 63), strings.Repeat("0", 63))
@@ -60,7 +62,7 @@ func TestSecretNamesAreUnique(t *testing.T) {
 	for _, what := range []string{mondoo.Kubeconfig, mondoo.VaultCA, mondoo.TargetCA} {
 		for _, a := range auditConfigs {
 			for _, c := range clusters {
-				name := mondoo.SecretName(a, c, what)
+				name := mondoo.SecretName(a, c, what, hash)
 				if first, ok := seen[name]; ok {
 					t.Fatalf("%s is the name for %q and for %q", name, first, [2]string{a, c + "/" + what})
 				}
@@ -69,6 +71,27 @@ func TestSecretNamesAreUnique(t *testing.T) {
 					t.Fatalf("%s is no name of a Secret", name)
 				}
 			}
+		}
+	}
+}
+
+// TestIsMade: every name of a Secret that Muster makes is known as one by itself, and no other is.
+func TestIsMade(t *testing.T) {
+	for _, what := range whats {
+		for _, auditConfig := range []string{"mondoo-client", "a", "a.b", strings.Repeat("a", 253)} {
+			name := mondoo.SecretName(auditConfig, "prod", what, hash)
+			if !mondoo.IsMade(name) || !mondoo.IsMade(mondoo.WithHash(name, mondoo.UnknownHash)) || mondoo.WithHash(mondoo.WithHash(name, mondoo.UnknownHash), hash) != name {
+				t.Errorf("%s", name)
+			}
+			if mondoo.IsMade(mondoo.WithoutHash(name)) || mondoo.WithoutHash(name)+"-"+hash != name {
+				t.Errorf("%s without its hash: %s", name, mondoo.WithoutHash(name))
+			}
+		}
+	}
+	for _, name := range []string{"", "x", hash, "-" + hash, "kubeconfig-" + hash, "eu-" + hash, "eu-kubeconfig", "eu-kubeconfig" + hash, "eu-kubeconfig-7f4hk2m9tg",
+		"eu-kubeconfig-0123456789abcdeF", "eu-kubeconfig-0123456789abcde", "eu-kubeconfig-g123456789abcdef", "eu-kubeconfig-0" + hash, "eu-kubeconfig-" + hash + "-x", "eu-kubeconfigs-" + hash} {
+		if mondoo.IsMade(name) {
+			t.Errorf("%q is none", name)
 		}
 	}
 }

@@ -27,7 +27,8 @@ type Memory struct {
 	opened   *fleet.Opened
 	files    map[string]*opening // by path
 	secrets  map[string]*remembered
-	// owners are whom the redactor knows something for, besides the remembered Secrets.
+	clusters map[[2]string]*rememberedCluster
+	// owners are whom the redactor knows something for, besides what is remembered.
 	owners []string
 	// runs counts, so that the redactor can tell what it has learned in which.
 	runs int
@@ -40,6 +41,16 @@ type content struct{ path, hash string }
 type remembered struct {
 	sealed   fleet.SealedSecret
 	secret   fleet.Secret
+	owner    string
+	findings []finding.Finding
+	from     []content
+	origin   string // the hash of the file that findings stand in
+}
+
+// rememberedCluster is a cluster with what came of its opening, and the files that its values came from.
+type rememberedCluster struct {
+	sealed   fleet.Cluster
+	cluster  fleet.Cluster // of which the entry and the names of Secrets count
 	owner    string
 	findings []finding.Finding
 	from     []content
@@ -65,16 +76,15 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 		redactor.Forget(slices.Collect(maps.Keys(o.owners))...)
 		return nil, err
 	}
-	before := m.secrets
-	m.secrets = make(map[string]*remembered, len(sealed.Secrets))
-	failed := o.secrets()
-	o.clusters(failed)
+	before, clusters := m.secrets, m.clusters
+	m.secrets, m.clusters = make(map[string]*remembered, len(sealed.Secrets)), make(map[[2]string]*rememberedCluster, len(sealed.Clusters))
+	o.openClusters(o.secrets())
 	if !sealed.Stopped {
 		o.shared()
 	}
 	o.opened.Accept()
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
-	m.finish(o, before)
+	m.finish(o, before, clusters)
 	return o.opened, nil
 }
 
@@ -98,6 +108,9 @@ func (m *Memory) all(redactor *redact.Redactor) []string {
 			owners = append(owners, s.owner)
 		}
 	}
+	for _, c := range m.clusters {
+		owners = append(owners, c.owner)
+	}
 	return owners
 }
 
@@ -117,12 +130,56 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
 		return nil
 	}
-	for _, c := range old.from {
-		if op := o.find(c.path); !op.known || op.file.Hash != c.hash {
-			return nil
-		}
+	if !o.unchanged(old.from) {
+		return nil
 	}
 	return old
+}
+
+// unchanged reports whether files are as they were when they were opened.
+func (o *run) unchanged(files []content) bool {
+	return !slices.ContainsFunc(files, func(c content) bool {
+		op := o.find(c.path)
+		return !op.known || op.file.Hash != c.hash
+	})
+}
+
+// clustersAgain are the clusters, by their place among those of the fleet, that are as they were, with their Secrets and the files that
+// they come from.
+func (m *Memory) clustersAgain(o *run) []*rememberedCluster {
+	fresh := map[[2]string]bool{}
+	for i := range o.sealed.Secrets {
+		if s := &o.sealed.Secrets[i]; o.again[i] == nil && s.Cluster != "" {
+			fresh[[2]string{s.AuditConfig, s.Cluster}] = true
+		}
+	}
+	again := make([]*rememberedCluster, len(o.sealed.Clusters))
+	for i := range o.sealed.Clusters {
+		c := &o.sealed.Clusters[i]
+		key := [2]string{c.AuditConfig, c.Name}
+		old := m.clusters[key]
+		if old != nil && !fresh[key] && !c.Quarantined && old.sealed.Hash == c.Hash && old.sealed.Origin == c.Origin && slices.Equal(old.sealed.Handles, c.Handles) &&
+			old.origin == o.hash(c.Origin) && o.unchanged(old.from) {
+			again[i] = old
+		}
+	}
+	return again
+}
+
+// keepCluster remembers a cluster.
+func (m *Memory) keepCluster(o *run, sealed *fleet.Cluster, c *rememberedCluster) {
+	c.sealed, c.origin = *sealed, o.hash(sealed.Origin)
+	for _, handle := range sealed.Handles {
+		if ref, ok := o.sealed.Source.Ref(handle); ok {
+			op := o.plain[ref.Path]
+			if op.file == nil || passing(op.bad) {
+				return
+			}
+			c.from = append(c.from, content{ref.Path, op.file.Hash})
+		}
+	}
+	m.clusters[[2]string{sealed.AuditConfig, sealed.Name}] = c
+	delete(o.owners, c.owner)
 }
 
 // hash is that of the file that something comes from.
@@ -166,8 +223,8 @@ func passing(bad *finding.Finding) bool {
 	return bad != nil && (seal.Passing(bad.Code) || bad.Code == seal.CodeRefused)
 }
 
-// finish remembers a run, and has the redactor forget what is gone since the one before, of which these are the Secrets.
-func (m *Memory) finish(o *run, before map[string]*remembered) {
+// finish remembers a run, and has the redactor forget what is gone since the one before, of which these are the Secrets and clusters.
+func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]string]*rememberedCluster) {
 	m.sealed, m.opened, m.files = o.sealed, o.opened, o.plain
 	for path, op := range o.fresh {
 		switch {
@@ -188,6 +245,11 @@ func (m *Memory) finish(o *run, before map[string]*remembered) {
 			if old != nil && m.secrets[name] != old && !o.owners[old.owner] {
 				gone = append(gone, old.owner)
 			}
+		}
+	}
+	for key, old := range clusters {
+		if m.clusters[key] != old {
+			gone = append(gone, old.owner)
 		}
 	}
 	o.redactor.Forget(gone...)

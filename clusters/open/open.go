@@ -64,8 +64,10 @@ type run struct {
 	// again are the Secrets, by their place among those of the fleet, that are as they were.
 	again []*remembered
 	// same counts them.
-	same   int
-	opened *fleet.Opened
+	same int
+	// clusters are the clusters, by their place among those of the fleet, that are as they were.
+	clusters []*rememberedCluster
+	opened   *fleet.Opened
 }
 
 // files opens, as many at a time as there are processors, every file of the tree that is encrypted and every other that a
@@ -84,7 +86,11 @@ func (o *run) files(ctx context.Context) error {
 			}
 		}
 	}
+	o.clusters = o.memory.clustersAgain(o)
 	for i := range o.sealed.Clusters {
+		if o.clusters[i] != nil {
+			continue
+		}
 		for _, handle := range o.sealed.Clusters[i].Handles {
 			o.need(handle)
 		}
@@ -265,6 +271,7 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 			problems = credential.DockerConfigJSON(data)
 		}
 		s.Expires = earliest(s.Expires, facts.Expires)
+		s.Destination = facts.Destination
 		note(use.Field, problems)
 	}
 	note(nil, credential.SecretSize(s.Data))
@@ -293,18 +300,22 @@ func (o *run) add(f finding.Finding) {
 	o.opened.Add(f)
 }
 
-// clusters opens encrypted fields of the entries themselves, and quarantines clusters whose Secrets failed.
-func (o *run) clusters(failed map[[2]string]bool) {
-	secrets := make(map[string]*fleet.Secret, len(o.opened.Secrets))
+// openClusters opens encrypted fields of the entries themselves, names the Secrets that are made for them, and quarantines clusters
+// whose Secrets failed.
+func (o *run) openClusters(failed map[[2]string]bool) {
+	made := map[[2]string][]*fleet.Secret{}
 	for i := range o.opened.Secrets {
-		secrets[o.opened.Secrets[i].Name] = &o.opened.Secrets[i]
+		if s := &o.opened.Secrets[i]; s.Cluster != "" {
+			made[[2]string{s.AuditConfig, s.Cluster}] = append(made[[2]string{s.AuditConfig, s.Cluster}], s)
+		}
 	}
 	for i := range o.opened.Clusters {
 		c := &o.opened.Clusters[i]
 		if c.Quarantined {
 			continue
 		}
-		findings := o.entry(c)
+		key := [2]string{c.AuditConfig, c.Name}
+		findings := o.cluster(i, c, made[key])
 		if bad := o.broken(c.Origin); bad != nil && len(findings) == 0 {
 			findings = []finding.Finding{*bad}
 		}
@@ -313,24 +324,64 @@ func (o *run) clusters(failed map[[2]string]bool) {
 			o.add(f)
 			c.Quarantined = c.Quarantined || f.Severity == finding.Error
 		}
-		c.Quarantined = c.Quarantined || failed[[2]string{c.AuditConfig, c.Name}]
-		for ref := range compile.References(&c.Entry) {
-			if s := secrets[ref.Name]; s != nil {
-				c.Quarantined = c.Quarantined || s.Quarantined
-				c.Expires = earliest(c.Expires, s.Expires)
+		c.Quarantined = c.Quarantined || failed[key]
+	}
+	o.follow()
+	slices.SortFunc(o.opened.Secrets, func(a, b fleet.Secret) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// cluster opens the entry of a cluster and names its Secrets, unless that was done before.
+func (o *run) cluster(i int, c *fleet.Cluster, made []*fleet.Secret) []finding.Finding {
+	old := o.clusters[i]
+	if old == nil {
+		old = &rememberedCluster{owner: o.owner("cluster " + c.AuditConfig + "/" + c.Name), cluster: *c}
+		old.findings = o.entry(&old.cluster, old.owner, made)
+		o.memory.keepCluster(o, &o.sealed.Clusters[i], old)
+	} else {
+		o.memory.clusters[[2]string{c.AuditConfig, c.Name}] = old
+	}
+	c.Entry, c.Secrets = old.cluster.Entry, old.cluster.Secrets
+	for _, s := range made {
+		for _, name := range c.Secrets {
+			if mondoo.WithoutHash(name) == mondoo.WithoutHash(s.Name) {
+				s.Name = name
 			}
 		}
 	}
+	return old.findings
+}
+
+// follow quarantines clusters with the Secrets that they name, and Secrets with the clusters that they are made for.
+func (o *run) follow() {
+	secrets := make(map[string]*fleet.Secret, len(o.opened.Secrets))
+	for i := range o.opened.Secrets {
+		secrets[o.opened.Secrets[i].Name] = &o.opened.Secrets[i]
+	}
 	quarantined := map[[2]string]bool{}
 	for i := range o.opened.Clusters {
-		if c := &o.opened.Clusters[i]; c.Quarantined {
+		c := &o.opened.Clusters[i]
+		for ref := range compile.References(&c.Entry) {
+			s := secrets[ref.Name]
+			if s == nil || o.sealed.Clusters[i].Quarantined {
+				continue
+			}
+			c.Quarantined = c.Quarantined || s.Quarantined
+			c.Expires = earliest(c.Expires, s.Expires)
+			if message, fix := compile.TokenServer(&c.Entry, ref, s.Data[mondoo.KeyServer]); message != "" {
+				f := o.at(c.Origin, ref.Field)
+				f.Code, f.Severity, f.Cluster, f.Message, f.Fix = compile.CodeTokenServer, finding.Error, c.Name, message, fix
+				o.add(f)
+				c.Quarantined = true
+			}
+		}
+		if c.Quarantined {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
 	}
+	if len(quarantined) == 0 {
+		return
+	}
 	for i := range o.opened.Secrets {
-		if len(quarantined) == 0 {
-			break
-		}
 		// What belongs to a quarantined cluster stays with it: entry and Secrets change together or not at all.
 		s := &o.opened.Secrets[i]
 		s.Quarantined = s.Quarantined || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
@@ -374,41 +425,48 @@ func (o *run) shared() {
 	}
 }
 
-// entry fills in what is encrypted in a cluster file besides credentials, and checks the file again with it.
-func (o *run) entry(c *fleet.Cluster) []finding.Finding {
-	if len(c.Handles) == 0 {
-		return nil
+// entry fills in what is encrypted in a cluster file besides credentials, and checks the file again with it. The Secrets made for the
+// cluster are named after what it says then.
+func (o *run) entry(c *fleet.Cluster, owner string, made []*fleet.Secret) []finding.Finding {
+	file, findings := c.File, []finding.Finding(nil)
+	if len(c.Handles) > 0 {
+		if file, findings = o.file(c, owner); file == nil {
+			return findings
+		}
 	}
-	name := o.owner("cluster " + c.AuditConfig + "/" + c.Name)
+	if len(c.Handles)+len(c.Secrets) == 0 || slices.ContainsFunc(made, func(s *fleet.Secret) bool { return s.Quarantined }) {
+		return findings
+	}
+	destination := ""
+	for _, s := range made {
+		destination += s.Destination // one of them is a kubeconfig, if any
+	}
+	*c = compile.Named(*c, file, compile.Bound(file, c.AuditConfig, destination))
+	return findings
+}
+
+// file opens a cluster file, and checks what it has then. Nil: it can't be opened.
+func (o *run) file(c *fleet.Cluster, owner string) (*v1alpha1.ExternalCluster, []finding.Finding) {
 	for _, handle := range c.Handles { // in the order of the fields, so that the same one is named each time
-		if _, bad := o.value(handle, name); bad != nil {
-			return []finding.Finding{*bad}
+		if _, bad := o.value(handle, owner); bad != nil {
+			return nil, []finding.Finding{*bad}
 		}
 	}
-	var bad *finding.Finding
 	file, err := replaceStrings(c.File, func(text string) string {
-		value, f := o.value(text, name)
-		if f != nil {
-			bad = f
-		}
+		value, _ := o.value(text, owner) // nothing is bad: it was asked for before
 		return value
 	})
-	if err != nil || bad != nil {
-		if bad == nil {
-			return nil
-		}
-		return []finding.Finding{*bad}
+	if err != nil {
+		return nil, nil
 	}
-	opened := func(string) bool { return false }
 	var findings []finding.Finding
+	opened := func(string) bool { return false }
 	for _, f := range compile.Findings(file.Validate(opened), c.Name, func(field []string) finding.Finding { return o.at(c.Origin, field) }) {
 		if f.Severity == finding.Error {
 			findings = append(findings, f)
 		}
 	}
-	explicit := file.Spec.Schedule == "" && c.Entry.Schedule != ""
-	c.Entry = compile.Entry(file, c.AuditConfig, explicit)
-	return findings
+	return file, findings
 }
 
 // replaceStrings copies a cluster file with every string replaced.
@@ -421,25 +479,9 @@ func replaceStrings(file *v1alpha1.ExternalCluster, replace func(string) string)
 	if err := json.Unmarshal(data, &tree); err != nil {
 		return nil, err
 	}
-	if data, err = json.Marshal(mapStrings(tree, replace)); err != nil {
+	if data, err = json.Marshal(compile.MapStrings(tree, replace)); err != nil {
 		return nil, err
 	}
 	out := &v1alpha1.ExternalCluster{}
 	return out, json.Unmarshal(data, out)
-}
-
-func mapStrings(v any, replace func(string) string) any {
-	switch v := v.(type) {
-	case string:
-		return replace(v)
-	case map[string]any:
-		for key, item := range v {
-			v[key] = mapStrings(item, replace)
-		}
-	case []any:
-		for i, item := range v {
-			v[i] = mapStrings(item, replace)
-		}
-	}
-	return v
 }

@@ -15,7 +15,7 @@ import (
 func (d *desired) in(auditConfig string) *desired {
 	for i := range d.Clusters {
 		c := &d.Clusters[i]
-		secret := mondoo.SecretName(auditConfig, c.Name, mondoo.Kubeconfig)
+		secret := made(auditConfig, c.Name)
 		c.AuditConfig, c.Secrets = auditConfig, []string{secret}
 		c.Entry.KubeconfigSecretRef = &mondoo.SecretRef{Name: secret}
 		d.Secrets[i].Name, d.Secrets[i].AuditConfig = secret, auditConfig

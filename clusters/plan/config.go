@@ -22,6 +22,9 @@ func (p *planner) config(name string) {
 			"let one AuditSync drive an audit config; give the other another one")
 		return
 	}
+	if p.namesMade(desired) {
+		return
+	}
 	if live == nil && desired.Object == nil {
 		p.withoutConfig(name, before, inFleet)
 		return

@@ -49,6 +49,9 @@ type Item struct {
 	Secrets []string `json:"secrets,omitempty"`
 	// Making are those of the Secrets that Muster was about to apply for the first time. Nothing says yet that they are its own.
 	Making []string `json:"making,omitempty"`
+	// MadeFor is "auditConfig/cluster", of a Secret that was made for a cluster which no longer needs it. It stays as long as
+	// something names it.
+	MadeFor string `json:"madeFor,omitempty"`
 	// Applied is when the cluster got its present form, in whole seconds as API objects have them; zero when nobody noted it.
 	Applied time.Time `json:"applied,omitzero"`
 	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
@@ -105,7 +108,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 	}
 	same := func(a, b Item) bool {
 		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Making, b.Making) &&
-			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned
+			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned && a.MadeFor == b.MadeFor
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
 		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)

@@ -39,7 +39,7 @@ func TestForeignSecrets(t *testing.T) {
 			next: func() *desired { return base().cluster("1", "e") }, codes: "secret-foreign", names: "a"},
 		{reason: "made by hand under the name of a cluster's, to be taken over", live: func(w *world) { w.Secrets[kubeconfig] = theirs(adopt("prod")) },
 			next: func() *desired { return base().cluster("1", "e") }, names: "a e",
-			steps: "change Secret mondoo-client-e-kubeconfig data.config data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/origin" +
+			steps: "change Secret mondoo-client-e-kubeconfig data.config data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/made-for metadata.annotations.muster.dev/origin" +
 				" (takes over a Secret that was made by hand)\nadd cluster e"},
 		{reason: "in use by an AuditSync", live: func(w *world) {
 			w.Secrets["keys"] = theirs(adopt("prod"))
@@ -158,12 +158,12 @@ func TestNamedStays(t *testing.T) {
 				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"env": []any{map[string]any{"name": "X",
 					"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "s", "key": "k"}}}}}
 			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
-		{reason: "the cluster that it was made for, by reference now", secret: "mondoo-client-b-kubeconfig", by: "the entry b of the audit config mondoo-client", first: rest,
+		{reason: "the cluster that it was made for, by reference now, which is refused", secret: "mondoo-client-b-kubeconfig", first: rest,
 			next: func() *desired {
 				return rest().names("b", "").edit("b", func(c *fleet.Cluster) {
 					c.Entry, c.Hash = mondoo.Entry{Name: "b", KubeconfigSecretRef: &mondoo.SecretRef{Name: "mondoo-client-b-kubeconfig"}}, "2"
 				})
-			}, steps: "hold Secret mondoo-client-b-kubeconfig (what stays names it)", codes: "removals-held"},
+			}, codes: "secret-of-other"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			w := newWorld(config)
@@ -298,7 +298,7 @@ func TestWithout(t *testing.T) {
 	} {
 		failed := map[string]bool{}
 		for _, name := range test.failed {
-			failed[mondoo.SecretName(config, name, mondoo.Kubeconfig)] = true
+			failed[made(config, name)] = true
 		}
 		write, err := p.Configs[0].Without(p.Configs[0].Held(failed))
 		if err != nil {

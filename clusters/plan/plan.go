@@ -32,7 +32,7 @@ const (
 	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
 	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
 	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself
-	CodeSecretOfOther finding.Code = "secret-of-other"      // an entry names the Secret of another cluster
+	CodeSecretOfOther finding.Code = "secret-of-other"      // something names a Secret with the credentials of a cluster file
 	CodeNotKept       finding.Code = "field-not-kept"       // a field doesn't keep the value that Muster applies
 	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
 	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
@@ -289,6 +289,7 @@ func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map
 		return p.plan
 	}
 	p.gather()
+	p.findMade()
 	if p.lostConfig(); p.plan.Stopped {
 		return p.plan
 	}
@@ -320,6 +321,8 @@ type planner struct {
 	removals    removals
 	moves       moves
 	wanted      map[string]bool         // the Secrets of the fleet
+	made        made                    // the Secrets that were made for clusters
+	manifests   map[string]bool         // the Secrets of the fleet that were not
 	references  [][]compile.Reference   // of the clusters, in their order
 	bySecret    map[string][]*Inventory // see inventoriesOf
 	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them

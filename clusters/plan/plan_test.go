@@ -43,7 +43,7 @@ func (d *desired) inGit(name string, spec map[string]any) *desired {
 // cluster adds clusters with a kubeconfig each, whose content is the version.
 func (d *desired) cluster(version string, names ...string) *desired {
 	for _, name := range names {
-		secret := mondoo.SecretName(config, name, mondoo.Kubeconfig)
+		secret := made(config, name)
 		d.Clusters = append(d.Clusters, fleet.Cluster{Name: name, AuditConfig: config, Origin: fleet.Origin{Path: "fleet/" + name + ".yaml"},
 			Entry: mondoo.Entry{Name: name, KubeconfigSecretRef: &mondoo.SecretRef{Name: secret}}, Secrets: []string{secret}, Hash: "hash-" + version})
 		d.Secrets = append(d.Secrets, fleet.Secret{Name: secret, Type: "Opaque", Data: map[string]string{"kubeconfig": "secret-" + version},
@@ -51,6 +51,9 @@ func (d *desired) cluster(version string, names ...string) *desired {
 	}
 	return d
 }
+
+// made is the name of the Secret that is made for a cluster, without a hash: a plan doesn't look at its form.
+func made(auditConfig, cluster string) string { return auditConfig + "-" + cluster + "-kubeconfig" }
 
 // secret adds a Secret of its own.
 func (d *desired) secret(name, version string) *desired {
@@ -347,7 +350,7 @@ func TestSteps(t *testing.T) {
 			})
 			d.Secrets = d.Secrets[1:]
 			return d
-		}, names: "a b c d", steps: "remove Secret mondoo-client-a-kubeconfig\nchange cluster a kubeconfigSecretRef.name"},
+		}, names: "a b c d", steps: "remove Secret mondoo-client-a-kubeconfig (its cluster no longer needs it)\nchange cluster a kubeconfigSecretRef.name"},
 		{reason: "a file has another name", next: func() *desired {
 			return base().edit("a", func(c *fleet.Cluster) { c.Origin.Path = "fleet/eu/a.yaml" })
 		}, names: "a b c d", steps: "move cluster a (was fleet/a.yaml)"},
@@ -497,7 +500,7 @@ func TestSteps(t *testing.T) {
 		{reason: "a Secret of an AuditSync that is gone", live: func(w *world) {
 			w.Secrets["mondoo-client-e-kubeconfig"] = plan.LiveSecret{Type: "Opaque", Labels: map[string]string{fleet.LabelSync: "other"}}
 		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d e",
-			steps: "change Secret mondoo-client-e-kubeconfig data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/origin\nadd cluster e"},
+			steps: "change Secret mondoo-client-e-kubeconfig data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/made-for metadata.annotations.muster.dev/origin\nadd cluster e"},
 		{reason: "a Secret of another type", live: func(w *world) {
 			w.Secrets["mondoo-client-e-kubeconfig"] = plan.LiveSecret{Type: "kubernetes.io/tls", Labels: map[string]string{fleet.LabelSync: "prod"}}
 		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d", codes: "secret-type"},

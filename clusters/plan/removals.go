@@ -86,6 +86,9 @@ func (p *planner) decideRemovals() {
 			consider(clusterKey(inv.AuditConfig, item.Name), item, present, moved, keep)
 		}
 		for _, item := range inv.Secrets {
+			if item.MadeFor != "" {
+				continue // its going was decided with its cluster, and is no removal of its own
+			}
 			keep := ""
 			if p.live.Reserved[item.Name] != "" {
 				keep = reasonReserved

@@ -127,6 +127,9 @@ func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
 	if path != s.Origin.Path || live.Labels[fleet.LabelSync] != p.fleet.Sync {
 		return false
 	}
+	if s.Cluster != "" && live.Annotations[fleet.AnnotationMadeFor] != (holder{s.AuditConfig, s.Cluster}).String() {
+		return false
+	}
 	for key, want := range s.Data {
 		if have, ok := live.Data[key]; !ok || string(have) != want {
 			return false
@@ -157,6 +160,10 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 		write.Labels[fleet.LabelSync] = p.fleet.Sync
 	}
 	write.Annotations[fleet.AnnotationOrigin] = origin(s.Origin.Path, p.commit(known, s.Hash))
+	delete(write.Annotations, fleet.AnnotationMadeFor)
+	if s.Cluster != "" {
+		write.Annotations[fleet.AnnotationMadeFor] = holder{s.AuditConfig, s.Cluster}.String()
+	}
 	return write
 }
 
@@ -164,11 +171,10 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 func (p *planner) quarantine() {
 	refused := map[string]bool{}
 	for _, s := range p.fleet.Secrets {
-		if !s.Quarantined && p.owners[s.AuditConfig] == "" && p.refuseSecret(s) {
+		if !s.Quarantined && p.owners[s.AuditConfig] == "" && (p.refuseOverMade(s) || p.refuseSecret(s)) {
 			refused[s.Name] = true
 		}
 	}
-	holders := p.holders()
 	quarantined := p.heldMoves()
 	if quarantined == nil {
 		quarantined = map[[2]string]bool{}
@@ -180,7 +186,7 @@ func (p *planner) quarantine() {
 			continue
 		}
 		p.references[i] = slices.Collect(compile.References(&c.Entry))
-		if p.refuseReferences(c, p.references[i], refused, holders) {
+		if p.refuseReferences(c, p.references[i], refused) {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
 	}
@@ -267,51 +273,9 @@ func (p *planner) adopts(live LiveSecret) bool {
 	return adopter != "" && (adopter == p.fleet.Sync || p.fleet.Sync == "")
 }
 
-// holders are the clusters, as audit config and name, that a Secret was or will be made for: the first, and the first other.
-type holders struct{ first, other [2]string }
-
-// besides is a holder that isn't this one.
-func (h holders) besides(one [2]string) (name string, found bool) {
-	other := h.first
-	if other == one {
-		other = h.other
-	}
-	return other[1], other != [2]string{}
-}
-
-// holders are those of all Secrets by name.
-func (p *planner) holders() map[string]holders {
-	all := make(map[string]holders, len(p.fleet.Secrets))
-	note := func(secret, auditConfig, cluster string) {
-		h, one := all[secret], [2]string{auditConfig, cluster}
-		switch {
-		case h.first == [2]string{}:
-			h.first = one
-		case h.first != one && h.other == [2]string{}:
-			h.other = one
-		default:
-			return
-		}
-		all[secret] = h
-	}
-	for _, s := range p.fleet.Secrets {
-		if s.Cluster != "" {
-			note(s.Name, s.AuditConfig, s.Cluster)
-		}
-	}
-	for _, inv := range p.live.Inventories {
-		for _, item := range inv.Clusters {
-			for _, name := range item.Secrets {
-				note(name, inv.AuditConfig, item.Name)
-			}
-		}
-	}
-	return all
-}
-
 // refuseReferences says whether a cluster names a Secret that was refused, and reports those that it may not name: an entry
 // sends a credential to the server that it names, so that it must not name somebody else's.
-func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool, all map[string]holders) bool {
+func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool) bool {
 	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
 	for _, ref := range refs {
 		refuse := func(code finding.Code, message, fix string) {
@@ -319,19 +283,26 @@ func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, re
 			p.refuse(p.placeOf(&c, ref.Field), code, message, fix)
 		}
 		bad = bad || refused[ref.Name]
-		other, others := all[ref.Name].besides([2]string{c.AuditConfig, c.Name})
+		by, isMade := p.madeFor(ref.Name)
+		isMade = isMade && !slices.Contains(c.Secrets, ref.Name)
 		// A certificate authority is no secret, and may well be everybody's.
 		private := slices.ContainsFunc(ref.Keys, func(key string) bool { return key != mondoo.KeyCACert })
 		// A token goes to the server that the entry names, and a kubeconfig to its own.
 		owner := p.live.Secrets[ref.Name].Labels[fleet.LabelSync]
 		theirs := owner != "" && p.fleet.Sync != "" && owner != p.fleet.Sync && p.live.Syncs[owner] && slices.Contains(ref.Keys, mondoo.KeyToken)
+		server := "" // of what is in the fleet, the key was looked at when it was opened
+		if live, exists := p.live.Secrets[ref.Name]; exists && !p.manifests[ref.Name] {
+			server = string(live.Data[mondoo.KeyServer])
+		}
+		message, fix := compile.TokenServer(&c.Entry, ref, server)
 		switch user := p.live.Reserved[ref.Name]; {
+		case isMade:
+			refuse(CodeSecretOfOther, madeMessage(ref.Name, by), "give the cluster credentials of its own")
 		case theirs:
 			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the AuditSync %s", ref.Name, owner),
 				"give the cluster credentials of its own")
-		case others:
-			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the cluster %s", ref.Name, other),
-				"give the cluster credentials of its own")
+		case message != "":
+			refuse(compile.CodeTokenServer, message, fix)
 		case user != "" && private:
 			refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not for a cluster to read", ref.Name, user),
 				"give the cluster credentials of its own")
@@ -421,7 +392,7 @@ func (p *planner) unneeded(alone *Inventory) {
 		names = p.holdNamed(names, reasons)
 	}
 	for _, name := range names {
-		p.step(Step{Action: Remove, Kind: KindSecret, Name: name})
+		p.step(Step{Action: Remove, Kind: KindSecret, Name: name, Reason: p.replaced(name)})
 		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, Deletion{Name: name, Version: p.live.Secrets[name].Version})
 	}
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
@@ -451,9 +422,9 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	if item := p.inventories[""].secret(name); item != nil {
 		step.Origin = item.Origin
 		alone.Secrets = append(alone.Secrets, *item)
-	} else if maker := p.madeFor(name); maker != nil {
+	} else if maker := p.maker(name); maker != nil {
 		// The cluster no longer has it. From now on it is by itself, or it would stay for ever.
-		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit})
+		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.made[name].String()})
 	}
 	p.step(step)
 	if waits(reason) {
@@ -461,8 +432,8 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	}
 }
 
-// madeFor is the cluster that a Secret was applied for; nil when there is none.
-func (p *planner) madeFor(secret string) *Item {
+// maker is the cluster that a Secret was applied for; nil when there is none.
+func (p *planner) maker(secret string) *Item {
 	for _, inv := range p.inventoriesOf(secret) {
 		for i := range inv.Clusters {
 			if slices.Contains(inv.Clusters[i].Secrets, secret) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -106,12 +105,13 @@ func (v *visitor) schedule(cluster string) string {
 	return entry.Schedule
 }
 
+// has reports whether there is a Secret that Muster made, whatever its hash.
 func (v *visitor) has(secret string) bool {
-	err := v.admin.Get(v.Context(), client.ObjectKey{Namespace: demoNamespace, Name: secret}, &corev1.Secret{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	var list corev1.SecretList
+	if err := v.admin.List(v.Context(), &list, client.InNamespace(demoNamespace)); err != nil {
 		v.Fatal(err)
 	}
-	return err == nil
+	return slices.ContainsFunc(list.Items, func(s corev1.Secret) bool { return mondoo.IsMade(s.Name) && mondoo.WithoutHash(s.Name) == secret })
 }
 
 // transcript is what the demo prints.

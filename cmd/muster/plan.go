@@ -114,6 +114,9 @@ func (f *folder) plan(ctx context.Context) (planned, error) {
 // compare plans what was rendered for the management cluster, as its AuditSync would.
 func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.Plan, error) {
 	sync := r.opened.Sync
+	if len(r.closed) > 0 {
+		nameAsApplied(r.opened, live.AuditConfigs)
+	}
 	if err := f.cluster.addSecrets(ctx, &live.Live, sync, secretNames(r.opened, live.Inventories)); err != nil {
 		return nil, err
 	}

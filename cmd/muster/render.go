@@ -22,7 +22,8 @@ What clusters inherit from an audit config that isn't in Git, such as a schedule
 to be. With --live it is read from the management cluster.
 
 Values of Secrets are masked, with --show-secrets they are not. Without any key, encrypted files stay closed: the objects
-are the same, and what the files hold is not checked.`
+are the same, and what the files hold is not checked. The name of a Secret that holds the credentials of a cluster file ends
+in a hash of the cluster's server, CA and TLS mode; where that is encrypted too, 16 zeros stand for it.`
 
 const renderExample = `  # What would be applied for this folder?
   muster render clusters/production

@@ -46,6 +46,8 @@ func (t *Tally) add(steps []plan.Step, f *fleet.Opened) {
 		switch {
 		case s.Kind == plan.KindSecret && owner.name != "":
 			t.note(owner, plan.Change)
+		case s.Kind == plan.KindSecret && s.Reason == plan.ReasonReplaced:
+			// The cluster's own change is told.
 		case s.Kind == plan.KindSecret && s.Action == plan.Remove && len(t.names(plan.KindCluster, plan.Remove)) > 0:
 			// That of a cluster which is removed.
 		default:
