@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -25,6 +26,12 @@ func tokenSecretAt(name, server string) string {
 	file := &clusterfile.ExternalCluster{Metadata: clusterfile.Metadata{Name: name}, Spec: clusterfile.Spec{
 		ServiceAccountAuth: &clusterfile.ServiceAccountAuth{Server: server, CACert: strings.TrimSpace(string(plane.CACert())) + "\n"}}}
 	return mondoo.SecretName("mondoo-client", name, mondoo.ServiceAccount, compile.Bound(file, "mondoo-client", ""))
+}
+
+// none has an AuditSync hold every removal.
+func none(s *v1alpha1.AuditSync) {
+	zero := intstr.FromInt32(0)
+	s.Spec.Prune.MaxRemovals = &zero
 }
 
 // sent are the servers that a token is sent to, by what the audit config and its Secrets have, sorted.
@@ -77,7 +84,6 @@ func TestNamedAgain(t *testing.T) {
 	}
 	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/prod.yaml": w.tokenCluster("prod", ""), "clusters/us.yaml": w.tokenCluster("us", "")}
 	w.startController(nil)
-	none := func(s *v1alpha1.AuditSync) { s.Spec.Prune.MaxRemovals = percent("0%") }
 	w.createSync(none)
 	w.untilReady(w.push(files))
 	if s := w.secret(secret); s == nil || s.Annotations["muster.dev/made-for"] != "mondoo-client/prod" {
@@ -144,7 +150,7 @@ func TestServerAndTokenChangeTogether(t *testing.T) {
 		})
 	}
 	w.startController(refuse)
-	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.Prune.MaxRemovals = percent("0%") })
+	w.createSync(none)
 	w.untilReady(w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")}))
 	refusing.Store(true)
 	commit := w.push(map[string]string{"clusters/eu.yaml": w.tokenClusterAt("eu", newServer, "CANARY-new-token", "")})
