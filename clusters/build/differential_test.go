@@ -234,7 +234,7 @@ func (g *mixed) mix(t *testing.T) {
 		g.mutate()
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.files)) {
-		if strings.Contains(g.files[name], "kubeconfig: ") && strings.HasPrefix(g.files[name], clusterHead) && path.Ext(name) == ".yaml" && g.chance(50) {
+		if strings.Contains(g.files[name], "kubeconfig: ") && strings.HasPrefix(g.files[name], clusterHead) && path.Ext(name) == ".yaml" && !strings.Contains(g.files[name], "ENC[") && g.chance(50) {
 			g.files[name] = g.key.Encrypt(t, name, g.files[name], sealtest.Credentials)
 		}
 	}
@@ -304,7 +304,7 @@ func (g *mixed) asJSON(t *testing.T) {
 	t.Helper()
 	dir := g.oneOf(g.dirs()...)
 	old, ok := g.resource(dir, false)
-	if !ok || strings.Contains(g.files[path.Join(dir, old)], "\n---") {
+	if !ok || strings.Contains(g.files[path.Join(dir, old)], "\n---") || strings.Contains(g.files[path.Join(dir, old)], "ENC[") {
 		return
 	}
 	data, err := yaml.YAMLToJSON([]byte(g.files[path.Join(dir, old)]))

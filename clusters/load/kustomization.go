@@ -166,6 +166,9 @@ func (w *walker) judge(k *Kustomization) bool {
 	case len(wrong) > 0:
 		bad.Message, bad.Fix = "kustomize refuses this kustomization: "+strings.Join(wrong, "; "), "correct kind and apiVersion, or leave both out"
 		bad.Line, bad.Column = k.File.Position(0, []string{"kind"})
+	case k.Dir == w.Path && !sorts(k.Spec.SortOptions):
+		bad.Message, bad.Fix = "kustomize refuses these sortOptions", "write order: fifo, or order: legacy with no more than legacySortOptions"
+		bad.Line, bad.Column = k.File.Position(0, []string{"sortOptions"})
 	case k.Dir != w.Path && k.Spec.CheckEmpty() != nil:
 		bad.Message, bad.Fix = "the kustomization says nothing, and kustomize refuses it", "list what belongs to it, or take out what refers to it"
 	default:
@@ -177,6 +180,11 @@ func (w *walker) judge(k *Kustomization) bool {
 	}
 	w.Stop(bad)
 	return false
+}
+
+// sorts reports whether kustomize takes sortOptions. It looks at those of the path's own kustomization alone.
+func sorts(o *types.SortOptions) bool {
+	return o == nil || o.Order == types.LegacySortOrder || o.Order == types.FIFOSortOrder && o.LegacySortOptions == nil
 }
 
 // deprecated are the fields that kustomize still builds, and what to write instead. It says so itself, on the standard error of the

@@ -47,6 +47,9 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 		{"a component under resources", "resources: [a.yaml, b]\n", component + "namePrefix: x-\n", "kustomization f/kustomization.yaml:1"},
 		{"a base under components", "components: [b]\n", "namePrefix: x-\n", "kustomization f/kustomization.yaml:1"},
 		{"a component", "components: [b]\n", component + "namePrefix: x-\n", ""},
+		{"an unknown order", "resources: [a.yaml]\nsortOptions: {order: lifo}\n", "", "kustomization f/kustomization.yaml:2"},
+		{"an order", "resources: [a.yaml]\nsortOptions: {order: legacy}\n", "", ""},
+		{"an unknown order of a base, which kustomize passes over", "resources: [b]\n", "namePrefix: x-\nsortOptions: {order: lifo}\n", ""},
 		{"no patch in the list of patches", "patchesStrategicMerge: [\"# nothing\\n\"]\n", "", "kustomization f/kustomization.yaml:1"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
