@@ -78,10 +78,12 @@ func classify(err error) *RemoteError {
 		return classifyWords(line.Text)
 	case errors.As(err, &dns):
 		return &RemoteError{Reason: Unreachable, Detail: dns.Error()}
-	case errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &alert):
+	case errors.As(err, &unknown):
+		return &RemoteError{Reason: Untrusted, Detail: innermost(err)}
+	case errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &alert):
 		return &RemoteError{Reason: TLSFailed, Detail: innermost(err)}
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return &RemoteError{Reason: TLSFailed, Detail: "the server speaks no TLS on this port"}
+		return &RemoteError{Reason: NoTLS}
 	case errors.As(err, &op), errors.As(err, &urlErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return &RemoteError{Reason: Unreachable, Detail: innermost(err)}
 	default:

@@ -80,7 +80,9 @@ type Reason string
 // The reasons for which a remote can't be read.
 const (
 	Unreachable     Reason = "Unreachable"     // no address, no route, connection refused or cut
-	TLSFailed       Reason = "TLSFailed"       // the server's certificate, or TLS itself
+	Untrusted       Reason = "Untrusted"       // the server's certificate is signed by an unknown authority
+	TLSFailed       Reason = "TLSFailed"       // the server's certificate for another reason, or TLS itself
+	NoTLS           Reason = "NoTLS"           // a port without TLS
 	HostKeyRejected Reason = "HostKeyRejected" // the SSH server's key is not the one in known_hosts
 	Unauthorized    Reason = "Unauthorized"    // HTTP 401, or no SSH key accepted
 	Forbidden       Reason = "Forbidden"       // HTTP 403
@@ -133,8 +135,12 @@ func (e *RemoteError) explain() (problem, remedy string) {
 	switch e.Reason {
 	case Unreachable:
 		return "the server can't be reached", "check the host and port, DNS, the proxy and network policies"
+	case Untrusted:
+		return "the server's certificate is not trusted", "put the CA that signed the server's certificate into the Secret's caFile"
 	case TLSFailed:
-		return "the TLS connection failed", "put the CA that signed the server's certificate into the Secret's caFile"
+		return "the TLS connection failed", "check the server's certificate, its names and its dates, and the host in the URL"
+	case NoTLS:
+		return "the server speaks no TLS on this port", "check the port in the URL"
 	case HostKeyRejected:
 		return "the SSH host key is not trusted", "find out whether the server's key changed on purpose, then update the Secret's known_hosts"
 	case Unauthorized:

@@ -32,7 +32,7 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	seen := map[string]Reason{}
-	for _, reason := range []Reason{Unreachable, TLSFailed, HostKeyRejected, Unauthorized, Forbidden, NotFound, Empty, NotGit,
+	for _, reason := range []Reason{Unreachable, Untrusted, TLSFailed, NoTLS, HostKeyRejected, Unauthorized, Forbidden, NotFound, Empty, NotGit,
 		Redirected, TimedOut, RateLimited, ServerFailed, Refused, Unsupported, Protocol} {
 		problem, remedy := (&RemoteError{Reason: reason}).explain()
 		if problem == "" || remedy == "" || seen[problem] != "" {

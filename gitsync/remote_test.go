@@ -255,17 +255,23 @@ func TestTLS(t *testing.T) {
 	fetch(t, open(t, t.TempDir()), Source{URL: address, Auth: trusted})
 
 	for name, tc := range map[string]struct {
-		url  string
-		auth Auth
+		url    string
+		auth   Auth
+		reason Reason
+		advice string
 	}{
-		"an unknown authority":      {address, Auth{}},
-		"a name not in certificate": {strings.Replace(address, "127.0.0.1", "localhost", 1), trusted},
-		"plain HTTP on the port":    {strings.Replace(plain.url, "http://", "https://", 1), trusted},
+		"an unknown authority":      {address, Auth{}, Untrusted, "caFile"},
+		"a name not in certificate": {strings.Replace(address, "127.0.0.1", "localhost", 1), trusted, TLSFailed, "names"},
+		"plain HTTP on the port":    {strings.Replace(plain.url, "http://", "https://", 1), trusted, NoTLS, "port"},
 	} {
 		_, err := open(t, t.TempDir()).Fetch(t.Context(), Source{URL: tc.url, Auth: tc.auth})
 		var remote *RemoteError
-		if !errors.As(err, &remote) || remote.Reason != TLSFailed {
+		if !errors.As(err, &remote) || remote.Reason != tc.reason {
 			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, remedy := remote.explain(); !strings.Contains(remedy, tc.advice) {
+			t.Errorf("%s: advice that doesn't help: %s", name, remedy)
 		}
 	}
 }

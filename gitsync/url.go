@@ -36,7 +36,7 @@ func parseURL(raw string, allowPlainHTTP bool) (*url.URL, error) {
 	case "http":
 		if !allowPlainHTTP && !isLoopback(u.Hostname()) {
 			return fail("is plain http://, which sends credentials and content in clear text",
-				"use https://, or allow plain HTTP on purpose")
+				"use https://")
 		}
 	case "file":
 		return fail("is a file:// URL, and Muster does not read its own disk", "use https:// or ssh://")
