@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"regexp"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (r *report) certificates(content []byte, what string) []*x509.Certificate {
 			certs = append(certs, cert)
 		}
 	}
-	if keys > 0 {
+	if keys > 0 && (!r.withKey || len(certs) == 0) {
 		r.fail(CodePrivateKey, what+" comes with a private key", "remove the key, and replace it: it was in a place for public data")
 	}
 	r.foreign(content, rest, what, len(certs), broken, others)
@@ -97,6 +98,10 @@ func (r *report) certificates(content []byte, what string) []*x509.Certificate {
 func (r *report) foreign(content, rest []byte, what string, good, broken, others int) {
 	const fix = "export it again as PEM, with whole CERTIFICATE blocks only"
 	switch {
+	case good == 0 && joined.Match(content):
+		r.fail(CodeCertificate, what+joinedProblem, joinedFix)
+	case joined.Match(content):
+		r.warn(CodeCertificate, what+joinedProblem, joinedFix)
 	case good == 0 && broken > 0:
 		r.fail(CodeCertificate, what+" can't be read", fix)
 	case good == 0 && isEncodedPEM(content):
@@ -110,6 +115,14 @@ func (r *report) foreign(content, rest []byte, what string, good, broken, others
 	}
 }
 
+const (
+	joinedProblem = " has two PEM blocks without a line end between them, and clients read neither of the two"
+	joinedFix     = "begin each -----BEGIN on a line of its own"
+)
+
+// joined matches the end of a PEM block with another one right behind it.
+var joined = regexp.MustCompile(`-----END [A-Z0-9 ]+-----[ \t]*-----BEGIN `)
+
 func isEncodedPEM(content []byte) bool {
 	// Encoders break lines at 64 or 76 characters.
 	decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), ""))
@@ -119,7 +132,9 @@ func isEncodedPEM(content []byte) bool {
 // keyPair checks a client certificate and its key. With intermediate certificates, the first is the client's own.
 func (r *report) keyPair(cert, key []byte) {
 	const what = "the client certificate"
+	r.withKey = true // client-go reads the certificates alone, and many tools put the key behind them
 	certs := r.certificates(cert, what)
+	r.withKey = false
 	if len(certs) == 0 {
 		return
 	}

@@ -120,6 +120,8 @@ type report struct {
 	now      time.Time
 	facts    Facts
 	problems []Problem
+	// withKey says that a private key may stand beside the certificates.
+	withKey bool
 }
 
 func (r *report) add(severity finding.Severity, code finding.Code, message, fix string) {

@@ -92,6 +92,9 @@ func TestCACert(t *testing.T) {
 		{"request beside", block("CERTIFICATE REQUEST", []byte("canary")) + good, []string{"warning certificate-form"}},
 		{"cut off", good[:len(good)-30], []string{"error certificate-form"}},
 		{"second one cut off", good + good[:len(good)-30], []string{"warning certificate-form"}},
+		{"no line end between two", good[:len(good)-1] + good, []string{"error certificate-form"}},
+		{"no line end between two of three", good + good[:len(good)-1] + good, []string{"warning certificate-form"}},
+		{"no line end before the key", good[:len(good)-1] + key, []string{"error certificate-form"}},
 		{"line ends lost", strings.ReplaceAll(good, "\n", " "), []string{"error certificate-form"}},
 	}
 	for _, test := range tests {

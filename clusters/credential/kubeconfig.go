@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // Kubeconfig checks a kubeconfig as the scanner reads it: only the current context counts, and everything it needs must be
@@ -179,8 +180,13 @@ func (r *report) cluster(cluster *clientcmdapi.Cluster) {
 	r.facts.Server, r.facts.Destination = cluster.Server, destination(cluster)
 	if what, fix := wrongServer(cluster.Server); what != "" {
 		r.fail(CodeKubeconfigServer, what, fix)
-	} else if u, err := url.Parse(cluster.Server); err == nil && isLocal(u.Hostname()) {
-		r.warn(CodeKubeconfigServer, "the server is the scanner's own Pod", "give the address under which other machines reach the API server")
+	} else if u, err := url.Parse(cluster.Server); err == nil {
+		switch {
+		case isLocal(u.Hostname()):
+			r.warn(CodeKubeconfigServer, "the server is the scanner's own Pod", "give the address under which other machines reach the API server")
+		case v1alpha1.IsOwnCluster(u.Hostname()):
+			r.warn(CodeKubeconfigServer, "the server is the management cluster itself, in which the scanner runs, and no remote cluster", "give the address under which other machines reach the API server")
+		}
 	}
 	if cluster.CertificateAuthority != "" {
 		r.fileReference("certificate-authority", "certificate-authority-data")

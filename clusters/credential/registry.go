@@ -83,8 +83,7 @@ func (r *report) dockerConfig(content []byte) (dockerConfig, bool) {
 // isLegacy tells whether the registries stand at the top, without auths around them.
 func isLegacy(fields map[string]any) bool {
 	for _, value := range fields {
-		login, _ := value.(map[string]any)
-		if login["auth"] != nil || login["username"] != nil {
+		if login, isLogin := value.(map[string]any); isLogin && (login["auth"] != nil || login["username"] != nil) {
 			return true
 		}
 	}
