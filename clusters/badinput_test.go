@@ -158,7 +158,7 @@ func TestBadInput(t *testing.T) {
 		{name: "token with a line end", files: files{"bad.yaml": sealed("bad", serviceAccount(server, token+"\nmore", caPEM()))}, want: []string{"token-form clusters/bad.yaml:8"}},
 		{name: "token with a line end after it", files: files{"bad.yaml": sealed("bad", serviceAccount(server, token+"\n", caPEM()))}, want: []string{"token-form clusters/bad.yaml:8"}},
 		{name: "ca.crt that is no PEM", files: files{"bad.yaml": sealed("bad", serviceAccount(server, token, "not PEM, "+canary+"\n"))}, want: []string{"certificate-form clusters/bad.yaml:9"}},
-		{name: "encrypted number", files: files{"bad.yaml": encrypt("bad.yaml", strings.Replace(secretManifest, canary, "12345678", 1))}},
+		{name: "encrypted number", files: files{"bad.yaml": encrypt("bad.yaml", strings.Replace(secretManifest, canary, "12345678", 1))}, want: []string{"wrong-type clusters/bad.yaml:6"}},
 		{name: "data that is no base64", files: files{"bad.yaml": encrypt("bad.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\ndata:\n  password: '"+canary+"!'\n")}, want: []string{"secret-base64 clusters/bad.yaml:6"}},
 		{name: "Secret without the key", files: files{"bad.yaml": cluster("bad", "kubeconfigSecretRef: {name: s}\n"), "s.yaml": encrypt("s.yaml", secretManifest)},
 			want: []string{"secret-key clusters/bad.yaml:6"}},
@@ -336,6 +336,7 @@ func TestBadInput(t *testing.T) {
 		{name: "hidden files", files: files{".github/x.yaml": "x: [", ".hidden.yaml": "x: ["}},
 	}
 	rows = append(rows, fleetRows(t, key, cluster)...)
+	rows = append(rows, typeRows(t, key, cluster)...)
 	rows = append(rows, fieldRows(t, key, cluster)...)
 	rows = append(rows, recipientRows(t, key, cluster("bad", inline(kubeconfig("bad"))))...)
 	rows = append(rows, credentialRows(sealed, inline, serviceAccount)...)

@@ -125,6 +125,9 @@ func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
 	if version.UID != "" {
 		config.WithUID(types.UID(version.UID))
 	}
+	if s.Immutable {
+		config.WithImmutable(true)
+	}
 	if err := a.objects.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		return &ApplyError{Kind: "Secret", Name: s.Name, Err: err}
 	}

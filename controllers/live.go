@@ -99,7 +99,7 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from c
 	live.Secrets = make(map[string]plan.LiveSecret, len(secrets.Items))
 	for i := range secrets.Items {
 		s := &secrets.Items[i]
-		live.Secrets[s.Name] = plan.LiveSecret{Version: versionOf(s), Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
+		live.Secrets[s.Name] = plan.LiveSecret{Version: versionOf(s), Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data, Immutable: s.Immutable != nil && *s.Immutable,
 			ManagedFields: s.ManagedFields}
 	}
 	for i := range syncs.Items {

@@ -29,6 +29,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -126,8 +127,8 @@ func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, uni
 
 // id tells apart objects of one file.
 func (r *Resource) id() string {
-	meta, _ := r.Object["metadata"].(map[string]any)
-	return fmt.Sprint(r.Object["apiVersion"], " ", r.Object["kind"], " ", meta["namespace"], " ", meta["name"])
+	object := unstructured.Unstructured{Object: r.Object}
+	return strings.Join([]string{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}, " ")
 }
 
 // builder holds what one Build finds out.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/types"
 	jsonyaml "sigs.k8s.io/yaml"
 
@@ -187,9 +188,13 @@ func operationsOf(text []byte) []operation {
 	}
 	list := make([]operation, len(raw))
 	for i, op := range raw {
-		list[i].kind, _ = op["op"].(string)
-		list[i].path, _ = op["path"].(string)
-		list[i].from, _ = op["from"].(string)
+		for field, into := range map[string]*string{"op": &list[i].kind, "path": &list[i].path, "from": &list[i].from} {
+			text, _, err := unstructured.NestedString(op, field)
+			if err != nil {
+				return nil // kustomize refuses it
+			}
+			*into = text
+		}
 		list[i].value = op["value"]
 	}
 	return list

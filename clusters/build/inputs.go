@@ -18,6 +18,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
@@ -164,9 +165,10 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 			b.result.Stop(*bad)
 			continue
 		}
-		data, err := plain.Bytes()
+		data, err := plain.Output(b.tree.Loaded.Nearest(path.Dir(f.Path), recipient.ConfigName))
 		if err != nil {
-			b.result.Stop(finding.Finding{Code: seal.CodeSopsBlock, Path: f.Path, Message: "the decrypted file can't be written in its format"})
+			b.result.Stop(finding.Finding{Code: seal.CodeSopsBlock, Path: f.Path, Message: "the decrypted file can't be written in its format",
+				Fix: "check stores.*.indent in .sops.yaml, and what sops decrypt makes of the file"})
 			continue
 		}
 		b.inputs[f.Path] = data

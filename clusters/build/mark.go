@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/resource"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -144,9 +145,8 @@ func (s *selection) objects(built []*resource.Resource) (taken []*Resource, left
 }
 
 func isCluster(r *Resource) bool {
-	kind, _ := r.Object["kind"].(string)
-	apiVersion, _ := r.Object["apiVersion"].(string)
-	d := load.Document{Kind: kind, APIVersion: apiVersion}
+	object := unstructured.Unstructured{Object: r.Object}
+	d := load.Document{Kind: object.GetKind(), APIVersion: object.GetAPIVersion()}
 	return d.IsCluster()
 }
 

@@ -28,11 +28,10 @@ var authFields = []string{"server", "token", "caCert", "skipTLSVerify"}
 
 // unbound says what would let somebody without keys have an inline token sent elsewhere than where it was encrypted for.
 func (c *compiler) unbound(r build.Resource) (field, message, fix string) {
-	spec, _ := r.Object["spec"].(map[string]any)
-	auth, _ := spec["serviceAccountAuth"].(map[string]any)
-	token, _ := auth["token"].(string)
+	auth, isMapping := valueAt(r.Object, "spec", "serviceAccountAuth").(map[string]any)
+	token, isText := auth["token"].(string)
 	ref, sealed := c.tree.Ref(token)
-	if !sealed {
+	if !isMapping || !isText || !sealed {
 		return "", "", "" // a plain token is an error of its own
 	}
 	source := c.tree.Loaded.Files[ref.Path]
@@ -54,11 +53,11 @@ func (c *compiler) isCopy(r build.Resource, ref seal.Ref) bool {
 func (c *compiler) sameAsWritten(doc *load.Document, path string, auth map[string]any) (field, message, fix string) {
 	for _, name := range authFields {
 		written, built := doc.Field("spec", "serviceAccountAuth", name), auth[name]
-		text, _ := built.(string)
+		text, isText := built.(string)
 		same := built == nil
 		switch ref, sealed := c.tree.Ref(text); {
 		case written == nil:
-		case sealed:
+		case sealed && isText:
 			same = ref.Path == path && slices.Equal(ref.Keys, []string{"spec", "serviceAccountAuth", name})
 		case name == "skipTLSVerify":
 			same = built == (written.Value == "true")

@@ -38,6 +38,10 @@ func (c *compiler) cluster(r build.Resource) {
 	if field, bad := c.movedHandle(r.Object["spec"], []string{"spec"}); bad {
 		add(field, CodeHandle, "an encrypted value was copied here from another field", "encrypt the value in the field where it belongs")
 	}
+	if field, kind := c.notText(r.Object["spec"], []string{"spec"}); field != nil {
+		message, fix := notTextMessage(field, kind)
+		add(field, v1alpha1.CodeWrongType, message, fix)
+	}
 	var problem, fix string
 	if record.AuditConfig, problem, fix = c.configFor(file.Spec.AuditConfig); problem != "" {
 		add([]string{"spec", "auditConfig"}, CodeAuditConfig, problem, fix)

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -123,13 +125,9 @@ type compiler struct {
 }
 
 func (c *compiler) resource(r build.Resource) {
-	meta, _ := r.Object["metadata"].(map[string]any)
-	kind, _ := r.Object["kind"].(string)
-	apiVersion, _ := r.Object["apiVersion"].(string)
-	name, _ := meta["name"].(string)
-	document := load.Document{APIVersion: apiVersion, Kind: kind}
-	isCluster, isConfig := document.IsCluster(), kind == mondoo.Kind && apiVersion == mondoo.APIVersion
-	isSecret := kind == "Secret" && apiVersion == "v1"
+	id, meta := identify(r.Object), r.Object["metadata"]
+	kind, name := id.kind, id.name
+	isCluster, isConfig, isSecret := id.isCluster(), id.isConfig(), id.isSecret()
 	if kind == mondoo.Kind && !isConfig {
 		c.reject(r, "", []string{"apiVersion"}, CodeKind, fmt.Sprintf("MondooAuditConfig %s is of another version than %s, the one that Muster knows", name, mondoo.APIVersion),
 			"write apiVersion: "+mondoo.APIVersion)
@@ -137,7 +135,7 @@ func (c *compiler) resource(r build.Resource) {
 	}
 	if !isCluster && !isConfig && !isSecret {
 		meant := "" // a cluster, perhaps: then its file may hold one that was applied before
-		if group, _, _ := strings.Cut(v1alpha1.APIVersion, "/"); strings.EqualFold(kind, v1alpha1.Kind) || strings.HasPrefix(strings.ToLower(apiVersion), group+"/") {
+		if group, _, _ := strings.Cut(v1alpha1.APIVersion, "/"); strings.EqualFold(kind, v1alpha1.Kind) || strings.HasPrefix(strings.ToLower(id.apiVersion), group+"/") {
 			meant = name
 		}
 		c.reject(r, meant, []string{"kind"}, CodeKind,
@@ -145,8 +143,8 @@ func (c *compiler) resource(r build.Resource) {
 			"apply it with another tool; take it out of the kustomization, or list its file in .musterignore")
 		return
 	}
-	if namespace, elsewhere := c.elsewhere(meta); elsewhere && isSecret {
-		c.reject(r, "", []string{"metadata", "namespace"}, CodeNamespace, c.wrongNamespace(kind, name, namespace), fixNamespace)
+	if c.elsewhere(id) && isSecret {
+		c.reject(r, "", []string{"metadata", "namespace"}, CodeNamespace, c.wrongNamespace(id), fixNamespace)
 		return
 	}
 	if field, bad := handleIn(meta, []string{"metadata"}); bad {
@@ -167,18 +165,17 @@ func (c *compiler) resource(r build.Resource) {
 	case isCluster:
 		c.cluster(r)
 	case isSecret:
-		c.secret(r, name, meta)
+		c.secret(r, name)
 	}
 }
 
 // elsewhere says whether an object names a namespace other than the fleet's. A cluster file's namespace has no meaning.
-func (c *compiler) elsewhere(meta map[string]any) (string, bool) {
-	namespace, _ := meta["namespace"].(string)
-	return namespace, namespace != "" && c.opts.Namespace != "" && namespace != c.opts.Namespace
+func (c *compiler) elsewhere(id identity) bool {
+	return id.namespace != "" && c.opts.Namespace != "" && id.namespace != c.opts.Namespace
 }
 
-func (c *compiler) wrongNamespace(kind, name, namespace string) string {
-	return fmt.Sprintf("%s %s is for the namespace %q; this path is applied to %q alone", kind, name, namespace, c.opts.Namespace)
+func (c *compiler) wrongNamespace(id identity) string {
+	return fmt.Sprintf("%s %s is for the namespace %q; this path is applied to %q alone", id.kind, id.name, id.namespace, c.opts.Namespace)
 }
 
 const fixNamespace = "leave the namespace out"
@@ -206,26 +203,32 @@ func (c *compiler) reject(r build.Resource, cluster string, field []string, code
 func (c *compiler) auditConfigs() {
 	for _, built := range c.built.Resources {
 		r := *built
-		if r.Object["kind"] != mondoo.Kind || r.Object["apiVersion"] != mondoo.APIVersion {
+		id := identify(r.Object)
+		if !id.isConfig() {
 			continue
 		}
-		meta, _ := r.Object["metadata"].(map[string]any)
-		name, _ := meta["name"].(string)
+		name := id.name
 		stop := func(field []string, message, fix string) {
 			f := c.place(r, field)
 			f.Code, f.Message, f.Fix = CodeAuditConfig, message, fix
 			c.fleet.Stop(f)
 		}
-		spec, _ := r.Object["spec"].(map[string]any)
-		ref, _ := spec["mondooCredsSecretRef"].(map[string]any)
-		if _, given := ref["name"].(string); !given {
+		if id.odd != nil {
+			stop(id.odd, strings.Join(id.odd, ".")+" must be text, and is not", "put it in quotes")
+			continue
+		}
+		if field, odd := oddKey(r.Object, nil); odd {
+			stop(field, "a mapping here has a key that YAML reads as a number, a date, true, false or null, and not as text", "put the key in quotes")
+			continue
+		}
+		if _, given, err := unstructured.NestedString(r.Object, "spec", "mondooCredsSecretRef", "name"); !given || err != nil {
 			stop([]string{"spec"}, fmt.Sprintf("MondooAuditConfig %s has no spec.mondooCredsSecretRef.name, and the API server would refuse it", name),
 				"name the Secret with the Mondoo credentials")
 			continue
 		}
-		if namespace, elsewhere := c.elsewhere(meta); elsewhere {
+		if c.elsewhere(id) {
 			f := c.place(r, []string{"metadata", "namespace"})
-			f.Code, f.Message, f.Fix = CodeNamespace, c.wrongNamespace(mondoo.Kind, name, namespace), fixNamespace
+			f.Code, f.Message, f.Fix = CodeNamespace, c.wrongNamespace(id), fixNamespace
 			c.fleet.Stop(f)
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -152,10 +154,7 @@ func (w *wide) auditConfig(config fleet.AuditConfig) {
 		}
 	}
 	for _, field := range [][]string{{"spec", "filtering", "namespaces"}, {"spec", "containers", "repositories"}} {
-		patterns, _ := valueAt(config.Object, field...).(map[string]any)
-		include, _ := patterns["include"].([]any)
-		exclude, _ := patterns["exclude"].([]any)
-		if len(include) > 0 && len(exclude) > 0 {
+		if !isEmpty(valueAt(config.Object, append(slices.Clone(field), "include")...)) && !isEmpty(valueAt(config.Object, append(slices.Clone(field), "exclude")...)) {
 			w.add(w.place(config.Origin, append(slices.Clone(field), "exclude")), v1alpha1.CodeFilterOverlap, finding.Warning,
 				strings.Join(field, ".")+".exclude has no effect beside include", "keep one of the two")
 		}
@@ -218,7 +217,7 @@ func (w *wide) crowdPlace(config fleet.AuditConfig, together []*fleet.Cluster, i
 // registries says which clusters an audit config's workload identity for registries does not serve. It serves those that
 // authenticate by workload identity themselves, scan images and have no pull secret.
 func (w *wide) registries(config fleet.AuditConfig, members []*fleet.Cluster) {
-	if identity, _ := valueAt(w.object(config), "spec", "containers", "workloadIdentity").(map[string]any); len(identity) == 0 {
+	if isEmpty(valueAt(w.object(config), "spec", "containers", "workloadIdentity")) {
 		return
 	}
 	for _, c := range members {
@@ -259,17 +258,31 @@ func firstNames(clusters []*fleet.Cluster) string {
 	return list
 }
 
-// valueAt follows mapping keys; nil where there is nothing.
+// valueAt follows mapping keys; nil where there is nothing. What is of another type than the CRD has is told of where it is read.
 func valueAt(object map[string]any, field ...string) any {
-	var value any = object
-	for _, key := range field {
-		m, _ := value.(map[string]any)
-		value = m[key]
+	value, _, err := unstructured.NestedFieldNoCopy(object, field...)
+	if err != nil {
+		return nil
 	}
 	return value
 }
 
 func textAt(object map[string]any, field ...string) string {
-	text, _ := valueAt(object, field...).(string)
-	return text
+	if text, isText := valueAt(object, field...).(string); isText {
+		return text
+	}
+	return ""
+}
+
+// isEmpty says whether a value is missing, or a list or mapping with nothing in it.
+func isEmpty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
 }

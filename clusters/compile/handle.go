@@ -13,18 +13,18 @@ import (
 
 // findText returns the place of the first string below a value, key or value, that is bad.
 func findText(v any, field []string, bad func(text string, field []string) bool) ([]string, bool) {
+	values, _ := mapping(v)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if bad(key, field) {
+			return field, true
+		}
+		if at, found := findText(values[key], append(slices.Clone(field), key), bad); found {
+			return at, true
+		}
+	}
 	switch v := v.(type) {
 	case string:
 		return field, bad(v, field)
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if bad(key, field) {
-				return field, true
-			}
-			if at, found := findText(v[key], append(slices.Clone(field), key), bad); found {
-				return at, true
-			}
-		}
 	case []any:
 		for i, item := range v {
 			if at, found := findText(item, append(slices.Clone(field), fmt.Sprintf("[%d]", i)), bad); found {
@@ -62,6 +62,22 @@ func (c *compiler) copiedFrom(r build.Resource, v any, field []string) ([]string
 		ref, sealed := c.tree.Ref(text)
 		return sealed && c.isCopy(r, ref)
 	})
+}
+
+// notText finds a value that sops has encrypted as a number or the like. What it was written as is lost: 0123 is 83 once it is decrypted.
+func (c *compiler) notText(v any, field []string) (at []string, kind string) {
+	at, _ = findText(v, field, func(text string, _ []string) bool {
+		ref, sealed := c.tree.Ref(text)
+		kind = ref.Kind
+		return sealed && kind != ""
+	})
+	return at, kind
+}
+
+// notTextMessage says so, and what to do.
+func notTextMessage(field []string, kind string) (message, fix string) {
+	return fmt.Sprintf("%s is encrypted as %s, and must be text", strings.Join(field, "."), kind),
+		"put the value in quotes with sops edit, and check it there: sops doesn't keep how it was written, and 0123 has become 83"
 }
 
 // generatedIn finds a value that a generator took from an encrypted file. Such values are plain text by now, and may stand in

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -119,7 +120,7 @@ func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
 		c.take(r, done)
 		return
 	}
-	if kind, _ := r.Object["kind"].(string); kind == mondoo.Kind || kind == "Secret" {
+	if kind := identify(r.Object).kind; kind == mondoo.Kind || kind == "Secret" {
 		c.resource(*r)
 		return
 	}
@@ -175,8 +176,8 @@ func (c *compiler) compileAhead(m *Memory) {
 		if _, known := m.done[r]; known {
 			continue
 		}
-		spec, _ := r.Object["spec"].(map[string]any)
-		if spec["kubeconfigFile"] == nil && r.Object["kind"] == v1alpha1.Kind {
+		file, named, err := unstructured.NestedFieldNoCopy(r.Object, "spec", "kubeconfigFile")
+		if !(named && file != nil) && err == nil && r.Object["kind"] == v1alpha1.Kind {
 			fresh = append(fresh, r)
 		}
 	}

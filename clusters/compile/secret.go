@@ -1,11 +1,12 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"iter"
-	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,34 +14,32 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // secret takes a Secret manifest, or one that kustomize generated.
-func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
-	s := fleet.SealedSecret{Name: name, Data: map[string]fleet.Text{}, Labels: texts(meta["labels"]), Annotations: texts(meta["annotations"]),
-		Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
-	s.Type, _ = r.Object["type"].(string)
-	if s.Type == "" {
-		s.Type = "Opaque"
+func (c *compiler) secret(r build.Resource, name string) {
+	m := secretManifest{}
+	problems := v1alpha1.Strict(r.Object, &m, "a Secret", c.tree.Sealed)
+	s := fleet.SealedSecret{Name: name, Type: cmp.Or(m.Type, "Opaque"), Immutable: m.Immutable, Data: make(map[string]fleet.Text, len(m.Data)+len(m.StringData)),
+		Labels: m.Metadata.Labels, Annotations: m.Metadata.Annotations, Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
+	for _, f := range Findings(problems, "", func(field []string) finding.Finding { return c.place(r, field) }) {
+		s.Quarantined = true
+		c.fleet.Reject(f)
 	}
-	for _, block := range []string{"data", "stringData"} {
-		values, _ := r.Object[block].(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			text, ok := values[key].(string)
-			if !ok {
-				c.quarantineSecret(r, &s, []string{block, key}, CodePlainSecret, fmt.Sprintf("%s.%s is no text", block, key), "")
-				continue
-			}
-			value := fleet.Text{Value: text, Base64: block == "data"}
-			if handle, ok := c.encodedHandle(value); ok {
-				value = fleet.Text{Value: handle}
-			}
-			if !c.tree.Sealed(value.Value) && !c.public(block, text) && !c.generated(block, text) {
-				c.quarantineSecret(r, &s, []string{block, key}, CodePlainSecret, fmt.Sprintf("%s.%s of Secret %s is a credential in plain text", block, key, name),
-					"replace the credential, for Git keeps the old one, and commit the file encrypted with sops")
-			}
-			s.Data[key] = value
+	for _, field := range c.plainValues(r.Object) {
+		c.quarantineSecret(r, &s, field, CodePlainSecret, describePlain(field, name),
+			"replace the credential, for Git keeps the old one, and commit the file encrypted with sops")
+	}
+	for key, text := range m.Data {
+		value := fleet.Text{Value: text, Base64: true}
+		if handle, ok := c.encodedHandle(value); ok {
+			value = fleet.Text{Value: handle}
 		}
+		s.Data[key] = value
+	}
+	for key, text := range m.StringData { // which the API server writes over data
+		s.Data[key] = fleet.Text{Value: text}
 	}
 	if s.Annotations[lastApplied] != "" {
 		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation that kubectl apply leaves holds the whole Secret "+name+" in plain text",
@@ -49,7 +48,7 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 	if mondoo.IsMade(name) {
 		c.quarantineSecret(r, &s, []string{"metadata", "name"}, CodeSecretName, madeName, "give the Secret another name")
 	}
-	if field, message, fix := malformed(&s); message != "" {
+	if field, message, fix := malformed(&s); message != "" && len(problems) == 0 {
 		c.quarantineSecret(r, &s, field, CodeSecretForm, message, fix)
 	}
 	if !allowedType(s.Type) {
@@ -59,10 +58,18 @@ func (c *compiler) secret(r build.Resource, name string, meta map[string]any) {
 	if field, bad := c.copiedHandle(r); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "an encrypted value was copied here from another field or Secret", "encrypt the value in the Secret where it belongs")
 	}
+	if field, kind := c.notText(r.Object, nil); field != nil {
+		message, fix := notTextMessage(field, kind)
+		c.quarantineSecret(r, &s, field, v1alpha1.CodeWrongType, message, fix)
+	}
 	if field, bad := c.brokenHandle(r.Object, nil); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
 	}
-	s.Hash = hashOf(s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s}))
+	parts := []any{s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s})}
+	if s.Immutable {
+		parts = append(parts, "immutable")
+	}
+	s.Hash = hashOf(parts...)
 	c.fleet.Secrets = append(c.fleet.Secrets, s)
 }
 
@@ -105,6 +112,9 @@ func (c *compiler) quarantineSecret(r build.Resource, s *fleet.SealedSecret, fie
 	c.reject(r, "", field, code, message, fix)
 }
 
+// joinedCertificates matches two certificates without a line end between them.
+var joinedCertificates = regexp.MustCompile(`(-----END CERTIFICATE-----)[ \t]*(-----BEGIN CERTIFICATE-----)`)
+
 // public says whether a plain value needs no encryption: it is empty, or certificates alone.
 func (c *compiler) public(block, text string) bool {
 	data := []byte(text)
@@ -115,6 +125,7 @@ func (c *compiler) public(block, text string) bool {
 		}
 		data = decoded
 	}
+	data = joinedCertificates.ReplaceAll(data, []byte("$1\n$2")) // a mistake of another kind
 	for rest := data; len(strings.TrimSpace(string(rest))) > 0; {
 		block, after := pem.Decode(rest)
 		if block == nil || block.Type != "CERTIFICATE" {
@@ -135,20 +146,6 @@ func (c *compiler) generated(block, text string) bool {
 		text = string(decoded)
 	}
 	return slices.Contains(c.fleet.Generated, text)
-}
-
-func texts(v any) map[string]string {
-	m, _ := v.(map[string]any)
-	if len(m) == 0 {
-		return nil
-	}
-	out := make(map[string]string, len(m))
-	for key, value := range m {
-		if text, ok := value.(string); ok {
-			out[key] = text
-		}
-	}
-	return out
 }
 
 // checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator

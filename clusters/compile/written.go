@@ -16,10 +16,14 @@ import (
 // be: one entry that the operator can't use stops it for all.
 func (c *compiler) written(r build.Resource, config string, index int, item map[string]any) {
 	spec := maps.Clone(item)
-	name, _ := spec["name"].(string)
+	meta := map[string]any{}
+	if given, has := spec["name"]; has {
+		meta["name"] = given
+	}
 	delete(spec, "name")
 	file, problems := v1alpha1.Decode(map[string]any{"apiVersion": v1alpha1.APIVersion, "kind": v1alpha1.Kind,
-		"metadata": map[string]any{"name": name}, "spec": spec}, c.tree.Sealed)
+		"metadata": meta, "spec": spec}, c.tree.Sealed)
+	name := file.Metadata.Name
 	problems = append(problems, file.Validate(c.tree.Sealed)...)
 	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
 	at := []string{"spec", "kubernetesResources", "externalClusters", fmt.Sprintf("[%d]", index)}

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/load"
@@ -218,15 +220,11 @@ func (x *explainer) inherited(e mondoo.Entry) {
 func (x *explainer) inherit(path string, field ...string) {
 	field = append([]string{"spec"}, field...)
 	f := Field{Path: path, Origin: Origin{Kind: FromAuditConfig, Detail: strings.Join(field, ".") + " of the audit config " + x.cluster.AuditConfig}}
-	var value any = x.config
-	for _, part := range field {
-		m, _ := value.(map[string]any)
-		value = m[part]
-	}
+	value, _, err := unstructured.NestedFieldNoCopy(x.config, field...)
 	switch f.Value = value; {
 	case x.config == nil:
 		f.Note = "unknown here; --live reads what the management cluster has"
-	case value == nil:
+	case value == nil || err != nil:
 		f.Note = "not set there"
 	}
 	for _, c := range x.fleet.AuditConfigs {

@@ -16,6 +16,8 @@ var liveRules = []Rule{
 		Fix: "approve exactly these removals with the annotation that the message gives, or bring the files back", Example: "a folder renamed in Git"},
 	{Code: "secret-foreign", Severities: errorOnly, Cause: "There is a Secret of that name which Muster did not make.",
 		Fix: "delete it, or annotate it with muster.dev/adopt to let Muster take it over", Example: "a Secret that was made by hand"},
+	{Code: "secret-immutable", Severities: errorWarning, Cause: "A Secret is immutable in the management cluster. Kubernetes changes neither its content nor that.",
+		Fix: "give the Secret a new name, or delete it, and Muster makes it anew", Example: "immutable: true  # and a password that was changed afterwards"},
 	{Code: "secret-in-use", Severities: errorOnly, Cause: "A Secret that an AuditSync uses itself is neither changed from a repository nor given to a cluster.",
 		Fix: "give it another name, or the cluster credentials of its own", Example: "kubeconfigSecretRef: {name: sops-keys}"},
 	{Code: "secret-missing", Severities: warningOnly, Cause: "A cluster names a Secret that does not exist; nobody would report it, and the scan's Pod would never start.",

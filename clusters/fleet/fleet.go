@@ -87,7 +87,9 @@ type SealedSecret struct {
 	Labels map[string]string
 	// Annotations are those of the manifest. What Muster adds is not among them.
 	Annotations map[string]string
-	Data        map[string]Text
+	// Immutable says that the API server is to refuse changes of the data.
+	Immutable bool
+	Data      map[string]Text
 	// Cluster and AuditConfig name whom the Secret was made for; empty for a manifest of the repository.
 	Cluster, AuditConfig string
 	Uses                 []Use
@@ -119,6 +121,7 @@ type Secret struct {
 	Type                 string
 	Labels               map[string]string
 	Annotations          map[string]string
+	Immutable            bool
 	Data                 map[string]string
 	Cluster, AuditConfig string
 	Origin               Origin

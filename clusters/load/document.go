@@ -118,7 +118,7 @@ func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 }
 
 func newDocument(root *yaml.Node) *Document {
-	sops, name := Field(root, "sops"), scalar(Field(root, "metadata", "name"))
+	sops, name := Field(root, sopsKey), scalar(Field(root, "metadata", "name"))
 	// Documents are kept, and thousands of them have the same two: one copy of these serves all, and one text each for the rest.
 	apiVersion, kind := unique.Make(scalar(Field(root, "apiVersion"))).Value(), unique.Make(scalar(Field(root, "kind"))).Value()
 	id := strings.Join([]string{apiVersion, kind, scalar(Field(root, "metadata", "namespace")), name}, "|")

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
@@ -152,6 +154,12 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 		k.Spec.Labels = append(k.Spec.Labels, types.Label{Pairs: k.Spec.CommonLabels, IncludeSelectors: true}) //nolint:staticcheck // see above
 	}
 	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
+	if i := slices.Index(k.Spec.BuildMetadata, types.ManagedByLabelOption); i >= 0 {
+		k.Spec.BuildMetadata = slices.Delete(slices.Clone(k.Spec.BuildMetadata), i, i+1)
+		if dir == w.Path { // kustomize asks the kustomization that it is run on alone
+			k.Spec.Labels = append(slices.Clip(k.Spec.Labels), types.Label{Pairs: map[string]string{konfig.ManagedbyLabelKey: managedBy()}})
+		}
+	}
 	return k
 }
 
@@ -165,7 +173,11 @@ func (w *walker) judge(k *Kustomization) bool {
 		bad.Message, bad.Fix = "the first document is empty, and kustomize reads no other", "take the empty document and its \"---\" out"
 	case len(wrong) > 0:
 		bad.Message, bad.Fix = "kustomize refuses this kustomization: "+strings.Join(wrong, "; "), "correct kind and apiVersion, or leave both out"
-		bad.Line, bad.Column = k.File.Position(0, []string{"kind"})
+		field := "apiVersion"
+		if strings.HasPrefix(wrong[0], "kind") {
+			field = "kind"
+		}
+		bad.Line, bad.Column = k.File.Position(0, []string{field})
 	case k.Dir == w.Path && !sorts(k.Spec.SortOptions):
 		bad.Message, bad.Fix = "kustomize refuses these sortOptions", "write order: fifo, or order: legacy with no more than legacySortOptions"
 		bad.Line, bad.Column = k.File.Position(0, []string{"sortOptions"})
@@ -186,6 +198,20 @@ func (w *walker) judge(k *Kustomization) bool {
 func sorts(o *types.SortOptions) bool {
 	return o == nil || o.Order == types.LegacySortOrder || o.Order == types.FIFOSortOrder && o.LegacySortOptions == nil
 }
+
+// managedBy is the value of the label that managedByLabel asks for: kustomize and its version. kustomize itself takes the version of the
+// program that it is in, which is "(devel)" or Muster's, and the first is none that a label can have.
+var managedBy = sync.OnceValue(func() string {
+	const module = "sigs.k8s.io/kustomize/api"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				return "kustomize-" + dep.Version
+			}
+		}
+	}
+	return "kustomize"
+})
 
 // deprecated are the fields that kustomize still builds, and what to write instead. It says so itself, on the standard error of the
 // process.
@@ -410,10 +436,46 @@ func checkObjects(documents []*Document) *finding.Finding {
 		if key := internalAnnotation(d.Node()); key != nil {
 			return refuseInternal("", key)
 		}
+		if bad := notText(d); bad != nil {
+			return bad
+		}
 		if d.IsCluster() && len(documents) > 1 {
 			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Line,
 				Message: "a cluster file holds one document, and here a second one starts",
 				Fix:     "put each cluster into a file of its own"}
+		}
+	}
+	return nil
+}
+
+// notText finds what has to be text and isn't, where kustomize doesn't leave it as it is: it refuses the whole build for a key that is null,
+// and makes text of annotations.
+func notText(d *Document) *finding.Finding {
+	if key := nullKey(d.Node()); key != nil {
+		return &finding.Finding{Code: v1alpha1.CodeWrongType, Line: key.Line, Column: key.Column,
+			Message: "a mapping has a key that YAML reads as null, and not as text", Fix: "put the key in quotes"}
+	}
+	annotations := d.Field("metadata", "annotations")
+	if d.IsCluster() || annotations == nil || annotations.Kind != yaml.MappingNode {
+		return nil // the rules of cluster files have it
+	}
+	for i := 1; i < len(annotations.Content); i += 2 {
+		if n := annotations.Content[i]; n.Kind != yaml.AliasNode && n.ShortTag() != "!!str" {
+			return &finding.Finding{Code: v1alpha1.CodeWrongType, Line: n.Line, Column: n.Column,
+				Message: "an annotation must be text, and is not", Fix: "put it in quotes"}
+		}
+	}
+	return nil
+}
+
+// nullKey returns the first key in a document that is null.
+func nullKey(n *yaml.Node) *yaml.Node {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && isNull(child) {
+			return child
+		}
+		if key := nullKey(child); key != nil {
+			return key
 		}
 	}
 	return nil
@@ -483,6 +545,9 @@ func (w *walker) components(ctx context.Context, k *Kustomization) error {
 // local turns a reference in a kustomization into a path in the repository. Remote references are refused by form: with
 // "./" in front, which localRef puts there, kustomize takes none of the rest for one.
 func (w *walker) local(dir, ref string) (string, *finding.Finding) {
+	if strings.TrimSpace(ref) == "" {
+		return "", &finding.Finding{Code: CodeKustomization, Message: "this item is empty", Fix: "name a file or folder, or take the item out"}
+	}
 	if IsRemote(ref) && !w.isFile(dir, ref) {
 		return "", &finding.Finding{Code: CodeRemote,
 			Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),

@@ -48,6 +48,7 @@ const (
 	CodeSubmodule     finding.Code = "submodule"        // another repository in the place of a folder
 	CodeIgnored       finding.Code = "git-ignored"      // a file of the work tree that Git ignores
 	CodeFileName      finding.Code = "file-name"        // a name that can't be read
+	CodeSopsBlock     finding.Code = "sops-block"       // sops metadata missing, unreadable or contradictory
 )
 
 // Limits bound what Load holds. The zero value stands for DefaultLimits.
@@ -223,6 +224,19 @@ func (t *Tree) Read(name string) (*File, *finding.Finding) {
 		t.Files[name] = f
 	}
 	return f, bad
+}
+
+// Nearest is the content of the file of a name in a folder or the nearest one above it; nil when there is none, or it can't be read.
+func (t *Tree) Nearest(dir, name string) []byte {
+	for ; ; dir = path.Dir(dir) {
+		f, bad := t.read(path.Join(dir, name))
+		if bad == nil {
+			return []byte(f.Data)
+		}
+		if bad.Code != CodeNotFound || dir == "." {
+			return nil
+		}
+	}
 }
 
 // read reads one file within the limits.

@@ -75,6 +75,7 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 			result = &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Message: "the YAML library fails on this file"}
 		}
 	}()
+	var block *yaml.Node
 	err := decode(p.data, func(index int, root *yaml.Node) bool {
 		counted := map[*yaml.Node]int{}
 		values := expanded(root, counted, limit)
@@ -82,6 +83,16 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		if result = refuse(root, values, len(p.documents), limit); result != nil {
 			result.Severity, result.Path = finding.Error, name
 			return false
+		}
+		if sops := Field(root, sopsKey); sops != nil && block != nil && !equal(block, sops) {
+			result = &finding.Finding{Code: CodeSopsBlock, Severity: finding.Error, Path: name, Line: sops.Line, Column: sops.Column,
+				Message: "the documents of this file have different sops blocks, and sops goes by the first alone", Fix: "restore the file from Git history, or encrypt each document in a file of its own"}
+			return false
+		} else if sops != nil {
+			block = sops
+		}
+		if isSopsAlone(root) {
+			return true
 		}
 		d := newDocument(root)
 		d.Index, d.in, d.place = index, p, len(p.roots)
@@ -119,6 +130,27 @@ func decode(data string, take func(index int, root *yaml.Node) bool) error {
 	}
 }
 
+// sopsKey is the field in which sops keeps its metadata.
+const sopsKey = "sops"
+
+// isSopsAlone says whether a document has a sops block and nothing else. sops writes it for an empty document, or one of comments alone.
+func isSopsAlone(root *yaml.Node) bool {
+	return root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == sopsKey && root.Content[1].Kind == yaml.MappingNode
+}
+
+// equal says whether two nodes have the same value.
+func equal(a, b *yaml.Node) bool {
+	if a.Kind != b.Kind || a.ShortTag() != b.ShortTag() || a.Value != b.Value || len(a.Content) != len(b.Content) {
+		return false
+	}
+	for i := range a.Content {
+		if !equal(a.Content[i], b.Content[i]) {
+			return false
+		}
+	}
+	return a.Kind != yaml.AliasNode // which may lead anywhere
+}
+
 // refuse says what makes a document, of so many values and with so many before it, one that nothing else may look at.
 func refuse(root *yaml.Node, values, before, limit int) *finding.Finding {
 	if values > limit {
@@ -147,6 +179,9 @@ func (p *parsed) root(place int) *yaml.Node {
 	if p.roots == nil {
 		// It was parsed before, as far as the documents go.
 		_ = decode(p.data, func(_ int, root *yaml.Node) bool {
+			if isSopsAlone(root) {
+				return true
+			}
 			p.roots = append(p.roots, root)
 			return len(p.roots) < len(p.documents)
 		})

@@ -1,5 +1,7 @@
 package mondoo
 
+import "k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 const (
 	resourcesPath = "spec.kubernetesResources"
 	listPath      = resourcesPath + ".externalClusters"
@@ -85,7 +87,10 @@ func NeedsSchedule(auditConfig map[string]any) bool {
 	if err != nil {
 		return true
 	}
-	schedule, _ := resources["schedule"].(string)
-	enabled, _ := resources["enable"].(bool)
-	return schedule == "" && !enabled
+	schedule, _, err := unstructured.NestedString(resources, "schedule")
+	if err != nil {
+		return true
+	}
+	enabled, _, err := unstructured.NestedBool(resources, "enable")
+	return schedule == "" && (!enabled || err != nil)
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -156,7 +157,7 @@ func (o *run) value(text, owner string) (string, *finding.Finding) {
 	if !ok {
 		line, column := op.file.Position(ref.Document, ref.Keys)
 		return "", &finding.Finding{Code: seal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
-			Message: "the decrypted value is no text", Fix: "encrypt it as a string"}
+			Message: "the decrypted value is not the text that was sealed here", Fix: "put it in quotes, and encrypt the file again"}
 	}
 	o.redactor.AddFor(owner, value)
 	return value, nil
@@ -196,7 +197,7 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 		}
 		group.Go(func() error {
 			sealed := &o.sealed.Secrets[i]
-			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations,
+			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations, Immutable: sealed.Immutable,
 				Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
 				Hash: sealed.Hash, Data: make(map[string]string, len(sealed.Data))}
 			results[i] = o.secret(sealed, &secrets[i])
@@ -219,6 +220,9 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 	var findings []finding.Finding
 	for _, key := range slices.Sorted(maps.Keys(sealed.Data)) {
 		text := sealed.Data[key]
+		if ref, ok := o.sealed.Source.Ref(text.Value); ok && ref.Kind != "" {
+			continue // no text, which compile has told of
+		}
 		value, bad := o.value(text.Value, o.owner("secret "+sealed.Name))
 		if bad != nil {
 			findings = append(findings, *bad)
@@ -236,6 +240,13 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 			if value = string(decoded); o.sealed.Source.Sealed(text.Value) {
 				o.redactor.AddFor(o.owner("secret "+sealed.Name), value)
 			}
+		}
+		if !text.Base64 && sealed.Cluster == "" && !utf8.ValidString(value) {
+			f := o.at(sealed.Origin, []string{"stringData", key})
+			f.Code, f.Severity, f.Message = seal.CodeValue, finding.Error, "stringData."+key+" is not UTF-8 text once decrypted"
+			f.Fix = "put it under data, in base64"
+			findings = append(findings, f)
+			continue
 		}
 		s.Data[key] = value
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
@@ -250,8 +251,11 @@ func (p *planner) attribute() {
 
 // managedFieldsOf are the managedFields of an object as JSON gives it; none when there are none, or they can't be read.
 func managedFieldsOf(object map[string]any) []metav1.ManagedFieldsEntry {
-	meta, _ := object["metadata"].(map[string]any)
-	list, _ := meta["managedFields"].([]any)
+	value, _, err := unstructured.NestedFieldNoCopy(object, "metadata", "managedFields")
+	list, isList := value.([]any)
+	if err != nil || !isList {
+		return nil
+	}
 	data, err := json.Marshal(list[:min(len(list), maxManagedEntries)])
 	if err != nil {
 		return nil

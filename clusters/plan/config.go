@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -552,15 +554,16 @@ func origin(path, commit string) string {
 }
 
 func nameOf(entry map[string]any) string {
-	name, _ := entry["name"].(string)
+	name, _, err := unstructured.NestedString(entry, "name")
+	if err != nil {
+		return "" // as one without a name, which the operator can't tell apart either
+	}
 	return name
 }
 
 func versionOf(live map[string]any) Version {
-	meta, _ := live["metadata"].(map[string]any)
-	uid, _ := meta["uid"].(string)
-	version, _ := meta["resourceVersion"].(string)
-	return Version{uid, version}
+	object := unstructured.Unstructured{Object: live}
+	return Version{string(object.GetUID()), object.GetResourceVersion()}
 }
 
 func jsonSize(object map[string]any) int {

@@ -9,7 +9,9 @@ import (
 var (
 	fieldName = []string{"metadata", "name"}
 	fieldType = []string{"type"}
-	fieldList = []string{"spec", "kubernetesResources", "externalClusters"}
+	// fieldImmutable is where a Secret says that its data is not to be changed.
+	fieldImmutable = []string{"immutable"}
+	fieldList      = []string{"spec", "kubernetesResources", "externalClusters"}
 )
 
 // place is a finding that stands at a field of what an origin names, and says nothing yet. What is in no file has no place.

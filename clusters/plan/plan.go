@@ -29,6 +29,7 @@ const (
 	CodeConfigOwned   finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
 	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
 	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
+	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
 	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
 	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
 	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself
@@ -71,6 +72,7 @@ type LiveSecret struct {
 	Version
 	Type                string
 	Labels, Annotations map[string]string
+	Immutable           bool
 	Data                map[string][]byte
 	// ManagedFields tell who has changed it. They are read when it has drifted, and may lack Muster's own.
 	ManagedFields []metav1.ManagedFieldsEntry
@@ -203,6 +205,7 @@ type SecretWrite struct {
 	Name                string
 	Type                string
 	Labels, Annotations map[string]string
+	Immutable           bool
 	Data                map[string]string
 }
 

@@ -80,6 +80,7 @@ func (p *planner) secret(s *fleet.Secret, known, item *Item) {
 	live, exists := p.live.Secrets[s.Name]
 	same := known != nil && known.Hash == s.Hash
 	write := p.secretWrite(s, known)
+	write.Immutable = s.Immutable || live.Immutable // nobody can take it back; see keptImmutable
 	step := Step{Kind: KindSecret, Name: s.Name, AuditConfig: s.AuditConfig, Origin: s.Origin.Path, Drift: same}
 	switch {
 	case !exists:
@@ -124,6 +125,9 @@ func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
 // holds says whether a live Secret plainly has all of a desired one. It is what nearly all Secrets do, at every look at them.
 func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
 	path, _, _ := strings.Cut(live.Annotations[fleet.AnnotationOrigin], "@")
+	if s.Immutable && !live.Immutable {
+		return false
+	}
 	if path != s.Origin.Path || live.Labels[fleet.LabelSync] != p.fleet.Sync {
 		return false
 	}
@@ -211,8 +215,11 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 	live, exists := p.live.Secrets[s.Name]
 	refuse := func(code finding.Code, message, fix string) bool {
 		field := fieldName
-		if code == CodeSecretType {
+		switch code {
+		case CodeSecretType:
 			field = fieldType
+		case CodeImmutable:
+			field = fieldImmutable
 		}
 		at := p.place(s.Origin, field)
 		at.Cluster = s.Cluster
@@ -232,8 +239,34 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 	case live.Type != "" && live.Type != s.Type:
 		return refuse(CodeSecretType, fmt.Sprintf("the Secret %s has the type %s and should have %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
 			"delete the Secret, and Muster makes it anew")
+	case live.Immutable && p.contentChanges(&s, live):
+		return refuse(CodeImmutable, fmt.Sprintf("the Secret %s is immutable in the cluster, and its content there is another; Kubernetes can't change it", s.Name),
+			"give the Secret a new name, as kustomize's secretGenerator does by itself; or delete it, and Muster makes it anew")
+	case live.Immutable && !s.Immutable:
+		p.keptImmutable(s)
 	}
 	return false
+}
+
+// contentChanges says whether a Secret needs other data than it has. What others have added to it stays, as long as Muster has applied
+// the same before.
+func (p *planner) contentChanges(s *fleet.Secret, live LiveSecret) bool {
+	for key, want := range s.Data {
+		if have, ok := live.Data[key]; !ok || string(have) != want {
+			return true
+		}
+	}
+	known := p.inventories[""].secret(s.Name)
+	return len(live.Data) > len(s.Data) && (known == nil || known.Hash != s.Hash)
+}
+
+// keptImmutable tells of a Secret that stays immutable though the repository doesn't want it to.
+func (p *planner) keptImmutable(s fleet.Secret) {
+	f := p.place(s.Origin, fieldImmutable)
+	f.Code, f.Severity, f.Cluster = CodeImmutable, finding.Warning, s.Cluster
+	f.Message = fmt.Sprintf("the Secret %s is immutable in the cluster and stays so, though the repository doesn't say it: Kubernetes has no way back", s.Name)
+	f.Fix = "write immutable: true; or delete the Secret, and Muster makes it anew"
+	p.plan.Add(f)
 }
 
 // applied says whether an inventory of this AuditSync has a Secret, and not only because it was about to be applied: what has then appeared
@@ -347,6 +380,9 @@ func secretDifferences(want SecretWrite, live LiveSecret, same bool) []Field {
 		if have, ok := live.Data[key]; !ok || string(have) != want.Data[key] {
 			list = append(list, Field{Path: "data." + key})
 		}
+	}
+	if want.Immutable && !live.Immutable {
+		list = append(list, Field{Path: "immutable", From: "false", To: "true"})
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Labels)) {
 		if live.Labels[key] != want.Labels[key] {
@@ -507,7 +543,7 @@ func namesSecret(field string) bool {
 func (n namers) names(by string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		if name, _ := v["name"].(string); n[name] == "" {
+		if name := nameOf(v); n[name] == "" {
 			n[name] = by
 		}
 	case []any:

@@ -2,8 +2,10 @@ package seal
 
 import (
 	"context"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
+	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/keyservice"
 	sopslog "github.com/getsops/sops/v3/logging"
@@ -20,6 +23,7 @@ import (
 	"github.com/getsops/sops/v3/stores/json"
 	yamlstore "github.com/getsops/sops/v3/stores/yaml"
 	"github.com/sirupsen/logrus"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -48,8 +52,9 @@ type Plain struct {
 	// values are those of a file that was opened without the sops library, by their place, and key is its data key. The rest is
 	// for a file that the library opened.
 	values map[string]value
-	file   *load.File
-	key    []byte
+	// file and key are those that it was opened from and with.
+	file *load.File
+	key  []byte
 
 	tree  sops.Tree
 	store store
@@ -77,7 +82,7 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 			plain, result = nil, bad(CodeSopsBlock, "the sops library fails on this file", "restore the file from Git history, or encrypt the plain file again")
 		}
 	}()
-	st := storeFor(f.Data)
+	st := storeFor(f.Data, config.NewStoresConfig())
 	if st == nil {
 		return nil, bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
 	}
@@ -112,7 +117,7 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 		return nil, bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
 			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
 	}
-	return &Plain{tree: tree, store: st, branches: branches(f), digests: sealed}, nil
+	return &Plain{tree: tree, store: st, file: f, key: key, branches: branches(f), digests: sealed}, nil
 }
 
 // dataKey recovers the data key of a file, or says why it can't be had.
@@ -293,15 +298,10 @@ func lookup(v any, keys []string) (string, bool) {
 	return "", false
 }
 
+// scalarText takes text alone. sops keeps what a number is, and not how it was written: 0123 is 83 once it is decrypted, and 1.10 is 1.1.
 func scalarText(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case bool, int, float64:
-		return fmt.Sprint(v), true
-	default:
-		return "", false
-	}
+	text, ok := v.(string)
+	return text, ok
 }
 
 // Bytes returns the whole file in plain, unless its own rule leaves a value closed.
@@ -315,11 +315,8 @@ func (p *Plain) Bytes() (data []byte, err error) {
 	}()
 	tree, st := p.tree, p.store
 	if p.values != nil {
-		st = storeFor(p.file.Data)
-		if tree, err = st.LoadEncryptedFile([]byte(p.file.Data)); err != nil {
-			return nil, unwritable
-		}
-		if _, err := tree.Decrypt(p.key, aes.NewCipher()); err != nil {
+		st = storeFor(p.file.Data, config.NewStoresConfig())
+		if tree, err = p.load(st); err != nil {
 			return nil, unwritable
 		}
 	}
@@ -327,6 +324,75 @@ func (p *Plain) Bytes() (data []byte, err error) {
 		return nil, unwritable
 	}
 	return data, nil
+}
+
+// load decrypts the file once more, in a format.
+func (p *Plain) load(st store) (sops.Tree, error) {
+	tree, err := st.LoadEncryptedFile([]byte(p.file.Data))
+	if err != nil {
+		return tree, err
+	}
+	_, err = tree.Decrypt(p.key, aes.NewCipher())
+	return tree, err
+}
+
+// Output returns the whole file as the command "sops decrypt" writes it: in the format that the name tells, with the indents that settings
+// give, which is the content of the .sops.yaml for the file, or nil. What sops can't write so is in the format of the content.
+func (p *Plain) Output(settings []byte) (data []byte, err error) {
+	unwritable := errors.New("write the decrypted file: not possible in its format")
+	defer func() {
+		if recover() != nil {
+			data, err = nil, unwritable
+		}
+	}()
+	stores, err := storesOf(settings)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range []store{namedStore(p.file.Path, stores), storeFor(p.file.Data, stores)} {
+		tree, err := p.load(st)
+		if err != nil {
+			continue
+		}
+		if data, err := st.EmitPlainFile(tree.Branches); err == nil {
+			return data, nil
+		}
+	}
+	return nil, unwritable
+}
+
+// namedStore tells the format from the name, as sops does.
+func namedStore(name string, stores *config.StoresConfig) store {
+	switch formats.FormatForPath(name) {
+	case formats.Yaml:
+		return yamlstore.NewStore(&stores.YAML)
+	case formats.Json:
+		return json.NewStore(&stores.JSON)
+	case formats.Dotenv:
+		return dotenv.NewStore(&stores.Dotenv)
+	case formats.Ini:
+		return ini.NewStore(&stores.INI)
+	default:
+		return json.NewBinaryStore(&stores.JSONBinary)
+	}
+}
+
+// maxIndent is more than anybody indents by. sops itself has no limit, and writes as many blanks on every line.
+const maxIndent = 64
+
+// storesOf reads the part of a .sops.yaml that says how files are written. One that can't be read says nothing; a finding tells of it.
+func storesOf(settings []byte) (*config.StoresConfig, error) {
+	file := struct {
+		Stores config.StoresConfig `yaml:"stores"`
+	}{*config.NewStoresConfig()}
+	if yaml.Unmarshal(settings, &file) != nil {
+		return config.NewStoresConfig(), nil
+	}
+	s := &file.Stores
+	if max(s.JSON.Indent, s.JSONBinary.Indent, s.YAML.Indent) > maxIndent {
+		return nil, fmt.Errorf("write the decrypted file: .sops.yaml indents by more than %d", maxIndent)
+	}
+	return s, nil
 }
 
 // What one file may make Muster try. Each key of a key service that does not open it is a request to a server, and a file has room for
@@ -394,27 +460,30 @@ func describeKeys(m sops.Metadata) string {
 }
 
 // IsEncrypted says whether the content of a file is encrypted with SOPS, in whichever of its formats.
-func IsEncrypted(data string) bool { return storeFor(data) != nil }
+func IsEncrypted(data string) bool { return storeFor(data, &config.StoresConfig{}) != nil }
 
 // storeFor tells the format from the content rather than from the name, since a kubeconfig may be called anything.
-func storeFor(data string) store {
+func storeFor(data string, stores *config.StoresConfig) store {
 	trimmed := strings.TrimSpace(data)
 	switch {
-	case strings.HasPrefix(trimmed, "{") && strings.Contains(trimmed, `"sops"`):
+	case strings.HasPrefix(trimmed, "{") && strings.Contains(trimmed, `"sops"`) && stdjson.Valid([]byte(trimmed)):
 		if isBinary(trimmed) {
-			return json.NewBinaryStore(&config.JSONBinaryStoreConfig{})
+			return json.NewBinaryStore(&stores.JSONBinary)
 		}
-		return json.NewStore(&config.JSONStoreConfig{})
-	case hasLine(data, "sops:"):
-		return yamlstore.NewStore(&config.YAMLStoreConfig{})
+		return json.NewStore(&stores.JSON)
+	case sopsField.MatchString(data):
+		return yamlstore.NewStore(&stores.YAML)
 	case hasLine(data, "[sops]"):
-		return ini.NewStore(&config.INIStoreConfig{})
+		return ini.NewStore(&stores.INI)
 	case isDotenv(data):
-		return dotenv.NewStore(&config.DotenvStoreConfig{})
+		return dotenv.NewStore(&stores.Dotenv)
 	default:
 		return nil
 	}
 }
+
+// sopsField matches the field of a YAML document that holds sops' metadata: at the beginning of a line, or in a document in braces.
+var sopsField = regexp.MustCompile(`(?m)^(["']?)sops["']?[ \t]*:|\A\s*\{(?s:.*)[{,\s]["']?sops["']?[ \t]*:`)
 
 // isBinary says whether a JSON file is what sops makes of content it knows no format for: one value, "data".
 func isBinary(data string) (binary bool) {
@@ -428,7 +497,7 @@ func isBinary(data string) (binary bool) {
 		return false
 	}
 	for _, item := range branches[0] {
-		if item.Key != "data" && item.Key != "sops" {
+		if _, isText := item.Value.(string); item.Key != "sops" && (item.Key != "data" || !isText) {
 			return false
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -68,6 +69,8 @@ type Ref struct {
 	Path     string
 	Document int
 	Keys     []string
+	// Kind is what sops has encrypted in place of a text, such as "a number"; empty for a text.
+	Kind string
 	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew, and File that of the file
 	// in which it stood.
 	Digest, File string
@@ -301,8 +304,8 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
 	switch n.Kind {
 	case yaml.ScalarNode:
-		if isEncrypted(n) {
-			at.Digest = digest(n.Value)
+		if isEncrypted(n) && !(at.isMetadata() && !encryptedForm.MatchString(n.Value)) {
+			at.Digest, at.Kind = digest(n.Value), kindOf(n.Value)
 			c.Value, c.Tag, c.Style = s.handle(at), "!!str", 0
 			done.handles = append(done.handles, handle{c.Value, at})
 		}
@@ -338,6 +341,22 @@ func (r Ref) child(key string) Ref {
 // encryptedPrefix starts every value that sops has encrypted.
 const encryptedPrefix = "ENC[AES256_GCM,"
 
+// encryptedForm is the form of a whole encrypted value, as the sops library takes it.
+var encryptedForm = regexp.MustCompile(`^ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]`)
+
+// isMetadata says whether a value is in the labels, annotations and the like of an object. People write about encryption there, and what
+// only begins like an encrypted value is none.
+func (r Ref) isMetadata() bool { return len(r.Keys) > 1 && r.Keys[0] == "metadata" }
+
+// kinds are sops' types of encrypted values that aren't text.
+var kinds = map[string]string{"int": "a number", "float": "a number", "bool": "true or false", "time": "a date", "bytes": "binary", "comment": "a comment"}
+
+// kindOf tells what an encrypted value is, if not text. sops writes it beside the value, so that no key is needed.
+func kindOf(value string) string {
+	_, kind, _ := strings.Cut(value[strings.LastIndexByte(value, ',')+1:], "type:")
+	return kinds[strings.TrimSuffix(kind, "]")]
+}
+
 func isEncrypted(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && IsEncryptedValue(n.Value) }
 
 // IsEncryptedValue says whether a text is a value that sops has encrypted.
@@ -353,13 +372,16 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 		return bad(block, "the sops block is incomplete: it has no mac", "restore the file from Git history, or encrypt the plain file again")
 	}
 	if !d.Encrypted {
-		if n := find(d.Node(), isEncrypted); n != nil {
+		if n := findEncrypted(d.Node()); n != nil {
 			return bad(n, "an encrypted value stands in a file without sops block", "restore the block from Git history, or encrypt the plain file again")
 		}
 		return nil
 	}
 	if n, message, fix := Unsound(d.Node()); n != nil {
 		return bad(n, message, fix)
+	}
+	if n := find(d.Field("sops"), func(n *yaml.Node) bool { return n.ShortTag() == "!!timestamp" }); n != nil {
+		return bad(n, "the sops block has a date without quotes, which sops can't read: it wants text", "put the date in quotes; formatters of YAML may have taken them away")
 	}
 	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
 		if n := d.Field(field...); n != nil && isEncrypted(n) {
@@ -368,6 +390,23 @@ func checkForm(f *load.File, d *load.Document) *finding.Finding {
 		}
 	}
 	return nil
+}
+
+// findEncrypted returns the first encrypted value of a document; see isMetadata.
+func findEncrypted(root *yaml.Node) *yaml.Node {
+	for key, value := range pairs(root) {
+		isValue := isEncrypted
+		if key.Value == "metadata" {
+			isValue = func(n *yaml.Node) bool { return isEncrypted(n) && encryptedForm.MatchString(n.Value) }
+		}
+		if n := find(value, isValue); n != nil {
+			return n
+		}
+	}
+	if root.Kind == yaml.MappingNode {
+		return nil
+	}
+	return find(root, isEncrypted)
 }
 
 // Unsound finds what sops does not write into an encrypted document, and what its MAC can't be trusted with, for it is made of the

@@ -94,7 +94,7 @@ func (l *locker) load(text string) *load.File {
 // quickly opens a file without the sops library's walk; nil when that is not for it.
 func (l *locker) quickly(f *load.File) map[string]value {
 	l.t.Helper()
-	d := openable(f, storeFor(f.Data))
+	d := openable(f, storeFor(f.Data, config.NewStoresConfig()))
 	if d == nil {
 		return nil
 	}

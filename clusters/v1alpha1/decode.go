@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 )
@@ -19,7 +20,7 @@ import (
 // sealed tells which strings are handles of encrypted values; nil means that none is. A handle is good wherever the format
 // takes text that need not be known without keys. A top-level sops block is passed over.
 func Decode(obj map[string]any, sealed func(string) bool) (*ExternalCluster, []Problem) {
-	d := decoder{sealed: orNone(sealed), spokenOf: map[string]bool{}}
+	d := decoder{sealed: orNone(sealed), spokenOf: map[string]bool{}, what: "a cluster file", elsewhere: everywhere()}
 	cluster := &ExternalCluster{}
 	top := maps.Clone(obj)
 	delete(top, "sops")
@@ -29,6 +30,15 @@ func Decode(obj map[string]any, sealed func(string) bool) (*ExternalCluster, []P
 		cluster.spokenOf = d.spokenOf
 	}
 	return cluster, d.problems
+}
+
+// Strict reads an object of another format into a struct as Decode reads a cluster file: it reports every unknown field, value of the wrong
+// type and null. The struct has json tags and fields of the kinds that the cluster file has. One of type any takes anything, and the
+// values of a map with the tag seal:"values" may be handles. what names the format in messages, such as "a Secret".
+func Strict(obj map[string]any, into any, what string, sealed func(string) bool) []Problem {
+	d := decoder{sealed: orNone(sealed), spokenOf: map[string]bool{}, what: what}
+	d.object(nil, obj, reflect.ValueOf(into).Elem())
+	return d.problems
 }
 
 // orNone makes a missing predicate one that is never true.
@@ -43,6 +53,9 @@ type decoder struct {
 	sealed   func(string) bool
 	problems []Problem
 	spokenOf map[string]bool
+	// what is the format, for messages, and elsewhere has the paths where it has a field of a name.
+	what      string
+	elsewhere map[string][]string
 }
 
 func (d *decoder) report(code finding.Code, field []string, message, fix string) {
@@ -70,24 +83,31 @@ func (d *decoder) object(path []string, obj map[string]any, target reflect.Value
 			d.unknown(path, name, fields)
 			continue
 		}
-		d.value(at, obj[name], target.Field(fields[i].index), fields[i].neverSealed)
+		d.value(at, obj[name], target.Field(fields[i].index), fields[i].seal)
 	}
 }
 
 // value fills one field. The kinds are those that the format's types have; see types.go.
-func (d *decoder) value(path []string, value any, target reflect.Value, neverSealed bool) {
+func (d *decoder) value(path []string, value any, target reflect.Value, seal string) {
+	if target.Kind() == reflect.Interface {
+		return // the server's business
+	}
 	if value == nil {
 		d.null(path)
 		return
 	}
-	if text, ok := value.(string); ok && d.sealed(text) && (neverSealed || target.Kind() != reflect.String) {
+	if text, ok := value.(string); ok && d.sealed(text) && (seal == neverSealed || target.Kind() != reflect.String && seal != valuesSealed) {
 		d.mustBePlain(path)
+		return
+	}
+	if hasOddKey(value) {
+		d.notTextKey(path)
 		return
 	}
 	switch target.Kind() {
 	case reflect.Pointer:
 		target.Set(reflect.New(target.Type().Elem()))
-		d.value(path, value, target.Elem(), neverSealed)
+		d.value(path, value, target.Elem(), seal)
 	case reflect.Struct:
 		obj, ok := value.(map[string]any)
 		if !ok {
@@ -96,7 +116,7 @@ func (d *decoder) value(path []string, value any, target reflect.Value, neverSea
 		}
 		d.object(path, obj, target)
 	case reflect.Map:
-		d.textMap(path, value, target)
+		d.textMap(path, value, target, seal)
 	case reflect.Slice:
 		d.textList(path, value, target)
 	case reflect.Bool:
@@ -147,7 +167,7 @@ func (d *decoder) textList(path []string, value any, target reflect.Value) {
 	target.Set(reflect.ValueOf(texts))
 }
 
-func (d *decoder) textMap(path []string, value any, target reflect.Value) {
+func (d *decoder) textMap(path []string, value any, target reflect.Value, seal string) {
 	obj, ok := value.(map[string]any)
 	if !ok {
 		d.wrongType(path, "a mapping", value)
@@ -160,7 +180,7 @@ func (d *decoder) textMap(path []string, value any, target reflect.Value) {
 		case nil:
 			d.null(at)
 		case string:
-			if d.sealed(item) {
+			if d.sealed(item) && seal != valuesSealed {
 				d.mustBePlain(at)
 				continue
 			}
@@ -180,14 +200,14 @@ func (d *decoder) unknown(path []string, name string, siblings []formatField) {
 		shown = dotted(field)
 	}
 	fix := "remove it; the fields here are " + namesOf(siblings)
-	paths, beside := advice(name, dotted(path), siblings)
+	paths, beside := advice(name, dotted(path), siblings, d.elsewhere)
 	switch {
 	case beside:
 		fix = "did you mean " + paths[0] + "?"
 	case len(paths) > 0:
 		fix = "it belongs to " + strings.Join(paths, " or ")
 	}
-	d.problems = append(d.problems, Problem{Code: CodeUnknownField, Severity: finding.Error, Field: slices.Clone(field), Message: shown + " is no field of a cluster file", Fix: fix})
+	d.problems = append(d.problems, Problem{Code: CodeUnknownField, Severity: finding.Error, Field: slices.Clone(field), Message: shown + " is no field of " + d.what, Fix: fix})
 	for _, p := range paths {
 		if _, known := d.spokenOf[p]; !known {
 			d.spokenOf[p] = false // present, so that it isn't called missing; true only if it was reported itself
@@ -203,6 +223,17 @@ func (d *decoder) null(path []string) {
 	d.report(CodeNull, path, dotted(path)+" has no value", fix)
 }
 
+// hasOddKey reports whether a mapping has a key that YAML doesn't read as text: a number, true, a date or the like. JSON has no such
+// mapping, and kustomize can't write it.
+func hasOddKey(value any) bool {
+	t := reflect.TypeOf(value)
+	return t.Kind() == reflect.Map && t.Key().Kind() != reflect.String
+}
+
+func (d *decoder) notTextKey(path []string) {
+	d.report(CodeWrongType, path, dotted(path)+" has a key that YAML reads as a number, a date, true, false or null, and not as text", "put the key in quotes; what a generator makes needs another key")
+}
+
 func (d *decoder) mustBePlain(path []string) {
 	d.report(CodeMustBePlain, path,
 		dotted(path)+" is encrypted, but Muster must know it without keys",
@@ -212,7 +243,7 @@ func (d *decoder) mustBePlain(path []string) {
 func (d *decoder) wrongType(path []string, expected string, value any) {
 	got, fix := kindOf(value), "write "+expected
 	switch {
-	case expected == "text" && (got == "a number" || got == "true or false"):
+	case expected == "text" && (got == "a number" || got == "true or false" || got == "a date"):
 		fix = "put it in quotes"
 	case path[len(path)-1] == "dockerConfigJson" && got == "a mapping":
 		fix = "give the JSON as text: dockerConfigJson: | and the text below it"
@@ -222,8 +253,11 @@ func (d *decoder) wrongType(path []string, expected string, value any) {
 
 // kindOf names the kind of a value, and nothing of the value.
 func kindOf(value any) string {
-	if _, ok := value.(json.Number); ok {
+	switch value.(type) {
+	case json.Number:
 		return "a number"
+	case time.Time:
+		return "a date"
 	}
 	switch reflect.ValueOf(value).Kind() {
 	case reflect.String:

@@ -11,9 +11,17 @@ import (
 type formatField struct {
 	name  string
 	index int
-	// neverSealed: its value must be known without keys.
-	neverSealed bool
+	// seal says where encrypted values may stand: neverSealed, valuesSealed or "".
+	seal string
 }
+
+// The values of the tag "seal".
+const (
+	// neverSealed: the field's value must be known without keys.
+	neverSealed = "never"
+	// valuesSealed: the values of the field's mapping may be encrypted.
+	valuesSealed = "values"
+)
 
 // fieldsOf lists the fields of a struct of the format, from its tags.
 func fieldsOf(t reflect.Type) []formatField {
@@ -22,7 +30,7 @@ func fieldsOf(t reflect.Type) []formatField {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name != "" {
-			fields = append(fields, formatField{name: name, index: i, neverSealed: f.Tag.Get("seal") == "never"})
+			fields = append(fields, formatField{name: name, index: i, seal: f.Tag.Get("seal")})
 		}
 	}
 	return fields
@@ -51,15 +59,15 @@ var everywhere = sync.OnceValue(func() map[string][]string {
 })
 
 // advice says what an unknown field was probably meant to be: the paths of fields of the format, nearest first, and
-// whether they are beside it.
-func advice(name, parent string, siblings []formatField) (paths []string, beside bool) {
+// whether they are beside it. elsewhere has the paths of all fields by name.
+func advice(name, parent string, siblings []formatField, elsewhere map[string][]string) (paths []string, beside bool) {
 	join := func(sibling string) []string { return []string{strings.TrimPrefix(parent+"."+sibling, ".")} }
 	for _, s := range siblings {
 		if plain(s.name) == plain(name) {
 			return join(s.name), true
 		}
 	}
-	if paths := everywhere()[name]; len(paths) > 0 {
+	if paths := elsewhere[name]; len(paths) > 0 {
 		return paths, false
 	}
 	nearest, least := "", max(1, len(name)/3)+1
@@ -71,7 +79,7 @@ func advice(name, parent string, siblings []formatField) (paths []string, beside
 	if nearest != "" {
 		return join(nearest), true
 	}
-	for known, paths := range everywhere() {
+	for known, paths := range elsewhere {
 		// No two fields of the format are equal in plain form, so the order of the map has no say.
 		if plain(known) == plain(name) {
 			return paths, false

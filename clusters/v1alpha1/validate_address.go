@@ -37,8 +37,13 @@ func (v *validator) address(address string, expected *regexp.Regexp, field []str
 		v.fail(CodeServer, field, what, serverFix)
 		return
 	}
-	if u, err := url.Parse(address); err == nil && isLocal(u.Hostname()) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+	case isLocal(u.Hostname()):
 		v.warn(CodeServer, field, "points to the scanner's own Pod", "give the address under which other machines reach the API server")
+	case IsOwnCluster(u.Hostname()):
+		v.warn(CodeServer, field, "is the management cluster itself, in which the scanner runs, and no remote cluster", "give the address under which other machines reach the API server")
 	}
 }
 
@@ -89,6 +94,12 @@ func wrongAddress(address string, expected *regexp.Regexp, schemes ...string) st
 func isPort(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && n >= 1 && n <= 65535
+}
+
+// IsOwnCluster tells whether a host is the API server of the cluster that a Pod is in, by one of the names that Kubernetes gives it.
+func IsOwnCluster(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "kubernetes" || host == "kubernetes.default" || host == "kubernetes.default.svc" || strings.HasPrefix(host, "kubernetes.default.svc.")
 }
 
 // isLocal tells whether the host is the machine itself, which for a scanner is its own Pod. The addresses that kind and

@@ -262,7 +262,7 @@ func (c *cluster) listSecrets(ctx context.Context, live *plan.Live, syncName str
 }
 
 func liveSecret(s *corev1.Secret) plan.LiveSecret {
-	return plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data,
+	return plan.LiveSecret{Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data, Immutable: s.Immutable != nil && *s.Immutable,
 		ManagedFields: s.ManagedFields}
 }
 

@@ -138,7 +138,7 @@ func withMasks(sealed *fleet.Sealed) *fleet.Opened {
 	opened := &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 		AuditConfigs: sealed.AuditConfigs, Clusters: sealed.Clusters, Whole: sealed.Whole}
 	for _, from := range sealed.Secrets {
-		to := fleet.Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations,
+		to := fleet.Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations, Immutable: from.Immutable,
 			Data: map[string]string{}, Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
 			Quarantined: from.Quarantined, Hash: from.Hash}
 		for key := range from.Data {

@@ -40,8 +40,7 @@ func objects(p *plan.Plan, v values) []map[string]any {
 		list = append(list, v.secret(p.Namespace, secret))
 	}
 	for _, config := range p.Configs {
-		object, _ := v.shown(config.Object).(map[string]any)
-		list = append(list, object)
+		list = append(list, v.mapping(config.Object))
 	}
 	return list
 }
@@ -61,7 +60,20 @@ func (v values) secret(namespace string, s plan.SecretWrite) map[string]any {
 	for key, value := range s.Data {
 		data[key] = v.data([]byte(value))
 	}
-	return map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": s.Type, "data": data}
+	object := map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": s.Type, "data": data}
+	if s.Immutable {
+		object["immutable"] = true
+	}
+	return object
+}
+
+// mapping copies an object, as shown does.
+func (v values) mapping(object map[string]any) map[string]any {
+	out := make(map[string]any, len(object))
+	for key, item := range object {
+		out[key] = v.shown(item)
+	}
+	return out
 }
 
 // shown copies a value of an object with each of its strings as it may be shown.
@@ -70,11 +82,7 @@ func (v values) shown(value any) any {
 	case string:
 		return v.text(value)
 	case map[string]any:
-		out := make(map[string]any, len(value))
-		for key, item := range value {
-			out[key] = v.shown(item)
-		}
-		return out
+		return v.mapping(value)
 	case []map[string]any:
 		out := make([]any, len(value))
 		for i, item := range value {
