@@ -167,7 +167,7 @@ func (c conditions) rendered(o Outcome) {
 func quarantineText(o Outcome) string {
 	total, n := size(o.Fleet)
 	if n == 0 {
-		return "not all can be used, and what can't stays as before: " + firstError(finding.Sorted(o.Fleet.Findings))
+		return "not all can be used, and what can't stays as before: " + causeText(o.Fleet.Findings)
 	}
 	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(total, "cluster"),
 		map[bool]string{true: "stays", false: "stay"}[n == 1], causeText(o.Fleet.Findings))
