@@ -43,7 +43,7 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 		{"a base of an unknown kind", "resources: [b]\n", "kind: Kustomisation\nnamePrefix: x-\n", "kustomization f/b/kustomization.yaml:1"},
 		{"the path's own is of an unknown kind", "kind: Foo\nresources: [a.yaml]\n", "", "kustomization f/kustomization.yaml:1"},
 		{"another apiVersion", "apiVersion: v1\nresources: [a.yaml]\n", "", "kustomization f/kustomization.yaml:1"},
-		{"a component of the version of kustomizations", "components: [b]\n", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Component\nnamePrefix: x-\n", "kustomization f/b/kustomization.yaml:2"},
+		{"a component of the version of kustomizations", "components: [b]\n", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Component\nnamePrefix: x-\n", "kustomization f/b/kustomization.yaml:1"},
 		{"a component under resources", "resources: [a.yaml, b]\n", component + "namePrefix: x-\n", "kustomization f/kustomization.yaml:1"},
 		{"a base under components", "components: [b]\n", "namePrefix: x-\n", "kustomization f/kustomization.yaml:1"},
 		{"a component", "components: [b]\n", component + "namePrefix: x-\n", ""},
