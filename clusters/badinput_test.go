@@ -213,7 +213,7 @@ func TestBadInput(t *testing.T) {
 		{name: "token copied to an annotation", files: files{"a.yaml": sealed("a", serviceAccount("https://a.example.com", token, caPEM())), "bad.yaml": cluster("bad", ref),
 			"kustomization.yaml": replacement("spec.serviceAccountAuth.token", "metadata.annotations.leak")}, want: []string{"encrypted-place clusters/bad.yaml:3"}},
 		{name: "token copied to a field that is sent elsewhere", files: files{"a.yaml": sealed("a", serviceAccount("https://a.example.com", token, caPEM())),
-			"bad.yaml":           cluster("bad", "vaultAuth: {server: 'https://x.example.com', vaultAddr: 'https://evil.example.com', authRole: x, credsRole: y, targetCACertSecretRef: {name: z}}\n"),
+			"bad.yaml":           cluster("bad", "vaultAuth: {server: 'https://x.example.com', vaultAddr: 'https://v.example.com', authRole: x, credsRole: y, targetCACertSecretRef: {name: z}}\n"),
 			"kustomization.yaml": replacement("spec.serviceAccountAuth.token", "spec.vaultAuth.authRole")}, want: []string{"encrypted-place clusters/bad.yaml:6"}},
 		{name: "part of a token copied", files: files{"a.yaml": sealed("a", serviceAccount("https://a.example.com", token, caPEM())), "bad.yaml": cluster("bad", "serviceAccountAuth: {server: 'https://b.example.com', token: 'x.y', caCert: z}\n"),
 			"kustomization.yaml": strings.Replace(replacement("spec.serviceAccountAuth.token", "spec.serviceAccountAuth.token"), "{create: true}", "{delimiter: '.', index: 1}", 1)},
@@ -338,6 +338,7 @@ func TestBadInput(t *testing.T) {
 	rows = append(rows, fleetRows(t, key, cluster)...)
 	rows = append(rows, typeRows(t, key, cluster)...)
 	rows = append(rows, fieldRows(t, key, cluster)...)
+	rows = append(rows, policyRows(cluster)...)
 	rows = append(rows, recipientRows(t, key, cluster("bad", inline(kubeconfig("bad"))))...)
 	rows = append(rows, credentialRows(sealed, inline, serviceAccount)...)
 	broken := map[finding.Code]bool{}

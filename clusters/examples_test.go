@@ -18,22 +18,45 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
 // examples are the paths of the repositories in examples/ that an AuditSync points to.
-var examples = []struct{ name, path string }{
-	{"quickstart", "clusters"},
-	{"all-auth-methods", "clusters"},
-	{"flux-layout", "clusters/production"},
-	{"flux-layout", "clusters/staging"},
-	{"argocd-layout", "environments/dev"},
-	{"argocd-layout", "environments/prod"},
-	{"multiple-audit-configs", "fleet"},
+var examples = []struct{ name, path, sync string }{
+	{"quickstart", "clusters", "auditsync.yaml"},
+	{"all-auth-methods", "clusters", "auditsync.yaml"},
+	{"flux-layout", "clusters/production", "management/production.yaml"},
+	{"flux-layout", "clusters/staging", "management/staging.yaml"},
+	{"argocd-layout", "environments/dev", "apps/syncs/dev.yaml"},
+	{"argocd-layout", "environments/prod", "apps/syncs/prod.yaml"},
+	{"multiple-audit-configs", "fleet", "auditsync.yaml"},
+}
+
+// exampleOptions are the options with what the AuditSync of an example allows.
+func exampleOptions(t *testing.T, example, sync string) compile.Options {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "examples", example, sync))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct {
+		Spec struct {
+			AuditConfigs struct{ Allow []string }
+			VaultAuth    struct{ Addresses []string }
+		}
+	}
+	if err := yaml.Unmarshal(data, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	opts := options
+	opts.Policy = policy.Policy{Source: "the AuditSync", Allow: manifest.Spec.AuditConfigs.Allow, VaultAddresses: manifest.Spec.VaultAuth.Addresses}
+	return opts
 }
 
 func exampleFS(name string) fs.FS { return os.DirFS(filepath.Join("..", "examples", name)) }
@@ -51,7 +74,7 @@ func exampleOpener(t testing.TB) *seal.Opener {
 func TestExamples(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.name+"/"+e.path, func(t *testing.T) {
-			r := render(t, exampleFS(e.name), e.path, options, exampleOpener(t))
+			r := render(t, exampleFS(e.name), e.path, exampleOptions(t, e.name, e.sync), exampleOpener(t))
 			if n := finding.Errors(r.findings()); n > 0 {
 				t.Errorf("%d errors in an example:\n%s", n, lines(r.findings()))
 			}
@@ -82,7 +105,7 @@ func TestExamplesAreListed(t *testing.T) {
 		if err != nil || !strings.Contains(string(readme), "TEST KEY — never use for anything real") {
 			t.Errorf("examples/%s has no README.md that warns of the test key", entry.Name())
 		}
-		if !slices.ContainsFunc(examples, func(e struct{ name, path string }) bool { return e.name == entry.Name() }) {
+		if !slices.ContainsFunc(examples, func(e struct{ name, path, sync string }) bool { return e.name == entry.Name() }) {
 			t.Errorf("examples/%s is in no test", entry.Name())
 		}
 	}
@@ -92,11 +115,11 @@ func TestExamplesAreListed(t *testing.T) {
 func TestExamplesWithoutKeys(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.name+"/"+e.path, func(t *testing.T) {
-			r := compileOnly(t, exampleFS(e.name), e.path, options)
+			r := compileOnly(t, exampleFS(e.name), e.path, exampleOptions(t, e.name, e.sync))
 			if n := finding.Errors(r.findings()); n > 0 {
 				t.Errorf("%d errors in an example:\n%s", n, lines(r.findings()))
 			}
-			full := render(t, exampleFS(e.name), e.path, options, exampleOpener(t))
+			full := render(t, exampleFS(e.name), e.path, exampleOptions(t, e.name, e.sync), exampleOpener(t))
 			if len(r.sealed.Clusters) != len(full.sealed.Clusters) || len(r.sealed.Secrets) != len(full.sealed.Secrets) {
 				t.Errorf("without keys: %d clusters, %d Secrets; with: %d, %d",
 					len(r.sealed.Clusters), len(r.sealed.Secrets), len(full.sealed.Clusters), len(full.sealed.Secrets))

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/open"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 )
 
@@ -25,7 +26,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var now = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 
 // options are those of an AuditSync in the namespace that the examples use.
-var options = compile.Options{Namespace: "mondoo-operator", Sync: "fleet"}
+var options = compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Policy: allowed}
+
+// allowed is what that AuditSync allows.
+var allowed = policy.Policy{Source: "the AuditSync fleet", VaultAddresses: []string{"https://v.example.com", "https://vault.example.com:8200"},
+	Allow: []string{"mondooCredsSecretRef=mondoo-client", "containers.workloadIdentity"}}
 
 // files is a repository in memory, by path.
 type files map[string]string

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -39,7 +40,7 @@ type editor struct {
 func newEditor(t *testing.T, seed uint64) *editor {
 	t.Helper()
 	e := &editor{t: t, rand: rand.New(rand.NewPCG(seed, 7)), keys: [2]*sealtest.Key{sealtest.NewKey(t), sealtest.NewKey(t)}, files: map[string]string{},
-		opts: compile.Options{Namespace: "mondoo-operator", Sync: "s"}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+		opts: compile.Options{Namespace: "mondoo-operator", Sync: "s", Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=c", "containers.workloadIdentity"}}}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	e.hash = e.rand.IntN(2) == 0
 	e.open = []sealtest.Recipient{e.keys[0], e.keys[1]}
 	e.files["f/kustomization.yaml"] = e.kustomization()
@@ -360,7 +361,7 @@ func TestRememberedCases(t *testing.T) {
 			map[string]string{"f/config.yaml": config, "f/k.kubeconfig": kubeconfig, "f/a.yaml": "# one\n# two\n" + cluster("  kubeconfigFile: k.kubeconfig\n")}},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
-			e := &editor{t: t, files: row.before, opts: compile.Options{Namespace: "mondoo-operator"}, now: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), hash: true}
+			e := &editor{t: t, files: row.before, opts: compile.Options{Namespace: "mondoo-operator", Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=c", "containers.workloadIdentity"}}}, now: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), hash: true}
 			p, redactor, opener := NewPipeline(), &redact.Redactor{}, key.Opener(t)
 			e.render(p, opener, redactor)
 			e.files = row.after

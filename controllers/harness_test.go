@@ -229,10 +229,11 @@ func (w *world) stopController() {
 func (w *world) createSync(change func(*v1alpha1.AuditSync)) {
 	w.Helper()
 	sync := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: syncName}, Spec: v1alpha1.AuditSyncSpec{
-		Source:     v1alpha1.Source{URL: w.url, Ref: &v1alpha1.Ref{Branch: "main"}, SecretRef: &v1alpha1.SecretRef{Name: "fleet-git"}},
-		Path:       "./clusters",
-		Interval:   &metav1.Duration{Duration: time.Hour},
-		Decryption: &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
+		Source:       v1alpha1.Source{URL: w.url, Ref: &v1alpha1.Ref{Branch: "main"}, SecretRef: &v1alpha1.SecretRef{Name: "fleet-git"}},
+		Path:         "./clusters",
+		Interval:     &metav1.Duration{Duration: time.Hour},
+		Decryption:   &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
+		AuditConfigs: v1alpha1.AuditConfigs{Allow: []string{"mondooCredsSecretRef=mondoo-client"}},
 	}}
 	if change != nil {
 		change(sync)

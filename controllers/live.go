@@ -12,6 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -120,14 +121,32 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from c
 	return live, nil
 }
 
-// Reserve notes the Secrets that an AuditSync uses itself: keys and credentials, which no repository may replace.
+// Allowed is what an AuditSync allows its repository. Syncs are those of its namespace, whose Secrets are out of reach.
+func Allowed(audit *v1alpha1.AuditSync, syncs []v1alpha1.AuditSync) policy.Policy {
+	p := policy.Policy{Source: theSync + audit.Name, VaultAddresses: audit.Spec.VaultAuth.Addresses, Allow: audit.Spec.AuditConfigs.Allow,
+		Reserved: map[string]string{}}
+	for i := range syncs {
+		reserve(p.Reserved, &syncs[i])
+	}
+	reserve(p.Reserved, audit)
+	return p
+}
+
+const theSync = "the AuditSync "
+
+// Reserve notes the Secrets that an AuditSync uses itself.
 func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	if live.Reserved == nil {
 		live.Reserved = map[string]string{}
 	}
+	reserve(live.Reserved, audit)
+}
+
+// reserve notes the Secrets that an AuditSync uses itself: keys and credentials, which no repository may replace or read.
+func reserve(reserved map[string]string, audit *v1alpha1.AuditSync) {
 	note := func(ref *v1alpha1.SecretRef) {
 		if ref != nil {
-			live.Reserved[ref.Name] = "the AuditSync " + audit.Name
+			reserved[ref.Name] = theSync + audit.Name
 		}
 	}
 	note(audit.Spec.Source.SecretRef)

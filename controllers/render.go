@@ -32,6 +32,8 @@ type renderKey struct {
 	existing string
 	// podSecurity is the level that the namespace enforces, which some scans can't live with.
 	podSecurity string
+	// policy stands for what the AuditSync allows.
+	policy string
 	// day is there because certificates and tokens expire, and a finding says so.
 	day time.Time
 }
@@ -46,9 +48,14 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if failure != nil {
 		return failure
 	}
+	var syncs v1alpha1.AuditSyncList
+	if err := r.list(ctx, &syncs, audit.Namespace); err != nil {
+		return classifyRead(err)
+	}
+	allowed := Allowed(audit, syncs.Items)
 	level, followed := r.Namespaces.Level(audit.Namespace)
 	key := renderKey{commit: st.snapshot.Revision().Hash, path: audit.Spec.Path, auditConfig: audit.Spec.AuditConfig, keys: st.keys,
-		existing: inherited(existing), podSecurity: level, day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
+		existing: inherited(existing), podSecurity: level, policy: allowed.Key(), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
 	if st.fleet != nil && st.rendered == key {
 		return nil
 	}
@@ -68,7 +75,7 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	st.conceal(secrets...)
 	sealed, err := st.pipeline.Compile(ctx, clusters.Source{FS: st.snapshot.FS(), Path: audit.Spec.Path},
 		compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: existing,
-			PodSecurity: key.podSecurity}, st.opener)
+			PodSecurity: key.podSecurity, Policy: allowed}, st.opener)
 	if err != nil {
 		return r.classifyRender(err, st)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,8 @@ type driven struct {
 	// scanned are those of them that have been scanned as they are, as far as this process has seen.
 	scanned map[string]bool
 	paused  bool
+	// reported is what the operator says about each.
+	reported map[string]scan.Reported
 }
 
 // scans tells what became of the scans of all clusters that Muster applied, and has those scanned that have changed. It
@@ -119,7 +122,7 @@ func (r *Reconciler) driven(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		if err != nil {
 			continue // it is no list; the sync puts that right, or tells of it
 		}
-		known.paused = scan.ScanningPaused(object.Object)
+		known.paused, known.reported = scan.ScanningPaused(object.Object), scan.ReportedScans(object.Object)
 		configs = append(configs, known)
 	}
 	slices.SortFunc(configs, func(a, b *driven) int { return strings.Compare(a.name, b.name) })
@@ -187,7 +190,7 @@ func (st *state) hasScanned(auditConfig, cluster string) bool {
 }
 
 func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *driven) scan.Input {
-	in := scan.Input{Entries: c.entries, AuditConfig: c.name, Paused: c.paused, Observed: r.Scans.Observed(audit.Namespace, c.name),
+	in := scan.Input{Entries: c.entries, AuditConfig: c.name, Paused: c.paused, Reported: c.reported, Observed: r.Scans.Observed(audit.Namespace, c.name),
 		Redact: st.redactor.String, Bounds: r.Bounds, Now: r.Clock.Now()}
 	in.Secrets = r.mounted(ctx, audit.Namespace, in.Pods)
 	return in
@@ -245,7 +248,8 @@ func (r *Reconciler) nextLook(audit *v1alpha1.AuditSync, pause time.Duration, sc
 	return min(pause, max(scans.Sub(now), scanDebounce))
 }
 
-// scanningPausedChanged says whether the operator has paused scanning, or goes on with it.
-func scanningPausedChanged(e event.TypedUpdateEvent[*unstructured.Unstructured]) bool {
-	return scan.ScanningPaused(e.ObjectOld.Object) != scan.ScanningPaused(e.ObjectNew.Object)
+// scanStatusChanged says whether the operator has paused scanning, goes on with it, or says something else about a scan.
+func scanStatusChanged(e event.TypedUpdateEvent[*unstructured.Unstructured]) bool {
+	return scan.ScanningPaused(e.ObjectOld.Object) != scan.ScanningPaused(e.ObjectNew.Object) ||
+		!maps.Equal(scan.ReportedScans(e.ObjectOld.Object), scan.ReportedScans(e.ObjectNew.Object))
 }

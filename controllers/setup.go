@@ -342,7 +342,7 @@ func (w *auditConfigWatch) Start(ctx context.Context) error {
 			changed := predicate.Or(predicate.TypedGenerationChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedLabelChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedAnnotationChangedPredicate[*unstructured.Unstructured]{},
-				predicate.TypedFuncs[*unstructured.Unstructured]{UpdateFunc: scanningPausedChanged})
+				predicate.TypedFuncs[*unstructured.Unstructured]{UpdateFunc: scanStatusChanged})
 			return w.controller.Watch(source.Kind(w.mgr.GetCache(), object, handler.TypedEnqueueRequestsFromMapFunc(w.syncs), changed))
 		}
 		// Not there yet, or the API server can't say: a reconcile reports either, and this looks again.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -24,6 +25,7 @@ func (c *compiler) cluster(r build.Resource) {
 	}
 	problems = append(problems, file.Validate(c.tree.Sealed)...)
 	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
+	problems = append(problems, c.notAllowed(file, problems)...)
 	name := file.Metadata.Name
 	findings := Findings(problems, name, func(field []string) finding.Finding { return c.place(r, field) })
 	record := fleet.Cluster{Name: name, Origin: fleet.Origin{Path: r.Path, Document: r.Document}, Schedule: file.Spec.Schedule, File: file}
@@ -79,6 +81,20 @@ func (c *compiler) cluster(r build.Resource) {
 	c.fleet.Clusters = append(c.fleet.Clusters, record)
 }
 
+// notAllowed is what the AuditSync does not allow of a cluster that is good in itself, as far as the problems tell.
+func (c *compiler) notAllowed(file *v1alpha1.ExternalCluster, problems []v1alpha1.Problem) []v1alpha1.Problem {
+	vault := file.Spec.VaultAuth
+	if vault == nil || slices.ContainsFunc(problems, func(p v1alpha1.Problem) bool {
+		return p.Severity == finding.Error && len(p.Field) > 0 && p.Field[len(p.Field)-1] == "vaultAddr"
+	}) {
+		return nil
+	}
+	if p := c.opts.Policy.VaultAddress(vault.VaultAddr); p != nil {
+		return []v1alpha1.Problem{*p}
+	}
+	return nil
+}
+
 // Entry is the entry that a cluster file stands for; the hash is for the names of its Secrets. With explicit, an entry without schedule gets the default one, because
 // the operator would otherwise make a CronJob that the API server refuses, and stop at it.
 func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bool) mondoo.Entry {
@@ -107,7 +123,7 @@ func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bo
 	}
 	e.WorkloadIdentity = workloadIdentity(spec.WorkloadIdentity)
 	if v := spec.VaultAuth; v != nil {
-		e.VaultAuth = &mondoo.VaultAuth{Server: v.Server, VaultAddr: v.VaultAddr, AuthPath: v.AuthPath, AuthRole: v.AuthRole,
+		e.VaultAuth = &mondoo.VaultAuth{Server: v.Server, VaultAddr: v.VaultAddr, VaultNamespace: v.VaultNamespace, AuthPath: v.AuthPath, AuthRole: v.AuthRole,
 			SecretsPath: v.SecretsPath, CredsRole: v.CredsRole, KubernetesNamespace: v.KubernetesNamespace, TTL: v.TTL,
 			CACertSecretRef:       either(v.CACert, v.CACertSecretRef, mondoo.VaultCA),
 			TargetCACertSecretRef: either(v.TargetCACert, v.TargetCACertSecretRef, mondoo.TargetCA)}

@@ -22,6 +22,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
@@ -52,6 +53,8 @@ type Options struct {
 	Sync string
 	// AuditConfig is used for clusters when the repository has no audit config.
 	AuditConfig string
+	// Policy is what the AuditSync allows.
+	Policy policy.Policy
 	// Existing are the audit configs of the management cluster by name, as far as they are known. They tell whether an entry
 	// without schedule would be refused.
 	Existing map[string]map[string]any

@@ -53,6 +53,7 @@ func fleetWide(f *fleet.Sealed, opts Options, place func(fleet.Origin, []string)
 	}
 	for _, config := range f.AuditConfigs {
 		w.auditConfig(config)
+		w.allowed(config)
 		w.sameMinute(config, members[config.Name])
 		w.registries(config, members[config.Name])
 	}
@@ -158,6 +159,16 @@ func (w *wide) auditConfig(config fleet.AuditConfig) {
 			w.add(w.place(config.Origin, append(slices.Clone(field), "exclude")), v1alpha1.CodeFilterOverlap, finding.Warning,
 				strings.Join(field, ".")+".exclude has no effect beside include", "keep one of the two")
 		}
+	}
+}
+
+// allowed stops the fleet at what the AuditSync does not allow of an audit config in Git.
+func (w *wide) allowed(config fleet.AuditConfig) {
+	if config.Object == nil {
+		return
+	}
+	for _, f := range Findings(w.opts.Policy.AuditConfig(config.Object), "", func(field []string) finding.Finding { return w.place(config.Origin, field) }) {
+		w.fleet.Stop(f)
 	}
 }
 

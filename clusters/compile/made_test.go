@@ -12,6 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
@@ -31,7 +32,8 @@ func of(t *testing.T, files map[string]string) *fleet.Sealed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Source: repository})
+	return compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Source: repository,
+		Policy: policy.Policy{VaultAddresses: []string{"https://v"}, Allow: []string{"mondooCredsSecretRef=creds"}}})
 }
 
 func clusterFile(name, spec string) string {

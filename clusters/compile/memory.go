@@ -48,7 +48,7 @@ type compiled struct {
 // context stands for everything that clusters share when they are compiled. What a generator took from an encrypted file can be
 // anywhere, and is not remembered.
 func (c *compiler) context() (string, bool) {
-	parts := []string{c.opts.Namespace, c.opts.Sync, c.opts.AuditConfig, strconv.FormatBool(c.opts.Offline)}
+	parts := []string{c.opts.Namespace, c.opts.Sync, c.opts.AuditConfig, strconv.FormatBool(c.opts.Offline), c.opts.Policy.Key()}
 	names := make(map[string]bool, len(c.configs)+len(c.opts.Existing))
 	for name := range c.configs {
 		names[name] = true
@@ -66,7 +66,7 @@ func (c *compiler) context() (string, bool) {
 		}
 		parts = append(parts, part)
 	}
-	slices.Sort(parts[4:])
+	slices.Sort(parts[5:])
 	return strings.Join(parts, "\x00"), len(c.fleet.Generated) == 0
 }
 

@@ -26,6 +26,7 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 	name := file.Metadata.Name
 	problems = append(problems, file.Validate(c.tree.Sealed)...)
 	problems = append(problems, file.PlainCredentials(c.tree.Sealed)...)
+	problems = append(problems, c.notAllowed(file, problems)...)
 	at := []string{"spec", "kubernetesResources", "externalClusters", fmt.Sprintf("[%d]", index)}
 	record := fleet.Cluster{Name: name, AuditConfig: config, Origin: fleet.Origin{Path: r.Path, Document: r.Document}, Schedule: file.Spec.Schedule}
 	for _, f := range Findings(problems, name, func(field []string) finding.Finding {

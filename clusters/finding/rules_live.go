@@ -2,6 +2,8 @@ package finding
 
 // liveRules are about what is in the management cluster already.
 var liveRules = []Rule{
+	{Code: "audit-config-foreign", Severities: errorOnly, Cause: "There is an audit config of that name which Muster did not make, and the one in Git would take its place.",
+		Fix: "take the manifest out of Git, and Muster owns the list of clusters alone; or annotate the live audit config with muster.dev/adopt", Example: "an audit config that Helm installed, and a manifest of its name"},
 	{Code: "audit-config-missing", Severities: errorOnly, Cause: "The audit config is neither in the repository nor in the management cluster, or has no list to put clusters into.",
 		Fix: "install it (with Helm or from Mondoo's console), or put it into the repository", Example: "spec.auditConfig: mondoo-client, in an empty namespace"},
 	{Code: "audit-config-owned", Severities: errorOnly, Cause: "Another AuditSync drives the audit config.",

@@ -85,6 +85,7 @@ type SPIFFEAuth struct {
 type VaultAuth struct {
 	Server                string     `json:"server"`
 	VaultAddr             string     `json:"vaultAddr"`
+	VaultNamespace        string     `json:"vaultNamespace,omitempty"` // after v13.3.0
 	AuthPath              string     `json:"authPath,omitempty"`
 	AuthRole              string     `json:"authRole"`
 	SecretsPath           string     `json:"secretsPath,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
 // ApproveAnnotation on an AuditSync approves what a plan holds, when its value is that plan's Approval.
@@ -180,7 +181,7 @@ func (p *planner) tellHeld() {
 		if names := along[s.Name]; len(names) > 0 {
 			and += fmt.Sprintf("; %d entries in no file would go with it: %s", len(names), some(names))
 		}
-		tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved%s", s.Name, and)
+		tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved%s%s", s.Name, and, p.integration(s.Name))
 	}
 	for _, row := range []struct{ reason, why, fix string }{
 		{reasonBudget, " for approval, for they exceed " + p.removals.limit, approve},
@@ -192,6 +193,19 @@ func (p *planner) tellHeld() {
 			tell(row.fix, "%d removals wait%s: %s", len(names), row.why, some(names))
 		}
 	}
+}
+
+// integration says what becomes of the integration at Mondoo when an audit config is removed, where the operator deletes it.
+func (p *planner) integration(auditConfig string) string {
+	deletes, made := mondoo.DeletesIntegration(p.live.AuditConfigs[auditConfig])
+	const keep = "; consoleIntegration.deletionPolicy: Retain keeps it"
+	switch {
+	case deletes && made:
+		return "; removing it also deletes its integration at Mondoo, which the operator made" + keep
+	case deletes:
+		return "; if the operator made its integration at Mondoo, removing it deletes that too" + keep
+	}
+	return ""
 }
 
 func (p *Plan) heldFor(reason string) []string {

@@ -19,9 +19,9 @@ func (p *planner) config(name string) {
 	desired, inFleet := p.desiredConfig(name)
 	live := p.live.AuditConfigs[name]
 	before := p.inventories[name]
-	if owner := p.owners[name]; owner != "" {
-		p.refuseConfig(p.place(desired.Origin, fieldName), CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
-			"let one AuditSync drive an audit config; give the other another one")
+	if no := p.refused[name]; no != nil {
+		p.plan.Add(*no)
+		p.plan.Refused = append(p.plan.Refused, name)
 		return
 	}
 	if p.namesMade(desired) {

@@ -24,7 +24,7 @@ func TestWhatKustomizeLeavesOut(t *testing.T) {
 		{"patches delete most", []string{"fleet/b.yaml", "fleet/c.yaml", "fleet/d.yaml"}, []string{"fleet/b.yaml", "fleet/c.yaml", "fleet/d.yaml"}, "a b c d", 3},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
-			w := newWorld(config)
+			w := newWorld()
 			w.sync(t, newFleet().inGit(config, spec).cluster("1", "a", "b", "c", "d"), at("first"))
 			next := newFleet().inGit(config, spec).cluster("1", "a")
 			if len(row.present) == 1 {

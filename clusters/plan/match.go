@@ -63,6 +63,7 @@ func (m *matcher) workloadIdentity(w *mondoo.WorkloadIdentity) {
 func (m *matcher) vault(v *mondoo.VaultAuth) {
 	m.text("server", v.Server)
 	m.text("vaultAddr", v.VaultAddr)
+	m.text("vaultNamespace", v.VaultNamespace)
 	m.text("authPath", cmp.Or(v.AuthPath, mondoo.DefaultAuthPath))
 	m.text("authRole", v.AuthRole)
 	m.text("secretsPath", cmp.Or(v.SecretsPath, mondoo.DefaultSecretsPath))

@@ -57,7 +57,7 @@ func (m moves) key(cluster string) string {
 // retires says whether an audit config that Muster had applied as a whole is no longer in Git.
 func (p *planner) retires(name string) bool {
 	_, inFleet := p.desiredConfig(name)
-	return name != "" && !inFleet && p.owners[name] == "" && p.policy.Prune && p.inventories[name].Origin != "" && p.live.AuditConfigs[name] != nil
+	return name != "" && !inFleet && p.refused[name] == nil && p.policy.Prune && p.inventories[name].Origin != "" && p.live.AuditConfigs[name] != nil
 }
 
 // arrives says whether a cluster has not been applied in its audit config before. One that has shares no more than its name with one

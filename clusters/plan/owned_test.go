@@ -258,6 +258,9 @@ func TestTwoSyncsAtOnce(t *testing.T) {
 		}
 		for cut := range 6 {
 			w := newWorld(config)
+			if whole {
+				w = newWorld() // neither may take over what was made by hand
+			}
 			w.Syncs["other"] = true
 			a, b := fleetOf("prod", "a"), fleetOf("other", "b")
 			planA, planB := w.compute(a, policy()), w.compute(b, policy())

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	allowed "github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -62,7 +63,7 @@ spec:
 func readPlaced(t *testing.T) *fleet.Opened {
 	t.Helper()
 	p := clusters.NewPipeline()
-	sealed, err := p.Compile(t.Context(), clusters.Source{FS: placed, Path: "clusters"}, compile.Options{Namespace: "mondoo-operator", Sync: "prod"}, nil)
+	sealed, err := p.Compile(t.Context(), clusters.Source{FS: placed, Path: "clusters"}, compile.Options{Namespace: "mondoo-operator", Sync: "prod", Policy: allowed.Policy{Allow: []string{"mondooCredsSecretRef=mondoo-client"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

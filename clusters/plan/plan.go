@@ -27,6 +27,7 @@ import (
 const (
 	CodeConfigMissing finding.Code = "audit-config-missing" // the audit config does not exist in the cluster
 	CodeConfigOwned   finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
+	CodeConfigForeign finding.Code = "audit-config-foreign" // an audit config is there that Muster did not make
 	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
 	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
 	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
@@ -178,6 +179,8 @@ type Plan struct {
 	Applied, LeftOut int
 	// Next is when the first of the steps that wait is due; zero when none waits.
 	Next time.Time
+	// Refused are the audit configs that stay as they are, with all that belongs to them, for a reason that is an error; sorted.
+	Refused []string
 	// Waiting says that an audit config is missing in the cluster; trying again later may help.
 	Waiting bool
 	// Held is how many removals wait, and Approval is what to write into ApproveAnnotation to have them go; empty where that can't be
@@ -296,6 +299,7 @@ func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map
 	if p.lostConfig(); p.plan.Stopped {
 		return p.plan
 	}
+	p.refuseConfigs()
 	p.quarantine()
 	p.index()
 	unchanged := p.unchanged()
@@ -321,6 +325,7 @@ type planner struct {
 	items       map[string]map[string]*Item // their clusters by name
 	next        map[string]*Inventory       // what they become
 	owners      map[string]string           // other, living syncs by audit config
+	refused     map[string]*finding.Finding // audit configs that stay as they are, with all in them, and why
 	removals    removals
 	moves       moves
 	wanted      map[string]bool         // the Secrets of the fleet
@@ -458,7 +463,7 @@ func (p *planner) count() {
 	}
 }
 
-// AdoptAnnotation on a Secret that was made by hand lets the AuditSync that is its value take it over.
+// AdoptAnnotation on a Secret or an audit config that was made by hand lets the AuditSync that is its value take it over.
 const AdoptAnnotation = "muster.dev/adopt"
 
 // some lists the first names.

@@ -121,7 +121,7 @@ func (p *planner) whereabouts(auditConfig, name string) (present bool, target st
 // takes says whether an audit config is there, or will be, has room, and is this AuditSync's to change.
 func (p *planner) takes(auditConfig string) bool {
 	desired, _ := p.desiredConfig(auditConfig)
-	return p.owners[auditConfig] == "" && !p.full[auditConfig] && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
+	return p.refused[auditConfig] == nil && !p.full[auditConfig] && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
 }
 
 // budget is how many of total items may be removed at once.

@@ -302,8 +302,11 @@ func (p *planner) inventoriesOf(secret string) []*Inventory {
 
 // adopts says whether whoever made a Secret lets this AuditSync have it. Without an AuditSync it is a preview, for any.
 func (p *planner) adopts(live LiveSecret) bool {
-	adopter := live.Annotations[AdoptAnnotation]
-	return adopter != "" && (adopter == p.fleet.Sync || p.fleet.Sync == "")
+	return p.adopter(live.Annotations[AdoptAnnotation])
+}
+
+func (p *planner) adopter(annotation string) bool {
+	return annotation != "" && (annotation == p.fleet.Sync || p.fleet.Sync == "")
 }
 
 // refuseReferences says whether a cluster names a Secret that was refused, and reports those that it may not name: an entry

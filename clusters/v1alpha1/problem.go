@@ -70,9 +70,9 @@ const (
 	CodeProvider finding.Code = "workload-identity-provider"
 	// CodeCloudID: a cloud identifier of the wrong form. Error where the form is certain, else warning.
 	CodeCloudID finding.Code = "cloud-identifier"
-	// CodeVaultAddress: an address that is not Vault's. Error, or warning for http.
+	// CodeVaultAddress: an address that is not a server's, or not https. Error.
 	CodeVaultAddress finding.Code = "vault-address"
-	// CodeVaultPath: a mount path that Vault would not find. Error, or warning for an authPath outside of auth/.
+	// CodeVaultPath: a mount path or a namespace that Vault would not find. Error, or warning for an authPath outside of auth/.
 	CodeVaultPath finding.Code = "vault-path"
 	// CodeVaultTTL: a ttl that is no positive duration (error), or shorter than the operator can renew (warning).
 	CodeVaultTTL finding.Code = "vault-ttl"

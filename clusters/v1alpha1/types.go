@@ -165,8 +165,10 @@ type AKSIdentity struct {
 type VaultAuth struct {
 	// The address of the API server: https://host[:port][/path].
 	Server string `json:"server"`
-	// The address of Vault.
-	VaultAddr string `json:"vaultAddr"`
+	// The address of Vault: https://host[:port]. The AuditSync lists those that are allowed, in spec.vaultAuth.addresses.
+	VaultAddr string `json:"vaultAddr" seal:"never"`
+	// The namespace of Vault Enterprise or HCP Vault, such as admin/team-a. Operators up to v13.3.0 don't have the field.
+	VaultNamespace string `json:"vaultNamespace,omitempty"`
 	// Where Vault's Kubernetes auth method is mounted. Default: auth/kubernetes.
 	AuthPath string `json:"authPath,omitempty"`
 	// The role for the operator's login.

@@ -81,6 +81,7 @@ func (v *validator) vault(auth *VaultAuth) {
 	at := func(name string) []string { return []string{"spec", "vaultAuth", name} }
 	v.server(auth.Server, at("server")...)
 	v.vaultAddress(auth.VaultAddr, at("vaultAddr")...)
+	v.matches(vaultNamespace, auth.VaultNamespace, CodeVaultPath, finding.Error, at("vaultNamespace"), "is not a namespace of Vault", "write it as vault namespace list does, such as admin/team-a")
 	v.required(auth.AuthRole, at("authRole")...)
 	v.required(auth.CredsRole, at("credsRole")...)
 	v.mount(auth.AuthPath, at("authPath"))
@@ -149,6 +150,7 @@ func (v *validator) either(inline string, ref *SecretRef, at func(string) []stri
 }
 
 var (
-	namespace = regexp.MustCompile(form.Namespace)
-	absolute  = regexp.MustCompile(form.AbsolutePath)
+	namespace      = regexp.MustCompile(form.Namespace)
+	vaultNamespace = regexp.MustCompile(form.VaultNamespace)
+	absolute       = regexp.MustCompile(form.AbsolutePath)
 )

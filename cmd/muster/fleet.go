@@ -26,12 +26,13 @@ const codeNotOpened finding.Code = "not-opened"
 
 // fleetFlags say whom a fleet is rendered for, which an AuditSync says for the controller.
 type fleetFlags struct {
-	namespace, auditConfig, sync string
+	namespace, auditConfig, sync, policy string
 }
 
 func (f *fleetFlags) add(cmd *cobra.Command) {
 	addNamespace(cmd, &f.namespace)
 	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config of clusters that name none, when none is in Git")
+	f.addPolicy(cmd)
 }
 
 func (f *fleetFlags) addSync(cmd *cobra.Command, help string) {
@@ -69,6 +70,8 @@ type rendered struct {
 	opened *fleet.Opened
 	// revision is the commit that the fleet comes from; see repository.revision.
 	revision string
+	// reserved are the Secrets that AuditSyncs use themselves, as far as they are known.
+	reserved map[string]string
 	// closed are the encrypted files that were not opened, for want of any key.
 	closed []string
 }
@@ -96,7 +99,7 @@ func (s *shell) render(ctx context.Context, t *target, opts compile.Options, ope
 	if err != nil {
 		return nil, err
 	}
-	r := &rendered{sealed: sealed, revision: t.revision(sealed.Source.Loaded)}
+	r := &rendered{sealed: sealed, revision: t.revision(sealed.Source.Loaded), reserved: opts.Policy.Reserved}
 	if opener == nil {
 		r.opened, r.closed = withMasks(sealed), encryptedFiles(sealed)
 	} else if r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now()); err != nil {
@@ -123,7 +126,7 @@ func (s *shell) noteClosed(findings []finding.Finding, path string, files []stri
 // fresh plans a fleet for a cluster that has nothing of it. It is what the controller applies, before it is compared with
 // what is there. Audit configs that aren't in Git are taken for installed, and empty.
 func (r *rendered) fresh() *plan.Plan {
-	live := plan.Live{AuditConfigs: map[string]map[string]any{}}
+	live := plan.Live{AuditConfigs: map[string]map[string]any{}, Reserved: r.reserved}
 	for _, c := range r.opened.AuditConfigs {
 		if c.Object == nil {
 			live.AuditConfigs[c.Name] = map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,

@@ -12,6 +12,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/policy"
+	"github.com/muster-gitops/muster/controllers"
 )
 
 // folderFlags are the flags of a command that renders a folder: for whom, and with which keys.
@@ -52,6 +54,10 @@ type folder struct {
 	ring *keys.Ring
 	// auditConfigGiven says that opts.AuditConfig is the user's word, and not a default.
 	auditConfigGiven bool
+	// policyGiven says that opts.Policy is the user's word, and the management cluster's doesn't count.
+	policyGiven bool
+	// policyFor finds the policy of each folder, for a command that renders several.
+	policyFor func(*target) (policy.Policy, error)
 	// cluster is nil when only files are looked at.
 	cluster *cluster
 }
@@ -71,7 +77,11 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 		t.close()
 		return nil, err
 	}
-	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config")}, nil
+	if opts.Policy, err = f.policyFor(t); err != nil {
+		t.close()
+		return nil, err
+	}
+	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config"), policyGiven: f.policy != ""}, nil
 }
 
 // gather reads what the management cluster has, and completes the options with it: with the AuditSync that drives the folder's
@@ -89,8 +99,13 @@ func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
 			return nil, opts, err
 		}
 	}
-	if sync := live.syncs[opts.Sync]; sync != nil && !f.auditConfigGiven {
+	sync := live.syncs[opts.Sync]
+	if sync != nil && !f.auditConfigGiven {
 		opts.AuditConfig = sync.Spec.AuditConfig
+	}
+	if sync != nil && !f.policyGiven {
+		opts.Policy = controllers.Allowed(sync, nil)
+		opts.Policy.Reserved = live.Reserved
 	}
 	return live, opts, nil
 }

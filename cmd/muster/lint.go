@@ -74,7 +74,8 @@ func newLintCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		as := folder{shell: s, opts: opts, ring: ring, cluster: c, auditConfigGiven: cmd.Flags().Changed("audit-config")}
+		as := folder{shell: s, opts: opts, ring: ring, cluster: c, auditConfigGiven: cmd.Flags().Changed("audit-config"),
+			policyFor: flags.policyFor, policyGiven: flags.policy != ""}
 		reports, err := as.lint(cmd.Context(), args, *base)
 		if err != nil {
 			return err
@@ -113,6 +114,9 @@ func (f folder) lint(ctx context.Context, args []string, base string) ([]report,
 	for _, t := range trees {
 		defer t.close()
 		f.target = t.target
+		if f.opts.Policy, err = f.policyFor(t.target); err != nil {
+			return nil, err
+		}
 		_, opts, err := f.gatherIfLive(ctx)
 		if err != nil {
 			return nil, err

@@ -69,7 +69,7 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 	case err != nil:
 		return nil, "", c.explain("look at scans", err)
 	}
-	return scan.Derive(scan.Input{Entries: entries, Paused: scan.ScanningPaused(auditConfig), Observed: observed,
+	return scan.Derive(scan.Input{Entries: entries, Paused: scan.ScanningPaused(auditConfig), Reported: scan.ReportedScans(auditConfig), Observed: observed,
 		Redact: s.redactor.String, Now: time.Now()}), "", nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/gitsync"
@@ -126,7 +127,7 @@ func (r *renderer) sync(ctx context.Context) (opened *fleet.Opened, fetch, rende
 	defer snapshot.Close() //nolint:errcheck // the cache is for this process alone
 	fetch = time.Since(began)
 	began = time.Now()
-	sealed, err := r.pipeline.Compile(ctx, clusters.Source{FS: snapshot.FS(), Path: "fleet"}, compile.Options{Namespace: "mondoo-operator", Sync: "bench"}, r.opener)
+	sealed, err := r.pipeline.Compile(ctx, clusters.Source{FS: snapshot.FS(), Path: "fleet"}, compile.Options{Namespace: "mondoo-operator", Sync: "bench", Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}}, r.opener)
 	if err != nil {
 		return nil, 0, 0, err
 	}

@@ -149,6 +149,9 @@ func brief(f *finding.Finding) string {
 
 // driftAnswer is about the revision that was worked on, where that is the one that is applied.
 func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, string) {
+	if o.Plan != nil && len(o.Plan.Refused) > 0 && status.LastAppliedRevision == o.Revision {
+		return forge.Failure, "not compared: " + brief(finding.Cause(o.Plan.Findings[len(o.Fleet.Findings):]))
+	}
 	if !o.compared() || status.LastAppliedRevision != o.Revision {
 		return "", ""
 	}

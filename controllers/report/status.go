@@ -203,6 +203,10 @@ func (c conditions) inSync(o Outcome) {
 		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, reason, "not compared: "+message)
 		return
 	}
+	if len(o.Plan.Refused) > 0 {
+		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, ReasonRefused, planError(o))
+		return
+	}
 	drifted := o.Plan.Drifted()
 	if len(drifted) > 0 && !o.Corrects {
 		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and left so (drift: Report): "+Drift(drifted))

@@ -121,6 +121,9 @@ func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 		return
 	}
 	d.settled(s, cron, jobs)
+	if d.reported(s, cron) {
+		return
+	}
 	if late := due.Add(d.Bounds.Grace); !due.IsZero() && d.Now.After(late) || s.Reason == ReasonBadSchedule {
 		d.overdue(s, cron, due)
 	} else if !due.IsZero() {

@@ -37,7 +37,8 @@ func ScanningPaused(auditConfig map[string]any) bool {
 }
 
 // invalid says why the operator would refuse an entry: the first thing that is wrong with the cluster file that it could be.
-// A field that Muster does not know is a newer operator's, since the CRD lets no other in.
+// A field that Muster does not know is a newer operator's, since the CRD lets no other in, and the operator takes an address of Vault
+// that Muster refuses.
 func invalid(item map[string]any) string {
 	spec := maps.Clone(item)
 	name, _ := spec["name"].(string)
@@ -45,7 +46,7 @@ func invalid(item map[string]any) string {
 	file, problems := v1alpha1.Decode(map[string]any{"apiVersion": v1alpha1.APIVersion, "kind": v1alpha1.Kind,
 		"metadata": map[string]any{"name": name}, "spec": spec}, nil)
 	for _, p := range append(problems, file.Validate(nil)...) {
-		if p.Severity == finding.Error && p.Code != v1alpha1.CodeUnknownField {
+		if p.Severity == finding.Error && p.Code != v1alpha1.CodeUnknownField && p.Code != v1alpha1.CodeVaultAddress {
 			return p.Path() + ": " + p.Message
 		}
 	}

@@ -59,6 +59,7 @@ const (
 	ReasonNodeLost      Reason = "NodeLost"      // the node went away, or was drained
 	ReasonExitCode      Reason = "ExitCode"      // the scanner ended with an error
 	ReasonUnknown       Reason = "Unknown"       // the Pod is gone, and the cause with it
+	ReasonReported      Reason = "Reported"      // the Job is gone; the operator says that it failed
 )
 
 // Reasons of NotPickedUp: what probably stops the operator.
@@ -155,6 +156,8 @@ type Input struct {
 	AuditConfig string
 	// Paused is the audit config's status.scanningPaused.
 	Paused bool
+	// Reported is what the operator says in the audit config's status.scans, by entry; see ReportedScans.
+	Reported map[string]Reported
 	Observed
 	// Secrets are the keys of the Secrets of the namespace, by name. Nil when they aren't known; a Pod that does not start is
 	// then reported with the Secrets that it mounts.

@@ -133,12 +133,14 @@ func (w *world) setUpForge() {
 func (w *world) createSync(change func(*v1alpha1.AuditSync)) {
 	w.Helper()
 	audit := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: syncName}, Spec: v1alpha1.AuditSyncSpec{
-		Source:     v1alpha1.Source{URL: w.gitea.URL() + "/" + repository + ".git", Ref: &v1alpha1.Ref{Branch: "main"}, SecretRef: &v1alpha1.SecretRef{Name: "fleet-git"}},
-		Path:       "./clusters",
-		Interval:   &metav1.Duration{Duration: time.Hour},
-		Decryption: &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
-		Webhook:    &v1alpha1.Webhook{SecretRef: v1alpha1.SecretRef{Name: "fleet-webhook"}},
-		Forge:      &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}},
+		Source:       v1alpha1.Source{URL: w.gitea.URL() + "/" + repository + ".git", Ref: &v1alpha1.Ref{Branch: "main"}, SecretRef: &v1alpha1.SecretRef{Name: "fleet-git"}},
+		Path:         "./clusters",
+		Interval:     &metav1.Duration{Duration: time.Hour},
+		Decryption:   &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
+		AuditConfigs: v1alpha1.AuditConfigs{Allow: []string{"mondooCredsSecretRef=mondoo-client"}},
+		VaultAuth:    v1alpha1.VaultAuth{Addresses: []string{"https://vault.example.com"}},
+		Webhook:      &v1alpha1.Webhook{SecretRef: v1alpha1.SecretRef{Name: "fleet-webhook"}},
+		Forge:        &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}},
 	}}
 	if change != nil {
 		change(audit)

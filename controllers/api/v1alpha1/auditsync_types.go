@@ -104,6 +104,14 @@ type AuditSyncSpec struct {
 	// +optional
 	AuditConfig string `json:"auditConfig,omitempty"`
 
+	// What audit configs in the repository may have beyond harmless fields.
+	// +optional
+	AuditConfigs AuditConfigs `json:"auditConfigs,omitempty"`
+
+	// The Vault servers that clusters may name in vaultAuth.
+	// +optional
+	VaultAuth VaultAuth `json:"vaultAuth,omitempty"`
+
 	// What happens when a live object differs from what Muster applied while Git has not changed: Correct puts it right at
 	// once; Report only says so.
 	// +kubebuilder:validation:Enum=Correct;Report
@@ -153,6 +161,34 @@ type AuditSyncSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+}
+
+// AuditConfigs says what audit configs in the repository may have.
+type AuditConfigs struct {
+	// Fields of MondooAuditConfigs that name a Secret, choose the code that runs, or change its rights, each as it is written below
+	// spec: FIELD=VALUE allows one value, such as mondooCredsSecretRef=mondoo-client or scanner.image.tag=13.3.0; FIELD any value and
+	// all fields below it, such as nodes.jobOverrides. Lists are passed through: scanner.env. A field that names a Secret, at
+	// whatever depth, needs the Secret's name: scanner.env.valueFrom.secretKeyRef=proxy. Secrets that an AuditSync uses itself, and
+	// those that Muster makes of inline credentials, are never allowed.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^[^=[:space:].]+([.][^=[:space:].]+)*(=.+)?$'))",message="an entry is FIELD or FIELD=VALUE, such as scanner.image.tag=13.3.0"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.contains('=') || !a.matches('(?i)secret(key)?refs?$'))",message="a field that names a Secret is allowed for one name: FIELD=NAME, such as mondooCredsSecretRef=mondoo-client"
+	// +listType=set
+	// +optional
+	Allow []string `json:"allow,omitempty"`
+}
+
+// VaultAuth says where the operator may log in for clusters.
+type VaultAuth struct {
+	// The servers, as https://host or https://host:port. The operator sends its own ServiceAccount's token to the server that a
+	// cluster names, so a cluster that names another one is left out.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[^/?#@%[:space:]]+/?$'))",message="an address is https://host or https://host:port, without a path or credentials"
+	// +listType=set
+	// +optional
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // Source is a Git repository and what to take of it.

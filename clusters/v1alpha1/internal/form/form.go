@@ -8,8 +8,10 @@ const (
 	ClusterName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// Server is an https address with a host, and without user name, query and fragment.
 	Server = `^https://[^\s/?#@]+(/[^\s?#]*)?$`
-	// VaultAddress is the same, with http too.
-	VaultAddress = `^https?://[^\s/?#@]+(/[^\s?#]*)?$`
+	// VaultAddress is the same without a path, which the operator drops.
+	VaultAddress = `^https://[^\s/?#@]+/?$`
+	// VaultNamespace is a path of names, as Vault Enterprise has it.
+	VaultNamespace = `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$`
 	// ObjectName is a DNS-1123 subdomain, as Kubernetes wants it of Secrets and audit configs.
 	ObjectName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// Namespace is a DNS-1123 label, of 63 characters at most.

@@ -12,15 +12,16 @@ import (
 
 // plainForms are the forms of values that are never encrypted.
 var plainForms = map[string]string{
-	"metadata.name":    form.ClusterName,
-	"spec.auditConfig": form.ObjectName,
+	"metadata.name":            form.ClusterName,
+	"spec.auditConfig":         form.ObjectName,
+	"spec.vaultAuth.vaultAddr": form.VaultAddress,
 }
 
 // openForms are the forms of values that may be encrypted, which an editor then shows as SOPS writes them.
 var openForms = map[string]string{
 	"spec.serviceAccountAuth.server":                 form.Server,
 	"spec.vaultAuth.server":                          form.Server,
-	"spec.vaultAuth.vaultAddr":                       form.VaultAddress,
+	"spec.vaultAuth.vaultNamespace":                  form.VaultNamespace,
 	"spec.vaultAuth.kubernetesNamespace":             form.Namespace,
 	"spec.spiffeAuth.server":                         form.Server,
 	"spec.spiffeAuth.socketPath":                     form.AbsolutePath,

@@ -1,0 +1,398 @@
+package mondoo
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Class says what a field of a MondooAuditConfig lets whoever writes it do.
+type Class string
+
+// The classes. The fields that are in none of them are harmless.
+const (
+	// NamesSecret fields name a Secret, which the operator or a Pod that it makes then reads.
+	NamesSecret Class = "names a Secret"
+	// Privileged fields choose the code that runs, its environment, its identity, or what Kubernetes lets it do.
+	Privileged Class = "chooses what runs, and with which rights"
+	// UnknownField is a field of a newer operator, or a misspelt one. Nobody knows what it does.
+	UnknownField Class = "is unknown"
+)
+
+// Use is a field that an audit config sets and that is not harmless.
+type Use struct {
+	// Field is where it stands in the object; an index of a list is "[0]".
+	Field []string
+	Class Class
+	// Value is the name of the Secret, or the value of a privileged field where that is a single one.
+	Value string
+	// Single says that Value is all that the field holds.
+	Single bool
+}
+
+// Path is the field as an AuditSync names it: from spec on, and without indexes.
+func (u Use) Path() string {
+	parts := slices.DeleteFunc(slices.Clone(u.Field), func(part string) bool { return strings.HasPrefix(part, "[") })
+	return strings.TrimPrefix(strings.Join(parts, "."), "spec.")
+}
+
+// FieldError is a field of an audit config that the operator can't read.
+type FieldError struct {
+	Field []string
+	// Want is what stands there in a good one, such as "a text"; empty where the field is not one of a MondooAuditConfig.
+	Want string
+}
+
+// Inspect gives the fields of an audit config that are not harmless, and those that the operator can't read. Fields with a zero
+// value count as absent, and the list of external clusters is left out: its entries are checked like cluster files.
+func Inspect(auditConfig map[string]any) ([]Use, []FieldError) {
+	var in inspection
+	for _, key := range slices.Sorted(maps.Keys(auditConfig)) {
+		switch key {
+		case "apiVersion", "kind", "metadata", "status": // status is the operator's, and is never applied
+		case "spec":
+			in.node(auditConfig[key], specFields, []string{key})
+		default:
+			in.bad = append(in.bad, FieldError{Field: []string{key}})
+		}
+	}
+	return in.uses, in.bad
+}
+
+// kind is the type of a field.
+type kind string
+
+const (
+	object   kind = "a mapping"
+	text     kind = "a text"
+	boolean  kind = "true or false"
+	integer  kind = "a whole number"
+	quantity kind = "an amount such as 300Mi"
+	texts    kind = "a list of texts"
+	pairs    kind = "a mapping of texts"
+	duration kind = "a duration in hours, minutes and seconds, such as 1h30m"
+	list     kind = "a list"
+	secrets  kind = "a list of references to Secrets"
+)
+
+// node is what is known of a field.
+type node struct {
+	kind   kind
+	class  Class
+	fields map[string]node
+	// standard is the value that the operator's CRD fills in. It gives nothing away.
+	standard string
+}
+
+// The fields of a MondooAuditConfig's spec, of the operator v13.3.0 and those that came after it until August 2026.
+var (
+	secretRef  = node{kind: object, class: NamesSecret}
+	patterns   = fields(map[string]node{"include": {kind: texts}, "exclude": {kind: texts}})
+	namespaces = fields(map[string]node{"namespaces": patterns})
+	amounts    = fields(map[string]node{"cpu": {kind: quantity}, "memory": {kind: quantity}, "ephemeral-storage": {kind: quantity}})
+	resources  = fields(map[string]node{"limits": amounts, "requests": amounts})
+	// Labels and annotations of Pods have other controllers put sidecars and Secrets into them, and nodes differ in what they have.
+	jobOverrides = fields(map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
+		"annotations": {kind: pairs, class: Privileged}, "nodeSelector": {kind: pairs, class: Privileged}, "tolerations": {kind: list, class: Privileged}})
+	environment = node{kind: list, class: Privileged}
+
+	specFields = fields(map[string]node{
+		"mondooCredsSecretRef": secretRef,
+		"mondooTokenSecretRef": secretRef,
+		"scanner": fields(map[string]node{
+			"serviceAccountName": {kind: text, class: Privileged, standard: "mondoo-operator-k8s-resources-scanning"},
+			"image": fields(map[string]node{"name": {kind: text, class: Privileged}, "tag": {kind: text, class: Privileged},
+				"digest": {kind: text, class: Privileged}, "pullPolicy": {kind: text, class: Privileged}}),
+			"resources":                       resources,
+			"replicas":                        {kind: integer},
+			"privateRegistriesPullSecretRef":  secretRef,
+			"privateRegistriesPullSecretRefs": {kind: secrets, class: NamesSecret},
+			"env":                             environment,
+		}),
+		"kubernetesResources": fields(map[string]node{
+			"enable": {kind: boolean}, "containerImageScanning": {kind: boolean}, "schedule": {kind: text}, "activeDeadline": {kind: duration},
+			"resourceWatcher": fields(map[string]node{"enable": {kind: boolean}, "debounceInterval": {kind: duration}, "minimumScanInterval": {kind: duration},
+				"watchAllResources": {kind: boolean}, "resourceTypes": {kind: texts}}),
+			"externalClusters": {kind: list},
+			"jobOverrides":     jobOverrides,
+		}),
+		"nodes": fields(map[string]node{
+			"enable": {kind: boolean}, "schedule": {kind: text}, "style": {kind: text}, "intervalTimer": {kind: integer}, "resources": resources,
+			"priorityClassName": {kind: text, class: Privileged}, "env": environment, "jobOverrides": jobOverrides,
+		}),
+		"containers": fields(map[string]node{
+			"enable": {kind: boolean}, "schedule": {kind: text}, "activeDeadline": {kind: duration}, "resources": resources, "repositories": patterns,
+			"scanCache":        fields(map[string]node{"enable": {kind: boolean}, "cacheTTL": {kind: duration}}),
+			"workloadIdentity": {kind: object, class: Privileged}, "env": environment, "jobOverrides": jobOverrides,
+		}),
+		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: text}}),
+		"filtering":          namespaces,
+		"spaceId":            {kind: text},
+		"annotations":        {kind: pairs},
+		"jobOverrides":       jobOverrides,
+		"remoteManaged":      {kind: boolean},
+		"admission":          {kind: object, class: Privileged}, // of operators before v12.1.0
+	})
+)
+
+func fields(of map[string]node) node { return node{kind: object, fields: of} }
+
+type inspection struct {
+	uses []Use
+	bad  []FieldError
+}
+
+func (in *inspection) node(v any, n node, field []string) {
+	if v == nil {
+		return
+	}
+	if !n.holds(v) {
+		in.bad = append(in.bad, FieldError{field, string(n.kind)})
+		return
+	}
+	switch {
+	case n.kind == secrets:
+		for i, item := range v.([]any) {
+			in.node(item, secretRef, at(field, fmt.Sprintf("[%d]", i)))
+		}
+	case n.class == NamesSecret:
+		in.reference(v.(map[string]any), field)
+	case n.fields != nil:
+		m := v.(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			below, known := n.fields[key]
+			if !known {
+				below = node{class: UnknownField}
+			}
+			in.node(m[key], below, at(field, key))
+		}
+	case n.class != "":
+		in.use(v, n, field)
+	}
+}
+
+// reference is a reference to a Secret, which holds its name and nothing else.
+func (in *inspection) reference(ref map[string]any, field []string) {
+	for _, key := range slices.Sorted(maps.Keys(ref)) {
+		name, ok := ref[key].(string)
+		switch {
+		case ref[key] == nil:
+		case key != "name":
+			in.use(ref[key], node{class: UnknownField}, at(field, key))
+		case !ok:
+			in.bad = append(in.bad, FieldError{at(field, key), string(text)})
+		case name != "":
+			in.uses = append(in.uses, Use{field, NamesSecret, name, true})
+		}
+	}
+}
+
+// use is a field that isn't harmless, with the Secrets that it names somewhere below.
+func (in *inspection) use(v any, n node, field []string) {
+	if empty(v) {
+		return
+	}
+	value, single := scalar(v)
+	if n.standard != "" && value == n.standard {
+		return
+	}
+	in.uses = append(in.uses, Use{field, n.class, value, single})
+	for ref, name := range SecretNames(map[string]any{last(field): v}) {
+		in.uses = append(in.uses, Use{append(slices.Clip(field[:len(field)-1]), ref...), NamesSecret, name, true})
+	}
+}
+
+// holds says whether a value is of the field's kind. A field that isn't known may hold anything.
+func (n node) holds(v any) bool {
+	switch n.kind {
+	case object:
+		_, ok := v.(map[string]any)
+		return ok
+	case text:
+		_, ok := v.(string)
+		return ok
+	case boolean:
+		_, ok := v.(bool)
+		return ok
+	case integer:
+		return whole(v)
+	case quantity:
+		_, ok := v.(string)
+		return ok || number(v)
+	case list, secrets:
+		_, ok := v.([]any)
+		return ok
+	case texts:
+		items, ok := v.([]any)
+		return ok && !slices.ContainsFunc(items, func(item any) bool { _, ok := item.(string); return !ok })
+	case pairs:
+		m, ok := v.(map[string]any)
+		for _, item := range m {
+			if _, isText := item.(string); !isText {
+				return false
+			}
+		}
+		return ok
+	case duration:
+		s, ok := v.(string)
+		_, err := time.ParseDuration(s)
+		return ok && err == nil
+	}
+	return true
+}
+
+func number(v any) bool {
+	switch v.(type) {
+	case int, int64, uint64, float64:
+		return true
+	}
+	return false
+}
+
+func whole(v any) bool {
+	f, isFloat := v.(float64)
+	return number(v) && (!isFloat || f == math.Trunc(f))
+}
+
+// empty says whether a value is what the operator writes for an absent field.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, item := range v {
+			if !empty(item) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		return len(v) == 0
+	case nil:
+		return true
+	}
+	return v == ""
+}
+
+func scalar(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	}
+	if number(v) {
+		return fmt.Sprint(v), true
+	}
+	return "", false
+}
+
+// SecretNames are the names of Secrets below a value, each with the field that names it. Kubernetes has many such fields, and all
+// have "secret" in their names: secretKeyRef, secretRef, imagePullSecrets, a volume's secret.secretName. They hold a name, a mapping
+// with one, or a list of either.
+func SecretNames(v any) iter.Seq2[[]string, string] {
+	return func(yield func([]string, string) bool) { secretNames(v, nil, false, yield) }
+}
+
+// secretNames visits a value; isRef says that it is that of a field which names Secrets.
+func secretNames(v any, field []string, isRef bool, yield func([]string, string) bool) bool {
+	switch v := v.(type) {
+	case string:
+		return !isRef || v == "" || yield(field, v)
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			name, isText := v[key].(string)
+			if isRef && isText && (key == "name" || key == "secretName") {
+				if name != "" && !yield(field, name) {
+					return false
+				}
+				continue
+			}
+			// Below a reference, texts such as the key in the Secret are no names.
+			if named := strings.Contains(strings.ToLower(key), "secret"); !secretNames(v[key], at(field, key), named, yield) {
+				return false
+			}
+		}
+	case []any:
+		for i, item := range v {
+			if !secretNames(item, at(field, fmt.Sprintf("[%d]", i)), isRef, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func at(field []string, key string) []string { return append(slices.Clip(field), key) }
+
+func last(field []string) string { return field[len(field)-1] }
+
+// RemoteManaged says whether Mondoo's console replaces an audit config's list of external clusters, as newer operators let it.
+func RemoteManaged(auditConfig map[string]any) bool {
+	spec, _ := auditConfig["spec"].(map[string]any)
+	managed, _ := spec["remoteManaged"].(bool)
+	return managed
+}
+
+// DeletesIntegration says whether the removal of an audit config also deletes its integration at Mondoo. Newer operators do that by
+// default with one that they made themselves; made says whether this is known to be such.
+func DeletesIntegration(auditConfig map[string]any) (deletes, made bool) {
+	integration, _ := At(auditConfig, []string{"spec", "consoleIntegration"}).(map[string]any)
+	mrn, _ := At(auditConfig, []string{"status", "integrationMRN"}).(string)
+	made = mrn != ""
+	switch integration["deletionPolicy"] {
+	case "Delete":
+		return true, made
+	case nil, "": // an operator that has no such field, or one that has not written the object yet
+		return made || integration["enable"] == true, made
+	}
+	return false, made
+}
+
+// At is the value at a field of an object; nil where there is none.
+func At(object map[string]any, field []string) any {
+	var v any = object
+	for _, part := range field {
+		switch below := v.(type) {
+		case map[string]any:
+			v = below[part]
+		case []any:
+			i, err := strconv.Atoi(strings.Trim(part, "[]"))
+			if err != nil || i < 0 || i >= len(below) {
+				return nil
+			}
+			v = below[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// Texts are all texts below a value, without the keys of mappings.
+func Texts(v any) iter.Seq[string] {
+	return func(yield func(string) bool) { eachText(v, yield) }
+}
+
+func eachText(v any, yield func(string) bool) bool {
+	switch v := v.(type) {
+	case string:
+		return yield(v)
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if !eachText(v[key], yield) {
+				return false
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if !eachText(item, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}

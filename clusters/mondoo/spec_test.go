@@ -1,0 +1,108 @@
+package mondoo_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// TestInspect holds the class of every field that is not harmless, and of what looks like one.
+func TestInspect(t *testing.T) {
+	const creds = "mondooCredsSecretRef: {name: creds}\n"
+	for _, row := range []struct {
+		reason, spec string
+		want         []string
+	}{
+		{"harmless fields", "spaceId: s\nannotations: {owner: team}\nremoteManaged: false\nfiltering: {namespaces: {include: [a], exclude: [b]}}\n" +
+			"scanner: {replicas: 2, resources: {limits: {cpu: 1, memory: 300Mi}, requests: {cpu: 100m, ephemeral-storage: 1Gi}}}\n" +
+			"nodes: {enable: true, schedule: 1 * * * *, style: cronjob, intervalTimer: 60}\n" +
+			"containers: {enable: true, schedule: 1 * * * *, repositories: {include: [], exclude: [a]}, scanCache: {enable: true, cacheTTL: 168h0m0s}}\n" +
+			"kubernetesResources: {enable: true, schedule: 1 * * * *, activeDeadline: 1h30m, resourceWatcher: {enable: true, debounceInterval: 10s, resourceTypes: [pods]}, externalClusters: [{name: a}], jobOverrides: {ttlSecondsAfterFinished: 60}}\n" +
+			"consoleIntegration: {enable: true, autoCreate: false, name: x, deletionPolicy: Retain}\n", nil},
+		{"what the operator writes back", "scanner: {serviceAccountName: mondoo-operator-k8s-resources-scanning, image: {}, env: [], privateRegistriesPullSecretRef: {}}\nnodes: {env: null, priorityClassName: ''}\nadmission: {}\njobOverrides: {}\ncontainers: {}\n", nil},
+		{"references", creds + "mondooTokenSecretRef: {name: token}\nscanner: {privateRegistriesPullSecretRef: {name: r}, privateRegistriesPullSecretRefs: [{name: r1}, {name: r2}]}\n",
+			[]string{"mondooCredsSecretRef=creds names a Secret", "mondooTokenSecretRef=token names a Secret", "scanner.privateRegistriesPullSecretRef=r names a Secret",
+				"scanner.privateRegistriesPullSecretRefs=r1 names a Secret", "scanner.privateRegistriesPullSecretRefs=r2 names a Secret"}},
+		{"code and identity", "scanner: {image: {name: evil/x, tag: '1', digest: sha256:00, pullPolicy: Always}, serviceAccountName: muster}\nnodes: {priorityClassName: system-node-critical}\n",
+			[]string{"nodes.priorityClassName=system-node-critical p", "scanner.image.digest=sha256:00 p", "scanner.image.name=evil/x p", "scanner.image.pullPolicy=Always p", "scanner.image.tag=1 p", "scanner.serviceAccountName=muster p"}},
+		{"environments", "scanner: {env: [{name: A, value: b}]}\nnodes: {env: [{name: A, valueFrom: {secretKeyRef: {name: deep, key: deeper}}}]}\ncontainers: {env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: d}}}]}\n",
+			[]string{"containers.env p", "nodes.env p", "nodes.env.valueFrom.secretKeyRef=deep names a Secret", "scanner.env p"}},
+		{"Pods", "jobOverrides: {labels: {a: b}, annotations: {a: b}, nodeSelector: {a: b}, tolerations: [{operator: Exists}]}\nnodes: {jobOverrides: {labels: {azure.workload.identity/use: 'true'}}}\ncontainers: {workloadIdentity: {provider: gke}, jobOverrides: {tolerations: [{}]}}\n",
+			[]string{"containers.jobOverrides.tolerations p", "containers.workloadIdentity p", "jobOverrides.annotations p", "jobOverrides.labels p", "jobOverrides.nodeSelector p", "jobOverrides.tolerations p", "nodes.jobOverrides.labels p"}},
+		{"devices", "nodes: {resources: {limits: {example.com/gpu: 1}}}\n", []string{"nodes.resources.limits.example.com/gpu=1 is unknown"}},
+		{"fields that nobody knows", "volumes: [{secret: {secretName: v}}, {projected: {sources: [{secret: {name: p}}]}}]\nscanner: {imagePullSecrets: [{name: i}], hostNetwork: true, envFrom: [{secretRef: {name: e}}]}\nmondooCredsSecretRef: {name: creds, namespace: kube-system}\n",
+			[]string{"mondooCredsSecretRef.namespace=kube-system is unknown", "mondooCredsSecretRef=creds names a Secret", "scanner.envFrom is unknown", "scanner.envFrom.secretRef=e names a Secret",
+				"scanner.hostNetwork=true is unknown", "scanner.imagePullSecrets is unknown", "scanner.imagePullSecrets=i names a Secret",
+				"volumes is unknown", "volumes.projected.sources.secret=p names a Secret", "volumes.secret=v names a Secret"}},
+	} {
+		uses, bad := mondoo.Inspect(object(t, "apiVersion: v\nkind: k\nmetadata: {}\nstatus: {x: y}\nspec:\n  "+strings.ReplaceAll(strings.TrimSpace(row.spec), "\n", "\n  ")))
+		if len(bad) > 0 {
+			t.Errorf("%s: %v", row.reason, bad)
+		}
+		var got []string
+		for _, u := range uses {
+			text := u.Path()
+			if u.Single {
+				text += "=" + u.Value
+			}
+			class := string(u.Class)
+			if u.Class == mondoo.Privileged {
+				class = "p"
+			}
+			got = append(got, text+" "+class)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%s:\n%s\nwant:\n%s", row.reason, strings.Join(got, "\n"), strings.Join(row.want, "\n"))
+		}
+	}
+}
+
+// TestInspectTypes holds that no value of the wrong type is taken for an absent one.
+func TestInspectTypes(t *testing.T) {
+	for text, want := range map[string]string{
+		"spec: []":                                                      "[spec] a mapping",
+		"spec: {scanner: x}":                                            "[spec scanner] a mapping",
+		"spec: {mondooCredsSecretRef: sops-age}":                        "[spec mondooCredsSecretRef] a mapping",
+		"spec: {mondooCredsSecretRef: {name: 1}}":                       "[spec mondooCredsSecretRef name] a text",
+		"spec: {scanner: {image: {name: [a]}}}":                         "[spec scanner image name] a text",
+		"spec: {scanner: {env: {a: b}}}":                                "[spec scanner env] a list",
+		"spec: {scanner: {replicas: 1.5}}":                              "[spec scanner replicas] a whole number",
+		"spec: {scanner: {privateRegistriesPullSecretRefs: [a]}}":       "[spec scanner privateRegistriesPullSecretRefs [0]] a mapping",
+		"spec: {remoteManaged: 'true'}":                                 "[spec remoteManaged] true or false",
+		"spec: {annotations: {a: 1}}":                                   "[spec annotations] a mapping of texts",
+		"spec: {filtering: {namespaces: {include: [1]}}}":               "[spec filtering namespaces include] a list of texts",
+		"spec: {kubernetesResources: {activeDeadline: 1d}}":             "[spec kubernetesResources activeDeadline] a duration in hours, minutes and seconds, such as 1h30m",
+		"spec: {containers: {scanCache: {cacheTTL: 60}}}":               "[spec containers scanCache cacheTTL] a duration in hours, minutes and seconds, such as 1h30m",
+		"spec: {kubernetesResources: {externalClusters: {name: a}}}":    "[spec kubernetesResources externalClusters] a list",
+		"spec: {nodes: {resources: {limits: {cpu: [1]}}}}":              "[spec nodes resources limits cpu] an amount such as 300Mi",
+		"data: {mondooCredsSecretRef: {name: sops-age}}\nspec: {}":      "[data] ",
+		"spec: {kubernetesResources: {resourceWatcher: {enable: 'y'}}}": "[spec kubernetesResources resourceWatcher enable] true or false",
+	} {
+		_, bad := mondoo.Inspect(object(t, text))
+		if len(bad) != 1 || fmt.Sprint(bad[0].Field)+" "+bad[0].Want != want {
+			t.Errorf("%s: %v, want %s", text, bad, want)
+		}
+	}
+}
+
+func TestRemoval(t *testing.T) {
+	for text, want := range map[string]string{
+		"spec: {}": "false false",
+		"spec: {consoleIntegration: {deletionPolicy: Delete}}":                                            "true false",
+		"spec: {consoleIntegration: {enable: true}}":                                                      "true false",
+		"spec: {consoleIntegration: {enable: true, deletionPolicy: Retain}}\nstatus: {integrationMRN: x}": "false true",
+		"spec: {}\nstatus: {integrationMRN: x}":                                                           "true true",
+	} {
+		deletes, made := mondoo.DeletesIntegration(object(t, text))
+		if got := fmt.Sprint(deletes, made); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if mondoo.RemoteManaged(object(t, "spec: {remoteManaged: false}")) || !mondoo.RemoteManaged(object(t, "spec: {remoteManaged: true}")) || mondoo.RemoteManaged(nil) {
+		t.Error("RemoteManaged")
+	}
+}

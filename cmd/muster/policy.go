@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/policy"
+	"github.com/muster-gitops/muster/controllers"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+)
+
+// Bounds for the search of AuditSyncs in a repository.
+const (
+	maxManifest = 1 << 20
+	maxSearched = 100_000 // files
+)
+
+func (f *fleetFlags) addPolicy(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.policy, "policy", "", "manifest of the AuditSync whose policy counts (default: the AuditSync in the repository with this path)")
+}
+
+// policyFor is what the AuditSync of a path allows: that of --policy, or one that is in the repository. It stands in for the AuditSync of
+// the management cluster, which alone decides there. Where several have the path, what all of them allow counts. The zero value allows
+// nothing.
+func (f *fleetFlags) policyFor(t *target) (policy.Policy, error) {
+	syncs, err := f.manifests(t)
+	if err != nil {
+		return policy.Policy{}, err
+	}
+	var fits []manifest
+	nearest := -1
+	for _, m := range syncs {
+		depth := m.covers(t.path)
+		if f.policy != "" && len(syncs) == 1 {
+			depth = 0 // what is rendered may be a copy, in another folder
+		}
+		switch {
+		case depth < 0 || depth < nearest || f.sync != "" && m.Name != f.sync:
+			continue
+		case depth > nearest:
+			fits, nearest = nil, depth
+		}
+		fits = append(fits, m)
+	}
+	if len(fits) == 0 && f.policy != "" {
+		return policy.Policy{}, usagef("--policy %s: none of its %s is for the path %s", f.policy, plural(len(syncs), "AuditSync"), t.path)
+	}
+	return shared(fits, syncs), nil
+}
+
+// shared is what all of some AuditSyncs allow.
+func shared(syncs, all []manifest) policy.Policy {
+	var both policy.Policy
+	for i, m := range syncs {
+		p := m.policy(all)
+		if i == 0 {
+			both = p
+			continue
+		}
+		both.Source += " and " + p.Source
+		both.Allow = slices.DeleteFunc(both.Allow, func(entry string) bool { return !slices.Contains(p.Allow, entry) })
+		both.VaultAddresses = slices.DeleteFunc(both.VaultAddresses, func(address string) bool { return !slices.Contains(p.VaultAddresses, address) })
+		maps.Copy(both.Reserved, p.Reserved)
+	}
+	return both
+}
+
+// manifest is an AuditSync in a file.
+type manifest struct {
+	v1alpha1.AuditSync
+	file string
+	// inside says that the file is in the repository that is rendered.
+	inside bool
+}
+
+// covers says how deep the folder of an AuditSync is that has a folder in it, and is negative where it has not. spec.path counts from
+// the root of the repository, or from a folder above the manifest: the repository may be part of a larger one.
+func (m manifest) covers(folder string) int {
+	depth := -1
+	for root := path.Dir(m.file); ; root = path.Dir(root) {
+		if !m.inside {
+			root = "."
+		}
+		top := path.Join(root, m.Spec.Path)
+		if top == folder || strings.HasPrefix(folder, top+"/") || top == "." {
+			depth = max(depth, strings.Count("/"+strings.TrimPrefix(top, "."), "/"))
+		}
+		if root == "." || root == "/" {
+			return depth
+		}
+	}
+}
+
+// policy is what the AuditSync allows, beside others of its namespace.
+func (m manifest) policy(all []manifest) policy.Policy {
+	var beside []v1alpha1.AuditSync
+	for _, other := range all {
+		if other.Namespace == m.Namespace {
+			beside = append(beside, other.AuditSync)
+		}
+	}
+	p := controllers.Allowed(&m.AuditSync, beside)
+	p.Source += " (" + m.file + ")"
+	return p
+}
+
+// manifests are the AuditSyncs of --policy, or else of the repository.
+func (f *fleetFlags) manifests(t *target) ([]manifest, error) {
+	if f.policy == "" {
+		return auditSyncsIn(t.fs), nil
+	}
+	data, err := os.ReadFile(f.policy)
+	if err != nil {
+		return nil, fmt.Errorf("read --policy: %w", err)
+	}
+	list, err := auditSyncsOf(f.policy, data, false, yaml.UnmarshalStrict)
+	if err == nil && len(list) == 0 {
+		err = errors.New("it holds no AuditSync")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read --policy %s: %w", f.policy, err)
+	}
+	return list, nil
+}
+
+// auditSyncsIn finds the AuditSyncs of a repository. What can't be read is none: it may be for any other tool.
+func auditSyncsIn(repository fs.FS) []manifest {
+	var list []manifest
+	searched := 0
+	_ = fs.WalkDir(repository, ".", func(name string, d fs.DirEntry, err error) error {
+		switch ext := path.Ext(name); {
+		case err != nil:
+			return nil
+		case d.IsDir() && name != "." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case searched == maxSearched:
+			return fs.SkipAll
+		case !d.Type().IsRegular() || ext != ".yaml" && ext != ".yml":
+			return nil
+		}
+		searched++
+		if info, err := d.Info(); err != nil || info.Size() > maxManifest {
+			return nil
+		}
+		data, err := fs.ReadFile(repository, name)
+		if err != nil || !bytes.Contains(data, []byte(kindAuditSync)) {
+			return nil
+		}
+		found, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
+		list = append(list, found...)
+		return nil
+	})
+	return list
+}
+
+const kindAuditSync = "AuditSync"
+
+// auditSyncsOf are the AuditSyncs among the documents of a file, up to the first that can't be read.
+func auditSyncsOf(file string, data []byte, inside bool, unmarshal func([]byte, any, ...yaml.JSONOpt) error) ([]manifest, error) {
+	var list []manifest
+	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return list, err
+		}
+		var kind struct {
+			APIVersion, Kind string
+		}
+		if err := yaml.Unmarshal(document, &kind); err != nil {
+			return list, err
+		}
+		if kind.Kind != kindAuditSync || kind.APIVersion != v1alpha1.GroupVersion.String() {
+			continue
+		}
+		m := manifest{file: file, inside: inside}
+		if err := unmarshal(document, &m.AuditSync); err != nil {
+			return list, err
+		}
+		m.Spec.Path = cmp.Or(m.Spec.Path, "./")
+		list = append(list, m)
+	}
+}
