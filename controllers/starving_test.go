@@ -36,6 +36,7 @@ func TestOneDoesNotStarveOthers(t *testing.T) {
 		sync := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: v1alpha1.AuditSyncSpec{
 			Source: v1alpha1.Source{URL: w.url, Ref: &v1alpha1.Ref{Branch: "main"}, SecretRef: &v1alpha1.SecretRef{Name: "fleet-git"}},
 			Path:   "./clusters", Interval: &metav1.Duration{Duration: time.Hour},
+			AuditConfigs: v1alpha1.AuditConfigs{Allow: []string{"mondooCredsSecretRef=mondoo-client"}},
 		}}
 		change(sync)
 		must(t, w.admin.Create(t.Context(), sync))

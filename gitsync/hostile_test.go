@@ -177,8 +177,7 @@ func TestEndlessHeader(t *testing.T) {
 	}()
 	_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: "http://" + listener.Addr().String() + "/r.git"})
 	<-done
-	var remote *RemoteError
-	if !errors.As(err, &remote) {
+	if _, ok := errors.AsType[*RemoteError](err); !ok {
 		t.Errorf("got %v", err)
 	}
 	if sent := e.sent.Load(); sent > 8<<20 {

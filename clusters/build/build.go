@@ -538,7 +538,7 @@ func (h *halving) buildable(ctx context.Context, base []string, groups []group) 
 
 // failure turns kustomize's error into a finding.
 func (b *builder) failure(file string, err error) finding.Finding {
-	inner, where := b.innermost(err)
+	where, inner := b.innermost(err)
 	why, all := cause(inner)
 	switch {
 	case file == b.rootFile():

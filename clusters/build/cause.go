@@ -48,7 +48,7 @@ func cause(err error) (text string, all bool) {
 
 // innermost takes the last cause from kustomize's error, which tells of each kustomization on the way to it, and the file that it is about, as
 // far as kustomize says so.
-func (b *builder) innermost(err error) (inner error, file string) {
+func (b *builder) innermost(err error) (file string, inner error) {
 	text, dir := err.Error(), b.tree.Loaded.Path
 	for again := true; again; {
 		again = false
@@ -82,9 +82,9 @@ func (b *builder) innermost(err error) (inner error, file string) {
 		text = text[dump+len("}: "):]
 	}
 	if text = existing.ReplaceAllString(text, "the object exists"); text == err.Error() {
-		return err, file
+		return file, err
 	}
-	return errors.New(text), file
+	return file, errors.New(text)
 }
 
 // existing matches how kustomize names an object that is there already.

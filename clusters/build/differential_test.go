@@ -112,11 +112,7 @@ func (g *mixed) differ(t *testing.T) (outcome string) {
 // reference is what sops and then kustomize make of the tree, from real files.
 func (g *mixed) reference(t *testing.T, unlisted []string) ([]map[string]any, error) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "muster-differential-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // it is temporary
+	dir := t.TempDir()
 	for name, text := range g.files {
 		if name == "fleet/kustomization.yaml" && len(unlisted) > 0 {
 			spec := map[string]any{}
@@ -125,9 +121,10 @@ func (g *mixed) reference(t *testing.T, unlisted []string) ([]map[string]any, er
 				for _, u := range unlisted {
 					list = append(list, strings.TrimPrefix(u, "fleet/"))
 				}
-				if data, err := yaml.Marshal(spec); spec["resources"] == nil || isList {
+				if spec["resources"] == nil || isList {
 					spec["resources"] = list
-					if data, err = yaml.Marshal(spec); err != nil {
+					data, err := yaml.Marshal(spec)
+					if err != nil {
 						t.Fatal(err)
 					}
 					text = string(data)

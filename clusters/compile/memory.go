@@ -177,7 +177,7 @@ func (c *compiler) compileAhead(m *Memory) {
 			continue
 		}
 		file, named, err := unstructured.NestedFieldNoCopy(r.Object, "spec", "kubeconfigFile")
-		if !(named && file != nil) && err == nil && r.Object["kind"] == v1alpha1.Kind {
+		if (!named || file == nil) && err == nil && r.Object["kind"] == v1alpha1.Kind {
 			fresh = append(fresh, r)
 		}
 	}

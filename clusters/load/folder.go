@@ -112,7 +112,7 @@ func identity(entry any) string {
 type ignoredError struct{}
 
 func (ignoredError) Error() string        { return "Git ignores it" }
-func (ignoredError) Is(target error) bool { return target == fs.ErrNotExist } //nolint:errorlint // it is asked by errors.Is
+func (ignoredError) Is(target error) bool { return target == fs.ErrNotExist }
 
 var (
 	errIgnored   error = ignoredError{}

@@ -386,7 +386,7 @@ func storesOf(settings []byte) (*config.StoresConfig, error) {
 		Stores config.StoresConfig `yaml:"stores"`
 	}{*config.NewStoresConfig()}
 	if yaml.Unmarshal(settings, &file) != nil {
-		return config.NewStoresConfig(), nil
+		return config.NewStoresConfig(), nil //nolint:nilerr // what sops can't read of its settings, it leaves as usual
 	}
 	s := &file.Stores
 	if max(s.JSON.Indent, s.JSONBinary.Indent, s.YAML.Indent) > maxIndent {

@@ -304,7 +304,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
 	switch n.Kind {
 	case yaml.ScalarNode:
-		if isEncrypted(n) && !(at.isMetadata() && !encryptedForm.MatchString(n.Value)) {
+		if isEncrypted(n) && (!at.isMetadata() || encryptedForm.MatchString(n.Value)) {
 			at.Digest, at.Kind = digest(n.Value), kindOf(n.Value)
 			c.Value, c.Tag, c.Style = s.handle(at), "!!str", 0
 			done.handles = append(done.handles, handle{c.Value, at})

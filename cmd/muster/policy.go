@@ -144,7 +144,7 @@ func auditSyncsIn(repository fs.FS) []manifest {
 	_ = fs.WalkDir(repository, ".", func(name string, d fs.DirEntry, err error) error {
 		switch ext := path.Ext(name); {
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // what can't be read is none
 		case d.IsDir() && name != "." && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
 		case searched == maxSearched:
@@ -154,11 +154,11 @@ func auditSyncsIn(repository fs.FS) []manifest {
 		}
 		searched++
 		if info, err := d.Info(); err != nil || info.Size() > maxManifest {
-			return nil
+			return nil //nolint:nilerr // likewise
 		}
 		data, err := fs.ReadFile(repository, name)
 		if err != nil || !bytes.Contains(data, []byte(kindAuditSync)) {
-			return nil
+			return nil //nolint:nilerr // likewise
 		}
 		found, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
 		list = append(list, found...)

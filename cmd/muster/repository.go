@@ -111,7 +111,7 @@ func (t *target) committed() error {
 	}
 	info, err := tree.Lstat(t.path)
 	if missing := errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir(); missing && tree.Show(t.path) {
-		return errors.New("Git ignores this folder, or all that it holds, so the controller would not find it; git check-ignore -v FILE names the rule")
+		return errors.New("Git ignores this folder, or all that it holds, so the controller would not find it; git check-ignore -v FILE names the rule") //nolint:staticcheck // Git is a name
 	}
 	return nil // what else is wrong with it is found when it is read
 }

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"maps"
 	"testing"
 	"time"
 )
@@ -9,9 +10,7 @@ import (
 func TestReported(t *testing.T) {
 	report := func(fields map[string]any) map[string]any {
 		scan := map[string]any{"type": "ExternalKubernetesResources", "target": "a", "phase": "Failed", "message": "exit code 1: CANARY"}
-		for key, value := range fields {
-			scan[key] = value
-		}
+		maps.Copy(scan, fields)
 		return map[string]any{"status": map[string]any{"scans": []any{"x", scan}}}
 	}
 	at := func(hour, minute int) time.Time { return time.Date(2026, 11, 23, hour, minute, 0, 0, time.UTC) }

