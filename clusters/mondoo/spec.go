@@ -332,22 +332,27 @@ func last(field []string) string { return field[len(field)-1] }
 
 // RemoteManaged says whether Mondoo's console replaces an audit config's list of external clusters, as newer operators let it.
 func RemoteManaged(auditConfig map[string]any) bool {
-	spec, _ := auditConfig["spec"].(map[string]any)
-	managed, _ := spec["remoteManaged"].(bool)
-	return managed
+	return At(auditConfig, []string{"spec", "remoteManaged"}) == true
+}
+
+// TextAt is the text at a field; empty where there is none. It is for live objects, whose types the API server has checked; those
+// of Git are checked by [Inspect] first.
+func TextAt(object map[string]any, field ...string) string {
+	if text, ok := At(object, field).(string); ok {
+		return text
+	}
+	return ""
 }
 
 // DeletesIntegration says whether the removal of an audit config also deletes its integration at Mondoo. Newer operators do that by
 // default with one that they made themselves; made says whether this is known to be such.
 func DeletesIntegration(auditConfig map[string]any) (deletes, made bool) {
-	integration, _ := At(auditConfig, []string{"spec", "consoleIntegration"}).(map[string]any)
-	mrn, _ := At(auditConfig, []string{"status", "integrationMRN"}).(string)
-	made = mrn != ""
-	switch integration["deletionPolicy"] {
+	made = TextAt(auditConfig, "status", "integrationMRN") != ""
+	switch TextAt(auditConfig, "spec", "consoleIntegration", "deletionPolicy") {
 	case "Delete":
 		return true, made
-	case nil, "": // an operator that has no such field, or one that has not written the object yet
-		return made || integration["enable"] == true, made
+	case "": // an operator that has no such field, or one that has not written the object yet
+		return made || At(auditConfig, []string{"spec", "consoleIntegration", "enable"}) == true, made
 	}
 	return false, made
 }

@@ -42,7 +42,7 @@ func (p *planner) refuseConfigs() {
 // labelled is the other, living AuditSync that has applied an audit config as a whole, by its label. Where this AuditSync was to apply it
 // too, the inventories tell whose it is.
 func (p *planner) labelled(name string, live map[string]any) string {
-	sync, _ := mondoo.At(live, []string{"metadata", "labels", fleet.LabelSync}).(string)
+	sync := mondoo.TextAt(live, "metadata", "labels", fleet.LabelSync)
 	if sync == p.fleet.Sync || !p.live.Syncs[sync] || p.hasWhole(name) {
 		return ""
 	}
@@ -51,8 +51,8 @@ func (p *planner) labelled(name string, live map[string]any) string {
 
 // madeConfig says whether a live audit config is one that Muster has applied as a whole, or that its maker lets this AuditSync have.
 func (p *planner) madeConfig(name string, live map[string]any) bool {
-	label, _ := mondoo.At(live, []string{"metadata", "labels", fleet.LabelSync}).(string)
-	adopter, _ := mondoo.At(live, []string{"metadata", "annotations", AdoptAnnotation}).(string)
+	label := mondoo.TextAt(live, "metadata", "labels", fleet.LabelSync)
+	adopter := mondoo.TextAt(live, "metadata", "annotations", AdoptAnnotation)
 	return p.hasWhole(name) || label != "" || p.adopter(adopter)
 }
 

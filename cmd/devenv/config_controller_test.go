@@ -41,7 +41,7 @@ func (in *installation) testController(t *testing.T) {
 	}
 	keys := &corev1.Secret{StringData: map[string]string{"test.agekey": string(key)}}
 	keys.Name, keys.Namespace = "sops-keys", operatorNamespace
-	sync := auditSync(t, "quickstart", "source: {url: '"+url+"'}, path: ./clusters, decryption: {secretRef: {name: sops-keys}}, deletionPolicy: Delete")
+	sync := auditSync(t, "quickstart", "source: {url: '"+url+"'}, path: ./clusters, decryption: {secretRef: {name: sops-keys}}, deletionPolicy: Delete, auditConfigs: {allow: [mondooCredsSecretRef=mondoo-client]}")
 	for _, o := range []client.Object{keys, sync} {
 		if err := in.admin.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
