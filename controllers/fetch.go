@@ -37,6 +37,13 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 	snapshot, err := st.repository.Fetch(ctx, src)
 	st.fetched = r.Clock.Now()
 	r.Metrics.Stage(audit.Namespace, audit.Name, "fetch", st.fetched.Sub(started))
+	if rollback, ok := errors.AsType[*gitsync.NotDescendantError](err); ok {
+		st.source, st.refused = "", rollback.Revision.String()
+		if st.snapshot != nil && st.snapshot.Commit().Hash == rollback.Revision.Hash {
+			st.drop()
+		}
+		return rolledBack(rollback, audit)
+	}
 	if err != nil {
 		st.source = "" // whatever it was, ask again at the next chance
 		return classifyFetch(err, st)
@@ -83,6 +90,16 @@ func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		src.Timeout = spec.Timeout.Duration
 	}
 	version := fmt.Sprintf("%s %+v", src.URL, src.Ref)
+	if spec.Verify != nil && spec.Verify.Monotonic {
+		version += " monotonic"
+		if applied := audit.Status.LastAppliedRevision; applied != "" {
+			revision, err := gitsync.ParseRevision(applied)
+			if err != nil {
+				return src, "", &report.Failure{Class: report.Rejected, Reason: "SourceInvalid", Message: fmt.Sprintf("status.lastAppliedRevision: %v", err)}
+			}
+			src.DescendantOf = revision.Hash
+		}
+	}
 	if spec.SecretRef != nil {
 		secret, failure := r.secret(ctx, audit.Namespace, spec.SecretRef.Name, "the credentials for the repository (spec.source.secretRef)")
 		if failure != nil {

@@ -33,6 +33,13 @@ func unverified(err error, audit *v1alpha1.AuditSync) *report.Failure {
 	return &report.Failure{Class: report.Rejected, Reason: "Unverified", Message: err.Error() + stays(audit)}
 }
 
+// rolledBack is what becomes of a commit that spec.source.verify.monotonic keeps out.
+func rolledBack(err *gitsync.NotDescendantError, audit *v1alpha1.AuditSync) *report.Failure {
+	return &report.Failure{Class: report.Rejected, Reason: "NotDescendant",
+		Message: fmt.Sprintf("%v, the commit that was applied last (spec.source.verify.monotonic); Fix: to undo a change, push a commit that reverts it; "+
+			"to apply this one all the same, set spec.source.verify.monotonic to false until it is applied", err) + stays(audit)}
+}
+
 func stays(audit *v1alpha1.AuditSync) string {
 	if audit.Status.LastAppliedRevision == "" {
 		return "; nothing is applied"

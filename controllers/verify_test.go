@@ -160,3 +160,78 @@ func TestVerifyIsAddedLater(t *testing.T) {
 	w.untilRefused(t, "Unverified", commit, "is not signed", "what was applied from main@sha1:"+commit+" stays")
 	w.wantEntries(t, "eu", "us")
 }
+
+// TestVerifyMonotonic replays an older commit whose signature is good: by a force-push, and as a Git server that stopped in time does.
+func TestVerifyMonotonic(t *testing.T) {
+	w := newWorld(t)
+	ada, public := newSigner(w)
+	w.createSecret("signers", map[string]string{"ada.pub": public})
+	w.sign(ada)
+	old := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", ""), "clusters/us.yaml": w.tokenCluster("us", "")})
+	w.startController(nil)
+	w.createSync(func(s *v1alpha1.AuditSync) {
+		s.Spec.Source.Verify = &v1alpha1.Verify{SecretRef: v1alpha1.SecretRef{Name: "signers"}, Monotonic: true}
+	})
+	w.untilReady(old)
+	w.push(map[string]string{"clusters/asia.yaml": w.tokenCluster("asia", "")})
+	last := w.push(nil, "clusters/us.yaml")
+	w.untilAfterRequest(last)
+	w.wantEntries(t, "asia", "eu")
+
+	set := func(monotonic bool) {
+		w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Source.Verify.Monotonic = monotonic })
+	}
+	t.Run("an older commit is refused", func(t *testing.T) {
+		w.git("push", "--quiet", "--force", "origin", old+":refs/heads/main")
+		w.untilRefused(t, "NotDescendant", "main@sha1:"+old, "not a descendant of "+last, "push a commit that reverts it",
+			"spec.source.verify.monotonic", "; what was applied from main@sha1:"+last+" stays")
+		w.wantEntries(t, "asia", "eu")
+		if applied := w.sync().Status.LastAppliedRevision; applied != "main@sha1:"+last {
+			t.Errorf("lastAppliedRevision %s", applied)
+		}
+	})
+	t.Run("drift is corrected meanwhile", func(*testing.T) {
+		must(t, w.admin.Delete(t.Context(), w.secret(tokenSecret("eu"))))
+		w.eventually("the Secret is back", func() bool { return w.secret(tokenSecret("eu")) != nil })
+	})
+	t.Run("after a restart too, with an empty cache", func(t *testing.T) {
+		w.stopController()
+		must(t, os.RemoveAll(w.cacheDir))
+		w.startController(nil)
+		w.untilRefused(t, "NotDescendant", old, last)
+		w.wantEntries(t, "asia", "eu")
+	})
+	t.Run("a commit that builds on the last is applied", func(t *testing.T) {
+		w.git("push", "--quiet", "--force", "origin", last+":refs/heads/main")
+		w.git("reset", "--quiet", "--hard", last)
+		w.git("revert", "--no-edit", last)
+		last = w.push(nil)
+		w.untilAfterRequest(last)
+		w.wantEntries(t, "asia", "eu", "us")
+	})
+	t.Run("with monotonic: false the older one is applied, and then it is the last", func(t *testing.T) {
+		w.git("push", "--quiet", "--force", "origin", old+":refs/heads/main")
+		w.untilRefused(t, "NotDescendant", old, last)
+		set(false)
+		w.untilReady(old)
+		w.wantEntries(t, "eu", "us")
+		set(true)
+		w.untilReady(old)
+	})
+	t.Run("a snapshot from before it was set is not applied either", func(t *testing.T) {
+		set(false)
+		w.git("push", "--quiet", "--force", "origin", last+":refs/heads/main")
+		w.untilAfterRequest(last)
+		w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.ServiceAccountName = "without-rights" })
+		w.git("push", "--quiet", "--force", "origin", old+":refs/heads/main")
+		w.request()
+		w.until("the older one fails to be applied", func(s *v1alpha1.AuditSync) bool {
+			return s.Status.LastAttemptedRevision == "main@sha1:"+old && condition(s.Status, v1alpha1.ConditionReady).Status == metav1.ConditionFalse
+		})
+		w.changeSync(func(s *v1alpha1.AuditSync) {
+			s.Spec.Source.Verify.Monotonic, s.Spec.ServiceAccountName = true, ""
+		})
+		w.untilRefused(t, "NotDescendant", old, last)
+		w.wantEntries(t, "asia", "eu", "us")
+	})
+}

@@ -63,6 +63,20 @@ func (e *RefNotFoundError) Error() string {
 	return msg
 }
 
+// NotDescendantError says that the selected commit does not have Source.DescendantOf in its history.
+type NotDescendantError struct {
+	// URL is the repository's, without credentials.
+	URL string
+	// Revision is what the remote has now.
+	Revision Revision
+	// Of is Source.DescendantOf.
+	Of string
+}
+
+func (e *NotDescendantError) Error() string {
+	return fmt.Sprintf("%s has %s, which is not a descendant of %s", e.URL, e.Revision, e.Of)
+}
+
 // NotACommitError says that the selected ref points at something other than a commit.
 type NotACommitError struct {
 	URL, Ref, Hash string

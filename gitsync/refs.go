@@ -95,12 +95,26 @@ type target struct {
 	lost   func() error  // the error for a commit that no way leads to; nil for refs
 	kind   string        // for messages: "branch main"
 	alone  bool          // whether nothing but what the ways lead to may hold the commit
+	of     plumbing.Hash // the commit that it must descend from; zero: any
 }
 
 // way is one request for objects: what to want, and whether without history.
 type way struct {
 	wants   []plumbing.Hash
 	history bool
+}
+
+// descendingFrom asks for the history as well, where that is needed to find the other commit in it.
+func (t target) descendingFrom(of plumbing.Hash) target {
+	t.of = of
+	if of.IsZero() || of == t.commit {
+		return t
+	}
+	t.ways = slices.Clone(t.ways)
+	for i := range t.ways {
+		t.ways[i].history = true
+	}
+	return t
 }
 
 // resolve finds what the ref selects. It is pure; url serves the errors.

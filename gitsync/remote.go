@@ -165,12 +165,18 @@ func uploadRequest(server *capability.List, w way, have []plumbing.Hash) *packp.
 		_ = req.Capabilities.Set(capability.Sideband)
 	}
 	req.Wants = w.wants
-	if !w.history && server.Supports(capability.Shallow) {
+	if !server.Supports(capability.Shallow) {
+		return req
+	}
+	if !w.history {
 		_ = req.Capabilities.Set(capability.Shallow)
 		req.Depth = packp.DepthCommits(1)
+	}
+	if len(have) > 0 {
+		_ = req.Capabilities.Set(capability.Shallow)
 		// Without the shallow lines the server would take what precedes the commits for held, too.
 		req.Shallows, req.Haves = have, slices.Clone(have)
-		if len(have) > 0 && server.Supports(capability.ThinPack) {
+		if server.Supports(capability.ThinPack) {
 			_ = req.Capabilities.Set(capability.ThinPack)
 		}
 	}

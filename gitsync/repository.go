@@ -38,6 +38,8 @@ type Repository struct {
 	commits map[plumbing.Hash]*commit
 	// within is the commit that was found in a ref's history last, by the ref's label.
 	within map[string]string
+	// lineage is the last answer to whether a commit descends from another, so that no history is fetched twice for it.
+	lineage lineage
 	closed bool
 }
 
@@ -91,7 +93,7 @@ func (r *Repository) Close() error {
 // closes the Snapshot. After an error the cache is as it was, and so are earlier snapshots.
 //
 // Errors are a *SourceError or *SecretError for a source that can't work, a *RefNotFoundError or
-// *NotACommitError for one that asks for what isn't there, a *RemoteError for a remote that can't be
+// *NotACommitError for one that asks for what isn't there, a *NotDescendantError, a *RemoteError for a remote that can't be
 // read, a *LimitError for a repository that is too large, context.Canceled, or an error of the local disk.
 func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 	if err := src.Validate(); err != nil {
@@ -124,7 +126,8 @@ func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 
 func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapshot, error) {
 	if label := commitLabel(src.Ref); src.Ref.Commit != "" && (label == "" || r.within[label] == src.Ref.Commit) {
-		if c := r.held(ctx, url, plumbing.NewHash(src.Ref.Commit)); c != nil {
+		hash := plumbing.NewHash(src.Ref.Commit)
+		if c := r.held(ctx, url, hash); c != nil && r.descends(ctx, hash, plumbing.NewHash(src.DescendantOf)) {
 			return r.snapshot(label, c), nil
 		}
 	}
@@ -141,13 +144,25 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if err != nil {
 		return nil, err
 	}
+	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
+	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
+	if r.lineage == (lineage{commit: t.commit, of: t.of}) {
+		return nil, notDescendant
+	}
 	var c *commit
-	if !t.alone {
+	if !t.alone && r.descends(ctx, t.commit, t.of) {
 		c = r.held(ctx, url, t.commit)
 	}
 	if c == nil {
 		if c, err = r.download(ctx, rem, refs, t); err != nil {
 			return nil, err
+		}
+		if !r.descends(ctx, t.commit, t.of) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			r.lineage = lineage{commit: t.commit, of: t.of}
+			return nil, notDescendant
 		}
 	}
 	if src.Ref.Commit != "" {
@@ -193,13 +208,25 @@ func (r *Repository) usable(url string) bool {
 
 // download brings the commit into the cache: into the current store if that will do, into a new one otherwise.
 func (r *Repository) download(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
-	if r.usable(rem.url) && !r.overgrown() && !t.ways[0].history {
-		c, err := r.extend(ctx, rem, refs, t)
+	if have := r.usableFor(t); len(have) > 0 && r.usable(rem.url) && !r.overgrown() {
+		c, err := r.extend(ctx, rem, refs, t, have)
 		if err == nil || !worthCloning(err) {
 			return c, err
 		}
 	}
 	return r.clone(ctx, rem, refs, t)
+}
+
+// usableFor lists the commits of the store that the server may build on. For a history it is the commit where that ends: what
+// another one stands on would be left out of it.
+func (r *Repository) usableFor(t target) []plumbing.Hash {
+	switch {
+	case !t.ways[0].history:
+		return hashes(r.state.Commits...)
+	case !t.alone && slices.Contains(r.state.Commits, t.of.String()):
+		return []plumbing.Hash{t.of}
+	}
+	return nil
 }
 
 // overgrown tells that the store holds more of the past than is good.
@@ -224,8 +251,7 @@ func worthCloning(err error) bool {
 }
 
 // extend adds the commit to the current store, asking only for what that lacks.
-func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
-	have := hashes(r.state.Commits...)
+func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t target, have []plumbing.Hash) (*commit, error) {
 	if err := receive(ctx, rem, refs, t.ways[0], have, r.store); err != nil {
 		return nil, err
 	}
@@ -235,7 +261,9 @@ func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t targe
 	}
 	next := r.state
 	next.Packs, _ = r.store.packNames()
-	next.Commits = append(slices.Clone(next.Commits), t.commit.String())
+	if !slices.Contains(next.Commits, t.commit.String()) {
+		next.Commits = append(slices.Clone(next.Commits), t.commit.String())
+	}
 	if err := writeState(r.dir, next); err != nil {
 		return nil, err
 	}

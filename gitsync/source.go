@@ -22,6 +22,10 @@ type Source struct {
 	Ref Ref
 	// Auth holds the credentials. The zero value is anonymous, which ssh:// refuses.
 	Auth Auth
+	// DescendantOf is a full SHA-1, or empty. The commit that Ref selects must be this one or have it in its history, however
+	// many commits back; anything else is a *NotDescendantError. What lies between the two is fetched with it, and all of the
+	// history when the cache does not hold DescendantOf.
+	DescendantOf string
 	// Timeout bounds one Fetch from dialing to the last object. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// AllowPlainHTTP accepts http:// URLs of any host. Credentials and content then cross
@@ -54,6 +58,9 @@ func (s Source) Validate() error {
 	}
 	if s.Timeout < 0 {
 		return &SourceError{Field: "timeout", Problem: "is negative", Remedy: "leave it out for " + DefaultTimeout.String()}
+	}
+	if s.DescendantOf != "" && !fullSHA1.MatchString(s.DescendantOf) {
+		return &SourceError{Field: "descendantOf", Value: s.DescendantOf, Problem: "is not a full SHA-1"}
 	}
 	if err := s.Auth.validateFor(u.Scheme); err != nil {
 		return err

@@ -250,6 +250,12 @@ type Verify struct {
 	// The Secret with the public keys. Fields named NAME.asc hold armored PGP keys, as in Flux; fields named NAME.pub and
 	// authorized_keys hold SSH keys, one a line; allowed_signers holds them with principals, which are not compared.
 	SecretRef SecretRef `json:"secretRef"`
+
+	// Applies only descendants of the commit that was applied last. Otherwise whoever may force-push, or runs the Git server, can
+	// bring back an older signed commit, and with it a cluster that was removed or a token that was replaced. When the branch is
+	// rewritten, or url or ref lead to another history, set it to false until that is applied.
+	// +optional
+	Monotonic bool `json:"monotonic,omitempty"`
 }
 
 // SecretRef names a Secret of the AuditSync's namespace.
