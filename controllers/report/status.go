@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -298,7 +299,7 @@ func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {
 			return list, int32(len(findings) - maxProblems) //nolint:gosec // bounded by the size of a tree
 		}
 		problem := v1alpha1.Problem{Code: string(f.Code), Severity: string(f.Severity), Cluster: f.Cluster,
-			Place: f.Place(), Message: Cut(f.Message, maxText), Fix: Cut(f.Fix, maxText)}
+			Place: Cut(f.Place(), maxText), Message: Cut(f.Message, maxText), Fix: Cut(f.Fix, maxText)}
 		if f.Accepted != "" {
 			problem.Severity, problem.Message, problem.Fix = string(finding.Info), Cut(f.Message+"; accepted: "+f.Accepted, maxText), ""
 		}
@@ -336,13 +337,19 @@ func counts(o Outcome) *v1alpha1.ClusterCounts {
 	return &c
 }
 
-// Cut shortens a text to at most n characters.
+// Cut makes a text fit to be shown: at most n characters, and none that moves a cursor or turns the direction of reading, but line ends.
+// Names come from repositories, and texts from servers.
 func Cut(text string, n int) string {
-	runes := []rune(text)
-	if len(runes) <= n {
-		return text
+	runes := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text))
+	if len(runes) > n {
+		return strings.TrimSpace(string(runes[:n-1])) + "…"
 	}
-	return strings.TrimSpace(string(runes[:n-1])) + "…"
+	return string(runes)
 }
 
 func plural(n int, noun string) string {
