@@ -87,6 +87,8 @@ type node struct {
 	fields map[string]node
 	// standard is the value that the operator's CRD fills in. It gives nothing away.
 	standard string
+	// some says that not every operator that Muster works with has the field.
+	some bool
 }
 
 // The fields of a MondooAuditConfig's spec, of the operator v13.3.0 and those that came after it until August 2026.
@@ -97,8 +99,8 @@ var (
 	amounts    = fields(map[string]node{"cpu": {kind: quantity}, "memory": {kind: quantity}, "ephemeral-storage": {kind: quantity}})
 	resources  = fields(map[string]node{"limits": amounts, "requests": amounts})
 	// Labels and annotations of Pods have other controllers put sidecars and Secrets into them, and nodes differ in what they have.
-	jobOverrides = fields(map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
-		"annotations": {kind: pairs, class: Privileged}, "nodeSelector": {kind: pairs, class: Privileged}, "tolerations": {kind: list, class: Privileged}})
+	jobOverrides = node{kind: object, some: true, fields: map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
+		"annotations": {kind: pairs, class: Privileged}, "nodeSelector": {kind: pairs, class: Privileged}, "tolerations": {kind: list, class: Privileged}}}
 	environment = node{kind: list, class: Privileged}
 
 	specFields = fields(map[string]node{
@@ -130,17 +132,35 @@ var (
 			"scanCache":        fields(map[string]node{"enable": {kind: boolean}, "cacheTTL": {kind: duration}}),
 			"workloadIdentity": {kind: object, class: Privileged}, "env": environment, "jobOverrides": jobOverrides,
 		}),
-		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: text}}),
+		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: text, some: true}}),
 		"filtering":          namespaces,
 		"spaceId":            {kind: text},
 		"annotations":        {kind: pairs},
 		"jobOverrides":       jobOverrides,
-		"remoteManaged":      {kind: boolean},
-		"admission":          {kind: object, class: Privileged}, // of operators before v12.1.0
+		"remoteManaged":      {kind: boolean, some: true},
+		"admission":          {kind: object, class: Privileged, some: true}, // of operators before v12.1.0
 	})
 )
 
 func fields(of map[string]node) node { return node{kind: object, fields: of} }
+
+// Everywhere reports whether every operator that Muster works with has a field of an audit config's spec. Below a list or a mapping of
+// texts everything belongs to that.
+func Everywhere(field []string) bool {
+	n := specFields
+	for _, part := range field {
+		part, _, _ = strings.Cut(part, "[")
+		if n.fields == nil {
+			break
+		}
+		below, known := n.fields[part]
+		if !known || below.some {
+			return false
+		}
+		n = below
+	}
+	return true
+}
 
 type inspection struct {
 	uses []Use

@@ -106,3 +106,17 @@ func TestRemoval(t *testing.T) {
 		t.Error("RemoteManaged")
 	}
 }
+
+// TestEverywhere holds which fields an operator may lack.
+func TestEverywhere(t *testing.T) {
+	for path, want := range map[string]bool{
+		"mondooCredsSecretRef": true, "mondooCredsSecretRef.name": true, "filtering.namespaces.include[0]": true, "scanner.env[0].value": true,
+		"annotations.example.com/team": true, "scanner.image.tag": true, "containers.workloadIdentity.provider": true, "consoleIntegration.name": true,
+		"remoteManaged": false, "jobOverrides": false, "jobOverrides.labels.a": false, "nodes.jobOverrides.tolerations[0].key": false,
+		"kubernetesResources.jobOverrides": false, "consoleIntegration.deletionPolicy": false, "admission.enable": false, "later": false, "scanner.later": false,
+	} {
+		if got := mondoo.Everywhere(strings.Split(path, ".")); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
 // Correction remembers that a field was put right: so that Muster gives in where the API server or the operator can't keep the field, and
@@ -66,18 +67,13 @@ func mayDrop(kind string, f Field, byHand bool) bool {
 	case f.From != "":
 		return false
 	case kind == KindAuditConfig:
-		field, inSpec := strings.CutPrefix(f.Path, "spec.")
-		top, _, _ := strings.Cut(field, ".")
-		return inSpec && !slices.Contains(specFields, top) && !namesSecret(top)
+		field := strings.Split(f.Path, ".")
+		return field[0] == "spec" && !mondoo.Everywhere(field[1:]) && !slices.ContainsFunc(field, namesSecret)
 	case kind == KindCluster:
 		return f.Path == "schedule" && !byHand
 	}
 	return false
 }
-
-// specFields are the fields of spec that every operator has which Muster works with.
-var specFields = []string{"annotations", "consoleIntegration", "containers", "filtering", "kubernetesResources", "mondooCredsSecretRef",
-	"mondooTokenSecretRef", "nodes", "scanner", "spaceId"}
 
 // settlement says of fields that differ which to put right, and when.
 type settlement struct {

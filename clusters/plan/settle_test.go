@@ -41,6 +41,8 @@ func TestSettles(t *testing.T) {
 		{reason: "nothing", rounds: 1},
 		{reason: "a field that the CRD does not have", spec: map[string]any{"extra": map[string]any{"enable": true}}, rounds: 3, code: "field-not-kept",
 			server: func(w *world) { delete(spec(w), "extra") }},
+		{reason: "a field below others that an older CRD does not have", spec: map[string]any{"containers": map[string]any{"jobOverrides": map[string]any{"ttlSecondsAfterFinished": float64(60)}}},
+			rounds: 3, code: "field-not-kept", server: func(w *world) { spec(w)["containers"] = map[string]any{} }},
 		{reason: "the operator turns it on", spec: map[string]any{"containers": map[string]any{"enable": false}}, rounds: 3, code: "field-not-kept",
 			server: func(w *world) { spec(w)["containers"] = map[string]any{"enable": true} }},
 		{reason: "false is left out", spec: map[string]any{"nodes": map[string]any{"enable": false}}, rounds: 1, server: func(w *world) { spec(w)["nodes"] = map[string]any{} }},
