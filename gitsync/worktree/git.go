@@ -86,8 +86,9 @@ func sameFolder(a, b string) bool {
 
 // list is what git ls-files lists of the whole work tree.
 func (g git) list(ctx context.Context, what ...string) ([]string, error) {
-	// A monitor of the file system is a program that the repository's configuration names.
-	args := append([]string{"-c", "core.fsmonitor=false", "ls-files", "-z", "--full-name"}, what...)
+	// A monitor of the file system is a program that the repository's configuration names. What a sparse checkout leaves out is not
+	// committed without add --sparse, even when it is there.
+	args := append([]string{"-c", "core.fsmonitor=false", "-c", "sparse.expectFilesOutsideOfPatterns=true", "ls-files", "-z", "--full-name"}, what...)
 	out, err := g.run(ctx, append(args, "--", ":/")...)
 	if err != nil || len(out) == 0 {
 		return nil, err

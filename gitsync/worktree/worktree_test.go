@@ -174,6 +174,8 @@ func TestWhatGitWouldCommit(t *testing.T) {
 		{"assumed to be unchanged", base + "git update-index --assume-unchanged c/a.yaml; echo mine > c/a.yaml", ""},
 		{"a sparse checkout", base + "git sparse-checkout set --no-cone /x.txt /c/a.yaml", ""},
 		{"a sparse checkout of folders", base + "git sparse-checkout set --cone other", ""},
+		{"a file outside of a sparse checkout that is there all the same, and one inside that is gone", "mkdir in out; echo i > in/i.yaml; echo o > out/o.yaml; git add .; git commit -qm base; " +
+			"git sparse-checkout set --cone in; mkdir out; echo changed > out/o.yaml; rm in/i.yaml", ""},
 		{"a sparse index", base + "git sparse-checkout set --cone --sparse-index other", ""},
 		{"a second index format", base + "git update-index --index-version 4; echo changed > c/a.yaml", ""},
 		{"a split index", base + "git config core.splitIndex true; git update-index --split-index; echo n > n.yaml; git add n.yaml; echo changed > c/a.yaml", ""},
