@@ -48,8 +48,6 @@ spec:
 // sealedCluster is the file of a cluster with an encrypted token.
 func (w *world) sealedCluster(name, schedule string) string {
 	w.Helper()
-	rule := sealtest.Credentials
-	rule.MACOnlyEncrypted = true
 	return w.key.Encrypt(w, "cluster.yaml", fmt.Sprintf(`apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:
@@ -67,5 +65,5 @@ spec:
     users: [{name: u, user: {token: CANARY-token}}]
     contexts: [{name: x, context: {cluster: c, user: u}}]
     current-context: x
-`, name, schedule, base64.StdEncoding.EncodeToString(w.plane.CACert())), rule)
+`, name, schedule, base64.StdEncoding.EncodeToString(w.plane.CACert())), sealtest.Recommended)
 }

@@ -117,7 +117,6 @@ func (w *world) setUpForge() {
 	must(w, w.gitea.AddCollaborator(ctx, repository, "robot", "write"))
 	const hookSecret = "CANARY-webhook-secret-7e5f2"
 	must(w, w.gitea.AddWebhook(ctx, repository, "http://"+w.receiver+"/hook/"+namespace+"/"+syncName, hookSecret, "push", "pull_request"))
-	must(w, w.gitea.ProtectBranch(ctx, repository, "main", "muster/"+syncName))
 	w.secret("fleet-git", map[string]string{"username": "robot", "password": token})
 	w.secret("fleet-webhook", map[string]string{"token": hookSecret})
 
