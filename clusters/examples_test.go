@@ -25,6 +25,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // examples are the paths of the repositories in examples/ that an AuditSync points to.
@@ -107,6 +108,27 @@ func TestExamplesAreListed(t *testing.T) {
 		}
 		if !slices.ContainsFunc(examples, func(e struct{ name, path, sync string }) bool { return e.name == entry.Name() }) {
 			t.Errorf("examples/%s is in no test", entry.Name())
+		}
+	}
+}
+
+// TestTaughtSopsRule: whatever shows a .sops.yaml shows the recommended rule, and no other.
+func TestTaughtSopsRule(t *testing.T) {
+	teaching := []string{"../README.md", "../config/samples/https.yaml"}
+	for _, e := range examples {
+		teaching = append(teaching, filepath.Join("..", "examples", e.name, ".sops.yaml"))
+	}
+	for _, file := range teaching {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rule, taught := strings.Cut(string(text), "mac_only_encrypted: true\n")
+		if rule, _, _ = strings.Cut(rule, "\n"); !taught || strings.TrimLeft(rule, "# ") != "encrypted_regex: "+v1alpha1.EncryptedRegex {
+			t.Errorf("%s does not teach the recommended rule: %q", file, rule)
+		}
+		if other := strings.Count(string(text), "encrypted_regex:") - strings.Count(string(text), "encrypted_regex: "+v1alpha1.EncryptedRegex); other > 0 {
+			t.Errorf("%s has %d other rules", file, other)
 		}
 	}
 }

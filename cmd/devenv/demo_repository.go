@@ -90,7 +90,7 @@ func (d *demo) prepareTry(root string) error {
 	)
 }
 
-// analyticsFile holds nothing secret, so no MAC covers it and sed may change it.
+// analyticsFile holds nothing secret, so nothing in it is encrypted.
 const analyticsFile = `apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:

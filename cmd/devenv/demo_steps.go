@@ -50,10 +50,10 @@ func (d *demo) steps() []demoStep {
 				"encrypted in Git; analytics has no secrets.", demoInterval),
 		}}},
 		{stepChange, []demoAction{{
-			[]string{`sed 's/schedule: .*/schedule: "H 3 * * *"/' ../try/analytics.yaml >clusters/analytics.yaml`,
-				"git commit -qam 'scan analytics at night' && git push -q"},
-			"The entry of analytics gets a minute of its own for H. (SOPS signs the whole of a file that it has encrypted:\n" +
-				"there, `sops edit` makes such a change, and sed makes Muster quarantine the file.)",
+			[]string{`git show HEAD:clusters/staging.yaml | sed 's/schedule: .*/schedule: "H 3 * * *"/' >clusters/staging.yaml`,
+				"git commit -qam 'scan staging at night' && git push -q"},
+			"The entry of staging gets its own minute for H. The kubeconfig in the file is encrypted, and .sops.yaml has\n" +
+				"mac_only_encrypted: so any editor can change what is readable, without a key. Credentials need `sops edit`.",
 		}}},
 		{stepBreak, []demoAction{
 			{
