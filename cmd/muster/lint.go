@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -18,9 +19,13 @@ import (
 const lintHelp = `Lint checks folders as the controller does, and prints what it finds. It needs no key: what stands in encrypted files is
 checked as well when there is one.
 
-A PATH that is a file is checked within its tree, which is the nearest folder from the file upwards with a
-kustomization.yaml, or else the file's own folder; findings about other files are left out. That makes lint a hook for
-pre-commit, which names the changed files.
+A PATH that is a folder is read as one tree, as an AuditSync with that path reads it. Where AuditSyncs in the repository have
+their paths below it, each of these is a tree of its own: muster lint without a PATH checks all environments of a repository
+that holds their AuditSyncs. Where it doesn't, name each environment.
+
+A PATH that is a file is checked within its tree, which is the path of the AuditSync in the repository that reads it, or the
+nearest folder from the file upwards with a kustomization.yaml, or else the file's own folder; findings about other files are
+left out. That makes lint a hook for pre-commit, which names the changed files.
 
 What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. With --live it is read
 from the management cluster.
@@ -38,10 +43,10 @@ const lintExample = `  # Check two environments
   git diff --cached --name-only --diff-filter=d -z -- clusters | xargs -0 -r muster lint --fail-on warning
 
   # Annotate a pull request in GitHub Actions, without keys
-  muster lint clusters --no-keys -o github
+  muster lint clusters/production clusters/staging --no-keys -o github
 
-  # Upload to code scanning
-  muster lint clusters -o sarif > muster.sarif`
+  # Check all environments that have an AuditSync in the repository, for code scanning
+  muster lint -o sarif > muster.sarif`
 
 func newLintCommand(s *shell) *cobra.Command {
 	var flags folderFlags
@@ -106,66 +111,94 @@ type tree struct {
 
 // lint checks each folder once, however many paths lead to it.
 func (f folder) lint(ctx context.Context, args []string, base string) ([]report, error) {
-	trees, err := treesOf(ctx, args)
+	envs := environments{}
+	trees, split, err := treesOf(ctx, args, envs)
 	if err != nil {
 		return nil, err
 	}
 	var reports []report
-	for _, t := range trees {
-		defer t.close()
-		f.target = t.target
-		if f.opts.Policy, err = f.policyFor(t.target); err != nil {
-			return nil, err
-		}
-		_, opts, err := f.gatherIfLive(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if opts.Before, err = t.before(base); err != nil {
-			return nil, err
-		}
-		r, err := f.render(ctx, t.target, opts, openerFor(f.ring))
-		if err != nil {
-			return nil, err
-		}
-		findings, closed := r.fresh().Findings, r.closed
-		if !t.whole {
-			findings = about(t.files, r.opened, findings, r.sealed.Source.Loaded)
-			closed = slices.DeleteFunc(closed, func(file string) bool { return !slices.Contains(t.files, file) })
-		}
-		findings = f.noteClosed(findings, t.path, closed, finding.Info)
-		at := slices.IndexFunc(reports, func(known report) bool { return known.repo.root == t.root })
+	add := func(repo *repository, findings []finding.Finding) {
+		at := slices.IndexFunc(reports, func(known report) bool { return known.repo.root == repo.root })
 		if at < 0 {
-			reports = append(reports, report{repo: t.repository})
+			reports = append(reports, report{repo: repo})
 			at = len(reports) - 1
 		}
 		reports[at].findings = finding.Sorted(append(reports[at].findings, findings...))
 	}
-	return reports, nil
-}
-
-func treesOf(ctx context.Context, args []string) ([]*tree, error) {
-	var trees []*tree
-	for _, arg := range args {
-		t, err := locate(ctx, arg)
+	read := map[string]map[string]bool{} // the files of all trees, by repository
+	for _, t := range trees {
+		defer t.close()
+		findings, loaded, err := f.lintTree(ctx, t, base)
 		if err != nil {
 			return nil, err
 		}
+		if read[t.root] == nil {
+			read[t.root] = map[string]bool{}
+		}
+		for name := range loaded.Files {
+			read[t.root][name] = true
+		}
+		add(t.repository, findings)
+	}
+	for _, t := range split {
+		add(t.repository, envs.unread(t, read[t.root]))
+	}
+	return reports, nil
+}
+
+// lintTree checks one tree, and returns what was read of it.
+func (f folder) lintTree(ctx context.Context, t *tree, base string) (_ []finding.Finding, _ *load.Tree, err error) {
+	f.target = t.target
+	if f.opts.Policy, err = f.policyFor(t.target); err != nil {
+		return nil, nil, err
+	}
+	_, opts, err := f.gatherIfLive(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opts.Before, err = t.before(base); err != nil {
+		return nil, nil, err
+	}
+	r, err := f.render(ctx, t.target, opts, openerFor(f.ring))
+	if err != nil {
+		return nil, nil, err
+	}
+	findings, closed, loaded := r.fresh().Findings, r.closed, r.sealed.Source.Loaded
+	if !t.whole {
+		findings = about(t.files, r.opened, findings, loaded)
+		closed = slices.DeleteFunc(closed, func(file string) bool { return !slices.Contains(t.files, file) })
+	}
+	return f.noteClosed(findings, t.path, closed, finding.Info), loaded, nil
+}
+
+// treesOf are the trees that paths lead to, and the folders among these that are no tree by themselves, but hold the environments of
+// several AuditSyncs.
+func treesOf(ctx context.Context, args []string, envs environments) (trees []*tree, split []*target, _ error) {
+	for _, arg := range args {
+		t, err := locate(ctx, arg)
+		if err != nil {
+			return nil, nil, err
+		}
+		paths := []string{t.path}
 		if t.file != "" {
-			t.path = treeOf(t)
+			paths[0] = cmp.Or(envs.around(t), treeOf(t))
+		} else if below := envs.below(t); len(below) > 0 {
+			paths, split = below, append(split, t)
 		}
-		at := slices.IndexFunc(trees, func(known *tree) bool { return known.root == t.root && known.path == t.path })
-		if at < 0 {
-			trees = append(trees, &tree{target: t})
-			at = len(trees) - 1
-		}
-		if t.file == "" {
-			trees[at].whole = true
-		} else {
-			trees[at].files = append(trees[at].files, t.file)
+		for _, path := range paths {
+			at := slices.IndexFunc(trees, func(known *tree) bool { return known.root == t.root && known.path == path })
+			if at < 0 {
+				trees = append(trees, &tree{target: &target{repository: t.repository, path: path, file: t.file}})
+				at = len(trees) - 1
+			}
+			if t.file == "" {
+				trees[at].whole = true
+			} else {
+				trees[at].files = append(trees[at].files, t.file)
+			}
 		}
 	}
-	return trees, nil
+	return trees, split, nil
 }
 
 // treeOf is the folder that a file is rendered with.

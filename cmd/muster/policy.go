@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path"
@@ -87,22 +88,35 @@ type manifest struct {
 	inside bool
 }
 
-// covers says how deep the folder of an AuditSync is that has a folder in it, and is negative where it has not. spec.path counts from
-// the root of the repository, or from a folder above the manifest: the repository may be part of a larger one.
-func (m manifest) covers(folder string) int {
-	depth := -1
+// tops are the folders that spec.path may name, the nearest to the manifest first. It counts from the root of the repository, or from a
+// folder above the manifest: the repository may be part of a larger one.
+func (m manifest) tops() []string {
+	var tops []string
 	for root := path.Dir(m.file); ; root = path.Dir(root) {
 		if !m.inside {
 			root = "."
 		}
-		top := path.Join(root, m.Spec.Path)
-		if top == folder || strings.HasPrefix(folder, top+"/") || top == "." {
-			depth = max(depth, strings.Count("/"+strings.TrimPrefix(top, "."), "/"))
-		}
+		tops = append(tops, path.Join(root, m.Spec.Path))
 		if root == "." || root == "/" {
-			return depth
+			return tops
 		}
 	}
+}
+
+// covers says how deep the folder of an AuditSync is that has a folder in it, and is negative where it has not.
+func (m manifest) covers(folder string) int {
+	depth := -1
+	for _, top := range m.tops() {
+		if within(folder, top) {
+			depth = max(depth, strings.Count("/"+strings.TrimPrefix(top, "."), "/"))
+		}
+	}
+	return depth
+}
+
+// within reports whether a path is a folder, or something in it.
+func within(name, folder string) bool {
+	return folder == "." || name == folder || strings.HasPrefix(name, folder+"/")
 }
 
 // policy is what the AuditSync allows, beside others of its namespace.
@@ -140,12 +154,21 @@ func (f *fleetFlags) manifests(t *target) ([]manifest, error) {
 // auditSyncsIn finds the AuditSyncs of a repository. What can't be read is none: it may be for any other tool.
 func auditSyncsIn(repository fs.FS) []manifest {
 	var list []manifest
+	manifestsIn(repository, ".", kindAuditSync, func(name string, data []byte) {
+		found, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
+		list = append(list, found...)
+	})
+	return list
+}
+
+// manifestsIn calls found for each YAML file below a folder that has a word in it.
+func manifestsIn(repository fs.FS, dir, word string, found func(name string, data []byte)) {
 	searched := 0
-	_ = fs.WalkDir(repository, ".", func(name string, d fs.DirEntry, err error) error {
+	_ = fs.WalkDir(repository, dir, func(name string, d fs.DirEntry, err error) error {
 		switch ext := path.Ext(name); {
 		case err != nil:
 			return nil //nolint:nilerr // what can't be read is none
-		case d.IsDir() && name != "." && strings.HasPrefix(d.Name(), "."):
+		case d.IsDir() && name != dir && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
 		case searched == maxSearched:
 			return fs.SkipAll
@@ -156,15 +179,11 @@ func auditSyncsIn(repository fs.FS) []manifest {
 		if info, err := d.Info(); err != nil || info.Size() > maxManifest {
 			return nil //nolint:nilerr // likewise
 		}
-		data, err := fs.ReadFile(repository, name)
-		if err != nil || !bytes.Contains(data, []byte(kindAuditSync)) {
-			return nil //nolint:nilerr // likewise
+		if data, err := fs.ReadFile(repository, name); err == nil && bytes.Contains(data, []byte(word)) {
+			found(name, data)
 		}
-		found, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
-		list = append(list, found...)
 		return nil
 	})
-	return list
 }
 
 const kindAuditSync = "AuditSync"
@@ -172,22 +191,9 @@ const kindAuditSync = "AuditSync"
 // auditSyncsOf are the AuditSyncs among the documents of a file, up to the first that can't be read.
 func auditSyncsOf(file string, data []byte, inside bool, unmarshal func([]byte, any, ...yaml.JSONOpt) error) ([]manifest, error) {
 	var list []manifest
-	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
-		document, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return list, nil
-		}
+	for document, err := range documents(data, kindAuditSync) {
 		if err != nil {
 			return list, err
-		}
-		var kind struct {
-			APIVersion, Kind string
-		}
-		if err := yaml.Unmarshal(document, &kind); err != nil {
-			return list, err
-		}
-		if kind.Kind != kindAuditSync || kind.APIVersion != v1alpha1.GroupVersion.String() {
-			continue
 		}
 		m := manifest{file: file, inside: inside}
 		if err := unmarshal(document, &m.AuditSync); err != nil {
@@ -195,5 +201,29 @@ func auditSyncsOf(file string, data []byte, inside bool, unmarshal func([]byte, 
 		}
 		m.Spec.Path = cmp.Or(m.Spec.Path, "./")
 		list = append(list, m)
+	}
+	return list, nil
+}
+
+// documents are those of a file that hold a kind of Muster's, up to the first that can't be read.
+func documents(data []byte, kind string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
+			document, err := reader.Read()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			var is struct{ APIVersion, Kind string }
+			if err == nil {
+				err = yaml.Unmarshal(document, &is)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if is.Kind == kind && is.APIVersion == v1alpha1.GroupVersion.String() && !yield(document, nil) {
+				return
+			}
+		}
 	}
 }
