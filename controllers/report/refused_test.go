@@ -67,8 +67,8 @@ func TestNothingIsClaimed(t *testing.T) {
 		{"the audit config is another's, and files are broken", refused(hundreds, owned), report.ReasonRefused, owned.Message, "Unknown", 3},
 		{"there is no such audit config", waiting, report.ReasonRefused, lost.Message, "Unknown", 3},
 		{"every Secret is somebody's", refused(three, of("asia"), of("eu"), of("us")), report.ReasonRefused, "belongs to the AuditSync other", "True", 3},
-		{"a conflict", apply(report.Failed, report.ReasonConflict), report.ReasonConflict, "the cause", "True", 0},
-		{"not allowed", apply(report.Failed, "Forbidden"), "Forbidden", "the cause", "True", 0},
+		{"a conflict", apply(report.Failed, report.ReasonConflict), report.ReasonConflict, "the cause", "Unknown", 0},
+		{"not allowed", apply(report.Failed, "Forbidden"), "Forbidden", "the cause", "Unknown", 0},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			sync := &v1alpha1.AuditSync{}

@@ -208,6 +208,10 @@ func (c conditions) inSync(o Outcome) {
 		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, ReasonRefused, planError(o))
 		return
 	}
+	if o.Apply != nil && c.status.LastAppliedRevision == "" {
+		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, o.Apply.Reason, "nothing is applied yet: "+o.Apply.Message)
+		return
+	}
 	drifted := o.Plan.Drifted()
 	if len(drifted) > 0 && !o.Corrects {
 		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and left so (drift: Report): "+Drift(drifted))
