@@ -35,7 +35,9 @@ func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		}
 	}
 	a := applier{objects: c, own: r.Client, namespace: audit.Namespace}
+	st.learned = false
 	if err := a.run(ctx, p); err != nil {
+		st.learned = st.learn(err, r.Clock.Now())
 		return classifyApply(err, st)
 	}
 	return nil
@@ -343,7 +345,7 @@ func (e *ApplyError) Unwrap() error { return e.Err }
 // classifyApply names a failed write. A conflict is somebody else's change, seen in time; the next attempt takes it in.
 func classifyApply(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(firstOf(err))}
-	st.conflict = conflict(err)
+	st.conflict = conflict(err) || st.learned // the caches may not have seen yet what was written beside
 	var unknown *ApplyError
 	switch {
 	case st.conflict && errors.As(err, &unknown) && unknown.Appeared:

@@ -27,6 +27,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	if failure != nil {
 		return nil, failure
 	}
+	live.Undeclared = st.unknownFields(r.Clock)
 	started := r.Clock.Now()
 	policy := Policy(audit, st.snapshot.Revision().Hash)
 	policy.Now, policy.Scanned = started, st.hasScanned

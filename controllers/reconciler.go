@@ -158,12 +158,15 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	}
 	o.Fleet = st.fleet
 	st.watchdog.enter(stageApply)
-	o.Plan, o.Apply = r.plan(ctx, audit, st)
-	if o.Apply != nil || o.Plan.Empty() {
-		return o
+	for {
+		o.Plan, o.Apply = r.plan(ctx, audit, st)
+		if o.Apply != nil || o.Plan.Empty() {
+			return o
+		}
+		if o.Apply = r.apply(ctx, audit, st, o.Plan); !st.learned {
+			return o
+		}
 	}
-	o.Apply = r.apply(ctx, audit, st, o.Plan)
-	return o
 }
 
 // report writes status, events and metrics, as far as they have changed.

@@ -36,6 +36,10 @@ type state struct {
 	failures int
 	// conflict says that the last write met an object that the caches had not shown.
 	conflict bool
+	// undeclared are fields of audit configs that the API server doesn't have, with when it said so. learned says that the last write has
+	// told of another one.
+	undeclared map[string]time.Time
+	learned    bool
 	// leaving says that its deletion has been told of.
 	leaving bool
 	// pipeline remembers the last fleet in all its stages; fleet is what it gave for the inputs that rendered names.

@@ -483,6 +483,7 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	}
 	after.Origin, after.Hash, after.Commit = desired.Origin.Path, hash, p.commit(known, hash)
 	p.stamp(object, desired.Origin.Path, after.Commit)
+	defer p.leaveOut(desired, object, before, after)()
 	same := known != nil && known.Hash == hash
 	step := Step{Kind: KindAuditConfig, Name: desired.Name, Origin: desired.Origin.Path, Drift: same}
 	waits := false

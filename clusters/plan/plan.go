@@ -57,6 +57,8 @@ type Live struct {
 	// Reserved are the Secrets that AuditSyncs of the namespace use for themselves (keys, Git credentials, webhook tokens), with
 	// what uses each, such as "the AuditSync prod". Nothing from a repository may change, remove or read them.
 	Reserved map[string]string
+	// Undeclared are fields that the API server is known not to have in audit configs, as dotted paths from spec on, without indexes.
+	Undeclared map[string]bool
 	// Syncs are the AuditSyncs that exist. An inventory of another one is abandoned, and may be taken over.
 	Syncs map[string]bool
 }

@@ -190,7 +190,7 @@ func (p *planner) quarantine() {
 			continue
 		}
 		p.references[i] = slices.Collect(compile.References(&c.Entry))
-		if p.refuseReferences(c, p.references[i], refused) {
+		if p.refuseUndeclared(c) || p.refuseReferences(c, p.references[i], refused) {
 			quarantined[[2]string{c.AuditConfig, c.Name}] = true
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
-	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
 // Correction remembers that a field was put right: so that Muster gives in where the API server or the operator can't keep the field, and
@@ -67,8 +66,7 @@ func mayDrop(kind string, f Field, byHand bool) bool {
 	case f.From != "":
 		return false
 	case kind == KindAuditConfig:
-		field := strings.Split(f.Path, ".")
-		return field[0] == "spec" && !mondoo.Everywhere(field[1:]) && !slices.ContainsFunc(field, namesSecret)
+		return optional(strings.Split(f.Path, "."))
 	case kind == KindCluster:
 		return f.Path == "schedule" && !byHand
 	}
@@ -97,7 +95,7 @@ func (p *planner) settle(kind string, differ []Field, past []Correction, byHand 
 			c = past[at]
 		}
 		drop := mayDrop(kind, f, byHand)
-		if drop && c.Dropped >= maxDropped {
+		if drop && c.Dropped >= maxDropped && !p.retries(c) {
 			s.notKept, s.corrected = append(s.notKept, f.Path), append(s.corrected, c)
 			continue
 		}
@@ -206,7 +204,7 @@ func (p *planner) notKept(what string, place func(field []string) finding.Findin
 	f := place(strings.Split(fields[0], "."))
 	f.Code, f.Severity = CodeNotKept, finding.Warning
 	f.Message = fmt.Sprintf("the API server or the operator doesn't keep %s of %s", some(fields), what)
-	f.Fix = "take it out of the file, or upgrade the operator"
+	f.Fix = "take it out of the file, or upgrade the operator; it is tried again once a day"
 	p.plan.Add(f)
 }
 

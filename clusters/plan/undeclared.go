@@ -1,0 +1,80 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// RetryNotKept is after what time a field is applied once more that was not kept: the operator may have been upgraded.
+const RetryNotKept = 24 * time.Hour
+
+// retries reports whether it is time to apply a field once more that is given in to.
+func (p *planner) retries(c Correction) bool {
+	return !p.policy.Now.IsZero() && !c.At.IsZero() && p.policy.Now.Sub(c.At) >= RetryNotKept
+}
+
+// leaveOut takes the fields out of an audit config that the API server doesn't know, and that an operator may lack: with one of them it would
+// refuse the whole object. Remember has the next inventory know of them.
+func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, before, after *Inventory) (remember func()) {
+	var paths []string
+	var corrected []Correction
+	for _, path := range slices.Sorted(maps.Keys(p.live.Undeclared)) {
+		field := strings.Split(path, ".")
+		value, found, err := unstructured.NestedFieldNoCopy(object, field...)
+		if !found || err != nil || !optional(field) {
+			continue
+		}
+		if unstructured.RemoveNestedField(object, field...); zero(value) {
+			continue // without it, the operator does the same
+		}
+		c := Correction{Path: path}
+		if before != nil {
+			if at := slices.IndexFunc(before.Corrected, func(c Correction) bool { return c.Path == path }); at >= 0 {
+				c = before.Corrected[at]
+			}
+		}
+		if c.Dropped < maxDropped || p.retries(c) {
+			c.Dropped, c.Commit, c.At = maxDropped, p.policy.Revision, p.policy.now()
+		}
+		paths, corrected = append(paths, path), append(corrected, c)
+	}
+	if len(paths) > 0 {
+		p.plan.NotKept = append(p.plan.NotKept, about(KindAuditConfig, "", desired.Name, paths))
+		p.notKept("the audit config "+desired.Name, func(field []string) finding.Finding { return p.place(desired.Origin, field) }, paths)
+	}
+	return func() {
+		others := slices.DeleteFunc(slices.Clone(after.Corrected), func(c Correction) bool { return slices.Contains(paths, c.Path) })
+		after.Corrected = append(others, corrected...)
+		slices.SortFunc(after.Corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
+	}
+}
+
+// optional reports whether an operator may lack a field of an audit config, and no Secret hangs on it.
+func optional(field []string) bool {
+	return field[0] == "spec" && !mondoo.Everywhere(field[1:]) && !slices.ContainsFunc(field, namesSecret)
+}
+
+// refuseUndeclared keeps back a cluster with a field that the API server doesn't know. Without it the entry would be another: it may say
+// where to log in.
+func (p *planner) refuseUndeclared(c fleet.Cluster) bool {
+	for _, path := range slices.Sorted(maps.Keys(p.live.Undeclared)) {
+		field, ofEntry := strings.CutPrefix(path, listPath+".")
+		if !ofEntry || valueAt(c.Entry.Map(), field) == "" {
+			continue
+		}
+		p.refuse(p.placeOf(&c, append([]string{"spec"}, strings.Split(field, ".")...)), CodeNotKept,
+			fmt.Sprintf("the installed operator's CRD does not have the field %s; the cluster stays as it was", field), "upgrade the operator, or take the field out of the file")
+		p.plan.NotKept = append(p.plan.NotKept, about(KindCluster, c.AuditConfig, c.Name, []string{field}))
+		return true
+	}
+	return false
+}
