@@ -16,6 +16,17 @@ func ApplyPlan(ctx context.Context, c client.Client, namespace string, p *plan.P
 	return applier{objects: c, own: c, namespace: namespace}.run(ctx, p)
 }
 
+// Stick has the reconciler believe that a sync of an AuditSync was left alone, until it is released.
+func (r *Reconciler) Stick(key types.NamespacedName) (release func(), _ error) {
+	st, err := r.state(key)
+	if err != nil {
+		return nil, err
+	}
+	running := make(chan struct{})
+	st.watchdog.running = running
+	return func() { close(running) }, nil
+}
+
 // SyncRequests are syncRequests, for tests with a clock of their own.
 type SyncRequests struct{ *syncRequests }
 

@@ -8,13 +8,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
 // existingConfig makes an audit config by hand, with one entry that names a Secret.
@@ -96,6 +99,63 @@ func TestDeletionWithDamagedInventory(t *testing.T) {
 	w.eventuallyTold("Kept", "what stays: whatever the inventory in the ConfigMap "+list.Items[0].Name+" lists, for it can't be read")
 	if w.secret(tokenSecret("eu")) == nil {
 		t.Error("its Secret is gone")
+	}
+}
+
+// TestDeletionWaitsForAStuckSync: a sync that can't be ended may still write. What was applied is removed when it is over, and not before.
+func TestDeletionWaitsForAStuckSync(t *testing.T) {
+	h := newByHand(t, forge.Gitea)
+	h.createSync(func(s *v1alpha1.AuditSync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	h.push(h.clusterFiles("eu"))
+	h.reconcile()
+	release, err := h.r.Stick(h.key)
+	must(t, err)
+	must(t, h.admin.Delete(t.Context(), h.world.sync()))
+	if result, err := h.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: h.key}); err != nil || result.RequeueAfter != time.Minute {
+		t.Errorf("stuck: %+v, %v", result, err)
+	}
+	if h.auditConfig("mondoo-client") == nil || h.secret(tokenSecret("eu")) == nil {
+		t.Error("it is removed while a sync may still write")
+	}
+	release()
+	h.reconcile()
+	h.gone()
+	if h.auditConfig("mondoo-client") != nil || h.secret(tokenSecret("eu")) != nil {
+		t.Error("it stays")
+	}
+}
+
+// TestImmutableSecret: immutable in Git is immutable in the cluster. A change of its data is a finding, and nothing that fails for ever.
+func TestImmutableSecret(t *testing.T) {
+	w := newWorld(t)
+	manifest := func(value string) string {
+		return w.key.Encrypt(t, "shared.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: shared}\nimmutable: true\nstringData: {kubeconfig: "+value+"}\n", sealtest.Recommended)
+	}
+	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/shared.yaml": manifest("CANARY-first"), "clusters/eu.yaml": w.tokenCluster("eu", "")})
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(commit)
+	if s := w.secret("shared"); s == nil || s.Immutable == nil || !*s.Immutable {
+		t.Fatalf("the Secret is %+v", s)
+	}
+	w.push(map[string]string{"clusters/shared.yaml": manifest("CANARY-second"), "clusters/us.yaml": w.tokenCluster("us", "")})
+	mark := w.mark()
+	status := w.request().Status
+	if ready := condition(status, v1alpha1.ConditionReady); ready.Status != metav1.ConditionFalse || ready.Reason == "ApplyFailed" || !strings.Contains(ready.Message, "[secret-immutable]") {
+		t.Errorf("Ready: %s %s: %s", ready.Status, ready.Reason, ready.Message)
+	}
+	if applied := condition(status, v1alpha1.ConditionApplied); applied.Reason != "Refused" {
+		t.Errorf("Applied: %+v", applied)
+	}
+	if names := w.names("mondoo-client"); !slices.Equal(names, []string{"eu", "us"}) {
+		t.Errorf("clusters beside it: %v", names)
+	}
+	w.request()
+	w.untilQuiet()
+	for _, r := range w.requests(mark) {
+		if r.Resource == "secrets" && r.Name == "shared" && r.Writes() {
+			t.Errorf("the controller wrote: %s", r)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
 // TestPolicyOfAuditConfigs has somebody who may push, and holds no key, try to have the operator run something else, or log in elsewhere.
@@ -134,6 +136,23 @@ func TestAuditConfigIsAdopted(t *testing.T) {
 	if live := w.auditConfig("mondoo-client"); live.GetLabels()["muster.dev/sync"] != syncName || len(w.entries("mondoo-client")) != 3 {
 		t.Errorf("annotated: labels %v, entries %v", live.GetLabels(), w.names("mondoo-client"))
 	}
+}
+
+// TestRemoteManagedOnTheForge: the applied commit's status fails while Mondoo's console replaces the list, and comes back.
+func TestRemoteManagedOnTheForge(t *testing.T) {
+	h := newByHand(t, forge.Gitea)
+	h.createSync(h.withForge(forge.Gitea))
+	commit := h.commit(h.clusterFiles("eu"))
+	h.reconcile()
+	for _, remote := range []string{"true", "false"} {
+		h.edit(`{"spec":{"remoteManaged":` + remote + `}}`)
+		h.clock.Step(time.Minute)
+		h.reconcile()
+	}
+	managed := ": clusters/mondoo-client.yaml:4: the audit config mondoo-client is managed by Mondoo's console (spec.remoteManaged)"
+	h.shows(commit, "muster/production success 1 cluster applied: 1 added (eu)", "muster/production/drift success in sync",
+		"muster/production failure not applied"+managed, "muster/production/drift failure not compared"+managed,
+		"muster/production success 1 cluster applied: 1 added (eu)", "muster/production/drift success in sync")
 }
 
 // TestRemoteManaged: while Mondoo's console replaces the list, nothing is applied, and nothing passes for applied or in sync.
