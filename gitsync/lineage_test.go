@@ -55,7 +55,7 @@ func TestDescendants(t *testing.T) {
 		},
 		"holds all, and what was applied first": func(t *testing.T) *Repository {
 			r := open(t, t.TempDir())
-			for _, hash := range []string{applied, next, side, old} {
+			for _, hash := range []string{applied, later, side, old} {
 				o.git("update-ref", "refs/heads/x", hash)
 				fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "x"}})
 			}
@@ -92,6 +92,24 @@ func TestDescendants(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// That a commit descends from another doesn't put it on the ref that it is pinned within.
+func TestDescendantsWithinARef(t *testing.T) {
+	o := newOrigin(t)
+	old := o.commit("main", map[string]string{"f": "old"})
+	o.commit("main", map[string]string{"f": "tip"})
+	o.git("update-ref", "refs/heads/side", old)
+	side := o.commit("side", map[string]string{"f": "side"})
+	o.git("update-ref", "refs/heads/old", old)
+	srv, r := serve(t, o), open(t, t.TempDir())
+	for _, branch := range []string{"old", "side"} {
+		fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: branch}})
+	}
+	_, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: Ref{Branch: "main", Commit: side}, DescendantOf: old})
+	if missing, ok := errors.AsType[*RefNotFoundError](err); !ok || missing.Kind != "commit" {
+		t.Errorf("a commit of another branch: %v", err)
 	}
 }
 
