@@ -20,6 +20,10 @@ func (w *walker) configs(k *Kustomization) {
 		at := k.Patch(i)
 		w.notEmpty(w.shared(k, &s.Patches[i].Path, append(at, "path")...))
 		w.inline(k, s.Patches[i].Patch, append(at, "patch")...)
+		if (strings.TrimSpace(s.Patches[i].Patch) == "") == (s.Patches[i].Path == "") && i >= k.strategic {
+			w.rejectField(k, at, finding.Finding{Code: CodeKustomization,
+				Message: "a patch has neither patch nor path, or both, and kustomize refuses it", Fix: "give it one of the two"})
+		}
 	}
 	if k.strategic > 0 && !slices.ContainsFunc(s.Patches[:k.strategic], func(p types.Patch) bool { return w.says(k, p) }) {
 		w.rejectField(k, []string{"patchesStrategicMerge"}, finding.Finding{Code: CodeKustomization,

@@ -50,6 +50,10 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 		{"an unknown order", "resources: [a.yaml]\nsortOptions: {order: lifo}\n", "", "kustomization f/kustomization.yaml:2"},
 		{"an order", "resources: [a.yaml]\nsortOptions: {order: legacy}\n", "", ""},
 		{"an unknown order of a base, which kustomize passes over", "resources: [b]\n", "namePrefix: x-\nsortOptions: {order: lifo}\n", ""},
+		{"a patch that is none", "resources: [a.yaml]\npatches:\n- patch: \" \"\n", "", "kustomization f/kustomization.yaml:3"},
+		{"a patch that is none, with a target", "resources: [a.yaml]\npatches:\n- target: {kind: Secret}\n", "", "kustomization f/kustomization.yaml:3"},
+		{"a patch that is none, of a component", "components: [b]\n", component + "patches: [{patch: ''}]\n", "kustomization f/b/kustomization.yaml:3"},
+		{"a patch and a path", "resources: [a.yaml]\npatches: [{path: a.yaml, patch: '{a: b}'}]\n", "", "kustomization f/kustomization.yaml:2"},
 		{"no patch in the list of patches", "patchesStrategicMerge: [\"# nothing\\n\"]\n", "", "kustomization f/kustomization.yaml:1"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
