@@ -40,6 +40,7 @@ func TestToken(t *testing.T) {
 		{"huge", strings.Repeat("a", credential.MaxSecretSize+1), []string{"error secret-size"}, time.Time{}},
 		{"not UTF-8", "canary\xff", []string{"error token-form"}, time.Time{}},
 		{"two lines", "canary\ncanary", []string{"error token-form"}, time.Time{}},
+		{"JSON", `{"auths":{"r":{"password":"canary"}}}`, []string{"error token-form"}, time.Time{}},
 		{"Bearer", "Bearer canary", []string{"error token-form"}, time.Time{}},
 		{"zero byte", "canary\x00", []string{"error token-form"}, time.Time{}},
 		{"letters beyond ASCII", "canäry", []string{"error token-form"}, time.Time{}},

@@ -29,6 +29,8 @@ func (r *report) token(token, what string) {
 	switch {
 	case strings.ContainsAny(token, " \t\r\n"):
 		r.fail(CodeToken, what+" has a blank or a line end in it", "give the token alone, in one line, without Bearer before it")
+	case strings.HasPrefix(token, "{"):
+		r.fail(CodeToken, what+" is JSON, as of another kind of credentials", "give the token alone, in one line")
 	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
 		r.fail(CodeToken, what+" has characters that no token has", "copy it again")
 	case encodedToken(token):

@@ -55,7 +55,7 @@ var credentialRules = []Rule{
 		Fix: "make a new one", Example: "token: …  # made by kubectl create token two days ago"},
 	{Code: "token-expiring", Severities: warningOnly, Cause: "A token's time is over within 30 days (the exp claim of a JSON Web Token).",
 		Fix: "make a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token", Example: "token: …  # made by kubectl create token --duration 168h"},
-	{Code: "token-form", Severities: errorWarning, Cause: "A token has blanks, line ends or characters that can't be sent in a header.",
+	{Code: "token-form", Severities: errorWarning, Cause: "A token has blanks, line ends or characters that can't be sent in a header, or is JSON, as other credentials are.",
 		Fix: "give the token alone, in one line, without Bearer before it", Example: "token: |\n  eyJhbGciOi…  # with a line end behind it"},
 	{Code: "token-not-yet-valid", Severities: warningOnly, Cause: "A token's time has not come (the nbf claim of a JSON Web Token).",
 		Fix: "check the clock of whoever made it", Example: "token: …  # nbf is tomorrow"},
