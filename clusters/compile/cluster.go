@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/muster-gitops/muster/clusters/build"
@@ -238,8 +239,8 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 	add := func(what string, values map[string]string, fields map[string][]string) {
 		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what, hash), Type: mondoo.SecretType(what),
 			Data: map[string]fleet.Text{}, Cluster: record.Name, AuditConfig: record.AuditConfig, Origin: record.Origin}
-		for key, value := range values {
-			if value != "" {
+		for _, key := range slices.Sorted(maps.Keys(values)) { // in one order, or the Secret is taken for another
+			if value := values[key]; value != "" {
 				s.Data[key] = fleet.Text{Value: value}
 				s.Uses = append(s.Uses, fleet.Use{Key: key, Field: fields[key]})
 			}

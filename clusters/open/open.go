@@ -431,6 +431,7 @@ func (o *run) shared() {
 	}
 	for _, op := range bad {
 		if !alone[op.file.Path] {
+			o.opened.Findings = slices.DeleteFunc(o.opened.Findings, func(f finding.Finding) bool { return f == *op.bad }) // told of by what it patches
 			o.opened.Stop(*op.bad)
 		}
 	}
