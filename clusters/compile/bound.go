@@ -92,7 +92,7 @@ func exactForm(doc *load.Document) (field, message, fix string) {
 			return field, message, fix
 		}
 	}
-	if ca := load.Field(auth, "caCert"); ca != nil && !seal.IsEncryptedValue(ca.Value) {
+	if ca := load.Field(auth, "caCert"); ca != nil && all {
 		return looseCA(root, ca)
 	}
 	return "", "", ""
@@ -154,12 +154,16 @@ func skipPlace(auth *yaml.Node, _ bool) (field, message, fix string) {
 		"write skipTLSVerify between server and token, and encrypt the file again"
 }
 
-// serverPlace wants a plain server before the token, with nothing between the two but what can't be part of an address.
-func serverPlace(auth *yaml.Node, _ bool) (field, message, fix string) {
+// serverPlace wants a plain server before the token, with nothing between the two but what can't be part of an address. Where the MAC covers
+// plain values, an encrypted one may not be last: plain text behind it could make up for what an older version of it lacks.
+func serverPlace(auth *yaml.Node, all bool) (field, message, fix string) {
 	n := load.Field(auth, "server")
 	switch {
-	case n == nil || seal.IsEncryptedValue(n.Value):
+	case n == nil || seal.IsEncryptedValue(n.Value) && (!all || !last(auth, "server")):
 		return "", "", ""
+	case seal.IsEncryptedValue(n.Value):
+		return "server", "the MAC of the file doesn't tell where the server ends, since nothing encrypted comes after it, and an older version could take its place",
+			"write server before token, and encrypt the file again"
 	case strings.Count(n.Value, "://") > 1:
 		// An address that was written before the server leads elsewhere in front of it.
 		return "server", "the server has another address in it, which may have been written before it when the file was encrypted", "write the server's own address, and encrypt the file again"
@@ -178,8 +182,8 @@ const beginPEM = "-----BEGIN "
 
 var endPEM = regexp.MustCompile(`-----END [A-Z0-9 ]+-----\n*$`)
 
-// looseCA wants a plain caCert to be all that the document has of certificates, from the first to the last: then the MAC tells where it
-// begins and ends.
+// looseCA wants caCert to be all that the document has of certificates, from the first to the last: then the MAC tells where it begins and
+// ends. Beside an encrypted one, others could make up for what an older version of it lacks.
 func looseCA(root, ca *yaml.Node) (field, message, fix string) {
 	var rest strings.Builder
 	for key, value := range content(root) {
@@ -187,10 +191,13 @@ func looseCA(root, ca *yaml.Node) (field, message, fix string) {
 			writeBesides(&rest, value, ca)
 		}
 	}
-	if !strings.Contains(ca.Value, beginPEM) {
-		return "", "", "" // no certificate, which is an error of its own once the file is opened
-	}
-	if strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value) && !strings.Contains(rest.String(), beginPEM) {
+	alone := !strings.Contains(rest.String(), beginPEM)
+	switch {
+	case seal.IsEncryptedValue(ca.Value) && !alone:
+		return "caCert", "another field of the file holds certificates, so the MAC doesn't tell where caCert ends", "take the other field out, and encrypt the file again"
+	case seal.IsEncryptedValue(ca.Value), !strings.Contains(ca.Value, beginPEM): // what is no certificate is an error of its own
+		return "", "", ""
+	case alone && strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value):
 		return "", "", ""
 	}
 	return "caCert", "the MAC of the file doesn't tell where caCert begins and ends: it has to be certificates alone, without text around them, and no other field may hold certificates",
@@ -238,6 +245,12 @@ func before(mapping *yaml.Node, key, other string) bool {
 // follows says whether a mapping has a key directly after another one.
 func follows(mapping *yaml.Node, key, other string) bool {
 	return slices.Index(keysOf(mapping), key) == slices.Index(keysOf(mapping), other)+1
+}
+
+// last says whether a key is the last of a mapping but for skipTLSVerify.
+func last(mapping *yaml.Node, key string) bool {
+	keys := slices.DeleteFunc(keysOf(mapping), func(k string) bool { return k == "skipTLSVerify" })
+	return len(keys) > 0 && keys[len(keys)-1] == key
 }
 
 func keysOf(mapping *yaml.Node) []string {

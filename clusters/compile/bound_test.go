@@ -42,7 +42,8 @@ func TestExactForm(t *testing.T) {
 	const macOnly = ", mac_only_encrypted: true"
 	for _, test := range []struct{ reason, auth, more, sops, field string }{
 		{"all is encrypted, and the order is not needed", "caCert: ENC, token: ENC, server: ENC", "", macOnly, ""},
-		{"the same with the whole MAC", "caCert: ENC, token: ENC, server: ENC", "", "", ""},
+		{"the same with the whole MAC", "caCert: ENC, server: ENC, token: ENC", "", "", ""},
+		{"the CA after the server is as good", "token: ENC, server: ENC, caCert: PEM", "", "", ""},
 		{"a plain server before the token", "server: https://a.b, token: ENC, caCert: PEM", "", "", ""},
 		{"with the CA between them", "server: https://a.b, caCert: PEM, token: ENC", "", "", ""},
 		{"TLS off directly after the server", "server: https://a.b, skipTLSVerify: true, token: ENC, caCert: PEM", "", "", ""},
@@ -66,6 +67,10 @@ func TestExactForm(t *testing.T) {
 		{"a reference", "server: https://a.b, credentialsSecretRef: {name: x}, token: ENC", "", "", "token"},
 		{"a key under a tag", "server: https://a.b, !!str caCert: PEM, token: ENC", "", "", "token"},
 		{"the server after the token", "token: ENC, server: https://a.b, caCert: PEM", "", "", "server"},
+		{"an encrypted server at the end, behind which plain text could make up for what an older one lacks", "token: ENC, caCert: ENC, server: ENC", "  schedule: x\n", "", "server"},
+		{"the same before TLS mode", "token: ENC, caCert: ENC, server: ENC, skipTLSVerify: false", "", "", "server"},
+		{"certificates behind an encrypted CA", "server: ENC, token: ENC, caCert: ENC", "x: PEM\n", "", "caCert"},
+		{"certificates outside of the MAC", "server: ENC, token: ENC, caCert: ENC", "x: PEM\n", macOnly, ""},
 		{"an address in the server", "server: https://a.b/https://c.d, token: ENC", "", "", "server"},
 		{"a word of another field at the end of the server", "server: https://a.bTrue, token: ENC", "", "", "server"},
 		{"the other one", "server: https://a.bFalse, token: ENC", "", "", "server"},

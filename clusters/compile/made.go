@@ -90,7 +90,7 @@ const (
 // TokenServer says why an entry may not have the token in a Secret that it names: the Secret has the key server, and the entry would
 // send the token elsewhere. The server is the key's value, empty where there is no such key.
 func TokenServer(e *mondoo.Entry, ref Reference, server string) (message, fix string) {
-	server = strings.TrimSpace(server)
+	server = strings.TrimRight(server, " \t\r\n")
 	if server == "" || !slices.Contains(ref.Keys, mondoo.KeyToken) || e.ServiceAccountAuth == nil {
 		return "", ""
 	}

@@ -22,7 +22,7 @@ func (c *compiler) secret(r build.Resource, name string) {
 	m := secretManifest{}
 	problems := v1alpha1.Strict(r.Object, &m, "a Secret", c.tree.Sealed)
 	s := fleet.SealedSecret{Name: name, Type: cmp.Or(m.Type, "Opaque"), Immutable: m.Immutable, Data: make(map[string]fleet.Text, len(m.Data)+len(m.StringData)),
-		Labels: m.Metadata.Labels, Annotations: m.Metadata.Annotations, Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
+		Labels: m.Metadata.Labels, Annotations: m.Metadata.Annotations, Generated: r.Generated, Origin: fleet.Origin{Path: r.Path, Document: r.Document}}
 	for _, f := range Findings(problems, "", func(field []string) finding.Finding { return c.place(r, field) }) {
 		s.Quarantined = true
 		c.fleet.Reject(f)
@@ -57,6 +57,9 @@ func (c *compiler) secret(r build.Resource, name string) {
 	}
 	if field, bad := c.copiedHandle(r); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "an encrypted value was copied here from another field or Secret", "encrypt the value in the Secret where it belongs")
+	}
+	if field, message, fix := c.tornApart(r, &s); message != "" {
+		c.quarantineSecret(r, &s, field, CodeServerUnsealed, message, fix)
 	}
 	if field, kind := c.notText(r.Object, nil); field != nil {
 		message, fix := notTextMessage(field, kind)
@@ -188,16 +191,10 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*f
 			continue
 		}
 		s := byName[ref.Name]
-		if s == nil || cl.File == nil {
+		if s == nil {
 			continue
 		}
-		if _, bound := s.Data[mondoo.KeyServer]; !bound && slices.Contains(ref.Keys, mondoo.KeyToken) {
-			f := c.place(r, ref.Field)
-			f.Code, f.Severity, f.Cluster = CodeTokenUnbound, finding.Info, cl.Name
-			f.Message = fmt.Sprintf("the Secret %s doesn't say for which server its token is, so whoever can push can have it sent to another", s.Name)
-			f.Fix = "add the key server with the cluster's server to the Secret and encrypt it, or write the token into the cluster file"
-			c.fleet.Add(f)
-		}
+		c.noteUnbound(r, cl, ref, s)
 		for _, key := range ref.Keys {
 			text, has := s.Data[key]
 			if !has {
@@ -217,6 +214,23 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*f
 			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s in %s has an error", s.Name, s.Origin.Path), "mend the Secret first")
 		}
 	}
+}
+
+// noteUnbound tells of a token that nothing ties to a server.
+func (c *compiler) noteUnbound(r build.Resource, cl *fleet.Cluster, ref Reference, s *fleet.SealedSecret) {
+	bound := s.Data[mondoo.KeyServer].Value != "" && !s.Generated
+	if bound || !slices.Contains(ref.Keys, mondoo.KeyToken) {
+		return
+	}
+	f := c.place(r, ref.Field)
+	f.Code, f.Severity, f.Cluster = CodeTokenUnbound, finding.Info, cl.Name
+	f.Message = fmt.Sprintf("the Secret %s doesn't say for which server its token is, so whoever can push can have it sent to another", s.Name)
+	f.Fix = "add the key server with the cluster's server to the Secret and encrypt it, or write the token into the cluster file"
+	if s.Generated {
+		f.Message = fmt.Sprintf("the Secret %s is generated, and nothing ties its token to a server, so whoever can push can have it sent to another", s.Name)
+		f.Fix = "write the token into the cluster file, or generate a Secret with a kubeconfig, which has its server in it"
+	}
+	c.fleet.Add(f)
 }
 
 // Reference is a Secret that an entry needs.

@@ -40,7 +40,7 @@ var clusterRules = []Rule{
 		Fix: "write five fields, such as \"H * * * *\", or @daily", Example: "schedule: 0 0 30 2 *  # the 30th of February"},
 	{Code: "server-address", Severities: errorWarning, Cause: "The address of an API server can't be used by the operator or from the scanner's Pod.",
 		Fix: "write https://host, https://host:port or https://host:port/path, as other machines reach it", Example: "server: https://127.0.0.1:6443"},
-	{Code: "server-unsealed", Severities: errorOnly, Cause: "The server that a token is sent to could be changed by somebody without the file's key, who would then get the token.",
+	{Code: "server-unsealed", Severities: errorOnly, Cause: "The server that a token is sent to, or what the server is known by, could be changed by somebody without the file's key, who would then get the token. The token is in a cluster file, a kubeconfig, or a Secret manifest with the key server.",
 		Fix: "write server directly before token in one file, with nothing but skipTLSVerify or caCert between them and the MAC over all of it; or encrypt server too", Example: "a patch that sets spec.serviceAccountAuth.server"},
 	{Code: "spiffe-socket-path", Severities: errorOnly, Cause: "socketPath is not the absolute path of a socket.",
 		Fix: "write a path such as /run/spire/sockets/agent.sock, without unix:// before it", Example: "socketPath: unix:///run/spire/agent.sock"},

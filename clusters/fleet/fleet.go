@@ -92,10 +92,12 @@ type SealedSecret struct {
 	Data      map[string]Text
 	// Cluster and AuditConfig name whom the Secret was made for; empty for a manifest of the repository.
 	Cluster, AuditConfig string
-	Uses                 []Use
-	Origin               Origin
-	Quarantined          bool
-	Hash                 string
+	// Generated says that a generator of a kustomization made it.
+	Generated   bool
+	Uses        []Use
+	Origin      Origin
+	Quarantined bool
+	Hash        string
 }
 
 // Sealed is a compiled fleet whose secrets are still handles.
