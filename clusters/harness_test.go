@@ -80,13 +80,18 @@ func compileOnly(t testing.TB, repository fs.FS, path string, opts compile.Optio
 // render goes all the way to an opened fleet.
 func render(t testing.TB, repository fs.FS, path string, opts compile.Options, opener open.Opener) run {
 	t.Helper()
-	p := clusters.NewPipeline()
+	return renderBy(t, clusters.NewPipeline(), &redact.Redactor{}, repository, path, opts, opener)
+}
+
+// renderBy does so with a pipeline that may remember what it has rendered before, with the same redactor.
+func renderBy(t testing.TB, p *clusters.Pipeline, redactor *redact.Redactor, repository fs.FS, path string, opts compile.Options, opener open.Opener) run {
+	t.Helper()
 	sealed, err := p.Compile(context.Background(), clusters.Source{FS: repository, Path: path}, opts, opener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := run{sealed: sealed, redactor: &redact.Redactor{}}
-	if r.opened, err = p.Open(context.Background(), sealed, opener, r.redactor, now); err != nil {
+	r := run{sealed: sealed, redactor: redactor}
+	if r.opened, err = p.Open(context.Background(), sealed, opener, redactor, now); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -1,6 +1,7 @@
 package clusters_test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -79,32 +80,36 @@ func goodFleet(t testing.TB) good {
 	t.Helper()
 	g := good{files: files{"clusters/mondoo-client.yaml": auditConfig("mondoo-client")}, older: map[string]string{}, key: sealtest.NewKey(t)}
 	account := func(name, generation, skip string) string {
-		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  annotations:\n    runbook: https://wiki.example.com/\nspec:\n  serviceAccountAuth:\n    server: https://" + name + ".gr7.eu-west-1.example.com\n" + skip +
+		end := map[string]string{"-old": "example.co"}[generation]
+		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\n  annotations:\n    runbook: https://wiki.example.com/\nspec:\n  serviceAccountAuth:\n    server: https://" + name + ".gr7.eu-west-1." + cmp.Or(end, "example.com") + "\n" + skip +
 			"    token: token-" + name + generation + "-" + canary + "\n    caCert: |\n" + indent(6, caPEM()) + "  schedule: 5 2 * * *\n  containerImageScanning: true\n"
 	}
-	seal := func(name, old, plain string, rule sealtest.Rule) {
-		file := "clusters/" + name
-		g.older[file] = g.key.Encrypt(t, name, old, rule)
-		g.files[file] = g.key.Edit(t, name, g.older[file], plain)
-	}
-	seal("new.yaml", account("new", "-old", ""), account("new", "", ""), sealtest.Recommended)
-	seal("old.yaml", account("old", "-old", ""), account("old", "", ""), sealtest.Credentials)
-	seal("skip.yaml", account("skip", "-old", "    skipTLSVerify: true\n"), account("skip", "", "    skipTLSVerify: true\n"), sealtest.Credentials)
-	seal("half.yaml", account("half", "-old", ""), account("half", "", ""), sealtest.Rule{EncryptedRegex: "^(token|server)$"})
+	g.seal(t, "new.yaml", account("new", "-old", ""), account("new", "", ""), sealtest.Recommended)
+	g.seal(t, "old.yaml", account("old", "-old", ""), account("old", "", ""), sealtest.Credentials)
+	g.seal(t, "skip.yaml", account("skip", "-old", "    skipTLSVerify: true\n"), account("skip", "", "    skipTLSVerify: true\n"), sealtest.Credentials)
+	g.seal(t, "half.yaml", account("half", "-old", ""), account("half", "", ""), sealtest.Rule{EncryptedRegex: "^(token|server)$"})
 	inline := func(name, generation string) string {
 		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n  kubeconfig: |\n" + indent(4, strings.Replace(kubeconfig(name), "token: token-", "token: token-"+generation, 1))
 	}
-	seal("inline.yaml", inline("inline", "old-"), inline("inline", ""), sealtest.Recommended)
+	g.seal(t, "inline.yaml", inline("inline", "old-"), inline("inline", ""), sealtest.Recommended)
 	registry := func(auth string) string {
 		return account("registry", auth, "") + "  privateRegistries:\n    dockerConfigJson: '{\"auths\":{\"r.example.com\":{\"auth\":\"" + base64.StdEncoding.EncodeToString([]byte("u:"+auth+canary)) + "\"}}}'\n"
 	}
-	seal("registry.yaml", registry("old"), registry(""), sealtest.Recommended)
+	g.seal(t, "registry.yaml", registry("old"), registry(""), sealtest.Recommended)
 	for name, rule := range map[string]sealtest.Rule{"fields": sealtest.Everything, "binary": sealtest.Everything} {
 		file := name + map[string]string{"fields": "-kubeconfig.yaml", "binary": ".kubeconfig"}[name]
 		g.files["clusters/"+name+".yaml"] = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n  kubeconfigFile: " + file + "\n"
-		seal(file, strings.Replace(kubeconfig(name), "token: token-", "token: token-old-", 1), kubeconfig(name), rule)
+		g.seal(t, file, strings.Replace(kubeconfig(name), "token: token-", "token: token-old-", 1), kubeconfig(name), rule)
 	}
 	return g
+}
+
+// seal adds a file, encrypted twice with one data key: as it was before, and as it is.
+func (g good) seal(t testing.TB, name, old, plain string, rule sealtest.Rule) {
+	t.Helper()
+	file := "clusters/" + name
+	g.older[file] = g.key.Encrypt(t, name, old, rule)
+	g.files[file] = g.key.Edit(t, name, g.older[file], plain)
 }
 
 // allowed are the bonds that were encrypted together.
