@@ -13,13 +13,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
 	sopsage "github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/cmd/sops/common"
 	"github.com/getsops/sops/v3/config"
-	"github.com/getsops/sops/v3/stores/dotenv"
-	jsonstore "github.com/getsops/sops/v3/stores/json"
-	yamlstore "github.com/getsops/sops/v3/stores/yaml"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -31,7 +28,10 @@ import (
 )
 
 // mixes is how many trees TestAsKustomizeDoes builds, which takes about as long for each as TestUnitsAreTheWhole.
-var mixes = flag.Int("mixes", 150, "how many trees of mixed features are built")
+var (
+	mixes     = flag.Int("mixes", 150, "how many trees of mixed features are built")
+	firstSeed = flag.Uint64("mixes-seed", 0, "the seed of the first of them")
+)
 
 // ownRules are the reasons for which Muster refuses what kustomize takes. The codes of all others say that kustomize refuses it too.
 var ownRules = []finding.Code{load.CodeRemote, load.CodeOutside, load.CodeUnsupported, load.CodeSize, load.CodeAliases, load.CodeEncoding, load.CodeDuplicateKey,
@@ -47,7 +47,7 @@ func TestAsKustomizeDoes(t *testing.T) {
 		for seed := range uint64(*mixes) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				g := &mixed{tree: randomTree(seed + 1_000_000), key: key}
+				g := &mixed{tree: randomTree(*firstSeed + seed + 1_000_000), key: key}
 				g.mix(t)
 				outcome := g.differ(t)
 				mu.Lock()
@@ -97,12 +97,15 @@ func (g *mixed) differ(t *testing.T) (outcome string) {
 	case err != nil:
 		return "refused by both"
 	case len(bad) > 0:
+		var codes []string
 		for _, f := range bad {
 			if !slices.Contains(ownRules, f.Code) {
 				t.Errorf("kustomize takes it, and Muster does not: %s", f)
 			}
+			codes = append(codes, string(f.Code))
 		}
-		return "refused for a reason of Muster's own"
+		slices.Sort(codes)
+		return "refused by Muster: " + strings.Join(slices.Compact(codes), ", ")
 	}
 	opened(t, g.key, result)
 	compare(t, want, result)
@@ -159,19 +162,10 @@ func (g *mixed) reference(t *testing.T, unlisted []string) ([]map[string]any, er
 // decrypted is what sops prints for an encrypted file.
 func (g *mixed) decrypted(t *testing.T, name, text string) string {
 	t.Helper()
-	var store sops.Store
-	switch {
-	case !strings.Contains(text, "ENC[AES256_GCM"):
+	if !strings.Contains(text, "ENC[AES256_GCM") {
 		return text
-	case path.Ext(name) == ".json":
-		store = jsonstore.NewStore(&config.JSONStoreConfig{Indent: -1})
-	case path.Ext(name) == ".env":
-		store = dotenv.NewStore(&config.DotenvStoreConfig{})
-	case path.Ext(name) == ".yaml":
-		store = yamlstore.NewStore(&config.YAMLStoreConfig{})
-	default:
-		store = jsonstore.NewBinaryStore(&config.JSONBinaryStoreConfig{})
 	}
+	store := common.DefaultStoreForPath(g.stores(t, path.Dir(name)), name)
 	tree, err := store.LoadEncryptedFile([]byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -194,6 +188,27 @@ func (g *mixed) decrypted(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return string(plain)
+}
+
+// stores is what sops reads of how to write files in a folder.
+func (g *mixed) stores(t *testing.T, dir string) *config.StoresConfig {
+	t.Helper()
+	settings, found := g.files[path.Join(dir, ".sops.yaml")]
+	if !found {
+		if dir == "." {
+			return config.NewStoresConfig()
+		}
+		return g.stores(t, path.Dir(dir))
+	}
+	file := filepath.Join(t.TempDir(), ".sops.yaml")
+	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stores, err := config.LoadStoresConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stores
 }
 
 // dirs are the folders with a kustomization.
@@ -226,6 +241,11 @@ func (g *mixed) mix(t *testing.T) {
 	}
 	if g.chance(40) {
 		g.patch()
+	}
+	for range g.rand.IntN(3) {
+		dir := path.Dir(g.oneOf(slices.Sorted(maps.Keys(g.files))...))
+		g.files[path.Join(dir, ".sops.yaml")] = fmt.Sprintf("stores:\n  yaml: {indent: %d}\n  json: {indent: %d}\n  json_binary: {indent: %d}\n", 1+g.rand.IntN(8), g.rand.IntN(9)-1, g.rand.IntN(9)-1)
+		g.note("indents in %s: %s", dir, g.files[path.Join(dir, ".sops.yaml")])
 	}
 	if g.chance(25) {
 		g.mutate()
@@ -355,10 +375,11 @@ func (g *mixed) generator(t *testing.T) {
 	g.count++
 	id := fmt.Sprint(g.count)
 	input := map[string]string{"in" + id + ".txt": "text\nof two lines\n", "in" + id + ".env": "A=1\nB = two \nC=" + g.oneOf("x", " trailing ", "tab\t", "", "a=b") + "\n",
-		"in" + id + ".json": `{"auths": {"r.example.com": {"auth": "eDp5"}}}`, "in" + id + ".yaml": "a: b\nlist:\n- 1\n- two\n"}
+		"in" + id + ".json": g.oneOf(`{"auths": {"r.example.com": {"auth": "eDp5"}}}`, `{"data": "hello"}`, `{"data": {"a": "b"}}`, `{"data": ["a", {"b": null}], "n": 1.50}`, "{\n  \"a\": [],\n  \"b\": \"<&>\"\n}\n"),
+		"in" + id + ".yaml": g.oneOf("a: b\nlist:\n- 1\n- two\n", "a:\n    b: {c: [x, y]}\n    d: |\n        lines\n", "---\na: b\n---\nc: 'd'\n", "a: \"\"\nb: ~\nc: 0123\n")}
 	input["in"+id+".env"] = strings.ReplaceAll(input["in"+id+".env"], "B = two ", "B=two ")
 	for name, text := range input {
-		if path.Ext(name) != ".json" && g.chance(40) {
+		if g.chance(40) {
 			text = g.key.Encrypt(t, name, text, sealtest.Everything)
 		}
 		g.files[path.Join(dir, name)] = text
