@@ -133,7 +133,7 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 		if c.Name != e.name {
 			continue
 		}
-		x, err := e.one(ctx, r, c, findings)
+		x, err := e.one(ctx, r, c, findings, opts.Existing)
 		if err != nil {
 			return nil, err
 		}
@@ -150,8 +150,8 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 	return e.unread(ctx, r, live, planned, opts.Sync, findings)
 }
 
-// one explains a cluster that the files have.
-func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding) (explained, error) {
+// one explains a cluster that the files have. Existing are the live audit configs, as far as they are known.
+func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding, existing map[string]map[string]any) (explained, error) {
 	x := explained{Cluster: c.Name, AuditConfig: c.AuditConfig, File: c.Origin.Path, Revision: r.revision, Quarantined: c.Quarantined,
 		Findings: e.findingsOf(c.Name, c.Origin.Path, findings), Expires: map[string]time.Time{}}
 	entry, ok := explain.Entry(c)
@@ -159,7 +159,7 @@ func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findin
 		return x, nil
 	}
 	var err error
-	if x.Explanation, err = explain.Cluster(ctx, r.sealed, c, entry, configObject(r, c.AuditConfig)); err != nil {
+	if x.Explanation, err = explain.Cluster(ctx, r.sealed, c, entry, configObject(r, existing, c.AuditConfig)); err != nil {
 		return x, err
 	}
 	v := e.valuesFor(false)
@@ -230,12 +230,12 @@ func (e explainer) steps(planned *plan.Plan, auditConfig string, secrets []strin
 	return steps
 }
 
-// configObject is an audit config as Git has it, or nil.
-func configObject(r *rendered, name string) map[string]any {
+// configObject is an audit config as Git has it, or else as it is live; nil where neither is known.
+func configObject(r *rendered, existing map[string]map[string]any, name string) map[string]any {
 	for _, c := range r.opened.AuditConfigs {
-		if c.Name == name {
+		if c.Name == name && c.Object != nil {
 			return c.Object
 		}
 	}
-	return nil
+	return existing[name]
 }
