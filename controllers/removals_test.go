@@ -102,6 +102,28 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 	}
 }
 
+// TestRemovalByPatch: a cluster that a patch deletes is removed as one whose file is deleted, and not held for ever because the file is there.
+func TestRemovalByPatch(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile}
+	for i := range 4 {
+		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
+	}
+	w.startController(nil)
+	w.createSync(nil)
+	w.untilReady(w.push(files))
+	commit := w.push(map[string]string{"clusters/kustomization.yaml": "resources: [mondoo-client.yaml]\npatches:\n- target: {kind: ExternalCluster, name: " + nameOf(0) + "}\n" +
+		"  patch: |\n    $patch: delete\n    apiVersion: muster.dev/v1alpha1\n    kind: ExternalCluster\n    metadata: {name: " + nameOf(0) + "}\n"})
+	w.request()
+	w.untilReady(commit)
+	if got := w.names("mondoo-client"); !slices.Equal(got, []string{nameOf(1), nameOf(2), nameOf(3)}) {
+		t.Errorf("entries %v", got)
+	}
+	if got := w.secrets(); len(got) != 3 {
+		t.Errorf("Secrets %v", got)
+	}
+}
+
 func paths(from, to int) []string {
 	var list []string
 	for i := from; i < to; i++ {
