@@ -117,7 +117,7 @@ func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bo
 	}
 	e.KubeconfigSecretRef = either(spec.Kubeconfig+spec.KubeconfigFile, spec.KubeconfigSecretRef, mondoo.Kubeconfig)
 	if sa := spec.ServiceAccountAuth; sa != nil {
-		e.ServiceAccountAuth = &mondoo.ServiceAccountAuth{Server: sa.Server, SkipTLSVerify: sa.SkipTLSVerify != nil && *sa.SkipTLSVerify}
+		e.ServiceAccountAuth = &mondoo.ServiceAccountAuth{Server: sa.Server, SkipTLSVerify: sa.SkipsTLS()}
 		if ref := either(sa.Token, sa.CredentialsSecretRef, mondoo.ServiceAccount); ref != nil {
 			e.ServiceAccountAuth.CredentialsSecretRef = *ref
 		}

@@ -29,7 +29,7 @@ func Bound(file *v1alpha1.ExternalCluster, auditConfig, destination string) stri
 func boundTo(file *v1alpha1.ExternalCluster, auditConfig, destination string) []byte {
 	to := []any{auditConfig, file.Metadata.Name, destination, refName(file.Spec.KubeconfigSecretRef)}
 	if sa := file.Spec.ServiceAccountAuth; sa != nil {
-		to = append(to, "serviceAccountAuth", sa.Server, sa.CACert, refName(sa.CredentialsSecretRef), sa.SkipTLSVerify != nil && *sa.SkipTLSVerify)
+		to = append(to, "serviceAccountAuth", sa.Server, sa.CACert, refName(sa.CredentialsSecretRef), sa.SkipsTLS())
 	}
 	if w := workloadIdentity(file.Spec.WorkloadIdentity); w != nil {
 		to = append(to, "workloadIdentity", w)

@@ -248,7 +248,7 @@ func References(e *mondoo.Entry) iter.Seq[Reference] {
 		}
 		sa, s, v := e.ServiceAccountAuth, e.SPIFFEAuth, e.VaultAuth
 		_ = add(e.KubeconfigSecretRef, fieldKubeconfig, keysKubeconfig) &&
-			(sa == nil || add(&sa.CredentialsSecretRef, fieldToken, mondoo.SecretKeys(mondoo.ServiceAccount))) &&
+			(sa == nil || add(&sa.CredentialsSecretRef, fieldToken, mondoo.TokenKeys(sa.SkipTLSVerify))) &&
 			(s == nil || add(&s.TrustBundleSecretRef, fieldTrustBundle, keysCACert)) &&
 			(v == nil || add(v.CACertSecretRef, fieldVaultCA, keysCACert) && add(v.TargetCACertSecretRef, fieldTargetCA, keysCACert)) &&
 			add(e.PrivateRegistriesPullSecretRef, fieldRegistries, keysRegistries)

@@ -3,6 +3,7 @@ package mondoo
 import (
 	"reflect"
 	"slices"
+	"time"
 )
 
 // The values that the CRD fills in. skipTLSVerify's is false.
@@ -30,6 +31,9 @@ func (e Entry) Canonical() Entry {
 	if e.VaultAuth = copied(e.VaultAuth); e.VaultAuth != nil {
 		fill(&e.VaultAuth.AuthPath, DefaultAuthPath)
 		fill(&e.VaultAuth.SecretsPath, DefaultSecretsPath)
+		if ttl, err := time.ParseDuration(e.VaultAuth.TTL); err == nil {
+			e.VaultAuth.TTL = ttl.String()
+		}
 		e.VaultAuth.CACertSecretRef = named(e.VaultAuth.CACertSecretRef)
 		e.VaultAuth.TargetCACertSecretRef = named(e.VaultAuth.TargetCACertSecretRef)
 	}

@@ -57,6 +57,14 @@ func SecretKeys(what string) []string {
 	}
 }
 
+// TokenKeys are the keys that the operator wants in the Secret of a ServiceAccount: without a check of the server's certificate, no CA.
+func TokenKeys(skipTLSVerify bool) []string {
+	if skipTLSVerify {
+		return []string{KeyToken}
+	}
+	return SecretKeys(ServiceAccount)
+}
+
 // SecretType gives the Kubernetes type of a Secret holding this: the registries' own type, whose content the API server
 // checks, or Opaque.
 func SecretType(what string) string {

@@ -41,11 +41,14 @@ func (u Use) Path() string {
 	return strings.TrimPrefix(strings.Join(parts, "."), "spec.")
 }
 
-// FieldError is a field of an audit config that the operator can't read.
+// FieldError is a field of an audit config that the operator can't work with.
 type FieldError struct {
 	Field []string
-	// Want is what stands there in a good one, such as "a text"; empty where the field is not one of a MondooAuditConfig.
+	// Want is what a field that the operator can't read has in a good one, such as "a text".
 	Want string
+	// Problem completes "FIELD …" for a field that can be read; Fix is an instruction. All three are empty where the field is not one of
+	// a MondooAuditConfig.
+	Problem, Fix string
 }
 
 // Inspect gives the fields of an audit config that are not harmless, and those that the operator can't read. Fields with a zero
@@ -61,6 +64,7 @@ func Inspect(auditConfig map[string]any) ([]Use, []FieldError) {
 			in.bad = append(in.bad, FieldError{Field: []string{key}})
 		}
 	}
+	in.values(auditConfig)
 	return in.uses, in.bad
 }
 
@@ -72,10 +76,10 @@ const (
 	text     kind = "a text"
 	boolean  kind = "true or false"
 	integer  kind = "a whole number"
-	quantity kind = "an amount such as 300Mi"
+	quantity kind = "an amount of zero or more, such as 300Mi"
 	texts    kind = "a list of texts"
 	pairs    kind = "a mapping of texts"
-	duration kind = "a duration in hours, minutes and seconds, such as 1h30m"
+	duration kind = "a duration of a second or more in hours, minutes and seconds, such as 1h30m"
 	list     kind = "a list"
 	secrets  kind = "a list of references to Secrets"
 )
@@ -85,6 +89,8 @@ type node struct {
 	kind   kind
 	class  Class
 	fields map[string]node
+	// rest is the kind of fields that are not among these.
+	rest kind
 	// standard is the value that the operator's CRD fills in. It gives nothing away.
 	standard string
 	// some says that not every operator that Muster works with has the field.
@@ -96,7 +102,7 @@ var (
 	secretRef  = node{kind: object, class: NamesSecret}
 	patterns   = fields(map[string]node{"include": {kind: texts}, "exclude": {kind: texts}})
 	namespaces = fields(map[string]node{"namespaces": patterns})
-	amounts    = fields(map[string]node{"cpu": {kind: quantity}, "memory": {kind: quantity}, "ephemeral-storage": {kind: quantity}})
+	amounts    = node{kind: object, rest: quantity, fields: map[string]node{"cpu": {kind: quantity}, "memory": {kind: quantity}, "ephemeral-storage": {kind: quantity}}}
 	resources  = fields(map[string]node{"limits": amounts, "requests": amounts})
 	// Labels and annotations of Pods have other controllers put sidecars and Secrets into them, and nodes differ in what they have.
 	jobOverrides = node{kind: object, some: true, fields: map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
@@ -172,7 +178,7 @@ func (in *inspection) node(v any, n node, field []string) {
 		return
 	}
 	if !n.holds(v) {
-		in.bad = append(in.bad, FieldError{field, string(n.kind)})
+		in.bad = append(in.bad, FieldError{Field: field, Want: string(n.kind)})
 		return
 	}
 	switch {
@@ -187,7 +193,7 @@ func (in *inspection) node(v any, n node, field []string) {
 		for _, key := range slices.Sorted(maps.Keys(m)) {
 			below, known := n.fields[key]
 			if !known {
-				below = node{class: UnknownField}
+				below = node{kind: n.rest, class: UnknownField}
 			}
 			in.node(m[key], below, at(field, key))
 		}
@@ -205,7 +211,7 @@ func (in *inspection) reference(ref map[string]any, field []string) {
 		case key != "name":
 			in.use(ref[key], node{class: UnknownField}, at(field, key))
 		case !ok:
-			in.bad = append(in.bad, FieldError{at(field, key), string(text)})
+			in.bad = append(in.bad, FieldError{Field: at(field, key), Want: string(text)})
 		case name != "":
 			in.uses = append(in.uses, Use{field, NamesSecret, name, true})
 		}
@@ -242,8 +248,8 @@ func (n node) holds(v any) bool {
 	case integer:
 		return whole(v)
 	case quantity:
-		_, ok := v.(string)
-		return ok || number(v)
+		q, ok := amount(v)
+		return ok && q.Sign() >= 0
 	case list, secrets:
 		_, ok := v.([]any)
 		return ok
@@ -259,9 +265,10 @@ func (n node) holds(v any) bool {
 		}
 		return ok
 	case duration:
+		// The operator rounds to seconds, and 0 is no deadline or no pause at all.
 		s, ok := v.(string)
-		_, err := time.ParseDuration(s)
-		return ok && err == nil
+		d, err := time.ParseDuration(s)
+		return ok && err == nil && d >= time.Second
 	}
 	return true
 }

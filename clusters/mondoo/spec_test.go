@@ -30,7 +30,7 @@ func TestInspect(t *testing.T) {
 			[]string{"nodes.priorityClassName=system-node-critical p", "scanner.image.digest=sha256:00 p", "scanner.image.name=evil/x p", "scanner.image.pullPolicy=Always p", "scanner.image.tag=1 p", "scanner.serviceAccountName=muster p"}},
 		{"environments", "scanner: {env: [{name: A, value: b}]}\nnodes: {env: [{name: A, valueFrom: {secretKeyRef: {name: deep, key: deeper}}}]}\ncontainers: {env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: d}}}]}\n",
 			[]string{"containers.env p", "nodes.env p", "nodes.env.valueFrom.secretKeyRef=deep names a Secret", "scanner.env p"}},
-		{"Pods", "jobOverrides: {labels: {a: b}, annotations: {a: b}, nodeSelector: {a: b}, tolerations: [{operator: Exists}]}\nnodes: {jobOverrides: {labels: {azure.workload.identity/use: 'true'}}}\ncontainers: {workloadIdentity: {provider: gke}, jobOverrides: {tolerations: [{}]}}\n",
+		{"Pods", "jobOverrides: {labels: {a: b}, annotations: {a: b}, nodeSelector: {a: b}, tolerations: [{operator: Exists}]}\nnodes: {jobOverrides: {labels: {azure.workload.identity/use: 'true'}}}\ncontainers: {workloadIdentity: {provider: gke, gke: {projectId: p}}, jobOverrides: {tolerations: [{}]}}\n",
 			[]string{"containers.jobOverrides.tolerations p", "containers.workloadIdentity p", "jobOverrides.annotations p", "jobOverrides.labels p", "jobOverrides.nodeSelector p", "jobOverrides.tolerations p", "nodes.jobOverrides.labels p"}},
 		{"devices", "nodes: {resources: {limits: {example.com/gpu: 1}}}\n", []string{"nodes.resources.limits.example.com/gpu=1 is unknown"}},
 		{"fields that nobody knows", "volumes: [{secret: {secretName: v}}, {projected: {sources: [{secret: {name: p}}]}}]\nscanner: {imagePullSecrets: [{name: i}], hostNetwork: true, envFrom: [{secretRef: {name: e}}]}\nmondooCredsSecretRef: {name: creds, namespace: kube-system}\n",
@@ -75,10 +75,10 @@ func TestInspectTypes(t *testing.T) {
 		"spec: {remoteManaged: 'true'}":                                 "[spec remoteManaged] true or false",
 		"spec: {annotations: {a: 1}}":                                   "[spec annotations] a mapping of texts",
 		"spec: {filtering: {namespaces: {include: [1]}}}":               "[spec filtering namespaces include] a list of texts",
-		"spec: {kubernetesResources: {activeDeadline: 1d}}":             "[spec kubernetesResources activeDeadline] a duration in hours, minutes and seconds, such as 1h30m",
-		"spec: {containers: {scanCache: {cacheTTL: 60}}}":               "[spec containers scanCache cacheTTL] a duration in hours, minutes and seconds, such as 1h30m",
+		"spec: {kubernetesResources: {activeDeadline: 1d}}":             "[spec kubernetesResources activeDeadline] a duration of a second or more in hours, minutes and seconds, such as 1h30m",
+		"spec: {containers: {scanCache: {cacheTTL: 60}}}":               "[spec containers scanCache cacheTTL] a duration of a second or more in hours, minutes and seconds, such as 1h30m",
 		"spec: {kubernetesResources: {externalClusters: {name: a}}}":    "[spec kubernetesResources externalClusters] a list",
-		"spec: {nodes: {resources: {limits: {cpu: [1]}}}}":              "[spec nodes resources limits cpu] an amount such as 300Mi",
+		"spec: {nodes: {resources: {limits: {cpu: [1]}}}}":              "[spec nodes resources limits cpu] an amount of zero or more, such as 300Mi",
 		"data: {mondooCredsSecretRef: {name: sops-age}}\nspec: {}":      "[data] ",
 		"spec: {kubernetesResources: {resourceWatcher: {enable: 'y'}}}": "[spec kubernetesResources resourceWatcher enable] true or false",
 	} {
@@ -117,6 +117,84 @@ func TestEverywhere(t *testing.T) {
 	} {
 		if got := mondoo.Everywhere(strings.Split(path, ".")); got != want {
 			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// TestInspectValues holds with which values of the right type the operator doesn't work.
+func TestInspectValues(t *testing.T) {
+	long := strings.Repeat("ü", 256)
+	for _, row := range []struct {
+		spec string
+		want []string // fields
+	}{
+		{"annotations: {a: b, " + long + ": " + long + "}", nil},
+		{"annotations: {a=b: c}", []string{"annotations a=b"}},
+		{"annotations: {a: ''}", []string{"annotations a"}},
+		{"annotations: {'': b}", []string{"annotations "}},
+		{"annotations: {a: " + long + "x}", []string{"annotations a"}},
+		{"annotations: {" + long + "x: b}", []string{"annotations " + long + "x"}},
+		{"kubernetesResources: {activeDeadline: 0s}", []string{"kubernetesResources activeDeadline"}},
+		{"kubernetesResources: {activeDeadline: -1h}", []string{"kubernetesResources activeDeadline"}},
+		{"kubernetesResources: {resourceWatcher: {debounceInterval: 500ms, minimumScanInterval: 1d}}", []string{"kubernetesResources resourceWatcher debounceInterval", "kubernetesResources resourceWatcher minimumScanInterval"}},
+		{"containers: {activeDeadline: 1.5h, scanCache: {cacheTTL: 2562048h}}", []string{"containers scanCache cacheTTL"}},
+		{"scanner: {resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 1000m, memory: 1024Mi}}}", nil},
+		{"scanner: {resources: {limits: {cpu: 1}, requests: {cpu: 1001m, memory: 2Gi}}}", []string{"scanner resources requests cpu"}},
+		{"nodes: {resources: {limits: {memory: 1Gi}, requests: {memory: 2Gi}}}", []string{"nodes resources requests memory"}},
+		{"containers: {resources: {limits: {example.com/gpu: 1}, requests: {example.com/gpu: '2'}}}", []string{"containers resources requests example.com/gpu"}},
+		{"containers: {resources: {limits: {memory: 300MB}}}", []string{"containers resources limits memory"}},
+		{"containers: {resources: {limits: {memory: -1}}}", []string{"containers resources limits memory"}},
+		{"containers: {workloadIdentity: {provider: gke, gke: {projectId: p}}}", nil},
+		{"containers: {workloadIdentity: {}}", nil},
+		{"containers: {workloadIdentity: {provider: gke}}", []string{"containers workloadIdentity gke"}},
+		{"containers: {workloadIdentity: {provider: gke, gke: {}, eks: {region: r}}}", []string{"containers workloadIdentity gke"}},
+		{"containers: {workloadIdentity: {gke: {projectId: p}}}", []string{"containers workloadIdentity provider"}},
+		{"containers: {workloadIdentity: {provider: [gke]}}", []string{"containers workloadIdentity provider"}},
+	} {
+		_, bad := mondoo.Inspect(object(t, "spec: {"+row.spec+"}"))
+		var got []string
+		for _, b := range bad {
+			got = append(got, strings.Join(b.Field[1:], " "))
+			if b.Want == "" && (b.Problem == "" || b.Fix == "") {
+				t.Errorf("%s: no problem or no fix: %+v", row.spec, b)
+			}
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%s: %q, want %q", row.spec, got, row.want)
+		}
+	}
+	for name, wrong := range map[string]bool{strings.Repeat("a", 63): false, strings.Repeat("a", 64): true} {
+		if _, bad := mondoo.Inspect(object(t, "metadata: {name: "+name+"}\nspec: {}")); (len(bad) > 0) != wrong {
+			t.Errorf("a name of %d characters: %v", len(name), bad)
+		}
+	}
+}
+
+// TestSameValue holds the other forms in which the operator writes values back.
+func TestSameValue(t *testing.T) {
+	for _, row := range []struct {
+		field string
+		a, b  any
+		want  bool
+	}{
+		{"spec.kubernetesResources.activeDeadline", "90m", "1h30m0s", true},
+		{"spec.containers.scanCache.cacheTTL", "168h", "168h0m0s", true},
+		{"spec.kubernetesResources.resourceWatcher.debounceInterval", "60s", "1m0s", true},
+		{"spec.containers.activeDeadline", "90m", "91m", false},
+		{"spec.containers.activeDeadline", "90m", nil, false},
+		{"spec.containers.activeDeadline", "1d", "24h", false},
+		{"spec.scanner.resources.limits.cpu", "1000m", "1", true},
+		{"spec.scanner.resources.limits.cpu", int64(1), "1", true},
+		{"spec.nodes.resources.requests.ephemeral-storage", "1024Mi", "1Gi", true},
+		{"spec.nodes.resources.limits.gpu", "2", 2, true},
+		{"spec.nodes.resources.limits.memory", "1Gi", "1G", false},
+		{"spec.annotations.memory", "1000m", "1", false},
+		{"spec.consoleIntegration.name", "90m", "1h30m0s", false},
+		{"spec.scanner.env[0].value", "90m", "1h30m0s", false},
+		{"metadata.annotations.cpu", "1000m", "1", false},
+	} {
+		if got := mondoo.SameValue(strings.Split(row.field, "."), row.a, row.b); got != row.want {
+			t.Errorf("%s: %v and %v: %v", row.field, row.a, row.b, got)
 		}
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -89,7 +87,7 @@ func differences(path string, want, live any) []Field {
 		}
 		return nil
 	default:
-		if sameScalar(want, live) || live == nil && zero(want) || sameQuantity(path, want, live) {
+		if sameScalar(want, live) || live == nil && zero(want) || mondoo.SameValue(splitPath(path), want, live) {
 			return nil
 		}
 		return []Field{{Path: path, From: inline(live), To: inline(want)}}
@@ -114,20 +112,6 @@ func zero(v any) bool {
 		text := inline(v)
 		return text == "" || text == "false" && v != "false" || text == "0" && v != "0"
 	}
-}
-
-// sameQuantity compares amounts of resources: 1000m and 1 are the same, and Kubernetes writes the shorter.
-func sameQuantity(path string, a, b any) bool {
-	ofResources := func(key string) bool { return key == "resources" || key == "limits" || key == "requests" }
-	if a == nil || b == nil || !slices.ContainsFunc(splitPath(path), ofResources) {
-		return false
-	}
-	x, err := resource.ParseQuantity(inline(a))
-	if err != nil {
-		return false
-	}
-	y, err := resource.ParseQuantity(inline(b))
-	return err == nil && x.Cmp(y) == 0
 }
 
 // sameScalar compares values as JSON has them: 1, 1.0 and int64(1) are one number, and null is an absent field.

@@ -117,6 +117,9 @@ func (p Policy) AuditConfig(object map[string]any) []v1alpha1.Problem {
 
 func unreadable(b mondoo.FieldError) v1alpha1.Problem {
 	p := v1alpha1.Problem{Code: CodeUnreadable, Severity: finding.Error, Field: b.Field, Message: dotted(b.Field) + " is no field of a MondooAuditConfig", Fix: "take it out"}
+	if b.Problem != "" {
+		p.Message, p.Fix = dotted(b.Field)+" "+b.Problem, b.Fix
+	}
 	if b.Want != "" {
 		p.Message, p.Fix = dotted(b.Field)+" is not "+b.Want+", and the operator can't read the audit config", "write "+b.Want
 	}

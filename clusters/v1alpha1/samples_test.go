@@ -100,7 +100,7 @@ spiffeAuth: {server: "https://eu.example.com:6443", socketPath: /run/spire/agent
 	"everything around": file(`
 kubeconfigSecretRef: {name: eu}
 schedule: H H(1-5) * * MON-FRI
-filtering: {namespaces: {exclude: [kube-system, "istio-*", "{a,b}-?"]}}
+filtering: {namespaces: {exclude: [kube-system, "istio-*", "[ab]-?"]}}
 containerImageScanning: true
 repositories: {include: [ghcr.io/acme/*]}
 privateRegistries: {dockerConfigJson: "` + handle + `"}
@@ -213,6 +213,8 @@ spec:
 		want: []string{"error conflicting-fields spec.serviceAccountAuth.credentialsSecretRef"}},
 	"CA and reference": {text: file("serviceAccountAuth: {server: 'https://a', caCert: '" + handle + "', credentialsSecretRef: {name: b}}"),
 		want: []string{"error conflicting-fields spec.serviceAccountAuth.credentialsSecretRef"}},
+	"token without CA, and no check": {text: file("serviceAccountAuth: {server: 'https://a', token: '" + handle + "', skipTLSVerify: true}"), want: []string{"warning tls-verification-off spec.serviceAccountAuth.skipTLSVerify"}},
+	"token without CA, and a check":  {text: file("serviceAccountAuth: {server: 'https://a', token: '" + handle + "', skipTLSVerify: false}"), want: []string{"error required-field spec.serviceAccountAuth.caCert"}},
 	"no TLS": {text: file("serviceAccountAuth: {server: 'https://a', credentialsSecretRef: {name: b}, skipTLSVerify: true}"),
 		want: []string{"warning tls-verification-off spec.serviceAccountAuth.skipTLSVerify"}},
 
@@ -256,7 +258,9 @@ spec:
 	"GKE, another account": {text: file("workloadIdentity: {provider: gke, gke: {projectId: project-1, clusterName: a, clusterLocation: us-east4, googleServiceAccount: scan@example.com}}"),
 		want: []string{"warning cloud-identifier spec.workloadIdentity.gke.googleServiceAccount"}},
 	"EKS, all wrong": {text: file("workloadIdentity: {provider: eks, eks: {region: Frankfurt, clusterName: 'arn:a', roleArn: 'arn:aws:iam::1:user/a', endpoint: a}}"),
-		want: []string{"warning cloud-identifier spec.workloadIdentity.eks.region", "warning cloud-identifier spec.workloadIdentity.eks.clusterName", "error cloud-identifier spec.workloadIdentity.eks.roleArn", "warning server-address spec.workloadIdentity.eks.endpoint"}},
+		want: []string{"warning cloud-identifier spec.workloadIdentity.eks.region", "warning cloud-identifier spec.workloadIdentity.eks.clusterName", "error cloud-identifier spec.workloadIdentity.eks.roleArn", "error server-address spec.workloadIdentity.eks.endpoint"}},
+	"EKS, an address that may work": {text: file("workloadIdentity: {provider: eks, eks: {region: eu-central-1, clusterName: a, roleArn: 'arn:aws:iam::123456789012:role/a', endpoint: 'https://a?b'}}"),
+		want: []string{"warning server-address spec.workloadIdentity.eks.endpoint"}},
 	"AKS, all wrong": {text: file("workloadIdentity: {provider: aks, aks: {subscriptionId: a, clusterName: a, clientId: b, tenantId: contoso.com, loginServer: a b}}"),
 		want: []string{"error cloud-identifier spec.workloadIdentity.aks.subscriptionId", "error cloud-identifier spec.workloadIdentity.aks.clientId", "error cloud-identifier spec.workloadIdentity.aks.tenantId",
 			"error required-field spec.workloadIdentity.aks.resourceGroup", "warning cloud-identifier spec.workloadIdentity.aks.loginServer"}},
@@ -278,6 +282,9 @@ spec:
 	"ttl that overflows":                   {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 99999999999h"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
 	"ttl under twenty minutes":             {text: vault("vaultAddr: https://v\nttl: 19m59s"), want: []string{"warning vault-ttl spec.vaultAuth.ttl"}},
 	"auth path outside of auth":            {text: vault("vaultAddr: https://v\nauthPath: kubernetes"), want: []string{"warning vault-path spec.vaultAuth.authPath"}},
+	"auth path with a leading slash":       {onlyGo: true, text: vault("vaultAddr: https://v\nauthPath: /auth/kubernetes"), want: []string{"error vault-path spec.vaultAuth.authPath"}},
+	"auth path with a slash at its end":    {text: vault("vaultAddr: https://v\nauthPath: auth/kubernetes/")},
+	"secrets path with a leading slash":    {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: /kubernetes"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
 	"secrets path that climbs":             {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: ../sys"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
 	"secrets path with a query":            {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: a?b"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
 	"Vault namespace":                      {text: vault("vaultAddr: https://v\nkubernetesNamespace: a/b"), want: []string{"error object-name spec.vaultAuth.kubernetesNamespace"}},
@@ -289,6 +296,10 @@ spec:
 	"empty and repeated patterns": {onlyGo: true, text: file("kubeconfigSecretRef: {name: eu}\nfiltering: {namespaces: {include: [a, ' ', b, a, Prod, x_y, -a, 'a b']}}"),
 		want: []string{"error filter-pattern spec.filtering.namespaces.include[1]", "warning filter-pattern spec.filtering.namespaces.include[3]", "warning filter-pattern spec.filtering.namespaces.include[7]",
 			"warning filter-pattern spec.filtering.namespaces.include[4]", "warning filter-pattern spec.filtering.namespaces.include[5]", "warning filter-pattern spec.filtering.namespaces.include[6]"}},
+	"patterns that do something else": {onlyGo: true, text: file("kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\nfiltering: {namespaces: {include: ['{team-a,team-b}', '[a', '!x', 'a{b', 'team-*', '[ab]?', 'a\\']}}\nrepositories: {exclude: ['r.example.com/a,r.example.com/b', '!r.example.com/a']}"),
+		want: []string{"error filter-pattern spec.filtering.namespaces.include[0]", "error filter-pattern spec.filtering.namespaces.include[1]", "error filter-pattern spec.filtering.namespaces.include[2]",
+			"error filter-pattern spec.filtering.namespaces.include[3]", "error filter-pattern spec.filtering.namespaces.include[6]",
+			"error filter-pattern spec.repositories.exclude[0]", "error filter-pattern spec.repositories.exclude[1]"}},
 	"empty pattern":             {text: file("kubeconfigSecretRef: {name: eu}\nfiltering: {namespaces: {include: ['']}}"), want: []string{"error filter-pattern spec.filtering.namespaces.include[0]"}},
 	"include and exclude":       {text: file("kubeconfigSecretRef: {name: eu}\nfiltering: {namespaces: {include: [a], exclude: [b]}}"), want: []string{"warning filter-overlap spec.filtering.namespaces.exclude"}},
 	"include of nothing":        {text: file("kubeconfigSecretRef: {name: eu}\nfiltering: {namespaces: {include: []}}"), want: []string{"warning filter-empty-include spec.filtering.namespaces.include"}},

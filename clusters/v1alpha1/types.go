@@ -95,6 +95,9 @@ type ServiceAccountAuth struct {
 	SkipTLSVerify *bool `json:"skipTLSVerify,omitempty"`
 }
 
+// SkipsTLS reports whether the API server's certificate is not checked.
+func (a *ServiceAccountAuth) SkipsTLS() bool { return a.SkipTLSVerify != nil && *a.SkipTLSVerify }
+
 // Provider is a cloud whose identities the operator can use.
 type Provider string
 

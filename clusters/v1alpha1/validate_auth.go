@@ -62,11 +62,11 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 		v.missing("give token and caCert, or credentialsSecretRef", at("token")...)
 	case auth.Token == "":
 		v.missing("give the token that goes with caCert", at("token")...)
-	case auth.CACert == "":
+	case auth.CACert == "" && !auth.SkipsTLS():
 		// The Pod mounts both keys, and without one it never starts.
-		v.missing("give the cluster's CA certificate: the operator wants ca.crt beside the token even with skipTLSVerify", at("caCert")...)
+		v.missing("give the cluster's CA certificate", at("caCert")...)
 	}
-	if auth.SkipTLSVerify != nil && *auth.SkipTLSVerify {
+	if auth.SkipsTLS() {
 		v.warn(CodeTLSOff, at("skipTLSVerify"), "turns off the check of the server's certificate: whoever answers at its address gets the token, and caCert has no effect", "remove it and give the right caCert")
 	}
 }
@@ -86,7 +86,7 @@ func (v *validator) vault(auth *VaultAuth) {
 	v.required(auth.CredsRole, at("credsRole")...)
 	v.mount(auth.AuthPath, at("authPath"))
 	v.mount(auth.SecretsPath, at("secretsPath"))
-	if v.open(auth.AuthPath) && !strings.HasPrefix(strings.TrimPrefix(auth.AuthPath, "/"), "auth/") {
+	if v.open(auth.AuthPath) && !strings.HasPrefix(auth.AuthPath, "auth/") && auth.AuthPath[0] != '/' {
 		v.warn(CodeVaultPath, at("authPath"), "does not begin with auth/, where Vault mounts every auth method", "write auth/<mount>")
 	}
 	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a name that a namespace can have", "use lower-case letters, digits and dashes")
@@ -105,9 +105,12 @@ func (v *validator) mount(value string, field []string) {
 	if !v.open(value) {
 		return
 	}
-	// Vault's client cleans slashes at both ends away.
-	mount := strings.Trim(value, "/")
-	if path.Clean(mount) != mount || strings.HasPrefix(mount, "..") || mount == "." || strings.ContainsAny(mount, " \t\r\n\\?#%") {
+	mount := strings.TrimSuffix(value, "/")
+	switch {
+	case strings.HasPrefix(value, "/"):
+		// The operator adds auth/ before it and escapes the slash: auth/auth%2Fkubernetes.
+		v.fail(CodeVaultPath, field, "begins with a slash, and Vault finds no mount there", "write it without the slash")
+	case path.Clean(mount) != mount || strings.HasPrefix(mount, "..") || mount == "." || strings.ContainsAny(mount, " \t\r\n\\?#%"):
 		v.fail(CodeVaultPath, field, "is not a mount path", "write it as vault auth list and vault secrets list do")
 	}
 }

@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
@@ -109,9 +110,13 @@ func (v *validator) aks(id *AKSIdentity) {
 	v.matches(noBlank, id.LoginServer, CodeCloudID, finding.Warning, at("loginServer"), "has a blank in it", "")
 }
 
-// softEndpoint checks an address whose form the CRD leaves open, so that nothing about it is certain.
+// softEndpoint checks an address of which the CRD knows no more than that it begins with https://.
 func (v *validator) softEndpoint(address string, field []string) {
-	if v.open(address) && wrongAddress(address, serverForm, "https://") != "" {
+	switch {
+	case !v.open(address) || wrongAddress(address, serverForm, "https://") == "":
+	case !strings.HasPrefix(address, "https://"):
+		v.fail(CodeServer, field, "does not begin with https://, and the API server refuses the whole audit config", serverFix)
+	default:
 		v.warn(CodeServer, field, "does not look like the https address of an API server", serverFix)
 	}
 }

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,6 +55,12 @@ func (v *validator) list(patterns []string, field []string) {
 		switch {
 		case strings.TrimSpace(pattern) == "":
 			v.fail(CodePattern, at, "is an empty pattern", "name something, or remove it")
+		case strings.Contains(pattern, ","):
+			v.fail(CodePattern, at, "has a comma, at which the operator cuts it into several patterns", "write each of them as an item")
+		case strings.HasPrefix(pattern, "!"):
+			v.fail(CodePattern, at, "begins with !, which turns nothing around and matches no name", "write the name without ! into the other of include and exclude")
+		case !isGlob(pattern):
+			v.fail(CodePattern, at, "has a bracket or brace that isn't closed, or a \\ at its end: the operator can't read it", "close it, or write the name without it")
 		case repeated:
 			v.warn(CodePattern, at, fmt.Sprintf("repeats item [%d]", before), "remove it")
 		case strings.ContainsAny(pattern, " \t\r\n"):
@@ -65,11 +72,18 @@ func (v *validator) list(patterns []string, field []string) {
 	}
 }
 
+// isGlob reports whether the operator's globs can be read: those of path.Match, with alternatives in braces.
+func isGlob(pattern string) bool {
+	_, err := path.Match(pattern, "")
+	open := strings.Count(pattern, "{")
+	return err == nil && open == strings.Count(pattern, "}") && (open == 0 || strings.Index(pattern, "{") < strings.Index(pattern, "}"))
+}
+
 // namespacePattern is what a pattern that matches some namespace is made of: the characters of a namespace's name, and of
 // globs in their usual dialects.
 var (
-	namespacePattern = regexp.MustCompile(`^[a-z0-9*?\[\]{}!^,\\-]*$`)
-	globCharacters   = `*?[]{}!^,\`
+	namespacePattern = regexp.MustCompile(`^[a-z0-9*?\[\]{}!^\\-]*$`)
+	globCharacters   = `*?[]{}!^\`
 )
 
 func (v *validator) namespacePatterns(p Patterns, field []string) {
@@ -78,8 +92,8 @@ func (v *validator) namespacePatterns(p Patterns, field []string) {
 		patterns []string
 	}{{"include", p.Include}, {"exclude", p.Exclude}} {
 		for i, pattern := range list.patterns {
-			// Blanks have their own problem, above.
-			if v.sealed(pattern) || strings.ContainsAny(pattern, " \t\r\n") {
+			// Some have their own problem, above.
+			if v.sealed(pattern) || strings.ContainsAny(pattern, " \t\r\n,") || strings.HasPrefix(pattern, "!") || !isGlob(pattern) {
 				continue
 			}
 			isName := !strings.ContainsAny(pattern, globCharacters)

@@ -6,6 +6,8 @@ package form
 const (
 	// ClusterName is the CRD's pattern for an entry's name, which has no length: see ClusterNameMax.
 	ClusterName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// Endpoint is what the operator's CRD knows of an address.
+	Endpoint = `^https://`
 	// Server is an https address with a host, and without user name, query and fragment.
 	Server = `^https://[^\s/?#@]+(/[^\s?#]*)?$`
 	// VaultAddress is the same without a path, which the operator drops.

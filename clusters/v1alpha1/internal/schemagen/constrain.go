@@ -33,6 +33,8 @@ var openForms = map[string]string{
 	"spec.workloadIdentity.aks.clusterName":          form.NoBlank,
 	"spec.workloadIdentity.aks.clientId":             form.UUID,
 	"spec.workloadIdentity.aks.tenantId":             form.UUID,
+	"spec.workloadIdentity.eks.endpoint":             form.Endpoint,
+	"spec.workloadIdentity.aks.endpoint":             form.Endpoint,
 }
 
 // secretRefs are the references to Secrets.
@@ -135,10 +137,13 @@ func methods(s *jsonschema.Schema) {
 }
 
 func serviceAccount(s *jsonschema.Schema) {
-	inline, reference := having("token", "caCert"), having("credentialsSecretRef")
+	inline, unchecked, reference := having("token", "caCert"), having("token", "skipTLSVerify"), having("credentialsSecretRef")
 	inline.Not = having("credentialsSecretRef")
+	unchecked.Properties = jsonschema.NewProperties()
+	unchecked.Properties.Set("skipTLSVerify", &jsonschema.Schema{Const: true})
+	unchecked.Not = without("caCert", "credentialsSecretRef").Not
 	reference.Not = without("token", "caCert").Not
-	s.OneOf = []*jsonschema.Schema{inline, reference}
+	s.OneOf = []*jsonschema.Schema{inline, unchecked, reference}
 }
 
 func provider(s *jsonschema.Schema) {
