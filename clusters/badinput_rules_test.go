@@ -38,7 +38,7 @@ func fleetRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 		return func(o *compile.Options) { o.PodSecurity = level }
 	}
 	spiffe := files{"bad.yaml": cluster("bad", "spiffeAuth: {server: 'https://x.example.com', trustBundleSecretRef: {name: x}}\n")}
-	identity := "  containers:\n    workloadIdentity: {provider: gke}\n"
+	identity := "  containers:\n    workloadIdentity: {provider: gke, gke: {projectId: p}}\n"
 	workload := "workloadIdentity:\n  provider: eks\n  eks: {region: eu-central-1, clusterName: bad, roleArn: 'arn:aws:iam::123456789012:role/scan'}\n"
 	registry := key.Encrypt(t, "bad.yaml", cluster("bad", workload+"containerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '{\"auths\":{\"r\":{\"username\":\"u\",\"password\":\""+canary+"\"}}}'\n"), sealtest.Credentials)
 	withIdentity := auditConfig("mondoo-client") + identity
@@ -56,7 +56,27 @@ func fleetRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 		{name: "ten clusters that inherit the operator's default", files: with(many(9, func(int) string { return "" }), "mondoo-client.yaml", config("    schedule: 17 * * * *\n", "")), want: []string{"same-minute clusters/c00.yaml:5"}},
 		{name: "one CronJob for clusters of two audit configs", files: files{"other.yaml": auditConfig("mondoo-client-eu"), "a.yaml": cluster("eu-prod", ref+"auditConfig: mondoo-client\n"),
 			"b.yaml": cluster("prod", ref+"auditConfig: mondoo-client-eu\n"), "good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)},
-			want: []string{"scan-name clusters/b.yaml:4"}},
+			want: []string{"scan-name clusters/a.yaml:4", "scan-name clusters/b.yaml:4"}},
+		{name: "a cluster with the CronJob of another audit config's own scan", files: files{"other.yaml": auditConfig("mondoo-client-eu"), "a.yaml": cluster("eu", ref+"auditConfig: mondoo-client\n"),
+			"good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)},
+			want: []string{"scan-name clusters/a.yaml:4"}},
+		{name: "clusters with one inventory", files: files{"other.yaml": auditConfig("mondoo-client-k8s-inventory-a"), "a.yaml": cluster("a-k8s-inventory-b", ref+"auditConfig: mondoo-client\n"),
+			"b.yaml":    cluster("b", ref+"auditConfig: mondoo-client-k8s-inventory-a\n"),
+			"good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)},
+			want: []string{"scan-name clusters/a.yaml:4", "scan-name clusters/b.yaml:4"}},
+		{name: "a cluster with the CronJob of an entry that is not in Git", files: files{"a.yaml": cluster("eu-prod", ref)}, want: []string{"scan-name clusters/a.yaml:4"},
+			options: func(o *compile.Options) {
+				o.Existing = map[string]map[string]any{"mondoo-client-eu": {"spec": map[string]any{"kubernetesResources": map[string]any{"externalClusters": []any{map[string]any{"name": "prod"}}}}}}
+			}},
+		{name: "a Secret with a name of the operator's", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: mondoo-client-config-override\nstringData: {config: x}\n", sealtest.Recommended)},
+			want: []string{"operator-name clusters/s.yaml:4"}},
+		{name: "a Secret with the name of Vault's", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: mondoo-client-vault-kubeconfig-eu\nstringData: {kubeconfig: x}\n", sealtest.Recommended)},
+			want: []string{"operator-name clusters/s.yaml:4"}},
+		{name: "a daily cluster beside an hourly audit config", files: files{"a.yaml": cluster("a", ref+"schedule: H 3 * * *\n")}, want: []string{"purge-window clusters/a.yaml:7"}},
+		{name: "every two hours beside an hourly audit config", files: files{"a.yaml": cluster("a", ref+"schedule: H */2 * * *\n")}, want: []string{"purge-window clusters/a.yaml:7"}},
+		{name: "every two hours beside an audit config of every two hours", files: files{"a.yaml": cluster("a", ref+"schedule: H */2 * * *\n"), "mondoo-client.yaml": config("17 * * * *", "17 */2 * * *")}},
+		{name: "hourly beside an audit config with an @word", files: files{"a.yaml": cluster("a", ref+"schedule: H * * * *\n"), "mondoo-client.yaml": config("17 * * * *", "\"@hourly\"")}},
+		{name: "daily as the audit config, by an @word", files: files{"mondoo-client.yaml": config("17 * * * *", "\"@daily\"")}, want: []string{"purge-window clusters/good.yaml:5"}},
 		{name: "CronJobs of two audit configs with a hash", files: files{"other.yaml": auditConfig("mondoo-client-eu"), "a.yaml": cluster("eu-"+strings.Repeat("x", 40), ref+"auditConfig: mondoo-client\n"),
 			"b.yaml": cluster(strings.Repeat("x", 40), ref+"auditConfig: mondoo-client-eu\n"), "good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)}},
 		{name: "ten clusters in two audit configs", files: with(with(many(10, func(i int) string {

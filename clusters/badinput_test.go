@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -413,8 +414,9 @@ func checkFindings(t *testing.T, findings []finding.Finding, want []string) {
 		if err := f.Check(); err != nil {
 			t.Errorf("not as the catalogue wants it: %v", err)
 		}
-		if f.Severity == finding.Info {
-			continue
+		aboutPurges := slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(w, string(compile.CodePurgeWindow)) })
+		if f.Severity == finding.Info || f.Code == compile.CodePurgeWindow && !aboutPurges {
+			continue // the audit config is hourly, and many rows need another schedule
 		}
 		place := f.Path
 		if f.Line > 0 {

@@ -97,7 +97,7 @@ func (e *editor) names() []string {
 
 func (e *editor) auditConfig() string {
 	return "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: mondoo-client}\nspec:\n  mondooCredsSecretRef: {name: c}\n" +
-		e.pick("", "  kubernetesResources: {enable: true}\n", "  kubernetesResources: {schedule: '5 * * * *'}\n", "  containers: {workloadIdentity: {provider: gke}}\n")
+		e.pick("", "  kubernetesResources: {enable: true}\n", "  kubernetesResources: {schedule: '5 * * * *'}\n", "  containers: {workloadIdentity: {provider: gke, gke: {projectId: p}}}\n")
 }
 
 // cluster is a cluster file, encrypted or not, good or bad.

@@ -102,6 +102,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	}
 	c.refuseDuplicateClusters()
 	c.stale()
+	c.operatorNames()
 	c.checkSecrets()
 	c.sort()
 	fleetWide(c.fleet, opts, func(origin fleet.Origin, field []string) finding.Finding {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/schedule"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
@@ -19,8 +18,8 @@ const (
 	CodeSameMinute  finding.Code = "same-minute"                // many clusters are scanned in one minute
 	CodePodSecurity finding.Code = "spiffe-pod-security"        // the namespace refuses the Pods of SPIFFE scans
 	CodeRegistryWI  finding.Code = "registry-workload-identity" // the audit config's registry identity does not serve a cluster
+	CodePurgeWindow finding.Code = "purge-window"               // the operator deletes a cluster's assets before its next scan
 	CodeViewRole    finding.Code = "view-role"                  // the role that tokens are mostly bound to sees a part
-	CodeScanName    finding.Code = "scan-name"                  // clusters of two audit configs have one CronJob
 )
 
 const (
@@ -48,13 +47,11 @@ func fleetWide(f *fleet.Sealed, opts Options, place func(fleet.Origin, []string)
 		}
 	}
 	w.viewRole(tokens)
-	if len(members) > 1 {
-		w.scanNames()
-	}
 	for _, config := range f.AuditConfigs {
 		w.auditConfig(config)
 		w.allowed(config)
 		w.sameMinute(config, members[config.Name])
+		w.purgeWindow(config, members[config.Name])
 		w.registries(config, members[config.Name])
 	}
 }
@@ -95,28 +92,6 @@ func (w *wide) podSecurity(c *fleet.Cluster) {
 	w.add(f, CodePodSecurity, finding.Warning,
 		fmt.Sprintf("the namespace %s enforces Pod Security %q, which refuses the scanner's Pod: spiffeAuth mounts the agent's socket by hostPath", w.fleet.Namespace, w.opts.PodSecurity),
 		"enforce privileged in that namespace, or authenticate in another way")
-}
-
-// scanNames finds clusters of two audit configs for which the operator makes one CronJob: each reconcile would turn it into the other's.
-func (w *wide) scanNames() {
-	first := map[string]*fleet.Cluster{}
-	for i := range w.fleet.Clusters {
-		c := &w.fleet.Clusters[i]
-		name, hashed := mondoo.ScanName(c.AuditConfig, c.Name)
-		if c.Quarantined || hashed {
-			continue
-		}
-		other := first[name]
-		if other == nil {
-			first[name] = c
-			continue
-		}
-		f := w.at(c, "metadata", "name")
-		f.Cluster = c.Name
-		w.add(f, CodeScanName, finding.Warning,
-			fmt.Sprintf("the operator has one CronJob, %s, for this cluster of the audit config %s and for the cluster %s of %s", name, c.AuditConfig, other.Name, other.AuditConfig),
-			"give one of the two another name")
-	}
 }
 
 // viewRole says once for all clusters what would be true of each: whether it concerns one of them shows only there.

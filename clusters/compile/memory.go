@@ -76,7 +76,8 @@ func (c *compiler) surroundings() string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Existing)) {
 		object := c.opts.Existing[name]
-		fmt.Fprintf(h, "%q %q %v\n", name, textAt(object, "spec", "kubernetesResources", "schedule"), valueAt(object, "spec", "containers", "workloadIdentity"))
+		fmt.Fprintf(h, "%q %q %v %v %q\n", name, textAt(object, "spec", "kubernetesResources", "schedule"), valueAt(object, "spec", "containers", "workloadIdentity"),
+			scansItself(object), c.entriesElsewhere(name))
 	}
 	fmt.Fprintf(h, "%q\n", c.opts.PodSecurity)
 	for dir := c.tree.Loaded.Path; c.opts.Source != nil; dir = path.Dir(dir) {

@@ -164,6 +164,28 @@ func ScanName(auditConfig, cluster string) (name string, hashed bool) {
 	return name, len(name) > 52
 }
 
+// LocalScanName is the name of the CronJob that the operator makes for the scan of its own cluster, where an audit config asks for it.
+func LocalScanName(auditConfig string) string {
+	name, _ := ScanName(auditConfig, "")
+	return strings.TrimSuffix(name, "-")
+}
+
+// DerivedNames are the other names that the operator makes for an entry: of ConfigMaps, a ServiceAccount and a Secret. No two kinds
+// of objects share a form.
+func DerivedNames(auditConfig, cluster string) []string {
+	return []string{auditConfig + "-k8s-inventory-" + cluster, auditConfig + "-sa-kubeconfig-" + cluster,
+		WorkloadIdentityServiceAccount(auditConfig, cluster), auditConfig + vaultKubeconfig + cluster}
+}
+
+const vaultKubeconfig = "-vault-kubeconfig-"
+
+// IsOperatorSecret reports whether a name is one that the operator gives to Secrets of its own for an audit config. It overwrites or
+// deletes whatever has such a name.
+func IsOperatorSecret(auditConfig, name string) bool {
+	rest, ok := strings.CutPrefix(name, auditConfig)
+	return ok && (rest == "-config-override" || rest == "-scan-api-token" || rest == "-private-registries-merged" || strings.HasPrefix(rest, vaultKubeconfig))
+}
+
 // WorkloadIdentityServiceAccount names the ServiceAccount that the operator makes for an entry with workloadIdentity; the
 // cloud's trust in it is bound to this name.
 func WorkloadIdentityServiceAccount(auditConfig, cluster string) string {
