@@ -79,6 +79,9 @@ func TestExamples(t *testing.T) {
 			if n := finding.Errors(r.findings()); n > 0 {
 				t.Errorf("%d errors in an example:\n%s", n, lines(r.findings()))
 			}
+			if i := slices.IndexFunc(r.findings(), func(f finding.Finding) bool { return f.Code == compile.CodePurgeWindow }); i >= 0 {
+				t.Errorf("an example loses assets: %s", r.findings()[i])
+			}
 			p := plan.Compute(r.opened, plan.Live{}, plan.Policy{Revision: "0123456789abcdef"})
 			golden(t, goldenName(e.name, e.path), describe(t, r, p))
 		})

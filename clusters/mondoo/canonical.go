@@ -31,9 +31,6 @@ func (e Entry) Canonical() Entry {
 	if e.VaultAuth = copied(e.VaultAuth); e.VaultAuth != nil {
 		fill(&e.VaultAuth.AuthPath, DefaultAuthPath)
 		fill(&e.VaultAuth.SecretsPath, DefaultSecretsPath)
-		if ttl, err := time.ParseDuration(e.VaultAuth.TTL); err == nil {
-			e.VaultAuth.TTL = ttl.String()
-		}
 		e.VaultAuth.CACertSecretRef = named(e.VaultAuth.CACertSecretRef)
 		e.VaultAuth.TargetCACertSecretRef = named(e.VaultAuth.TargetCACertSecretRef)
 	}
@@ -53,7 +50,18 @@ func (p Patterns) canonical() Patterns {
 
 // Equal tells whether two entries mean the same to the operator: whether their canonical forms are the same. The order of
 // patterns counts, since the operator hands it on.
-func Equal(a, b Entry) bool { return reflect.DeepEqual(a.Canonical(), b.Canonical()) }
+func Equal(a, b Entry) bool { return reflect.DeepEqual(a.compared(), b.compared()) }
+
+// compared is the canonical form with durations in one form too. They are applied as they are written.
+func (e Entry) compared() Entry {
+	e = e.Canonical()
+	if e.VaultAuth != nil {
+		if ttl, err := time.ParseDuration(e.VaultAuth.TTL); err == nil {
+			e.VaultAuth.TTL = ttl.String()
+		}
+	}
+	return e
+}
 
 // named copies a reference, or drops one that names nothing.
 func named(ref *SecretRef) *SecretRef {

@@ -42,7 +42,7 @@ workloadIdentity:
   eks: {region: a, clusterName: b, roleArn: c, endpoint: d}
   aks: {subscriptionId: a, resourceGroup: b, clusterName: c, clientId: d, tenantId: e, endpoint: f, loginServer: g}
 spiffeAuth: {server: "https://a", socketPath: /a, trustBundleSecretRef: {name: b}, audience: c}
-vaultAuth: {server: "https://a", vaultAddr: b, authPath: c, authRole: d, secretsPath: e, credsRole: f, kubernetesNamespace: g, ttl: 1h0m0s, caCertSecretRef: {name: h}, targetCACertSecretRef: {name: i}}
+vaultAuth: {server: "https://a", vaultAddr: b, authPath: c, authRole: d, secretsPath: e, credsRole: f, kubernetesNamespace: g, ttl: 1h, caCertSecretRef: {name: h}, targetCACertSecretRef: {name: i}}
 schedule: "0 * * * *"
 filtering: {namespaces: {include: [a], exclude: [b]}}
 containerImageScanning: true

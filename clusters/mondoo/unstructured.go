@@ -51,7 +51,7 @@ func ParseEntry(obj map[string]any) (Entry, error) {
 // "filtering.namespaces.include"; a block that only one of them has is one path. Values are not given.
 func Diff(a, b Entry) []string {
 	var paths []string
-	differ("", a.Canonical().Map(), b.Canonical().Map(), &paths)
+	differ("", a.compared().Map(), b.compared().Map(), &paths)
 	slices.Sort(paths)
 	return paths
 }

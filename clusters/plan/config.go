@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -51,7 +52,7 @@ func (p *planner) config(name string) {
 	if !whole {
 		object = p.identity(name)
 	}
-	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	slices.SortFunc(list, inOrder)
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
 		p.refuseConfig(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
@@ -66,6 +67,18 @@ func (p *planner) config(name string) {
 	p.next[name] = after
 	p.plan.Configs = append(p.plan.Configs, ConfigWrite{Name: name, Object: object, ListOnly: !whole, Version: versionOf(live),
 		before: live, secrets: p.secretsIn(name), leaving: p.leavingOf(name)})
+}
+
+// inOrder is the order of entries: by name, and those that need Vault last. The operator works them in their order and stops at the first
+// that fails, which is mostly a login to a Vault that doesn't answer.
+func inOrder(a, b map[string]any) int {
+	needs := func(entry map[string]any) int {
+		if entry["vaultAuth"] != nil {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(needs(a), needs(b)), strings.Compare(nameOf(a), nameOf(b)))
 }
 
 // leavingOf are the clusters that this plan moves out of an audit config, with the one that each moves to.
@@ -121,7 +134,7 @@ func (c ConfigWrite) Without(held map[string]bool) (ConfigWrite, error) {
 	if present, err := mondoo.Entries(c.before); err == nil {
 		list = append(list, slices.DeleteFunc(slices.Clone(present), func(entry map[string]any) bool { return !isHeld(entry) })...)
 	}
-	slices.SortStableFunc(list, func(a, b map[string]any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	slices.SortStableFunc(list, inOrder)
 	c.Object = deepCopy(c.Object)
 	return c, mondoo.SetEntries(c.Object, list)
 }

@@ -785,3 +785,22 @@ func bytesOf(data map[string]string) map[string][]byte {
 	}
 	return out
 }
+
+// TestVaultComesLast: the operator stops at the first entry that fails, and a Vault that doesn't answer is what fails most.
+func TestVaultComesLast(t *testing.T) {
+	d := newFleet().inGit(config, map[string]any{}).cluster("1", "a", "b", "c", "d").edit("a", func(c *fleet.Cluster) { c.Entry.VaultAuth = &mondoo.VaultAuth{Server: "https://a"} }).
+		edit("c", func(c *fleet.Cluster) { c.Entry.VaultAuth = &mondoo.VaultAuth{Server: "https://c"} })
+	w := newWorld()
+	w.sync(t, d, policy())
+	list, err := mondoo.Entries(w.AuditConfigs[config])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range list {
+		names = append(names, fmt.Sprint(entry["name"]))
+	}
+	want(t, "order", strings.Join(names, " "), "b d a c")
+	p := w.compute(d, policy())
+	want(t, "steps", describe(p), "")
+}
