@@ -4,7 +4,7 @@ package finding
 var encryptionRules = []Rule{
 	{Code: "encrypted-place", Severities: errorOnly, Cause: "An encrypted value, or part of one, was moved to a field where it was not encrypted: what opens there could be sent elsewhere or shown.",
 		Fix: "encrypt the value in the field where it belongs, and let no patch or replacement touch it", Example: "replacements:\n- source: {kind: ExternalCluster, fieldPath: spec.serviceAccountAuth.token}"},
-	{Code: "not-opened", Severities: warningInfo, Cause: "Encrypted files were left closed for want of a key, so that nobody has looked at what is inside.",
+	{Code: "not-opened", Severities: warningInfo, Cause: "Encrypted files were left closed for want of a key, so that their content is not checked.",
 		Fix: "give --sops-key FILE, or set SOPS_AGE_KEY_FILE", Example: "muster lint --no-keys"},
 	{Code: "sops-block", Severities: errorOnly, Cause: "The sops block of a file is missing, cut short or unreadable, has more keys than are tried for one file, or the file has what sops does not write.",
 		Fix: "restore the file from Git history, or encrypt the plain file again", Example: "sops:\n  age: []  # and no mac"},

@@ -114,12 +114,15 @@ func (s *shell) noteClosed(findings []finding.Finding, path string, files []stri
 	if len(files) == 0 {
 		return findings
 	}
-	verb := "were"
+	verb, names := "were", make([]string, len(files))
 	if len(files) == 1 {
 		verb = "was"
 	}
+	for i, name := range files {
+		names[i] = strings.TrimPrefix(name, path+"/")
+	}
 	return append(findings, finding.Finding{Code: codeNotOpened, Severity: severity, Path: path,
-		Message: fmt.Sprintf("%s %s not opened, so nobody has looked at what is inside: %s", plural(len(files), "encrypted file"), verb, some(files)),
+		Message: fmt.Sprintf("%s %s not opened, so the content is not checked: %s", plural(len(files), "encrypted file"), verb, some(names)),
 		Fix:     keyHint(s.env)})
 }
 
