@@ -23,7 +23,7 @@ func TestDemoWithGiteaDoesWhatItSays(t *testing.T) {
 	v.hasSaid(
 		first[:7]+"  muster/fleet/scan: success: 3 changed clusters scanned",
 		"stand-in       CronJobs: +analytics +dev-a",
-		"stand-in       scan of analytics: killed for want of memory",
+		"stand-in       scan of analytics: out of memory (OOMKilled)",
 		"muster/fleet: success: 5 clusters applied: 2 added (analytics, dev-a)",
 		"muster/fleet: failure: 1 of 5 clusters can't be used: clusters/analytics.yaml:13",
 	)

@@ -12,7 +12,7 @@ import (
 )
 
 // maxValue is how much of a value is shown to people.
-const maxValue = 48
+const maxValue = 64 // a Secret that Muster makes has 17 characters more than a cluster
 
 // printExplained writes what is known of the clusters of one name; findings of a quarantined one come first.
 func (s *shell) printExplained(format string, repo *repository, list []explained, now time.Time) error {

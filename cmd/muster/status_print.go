@@ -106,11 +106,14 @@ func (sync syncStatus) countsText() string {
 	return text
 }
 
+// maxMessage is how much of a condition's message is shown. The way out is at its end.
+const maxMessage = 1000
+
 // writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
 func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool, width int) {
 	fmt.Fprintln(b, sync.headline(paint, width))
 	for _, c := range sync.unmet() {
-		writeIndented(b, paint(red, printable(c.types)), printable(c.types), printable(strings.TrimSuffix(c.reason+": "+cut(c.message, 300), ": ")), width)
+		writeIndented(b, paint(red, printable(c.types)), printable(c.types), printable(strings.TrimSuffix(c.reason+": "+cut(c.message, maxMessage), ": ")), width)
 	}
 	shown := 0
 	for _, p := range sync.Problems {
@@ -160,16 +163,21 @@ func (sync syncStatus) unmet() []unmetCondition {
 	return list
 }
 
-// withoutProblem takes the text of an error finding off the end of a message, as far as it is the AuditSync's own problem.
+// withoutProblem takes the text of a problem out of a message: it is told by itself, with the way out.
 func (sync syncStatus) withoutProblem(message string) string {
 	for _, p := range sync.Problems {
+		if p.Severity == string(finding.Info) {
+			continue // which may not be shown
+		}
 		f := finding.Finding{Code: finding.Code(p.Code), Severity: finding.Severity(p.Severity), Cluster: p.Cluster, Message: p.Message, Fix: p.Fix}
 		text := f.String()
 		if p.Place != "" {
 			text = p.Place + ": " + text
 		}
-		if short, ok := strings.CutSuffix(message, text); ok && p.Severity == string(finding.Error) {
-			return strings.TrimRight(short, ": ")
+		for _, text := range []string{text, p.Message + "; " + p.Fix} {
+			if before, after, ok := strings.Cut(message, text); ok {
+				return strings.TrimPrefix(strings.TrimRight(before, ": ")+after, "; ")
+			}
 		}
 	}
 	return message
@@ -196,23 +204,27 @@ func shortRevision(revision string) string {
 	return revision[:at+8]
 }
 
-// stateAndScan is the width of the two columns that are never left out.
-const stateAndScan = 48
-
 func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string) string, width int) {
 	t := table{{{"CLUSTER", dim}, {"STATE", dim}, {"SCAN", dim}, {"LAST SUCCESS", dim}, {"NEXT", dim}, {"CREDENTIALS", dim}, {"SCHEDULE", dim}, {"", ""}}}
-	several := slices.ContainsFunc(f.Clusters, func(c clusterStatus) bool { return c.AuditConfig != f.Clusters[0].AuditConfig })
+	auditConfigs := map[string]bool{}
+	for _, c := range f.Clusters {
+		auditConfigs[c.AuditConfig] = true
+	}
+	delete(auditConfigs, "") // of a cluster whose file can't be used
 	var details []string
 	for _, c := range f.Clusters {
 		name := c.Cluster
-		if several && c.AuditConfig != "" {
+		if len(auditConfigs) > 1 && c.AuditConfig != "" {
 			name = c.AuditConfig + "/" + name
-		}
-		if width > 0 {
-			name = cut(name, max(24, width-stateAndScan))
 		}
 		t = append(t, rowOf(c, name, f.now))
 		details = append(details, printable(because(c)))
+	}
+	if width > 0 { // state and scan are never left out, so the name gets what they leave
+		widths := widthsOf(t)
+		for _, row := range t {
+			row[0].text = cut(row[0].text, max(12, width-widths[1]-widths[2]-4))
+		}
 	}
 	lines := renderRows(t, paint, width)
 	for i, line := range lines {

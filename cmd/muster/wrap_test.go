@@ -86,8 +86,8 @@ func TestStatusFitsTheTerminal(t *testing.T) {
 				{Code: "line-ends", Severity: "warning", Place: "clusters/README.yaml:1:1", Message: "the file has CRLF line ends", Fix: "save it with LF"},
 			}}},
 		Clusters: []clusterStatus{
-			{Cluster: "us", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Schedule: "9 * * * *", Scan: &scan.Status{State: scan.Failed, Reason: scan.ReasonOutOfMemory, CronJob: "us", Schedule: "9 * * * *", Since: now.Add(-time.Hour), Detail: "container mondoo-k8s-scan was out of memory; its limit is 300Mi"}},
-			{Cluster: "eu", AuditConfig: "mondoo-client", Sync: "production", State: stateQuarantined, Schedule: "17 3 * * *", Problem: problemText(v1alpha1.Problem{Place: "clusters/eu.yaml:13:13", Message: "the schedule \"61 * * * *\" has a minute over 59", Fix: "write five fields"})},
+			{Cluster: "production-us-east-1-payments", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Schedule: "9 * * * *", Scan: &scan.Status{State: scan.Failed, Reason: scan.ReasonOutOfMemory, CronJob: "us", Schedule: "9 * * * *", Since: now.Add(-time.Hour), Detail: "container mondoo-k8s-scan was out of memory; its limit is 300Mi"}},
+			{Cluster: "eu", Sync: "production", State: stateQuarantined, Schedule: "17 3 * * *", Problem: problemText(v1alpha1.Problem{Place: "clusters/eu.yaml:13:13", Message: "the schedule \"61 * * * *\" has a minute over 59", Fix: "write five fields"})},
 		},
 		Notes: []string{"when credentials expire is not shown, which takes the right to list Secrets in mondoo-operator"}}
 	for name, width := range widths {
@@ -97,5 +97,27 @@ func TestStatusFitsTheTerminal(t *testing.T) {
 			t.Errorf("%s: the problem is told %d times:\n%s", name, n, text)
 		}
 		golden(t, "status-"+name+".txt", text)
+	}
+}
+
+// TestStatusTellsOnce: what a condition and a problem have in common is told once, and the way out is never cut off.
+func TestStatusTellsOnce(t *testing.T) {
+	held, fix := "9 removals wait for approval: "+strings.Repeat("cluster production-eu-central-1, ", 20), "approve exactly this with the annotation muster.dev/approve-removals=0123456789"
+	mismatch := "the approval that is given is for another commit"
+	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Reason: "RemovalsHeld", Message: held + "; " + fix + "; " + mismatch}
+	}
+	sync := syncStatus{Name: "production", Conditions: []metav1.Condition{condition("Ready", metav1.ConditionFalse), condition("Stalled", metav1.ConditionTrue)}}
+	for _, problems := range [][]v1alpha1.Problem{
+		{{Code: "removals-held", Severity: "warning", Message: held, Fix: fix}},
+		nil,
+	} {
+		sync.Problems = problems
+		text := statusText(fleetStatus{Syncs: []syncStatus{sync}}, nil, 0, statusFlags{}, plain, 0)
+		for _, once := range []string{held, fix, mismatch} {
+			if n := strings.Count(text, once); n != 1 {
+				t.Errorf("with %d problems, %q is told %d times:\n%s", len(problems), once, n, text)
+			}
+		}
 	}
 }

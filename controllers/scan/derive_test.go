@@ -148,7 +148,7 @@ func TestDerive(t *testing.T) {
 		"Pod ended, Job not": {"two programs write them", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30")},
 			Pods: pod("11:30", phase("Failed"), with(Container{Name: "scan", Ended: true, Code: 137, EndReason: "OOMKilled"}))}, false, nil, Failed, ReasonOutOfMemory, "", nil},
 		"killed": {"cgroup kills show no more than the signal", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"))},
-			Pods: pod("11:30", phase("Failed"), with(Container{Name: "scan", Ended: true, Code: 137, EndReason: "Error"}))}, false, nil, Failed, ReasonExitCode, "often for want of memory", nil},
+			Pods: pod("11:30", phase("Failed"), with(Container{Name: "scan", Ended: true, Code: 137, EndReason: "Error"}))}, false, nil, Failed, ReasonExitCode, "often because it ran out of memory", nil},
 		"exit code": {"the last lines of what it said", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"))},
 			Pods: pod("11:30", phase("Failed"), with(Container{Name: "scan", Ended: true, Code: 2, EndReason: "Error", Output: "one\ntwo\nthree\n\x1b[31mfour s3cret\n"}))}, false, nil, Failed, ReasonExitCode, "exit code 2: two / three / [31mfour ***", nil},
 		"deadline": {"the Job's own reason", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"), func(j *Job) { j.Reason, j.ActiveDeadline = "DeadlineExceeded", 10*time.Minute })}},

@@ -157,11 +157,11 @@ func (d *deriver) exit(c Container) cause {
 		if c.MemoryLimit != "" {
 			limit = "; its limit is " + c.MemoryLimit
 		}
-		return cause{ReasonOutOfMemory, "container " + c.Name + " was killed for want of memory" + limit}
+		return cause{ReasonOutOfMemory, "container " + c.Name + " ran out of memory (OOMKilled)" + limit}
 	case c.EndReason == "ContainerCannotRun" || c.EndReason == "StartError":
 		return cause{ReasonStart, d.join("container "+c.Name+" can't be started", c.Output)}
 	case c.Code == killed:
-		return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s was killed (exit code %d), which is often for want of memory", c.Name, c.Code), c.Output)}
+		return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s was killed (exit code %d), often because it ran out of memory", c.Name, c.Code), c.Output)}
 	}
 	return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s ended with exit code %d", c.Name, c.Code), c.Output)}
 }

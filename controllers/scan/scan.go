@@ -46,7 +46,7 @@ type Reason string
 
 // Reasons of Failed.
 const (
-	ReasonOutOfMemory   Reason = "OutOfMemory"   // a container was killed for want of memory
+	ReasonOutOfMemory   Reason = "OutOfMemory"   // a container ran out of memory (OOMKilled)
 	ReasonImagePull     Reason = "ImagePull"     // an image can't be had
 	ReasonMissingSecret Reason = "MissingSecret" // a Secret or a key of one is not there
 	ReasonConfig        Reason = "ConfigError"   // a container can't be configured, for another reason

@@ -106,7 +106,7 @@ func (l *loop) scenes() {
 		shown{scans, "failure", "1 of 1 changed cluster not scanned; asia: ", "certificate has expired"})
 
 	l.scenario("asia", "oom")
-	l.tell("a scan that is killed for want of memory", l.push(asia(21)),
+	l.tell("a scan that runs out of memory", l.push(asia(21)),
 		shown{itself, "success", "3 clusters applied: 1 changed (asia)", ""},
 		shown{drift, "success", "in sync", ""},
 		shown{scans, "pending", "waits for the scan of 1 changed cluster: asia", ""},

@@ -116,7 +116,7 @@ func end(outcome Outcome) (_ *corev1.ContainerStateTerminated, news string) {
 		return &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error",
 			Message: "connecting to the cluster\nx509: certificate has expired or is not yet valid\n"}, "failed, exit code 1"
 	case OutOfMemory:
-		return &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}, "killed for want of memory"
+		return &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}, "out of memory (OOMKilled)"
 	default: // what is running has its image
 		return &corev1.ContainerStateTerminated{Reason: "Completed"}, "succeeded"
 	}
