@@ -155,6 +155,12 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// vaultCluster is a cluster of Vault with further fields of vaultAuth.
+func vaultCluster(more string) string {
+	return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: c\nspec:\n  vaultAuth:\n    server: https://c.example.com\n    vaultAddr: https://v.example.com\n" +
+		"    authRole: a\n    credsRole: b\n" + more
+}
+
 // TestHashes: a hash changes with what is applied, and is the same in every process, with a key or without.
 func TestHashes(t *testing.T) {
 	key := sealtest.NewKey(t)
@@ -175,6 +181,9 @@ func TestHashes(t *testing.T) {
 	}
 	if hash(sealed) == hash(key.Encrypt(t, "c.yaml", plain+"  schedule: '@daily'\n", sealtest.Credentials)) {
 		t.Error("another schedule, and the hash is the same")
+	}
+	if hash(vaultCluster("")) != hash(vaultCluster("    secretsPath: kubernetes\n    authPath: auth/kubernetes\n")) {
+		t.Error("what changes nothing of the entry changes the hash")
 	}
 	if len(hash(sealed)) != 32 {
 		t.Error("a hash is 16 bytes in hexadecimal")

@@ -75,7 +75,7 @@ func (c *compiler) cluster(r build.Resource) {
 			secrets[i].Hash = hashOf(nil, c.digests(secrets[i:i+1]))
 			record.Secrets = append(record.Secrets, secrets[i].Name)
 		}
-		record.Hash = hashOf(c.unsealed(record.Entry), c.digests(secrets))
+		record.Hash = hashOf(c.unsealed(record.Entry.Canonical()), c.digests(secrets))
 		c.fleet.Secrets = append(c.fleet.Secrets, secrets...)
 		c.noteSchedule(r, record)
 	}

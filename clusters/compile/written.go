@@ -54,7 +54,7 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 	}
 	if !record.Quarantined {
 		record.Entry = Entry(file, config, mondoo.UnknownHash, mondoo.NeedsSchedule(r.Object))
-		record.Hash = hashOf(record.Entry, nil)
+		record.Hash = hashOf(record.Entry.Canonical(), nil)
 	}
 	c.fleet.Clusters = append(c.fleet.Clusters, record)
 }
