@@ -37,6 +37,10 @@ type driven struct {
 	due     map[string]bool
 	// scanned are those of them that have been scanned as they are, as far as this process has seen.
 	scanned map[string]bool
+	// taken is when the operator was seen to have taken over entries that have changed, and that the inventory doesn't have yet;
+	// awaited is how many it was not seen to have.
+	taken   map[string]time.Time
+	awaited int
 	paused  bool
 	// reported is what the operator says about each.
 	reported map[string]scan.Reported
@@ -141,7 +145,7 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 		return d, nil
 	}
 	next := &driven{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: inventory,
-		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}}
+		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	if same {
 		next.entries = slices.Clone(d.entries)
 	} else {
@@ -158,27 +162,55 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 		if d != nil && d.scanned[item.Name] && d.items[item.Name].Hash == item.Hash {
 			next.scanned[item.Name] = true
 		}
+		if at, known := d.takenAt(item); known && item.Taken.IsZero() {
+			next.taken[item.Name] = at
+		}
 	}
 	for i := range next.entries {
 		if item := next.items[next.entries[i].Name]; item != nil {
-			next.entries[i].Applied, next.entries[i].Scanned = item.Applied, item.Scanned
+			next.entries[i].Applied, next.entries[i].Scanned, next.entries[i].Changed, next.entries[i].Taken = item.Applied, item.Scanned, item.Changed, item.Taken
+			if at, known := next.taken[item.Name]; known {
+				next.entries[i].Taken = at
+			}
 		}
 	}
 	return next, nil
 }
 
+// takenAt is when an entry was seen to be taken over, if it has not changed since.
+func (d *driven) takenAt(item *plan.Item) (at time.Time, known bool) {
+	if d == nil || d.items[item.Name] == nil || !d.items[item.Name].Changed.Equal(item.Changed) {
+		return at, false
+	}
+	at, known = d.taken[item.Name]
+	return at, known
+}
+
 // see notes which clusters have been scanned as they are, and has the statuses say so. That stays true when nothing is left to
 // tell of it, as when the operator changes a CronJob, which costs it its finished Jobs.
 func (d *driven) see(statuses []scan.Status) {
+	d.awaited = 0
+	news := false
 	for i := range statuses {
 		s := &statuses[i]
 		if !d.scanned[s.Cluster] && s.HasScanned() {
 			d.scanned[s.Cluster] = true
 		}
+		item := d.items[s.Cluster]
+		if _, known := d.taken[s.Cluster]; s.NotTaken {
+			d.awaited++
+		} else if !known && item.Taken.IsZero() && !item.Changed.IsZero() {
+			d.taken[s.Cluster], news = s.Taken, true
+		}
 		for _, s := range []*scan.Status{s, s.Before} {
 			if s != nil {
 				s.Scanned = d.scanned[s.Cluster]
 			}
+		}
+	}
+	for i := range d.entries {
+		if at, known := d.taken[d.entries[i].Name]; news && known {
+			d.entries[i].Taken = at // what the operator has made for it, it may write again
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,11 +47,28 @@ func (a asked) add(config *driven, cluster string) {
 // tells of the change, and from where it goes once the Job is there. The Job's name is made from the change, so that a run
 // which is cut off in between finds it. It returns when to look again though nothing happens.
 func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync, st *state, looks []look, o *report.Outcome) time.Time {
-	if !slices.ContainsFunc(looks, func(l look) bool { return len(l.config.due) > 0 }) || !audit.Spec.ScanOnChange.On() {
-		return time.Time{}
-	}
 	done := asked{}
-	ready, running, again := candidates(looks, done)
+	var again time.Time
+	if audit.Spec.ScanOnChange.On() {
+		again = r.scanDue(ctx, audit, st, looks, done, o)
+	}
+	for _, l := range looks {
+		if err := r.noteScans(ctx, audit, l.config, done[l.config]); err != nil {
+			again = sooner(again, r.Clock.Now().Add(time.Second)) // the Jobs are there, and are found to be
+		}
+		if audit.Spec.ScanOnChange.On() {
+			o.ScanNotes.Due += len(l.config.due) - len(done[l.config])
+		}
+	}
+	return again
+}
+
+// scanDue makes the Jobs for changes that are due.
+func (r *Reconciler) scanDue(ctx context.Context, audit *v1alpha1.AuditSync, st *state, looks []look, done asked, o *report.Outcome) time.Time {
+	ready, running, again := candidates(looks, done, o)
+	if len(ready) == 0 {
+		return again
+	}
 	places := audit.Spec.ScanOnChange.AtOnce() - running - st.unseenJobs(looks, r.Clock.Now())
 	if !r.Clock.Now().Before(st.scansRefused) {
 		var err error
@@ -60,14 +78,6 @@ func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync,
 	}
 	if r.Clock.Now().Before(st.scansRefused) {
 		o.ScanNotes.Refused, again = st.scansRefusal, sooner(again, st.scansRefused)
-	}
-	for c, clusters := range done {
-		if err := r.forgetDue(ctx, audit, c, clusters); err != nil {
-			again = sooner(again, r.Clock.Now().Add(time.Second)) // the Jobs are there, and are found to be
-		}
-	}
-	for _, l := range looks {
-		o.ScanNotes.Due += len(l.config.due) - len(done[l.config])
 	}
 	return again
 }
@@ -110,13 +120,17 @@ func (st *state) unseenJobs(looks []look, now time.Time) int {
 
 // candidates are the clusters that may be scanned now, the change that is oldest first. Those that have been scanned
 // meanwhile are no longer due.
-func candidates(looks []look, done asked) (ready []due, running int, again time.Time) {
+func candidates(looks []look, done asked, o *report.Outcome) (ready []due, running int, again time.Time) {
 	for _, l := range looks {
 		changes := scan.OnChange(l.input, l.config.due)
 		running += changes.Running
 		again = sooner(again, changes.Next)
 		for _, cluster := range changes.Scanned {
 			done.add(l.config, cluster)
+		}
+		for _, cluster := range changes.Lost {
+			done.add(l.config, cluster)
+			o.ScanNotes.Lost = append(o.ScanNotes.Lost, cluster)
 		}
 		for _, change := range changes.Ready {
 			ready = append(ready, due{change, l.config})
@@ -146,7 +160,7 @@ func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d d
 			return "", err
 		}
 	}
-	made := jobOf(cron, d.config.items[d.Cluster])
+	made := jobOf(cron, d.config.name, d.config.items[d.Cluster], d.Again)
 	err = c.Create(ctx, made, client.FieldOwner(FieldManager))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("create a Job from CronJob %s: %w", cron.Name, err)
@@ -155,36 +169,48 @@ func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d d
 }
 
 // jobOf is the Job of a change, as kubectl create job --from makes it of a CronJob: the template as it stands, and the CronJob
-// as its owner, whose history limits clean it up. Like there, the owner's deletion is not blocked, which would take a right.
-func jobOf(cron *batchv1.CronJob, item *plan.Item) *batchv1.Job {
+// as its owner, whose history limits clean it up. Like there, the owner's deletion is not blocked, which would take a right. Its
+// labels are Muster's own: the operator deletes Jobs that it finds by its own labels, also before they have begun.
+func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int) *batchv1.Job {
 	annotations := maps.Clone(cron.Spec.JobTemplate.Annotations)
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
 	annotations[scan.Instantiate] = scan.Manual
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: jobName(cron.Name, item), Namespace: cron.Namespace, Annotations: annotations,
-			Labels: maps.Clone(cron.Spec.JobTemplate.Labels),
+		ObjectMeta: metav1.ObjectMeta{Name: jobName(cron.Name, item, again), Namespace: cron.Namespace, Annotations: annotations,
+			Labels: map[string]string{scan.LabelAuditConfig: auditConfig, scan.LabelCluster: item.Name},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob",
 				Name: cron.Name, UID: cron.UID, Controller: new(true)}}},
 		Spec: *cron.Spec.JobTemplate.Spec.DeepCopy(),
 	}
 }
 
-// jobName is that of the Job of a change: the same for the same change, and another when a commit is reverted. Kubernetes cuts
+// jobName is that of the Job of a change: the same for the same change, and another when a commit is reverted, or when the Job before
+// it was deleted. Kubernetes cuts
 // nothing off a CronJob's 52 characters, which leaves 11 of the 63 that a label value may have.
-func jobName(cronJob string, item *plan.Item) string {
+func jobName(cronJob string, item *plan.Item, again int) string {
 	const most, digits = 52, 10
 	if len(cronJob) > most {
 		cronJob = cronJob[:most]
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{item.Name, item.Commit, item.Hash, item.Applied.UTC().Format(time.RFC3339)}, "\x00")))
+	change := []string{item.Name, item.Commit, item.Hash, item.Applied.UTC().Format(time.RFC3339)}
+	if again > 0 {
+		change = append(change, strconv.Itoa(again))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(change, "\x00")))
 	return strings.TrimRight(cronJob, "-.") + "-" + hex.EncodeToString(sum[:])[:digits]
 }
 
-// forgetDue notes in the inventory that clusters are no longer due. A newer inventory is not overwritten.
-func (r *Reconciler) forgetDue(ctx context.Context, audit *v1alpha1.AuditSync, c *driven, clusters map[string]bool) error {
-	inventory := c.inventory.ScanAsked(clusters)
+// noteScans notes in the inventory that clusters are no longer due, and which were taken over. That makes few writes: the second
+// waits for the first, or until the operator has taken over all. A newer inventory is not overwritten.
+func (r *Reconciler) noteScans(ctx context.Context, audit *v1alpha1.AuditSync, c *driven, done map[string]bool) error {
+	if len(done) == 0 && (len(c.taken) == 0 || c.awaited > 0) {
+		return nil
+	}
+	taken := maps.Clone(c.taken)
+	maps.DeleteFunc(taken, func(cluster string, _ time.Time) bool { return c.due[cluster] && !done[cluster] })
+	inventory := c.inventory.ScanAsked(done, taken)
 	if inventory == nil {
 		return nil
 	}

@@ -123,7 +123,7 @@ func TestScanWatch(t *testing.T) {
 	if err := w.kinds[1].store.Replace([]any{testJob(1), testJob(2), other}, "1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []int{0, 2} {
+	for _, kind := range []int{0, 2, 3, 4, 5} {
 		if err := w.kinds[kind].store.Replace(nil, "1"); err != nil {
 			t.Fatal(err)
 		}
@@ -134,11 +134,11 @@ func TestScanWatch(t *testing.T) {
 	if got := w.Observed("ns", "m"); len(got.Jobs) != 2 || len(w.Observed("ns", "other").Jobs) != 1 || len(w.Observed("elsewhere", "m").Jobs) != 0 {
 		t.Errorf("got %+v", got)
 	}
-	w.refused("pods", apierrors.NewInternalError(errors.New("busy")))
+	w.refused(w.kinds[2], apierrors.NewInternalError(errors.New("busy")))
 	if err := w.Ready(); err != nil {
 		t.Errorf("an API server that is busy is no missing right: %v", err)
 	}
-	w.refused("pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
+	w.refused(w.kinds[2], apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
 	var missing *missingRightsError
 	if err := w.Ready(); !errors.As(err, &missing) || !strings.Contains(err.Error(), "list and watch pods") {
 		t.Errorf("got %v", err)
@@ -198,19 +198,20 @@ func TestJobOf(t *testing.T) {
 		JobTemplate: batchv1.JobTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y"}},
 			Spec: batchv1.JobSpec{BackoffLimit: new(int32(0)), TTLSecondsAfterFinished: new(int32(60))}}}}
 	item := &plan.Item{Name: "eu", Commit: "c1", Hash: "h1", Applied: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)}
-	job := jobOf(cron, item)
+	job := jobOf(cron, "m", item, 0)
 	owner := job.OwnerReferences[0]
 	if owner.UID != "uid" || owner.BlockOwnerDeletion != nil || !*owner.Controller || owner.APIVersion != "batch/v1" {
 		t.Errorf("owner %+v", owner)
 	}
-	if job.Annotations["note"] != "y" || job.Annotations["cronjob.kubernetes.io/instantiate"] != "manual" || job.Labels["app"] != "x" || *job.Spec.TTLSecondsAfterFinished != 60 {
+	if job.Annotations["note"] != "y" || job.Annotations["cronjob.kubernetes.io/instantiate"] != "manual" || len(job.Labels) != 2 || job.Labels["muster.dev/audit-config"] != "m" || job.Labels["muster.dev/cluster"] != "eu" || *job.Spec.TTLSecondsAfterFinished != 60 {
 		t.Errorf("got %+v", job)
 	}
 	if len(cron.Spec.JobTemplate.Annotations) != 1 {
 		t.Error("the template was changed")
 	}
 	names := map[string]string{job.Name: "the change"}
-	if again := jobOf(cron, item).Name; again != job.Name {
+	names[jobOf(cron, "m", item, 1).Name] = "the change, for the second time"
+	if again := jobOf(cron, "m", item, 0).Name; len(names) != 2 || again != job.Name {
 		t.Errorf("one change has two names, %s and %s", again, job.Name)
 	}
 	for reason, change := range map[string]func(*plan.Item){
@@ -221,7 +222,7 @@ func TestJobOf(t *testing.T) {
 	} {
 		other := *item
 		change(&other)
-		name := jobOf(cron, &other).Name
+		name := jobOf(cron, "m", &other, 0).Name
 		if names[name] != "" {
 			t.Errorf("%s has the name of %s", reason, names[name])
 		}
@@ -260,4 +261,123 @@ func BenchmarkScanWatch(b *testing.B) {
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/clusters, "B/cluster")
 	runtime.KeepAlive(w)
+}
+
+// TestGone: a Job that is deleted is remembered, with its Pod and what it came to, for as long as its CronJob is there.
+func TestGone(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC))
+	w := newTestScanWatch(t, clocktesting.NewFakeClock(at.Time))
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), Labels: mondoo.ScanLabels("m", "a"), OwnerReferences: []metav1.OwnerReference{{Kind: "CronJob", UID: "cron"}}}
+	}
+	ended := func(name string, how batchv1.JobConditionType) *batchv1.Job {
+		job := &batchv1.Job{ObjectMeta: meta(name)}
+		if how != "" {
+			job.Status.Conditions = []batchv1.JobCondition{{Type: how, Status: "True", LastTransitionTime: at}}
+		}
+		return job
+	}
+	own := func(name string) *batchv1.Job {
+		job := ended(name, "")
+		job.Labels = map[string]string{scan.LabelAuditConfig: "m", scan.LabelCluster: "a"}
+		return job
+	}
+	pod := &corev1.Pod{ObjectMeta: meta("pod"), Status: corev1.PodStatus{Phase: corev1.PodFailed}}
+	pod.Labels[batchv1.JobNameLabel] = "failed"
+	add := func(kind int, o client.Object) {
+		t.Helper()
+		if err := w.kinds[kind].store.Add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(kind int, o client.Object) {
+		t.Helper()
+		if err := w.kinds[kind].store.Delete(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func() (text string) {
+		for _, j := range w.Observed("ns", "m").Jobs {
+			if text += j.Name + " " + string(j.Outcome); j.Pod != nil {
+				text += " with its Pod"
+			}
+			if !j.Gone {
+				text += " there"
+			}
+			text += ", "
+		}
+		return text
+	}
+	remove(1, ended("stray", ""))
+	cron := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "cron", UID: "cron", Labels: mondoo.ScanLabels("m", "a")}}
+	add(0, cron)
+	failed := ended("failed", batchv1.JobFailed)
+	add(1, failed)
+	add(2, pod)
+	remove(2, pod)
+	if pods := w.Observed("ns", "m").Pods; len(pods) != 1 {
+		t.Errorf("the cause went with the Pod: %+v", pods)
+	}
+	remove(1, failed)
+	if pods := w.Observed("ns", "m").Pods; len(pods) != 0 {
+		t.Errorf("a Pod stays for ever: %+v", pods)
+	}
+	if got, want := gone(), "failed Failed with its Pod, "; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for i := range 5 {
+		name := fmt.Sprint("lost-", i)
+		add(1, ended(name, ""))
+		remove(1, ended(name, ""))
+		add(3, own("own-"+name))
+		remove(3, own("own-"+name))
+	}
+	if got := gone(); strings.Count(got, ",") != 2*maxGone || !strings.Contains(got, "failed Failed with its Pod, ") || !strings.Contains(got, "lost-4 Vanished, ") ||
+		!strings.Contains(got, "own-lost-4 Vanished, ") || strings.Contains(got, "own-lost-1") {
+		t.Errorf("got %q", got)
+	}
+	add(1, ended("good", batchv1.JobComplete))
+	remove(1, ended("good", batchv1.JobComplete))
+	if got := gone(); !strings.Contains(got, "good Complete, ") || strings.Contains(got, "failed") {
+		t.Errorf("got %q", got)
+	}
+	remove(0, cron)
+	if got := gone(); got != "" || len(w.scopes) > 0 {
+		t.Errorf("the cluster is gone, and what is remembered is %q", got)
+	}
+}
+
+// TestWritten: of ConfigMaps and Secrets no more is kept than when those were written that the operator makes for entries.
+func TestWritten(t *testing.T) {
+	w := newTestScanWatch(t, clock.RealClock{})
+	at := metav1.NewTime(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC))
+	meta := func(name string) *metav1.PartialObjectMetadata {
+		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{Time: &at}}}}
+	}
+	if err := w.kinds[1].store.Add(testJob(1)); err != nil {
+		t.Fatal(err)
+	}
+	for kind, names := range map[int][]string{4: {"m-k8s-inventory-c1", "m-sa-kubeconfig-c1", "other"}, 5: {"m-vault-kubeconfig-c1", "creds"}} {
+		for _, name := range names {
+			if err := w.kinds[kind].store.Add(meta(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	written := w.Observed("ns", "m").Written
+	if len(written) != 3 || !written["m-k8s-inventory-c1"].Equal(at.Time) || !written["m-vault-kubeconfig-c1"].Equal(at.Time) {
+		t.Errorf("got %v", written)
+	}
+	if err := w.kinds[4].store.Replace([]any{meta("m-sa-kubeconfig-c1")}, "2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.kinds[5].store.Delete(meta("m-vault-kubeconfig-c1")); err != nil {
+		t.Fatal(err)
+	}
+	if written := w.Observed("ns", "m").Written; len(written) != 1 || written["m-sa-kubeconfig-c1"].IsZero() {
+		t.Errorf("got %v", written)
+	}
+	if err := w.kinds[4].store.Add(testJob(1)); err == nil {
+		t.Error("a Job is taken for a ConfigMap")
+	}
 }

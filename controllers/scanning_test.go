@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/transport"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
@@ -65,6 +64,9 @@ func newScanned(t *testing.T) *scanned {
 
 func (s *scanned) startOperator() {
 	s.Helper()
+	if s.secret("mondoo-client") == nil { // without it the operator makes nothing
+		s.createSecret("mondoo-client", map[string]string{"config": "{}"})
+	}
 	var err error
 	s.operator, err = operator.Start(s.Context(), plane.Config(), operator.Options{Namespace: s.namespace, Tell: s.Logf})
 	must(s.T, err)
@@ -100,11 +102,11 @@ func (s *scanned) scenario(pairs ...string) {
 	must(s.T, s.admin.Update(s.Context(), object))
 }
 
-// jobs are the Jobs of a cluster, by name.
+// jobs are the Jobs that Muster has made for a cluster, by name.
 func (s *scanned) jobs(cluster string) map[string]*batchv1.Job {
 	s.Helper()
 	var list batchv1.JobList
-	must(s.T, s.admin.List(s.Context(), &list, client.InNamespace(s.namespace), client.MatchingLabels{mondoo.LabelCluster: cluster}))
+	must(s.T, s.admin.List(s.Context(), &list, client.InNamespace(s.namespace), client.MatchingLabels{scan.LabelCluster: cluster}))
 	jobs := map[string]*batchv1.Job{}
 	for i := range list.Items {
 		jobs[list.Items[i].Name] = &list.Items[i]
@@ -160,6 +162,8 @@ func TestScans(t *testing.T) {
 	t.Run("PutBack", testScanPutBack)
 	t.Run("StaysScanned", testScanStaysScanned)
 	t.Run("NothingToDo", testScansNothingToDo)
+	t.Run("Deleted", testScanDeleted)
+	t.Run("OfTheChange", testScanOfTheChange)
 }
 
 func testScanOutcomes(t *testing.T) {
@@ -227,7 +231,7 @@ func testScanOnChange(t *testing.T) {
 	for name, job := range before {
 		owner := metav1.GetControllerOf(job)
 		if job.Annotations["cronjob.kubernetes.io/instantiate"] != "manual" || owner == nil || owner.Kind != "CronJob" || len(name) > 63 ||
-			job.Labels["app"] != "mondoo-k8s-scan" || job.Spec.Template.Spec.Containers[0].Image == "" {
+			job.Labels["muster.dev/audit-config"] != "mondoo-client" || job.Labels["app"] != "" || job.Spec.Template.Spec.Containers[0].Image == "" {
 			t.Errorf("not what kubectl create job --from makes: %+v", job.ObjectMeta)
 		}
 	}

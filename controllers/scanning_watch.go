@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -42,8 +43,9 @@ const (
 	scanRetryMax = 30 * time.Second
 )
 
-// ScanWatch watches the CronJobs, Jobs and Pods that the operator and Kubernetes make for clusters, by their labels, and keeps
-// of each what scan.Derive looks at: some hundred bytes.
+// ScanWatch watches the CronJobs, Jobs and Pods that the operator and Kubernetes make for clusters, by their labels, the Jobs that
+// Muster makes, and the metadata of ConfigMaps and Secrets. It keeps of each what scan.Derive looks at, some hundred bytes, and
+// remembers some Jobs that were deleted.
 //
 // It doesn't use the manager's cache. That one keeps whole objects, of which an empty Job alone takes two kilobytes, and lets
 // no controller start while a right is missing, where here everything but scans has to go on.
@@ -53,7 +55,9 @@ type ScanWatch struct {
 
 	mu     sync.Mutex
 	scopes map[scanScope]*scanObjects
-	// synced are the resources that were listed, and missing what can't be for want of a right.
+	// written is when what the operator makes for entries was last written, by name.
+	written map[ingredient]map[string]time.Time
+	// synced are the kinds that were listed, and missing what can't be for want of a right.
 	synced  map[string]bool
 	missing map[string]string
 	// held are the AuditSyncs that wait before they try again something that has failed. News of scans must not hurry them.
@@ -63,13 +67,16 @@ type ScanWatch struct {
 	wake chan struct{}
 }
 
-// scanKind is one of the three resources.
+// scanKind is what one watch is for.
 type scanKind struct {
-	resource string
-	object   client.Object
-	source   *toolscache.ListWatch
-	store    toolscache.ReflectorStore
+	name, resource string
+	object         client.Object
+	source         *toolscache.ListWatch
+	store          toolscache.ReflectorStore
 }
+
+// ingredient is a kind, ConfigMaps or Secrets, and a namespace.
+type ingredient struct{ kind, namespace string }
 
 // NewScanWatch makes a ScanWatch of one namespace, or of all for an empty one.
 func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c clock.Clock) (*ScanWatch, error) {
@@ -83,26 +90,47 @@ func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c
 	if err != nil {
 		return nil, fmt.Errorf("create client for Pods: %w", err)
 	}
-	w := &ScanWatch{clock: c, scopes: map[scanScope]*scanObjects{}, synced: map[string]bool{}, missing: map[string]string{},
+	meta, err := metadata.NewForConfigAndClient(metadata.ConfigFor(cfg), httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("create client for metadata: %w", err)
+	}
+	w := &ScanWatch{clock: c, scopes: map[scanScope]*scanObjects{}, written: map[ingredient]map[string]time.Time{}, synced: map[string]bool{}, missing: map[string]string{},
 		held: map[types.NamespacedName]time.Time{}, news: map[string]bool{}, wake: make(chan struct{}, 1)}
 	cronJobs, jobs, pods := batch.CronJobs(namespace), batch.Jobs(namespace), core.Pods(namespace)
+	bury := func(o *scanObjects, _ *batchv1.Job, j scan.Job) { o.bury(j, c.Now()) }
 	w.kinds = []scanKind{
-		{"cronjobs.batch", &batchv1.CronJob{}, listWatch("", cronJobs.List, cronJobs.Watch),
-			&scanStore[*batchv1.CronJob, scan.CronJob]{w, "cronjobs.batch", scan.TrimCronJob, func(o *scanObjects) *scanTable[scan.CronJob] { return &o.cronJobs }}},
-		{"jobs.batch", &batchv1.Job{}, listWatch("", jobs.List, jobs.Watch),
-			&scanStore[*batchv1.Job, scan.Job]{w, "jobs.batch", scan.TrimJob, func(o *scanObjects) *scanTable[scan.Job] { return &o.jobs }}},
+		{"cronjobs.batch", "cronjobs.batch", &batchv1.CronJob{}, listWatch(operators, "", cronJobs.List, cronJobs.Watch),
+			&scanStore[*batchv1.CronJob, scan.CronJob]{watch: w, name: "cronjobs.batch", trim: scan.TrimCronJob, label: mondoo.LabelAuditConfig,
+				in:      func(o *scanObjects) *scanTable[scan.CronJob] { return &o.cronJobs },
+				removed: func(o *scanObjects, _ *batchv1.CronJob, c scan.CronJob) { delete(o.gone, c.Cluster) }}},
+		{"jobs.batch", "jobs.batch", &batchv1.Job{}, listWatch(operators, "", jobs.List, jobs.Watch),
+			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "jobs.batch", trim: scan.TrimJob, label: mondoo.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.jobs }, removed: bury}},
 		// Of a Pod that has succeeded there is nothing to tell.
-		{"pods", &corev1.Pod{}, listWatch("status.phase!=Succeeded", pods.List, pods.Watch),
-			&scanStore[*corev1.Pod, scan.Pod]{w, "pods", scan.TrimPod, func(o *scanObjects) *scanTable[scan.Pod] { return &o.pods }}},
+		{"pods", "pods", &corev1.Pod{}, listWatch(operators, "status.phase!=Succeeded", pods.List, pods.Watch),
+			&scanStore[*corev1.Pod, scan.Pod]{watch: w, name: "pods", trim: scan.TrimPod, label: mondoo.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scan.Pod] { return &o.pods },
+				seen: func(o *scanObjects, p *corev1.Pod, trimmed scan.Pod) {
+					o.identify(p.Labels[mondoo.LabelCluster], trimmed)
+				}, keeps: (*scanObjects).failed}},
+		{"own jobs", "jobs.batch", &batchv1.Job{}, listWatch(scan.LabelAuditConfig, "", jobs.List, jobs.Watch),
+			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "own jobs", trim: scan.TrimJob, label: scan.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.own }, removed: bury}},
+	}
+	for _, resource := range []string{"configmaps", "secrets"} {
+		objects := meta.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(namespace)
+		w.kinds = append(w.kinds, scanKind{resource, resource, &metav1.PartialObjectMetadata{}, listWatch("", "", objects.List, objects.Watch), &ingredientStore{w, resource}})
 	}
 	return w, nil
 }
 
-// listWatch lists and watches what carries the operator's labels.
-func listWatch[L runtime.Object](fields string, list func(context.Context, metav1.ListOptions) (L, error),
+// operators selects what carries the operator's labels.
+var operators = labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue}).String()
+
+// listWatch lists and watches what is selected by labels and by fields.
+func listWatch[L runtime.Object](selector, fields string, list func(context.Context, metav1.ListOptions) (L, error),
 	start func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) *toolscache.ListWatch {
-	selector := labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue}).String()
 	return &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector, o.FieldSelector = selector, fields
@@ -130,11 +158,11 @@ func (w *ScanWatch) Start(ctx context.Context) error {
 
 // follow begins the watch of one resource again whenever it ends.
 func (w *ScanWatch) follow(ctx context.Context, kind scanKind) {
-	reflector := toolscache.NewReflectorWithOptions(kind.source, kind.object, kind.store, toolscache.ReflectorOptions{Name: "scans " + kind.resource})
+	reflector := toolscache.NewReflectorWithOptions(kind.source, kind.object, kind.store, toolscache.ReflectorOptions{Name: "scans " + kind.name})
 	pause := scanRetry
 	for ctx.Err() == nil {
 		err := reflector.ListAndWatchWithContext(ctx)
-		w.refused(kind.resource, err)
+		w.refused(kind, err)
 		if err == nil {
 			pause = scanRetry
 			continue
@@ -148,16 +176,22 @@ func (w *ScanWatch) follow(ctx context.Context, kind scanKind) {
 }
 
 // refused notes that a right is missing. What else may go wrong with a watch passes by itself, and what was seen stays true.
-func (w *ScanWatch) refused(resource string, err error) {
+func (w *ScanWatch) refused(kind scanKind, err error) {
 	if !apierrors.IsForbidden(err) {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.missing[resource] == "" {
-		w.missing[resource] = "list and watch " + resource
+	if w.missing[kind.name] == "" {
+		w.missing[kind.name] = "list and watch " + kind.resource
 		w.tell("")
 	}
+}
+
+// listed notes that the objects of a kind are known. The lock is held.
+func (w *ScanWatch) listed(kind string) {
+	w.synced[kind] = true
+	delete(w.missing, kind)
 }
 
 // tell wakes up who looks at the AuditSyncs of a namespace. The lock is held.
@@ -187,7 +221,17 @@ func (w *ScanWatch) Observed(namespace, auditConfig string) scan.Observed {
 	if objects == nil {
 		return scan.Observed{}
 	}
-	return scan.Observed{CronJobs: slices.Clone(objects.cronJobs.list), Jobs: slices.Clone(objects.jobs.list), Pods: slices.Clone(objects.pods.list)}
+	o := scan.Observed{CronJobs: slices.Clone(objects.cronJobs.list), Jobs: slices.Concat(objects.jobs.list, objects.own.list), Pods: slices.Clone(objects.pods.list),
+		Written: map[string]time.Time{}}
+	for _, jobs := range objects.gone {
+		o.Jobs = append(o.Jobs, jobs...)
+	}
+	for at, names := range w.written {
+		if at.namespace == namespace {
+			maps.Copy(o.Written, names)
+		}
+	}
+	return o
 }
 
 // Ready says why nothing can be told of scans: errNotWatched, or a *missingRightsError.
@@ -195,7 +239,7 @@ func (w *ScanWatch) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.missing) > 0 {
-		return &missingRightsError{slices.Sorted(maps.Values(w.missing))}
+		return &missingRightsError{slices.Compact(slices.Sorted(maps.Values(w.missing)))}
 	}
 	if len(w.synced) < len(w.kinds) {
 		return errNotWatched

@@ -11,16 +11,21 @@ import (
 // fleet is applied for the first time or a patch changes all of it, is left to the schedules, which are spread over the day.
 const MaxScansDue = 100
 
-// clocks are when a cluster got its form and whether it is to be scanned for that. Only a new form restarts them. An entry
-// that is taken over as it stands has no new one: whoever made it has had it scanned.
-func (l *lister) clocks(known *Item, hash string, equal bool) (applied time.Time, due bool) {
+// clocks notes when a cluster got its form and whether it is to be scanned for that. Only a new form restarts them. An entry
+// that is taken over as it stands has no new one: whoever made it has had it scanned. Where a Secret alone has changed, its entry
+// has not.
+func (l *lister) clocks(item, known *Item, equal bool) {
+	item.Applied, item.ScanDue = l.policy.now(), l.policy.ScanChanged
 	switch {
-	case known != nil && known.Hash == hash:
-		return known.Applied, known.ScanDue && l.policy.ScanChanged
-	case known == nil && equal:
-		return l.policy.now(), false
+	case known != nil && known.Hash == item.Hash:
+		item.Applied, item.Changed, item.Taken, item.ScanDue = known.Applied, known.Changed, known.Taken, known.ScanDue && l.policy.ScanChanged
+	case known != nil && equal:
+		item.Changed, item.Taken = known.Changed, known.Taken
+	case equal:
+		item.ScanDue = false
+	default:
+		item.Changed = item.Applied
 	}
-	return l.policy.now(), l.policy.ScanChanged
 }
 
 // boundDue leaves the latest changes beyond MaxScansDue to their schedules.
@@ -45,15 +50,19 @@ func (p *planner) boundDue() {
 	}
 }
 
-// ScanAsked is the inventory once nothing is due any more for these clusters. Nil stands for no change.
-func (i *Inventory) ScanAsked(clusters map[string]bool) *Inventory {
+// ScanAsked is the inventory once nothing is due any more for some clusters, and the operator was seen to have taken over others,
+// each at its time. Nil stands for no change.
+func (i *Inventory) ScanAsked(asked map[string]bool, taken map[string]time.Time) *Inventory {
 	changed := *i
 	changed.Clusters = slices.Clone(i.Clusters)
 	found := false
 	for at := range changed.Clusters {
 		item := &changed.Clusters[at]
-		if item.ScanDue && clusters[item.Name] {
+		if item.ScanDue && asked[item.Name] {
 			item.ScanDue, found = false, true
+		}
+		if at, known := taken[item.Name]; known && item.Taken.IsZero() {
+			item.Taken, found = at, true
 		}
 	}
 	if !found {

@@ -33,9 +33,9 @@ func TestClocks(t *testing.T) {
 	w := newWorld(config)
 	w.sync(t, newFleet().existing(config).cluster("1", "a", "b"), hour("rev1", 1))
 	want(t, "both are new", w.clocks(), "a01! b01! ")
-	w.Inventories[0] = w.Inventories[0].ScanAsked(map[string]bool{"a": true, "b": true, "other": true})
+	w.Inventories[0] = w.Inventories[0].ScanAsked(map[string]bool{"a": true, "b": true, "other": true}, nil)
 	want(t, "both were scanned", w.clocks(), "a01 b01 ")
-	if w.Inventories[0].ScanAsked(map[string]bool{"a": true}) != nil {
+	if w.Inventories[0].ScanAsked(map[string]bool{"a": true}, nil) != nil {
 		t.Error("nothing was due, and there is something to write")
 	}
 	w.sync(t, newFleet().existing(config).cluster("1", "a").cluster("2", "b"), hour("rev2", 2))
@@ -124,7 +124,8 @@ func TestClocksAreKept(t *testing.T) {
 	if err != nil || !back.Equal(i) || !back.Clusters[1].Applied.IsZero() {
 		t.Errorf("%v: %+v", err, back)
 	}
-	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Scanned = false }, func(i *plan.Item) { i.Applied = time.Time{} }} {
+	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Scanned = false }, func(i *plan.Item) { i.Applied = time.Time{} },
+		func(i *plan.Item) { i.Changed = i.Applied }, func(i *plan.Item) { i.Taken = i.Applied }} {
 		other, err := plan.DecodeInventory(data)
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -323,7 +324,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 	}
 	exists, equal, differ := l.compare(c)
 	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
-	item.Applied, item.ScanDue = l.clocks(known, c.Hash, equal)
+	l.clocks(&item, known, equal)
 	item.Scanned = known != nil && known.Hash == c.Hash && known.Scanned
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
@@ -360,7 +361,9 @@ func (l *lister) cluster(c fleet.Cluster) {
 			settled = l.settle(KindCluster, []Field{{}}, past, l.byHand)
 			item.Scanned = item.Scanned || l.policy.Scanned != nil && l.policy.Scanned(l.config, c.Name)
 			if l.policy.CorrectDrift && settled.until.IsZero() {
-				item.Applied = l.policy.now() // what the operator has made for it has gone with it
+				// What the operator has made for it has gone with it.
+				item.Applied = l.policy.now()
+				item.Changed, item.Taken = item.Applied, time.Time{}
 			}
 		}
 	}

@@ -54,6 +54,10 @@ type Item struct {
 	MadeFor string `json:"madeFor,omitempty"`
 	// Applied is when the cluster got its present form, in whole seconds as API objects have them; zero when nobody noted it.
 	Applied time.Time `json:"applied,omitzero"`
+	// Changed is when its entry last changed, and not a Secret alone; zero for long ago. Taken is when the operator was seen to
+	// have taken that over; zero while it was not.
+	Changed time.Time `json:"changed,omitzero"`
+	Taken   time.Time `json:"taken,omitzero"`
 	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
 	ScanDue bool `json:"scanDue,omitempty"`
 	// Scanned says that a scan of the cluster's present form has ended well before somebody removed its entry, and that with it
@@ -108,7 +112,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 	}
 	same := func(a, b Item) bool {
 		return a.Name == b.Name && a.Origin == b.Origin && a.Commit == b.Commit && a.Hash == b.Hash && slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Making, b.Making) &&
-			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned && a.MadeFor == b.MadeFor
+			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.Changed.Equal(b.Changed) && a.Taken.Equal(b.Taken) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned && a.MadeFor == b.MadeFor
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
 		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)

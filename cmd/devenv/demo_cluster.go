@@ -72,6 +72,7 @@ func (d *demo) install(ctx context.Context, root string) (err error) {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demoNamespace}},
 		secret("sops-keys", map[string]string{"test.agekey": string(key)}),
+		secret("mondoo-client", map[string]string{"config": `{"demo": true}`}), // without it the operator makes nothing
 	}
 	if d.forge != nil {
 		objects = append(objects, d.forge.secrets()...)

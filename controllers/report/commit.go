@@ -192,6 +192,9 @@ func scanAnswer(v *scan.Verdict) (forge.State, string) {
 	if len(v.Waiting) == 0 && len(v.Paused) > 0 {
 		return forge.Pending, fmt.Sprintf("scanning is paused for %d of %s: %s", len(v.Paused), plural(len(all), noun), someOf(v.Paused))
 	}
+	if v.Stuck != "" {
+		return forge.Pending, v.Stuck
+	}
 	return forge.Pending, "waits for the scan of " + plural(len(all), noun) + ": " + someOf(all)
 }
 

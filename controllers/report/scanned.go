@@ -34,6 +34,8 @@ type ScanNotes struct {
 	// Started are clusters that are scanned because they have changed, and Due is how many more wait for that.
 	Started []string
 	Due     int
+	// Lost are changed clusters whose Jobs were deleted before their end as often as they are made.
+	Lost []string
 	// Refused is why no Job could be made for one of them.
 	Refused string
 }
@@ -164,6 +166,9 @@ func changes(n ScanNotes, awaiting int) string {
 		if awaiting > n.Due {
 			text += ", the others as scheduled"
 		}
+	}
+	if len(n.Lost) > 0 {
+		text += fmt.Sprintf("; scanned as scheduled, for something deleted the Jobs that Muster made, %d times each: %s", scan.MostAgain, some(n.Lost))
 	}
 	if n.Refused != "" {
 		text += "; a changed cluster is scanned as scheduled, for the API server refuses its Job: " + n.Refused

@@ -24,6 +24,9 @@ type Verdict struct {
 	Fleet bool
 	// The clusters it is about: scanned, failed, still to be scanned, and paused; each in the order of the entries.
 	Scanned, Failed, Waiting, Paused []string
+	// Stuck is, of the first of those still to be scanned, why the operator has not taken its change over; empty where it has, or
+	// has had no time to.
+	Stuck string
 	// Summary counts, such as "2 of 3 changed clusters scanned", and Cause is about the first cluster that stands in the way;
 	// empty when none does.
 	Summary string
@@ -70,6 +73,9 @@ func Commit(statuses []Status, changed func(Status) bool) Verdict {
 				waiting = s
 			}
 		default:
+			if v.Stuck == "" && !v.Fleet && s.Stuck != "" {
+				v.Stuck = s.Cluster + ": " + s.Stuck
+			}
 			if v.Waiting = append(v.Waiting, s.Cluster); waiting == nil || waiting.State == Paused {
 				waiting = s
 			}
@@ -91,7 +97,7 @@ func stands(s Status, fleet bool) State {
 		switch {
 		case !fleet && since:
 			return Succeeded
-		case fleet || s.Began.After(s.Applied.Truncate(time.Second)):
+		case fleet || !s.NotTaken && s.Began.After(s.Taken.Truncate(time.Second)):
 			return Failed
 		}
 		return Awaiting // it failed before the commit; what comes next counts
@@ -128,7 +134,9 @@ func (v Verdict) decided(total int, failed, waiting *Status) Verdict {
 		v.Cause = because(*failed)
 	case len(v.Waiting) > 0 || len(v.Paused) > 0 && !v.Fleet:
 		v.Answer, v.Summary = AnswerPending, fmt.Sprintf("%d of %d %s scanned", len(v.Scanned), total, what(total))
-		if v.Cause = because(*waiting); waiting.State == Failed {
+		if v.Cause = because(*waiting); v.Stuck != "" {
+			v.Cause = v.Stuck
+		} else if waiting.State == Failed {
 			v.Cause = waiting.Cluster + ": waits for its next scan; the one before this commit has failed"
 		}
 	default:

@@ -14,9 +14,11 @@ func Derive(in Input) []Status {
 	list := make([]Status, len(in.Entries))
 	for i, e := range in.Entries {
 		list[i] = d.status(e, culprit)
+		list[i].Taken, list[i].Stuck, list[i].NotTaken = d.takenOver(i, &list[i])
 		for _, s := range []*Status{&list[i], list[i].Before} {
 			if s != nil {
 				s.AuditConfig, s.Applied, s.Scanned = in.AuditConfig, e.Applied, e.Scanned
+				s.Taken, s.NotTaken, s.Stuck = list[i].Taken, list[i].NotTaken, list[i].Stuck
 			}
 		}
 	}
@@ -75,6 +77,11 @@ func (d *deriver) index() {
 			d.pods[p.Job] = p
 		}
 	}
+	for i := range d.Jobs {
+		if j := &d.Jobs[i]; j.Pod != nil && d.pods[j.Name] == nil {
+			d.pods[j.Name] = j.Pod
+		}
+	}
 }
 
 // belongs says whether a Job is one of this CronJob and not of one that had the cluster before it. Both ways of making a Job
@@ -94,6 +101,10 @@ func (d *deriver) status(e Entry, culprit culprit) Status {
 	s := Status{Cluster: e.Name, CronJob: cron.Name, Schedule: cron.Schedule}
 	jobs := d.jobs[e.Name]
 	s.LastSuccess, s.LastSuccessBegan = lastSuccess(cron, jobs)
+	if cron.Active != "" && d.Now.Sub(cron.LastSchedule) < d.Bounds.Start && !slices.ContainsFunc(jobs, func(j *Job) bool { return j.UID == cron.Active }) {
+		// CronJobs and Jobs are seen by two watches, of which one may be ahead.
+		jobs = slices.Concat([]*Job{{UID: cron.Active, Cluster: e.Name, Created: cron.LastSchedule}}, jobs)
+	}
 	if paused := d.Paused || cron.Suspended; len(jobs) > 0 && jobs[0].Outcome == Active && (!paused || !jobs[0].Suspended) {
 		before := s
 		d.without(&before, e, cron, jobs[1:])
@@ -116,11 +127,16 @@ func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 	case d.Paused || cron.Suspended:
 		d.paused(s, cron)
 		return
-	case len(jobs) > 0 && !s.LastSuccess.After(jobs[0].Finished) && jobs[0].Outcome == Broken:
-		d.broken(s, jobs[0])
+	}
+	known := known(jobs)
+	lost := d.unresolved(cron, jobs, known)
+	if known != nil && known.Outcome == Broken && !s.LastSuccess.After(known.Finished) {
+		if d.broken(s, known); !lost.IsZero() {
+			s.Detail += "; the scan of " + stamp(lost) + " is gone, and nothing tells how it ended"
+		}
 		return
 	}
-	d.settled(s, cron, jobs)
+	d.settled(s, cron, jobs, lost)
 	if d.reported(s, cron) {
 		return
 	}
@@ -186,14 +202,14 @@ func (d *deriver) paused(s *Status, cron *CronJob) {
 }
 
 // settled is the status of a cluster of which no scan runs or was the last to fail.
-func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job) {
+func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job, lost time.Time) {
 	i := slices.IndexFunc(jobs, func(j *Job) bool { return j.Outcome == Complete && !j.Finished.Before(s.LastSuccess.Add(-time.Second)) })
 	switch {
-	case s.LastSuccess.IsZero() && cron.LastSchedule.IsZero():
-		s.State, s.Reason, s.Since, s.Detail = Awaiting, ReasonFirstScan, cron.Created, "its first scan has not begun"
+	case !lost.IsZero():
+		s.State, s.Reason, s.Since = Awaiting, ReasonJobGone, lost
+		s.Detail = fmt.Sprintf("the Job of %s is gone, as happens when the operator updates its CronJob, and nothing tells how it ended", stamp(lost))
 	case s.LastSuccess.IsZero():
-		s.State, s.Reason, s.Since = Awaiting, ReasonJobGone, cron.LastSchedule
-		s.Detail = fmt.Sprintf("the Job of %s is gone, as happens when its CronJob changes, and nothing tells how it ended", stamp(cron.LastSchedule))
+		s.State, s.Reason, s.Since, s.Detail = Awaiting, ReasonFirstScan, cron.Created, "its first scan has not begun"
 	default:
 		s.State, s.Since = Succeeded, s.LastSuccess
 		if i >= 0 {
@@ -227,7 +243,7 @@ func (d *deriver) overdue(s *Status, cron *CronJob, due time.Time) {
 // lastSuccess is when a scan last ended well, and when it had begun.
 func lastSuccess(cron *CronJob, jobs []*Job) (ended, began time.Time) {
 	ended = cron.LastSuccess
-	started := false // whether a Job of the last scheduled time is still there
+	started := accounted(cron, jobs) // whether a Job of the last scheduled time is known, or that of the success
 	for _, j := range jobs {
 		if j.Outcome == Complete {
 			if j.Finished.After(ended) {
@@ -244,6 +260,38 @@ func lastSuccess(cron *CronJob, jobs []*Job) (ended, began time.Time) {
 		began = cron.LastSchedule
 	}
 	return ended, began
+}
+
+// accounted reports whether the success that the CronJob's status tells of is that of a Job that is known.
+func accounted(cron *CronJob, jobs []*Job) bool {
+	return slices.ContainsFunc(jobs, func(j *Job) bool {
+		return j.Outcome == Complete && cron.LastSuccess.Sub(j.Finished).Abs() <= time.Second
+	})
+}
+
+// known is the latest scan with a result; nil for none.
+func known(jobs []*Job) *Job {
+	if i := slices.IndexFunc(jobs, func(j *Job) bool { return j.Outcome == Complete || j.Outcome == Broken }); i >= 0 {
+		return jobs[i]
+	}
+	return nil
+}
+
+// unresolved is when the latest scan began, where it has no result and isn't at work; zero where it has or is. A success that the
+// CronJob's status tells of is the latest scan's, unless it is that of another Job that is known.
+func (d *deriver) unresolved(cron *CronJob, jobs []*Job, known *Job) time.Time {
+	var lost time.Time
+	if len(jobs) > 0 && jobs[0].Outcome == Vanished {
+		lost = jobs[0].began()
+	}
+	scheduled := func(j *Job) bool { return !j.Manual && !j.Created.Before(cron.LastSchedule) }
+	if cron.Active == "" && cron.LastSchedule.After(lost) && !slices.ContainsFunc(d.jobs[cron.Cluster], scheduled) {
+		lost = cron.LastSchedule
+	}
+	if known != nil && !known.began().Before(lost) || !cron.LastSuccess.Before(lost) && !accounted(cron, jobs) {
+		return time.Time{}
+	}
+	return lost
 }
 
 // took is how long a Job took. Its two times come from one clock, and may still be in disorder after that was set.

@@ -45,6 +45,8 @@ func failed(at string) func(*Job) {
 	return func(j *Job) { j.Outcome, j.Finished, j.Reason = Broken, clock(at), "BackoffLimitExceeded" }
 }
 
+func vanished(j *Job) { j.Outcome, j.Finished, j.Gone = Vanished, j.Created.Add(time.Second), true }
+
 func pod(j string, change ...func(*Pod)) []Pod {
 	p := Pod{Name: "pod", Job: "scan-a-" + j, Created: clock(j), Phase: "Pending"}
 	for _, f := range change {
@@ -157,6 +159,27 @@ func TestDerive(t *testing.T) {
 			Pods: pod("11:30", with(Container{Name: "scan", Waiting: "ErrImagePull"}))}, false, nil, Failed, ReasonImagePull, "", nil},
 		"evicted":   {"a full node", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"))}, Pods: pod("11:30", phase("Failed"), func(p *Pod) { p.Reason, p.Message = "Evicted", "low on memory" })}, false, nil, Failed, ReasonEvicted, "low on memory", nil},
 		"node lost": {"taken off by the taint manager", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"))}, Pods: pod("11:30", phase("Failed"), func(p *Pod) { p.Disrupted = "DeletionByTaintManager: x" })}, false, nil, Failed, ReasonNodeLost, "", nil},
+		"lost after a success": {"it is not known to have succeeded", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSuccess = clock("10:40") })}, false, nil, Awaiting, ReasonJobGone, "11:30",
+			func(s Status) bool { return s.LastSuccess.Equal(clock("10:40")) && s.LastSuccessBegan.IsZero() }},
+		"seen to be lost": {"its Job was deleted before its end", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", vanished), job("10:30", complete("10:40"))}}, false, nil, Awaiting, ReasonJobGone, "11:30", nil},
+		"lost after a failure": {"that is no recovery", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", vanished), job("10:30", failed("10:40"))}}, false, nil, Failed, ReasonUnknown, "2026-03-03 11:30 UTC is gone",
+			func(s Status) bool { return s.Began.Equal(clock("10:30")) }},
+		"lost and not seen, after a failure": {"that is no recovery", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("10:30", failed("10:40"))}}, false, nil, Failed, ReasonUnknown, "11:30", nil},
+		"a success of another Job": {"one by hand began before the one that is lost, and ended after it", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSuccess = clock("11:35") }),
+			Jobs: []Job{job("11:30", vanished), job("11:29", complete("11:35"), func(j *Job) { j.Manual = true })}}, false, nil, Awaiting, ReasonJobGone, "11:30",
+			func(s Status) bool { return s.LastSuccessBegan.Equal(clock("11:29")) }},
+		"the same, and the lost one was not seen": {"its time alone is noted", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSuccess = clock("11:35") }),
+			Jobs: []Job{job("11:29", complete("11:35"), func(j *Job) { j.Manual = true })}}, false, nil, Awaiting, ReasonJobGone, "11:30",
+			func(s Status) bool { return s.LastSuccessBegan.Equal(clock("11:29")) }},
+		"its end was missed": {"a watch began anew, and the CronJob tells", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSuccess = clock("11:35") }),
+			Jobs: []Job{job("11:30", vanished)}}, false, nil, Succeeded, "", "", nil},
+		"at work, and not seen yet": {"the CronJob is seen before its Job", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSchedule, c.Active = clock("11:58"), "job" }),
+			Jobs: []Job{job("10:30", complete("10:40"))}}, false, nil, Running, ReasonStillStarting, "", func(s Status) bool { return s.Before.State == Succeeded }},
+		"at work, and deleted": {"the CronJob does not know it yet", Entry{}, Observed{CronJobs: hourly(func(c *CronJob) { c.LastSchedule, c.Active = clock("11:58"), "job" }),
+			Jobs: []Job{job("11:58", vanished, func(j *Job) { j.UID = "job" })}}, false, nil, Awaiting, ReasonJobGone, "11:58", nil},
+		"a failure that is gone": {"its Pod was seen, and tells the cause", Entry{}, Observed{CronJobs: hourly(), Jobs: []Job{job("11:30", failed("11:40"), func(j *Job) {
+			j.Gone, j.Pod = true, &pod("11:30", phase("Failed"), with(Container{Name: "scan", Ended: true, Code: 137, EndReason: "OOMKilled"}))[0]
+		})}}, false, nil, Failed, ReasonOutOfMemory, "", nil},
 		"old and new CronJob": {"one is being replaced; its label is still there", Entry{}, Observed{CronJobs: append(hourly(func(c *CronJob) { c.UID, c.Created = "old", clock("00:10") }), hourly()...),
 			Jobs: []Job{job("11:30", complete("11:40"))}}, false, nil, Succeeded, "", "", nil},
 	}
@@ -267,7 +290,7 @@ func TestCommit(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			for i := range c.statuses {
-				c.statuses[i].Applied = applied
+				c.statuses[i].Applied, c.statuses[i].Taken = applied, applied
 			}
 			v := Commit(c.statuses, func(s Status) bool { return slices.Contains(c.changed, s.Cluster) })
 			if v.Answer != c.want || v.Text() != c.text {

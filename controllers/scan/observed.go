@@ -13,6 +13,8 @@ type Observed struct {
 	Jobs     []Job
 	// Pods are those of Jobs that run or have failed.
 	Pods []Pod
+	// Written is when the contents of what the operator makes for entries beside CronJobs last changed, by name; see IsIngredient.
+	Written map[string]time.Time
 }
 
 // CronJob is one that the operator made for an entry.
@@ -28,6 +30,8 @@ type CronJob struct {
 	Created          time.Time
 	// Changed is when somebody last changed anything but its status; Created when nobody has.
 	Changed time.Time
+	// Active is the Job that the CronJob's status has at work; empty for none.
+	Active types.UID
 	// LastSchedule and LastSuccess are zero when there was none.
 	LastSchedule, LastSuccess time.Time
 }
@@ -40,6 +44,8 @@ const (
 	Active   Outcome = ""
 	Complete Outcome = "Complete"
 	Broken   Outcome = "Failed"
+	// Vanished: the Job was deleted before it had an end, or nothing tells which. It is neither a success nor a failure.
+	Vanished Outcome = "Vanished"
 )
 
 // Job is one scan: made by a CronJob's schedule, or from the CronJob by hand.
@@ -55,6 +61,9 @@ type Job struct {
 	Reason, Message  string // of the outcome
 	Suspended        bool
 	Manual           bool          // made from the CronJob by kubectl create job --from, or in the same way
+	Own              bool          // made by Muster, because the entry has changed
+	Gone             bool          // no longer there, and remembered
+	Pod              *Pod          // the last that was seen of its Pod, of a Job that is gone
 	ActiveDeadline   time.Duration // zero for none
 }
 

@@ -13,6 +13,7 @@ func TestOnChange(t *testing.T) {
 	}
 	changedAt := func(hhmm string) func(*CronJob) { return func(c *CronJob) { c.Changed = clock(hhmm) } }
 	manual := func(j *Job) { j.Manual = true }
+	own := func(j *Job) { j.Manual, j.Own = true, true }
 	running := pod("11:55", phase("Running"))
 	cases := map[string]struct {
 		reason   string
@@ -24,19 +25,30 @@ func TestOnChange(t *testing.T) {
 		"taken over":                   {"the CronJob has changed since", "11:50", Observed{CronJobs: cron(changedAt("11:51"))}, false, "R 0"},
 		"in the same second":           {"API objects have whole seconds", "11:50", Observed{CronJobs: cron(changedAt("11:50"))}, false, "R 0"},
 		"no CronJob":                   {"its coming is seen", "11:50", Observed{}, false, " 0"},
-		"not yet taken over":           {"half a minute is for the operator", "12:00", Observed{CronJobs: cron()}, false, " 0 12:00:30"},
-		"settled":                      {"a credential leaves the CronJob as it is", "11:50", Observed{CronJobs: cron()}, false, "R 0"},
+		"not taken over":               {"nothing was written since", "11:50", Observed{CronJobs: cron()}, false, " 0"},
+		"a filter":                     {"it is in the inventory", "11:50", Observed{CronJobs: cron(), Written: map[string]time.Time{"m-k8s-inventory-a": clock("11:51")}}, false, "R 0"},
+		"a server":                     {"it is in a kubeconfig", "11:50", Observed{CronJobs: cron(), Written: map[string]time.Time{"m-sa-kubeconfig-a": clock("11:51")}}, false, "R 0"},
+		"Vault's":                      {"it is in Vault's kubeconfig", "11:50", Observed{CronJobs: cron(), Written: map[string]time.Time{"m-vault-kubeconfig-a": clock("11:51")}}, false, "R 0"},
+		"another's":                    {"b is not a", "11:50", Observed{CronJobs: cron(), Written: map[string]time.Time{"m-vault-kubeconfig-b": clock("11:51"), "n-vault-kubeconfig-a": clock("11:51")}}, false, " 0"},
 		"nobody knows when":            {"an inventory of before", "", Observed{CronJobs: cron(func(c *CronJob) { c.LastSchedule = time.Time{} })}, false, "R 0"},
 		"scanned since":                {"by hand, or by Muster before it could note that", "11:50", Observed{CronJobs: cron(changedAt("11:51")), Jobs: []Job{job("11:55", complete("11:56"))}}, false, "S 0"},
-		"scanned in that second":       {"it may have been before the change", "11:50", Observed{CronJobs: cron(changedAt("11:49")), Jobs: []Job{job("11:50", complete("11:56"))}}, false, "R 0"},
+		"scanned in that second":       {"it may have been before the change", "11:50", Observed{CronJobs: cron(changedAt("11:50")), Jobs: []Job{job("11:50", complete("11:56"))}}, false, "R 0"},
 		"in this second":               {"the scan is to begin in a later one", "12:00", Observed{CronJobs: cron(changedAt("12:00"))}, false, " 0 12:00:01"},
-		"being scanned":                {"that is the scan", "11:50", Observed{CronJobs: cron(changedAt("11:51")), Jobs: []Job{job("11:55")}, Pods: running}, false, "S 0"},
-		"scheduled since":              {"its Job is gone already", "11:20", Observed{CronJobs: cron(changedAt("11:21"))}, false, "S 0"},
+		"being scanned":                {"the operator may delete that Job", "11:50", Observed{CronJobs: cron(changedAt("11:51")), Jobs: []Job{job("11:55")}, Pods: running}, false, " 0"},
+		"being scanned by Muster":      {"that is the scan", "11:50", Observed{CronJobs: cron(changedAt("11:51")), Jobs: []Job{job("11:55", own)}, Pods: running}, false, "S 1"},
+		"scheduled since":              {"its Job is gone already", "11:20", Observed{CronJobs: cron(changedAt("11:21"), func(c *CronJob) { c.LastSuccess = clock("11:35") })}, false, "S 0"},
+		"scheduled since, and lost":    {"nothing tells how it ended", "11:20", Observed{CronJobs: cron(changedAt("11:21"))}, false, "R 0"},
+		"scheduled since, and seen so": {"it was deleted", "11:20", Observed{CronJobs: cron(changedAt("11:21")), Jobs: []Job{job("11:30", vanished)}}, false, "R 0"},
+		"deleted":                      {"it is due again", "11:20", Observed{CronJobs: cron(changedAt("11:21")), Jobs: []Job{job("11:22", own, vanished)}}, false, "R1 0"},
+		"deleted twice":                {"it is due again", "11:20", Observed{CronJobs: cron(changedAt("11:21")), Jobs: []Job{job("11:22", own, vanished), job("11:23", own, vanished)}}, false, "R2 0"},
+		"deleted thrice":               {"something deletes them", "11:20", Observed{CronJobs: cron(changedAt("11:21")), Jobs: []Job{job("11:22", own, vanished), job("11:23", own, vanished), job("11:24", own, vanished)}}, false, "L 0"},
+		"deleted thrice, and scanned":  {"as scheduled", "11:20", Observed{CronJobs: cron(changedAt("11:21")), Jobs: []Job{job("11:30", complete("11:31")), job("11:22", own, vanished), job("11:23", own, vanished), job("11:24", own, vanished)}}, false, "S 0"},
 		"started before it took over":  {"that one had the old form", "11:50", Observed{CronJobs: cron(changedAt("11:56")), Jobs: []Job{job("11:55", complete("11:56"))}}, false, "R 0"},
 		"running, of the form before":  {"it is let finish", "11:56", Observed{CronJobs: cron(changedAt("11:57")), Jobs: []Job{job("11:55")}, Pods: running}, false, " 0"},
 		"paused":                       {"somebody wants no scans", "11:50", Observed{CronJobs: cron(changedAt("11:51"))}, true, " 0"},
 		"suspended":                    {"somebody wants no scans of it", "11:50", Observed{CronJobs: cron(changedAt("11:51"), func(c *CronJob) { c.Suspended = true })}, false, " 0"},
 		"about to start":               {"the schedule is faster", "11:50", Observed{CronJobs: cron(changedAt("11:51"), func(c *CronJob) { c.Schedule = "1 * * * *"; c.LastSchedule = clock("11:01") })}, false, " 0 12:02:01"},
+		"about to start again":         {"the start before was lost", "11:20", Observed{CronJobs: cron(changedAt("11:21"), func(c *CronJob) { c.Schedule = "*/30 * * * *" })}, false, "R 0"},
 		"about to have started":        {"the schedule was due at this moment", "11:50", Observed{CronJobs: cron(changedAt("11:51"), func(c *CronJob) { c.Schedule = "0 * * * *"; c.LastSchedule = clock("11:00") })}, false, " 0 12:01:01"},
 		"should have started long ago": {"its own start doesn't come", "11:50", Observed{CronJobs: cron(changedAt("11:51"), func(c *CronJob) { c.Schedule = "20 * * * *"; c.LastSchedule = clock("08:20") })}, false, "R 0"},
 		"a schedule that never comes":  {"a scan is wanted all the same", "11:50", Observed{CronJobs: cron(changedAt("11:51"), func(c *CronJob) { c.Schedule = "0 0 31 2 *" })}, false, "R 0"},
@@ -48,11 +60,17 @@ func TestOnChange(t *testing.T) {
 			e := Entry{Name: "a"}
 			if c.applied != "" {
 				e.Applied = clock(c.applied).Add(400 * time.Millisecond)
+				e.Changed = e.Applied
 			}
-			got := OnChange(Input{Entries: []Entry{e}, Observed: c.observed, Paused: c.paused, Now: noon}, map[string]bool{"a": true})
+			got := OnChange(Input{AuditConfig: "m", Entries: []Entry{e}, Observed: c.observed, Paused: c.paused, Now: noon}, map[string]bool{"a": true})
 			text := ""
 			if len(got.Ready) == 1 && got.Ready[0].CronJob == "scan-a" && got.Ready[0].UID == "cron" {
-				text = "R"
+				if text = "R"; got.Ready[0].Again > 0 {
+					text += fmt.Sprint(got.Ready[0].Again)
+				}
+			}
+			if len(got.Lost) == 1 {
+				text += "L"
 			}
 			if len(got.Scanned) == 1 {
 				text += "S"
@@ -122,9 +140,10 @@ func TestStanding(t *testing.T) {
 		jobs []Job
 		want State
 	}{
-		"after a failure": {[]Job{run, job("11:30", failed("11:40"))}, Failed},
-		"after a success": {[]Job{run, job("11:30", complete("11:40"))}, Succeeded},
-		"the first":       {[]Job{run}, Running},
+		"after a failure":  {[]Job{run, job("11:30", failed("11:40"))}, Failed},
+		"after a success":  {[]Job{run, job("11:30", complete("11:40"))}, Succeeded},
+		"after a lost one": {[]Job{run, job("11:30", vanished), job("10:30", complete("10:40"))}, Awaiting},
+		"the first":        {[]Job{run}, Running},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := Derive(Input{Entries: []Entry{{Name: "a"}}, AuditConfig: "m", Observed: Observed{CronJobs: hourly(), Jobs: c.jobs, Pods: pod("11:55", phase("Running"))}, Now: noon})[0]

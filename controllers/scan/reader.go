@@ -23,6 +23,11 @@ type Reader struct {
 
 const defaultChunk = 500
 
+// OwnSelector selects the Jobs that Muster makes for the entries of an audit config.
+func OwnSelector(auditConfig string) labels.Selector {
+	return labels.SelectorFromSet(labels.Set{LabelAuditConfig: auditConfig})
+}
+
 // Selector selects the CronJobs, Jobs and Pods that the operator and Kubernetes make for the entries of an audit config.
 func Selector(auditConfig string) labels.Selector {
 	return labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue, mondoo.LabelAuditConfig: auditConfig})
@@ -33,7 +38,7 @@ func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observ
 	var o Observed
 	// Jobs before CronJobs and Pods before Jobs: what is made meanwhile is then missing at the near end, where it is awaited.
 	read := func(list client.ObjectList, reset func(), keep func()) error {
-		return r.chunks(ctx, list, namespace, auditConfig, reset, keep)
+		return r.chunks(ctx, list, namespace, Selector(auditConfig), reset, keep)
 	}
 	var pods corev1.PodList
 	err := read(&pods, func() { o.Pods = nil }, func() {
@@ -47,15 +52,18 @@ func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observ
 	if err != nil {
 		return Observed{}, fmt.Errorf("list Pods: %w", err)
 	}
-	var jobs batchv1.JobList
-	err = read(&jobs, func() { o.Jobs = nil }, func() {
-		for i := range jobs.Items {
-			o.Jobs = append(o.Jobs, TrimJob(&jobs.Items[i]))
+	for _, selector := range []labels.Selector{OwnSelector(auditConfig), Selector(auditConfig)} {
+		var jobs batchv1.JobList
+		before := len(o.Jobs)
+		err = r.chunks(ctx, &jobs, namespace, selector, func() { o.Jobs = o.Jobs[:before] }, func() {
+			for i := range jobs.Items {
+				o.Jobs = append(o.Jobs, TrimJob(&jobs.Items[i]))
+			}
+			jobs.Items = nil
+		})
+		if err != nil {
+			return Observed{}, fmt.Errorf("list Jobs: %w", err)
 		}
-		jobs.Items = nil
-	})
-	if err != nil {
-		return Observed{}, fmt.Errorf("list Jobs: %w", err)
 	}
 	var cronJobs batchv1.CronJobList
 	err = read(&cronJobs, func() { o.CronJobs = nil }, func() {
@@ -71,14 +79,14 @@ func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observ
 }
 
 // chunks lists in chunks. A list that takes longer than etcd keeps old revisions starts over, once.
-func (r Reader) chunks(ctx context.Context, list client.ObjectList, namespace, auditConfig string, reset, keep func()) error {
+func (r Reader) chunks(ctx context.Context, list client.ObjectList, namespace string, selector labels.Selector, reset, keep func()) error {
 	size := r.ChunkSize
 	if size == 0 {
 		size = defaultChunk
 	}
 	again := true
 	for next := ""; ; {
-		err := r.Client.List(ctx, list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: Selector(auditConfig)},
+		err := r.Client.List(ctx, list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector},
 			client.Limit(size), client.Continue(next))
 		if apierrors.IsResourceExpired(err) && again {
 			again, next = false, ""

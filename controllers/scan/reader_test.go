@@ -7,6 +7,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -61,5 +62,31 @@ func TestExpiredList(t *testing.T) {
 				t.Errorf("%s: got %+v, %v", c.reason, o.CronJobs, err)
 			}
 		})
+	}
+}
+
+// twoJobs has a Job of a schedule and one of Muster's.
+type twoJobs struct{ client.Reader }
+
+func (twoJobs) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	jobs, ok := list.(*batchv1.JobList)
+	if !ok {
+		return nil
+	}
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	for name, set := range map[string]labels.Set{"scheduled": mondoo.ScanLabels(auditConfig, "a"), "own": {LabelAuditConfig: auditConfig, LabelCluster: "a"}, "other": {LabelAuditConfig: "other", LabelCluster: "a"}} {
+		if o.LabelSelector.Matches(set) {
+			jobs.Items = append(jobs.Items, batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: set}})
+		}
+	}
+	return nil
+}
+
+// TestOwnJobs: the Jobs that Muster makes have labels of their own, and are read too.
+func TestOwnJobs(t *testing.T) {
+	o, err := Reader{Client: twoJobs{}}.Read(t.Context(), namespace, auditConfig)
+	if err != nil || len(o.Jobs) != 2 || o.Jobs[0].Name != "own" || !o.Jobs[0].Own || o.Jobs[0].Cluster != "a" || o.Jobs[1].Own || o.Jobs[1].Cluster != "a" {
+		t.Errorf("got %+v, %v", o.Jobs, err)
 	}
 }

@@ -6,8 +6,9 @@
 // the answer for one commit, and OnChange decides which changed clusters to scan at once. The package changes nothing and
 // prints nothing.
 //
-// What it works around: history is one success and one failure, and a changed CronJob loses its finished Jobs, so that
-// CronJob status.lastSuccessfulTime may be all there is; Pods go before their Jobs do; the operator stops at the first
+// What it works around: history is one success and one failure, and a CronJob that the operator updates, which for service account
+// clusters is at each of its reconciles, loses the Jobs that aren't active, so that the CronJob's status may be all there is: it
+// tells successes alone; Pods go before their Jobs do; the operator stops at the first
 // entry that it can't use, and says so nowhere.
 package scan
 
@@ -74,7 +75,7 @@ const (
 const (
 	ReasonNoCronJob     Reason = "NoCronJob"     // the operator has not had the time to make the CronJob
 	ReasonFirstScan     Reason = "FirstScan"     // the CronJob is there, and its time has not come
-	ReasonJobGone       Reason = "JobGone"       // there was a scan, and nothing is left of it
+	ReasonJobGone       Reason = "JobGone"       // the latest scan is gone, and nothing tells how it ended
 	ReasonAllPaused     Reason = "AllPaused"     // scanning is paused for the whole audit config
 	ReasonSuspended     Reason = "Suspended"     // the CronJob or the Job is suspended
 	ReasonNotStarted    Reason = "NotStarted"    // Kubernetes has not started the CronJob in time
@@ -109,6 +110,11 @@ type Status struct {
 	Job      string    `json:"job,omitempty"`
 	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be the cluster itself.
 	Culprit string `json:"culprit,omitempty"`
+	// Taken is since when the entry's present form is in what its scans run with. NotTaken says that nothing shows that it is, and
+	// Stuck, once that takes longer than it should, what probably stops the operator.
+	Taken    time.Time `json:"taken,omitzero"`
+	NotTaken bool      `json:"notTaken,omitempty"`
+	Stuck    string    `json:"stuck,omitempty"`
 	// Applied is the entry's, and Scanned too, which whoever remembers more than is left to see may set.
 	Applied time.Time `json:"applied,omitzero"`
 	Scanned bool      `json:"-"`
@@ -121,16 +127,16 @@ type Status struct {
 // Standing is what counts of a cluster: while a scan runs, how the one before has ended, so that a fleet that is scanned again
 // and again doesn't change its answer with each start.
 func (s *Status) Standing() *Status {
-	if s.State == Running && s.Before != nil && (s.Before.State == Failed || s.Before.State == Succeeded) {
+	if s.State == Running && s.Before != nil && (s.Before.State == Failed || s.Before.State == Succeeded || s.Before.Reason == ReasonJobGone) {
 		return s.Before
 	}
 	return s
 }
 
-// HasScanned says whether a scan that began after the entry got its present form has ended well.
+// HasScanned reports whether a scan that ran with the entry's present form has ended well.
 func (s *Status) HasScanned() bool {
 	// API objects have times of whole seconds: what began in the second of the change may have begun before it.
-	return s.Scanned || s.LastSuccessBegan.After(s.Applied.Truncate(time.Second))
+	return s.Scanned || !s.NotTaken && s.LastSuccessBegan.After(s.Taken.Truncate(time.Second))
 }
 
 // Entry is one entry of an audit config.
@@ -144,6 +150,9 @@ type Entry struct {
 	Invalid string
 	// Applied is when the entry got its present form; zero when nobody knows, which counts as long ago.
 	Applied time.Time
+	// Changed is when the entry itself last changed, and not only a Secret that it names; zero for long ago. Taken is when a look
+	// before this one has seen that the operator had taken that over; zero for none.
+	Changed, Taken time.Time
 	// Scanned says that a scan of its present form has ended well, of which nothing is left: somebody had removed the entry.
 	Scanned bool
 }
@@ -176,7 +185,7 @@ type Bounds struct {
 	Start time.Duration
 	// Grace is how late a scan may begin. Clocks that differ are covered by it.
 	Grace time.Duration
-	// Settle is how long the operator has to change the CronJob of an entry that has changed. Not every change shows there.
+	// Settle is how long the operator has to take over an entry that has changed.
 	Settle time.Duration
 }
 

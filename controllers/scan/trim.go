@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,10 @@ func TrimCronJob(c *batchv1.CronJob) CronJob {
 	out := CronJob{Name: strings.Clone(c.Name), UID: c.UID, Cluster: c.Labels[mondoo.LabelCluster], Schedule: c.Spec.Schedule,
 		Suspended: c.Spec.Suspend != nil && *c.Spec.Suspend, Created: c.CreationTimestamp.Time,
 		LastSchedule: instant(c.Status.LastScheduleTime), LastSuccess: instant(c.Status.LastSuccessfulTime)}
-	out.Changed = changed(c)
+	out.Changed = Changed(c)
+	if len(c.Status.Active) > 0 { // one, as the operator forbids concurrent Jobs
+		out.Active = c.Status.Active[len(c.Status.Active)-1].UID
+	}
 	if c.Spec.TimeZone != nil {
 		out.TimeZone = *c.Spec.TimeZone
 	}
@@ -39,11 +43,17 @@ const (
 	Manual      = "manual"
 )
 
-// changed is when somebody last changed anything but status. The API server notes that for each who does, and a write that
+// The labels of Jobs that Muster makes. They have none of the operator's, which deletes Jobs that it finds by its own.
+const (
+	LabelAuditConfig = "muster.dev/audit-config"
+	LabelCluster     = "muster.dev/cluster"
+)
+
+// Changed is when anything but status of an object last changed. The API server notes that for each who writes, and a write that
 // changes nothing is not noted.
-func changed(c *batchv1.CronJob) time.Time {
-	last := c.CreationTimestamp.Time
-	for _, m := range c.ManagedFields {
+func Changed(o metav1.Object) time.Time {
+	last := o.GetCreationTimestamp().Time
+	for _, m := range o.GetManagedFields() {
 		if m.Subresource == "" && m.Time != nil && m.Time.After(last) {
 			last = m.Time.Time
 		}
@@ -53,7 +63,8 @@ func changed(c *batchv1.CronJob) time.Time {
 
 // TrimJob keeps what Derive needs of a Job.
 func TrimJob(j *batchv1.Job) Job {
-	out := Job{Name: j.Name, UID: j.UID, Cluster: j.Labels[mondoo.LabelCluster], Owner: owner(j.OwnerReferences, "CronJob"),
+	own := j.Labels[LabelCluster]
+	out := Job{Name: j.Name, UID: j.UID, Cluster: cmp.Or(own, j.Labels[mondoo.LabelCluster]), Own: own != "", Owner: owner(j.OwnerReferences, "CronJob"),
 		Created: j.CreationTimestamp.Time, Started: instant(j.Status.StartTime),
 		Suspended: j.Spec.Suspend != nil && *j.Spec.Suspend, Manual: j.Annotations[Instantiate] == Manual}
 	if j.Spec.ActiveDeadlineSeconds != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -30,55 +29,108 @@ func newAuditConfig() *unstructured.Unstructured {
 	return o
 }
 
+func newAuditConfigs() *unstructured.UnstructuredList {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(auditConfigKind.GroupVersion().WithKind(mondoo.Kind + "List"))
+	return list
+}
+
 // auditConfigs is the part of the stand-in that does what the operator does. One worker runs it.
 type auditConfigs struct {
 	client.Client
 	scenarios *scenarios
 	tell      func(format string, args ...any)
 	stopped   map[string]string // by audit config, the last stop that was told
+	blocked   bool              // an audit config could not be decoded at the last look
 }
 
-// stop is an entry that the operator can't use.
+// stop is why a reconcile ends before its end: at an entry, or at the audit config itself.
 type stop struct{ entry, why string }
 
-func (s *stop) Error() string { return "stops at the entry " + s.entry + ": " + s.why }
+func (s *stop) Error() string {
+	if s.entry == "" {
+		return "does nothing for the audit config: " + s.why
+	}
+	return "stops at the entry " + s.entry + ": " + s.why
+}
 
-// Reconcile works through the entries of one audit config.
+// Reconcile works through the entries of one audit config. What stops it is tried again at growing intervals.
 func (r *auditConfigs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	scenario, err := r.scenarios.now(ctx)
 	if err != nil || scenario.Broken {
 		return ctrl.Result{}, err
 	}
-	config := newAuditConfig()
-	if err := r.Get(ctx, req.NamespacedName, config); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !config.GetDeletionTimestamp().IsZero() {
-		return ctrl.Result{}, r.finalize(ctx, config)
-	}
-	if rewrite(config) {
-		// A plain update, which goes wrong when somebody else has been faster, and is then made again.
-		if err := r.Update(ctx, config, fieldOwner); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	if err := r.pause(ctx, config, scenario.Paused); err != nil {
+	all := newAuditConfigs()
+	if err := r.List(ctx, all, client.InNamespace(req.Namespace)); err != nil {
 		return ctrl.Result{}, err
 	}
-	changes, err := r.entries(ctx, config, scenario)
+	if culprit := undecodable(all.Items); culprit != "" {
+		// Its informer fails, and with it everything. No event comes of that.
+		r.blocked = true
+		r.tellOnce("", "serves no audit config: "+culprit)
+		return ctrl.Result{}, nil
+	}
+	if !r.blocked {
+		return ctrl.Result{}, r.reconcile(ctx, req, scenario)
+	}
+	r.blocked = false
+	delete(r.stopped, "")
+	var errs []error
+	for _, request := range requestsFor(all) {
+		errs = append(errs, r.reconcile(ctx, request, scenario))
+	}
+	return ctrl.Result{}, errors.Join(errs...)
+}
+
+func (r *auditConfigs) reconcile(ctx context.Context, req ctrl.Request, scenario Scenario) error {
+	config := newAuditConfig()
+	if err := r.Get(ctx, req.NamespacedName, config); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if !config.GetDeletionTimestamp().IsZero() {
+		return r.finalize(ctx, config)
+	}
+	changes, err := r.serve(ctx, config, scenario)
 	if len(changes) > 0 {
 		r.tell("CronJobs: %s", strings.Join(changes, " "))
 	}
 	if stopped, ok := errors.AsType[*stop](err); ok {
-		// It would try again at growing intervals; here nothing changes by itself, and a change is an event.
-		if r.stopped[req.Name] != stopped.Error() {
-			r.tell("%v", stopped)
-		}
-		r.stopped[req.Name] = stopped.Error()
-		return ctrl.Result{}, nil
+		r.tellOnce(req.Name, stopped.Error())
+		return err
 	}
 	delete(r.stopped, req.Name)
-	return ctrl.Result{}, err
+	return err
+}
+
+func (r *auditConfigs) tellOnce(about, text string) {
+	if r.stopped[about] != text {
+		r.tell("%s", text)
+	}
+	r.stopped[about] = text
+}
+
+// serve is one reconcile of an audit config that stays.
+func (r *auditConfigs) serve(ctx context.Context, config *unstructured.Unstructured, scenario Scenario) (changes []string, err error) {
+	if !annotationsValid(config) {
+		r.tellOnce(config.GetName(), "passes over the audit config: invalid annotations")
+		return nil, nil
+	}
+	if rewrite(config) {
+		// A plain update, which goes wrong when somebody else has been faster, and is then made again.
+		if err := r.Update(ctx, config, fieldOwner); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.pause(ctx, config, scenario.Paused); err != nil {
+		return nil, err
+	}
+	if err := r.deleteOwnSecrets(ctx, config); err != nil {
+		return nil, err
+	}
+	if err := r.credentials(ctx, config); err != nil {
+		return nil, err
+	}
+	return r.entries(ctx, config, scenario)
 }
 
 func (r *auditConfigs) pause(ctx context.Context, config *unstructured.Unstructured, paused bool) error {
@@ -95,34 +147,30 @@ func (r *auditConfigs) pause(ctx context.Context, config *unstructured.Unstructu
 	return nil
 }
 
-// entries makes the CronJobs in the order of the entries, and only then removes those of entries that are gone. Changes have
-// the signs of muster plan.
+// entries makes what each entry needs, in the order of the entries, and only then removes what is of entries that are gone. Changes
+// have the signs of muster plan.
 func (r *auditConfigs) entries(ctx context.Context, config *unstructured.Unstructured, scenario Scenario) (changes []string, err error) {
 	list, err := mondoo.Entries(config.Object)
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[string]int{}
-	for i, raw := range list {
+	wanted := map[string]bool{}
+	for _, raw := range list {
 		name, _ := raw["name"].(string)
-		wanted[name] = i
+		wanted[name] = true
 	}
-	for i, raw := range list {
+	for _, raw := range list {
 		entry, err := mondoo.ParseEntry(raw)
 		if err != nil {
 			return changes, &stop{fmt.Sprint(raw["name"]), err.Error()}
 		}
-		why := refused(entry)
-		if scenario.Clusters[entry.Name] == Refuse {
-			why = "the login to Vault fails, says the scenario"
-		}
-		if why != "" {
+		if why := refused(config, entry); why != "" {
 			return changes, &stop{entry.Name, why}
 		}
-		if wanted[entry.Name] != i {
-			continue // a later entry of this name overwrites what this one would make
+		if err := r.ingredients(ctx, config, entry, scenario); err != nil {
+			return changes, err
 		}
-		sign, err := r.ensure(ctx, cronJob(config, entry, scenario.Paused))
+		sign, err := r.ensure(ctx, config, entry, cronJob(config, entry, scenario.Paused))
 		if apierrors.IsInvalid(err) {
 			return changes, &stop{entry.Name, "the API server refuses its CronJob: " + err.Error()}
 		}
@@ -136,45 +184,52 @@ func (r *auditConfigs) entries(ctx context.Context, config *unstructured.Unstruc
 	return r.prune(ctx, config, wanted, changes)
 }
 
-// ensure makes or changes a CronJob. A changed one loses its finished Jobs.
-func (r *auditConfigs) ensure(ctx context.Context, wanted *batchv1.CronJob) (sign string, err error) {
+// ensure makes or changes a CronJob. What it has of that of a service account cluster never equals what it wants, for want of a
+// defaultMode, so that it updates it each time, which changes nothing. An updated one loses the Jobs that aren't active.
+func (r *auditConfigs) ensure(ctx context.Context, config *unstructured.Unstructured, entry mondoo.Entry, wanted *batchv1.CronJob) (sign string, err error) {
 	live := &batchv1.CronJob{}
 	err = r.Get(ctx, client.ObjectKeyFromObject(wanted), live)
 	if apierrors.IsNotFound(err) {
 		return "+", r.Create(ctx, wanted, fieldOwner)
 	}
-	if err != nil || live.Annotations[annotationWanted] == wanted.Annotations[annotationWanted] {
+	if err != nil {
 		return "", err
+	}
+	if owner := metav1.GetControllerOf(live); owner != nil && owner.UID != config.GetUID() {
+		return "", &stop{entry.Name, "its CronJob " + live.Name + " is already owned by another " + owner.Kind + ", " + owner.Name}
+	}
+	same := live.Annotations[annotationWanted] == wanted.Annotations[annotationWanted]
+	if same && entry.ServiceAccountAuth == nil {
+		return "", nil
 	}
 	live.Spec, live.Annotations, live.Labels = wanted.Spec, wanted.Annotations, wanted.Labels
 	if err := r.Update(ctx, live, fieldOwner); err != nil {
 		return "", err
 	}
-	return "~", r.deleteFinished(ctx, live)
+	if !same {
+		sign = "~"
+	}
+	return sign, r.deleteInactive(ctx, live)
 }
 
-func (r *auditConfigs) deleteFinished(ctx context.Context, cron *batchv1.CronJob) error {
+// deleteInactive deletes the Jobs with an updated CronJob's labels of which no Pod is active: those that have ended, and those
+// that have not begun.
+func (r *auditConfigs) deleteInactive(ctx context.Context, cron *batchv1.CronJob) error {
 	var jobs batchv1.JobList
 	if err := r.List(ctx, &jobs, client.InNamespace(cron.Namespace), client.MatchingLabels(cron.Labels)); err != nil {
 		return err
 	}
 	var errs []error
 	for i := range jobs.Items {
-		if job := &jobs.Items[i]; finished(job) {
+		if job := &jobs.Items[i]; job.Status.Active == 0 {
 			errs = append(errs, client.IgnoreNotFound(r.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground))))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func finished(job *batchv1.Job) bool {
-	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == "True"
-	})
-}
-
-// prune deletes the CronJobs of entries that aren't wanted.
-func (r *auditConfigs) prune(ctx context.Context, config *unstructured.Unstructured, wanted map[string]int, changes []string) ([]string, error) {
+// prune deletes the CronJobs of entries that aren't wanted, and what they needed.
+func (r *auditConfigs) prune(ctx context.Context, config *unstructured.Unstructured, wanted map[string]bool, changes []string) ([]string, error) {
 	var crons batchv1.CronJobList
 	labels := client.MatchingLabels{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue, mondoo.LabelAuditConfig: config.GetName()}
 	if err := r.List(ctx, &crons, client.InNamespace(config.GetNamespace()), labels); err != nil {
@@ -183,8 +238,11 @@ func (r *auditConfigs) prune(ctx context.Context, config *unstructured.Unstructu
 	for i := range crons.Items {
 		cron := &crons.Items[i]
 		cluster := cron.Labels[mondoo.LabelCluster]
-		if _, stays := wanted[cluster]; stays || !cron.DeletionTimestamp.IsZero() {
+		if wanted[cluster] || !cron.DeletionTimestamp.IsZero() {
 			continue
+		}
+		if err := r.deleteIngredients(ctx, config, cluster); err != nil {
+			return changes, err
 		}
 		err := r.Delete(ctx, cron, client.PropagationPolicy(metav1.DeletePropagationBackground))
 		if apierrors.IsNotFound(err) {

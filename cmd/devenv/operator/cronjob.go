@@ -73,7 +73,12 @@ func podSpec(auditConfig string, e mondoo.Entry) corev1.PodSpec {
 	switch {
 	case e.KubeconfigSecretRef != nil:
 		mount(e.KubeconfigSecretRef.Name, mondoo.KeyKubeconfig)
+	case e.VaultAuth != nil:
+		mount(vaultKubeconfig(auditConfig, e.Name), mondoo.KeyKubeconfig)
 	case e.ServiceAccountAuth != nil:
+		// Without a defaultMode, which is why each reconcile updates the CronJob.
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "kubeconfig", VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: serviceAccountKubeconfig(auditConfig, e.Name)}}}})
 		mount(e.ServiceAccountAuth.CredentialsSecretRef.Name, mondoo.KeyToken, mondoo.KeyCACert)
 	case e.SPIFFEAuth != nil:
 		mount(e.SPIFFEAuth.TrustBundleSecretRef.Name, mondoo.KeyCACert)
@@ -90,7 +95,7 @@ func podSpec(auditConfig string, e mondoo.Entry) corev1.PodSpec {
 
 // refused says why the operator can't use an entry; empty when it can. What else is wrong with one, the API server refuses in
 // its CronJob.
-func refused(e mondoo.Entry) string {
+func refused(config *unstructured.Unstructured, e mondoo.Entry) string {
 	methods := 0
 	for _, given := range []bool{e.KubeconfigSecretRef != nil, e.ServiceAccountAuth != nil, e.WorkloadIdentity != nil, e.SPIFFEAuth != nil, e.VaultAuth != nil} {
 		if given {
@@ -99,6 +104,14 @@ func refused(e mondoo.Entry) string {
 	}
 	if methods != 1 {
 		return "it has " + strconv.Itoa(methods) + " authentication methods"
+	}
+	if e.WorkloadIdentity == nil || !e.ContainerImageScanning || e.PrivateRegistriesPullSecretRef != nil {
+		return ""
+	}
+	registries, set, _ := unstructured.NestedMap(config.Object, "spec", "containers", "workloadIdentity")
+	provider, _ := registries["provider"].(string)
+	if _, has := registries[provider].(map[string]any); set && !has {
+		return "panic: nil pointer, for containers.workloadIdentity has no block of its provider"
 	}
 	return ""
 }

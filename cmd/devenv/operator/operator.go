@@ -12,20 +12,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -113,15 +110,11 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 func addControllers(mgr manager.Manager, o Options) error {
 	current := &scenarios{Reader: mgr.GetAPIReader(), namespace: o.Namespace, tell: o.Tell}
 	several := controller.Options{SkipNameValidation: new(true)} // one process may start several stand-ins, one after the other
-	changed := predicate.GenerationChangedPredicate{}
+	// Any change of an audit config, its annotations and status too, and any of its CronJobs' status.
 	err := ctrl.NewControllerManagedBy(mgr).Named("auditconfigs").
-		For(newAuditConfig(), builder.WithPredicates(changed)).
-		Owns(&batchv1.CronJob{}, builder.WithPredicates(changed)).
-		Watches(&corev1.ConfigMap{}, current.requests(mgr.GetClient(), func() client.ObjectList {
-			list := &unstructured.UnstructuredList{}
-			list.SetGroupVersionKind(auditConfigKind.GroupVersion().WithKind(mondoo.Kind + "List"))
-			return list
-		})).
+		For(newAuditConfig()).
+		Owns(&batchv1.CronJob{}).
+		Watches(&corev1.ConfigMap{}, current.requests(mgr.GetClient(), func() client.ObjectList { return newAuditConfigs() })).
 		WithOptions(several).
 		Complete(&auditConfigs{Client: mgr.GetClient(), scenarios: current, tell: o.Tell, stopped: map[string]string{}})
 	if err != nil {

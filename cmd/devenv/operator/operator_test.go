@@ -45,11 +45,14 @@ func run(m *testing.M) int {
 
 // The documented behaviour towards entries: in order, stopping at the first bad one, with schedules inherited, and nothing
 // cleaned up before all is well.
-func TestEntriesBecomeCronJobs(t *testing.T) {
+func testEntriesBecomeCronJobs(t *testing.T) {
 	s := newStage(t, "entries")
 	s.auditConfig("5 * * * *", "a", "b")
 	s.untilClusters("a", "b")
 	c := s.cronJobs()["a"]
+	if c.Labels["app"] != "mondoo-k8s-scan" || c.Labels["scan"] != "k8s" || c.Labels["mondoo_cr"] != "mondoo-client" || c.Labels["cluster_name"] != "a" {
+		t.Errorf("labels %v", c.Labels)
+	}
 	if c.Name != "mondoo-k8s-scan-a" || c.Spec.Schedule != "5 * * * *" || *c.Spec.Suspend || *c.Spec.JobTemplate.Spec.BackoffLimit != 0 ||
 		c.Spec.JobTemplate.Spec.Template.Labels["mondoo_cr"] != "mondoo-client" || !metav1.IsControlledBy(&c, s.live()) {
 		t.Errorf("got %+v", c)
@@ -91,7 +94,7 @@ func TestEntriesBecomeCronJobs(t *testing.T) {
 }
 
 // Without any schedule the API server refuses the CronJob, and that is a stop too.
-func TestNoSchedule(t *testing.T) {
+func testNoSchedule(t *testing.T) {
 	s := newStage(t, "no-schedule")
 	s.auditConfig("", "a", "b")
 	s.eventually("the stop", func() bool {
@@ -101,11 +104,12 @@ func TestNoSchedule(t *testing.T) {
 }
 
 // What it writes back is what its structs make of the object: a finalizer, schedules, empty structs, canonical entries.
-func TestAuditConfigsAreRewritten(t *testing.T) {
+func testAuditConfigsAreRewritten(t *testing.T) {
 	s := newStage(t, "rewritten")
 	o := config(s.namespace, "", "a")
 	resources := o.Object["spec"].(map[string]any)["kubernetesResources"].(map[string]any)
-	resources["enable"] = true
+	resources["enable"], resources["activeDeadline"] = true, "90m"
+	o.Object["spec"].(map[string]any)["scanner"] = map[string]any{"resources": map[string]any{"limits": map[string]any{"cpu": "1000m"}}}
 	resources["externalClusters"].([]any)[0].(map[string]any)["filtering"] = map[string]any{}
 	s.create(o)
 	s.untilClusters("a")
@@ -117,6 +121,11 @@ func TestAuditConfigsAreRewritten(t *testing.T) {
 		if schedule, _, _ := unstructured.NestedString(live.Object, "spec", what, "schedule"); !strings.HasSuffix(schedule, " * * * *") {
 			t.Errorf("%s: schedule %q", what, schedule)
 		}
+	}
+	deadline, _, _ := unstructured.NestedString(live.Object, "spec", "kubernetesResources", "activeDeadline")
+	cpu, _, _ := unstructured.NestedString(live.Object, "spec", "scanner", "resources", "limits", "cpu")
+	if deadline != "1h30m0s" || cpu != "1" {
+		t.Errorf("a deadline of %q, and a limit of %q", deadline, cpu)
 	}
 	list, err := mondoo.Entries(live.Object)
 	if err != nil {
@@ -138,7 +147,7 @@ func TestScans(t *testing.T) {
 	s := newStage(t, "scans")
 	s.auditConfig("0 0 1 1 *", "good", "fail", "oom", "image", "hang", "secretless")
 	for _, name := range []string{"good", "fail", "oom", "image", "hang"} {
-		s.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, StringData: map[string]string{"kubeconfig": "x"}})
+		s.secret(name, "kubeconfig", "x")
 	}
 	s.untilClusters("good", "fail", "oom", "image", "hang", "secretless")
 	s.scenario(map[string]string{"fail": "fail", "oom": "oom", "image": "image", "hang": "hang"})
@@ -155,7 +164,7 @@ func TestScans(t *testing.T) {
 	s.pod(jobs["secretless"], "waits for its Secret", waiting("ContainerCreating"))
 
 	// What is stuck gets on when the cause is gone.
-	s.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "secretless"}, StringData: map[string]string{"kubeconfig": "x"}})
+	s.secret("secretless", "kubeconfig", "x")
 	s.scenario(nil)
 	for _, name := range []string{"image", "hang", "secretless"} {
 		s.ended(jobs[name], batchv1.JobComplete)
@@ -171,7 +180,7 @@ func TestScans(t *testing.T) {
 	s.ended(jobs["fail"], batchv1.JobFailed)
 }
 
-func TestPausedAndBroken(t *testing.T) {
+func testPausedAndBroken(t *testing.T) {
 	s := newStage(t, "paused")
 	s.auditConfig("5 * * * *", "a")
 	s.untilClusters("a")
@@ -186,7 +195,7 @@ func TestPausedAndBroken(t *testing.T) {
 		return strings.Contains(s.transcript(), `a is "explode", and there are only success, fail,`)
 	})
 	// By the time that a scan has gone through all of its stages, it would have.
-	s.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "a"}, StringData: map[string]string{"kubeconfig": "x"}})
+	s.secret("a", "kubeconfig", "x")
 	s.ended(s.scan("a", 1), batchv1.JobComplete)
 	s.untilClusters("a")
 	if !*s.cronJobs()["a"].Spec.Suspend {

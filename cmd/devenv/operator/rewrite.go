@@ -30,6 +30,7 @@ func rewrite(config *unstructured.Unstructured) bool {
 	if resources := structIn(spec, "kubernetesResources"); resources["enable"] == true {
 		fillSchedule(resources, config, "kubernetesResources")
 	}
+	canonicalize(config.Object) // which can't fail where nothing is undecodable
 	if list, err := mondoo.Entries(config.Object); err == nil && list != nil {
 		rewriteEntries(config, list)
 	}

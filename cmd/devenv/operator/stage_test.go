@@ -39,6 +39,7 @@ func newStage(t *testing.T, name string) *stage {
 	}
 	s := &stage{T: t, Client: c, namespace: name}
 	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	s.secret("creds", "config", "not JSON")
 	standIn, err := operator.Start(t.Context(), plane.Config(), operator.Options{Namespace: name, Takes: 10 * time.Millisecond, Tell: s.hear})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +69,11 @@ func (s *stage) create(o client.Object) {
 	if err := s.Create(s.Context(), o); err != nil {
 		s.Fatal(err)
 	}
+}
+
+func (s *stage) secret(name, key, value string) {
+	s.Helper()
+	s.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, StringData: map[string]string{key: value}})
 }
 
 // auditConfig makes one with these entries; each authenticates by a Secret of its name.
