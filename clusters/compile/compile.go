@@ -152,7 +152,11 @@ func (c *compiler) resource(r build.Resource) {
 		return
 	}
 	if field, bad := handleIn(meta, []string{"metadata"}); bad {
-		c.reject(r, name, field, CodeHandle, strings.Join(field, ".")+" is made of an encrypted value, and everybody can read it there",
+		owner := ""
+		if isCluster {
+			owner = name
+		}
+		c.reject(r, owner, field, CodeHandle, strings.Join(field, ".")+" is made of an encrypted value, and everybody can read it there",
 			"let no patch or replacement copy an encrypted value here")
 		return
 	}

@@ -18,7 +18,17 @@ import (
 )
 
 // of compiles files of the path "f".
-func of(t *testing.T, files map[string]string) *fleet.Sealed {
+func of(t *testing.T, files map[string]string, change ...func(*compile.Options)) *fleet.Sealed {
+	t.Helper()
+	built, opts := built(t, files)
+	for _, c := range change {
+		c(&opts)
+	}
+	return compile.Compile(built, opts)
+}
+
+// built are files of the path "f" as kustomize builds them without keys, and the options of an AuditSync.
+func built(t *testing.T, files map[string]string) (*build.Result, compile.Options) {
 	t.Helper()
 	repository := fstest.MapFS{}
 	for name, text := range files {
@@ -28,12 +38,12 @@ func of(t *testing.T, files map[string]string) *fleet.Sealed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), nil, nil)
+	result, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Source: repository,
-		Policy: policy.Policy{VaultAddresses: []string{"https://v"}, Allow: []string{"mondooCredsSecretRef=creds"}}})
+	return result, compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Source: repository,
+		Policy: policy.Policy{VaultAddresses: []string{"https://v"}, Allow: []string{"mondooCredsSecretRef=creds"}}}
 }
 
 func clusterFile(name, spec string) string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -77,8 +78,9 @@ func newWorld(t *testing.T) *world {
 	}
 	w.encrypt(t, "i.yaml", clusterFile("i", "kubeconfig: |\n"+indent(kubeconfig("i"))+"containerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '"+registries+"'\n"))
 	w.encrypt(t, "t.yaml", clusterFile("t", account("t", "token-t-"+canary)))
+	w.files["e.yaml"] = w.key.Encrypt(t, "e.yaml", clusterFile("e", account("e", "token-e-"+canary)), sealtest.Recommended)
 	w.encrypt(t, "s.yaml", secret("r", "stringData:\n  server: https://r.example.com\n  token: token-r-"+canary+"\n  ca.crt: "+caLine+"\n"))
-	w.encrypt(t, "o.yaml", secret("o", "data:\n  password: "+base64.StdEncoding.EncodeToString([]byte("password-"+canary))+"\n"))
+	w.encrypt(t, "o.yaml", secret("o", "data:\n  password: "+base64.StdEncoding.EncodeToString([]byte("password-"+canary))+"\n  binary: /wA=\n"))
 	return w
 }
 
@@ -187,8 +189,9 @@ func TestOpened(t *testing.T) {
 		"mondoo-client-i-registries":      {".dockerconfigjson": registries},
 		"mondoo-client-k-kubeconfig":      {"kubeconfig": kubeconfig("k")},
 		"mondoo-client-t-service-account": {"token": "token-t-" + canary, "ca.crt": ca},
+		"mondoo-client-e-service-account": {"token": "token-e-" + canary, "ca.crt": ca},
 		"r":                               {"server": "https://r.example.com", "token": "token-r-" + canary, "ca.crt": ca},
-		"o":                               {"password": "password-" + canary},
+		"o":                               {"password": "password-" + canary, "binary": "\xff\x00"},
 	}
 	for _, s := range opened.Secrets {
 		name := s.Name
@@ -207,6 +210,9 @@ func TestOpened(t *testing.T) {
 		t.Errorf("not there: %v", want)
 	}
 	for _, c := range opened.Clusters {
+		if sa := c.Entry.ServiceAccountAuth; sa != nil && sa.Server != "https://"+c.Name+".example.com" {
+			t.Errorf("%s has the server %s", c.Name, sa.Server)
+		}
 		for ref := range compile.References(&c.Entry) {
 			if !slices.ContainsFunc(opened.Secrets, func(s fleet.Secret) bool { return s.Name == ref.Name }) {
 				t.Errorf("%s names %s, which isn't there", c.Name, ref.Name)
@@ -251,7 +257,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 			w.encrypt(t, "p.patch.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: o}\nstringData: {more: x}\n")
 			w.replace(t, "p.patch.yaml", "name: o", "name: O")
 			w.files["kustomization.yaml"] = "resources: [m.yaml, t.yaml, o.yaml]\npatches: [{path: p.patch.yaml, target: {kind: Secret}}]\n"
-			w.files[".musterignore"] = "i.yaml\nk.yaml\nr.yaml\n"
+			w.files[".musterignore"] = "e.yaml\ni.yaml\nk.yaml\nr.yaml\n"
 		}, "sops-mac f/p.patch.yaml", "all"},
 		{"data that is no base64", func(t *testing.T, w *world) { w.encrypt(t, "o.yaml", secret("o", "data: {a: '*'}\n")) }, "secret-base64 f/o.yaml", "Secret o"},
 		{"stringData that is no text", func(t *testing.T, w *world) { w.encrypt(t, "o.yaml", secret("o", "stringData: {a: !!binary /w==}\n")) }, "sops-value f/o.yaml", "Secret o"},
@@ -300,7 +306,7 @@ func valueOf(w *world, name, key string) string {
 // TestMemory: what is remembered is what opening afresh would give, and nothing is opened twice.
 func TestMemory(t *testing.T) {
 	w := newWorld(t)
-	all := []string{"f/i.yaml", "f/k.kubeconfig", "f/o.yaml", "f/s.yaml", "f/t.yaml"}
+	all := []string{"f/e.yaml", "f/i.yaml", "f/k.kubeconfig", "f/o.yaml", "f/s.yaml", "f/t.yaml"}
 	step := func(reason string, want []string, errs string) *fleet.Opened {
 		t.Helper()
 		opened := w.open(t)
@@ -309,11 +315,19 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%s: opened %q, want %q", reason, got, want)
 		}
 		if got := strings.Join(errorsOf(opened), ", "); got != errs {
-			t.Errorf("%s: errors %q, want %q", reason, got, errs)
+			t.Errorf("%s: errors %q, want %q: %v", reason, got, errs, opened.Findings)
 		}
 		fresh, err := open.Open(t.Context(), w.compile(t), w.opener, &redact.Redactor{}, w.now)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !slices.Equal(opened.Findings, fresh.Findings) {
+			t.Errorf("%s: findings %v\nafresh %v", reason, opened.Findings, fresh.Findings)
+		}
+		for i, c := range opened.Clusters {
+			if other := fresh.Clusters[i]; !reflect.DeepEqual(c.Entry, other.Entry) || !slices.Equal(c.Secrets, other.Secrets) || c.Quarantined != other.Quarantined {
+				t.Errorf("%s: %s is not as it would be afresh", reason, c.Name)
+			}
 		}
 		for i, s := range opened.Secrets {
 			if other := fresh.Secrets[i]; s.Name != other.Name || !maps.Equal(s.Data, other.Data) || s.Quarantined != other.Quarantined || !s.Expires.Equal(other.Expires) {
@@ -339,8 +353,8 @@ func TestMemory(t *testing.T) {
 	w.opener = &counting{Opener: sealtest.Opener(t, w.key, other)}
 	step("with the new key all is opened again", all, "")
 	w.opener = &counting{Opener: sealtest.Opener(t, other)}
-	opened := step("without the old one, what was open before is closed", all, "sops-key f/i.yaml, sops-key f/k.kubeconfig, sops-key f/s.yaml, sops-key f/t.yaml")
-	if got := quarantined(opened); len(got) != 9 {
+	opened := step("without the old one, what was open before is closed", all, "sops-key f/e.yaml, sops-key f/i.yaml, sops-key f/k.kubeconfig, sops-key f/s.yaml, sops-key f/t.yaml")
+	if got := quarantined(opened); len(got) != 11 {
 		t.Errorf("left out: %q", got)
 	}
 	w.opener = &counting{Opener: sealtest.Opener(t, w.key, other)}
@@ -364,6 +378,27 @@ func TestMemory(t *testing.T) {
 	if opened := step("it answers", []string{"f/t.yaml"}, ""); opened.Provisional {
 		t.Error("it is to be tried again")
 	}
+	w.opener.bad = map[string]finding.Code{"f/e.yaml": seal.CodeUnavailable}
+	w.files["e.yaml"] = w.key.Encrypt(t, "e.yaml", clusterFile("e", account("e", "again-e-"+canary)), sealtest.Recommended)
+	step("a file with a server doesn't open for now", []string{"f/e.yaml"}, "sops-unavailable f/e.yaml")
+	w.opener.bad = nil
+	step("it does", []string{"f/e.yaml"}, "")
+
+	w.files["kustomization.yaml"] = "resources: [m.yaml, s.yaml, o.yaml]\npatches:\n- {path: p.yaml, target: {kind: Secret, name: o}}\n"
+	w.encrypt(t, "p.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: o}\nstringData: {more: patched-"+canary+"}\n")
+	step("a patch brings a value", []string{"f/o.yaml", "f/p.yaml"}, "")
+	w.replace(t, "p.yaml", "name: o", "name: O")
+	if opened := step("the patch's MAC is broken, and its value is the same", []string{"f/o.yaml", "f/p.yaml"}, "sops-mac f/p.yaml"); !opened.Stopped {
+		t.Error("a broken patch doesn't stop the fleet")
+	}
+	w.replace(t, "p.yaml", "name: O", "name: o")
+	step("it is mended", []string{"f/o.yaml", "f/p.yaml"}, "")
+	w.files["kustomization.yaml"] += "- target: {kind: ExternalCluster, name: e}\n  patch: |\n    - {op: add, path: /spec/schedule, value: '5 2 * * *'}\n"
+	step("a patch of an entry, whose file is the same", []string{"f/e.yaml"}, "")
+	w.files["e.yaml"] = w.key.Encrypt(t, "e.yaml", clusterFile("e", strings.Replace(account("e", "x"), "https", "http", 1)), sealtest.Recommended)
+	step("a mistake", []string{"f/e.yaml"}, "server-address f/e.yaml")
+	w.files["e.yaml"] = "# moves the mistake\n" + w.files["e.yaml"]
+	step("the mistake is a line further down", []string{"f/e.yaml"}, "server-address f/e.yaml")
 	sealed := w.compile(t)
 	first, err := w.memory.Open(t.Context(), sealed, w.opener, &w.redactor, w.now)
 	if second, again := w.memory.Open(t.Context(), sealed, w.opener, &w.redactor, w.now); err != nil || again != nil || first != second {
@@ -395,7 +430,7 @@ func TestRedactorKnows(t *testing.T) {
 	w := newWorld(t)
 	w.files["g.env"] = w.key.Encrypt(t, "g.env", "PASSWORD=generated-"+canary+"\n", sealtest.Everything)
 	w.files["kustomization.yaml"] = "resources: [m.yaml, s.yaml, o.yaml]\nsecretGenerator: [{name: g, envs: [g.env]}]\n"
-	values := map[string]string{"i.yaml": "token-i-" + canary, "k.yaml": "token-k-" + canary, "t.yaml": "token-t-" + canary, "s.yaml": "token-r-" + canary, "o.yaml": "password-" + canary, "g.env": "generated-" + canary}
+	values := map[string]string{"i.yaml": "token-i-" + canary, "k.yaml": "token-k-" + canary, "e.yaml": "https://e.example.com", "t.yaml": "token-t-" + canary, "s.yaml": "token-r-" + canary, "o.yaml": "password-" + canary, "g.env": "generated-" + canary}
 	check := func(reason string, known bool, names ...string) {
 		t.Helper()
 		for _, name := range names {
@@ -412,9 +447,10 @@ func TestRedactorKnows(t *testing.T) {
 	check("renewed", false, "t.yaml")
 	check("others are renewed", true, "i.yaml", "k.yaml", "s.yaml", "g.env")
 	delete(w.files, "i.yaml")
+	delete(w.files, "e.yaml")
 	w.files["kustomization.yaml"] = "resources: [m.yaml, s.yaml]\n"
 	w.open(t)
-	check("gone", false, "i.yaml", "g.env")
+	check("gone", false, "e.yaml", "i.yaml", "g.env")
 	check("the others have gone", true, "k.yaml", "s.yaml")
 	w.encrypt(t, "t.yaml", clusterFile("t", account("t", "stopped-"+canary)))
 	ctx, cancel := context.WithCancel(t.Context())
