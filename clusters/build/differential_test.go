@@ -374,7 +374,7 @@ func (g *mixed) generator(t *testing.T) {
 	dir := g.oneOf(g.dirs()...)
 	g.count++
 	id := fmt.Sprint(g.count)
-	input := map[string]string{"in" + id + ".txt": "text\nof two lines\n", "in" + id + ".env": "A=1\nB = two \nC=" + g.oneOf("x", " trailing ", "tab\t", "", "a=b") + "\n",
+	input := map[string]string{"in" + id + ".txt": "text\nof two lines\n", "in" + id + ".env": "A=1\nB = two \nC=" + g.oneOf("x", " trailing ", "tab\t", "nbsp\u00a0", "", "a=b") + "\n",
 		"in" + id + ".json": g.oneOf(`{"auths": {"r.example.com": {"auth": "eDp5"}}}`, `{"data": "hello"}`, `{"data": {"a": "b"}}`, `{"data": ["a", {"b": null}], "n": 1.50}`, "{\n  \"a\": [],\n  \"b\": \"<&>\"\n}\n"),
 		"in" + id + ".yaml": g.oneOf("a: b\nlist:\n- 1\n- two\n", "a:\n    b: {c: [x, y]}\n    d: |\n        lines\n", "---\na: b\n---\nc: 'd'\n", "a: \"\"\nb: ~\nc: 0123\n")}
 	input["in"+id+".env"] = strings.ReplaceAll(input["in"+id+".env"], "B = two ", "B=two ")
