@@ -492,8 +492,8 @@ func TestSmallLimits(t *testing.T) {
 		repository[fmt.Sprintf("clusters/c%02d.yaml", i)] = fmt.Sprintf("apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: c%d\nspec:\n  kubeconfigSecretRef: {name: x}\n", i)
 	}
 	for name, limits := range map[string]load.Limits{
-		"files": {FileBytes: 1 << 20, Files: 10, TreeBytes: 1 << 20, Nodes: 1000},
-		"bytes": {FileBytes: 1 << 20, Files: 100, TreeBytes: 1000, Nodes: 1000},
+		"files": {FileBytes: 1 << 20, Files: 10, TreeBytes: 1 << 20, Nodes: 1000, TreeNodes: 1000},
+		"bytes": {FileBytes: 1 << 20, Files: 100, TreeBytes: 1000, Nodes: 1000, TreeNodes: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sealed, err := clusters.NewPipeline().Compile(context.Background(), clusters.Source{FS: repository.fs(), Path: "clusters", Limits: limits}, options, nil)

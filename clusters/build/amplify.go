@@ -76,6 +76,9 @@ func (b *builder) refuseAmplified() {
 	for _, dir := range dirs {
 		a.list[dir] = a.writtenBy(b.tree.Loaded.Kustomizations[dir])
 	}
+	if a.refuseMany(); b.result.Stopped {
+		return
+	}
 	c := a.copying(dirs)
 	for _, a.exact = range []bool{false, true} {
 		a.through = map[string]growth{}
@@ -106,6 +109,11 @@ func (c *copier) amounts(dir string) iter.Seq[amount] {
 		}
 		for _, r := range c.replacements[dir] {
 			if !yield(amount{c.replaced(r), func() finding.Finding { return c.copyFinding(r.dir, r.field) }}) {
+				return
+			}
+		}
+		for _, g := range c.generators(c.tree.Loaded.Kustomizations[dir]) {
+			if !yield(amount{mul(c.made(g), c.ways(dir)), func() finding.Finding { return c.generatorFinding(g) }}) {
 				return
 			}
 		}
@@ -291,8 +299,7 @@ func (a *amplifier) writtenBy(k *load.Kustomization) []written {
 	return append(list, a.writtenByPlugins(k)...)
 }
 
-// weight is how many keys and values a text makes, its aliases expanded. The estimate is quick, and never less: each value has one of
-// these characters before it, and each key a colon behind it.
+// weight is how many keys and values a text makes, its aliases expanded. The estimate is quick, and never less.
 func weight(text []byte, exact bool) int {
 	n := len(text) / bytesPerValue
 	if !exact && !bytes.ContainsRune(text, '*') {
@@ -311,13 +318,7 @@ func weight(text []byte, exact bool) int {
 	return min(n, beyond)
 }
 
-func estimated(text []byte) int {
-	n := len(text) / bytesPerValue
-	for _, mark := range "::-,?[{" {
-		n += bytes.Count(text, []byte(string(mark)))
-	}
-	return n
-}
+func estimated(text []byte) int { return len(text)/bytesPerValue + load.Marks(string(text)) }
 
 // nodes counts those of a patch. Of the operations of a JSON patch, the values alone are written.
 func nodes(root *yaml.Node) int {

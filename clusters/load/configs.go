@@ -70,7 +70,7 @@ func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 			return nil
 		}
 	}
-	if bad := internalMention(f); bad != nil {
+	if bad := checkShaping(f); bad != nil {
 		w.Stop(*bad)
 		return nil
 	}
@@ -134,7 +134,7 @@ func (w *walker) inline(k *Kustomization, text string, field ...string) {
 	f := &File{Path: k.path(), Data: text}
 	if bad := w.parse(f); bad != nil {
 		w.rejectField(k, field, finding.Finding{Code: bad.Code, Message: "the inline patch is " + bad.Message})
-	} else if bad := internalMention(f); bad != nil {
+	} else if bad := checkShaping(f); bad != nil {
 		w.rejectField(k, field, *bad)
 	}
 }
@@ -180,7 +180,7 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 				w.rejectField(k, at, finding.Finding{Code: bad.Code, Message: "the inline configuration is " + bad.Message})
 				continue
 			}
-			if bad := internalMention(f); bad != nil {
+			if bad := checkShaping(f); bad != nil {
 				w.rejectField(k, at, *bad)
 				continue
 			}

@@ -151,27 +151,37 @@ func invalidUTF8(data string) int {
 	return 1
 }
 
-// expanded counts the nodes below n with every alias expanded, and stops counting past limit. A recursive alias counts as
-// more than the limit. The memo keeps the count linear in the size of the file, whatever the aliases would expand to.
-func expanded(n *yaml.Node, memo map[*yaml.Node]int, limit int) int {
+// extent is how large a document is with its aliases expanded.
+type extent struct{ nodes, levels int }
+
+// maxNesting is more than any Kubernetes object has. kustomize and sops keep the way to each value, and take time that grows with the number
+// of values times their levels.
+const maxNesting = 100
+
+// expanded measures n with every alias expanded, and stops counting past limit. A recursive alias counts as more than the limit. The
+// memo keeps it linear in the size of the file, whatever the aliases would expand to.
+func expanded(n *yaml.Node, memo map[*yaml.Node]extent, limit int) extent {
 	if n.Kind == yaml.AliasNode {
 		return expanded(n.Alias, memo, limit)
 	}
-	const pending = -1
-	switch count, ok := memo[n]; {
-	case ok && count == pending:
-		return limit + 1
+	pending := extent{nodes: -1}
+	switch size, ok := memo[n]; {
+	case ok && size == pending:
+		return extent{nodes: limit + 1}
 	case ok:
-		return count
+		return size
 	}
 	memo[n] = pending
-	total := 1
+	total := extent{nodes: 1}
 	for _, child := range n.Content {
-		if total += expanded(child, memo, limit); total > limit {
-			total = limit + 1
+		size := expanded(child, memo, limit)
+		total.levels = max(total.levels, size.levels)
+		if total.nodes += size.nodes; total.nodes > limit {
+			total.nodes = limit + 1
 			break
 		}
 	}
+	total.levels++
 	memo[n] = total
 	return total
 }

@@ -128,7 +128,7 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 		w.Stop(*bad)
 		return nil
 	}
-	if bad = internalMention(f); bad != nil {
+	if bad = checkShaping(f); bad != nil {
 		w.Stop(*bad)
 		return nil
 	}
@@ -497,12 +497,41 @@ func internalAnnotation(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// internalMention refuses a file that shapes resources, or a part of one, where it names such an annotation: a patch could have kustomize hash
-// a sealed object, whose name would then be another one in each process.
-func internalMention(f *File) *finding.Finding {
+// checkShaping refuses a file that shapes resources, or a part of one, where it names such an annotation: a patch could have kustomize hash
+// a sealed object, whose name would then be another one in each process. It also refuses long selectors.
+func checkShaping(f *File) *finding.Finding {
 	for _, d := range f.Documents {
 		if n := mention(d.Node()); n != nil {
 			return refuseInternal(f.Path, n)
+		}
+		if n := longSelector(d.Node(), "", false); n != nil {
+			return &finding.Finding{Code: CodeSize, Path: f.Path, Line: n.Line, Column: n.Column,
+				Message: fmt.Sprintf("a selector has more than %d characters", maxSelector), Fix: "select by kind or label, or with several patches"}
+		}
+	}
+	return nil
+}
+
+// maxSelector bounds each part of a selector. kustomize makes a regular expression of it, and tries that on every object.
+const maxSelector = 1 << 10
+
+// longSelector returns the first part of a selector that is too long, in what stands below a key or within a selector. The name of an
+// image is an expression as well. Keys are those of kustomize, which takes them in any case.
+func longSelector(n *yaml.Node, below string, within bool) *yaml.Node {
+	switch {
+	case n.Kind == yaml.ScalarNode && within && len(n.Value) > maxSelector:
+		return n
+	case n.Kind == yaml.AliasNode && within:
+		return longSelector(n.Alias, below, true)
+	}
+	for i, child := range n.Content {
+		key, selects := below, within
+		if n.Kind == yaml.MappingNode && i%2 == 1 {
+			key = strings.ToLower(n.Content[i-1].Value)
+			selects = within || key == "target" || key == "select" || key == "reject" || key == "name" && (below == "images" || below == "imagetag")
+		}
+		if found := longSelector(child, key, selects); found != nil {
+			return found
 		}
 	}
 	return nil

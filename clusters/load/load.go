@@ -19,6 +19,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 )
@@ -59,13 +60,14 @@ type Limits struct {
 	Files int
 	// TreeBytes is the size of all files together.
 	TreeBytes int64
-	// Nodes is how many YAML nodes a file may have once its aliases are expanded.
-	Nodes int
+	// Nodes is how many YAML nodes a file may have once its aliases are expanded, and TreeNodes how many all files together.
+	Nodes, TreeNodes int
 }
 
 // DefaultLimits serve a fleet of 10,000 clusters with room to spare. A Secret may hold 1 MiB, which makes up to 1.9 MiB
-// when it is encrypted; 5 MiB a file leaves room for generated kustomizations.
-var DefaultLimits = Limits{FileBytes: 5 << 20, Files: 100_000, TreeBytes: 1 << 30, Nodes: 250_000}
+// when it is encrypted; 5 MiB a file leaves room for generated kustomizations. A million YAML nodes are 100 for each cluster, and take
+// kustomize some 600 MiB.
+var DefaultLimits = Limits{FileBytes: 5 << 20, Files: 100_000, TreeBytes: 256 << 20, Nodes: 250_000, TreeNodes: 1_000_000}
 
 // Tree is one path of a repository, read.
 type Tree struct {
@@ -86,6 +88,7 @@ type Tree struct {
 	limits  Limits
 	seen    int
 	copies  int // what the aliases of all files make of values
+	nodes   atomic.Int64
 	bytes   int64
 	folders map[string]*folder
 	// before holds the files of the tree that was loaded before, and known those of this one, in whichever role, by their paths.
@@ -250,6 +253,10 @@ func (t *Tree) read(name string) (*File, *finding.Finding) {
 	}
 	if bad == nil {
 		bad = pointer(f)
+	}
+	// Most files are parsed here, within the limits. Encrypted ones of any name go to the sops library as well.
+	if bad == nil && len(f.Data) > t.limits.Nodes && hasSops(f.Data) && Marks(f.Data) > 2*t.limits.Nodes {
+		bad = tooManyValues(name, t.limits.Nodes)
 	}
 	if bad != nil {
 		return nil, bad

@@ -23,8 +23,8 @@ type parsed struct {
 	crlf, cluster, encrypted bool
 	// kubeconfigs are the files that clusters among the documents name.
 	kubeconfigs []string
-	// copies are the values that the documents have once their aliases are expanded, beyond those that stand in them.
-	copies int
+	// nodes are those of the documents, and copies those that the documents have more once their aliases are expanded.
+	nodes, copies int
 
 	data  string
 	mu    sync.Mutex
@@ -35,6 +35,9 @@ type parsed struct {
 // holds any of the content.
 func (t *Tree) parse(f *File) *finding.Finding {
 	if f.parsed == nil {
+		if bad := t.overfull(); bad != nil {
+			return bad
+		}
 		made := &parsed{data: f.Data}
 		if made.bad = pointer(f); made.bad == nil {
 			made.bad = made.read(f.Path, t.limits.Nodes)
@@ -42,12 +45,26 @@ func (t *Tree) parse(f *File) *finding.Finding {
 		made.look(f)
 		f.parsed = made
 	}
+	t.nodes.Add(int64(f.parsed.nodes))
+	if bad := t.overfull(); bad != nil {
+		return bad
+	}
 	f.Documents = f.parsed.documents
 	if f.parsed.bad == nil {
 		return nil
 	}
 	bad := *f.parsed.bad
 	return &bad
+}
+
+// overfull is the finding about a tree whose files have too many nodes together, else nil. Which file goes over the limit is left to
+// chance, because several are parsed at a time; so the finding is about the tree.
+func (t *Tree) overfull() *finding.Finding {
+	if t.nodes.Load() <= int64(t.limits.TreeNodes) {
+		return nil
+	}
+	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: t.Path, Fix: "split the path over several AuditSyncs",
+		Message: fmt.Sprintf("the files of this path have more than %d values together", t.limits.TreeNodes)}
 }
 
 // look finds out what is asked of each file at every load.
@@ -69,6 +86,9 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		return &finding.Finding{Code: CodeEncoding, Severity: finding.Error, Path: name, Line: line,
 			Message: "the file is not UTF-8 text", Fix: "save it as UTF-8; keep binary content in an encrypted value"}
 	}
+	if Marks(p.data) > 2*limit { // the library takes a hundred bytes for each byte of such a file
+		return tooManyValues(name, limit)
+	}
 	defer func() {
 		if recover() != nil { // what a library panics with may quote the file
 			p.documents, p.roots = nil, nil
@@ -77,10 +97,14 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 	}()
 	var block *yaml.Node
 	err := decode(p.data, func(index int, root *yaml.Node) bool {
-		counted := map[*yaml.Node]int{}
-		values := expanded(root, counted, limit)
-		p.copies += values - len(counted)
-		if result = refuse(root, values, len(p.documents), limit); result != nil {
+		counted := map[*yaml.Node]extent{}
+		size := expanded(root, counted, limit)
+		p.nodes += len(counted)
+		p.copies += size.nodes - len(counted)
+		if result = refuse(root, size, len(p.documents), limit); result == nil && p.nodes > limit {
+			result = tooManyValues(name, limit)
+		}
+		if result != nil {
 			result.Severity, result.Path = finding.Error, name
 			return false
 		}
@@ -104,6 +128,20 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		return &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Line: max(line, 1), Message: "not valid YAML: " + message}
 	}
 	return result
+}
+
+func tooManyValues(name string, limit int) *finding.Finding {
+	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: name, Line: 1, Message: fmt.Sprintf("the file has more than %d values", limit), Fix: "split it"}
+}
+
+// Marks counts the characters that make YAML nodes, of which a text can have no more: each value has one of these before it, and each key a
+// colon behind it.
+func Marks(text string) int {
+	n := 0
+	for _, mark := range "::-,?[{" {
+		n += strings.Count(text, string(mark))
+	}
+	return n
 }
 
 // decode parses the documents of a text that aren't empty, with their places, until take says no.
@@ -151,11 +189,15 @@ func equal(a, b *yaml.Node) bool {
 	return a.Kind != yaml.AliasNode // which may lead anywhere
 }
 
-// refuse says what makes a document, of so many values and with so many before it, one that nothing else may look at.
-func refuse(root *yaml.Node, values, before, limit int) *finding.Finding {
-	if values > limit {
+// refuse says what makes a document, of such a size and with so many before it, one that nothing else may look at.
+func refuse(root *yaml.Node, size extent, before, limit int) *finding.Finding {
+	if size.nodes > limit {
 		return &finding.Finding{Code: CodeAliases, Line: root.Line, Fix: "write the values out, or split the file",
 			Message: fmt.Sprintf("the document has more than %d values once its aliases are expanded", limit)}
+	}
+	if size.levels > maxNesting {
+		return &finding.Finding{Code: CodeSize, Line: root.Line, Fix: "nest less",
+			Message: fmt.Sprintf("the document has values nested over more than %d levels", maxNesting)}
 	}
 	if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
 		return &finding.Finding{Code: CodeDuplicateKey, Line: key.Line, Column: key.Column, Fix: "keep one of them",

@@ -239,6 +239,10 @@ func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
 			bad[i] = w.parse(f)
 		}
 	})
+	if bad := w.overfull(); bad != nil {
+		w.Stop(*bad)
+		return nil, nil
+	}
 	read, parsed := make([]*File, 0, len(found)), map[*File]*finding.Finding{}
 	for i, f := range found {
 		if unread[i] != nil {
