@@ -55,6 +55,8 @@ type Plain struct {
 	// file and key are those that it was opened from and with.
 	file *load.File
 	key  []byte
+	// whole is the file in plain. Many clusters may name it, and all have the one text.
+	whole func() (string, error)
 
 	tree  sops.Tree
 	store store
@@ -73,13 +75,14 @@ type store interface {
 // Open decrypts a file and verifies its MAC. It returns no error: what keeps a file from being opened is a finding about
 // that file, with the line of the value at fault where one value is.
 func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *finding.Finding) {
+	const mend = "restore the file from Git history, or encrypt the plain file again"
 	bad := func(code finding.Code, message, fix string) *finding.Finding {
 		line, column := f.Position(0, []string{"sops"})
 		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
 	}
 	defer func() {
 		if recover() != nil { // what a library panics with may be a value
-			plain, result = nil, bad(CodeSopsBlock, "the sops library fails on this file", "restore the file from Git history, or encrypt the plain file again")
+			plain, result = nil, bad(CodeSopsBlock, "the sops library fails on this file", mend)
 		}
 	}()
 	st := storeFor(f.Data, config.NewStoresConfig())
@@ -89,18 +92,26 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 	var key []byte
 	if d := openable(f, st); d != nil {
 		if m, err := metadata(d); err == nil {
+			if hasLongRule(m) {
+				return nil, bad(CodeSopsBlock, longRule, mend)
+			}
 			var none *finding.Finding
 			if key, none = o.dataKey(ctx, &m, bad); none != nil {
 				return nil, none
 			}
 			if values, err := decrypt(d, m, key, &o.rules); err == nil {
-				return &Plain{values: values, file: f, key: key}, nil
+				return (&Plain{values: values, file: f, key: key}).remembering(), nil
 			}
 		}
 	}
 	tree, err := st.LoadEncryptedFile([]byte(f.Data))
-	if err != nil {
-		return nil, bad(CodeSopsBlock, "the sops block can't be read", "restore the file from Git history, or encrypt the plain file again")
+	switch {
+	case err != nil:
+		return nil, bad(CodeSopsBlock, "the sops block can't be read", mend)
+	case hasLongRule(tree.Metadata):
+		return nil, bad(CodeSopsBlock, longRule, mend)
+	case work(tree) > maxWork:
+		return nil, bad(CodeSopsBlock, "the file has too many values, nested too deep or with too many comments, for its rule of what is encrypted", "split it")
 	}
 	if key == nil {
 		var none *finding.Finding
@@ -117,7 +128,15 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 		return nil, bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
 			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
 	}
-	return &Plain{tree: tree, store: st, file: f, key: key, branches: branches(f), digests: sealed}, nil
+	return (&Plain{tree: tree, store: st, file: f, key: key, branches: branches(f), digests: sealed}).remembering(), nil
+}
+
+func (p *Plain) remembering() *Plain {
+	p.whole = sync.OnceValues(func() (string, error) {
+		data, err := p.emit()
+		return string(data), err
+	})
+	return p
 }
 
 // dataKey recovers the data key of a file, or says why it can't be had.
@@ -251,8 +270,8 @@ func (p *Plain) Value(ref Ref) (string, bool) {
 
 func (p *Plain) value(ref Ref) (string, bool) {
 	if len(ref.Keys) == 0 {
-		data, err := p.Bytes()
-		return string(data), err == nil
+		text, err := p.whole()
+		return text, err == nil
 	}
 	if p.values != nil {
 		v, ok := p.values[place(ref.Keys)]
@@ -305,7 +324,12 @@ func scalarText(v any) (string, bool) {
 }
 
 // Bytes returns the whole file in plain, unless its own rule leaves a value closed.
-func (p *Plain) Bytes() (data []byte, err error) {
+func (p *Plain) Bytes() ([]byte, error) {
+	text, err := p.whole()
+	return []byte(text), err
+}
+
+func (p *Plain) emit() (data []byte, err error) {
 	// The library's error can hold what it could not write, and so can its panics.
 	unwritable := errors.New("write the decrypted file: not possible in its format")
 	defer func() {

@@ -74,6 +74,8 @@ type Ref struct {
 	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew, and File that of the file
 	// in which it stood.
 	Digest, File string
+	// Size is the length of what is encrypted.
+	Size int
 }
 
 // Tree is a loaded tree with its secrets sealed.
@@ -190,12 +192,12 @@ func HasHandle(s string) bool { return strings.Contains(s, handlePrefix) }
 
 // Whole returns the handle for the content of a whole encrypted file.
 func (t *Tree) Whole(f *load.File) string {
-	return t.handle(Ref{Path: f.Path, Digest: f.Hash})
+	return t.handle(Ref{Path: f.Path, Digest: f.Hash, Size: len(f.Data)})
 }
 
 // Value returns the handle for a field of an encrypted file, which holds the whole of its content.
 func (t *Tree) Value(f *load.File, key, sealed string) string {
-	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(sealed)})
+	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(sealed), Size: len(sealed)})
 }
 
 // Env returns the content of an encrypted env file with a handle for each value. Of a file that is encrypted in another
@@ -305,7 +307,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		if isEncrypted(n) && (!at.isMetadata() || encryptedForm.MatchString(n.Value)) {
-			at.Digest, at.Kind = digest(n.Value), kindOf(n.Value)
+			at.Digest, at.Kind, at.Size = digest(n.Value), kindOf(n.Value), len(n.Value)
 			c.Value, c.Tag, c.Style = s.handle(at), "!!str", 0
 			done.handles = append(done.handles, handle{c.Value, at})
 		}
