@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -13,7 +14,8 @@ import (
 func (r repository) amplified(t *testing.T) string {
 	t.Helper()
 	tree := seal.NewSealer().Seal(r.load(t, "fleet"), nil)
-	b := &builder{tree: tree, result: &Result{}, generate: map[string]bool{}}
+	b := newBuilder(tree, unitSize)
+	b.result.Report = finding.Report{}
 	if tree.Stopped {
 		t.Fatal(tree.Findings)
 	}

@@ -72,8 +72,9 @@ type Result struct {
 	Resources []*Resource
 	// Whole says why the tree was built in one piece; empty when it was built in units.
 	Whole string
-	// Opened are the plain values that generators took from encrypted files. They are in Resources, and must be masked.
+	// Opened are the plain values that generators took from encrypted files. They are in Resources, and must be masked. Masks knows them.
 	Opened []string
+	Masks  *redact.Redactor
 
 	// keyed says that generators take encrypted files, so that the result depends on the keys given.
 	keyed bool
@@ -95,8 +96,7 @@ func Build(ctx context.Context, t *seal.Tree, opener Opener, before *Result) (*R
 }
 
 func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, unitSize int) (*Result, error) {
-	b := &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone()}, inputs: map[string][]byte{}, generate: map[string]bool{},
-		marks: map[string]marked{}}
+	b := newBuilder(t, unitSize)
 	if before != nil && before.Sealed == t && !before.keyed {
 		return before, ctx.Err()
 	}
@@ -153,7 +153,12 @@ type builder struct {
 	together map[string]group
 	// lists is a file with a List of clusters, of which only kustomize knows the names.
 	lists string
-	masks redact.Redactor // knows what the inputs hold
+	// made are the inputs whose values are in result.Opened, and known is how many texts of them result.Masks knows.
+	made  map[string]bool
+	known int
+	// encrypted and envFiles are what was found out about inputs, by path.
+	encrypted map[string]bool
+	envFiles  map[string]envFile
 
 	mu     sync.Mutex
 	result *Result
@@ -174,6 +179,12 @@ type use struct {
 	dir       string
 	index     int
 	component bool
+}
+
+func newBuilder(t *seal.Tree, unitSize int) *builder {
+	return &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone(), Masks: &redact.Redactor{}},
+		inputs: map[string][]byte{}, generate: map[string]bool{}, marks: map[string]marked{},
+		made: map[string]bool{}, encrypted: map[string]bool{}, envFiles: map[string]envFile{}}
 }
 
 // scan finds out who refers to what: the cluster files that the root kustomization reaches, with their names at each level,
@@ -546,7 +557,7 @@ func (b *builder) failure(file string, err error) finding.Finding {
 	case where != "" && where != file && where != b.rootFile():
 		why += " (in " + where + ")"
 	}
-	f := finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.masks.String("kustomize can't build it: " + why)}
+	f := finding.Finding{Code: CodeBuild, Severity: finding.Error, Path: file, Message: b.result.Masks.String("kustomize can't build it: " + why)}
 	if source := b.tree.Loaded.Files[file]; source != nil {
 		f.Line, f.Column = source.Position(0, []string{"metadata", "name"})
 	}

@@ -127,13 +127,7 @@ func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *
 		key, value, _ := strings.Cut(literal, "=")
 		data[key] = value
 	}
-	read := func(name string) string {
-		name = path.Join(k.Dir, name)
-		if text, opened := a.inputs[name]; opened {
-			return string(text)
-		}
-		return string(a.tree.Content[name])
-	}
+	read := func(name string) string { return string(a.input(path.Join(k.Dir, name))) }
 	for _, name := range slices.DeleteFunc(append(slices.Clone(src.EnvSources), src.EnvSource), func(name string) bool { return name == "" }) {
 		take(read(name))
 	}

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -41,8 +42,8 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 			}
 			b.checkEnv(k, g.KvPairSources, g.field)
 		}
+		b.refuseKeys(k)
 	}
-	b.masks.Add(b.result.Opened...)
 	if b.result.keyed {
 		b.refuseCopies()
 	}
@@ -146,12 +147,12 @@ func copying(text []byte, options *types.PatchArgs) string {
 func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustomization, src types.KvPairSources, field []string) {
 	for _, entry := range inputFiles(src) {
 		f := b.file(path.Join(k.Dir, entry))
-		if f == nil || !seal.IsEncrypted(f.Data) {
+		if f == nil || !b.isEncrypted(f) {
 			continue
 		}
 		if data := b.inputs[f.Path]; data != nil {
 			if opener != nil {
-				b.result.Opened = append(b.result.Opened, envValues(src, entry, string(data))...)
+				b.opened(k, f, src, entry, field)
 			}
 			continue
 		}
@@ -172,8 +173,31 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 			continue
 		}
 		b.inputs[f.Path] = data
-		b.result.Opened = append(b.result.Opened, string(data))
-		b.result.Opened = append(b.result.Opened, envValues(src, entry, string(data))...)
+		b.opened(k, f, src, entry, field)
+	}
+}
+
+// maxKnown bounds the texts that are masked for generators. An env file has one in each line, and each is searched for in what kustomize says
+// and makes.
+const maxKnown = 500_000
+
+// opened makes the values of an opened input known, once.
+func (b *builder) opened(k *load.Kustomization, f *load.File, src types.KvPairSources, entry string, field []string) {
+	values := []string{string(b.inputs[f.Path])}
+	name := f.Path
+	if isEnv(src, entry) {
+		name, values = name+"\x00env", append(values, envValues(string(b.inputs[f.Path]))...)
+	}
+	if b.made[name] || b.known > maxKnown {
+		return
+	}
+	b.made[name] = true
+	b.result.Opened = append(b.result.Opened, values...)
+	if b.known += b.result.Masks.AddFor("", values...); b.known > maxKnown {
+		at := finding.Finding{Code: load.CodeSize, Path: k.File.Path, Message: fmt.Sprintf("the encrypted inputs of generators up to this one hold more than %d lines and values", maxKnown),
+			Fix: "put the content into encrypted Secret manifests instead of generators"}
+		at.Line, at.Column = k.File.Position(0, field)
+		b.result.Stop(at)
 	}
 }
 
@@ -259,30 +283,60 @@ func (b *builder) checkEnv(k *load.Kustomization, src types.KvPairSources, field
 		if f == nil || !isEnv(src, entry) {
 			continue
 		}
-		text, opened := b.inputs[f.Path]
-		if !opened {
-			text = []byte(f.Data)
-		}
-		for line := range strings.Lines(string(text)) {
-			line = strings.TrimSpace(line)
-			if line == "" || strings.HasPrefix(line, "#") || strings.Contains(line, "=") {
-				continue
-			}
+		if b.envFile(f.Path).bare {
 			at := finding.Finding{Code: CodeEnvironment, Path: k.File.Path,
 				Message: f.Path + " has a line without \"=\", for which kustomize would take a value from Muster's environment",
 				Fix:     "write KEY=value on every line"}
 			at.Line, at.Column = k.File.Position(0, field)
 			b.result.Stop(at)
-			break
 		}
 	}
 }
 
-// envValues are the single values of an env file, each of which becomes a value of the Secret.
-func envValues(src types.KvPairSources, entry, text string) []string {
-	if !isEnv(src, entry) {
-		return nil
+// envFile is what counts of an env file: how many lines have a value, and whether one has none.
+type envFile struct {
+	values int
+	bare   bool
+}
+
+// envFile looks at an env file, opened if it is encrypted. Many generators may take one, and it is looked at once.
+func (b *builder) envFile(name string) envFile {
+	env, known := b.envFiles[name]
+	if known {
+		return env
 	}
+	for line := range bytes.Lines(b.input(name)) {
+		switch line = bytes.TrimSpace(line); {
+		case bytes.ContainsRune(line, '='):
+			env.values++
+		case len(line) > 0 && line[0] != '#':
+			env.bare = true
+		}
+	}
+	b.envFiles[name] = env
+	return env
+}
+
+// isEncrypted says whether an input is encrypted, which is also found out once.
+func (b *builder) isEncrypted(f *load.File) bool {
+	encrypted, known := b.encrypted[f.Path]
+	if !known {
+		encrypted = seal.IsEncrypted(f.Data)
+		b.encrypted[f.Path] = encrypted
+	}
+	return encrypted
+}
+
+// input is the content of a generator's file, opened if it is encrypted.
+func (b *builder) input(name string) []byte {
+	if text, opened := b.inputs[name]; opened {
+		return text
+	}
+	return b.tree.Content[name]
+}
+
+// envValues are the single values of an env file, each of which becomes a value of the Secret.
+func envValues(text string) []string {
 	var values []string
 	for line := range strings.Lines(text) {
 		// As kustomize does, which leaves blanks at the end.

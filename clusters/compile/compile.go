@@ -85,6 +85,10 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 		fleet: &fleet.Sealed{Report: built.Report.Clone(), Namespace: opts.Namespace, Sync: opts.Sync,
 			Whole: built.Whole, Generated: built.Opened, Source: built.Sealed},
 		configs: map[string]*fleet.AuditConfig{}, done: make(map[*build.Resource]compiled, len(built.Resources)),
+		opened: make(map[string]bool, len(built.Opened)), kubeconfigs: map[string]kubeconfigFile{},
+	}
+	for _, value := range built.Opened {
+		c.opened[value] = true
 	}
 	c.auditConfigs()
 	if done := m.again(c); done != nil {
@@ -101,6 +105,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 		m.built = nil // what follows depends on it
 	}
 	c.refuseDuplicateClusters()
+	c.refuseLarge()
 	c.stale()
 	c.operatorNames()
 	c.checkSecrets()
@@ -126,6 +131,10 @@ type compiler struct {
 	configs map[string]*fleet.AuditConfig
 	done    map[*build.Resource]compiled
 	ahead   map[*build.Resource]compiled
+	// opened are the values that generators took from encrypted files.
+	opened map[string]bool
+	// kubeconfigs are the kubeconfigFiles that were looked at, by path.
+	kubeconfigs map[string]kubeconfigFile
 }
 
 func (c *compiler) resource(r build.Resource) {
@@ -357,6 +366,27 @@ func (c *compiler) refuseDuplicateClusters() {
 				"give each its own name; until then neither is changed")
 		}
 	}
+}
+
+// maxSealed bounds what the Secrets of a fleet are made of, encrypted. Values that clusters share, as a kubeconfigFile or by a patch, count for
+// each of them; all others come to no more than load.Limits.TreeBytes.
+const maxSealed = 256 << 20
+
+// refuseLarge stops a fleet whose Secrets would hold too much.
+func (c *compiler) refuseLarge() {
+	size := 0
+	for _, s := range c.fleet.Secrets {
+		for _, text := range s.Data {
+			ref, _ := c.tree.Ref(text.Value)
+			size += ref.Size
+		}
+	}
+	if size <= maxSealed {
+		return
+	}
+	c.fleet.Clusters, c.fleet.Secrets = nil, nil // which nobody is to open
+	c.fleet.Stop(finding.Finding{Code: load.CodeSize, Path: c.tree.Loaded.Path, Message: fmt.Sprintf("the Secrets of this path would hold more than %d MiB together", maxSealed>>20),
+		Fix: "give clusters that share a kubeconfig a kubeconfigSecretRef, or split the path over several AuditSyncs"})
 }
 
 func (c *compiler) sort() {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/build"
-	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
@@ -83,10 +82,8 @@ func notTextMessage(field []string, kind string) (message, fix string) {
 // generatedIn finds a value that a generator took from an encrypted file. Such values are plain text by now, and may stand in
 // the data of Secrets alone.
 func (c *compiler) generatedIn(v any) ([]string, bool) {
-	if len(c.fleet.Generated) == 0 {
+	if len(c.opened) == 0 {
 		return nil, false
 	}
-	known := &redact.Redactor{}
-	known.Add(c.fleet.Generated...)
-	return findText(v, nil, func(text string, _ []string) bool { return known.String(text) != text })
+	return findText(v, nil, func(text string, _ []string) bool { return c.built.Masks.String(text) != text })
 }

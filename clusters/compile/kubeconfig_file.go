@@ -17,42 +17,59 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// kubeconfigFile returns the handle for the file that a cluster file names.
+// kubeconfigFile is a file that clusters name: the handle for it, or why it can't be used.
+type kubeconfigFile struct {
+	handle       string
+	code         finding.Code
+	message, fix string
+}
+
+// kubeconfigFile returns the handle for the file that a cluster file names. Many may name one, and it is looked at once.
 func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *finding.Finding) {
-	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
-	at.Severity = finding.Error
 	target := KubeconfigPath(origin.Path, name)
+	file, known := c.kubeconfigs[target]
+	if !known {
+		file = c.checkKubeconfigFile(target)
+		if c.kubeconfigs != nil {
+			c.kubeconfigs[target] = file
+		}
+	}
+	if file.handle != "" {
+		return file.handle, nil
+	}
+	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
+	at.Severity, at.Code, at.Message, at.Fix = finding.Error, file.code, target+": "+file.message, file.fix
+	return "", &at
+}
+
+func (c *compiler) checkKubeconfigFile(target string) kubeconfigFile {
 	f, bad := c.tree.Loaded.Read(target)
 	switch {
 	case bad != nil:
-		at.Code, at.Message, at.Fix = bad.Code, target+": "+bad.Message, bad.Fix
-		return "", &at
+		return kubeconfigFile{code: bad.Code, message: bad.Message, fix: bad.Fix}
 	case !seal.IsEncrypted(f.Data):
-		at.Code, at.Message = CodePlainSecret, target+" is a credential in plain text"
-		at.Fix = "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"
-		return "", &at
+		return kubeconfigFile{code: CodePlainSecret, message: "this is a credential in plain text",
+			fix: "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"}
 	}
 	root, problem := onlyDocument(f.Data)
 	if problem == "" {
 		if key := plainKey(root, credentialKeys); key != "" {
-			at.Code, at.Message = CodePlainSecret, fmt.Sprintf("%s: %s is a credential in plain text, though other fields are encrypted", target, key)
-			at.Fix = "replace the credential, for Git keeps the old one, and encrypt the whole file: " + convert(target)
-			return "", &at
+			return kubeconfigFile{code: CodePlainSecret, message: key + " is a credential in plain text, though other fields are encrypted",
+				fix: "replace the credential, for Git keeps the old one, and encrypt the whole file: " + convert(target)}
 		}
 		if key, value := onlyValue(root); value != nil {
 			if key == "data" && root.Style&yaml.FlowStyle != 0 {
-				return c.tree.Whole(f), nil // the form that sops gives to content of no format
+				return kubeconfigFile{handle: c.tree.Whole(f)} // the form that sops gives to content of no format
 			}
-			return c.tree.Value(f, key, value.Value), nil
+			return kubeconfigFile{handle: c.tree.Value(f, key, value.Value)}
 		}
 		problem = loose(root)
 	}
 	if problem != "" {
-		at.Code, at.Message = CodeServerUnsealed, fmt.Sprintf("%s: %s, so a change could send the credentials to another host", target, problem)
-		at.Fix = "encrypt the file as one value: " + convert(target)
-		return "", &at
+		return kubeconfigFile{code: CodeServerUnsealed, message: problem + ", so a change could send the credentials to another host",
+			fix: "encrypt the file as one value: " + convert(target)}
 	}
-	return c.tree.Whole(f), nil
+	return kubeconfigFile{handle: c.tree.Whole(f)}
 }
 
 // convert is the command that makes one encrypted value of a file. sops reads the whole file before it writes, so the two may be one.

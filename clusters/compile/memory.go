@@ -149,7 +149,7 @@ func (c *compiler) take(r *build.Resource, done compiled) {
 // compiled compiles an object by itself.
 func (c *compiler) compiled(r *build.Resource) compiled {
 	alone := *c
-	alone.fleet = &fleet.Sealed{Generated: c.fleet.Generated}
+	alone.fleet = &fleet.Sealed{}
 	alone.resource(*r)
 	for i := range alone.fleet.Clusters {
 		alone.fleet.Clusters[i].Handles = entryHandles(&alone.fleet.Clusters[i])

@@ -21,8 +21,12 @@ const (
 	CodeSopsConfig finding.Code = "sops-config"     // a .sops.yaml that can't be used
 )
 
-// maxConfig bounds a .sops.yaml.
-const maxConfig = 256 << 10
+// maxConfig bounds a .sops.yaml, and maxConfigs all that are read: each is parsed and kept, and a small repository can have a large one in
+// every folder.
+const (
+	maxConfig  = 256 << 10
+	maxConfigs = 4 << 20
+)
 
 // recipientChecks are the findings about files, by their paths.
 type recipientChecks map[string]recipientCheck
@@ -144,6 +148,7 @@ type sopsConfigs struct {
 	fleet      *fleet.Sealed
 	repository fs.FS
 	byDir      map[string]*sopsConfig
+	read       int
 }
 
 type sopsConfig struct {
@@ -182,6 +187,9 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 		return bad(0, string(unusable))
 	case err != nil:
 		return bad(0, "the file can't be read from the repository")
+	}
+	if s.read += len(data); s.read > maxConfigs {
+		return bad(0, fmt.Sprintf("the .sops.yaml files up to this one have more than %d MiB together", maxConfigs>>20))
 	}
 	parsed, err := recipient.ParseConfig(name, data)
 	if wrong, ok := errors.AsType[*recipient.ConfigError](err); ok {

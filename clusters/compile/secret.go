@@ -148,7 +148,7 @@ func (c *compiler) generated(block, text string) bool {
 		}
 		text = string(decoded)
 	}
-	return slices.Contains(c.fleet.Generated, text)
+	return c.opened[text]
 }
 
 // checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator

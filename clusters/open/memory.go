@@ -71,7 +71,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole, Source: sealed.Source}}
 	m.runs++
-	redactor.AddFor(o.owner("generators"), sealed.Generated...)
+	o.known.Add(int64(redactor.AddFor(o.owner("generators"), sealed.Generated...)))
 	if err := o.files(ctx); err != nil {
 		redactor.Forget(slices.Collect(maps.Keys(o.owners))...)
 		return nil, err
@@ -82,9 +82,16 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	if !sealed.Stopped {
 		o.shared()
 	}
+	tooMuch := o.tooMuch()
+	if tooMuch != nil {
+		o.opened.Stop(*tooMuch)
+	}
 	o.opened.Accept()
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
-	m.finish(o, before, clusters)
+	if m.finish(o, before, clusters); tooMuch != nil {
+		// Which of the Secrets were opened is left to chance, so none is remembered.
+		*m = Memory{opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.all(redactor)}
+	}
 	return o.opened, nil
 }
 

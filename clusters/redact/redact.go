@@ -41,8 +41,9 @@ type Redactor struct {
 // stands elsewhere too. Lines that every PEM block has are not secret.
 func (r *Redactor) Add(values ...string) { r.AddFor("", values...) }
 
-// AddFor makes values known as Add does, until Keep or Forget has their owner forgotten.
-func (r *Redactor) AddFor(owner string, values ...string) {
+// AddFor makes values known as Add does, until Keep or Forget has their owner forgotten. It returns how many texts it made known, each of
+// which takes some 200 bytes: a value and its lines are as many.
+func (r *Redactor) AddFor(owner string, values ...string) int {
 	found := collector{}
 	for _, v := range values {
 		v = strings.TrimSpace(v)
@@ -67,6 +68,7 @@ func (r *Redactor) AddFor(owner string, values ...string) {
 			r.index[key] = append(r.index[key], v)
 		}
 	}
+	return len(found)
 }
 
 // Keep forgets the secrets of all owners but those given, and those without one.
