@@ -31,8 +31,14 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// maxRules is more than any repository has; every file is matched against every rule until one fits.
-const maxRules = 500
+// More than any repository has. Every file is matched against every rule until one fits, and its recipients are compared with those of that
+// rule, one by one.
+const (
+	maxRules = 500
+	// maxPatterns bounds the path_regex of all rules together.
+	maxPatterns   = 4 << 10
+	maxRecipients = 1000
+)
 
 // ParseConfig reads a .sops.yaml. The error is a *ConfigError.
 func ParseConfig(path string, data []byte) (config *Config, err error) {
@@ -51,22 +57,29 @@ func ParseConfig(path string, data []byte) (config *Config, err error) {
 		return nil, &ConfigError{file.Rules[maxRules].Line, fmt.Sprintf("it has more than %d rules", maxRules)}
 	}
 	config = &Config{Path: path}
+	patterns := 0
 	for i := range file.Rules {
-		rule, bad := newRule(&file.Rules[i])
+		rule, bad := newRule(&file.Rules[i], maxPatterns-patterns)
 		if bad != nil {
 			return nil, bad
+		}
+		if rule.path != nil {
+			patterns += len(rule.path.String())
 		}
 		config.rules = append(config.rules, rule)
 	}
 	return config, nil
 }
 
-func newRule(node *yaml.Node) (Rule, *ConfigError) {
+func newRule(node *yaml.Node, room int) (Rule, *ConfigError) {
 	var fields creationRule
 	if node.Decode(&fields) != nil {
 		return Rule{}, &ConfigError{node.Line, "the rule has a field of the wrong kind"}
 	}
 	rule := Rule{Line: node.Line}
+	if len(fields.PathRegex) > room {
+		return Rule{}, &ConfigError{node.Line, fmt.Sprintf("the path_regex of all rules together have more than %d characters", maxPatterns)}
+	}
 	if fields.PathRegex != "" {
 		path, err := regexp.Compile(fields.PathRegex)
 		if err != nil {
@@ -81,7 +94,9 @@ func newRule(node *yaml.Node) (Rule, *ConfigError) {
 			groups = append(groups, g.group())
 		}
 	}
-	rule.Recipients = newRecipients(groups, fields.Threshold)
+	if rule.Recipients = newRecipients(groups, fields.Threshold); len(rule.all()) > maxRecipients {
+		return Rule{}, &ConfigError{node.Line, fmt.Sprintf("the rule has more than %d recipients", maxRecipients)}
+	}
 	return rule, nil
 }
 

@@ -95,11 +95,30 @@ func TestBadConfig(t *testing.T) {
 		"no YAML": "\t", "no list": "creation_rules: x", "wrong kind": "creation_rules: [x]", "bad expression": "creation_rules: [{path_regex: '('}]",
 		"names that are a mapping": "creation_rules: [{pgp: {a: b}}]", "names that are lists": "creation_rules: [{pgp: [[a]]}]",
 		"too many": "creation_rules:\n" + strings.Repeat("- age: x\n", 501), "a circle": "creation_rules: &a [*a]",
+		"long patterns": "creation_rules:\n" + strings.Repeat("- path_regex: "+strings.Repeat("x*", 500)+"\n", 5), "too many recipients": "creation_rules:\n- age: " + ages(1001) + "\n",
+		"too many recipients in groups": "creation_rules:\n- key_groups:\n  - age: [" + ages(600) + "]\n  - pgp: [" + ages(600) + "]\n",
 	} {
 		_, err := recipient.ParseConfig(".sops.yaml", []byte(text))
 		if bad := (*recipient.ConfigError)(nil); !errors.As(err, &bad) || bad.Line < 1 {
 			t.Errorf("%s: %v", reason, err)
 		}
+	}
+}
+
+// ages are so many names of recipients.
+func ages(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprint("age", i)
+	}
+	return strings.Join(list, ",")
+}
+
+// TestLargeConfig: what is more than any repository has is within the bounds.
+func TestLargeConfig(t *testing.T) {
+	text := "creation_rules:\n" + strings.Repeat("- path_regex: ^clusters/[^/]+/prod/\n  age: x\n", 150) + "- age: " + ages(1000) + "\n"
+	if _, err := recipient.ParseConfig(".sops.yaml", []byte(text)); err != nil {
+		t.Error(err)
 	}
 }
 
