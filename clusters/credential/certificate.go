@@ -129,6 +129,10 @@ func isEncodedPEM(content []byte) bool {
 	return err == nil && bytes.Contains(decoded, []byte("-----BEGIN"))
 }
 
+// maxKey bounds a private key. The time to check one grows with the square of its length: an RSA key that fills a Secret takes 18 seconds. One
+// of 16,384 bits has 13 KiB.
+const maxKey = 32 << 10
+
 // keyPair checks a client certificate and its key. With intermediate certificates, the first is the client's own.
 func (r *report) keyPair(cert, key []byte) {
 	const what = "the client certificate"
@@ -141,6 +145,10 @@ func (r *report) keyPair(cert, key []byte) {
 	r.validity(certs[0].NotBefore, certs[0].NotAfter, what)
 	if len(key) == 0 {
 		r.fail(CodeKeyPair, what+" has no key", "put in client-key-data")
+		return
+	}
+	if len(key) > maxKey {
+		r.fail(CodeKeyPair, "the client key is longer than any in use", "put the private key of the certificate alone into client-key-data")
 		return
 	}
 	if block, _ := pem.Decode(key); block != nil && (strings.Contains(block.Type, "ENCRYPTED") || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")) {

@@ -109,6 +109,17 @@ func TestCACert(t *testing.T) {
 	}
 }
 
+// TestManyRegistries: of tens of thousands of registries, each with a mistake, some are told.
+func TestManyRegistries(t *testing.T) {
+	var b strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&b, `,"r%d":{}`, i)
+	}
+	if problems := credential.DockerConfigJSON([]byte(`{"auths":{"r":{}` + b.String() + `}}`)); len(problems) != 20 {
+		t.Errorf("%d problems", len(problems))
+	}
+}
+
 func TestDockerConfigJSON(t *testing.T) {
 	login := `"auth":"` + b64("canary:canary") + `"`
 	tests := []struct {

@@ -1,6 +1,9 @@
 package credential_test
 
 import (
+	"encoding/asn1"
+	"math/big"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +135,26 @@ func TestKubeconfigFacts(t *testing.T) {
 	facts, _ = credential.Kubeconfig([]byte("canary"), now)
 	if facts != (credential.Facts{}) {
 		t.Errorf("of nothing: %+v", facts)
+	}
+}
+
+// TestLongKey: the library computes with a private key of any length before it says that it fits nothing.
+func TestLongKey(t *testing.T) {
+	cert, _ := pair(t, now.Add(-days), now.Add(365*days))
+	long := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 100<<10), big.NewInt(1))
+	der, err := asn1.Marshal([]*big.Int{big.NewInt(0), new(big.Int).Mul(long, long), big.NewInt(65537), long, long, long, long, long, long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(kubeconfig(server, "client-certificate-data: "+b64(cert)+", client-key-data: "+b64(block("RSA PRIVATE KEY", der))))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, problems := credential.Kubeconfig(text, now)
+	runtime.ReadMemStats(&after)
+	taken := (after.TotalAlloc - before.TotalAlloc) >> 20
+	t.Logf("a key of %d KiB: %d MiB allocated", len(der)>>10, taken)
+	if got := short(t, problems); !slices.Equal(got, []string{"error certificate-key-pair"}) || taken > 16 {
+		t.Errorf("%d MiB, %q", taken, got)
 	}
 }
 

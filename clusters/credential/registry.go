@@ -32,9 +32,15 @@ func DockerConfigJSON(content []byte) []Problem {
 		if what := config.Auths[name].wrong(); what != "" {
 			r.fail(CodeRegistryAuth, fmt.Sprintf("registry %d of %d in auths %s", i+1, len(config.Auths), what), "give auth, or username and password")
 		}
+		if len(r.problems) == maxProblems {
+			break
+		}
 	}
 	return r.problems
 }
+
+// maxProblems is how many problems of one registry configuration are told. It may hold tens of thousands.
+const maxProblems = 20
 
 // dockerConfig is as much of a config.json as is used.
 type dockerConfig struct {
