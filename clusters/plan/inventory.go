@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -67,8 +68,15 @@ type Item struct {
 	Corrected []Correction `json:"corrected,omitempty"`
 }
 
-// maxInventory bounds what is unpacked of an inventory. A cluster takes about 200 bytes.
-const maxInventory = 64 << 20
+// What is unpacked of an inventory. A ConfigMap of 1 MiB holds some 20,000 clusters, of 200 bytes each. An empty item takes 3 bytes, and a
+// hundred times as much in memory.
+const (
+	maxInventory = 16 << 20
+	maxItems     = 200_000
+)
+
+// ErrInventorySize says that an inventory is larger than any that Muster writes.
+var ErrInventorySize = errors.New("it is larger than any that Muster writes")
 
 // Encode packs an inventory for a ConfigMap's binaryData. Equal inventories give equal bytes.
 func (i *Inventory) Encode() ([]byte, error) {
@@ -89,8 +97,15 @@ func DecodeInventory(data []byte) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode inventory: %w", err)
 	}
+	text, err := io.ReadAll(io.LimitReader(zip, maxInventory+1))
+	if err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	if len(text) > maxInventory || bytes.Count(text, []byte("{")) > maxItems {
+		return nil, fmt.Errorf("decode inventory: %w", ErrInventorySize)
+	}
 	i := &Inventory{}
-	if err := json.NewDecoder(io.LimitReader(zip, maxInventory)).Decode(i); err != nil {
+	if err := json.Unmarshal(text, i); err != nil {
 		return nil, fmt.Errorf("decode inventory: %w", err)
 	}
 	return i, nil

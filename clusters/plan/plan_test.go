@@ -1,9 +1,13 @@
 package plan_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -756,6 +760,26 @@ func TestInventory(t *testing.T) {
 	back, err := plan.DecodeInventory(one)
 	if err != nil || !back.Equal(i) {
 		t.Errorf("%v: %v", err, back)
+	}
+	for name, text := range map[string]string{
+		"long":           `{"clusters":[{"name":"` + strings.Repeat("x", 17<<20) + `"}]}`,
+		"of empty items": `{"clusters":[{}` + strings.Repeat(",{}", 1<<20) + `]}`,
+		"of corrections": `{"secrets":[{"corrected":[{}` + strings.Repeat(",{}", 1<<20) + `]}]}`,
+	} {
+		var data bytes.Buffer
+		zip := gzip.NewWriter(&data)
+		if _, err := zip.Write([]byte(text)); err != nil || zip.Close() != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := plan.DecodeInventory(data.Bytes())
+		runtime.ReadMemStats(&after)
+		taken := (after.TotalAlloc - before.TotalAlloc) >> 20
+		t.Logf("an inventory %s, packed %d KiB: %d MiB allocated: %v", name, data.Len()>>10, taken, err)
+		if !errors.Is(err, plan.ErrInventorySize) || taken > 128 {
+			t.Errorf("%s: %d MiB, %v", name, taken, err)
+		}
 	}
 	for name, data := range map[string][]byte{"nothing": nil, "no gzip": []byte("{}"), "cut off": one[:len(one)/2]} {
 		if _, err := plan.DecodeInventory(data); err == nil {
