@@ -225,7 +225,7 @@ func (l *loop) notPickedUp() {
 	l.untilShown(*late)
 }
 
-// stoppedAtVault has the operator stop at an entry, so that the one after it is not picked up either.
+// stoppedAtVault has the operator stop at the entry of Vault, which comes last, so that the other is scanned.
 func (l *loop) stoppedAtVault() {
 	l.Helper()
 	l.scenario("vault", "refuse")
@@ -234,7 +234,7 @@ func (l *loop) stoppedAtVault() {
 		shown{itself, "success", "6 clusters applied: 2 added (vault, west)", ""},
 		shown{drift, "success", "in sync", ""},
 		shown{scans, "pending", "waits for the scan of 2 changed clusters: vault, west", ""},
-		shown{scans, "failure", "2 of 2 changed clusters not scanned; vault: ", "stops at the entry vault, for which it has to log in to Vault"})
+		shown{scans, "failure", "1 of 2 changed clusters not scanned; vault: ", "stops at the entry vault, for which it has to log in to Vault"})
 	l.scenario("vault", "")
 	stopped.shown = append(stopped.shown,
 		shown{scans, "pending", "waits for the scan of 2 changed clusters: vault, west", ""},
