@@ -167,12 +167,13 @@ func (h *hostile) change(file string, root *yaml.Node) []any {
 			value.Value = text
 		}
 	case 12: // an item more in a list, or the whole as an item
-		if value.Kind == yaml.SequenceNode && len(value.Content) > 0 {
+		switch {
+		case value.Kind == yaml.SequenceNode && len(value.Content) > 0:
 			value.Content = append(value.Content, value.Content[0])
-		} else if value.Kind == yaml.ScalarNode {
+		case value.Kind == yaml.ScalarNode:
 			kept := *value
 			*value = yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{&kept}}
-		} else if value.Kind == yaml.MappingNode && len(value.Content) > 2 {
+		case value.Kind == yaml.MappingNode && len(value.Content) > 2:
 			list := &yaml.Node{Kind: yaml.SequenceNode}
 			for j := 0; j+1 < len(value.Content); j += 2 {
 				list.Content = append(list.Content, &yaml.Node{Kind: yaml.MappingNode, Content: value.Content[j : j+2]})

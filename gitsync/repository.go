@@ -40,7 +40,7 @@ type Repository struct {
 	within map[string]string
 	// lineage is the last answer to whether a commit descends from another, so that no history is fetched twice for it.
 	lineage lineage
-	closed bool
+	closed  bool
 }
 
 // Option changes how a Repository works.

@@ -52,8 +52,8 @@ func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, bef
 		p.notKept("the audit config "+desired.Name, func(field []string) finding.Finding { return p.place(desired.Origin, field) }, paths)
 	}
 	return func() {
-		others := slices.DeleteFunc(slices.Clone(after.Corrected), func(c Correction) bool { return slices.Contains(paths, c.Path) })
-		after.Corrected = append(others, corrected...)
+		after.Corrected = slices.DeleteFunc(slices.Clone(after.Corrected), func(c Correction) bool { return slices.Contains(paths, c.Path) })
+		after.Corrected = append(after.Corrected, corrected...)
 		slices.SortFunc(after.Corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
 	}
 }
