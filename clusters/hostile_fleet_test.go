@@ -114,7 +114,7 @@ func theirs(t *testing.T, key *sealtest.Key) map[string]string {
 	list := map[string]string{}
 	for _, keys := range []string{"server", "ca.crt", "token", "server ca.crt", "server token", "token ca.crt", "server token ca.crt", "kubeconfig"} {
 		data := map[string]any{}
-		for _, key := range strings.FieldsSeq(keys) {
+		for key := range strings.FieldsSeq(keys) {
 			data[key] = values[key]
 		}
 		secret := map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "NAME"}, "stringData": data}

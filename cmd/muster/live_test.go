@@ -65,7 +65,7 @@ func TestLiveSchedule(t *testing.T) {
 	}
 	// What many clusters inherit from it is seen as well.
 	live(map[string]any{"enable": true, "schedule": "7 3 * * *"})
-	for _, name := range strings.SplitSeq("abcdefghij", "") {
+	for name := range strings.SplitSeq("abcdefghij", "") {
 		m.write(name+".yaml", "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: "+name+"}\nspec: {kubeconfigSecretRef: {name: manual}}\n")
 	}
 	if out := m.offline("lint", m.dir); strings.Contains(out, "begin their scans") {
