@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -132,17 +133,11 @@ func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 // As many different refs as the listing may have fit into a share of the process's memory.
 func TestManyRefs(t *testing.T) {
-	var body strings.Builder
-	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
-	body.WriteString(pkt("# service=git-upload-pack\n") + "0000" + pkt(hash+" HEAD\x00side-band-64k shallow\n"))
-	for i := 0; body.Len() < maxAdvertisement-1000; i++ {
-		body.WriteString(pkt(fmt.Sprintf("%s %x", hash, i)))
-	}
-	body.WriteString("0000")
+	body := manyRefs(maxAdvertisement)
 	srv := serve(t, newOrigin(t))
 	srv.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", advertised)
-		_, _ = io.WriteString(w, body.String())
+		_, _ = io.WriteString(w, body)
 	})
 	var refs Refs
 	var err error
@@ -155,6 +150,93 @@ func TestManyRefs(t *testing.T) {
 	if heap > 160<<20 {
 		t.Errorf("%.1f MiB of heap", mib(int64(heap)))
 	}
+}
+
+// manyRefs is a listing of so many bytes.
+func manyRefs(size int) string {
+	var body strings.Builder
+	const hash = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+	body.WriteString(pkt("# service=git-upload-pack\n") + "0000" + pkt(hash+" HEAD\x00side-band-64k shallow\n"))
+	for i := 0; body.Len() < size-1000; i++ {
+		body.WriteString(pkt(fmt.Sprintf("%s %x", hash, i)))
+	}
+	return body.String() + "0000"
+}
+
+// One large listing or pack is taken apart at a time. Small ones don't wait for it, and a server that is slow with a large one holds nobody up.
+func TestPlace(t *testing.T) {
+	o := newOrigin(t)
+	o.commit("main", map[string]string{"f": "1"})
+	o.commit("large", map[string]string{"f": strings.Repeat("x", smallPack+1)})
+	honest := serve(t, o).url
+	large, slow := serve(t, o), serve(t, o)
+	listing := manyRefs(2 << 20)
+	large.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", advertised)
+		_, _ = io.WriteString(w, listing)
+	})
+	reached := make(chan struct{})
+	slow.answerWith(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", advertised)
+		_, _ = io.WriteString(w, listing[:len(listing)-100])
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's always is one
+		close(reached)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { _, _ = List(ctx, Source{URL: slow.url}) })
+	<-reached
+	if refs, err := List(t.Context(), Source{URL: large.url}); err != nil || len(refs.All) == 0 {
+		t.Errorf("beside a slow server: %d refs, %v", len(refs.All), err)
+	}
+	cancel()
+	group.Wait()
+
+	leave, err := enter(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := func(err error) bool {
+		remote, ok := errors.AsType[*RemoteError](err)
+		return ok && remote.Reason == TimedOut
+	}
+	const moment = 200 * time.Millisecond
+	if _, err := List(t.Context(), Source{URL: large.url, Timeout: moment}); !waits(err) {
+		t.Errorf("a large listing: %v", err)
+	}
+	if _, err := open(t, t.TempDir()).Fetch(t.Context(), Source{URL: honest, Ref: Ref{Branch: "large"}, Timeout: 5 * moment}); !waits(err) {
+		t.Errorf("a large pack: %v", err)
+	}
+	fetch(t, open(t, t.TempDir()), Source{URL: honest, Ref: Ref{Branch: "main"}})
+	leave()
+	fetch(t, open(t, t.TempDir()), Source{URL: honest, Ref: Ref{Branch: "large"}})
+}
+
+// BenchmarkHostilePeers has as many servers at once as the controller asks by default, each with the largest listing that is taken. It prints
+// how much memory they take together at most.
+func BenchmarkHostilePeers(b *testing.B) {
+	listing := manyRefs(maxAdvertisement)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", advertised)
+		_, _ = io.WriteString(w, listing)
+	}))
+	defer server.Close()
+	var peak uint64
+	for b.Loop() {
+		peak = max(peak, peakHeap(func() {
+			var group sync.WaitGroup
+			for range 16 {
+				group.Go(func() {
+					if _, err := List(b.Context(), Source{URL: server.URL + "/r.git", AllowPlainHTTP: true}); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			group.Wait()
+		}))
+	}
+	b.ReportMetric(mib(int64(peak)), "MiB/peak")
 }
 
 // The header of an answer is bounded before HTTP's library holds it.

@@ -1,5 +1,11 @@
 package gitsync
 
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+)
+
 // Limits bound what a repository may cost, whoever writes to it. A zero field means its
 // default; going over any of them is a *LimitError.
 //
@@ -41,6 +47,28 @@ const (
 	// maxHeader bounds the header of an HTTP answer.
 	maxHeader = 64 << 10
 )
+
+// What is received is held on disk or, for a listing, in a few MiB of memory, and only then taken apart, which takes several times as much.
+// Many servers may answer at once, so whatever is large is taken apart one at a time in the whole process. No server can hold up another
+// that way: when the place is taken, everything that it is for has arrived.
+const (
+	// smallAdvertisement and smallPack need no place: some 16,000 refs, and what an ordinary push brings.
+	smallAdvertisement = 1 << 20
+	smallPack          = 8 << 20
+)
+
+var place = semaphore.NewWeighted(1)
+
+// enter waits for the place, if it is needed.
+func enter(ctx context.Context, large bool) (leave func(), err error) {
+	if !large {
+		return func() {}, nil
+	}
+	if err := place.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return func() { place.Release(1) }, nil
+}
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {

@@ -52,7 +52,7 @@ func receivePack(ctx context.Context, r io.Reader, dir string, limits Limits, ba
 	// go-git's parser knows no context: when this one ends, the file goes away under it.
 	stop := context.AfterFunc(ctx, func() { _ = incoming.Close() })
 	defer stop()
-	index, err := examinePack(incoming, limits, bases)
+	index, err := examinePack(ctx, incoming, limits, bases)
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("index pack: %w", ctx.Err())
 	}
@@ -70,14 +70,19 @@ func receivePack(ctx context.Context, r io.Reader, dir string, limits Limits, ba
 }
 
 // examinePack measures, completes and indexes a pack. The index of a pack without objects is nil.
-func examinePack(f *os.File, limits Limits, bases baseFunc) (*idxfile.MemoryIndex, error) {
+func examinePack(ctx context.Context, f *os.File, limits Limits, bases baseFunc) (*idxfile.MemoryIndex, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read cache: %w", err)
 	}
-	count, references, err := measurePack(f, limits)
+	count, references, total, err := measurePack(f, limits)
 	if err != nil || count == 0 {
 		return nil, err
 	}
+	leave, err := enter(ctx, total+int64(count)*objectCost > smallPack)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if bases != nil {
 		if err := completePack(f, count, references, bases); err != nil {
 			return nil, err
@@ -92,36 +97,39 @@ func examinePack(f *os.File, limits Limits, bases baseFunc) (*idxfile.MemoryInde
 // measurePack unpacks every object into nothing and compares the sizes that they declare with
 // the limits. go-git holds the declaration against what comes out, so a bomb is found by its label.
 // references are the objects that deltas name as their base.
-func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plumbing.Hash, err error) {
+func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plumbing.Hash, total int64, err error) {
 	s := packfile.NewScanner(r)
 	_, count, err = s.Header()
 	if err != nil {
-		return 0, nil, badPack(err)
+		return 0, nil, 0, badPack(err)
 	}
 	if int64(count) > limits.Objects {
-		return 0, nil, &LimitError{What: "objects in a pack", Limit: limits.Objects, Got: int64(count)}
+		return 0, nil, 0, &LimitError{What: "objects in a pack", Limit: limits.Objects, Got: int64(count)}
 	}
-	var total, deltas int64
+	var deltas int64
 	for range count {
 		header, size, err := measureObject(s, limits)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, 0, err
 		}
 		if total += size; total > limits.TotalBytes {
-			return 0, nil, &LimitError{What: "unpacked pack", Limit: limits.TotalBytes, Got: total}
+			return 0, nil, 0, &LimitError{What: "unpacked pack", Limit: limits.TotalBytes, Got: total}
 		}
 		if header.Type.IsDelta() {
 			deltas += header.Length
 		}
 		if deltas > limits.DeltaBytes {
-			return 0, nil, &LimitError{What: "deltas in a pack", Limit: limits.DeltaBytes, Got: deltas}
+			return 0, nil, 0, &LimitError{What: "deltas in a pack", Limit: limits.DeltaBytes, Got: deltas}
 		}
 		if header.Type == plumbing.REFDeltaObject {
 			references = append(references, header.Reference)
 		}
 	}
-	return count, references, nil
+	return count, references, total, nil
 }
+
+// objectCost is what go-git holds for each object while it indexes a pack.
+const objectCost = 200
 
 func measureObject(s *packfile.Scanner, limits Limits) (*packfile.ObjectHeader, int64, error) {
 	header, err := s.NextObjectHeader()

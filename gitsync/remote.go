@@ -61,37 +61,79 @@ func connect(ctx context.Context, src Source, limits Limits) (*remote, error) {
 func (r *remote) close() { r.wire.close() }
 
 func (r *remote) refs(ctx context.Context) (Refs, error) {
-	adv, err := r.advertisement(ctx)
+	body, err := r.wire.advertisement(ctx)
 	if err != nil {
-		return Refs{}, err
+		return Refs{}, r.fail(ctx, err)
+	}
+	defer func() { _ = body.Close() }()
+	limited := &limitedReader{r: body, left: maxAdvertisement, what: "list of refs"}
+	said := listing(limited)
+	if limited.err != nil {
+		return Refs{}, r.fail(ctx, limited.err)
+	}
+	leave, err := enter(ctx, said.size > smallAdvertisement)
+	if err != nil {
+		return Refs{}, r.fail(ctx, err)
+	}
+	defer leave()
+	adv := packp.NewAdvRefs()
+	if err := adv.Decode(said.reader()); err != nil {
+		return Refs{}, r.fail(ctx, explainAdvertisement(err, said))
+	}
+	if adv.IsEmpty() {
+		return Refs{}, r.fail(ctx, packp.ErrEmptyAdvRefs)
 	}
 	return refsFrom(adv), nil
 }
 
-func (r *remote) advertisement(ctx context.Context) (*packp.AdvRefs, error) {
-	body, err := r.wire.advertisement(ctx)
-	if err != nil {
-		return nil, r.fail(ctx, err)
+// listing reads a listing to its end, which is a flush: the first, or over HTTP the one after the refs. The decoder comes after that, so that
+// a slow server holds nothing that others wait for.
+func listing(r io.Reader) *spool {
+	said := &spool{}
+	lines := pktline.NewScanner(io.TeeReader(r, said))
+	service := false
+	for i := 0; lines.Scan(); i++ {
+		line := lines.Bytes()
+		if len(line) == 0 && (i != 1 || !service) {
+			break
+		}
+		service = service || i == 0 && line[0] == '#'
 	}
-	defer func() { _ = body.Close() }()
-	limited := &limitedReader{r: body, left: maxAdvertisement, what: "list of refs"}
-	var start prefixWriter
-	adv := packp.NewAdvRefs()
-	if err := adv.Decode(io.TeeReader(limited, &start)); err != nil {
-		return nil, r.fail(ctx, explainAdvertisement(err, limited.err, start.b))
-	}
-	if adv.IsEmpty() {
-		return nil, r.fail(ctx, packp.ErrEmptyAdvRefs)
-	}
-	return adv, nil
+	return said // of one that is cut off, the decoder says so
 }
 
-// explainAdvertisement looks behind the decoder's error, which does not wrap what the reader said.
-func explainAdvertisement(err, readErr error, start []byte) error {
-	if readErr != nil {
-		return readErr
+// spool keeps what is written, in pieces: one that grows would take up to three times as much.
+type spool struct {
+	pieces [][]byte
+	size   int
+}
+
+func (s *spool) Write(p []byte) (int, error) {
+	const piece = 64 << 10
+	for rest := p; len(rest) > 0; {
+		last := len(s.pieces) - 1
+		if last < 0 || len(s.pieces[last]) == piece {
+			s.pieces = append(s.pieces, make([]byte, 0, piece))
+			last++
+		}
+		n := min(len(rest), piece-len(s.pieces[last]))
+		s.pieces[last] = append(s.pieces[last], rest[:n]...)
+		rest = rest[n:]
 	}
-	if bytes.Contains(start, []byte("object-format=sha256")) {
+	s.size += len(p)
+	return len(p), nil
+}
+
+func (s *spool) reader() io.Reader {
+	readers := make([]io.Reader, len(s.pieces))
+	for i, piece := range s.pieces {
+		readers[i] = bytes.NewReader(piece)
+	}
+	return io.MultiReader(readers...)
+}
+
+func explainAdvertisement(err error, said *spool) error {
+	if said.size > 0 && bytes.Contains(said.pieces[0], []byte("object-format=sha256")) {
 		return &RemoteError{Reason: Unsupported, Detail: "it uses SHA-256 object names"}
 	}
 	return err
@@ -143,7 +185,7 @@ func (r *remote) redial(ctx context.Context) error {
 	}
 	r.wire.close()
 	r.wire = fresh
-	_, err = r.advertisement(ctx)
+	_, err = r.refs(ctx)
 	return err
 }
 
@@ -215,14 +257,4 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 		l.err = err
 	}
 	return n, err
-}
-
-// prefixWriter keeps the first bytes of what passes.
-type prefixWriter struct{ b []byte }
-
-func (w *prefixWriter) Write(p []byte) (int, error) {
-	if room := 4096 - len(w.b); room > 0 {
-		w.b = append(w.b, p[:min(room, len(p))]...)
-	}
-	return len(p), nil
 }

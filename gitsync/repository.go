@@ -144,6 +144,7 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if err != nil {
 		return nil, err
 	}
+	refs.All = nil // there may be hundreds of thousands, and the download may take long
 	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
 	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
 	if r.lineage == (lineage{commit: t.commit, of: t.of}) {
