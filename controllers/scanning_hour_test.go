@@ -42,17 +42,16 @@ type hour struct {
 
 // playedCluster is what there is of a cluster.
 type playedCluster struct {
-	name             string
-	kind             string // sa, kc or vault
-	rare             bool   // whether its schedule starts nothing within the hour
-	wanted, has      int    // versions of the entry: applied, and taken over by the operator
-	secret           int    // version of its Secret
-	cron             *batchv1.CronJob
-	jobs             map[string]*batchv1.Job
-	shown            []string // the states that were reported, each as often as it came anew
-	shownAt          []time.Time
-	failing          bool
-	wasSaid, hasSaid map[string]bool
+	name        string
+	kind        string // sa, kc or vault
+	rare        bool   // whether its schedule starts nothing within the hour
+	wanted, has int    // versions of the entry: applied, and taken over by the operator
+	secret      int    // version of its Secret
+	cron        *batchv1.CronJob
+	jobs        map[string]*batchv1.Job
+	shown       []string // the states that were reported, each as often as it came anew
+	shownAt     []time.Time
+	failing     bool
 }
 
 // playedScan is what the kubelet notes of a Job.

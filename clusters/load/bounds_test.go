@@ -124,7 +124,7 @@ func TestFilesAreBounded(t *testing.T) {
 func TestRememberedFilesCount(t *testing.T) {
 	limits := load.DefaultLimits
 	limits.TreeNodes = 2000
-	fsys, stopped := fstest.MapFS{}, false
+	fsys := fstest.MapFS{}
 	var tree *load.Tree
 	for i := range 3 {
 		fsys[fmt.Sprintf("f/%d.yaml", i)] = &fstest.MapFile{Data: []byte(strings.Replace(cluster, "NAME", fmt.Sprint("c", i), 1) + "x: [x" + strings.Repeat(", x", 900) + "]\n")}
@@ -132,8 +132,8 @@ func TestRememberedFilesCount(t *testing.T) {
 		if tree, err = load.Load(t.Context(), fsys, "f", limits, tree); err != nil {
 			t.Fatal(err)
 		}
-		if stopped = tree.Stopped; stopped != (i == 2) {
-			t.Errorf("%d files: stopped %t", i+1, stopped)
+		if tree.Stopped != (i == 2) {
+			t.Errorf("%d files: stopped %t", i+1, tree.Stopped)
 		}
 	}
 }

@@ -123,8 +123,7 @@ func (d *deriver) status(e Entry, culprit culprit) Status {
 func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 	due, next := d.times(cron, e.Applied)
 	s.Next = next
-	switch {
-	case d.Paused || cron.Suspended:
+	if d.Paused || cron.Suspended {
 		d.paused(s, cron)
 		return
 	}
