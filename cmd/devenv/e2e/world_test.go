@@ -83,7 +83,8 @@ func newWorld(t testing.TB, manager bool) *world {
 	must(t, w.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	w.grant()
 	w.setUpForge()
-	w.secret("mondoo-client", map[string]string{"config": "{}"}) // without it the operator makes nothing
+	w.secret("mondoo-client", map[string]string{"config": "{}"})      // without it the operator makes nothing
+	w.secret("ca", map[string]string{"ca.crt": "the CA of a target"}) // the operator stops at an entry of Vault without its own
 	w.secret("sops-keys", map[string]string{"age.agekey": w.key.Private()})
 	t.Cleanup(w.stopController)
 	return w
