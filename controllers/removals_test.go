@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
@@ -36,22 +39,26 @@ func verdict(s *v1alpha1.AuditSync, commit string) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestNothingIsRemovedByAccident pushes commits which, taken at their word, would remove most or all clusters.
+// TestNothingIsRemovedByAccident pushes commits which, taken at their word, would remove most or all clusters, or one cluster or the values of
+// a Secret without a word.
 func TestNothingIsRemovedByAccident(t *testing.T) {
 	w := newWorld(t)
 	files := map[string]string{
 		"base/mondoo-client.yaml":     auditConfigFile,
 		"base/kustomization.yaml":     "resources: [mondoo-client.yaml]\n",
-		"clusters/kustomization.yaml": "resources: [../base]\n",
+		"clusters/kustomization.yaml": kustomized(""),
+		"clusters/secret.yaml":        w.key.Encrypt(t, "secret.yaml", secretFile("stringData: {password: CANARY-password}\n"), sealtest.Credentials),
+		"clusters/generated.env":      w.key.Encrypt(t, "generated.env", "password=CANARY-generated\n", sealtest.Everything),
 	}
 	for i := range 10 {
 		files[pathOf(i)] = w.tokenCluster(nameOf(i), "")
 	}
+	files["clusters/eu/c.yaml"] = w.tokenCluster("eu", "")
 	w.startController(nil)
 	w.createSync(nil)
 	w.untilReady(w.push(files))
 	secrets, config := w.secrets(), toJSON(t, w.auditConfig("mondoo-client"))
-	if len(secrets) != 10 {
+	if len(secrets) != 13 {
 		t.Fatalf("Secrets %v", secrets)
 	}
 	for _, test := range []struct {
@@ -75,7 +82,7 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			`Ready=False Stopped: nothing is changed: clusters/kustomization.yaml:1:13: error: base: there is no such file; take the line out as well, or bring the file back [not-found] (Stalled)`},
 		{"the base is emptied", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "resources: []\n"}, "base/mondoo-client.yaml")
-		}, `Ready=False Quarantined: 10 of 10 clusters can't be used and stay as before: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
+		}, `Ready=False Quarantined: 11 of 11 clusters can't be used and stay as before: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
 		{"nothing in the kustomization, and no other file", func() string {
 			w.git("rm", "-rqf", "clusters", "base")
 			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
@@ -84,20 +91,105 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			`Ready=False RemovalsHeld: 6 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },
 			`Ready=False RemovalsHeld: 10 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file has a name that isn't text", func() string {
+			w.git("mv", pathOf(0), "clusters/c\xff.yaml")
+			return w.push(nil)
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/c\xff.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is there twice; rename it [file-name] (Stalled)`},
+		{"a file has a name with a backslash", func() string {
+			w.git("mv", pathOf(0), `clusters/c\c.yaml`)
+			return w.push(nil)
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/c\\c.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is there twice; rename it [file-name] (Stalled)`},
+		{"a patch writes over annotations, beside originAnnotations", func() string {
+			return w.push(map[string]string{"clusters/kustomization.yaml": kustomized("buildMetadata: [originAnnotations]\npatches:\n- target: {kind: ExternalCluster}\n  patch: |\n    - {op: add, path: /metadata/annotations, value: {team: x}}\n")})
+		}, `Ready=True Succeeded: 11 clusters applied at main@sha1:COMMIT`},
+		{"the first document of the kustomization is empty", func() string {
+			return w.push(map[string]string{"clusters/kustomization.yaml": "# nothing\n---\n---\n" + kustomized("")})
+		}, `Ready=False Stopped: nothing is changed: clusters/kustomization.yaml:1:1: error: the first document is empty, and kustomize reads no other; take the empty document and its "---" out [kustomization] (Stalled)`},
+		{"the base is of a kind that isn't known", func() string {
+			return w.push(map[string]string{"base/kustomization.yaml": "kind: Kustomisation\nresources: [mondoo-client.yaml]\n"})
+		}, `Ready=False Stopped: nothing is changed: base/kustomization.yaml:1:1: error: kustomize refuses this kustomization: kind should be Kustomization or Component; correct kind and apiVersion, or leave both out [kustomization] (Stalled)`},
+		{"a component is listed as a base", func() string {
+			return w.push(map[string]string{"base/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [mondoo-client.yaml]\n"})
+		}, `Ready=False Stopped: nothing is changed: clusters/kustomization.yaml:1:13: error: base is a component; list it under components [kustomization] (Stalled)`},
+		{"a Secret's keys are numbers", func() string {
+			return w.push(map[string]string{"clusters/secret.yaml": strings.Replace(w.key.Encrypt(t, "secret.yaml", secretFile("stringData: {'8443': CANARY-port}\n"), sealtest.Credentials), `"8443"`, "8443", 1)})
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/secret.yaml:5:1: error: stringData has a key that YAML reads as a number, a date, true, false or null, and not as text; put the key in quotes; what a generator makes needs another key [wrong-type] (Stalled)`},
+		{"a Secret's block is misspelt", func() string {
+			return w.push(map[string]string{"clusters/secret.yaml": w.key.Encrypt(t, "secret.yaml", secretFile("stringdata: {password: CANARY-port}\n"), sealtest.Rule{EncryptedRegex: "^stringdata$"})})
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/secret.yaml:5:1: error: stringdata is no field of a Secret; did you mean stringData? [unknown-field] (Stalled)`},
+		{"a Secret's block is text", func() string {
+			return w.push(map[string]string{"clusters/secret.yaml": w.key.Encrypt(t, "secret.yaml", secretFile("stringData: CANARY-text\n"), sealtest.Credentials)})
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/secret.yaml:5:1: error: stringData must be a mapping, but is text; write a mapping [wrong-type] (Stalled)`},
+		{"a Secret's block is gone", func() string {
+			return w.push(map[string]string{"clusters/secret.yaml": secretFile("")})
+		}, `Ready=False Refused: clusters/secret.yaml:4:3: error: the Secret fleet-secret has values, and the manifest has none any more; give it a value; or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
+		{"a generator's file has a number for a key", func() string {
+			return w.push(map[string]string{"clusters/generated.env": w.key.Encrypt(t, "generated.env", "8443=CANARY-port\n", sealtest.Everything)})
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/kustomization.yaml:3:1: error: data has a key that YAML reads as a number, a date, true, false or null, and not as text; put the key in quotes; what a generator makes needs another key [wrong-type] (Stalled)`},
+		{"a generator's file is empty", func() string {
+			return w.push(map[string]string{"clusters/generated.env": ""})
+		}, `Ready=False Refused: clusters/kustomization.yaml:1:1: error: the Secret generated has values, and the manifest has none any more; give it a value; or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
+		{"a file is empty", func() string { return w.push(map[string]string{pathOf(0): ""}) }, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file holds a comment alone", func() string { return w.push(map[string]string{pathOf(0): "# to be done\n"}) }, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file is a pointer of Git LFS", func() string {
+			return w.push(map[string]string{pathOf(0): "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"})
+		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file holds a merge conflict", func() string {
+			return w.push(map[string]string{pathOf(0): "<<<<<<< HEAD\n" + files[pathOf(0)] + "=======\n>>>>>>> other\n"})
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml:2:1: error: not valid YAML: mapping values are not allowed in this context; mend it, delete it to remove its cluster, or list it in .musterignore [yaml] (Stalled)`},
+		{"a file's kind is misspelt", func() string {
+			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "kind: ExternalCluster", "kind: externalCluster", 1)})
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml:1:1: error: this is no cluster file: it says neither apiVersion muster.dev/v1alpha1 nor another version of it, or its kind is not written ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		{"a file's group is misspelt", func() string {
+			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "muster.dev/v1alpha1", "muster.dve/v1alpha1", 1)})
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml:1:1: error: this is no cluster file: it says neither apiVersion muster.dev/v1alpha1 nor another version of it, or its kind is not written ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		{"a file's kind is another", func() string {
+			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "kind: ExternalCluster", "kind: ExternalClusters", 1)})
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml:1:1: error: its kind is not ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		{"a file is a link", func() string {
+			w.git("mv", pathOf(0), "x.yaml")
+			must(t, os.Symlink("../x.yaml", filepath.Join(w.work, pathOf(0))))
+			return w.push(nil)
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml: error: this is a symbolic link, which Muster does not follow; put the file itself there, or list the link in .musterignore [symlink] (Stalled)`},
+		{"a file has an ending that isn't taken", func() string {
+			w.git("mv", pathOf(0), "clusters/c0000.YAML")
+			return w.push(nil)
+		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file is encrypted as a whole", func() string {
+			return w.push(map[string]string{pathOf(0): w.key.Encrypt(t, "c.bin", files[pathOf(0)], sealtest.Everything)})
+		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a kustomization takes a folder over", func() string {
+			return w.push(map[string]string{"clusters/eu/kustomization.yaml": "resources: []\n"})
+		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster eu; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a folder is a submodule", func() string {
+			w.git("rm", "-rqf", "clusters/eu")
+			w.git("update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,clusters/eu")
+			w.git("commit", "-q", "-m", "change")
+			w.git("push", "-q", "--force", "origin", "HEAD:main")
+			return w.git("rev-parse", "HEAD")
+		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/eu: error: this is a Git submodule, or another repository in the work tree, and Muster reads one repository alone; commit the files themselves, or list the folder in .musterignore if it holds nothing for Muster [submodule] (Stalled)`},
+		{"everything is ignored", func() string { return w.push(map[string]string{"clusters/.musterignore": "*\n"}) }, `Ready=False RemovalsHeld: 11 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009 and 1 more; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"the encoding is another", func() string {
+			return w.push(map[string]string{pathOf(0): "\xff\xfe" + strings.Join(strings.Split(files[pathOf(0)], ""), "\x00")})
+		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			commit := test.push()
-			if got := verdict(w.request(), commit); got != test.want {
+			if got := strings.ReplaceAll(verdict(w.request(), commit), commit, "COMMIT"); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
-			if got := w.secrets(); !maps.Equal(got, secrets) {
+			if strings.HasPrefix(test.want, "Ready=True") { // it is applied, and nothing goes
+				if got := slices.Sorted(maps.Keys(w.secrets())); !slices.Equal(got, slices.Sorted(maps.Keys(secrets))) || len(w.names("mondoo-client")) != 11 {
+					t.Errorf("Secrets %v, entries %v", got, w.names("mondoo-client"))
+				}
+			} else if got := w.secrets(); !maps.Equal(got, secrets) {
 				t.Errorf("Secrets %v", got)
-			}
-			if got := toJSON(t, w.auditConfig("mondoo-client")); got != config {
+			} else if got := toJSON(t, w.auditConfig("mondoo-client")); got != config {
 				t.Errorf("the audit config has changed: %s", got)
 			}
 			w.git("rm", "-rqf", "--ignore-unmatch", ".")
 			w.untilAfterRequest(w.push(files))
+			secrets, config = w.secrets(), toJSON(t, w.auditConfig("mondoo-client"))
 		})
 	}
 }
@@ -122,6 +214,16 @@ func TestRemovalByPatch(t *testing.T) {
 	if got := w.secrets(); len(got) != 3 {
 		t.Errorf("Secrets %v", got)
 	}
+}
+
+// kustomized is the kustomization of the path, with more.
+func kustomized(more string) string {
+	return "resources: [../base, secret.yaml]\ngeneratorOptions: {disableNameSuffixHash: true}\nsecretGenerator: [{name: generated, envs: [generated.env]}]\n" + more
+}
+
+// secretFile is a Secret manifest.
+func secretFile(block string) string {
+	return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: fleet-secret\n" + block
 }
 
 func paths(from, to int) []string {

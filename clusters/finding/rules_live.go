@@ -16,6 +16,8 @@ var liveRules = []Rule{
 		Fix: "write cluster files for them, or set foreignClusters: Remove", Example: "a cluster that was added by hand"},
 	{Code: "removals-held", Severities: warningOnly, Cause: "A commit removes more than spec.prune.maxRemovals allows, a whole audit config, what a file may still hold that can't be read or is empty, or a Secret that is still named; the removals wait.",
 		Fix: "approve exactly these removals with the annotation that the message gives, or bring the files back", Example: "a folder renamed in Git"},
+	{Code: "secret-emptied", Severities: errorOnly, Cause: "A Secret that was applied with values has none in Git any more, though its manifest or generator is there.",
+		Fix: "give it a value; or delete the manifest to remove the Secret", Example: "kind: Secret\nstringData: {}  # where there was a password"},
 	{Code: "secret-foreign", Severities: errorOnly, Cause: "There is a Secret of that name which Muster did not make.",
 		Fix: "delete it, or annotate it with muster.dev/adopt to let Muster take it over", Example: "a Secret that was made by hand"},
 	{Code: "secret-immutable", Severities: errorWarning, Cause: "A Secret is immutable in the management cluster. Kubernetes changes neither its content nor that.",

@@ -398,7 +398,11 @@ func (f *finder) passedOver(name string, entry fs.DirEntry) {
 		bad = f.fetch(file)
 	}
 	if bad == nil && clusterHead.MatchString(file.Data) {
-		f.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: name, Line: 1,
+		cluster := ""
+		if f.parse(file) == nil && len(file.Documents) == 1 {
+			cluster = file.Documents[0].Name
+		}
+		f.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: name, Line: 1, Cluster: cluster,
 			Message: "this holds a cluster, and is not taken for its name", Fix: "give it a name that ends in .yaml, list it in the kustomization, or list it in " + IgnoreFile})
 	}
 }

@@ -27,6 +27,13 @@ func TestApprovalIsForOneRevision(t *testing.T) {
 			t.Fatal("the approval is not noted")
 		}
 		pol.Revision = row.revision
+		given := pol.Approved
+		for n := len(row.approved) + 1; n < len(given); n++ { // less of what was begun approves nothing
+			pol.Approved = given[:n]
+			w.apply(t, w.compute(four(), pol), all)
+			want(t, pol.Approved, w.names(t, config), "a b c d e f")
+		}
+		pol.Approved = given
 		w.apply(t, w.compute(four(), pol), all)
 		want(t, row.approved+" at "+row.revision, w.names(t, config), row.names)
 	}

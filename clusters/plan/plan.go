@@ -31,6 +31,7 @@ const (
 	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
 	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
 	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
+	CodeSecretEmptied finding.Code = "secret-emptied"       // a Secret with values would have none
 	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
 	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
 	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself

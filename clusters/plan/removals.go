@@ -10,6 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
 )
 
 // Reasons for holding a removal.
@@ -48,6 +49,7 @@ func (p *planner) decideRemovals() {
 	read := p.read()
 	unread := p.unread(read)
 	r.unread = unread
+	errors, elsewhere := p.told()
 	total, counted := 0, []string{}
 	consider := func(key string, item Item, present, moved bool, keep string) {
 		total++
@@ -56,15 +58,15 @@ func (p *planner) decideRemovals() {
 			return
 		case keep != "":
 			r.reason[key] = keep
-		case p.fleet.Broken[item.Origin]:
+		case p.fleet.Broken[item.Origin] && errors[item.Origin]: // else nothing tells of it but a warning, if that
 			r.reason[key] = reasonBroken
 		case !p.policy.Prune:
 			r.reason[key] = reasonPrune
 		case moved:
+		case (p.fleet.Present[item.Origin] && !read[item.Origin] || elsewhere[key]) && !p.approved[key]:
+			r.reason[key] = reasonPresent
 		case unread && !p.fleet.Present[item.Origin] && !p.approved[key]:
 			r.reason[key] = reasonUnread
-		case p.fleet.Present[item.Origin] && !read[item.Origin] && !p.approved[key]:
-			r.reason[key] = reasonPresent
 		case !p.approved[key]:
 			counted = append(counted, key)
 		}
@@ -102,6 +104,22 @@ func (p *planner) decideRemovals() {
 		}
 	}
 	p.removals = r
+}
+
+// told are the files that have an error, and the clusters by their keys that are in files which aren't taken for their names.
+func (p *planner) told() (errors, elsewhere map[string]bool) {
+	errors, elsewhere = map[string]bool{}, map[string]bool{}
+	for _, f := range p.fleet.Findings {
+		switch {
+		case f.Severity == finding.Error:
+			errors[f.Path] = true
+		case f.Code == load.CodeUnused && f.Cluster != "":
+			for _, inv := range p.inventories {
+				elsewhere[clusterKey(inv.AuditConfig, f.Cluster)] = true
+			}
+		}
+	}
+	return errors, elsewhere
 }
 
 // whereabouts says whether a cluster is in the fleet under its audit config, or to which other one it moved, and whether it can be

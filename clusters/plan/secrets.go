@@ -171,6 +171,13 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 	return write
 }
 
+// empties reports whether a change of a manifest would leave nothing of a Secret with values. One that never had any may be filled in by
+// somebody else.
+func (p *planner) empties(s *fleet.Secret, live LiveSecret) bool {
+	known := p.itemOf(s)
+	return s.Cluster == "" && len(s.Data) == 0 && len(live.Data) > 0 && known != nil && known.Hash != s.Hash
+}
+
 // quarantine keeps back the Secrets that can't be applied, with the clusters that need them.
 func (p *planner) quarantine() {
 	refused := map[string]bool{}
@@ -239,6 +246,9 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 	case live.Type != "" && live.Type != s.Type:
 		return refuse(CodeSecretType, fmt.Sprintf("the Secret %s has the type %s and should have %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
 			"delete the Secret, and Muster makes it anew")
+	case p.empties(&s, live):
+		return refuse(CodeSecretEmptied, fmt.Sprintf("the Secret %s has values, and the manifest has none any more", s.Name),
+			"give it a value; or delete the manifest to remove the Secret")
 	case live.Immutable && p.contentChanges(&s, live):
 		return refuse(CodeImmutable, fmt.Sprintf("the Secret %s is immutable in the cluster, and its content there is another; Kubernetes can't change it", s.Name),
 			"give the Secret a new name, as kustomize's secretGenerator does by itself; or delete it, and Muster makes it anew")
