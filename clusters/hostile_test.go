@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	hostileEdits = flag.Int("hostile", 300, "how many hostile edits TestHostileEdits tries")
+	hostileEdits = flag.Int("hostile", 150, "how many hostile edits TestHostileEdits tries")
 	hostileSeed  = flag.Uint64("hostile-seed", 0, "the first of their seeds")
 )
 
