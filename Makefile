@@ -37,7 +37,7 @@ run: ## Show Muster at work: starts a control plane and Git on this machine, unt
 .PHONY: test
 test: servers ## Run all tests, against real servers that the first run builds (18 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
-	go test $(RACE) -timeout 20m $(TEST)
+	go test $(RACE) -timeout 30m $(TEST)
 ifeq ($(TEST),./...)
 	go test ./clusters/build -run TestUnitsAreTheWhole -trees 2000
 	go test ./clusters/build -run TestAsKustomizeDoes -mixes 300

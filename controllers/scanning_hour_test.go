@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -80,9 +81,12 @@ type commitment struct {
 
 const hourOfMinutes = 60
 
+// hours is how many hours TestAnHour plays, each with a seed of its own.
+var hours = flag.Uint64("hours", 1, "how many hours TestAnHour plays")
+
 // TestAnHour: 40 service account clusters, 10 of kubeconfigs and 5 of Vault, every minute but for 4 of them.
 func TestAnHour(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range *hours {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { playHour(t, seed) })
 	}
 }
