@@ -194,7 +194,7 @@ func TestLimits(t *testing.T) {
 	}
 	o.commitTree("bomb", bomb)
 	var noise strings.Builder
-	for i := range 100000 {
+	for i := range 300000 {
 		fmt.Fprintf(&noise, "%d ", i*i*i)
 	}
 	o.commit("noise", map[string]string{"noise": noise.String()})
@@ -210,8 +210,8 @@ func TestLimits(t *testing.T) {
 		{"objects in a pack", "main", Limits{Objects: 3}},
 		{"files in a commit", "main", Limits{Files: 2}},
 		{"files in a commit", "bomb", Limits{}},
-		// More than a frame, which may be read whole before the pack in it is counted.
-		{"pack", "noise", Limits{PackBytes: 100_000}},
+		// Much more than a frame and a buffer, which may be read before the pack in them is counted.
+		{"pack", "noise", Limits{PackBytes: 1 << 20}},
 	} {
 		r := open(t, t.TempDir(), WithLimits(tc.limits))
 		_, err := r.Fetch(t.Context(), Source{URL: url, Ref: Ref{Branch: tc.branch}})
