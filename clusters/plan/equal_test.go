@@ -8,7 +8,7 @@ import (
 
 // change gives a value another one of its type.
 func change(v reflect.Value) {
-	switch at, isTime := v.Addr().Interface().(*time.Time); {
+	switch at, isTime := reflect.TypeAssert[*time.Time](v.Addr()); {
 	case isTime:
 		*at = at.Add(time.Hour)
 	case v.Kind() == reflect.String:
