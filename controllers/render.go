@@ -110,12 +110,21 @@ func (st *state) conceal(values ...string) {
 	}
 }
 
+// maxShown bounds what of a text is masked and kept. A message may repeat a name from a file, of which the file may have five MiB.
+const maxShown = 16 << 10
+
 // mask takes secrets out of every text of findings.
 func mask(redactor *redact.Redactor, findings []finding.Finding) {
 	for i := range findings {
 		f := &findings[i]
 		for _, text := range []*string{&f.Message, &f.Fix, &f.Cluster, &f.Path} {
-			*text = redactor.String(*text)
+			long := len(*text) > maxShown
+			if long {
+				*text = (*text)[:maxShown]
+			}
+			if *text = redactor.String(*text); long { // a secret may have been cut in two at the end, which is not shown
+				*text = report.Cut(*text, maxShown/4)
+			}
 		}
 	}
 }

@@ -155,7 +155,14 @@ func sshAuth(host string, data map[string][]byte) (Auth, error) {
 	return Auth{signer: signer, hostKeys: keys}, nil
 }
 
+// maxIdentity bounds a private key before it is parsed, which takes time that grows with the square of its length. One of 16,384 bits has 13
+// KiB. The rounds of a passphrase are bounded by the library.
+const maxIdentity = 32 << 10
+
 func parseIdentity(pem, passphrase []byte) (ssh.Signer, error) {
+	if len(pem) > maxIdentity {
+		return nil, &SecretError{Key: keyIdentity, Problem: fmt.Sprintf("is longer than %d KiB", maxIdentity>>10), Remedy: "put one private key into it, and nothing else"}
+	}
 	signer, err := ssh.ParsePrivateKey(pem)
 	var locked *ssh.PassphraseMissingError
 	switch {

@@ -53,6 +53,7 @@ func TestAuthFromSecret(t *testing.T) {
 		{"known_hosts of noise", shell, map[string]string{"identity": string(identity), "known_hosts": "host ssh-ed25519 " + marker}, "", "known_hosts"},
 		{"known_hosts with a certificate authority", shell, map[string]string{"identity": string(identity), "known_hosts": "@cert-authority " + hosts}, "", "known_hosts"},
 		{"a public key for a private one", shell, map[string]string{"identity": "ssh-ed25519 " + marker, "known_hosts": hosts}, "", "identity"},
+		{"a key of any length", shell, map[string]string{"identity": string(identity) + strings.Repeat("\n", 40<<10), "known_hosts": hosts}, "", "identity"},
 		{"half a key", shell, map[string]string{"identity": string(identity[:len(identity)/2]), "known_hosts": hosts}, "", "identity"},
 		{"no passphrase", shell, map[string]string{"identity": string(sealed), "known_hosts": hosts}, "", "password"},
 		{"a wrong passphrase", shell, map[string]string{"identity": string(sealed), "known_hosts": hosts, "password": marker}, "", "password"},

@@ -213,9 +213,42 @@ func TestPlace(t *testing.T) {
 	fetch(t, open(t, t.TempDir()), Source{URL: honest, Ref: Ref{Branch: "large"}})
 }
 
-// BenchmarkHostilePeers has as many servers at once as the controller asks by default, each with the largest listing that is taken. It prints
-// how much memory they take together at most.
+// BenchmarkHostilePeers has as many servers at once as the controller asks by default, each with the largest listing that is taken, or with a
+// pack of nothing but deltas on each other. It prints how much memory they take together at most, and fails when that is more than half of
+// the gibibyte that the Deployment gives.
 func BenchmarkHostilePeers(b *testing.B) {
+	const most = 512 << 20
+	raw := chainPack(100, 1<<20)
+	b.Run("packs", func(b *testing.B) {
+		var peak uint64
+		for b.Loop() {
+			peak = max(peak, peakHeap(func() {
+				var group sync.WaitGroup
+				for range 16 {
+					group.Go(func() {
+						if _, err := receivePack(b.Context(), bytes.NewReader(raw), b.TempDir(), Limits{}.withDefaults(), nil); err != nil {
+							b.Error(err)
+						}
+					})
+				}
+				group.Wait()
+			}))
+		}
+		report(b, peak, most)
+	})
+	b.Run("listings", func(b *testing.B) { benchmarkListings(b, most) })
+}
+
+func report(b *testing.B, peak, most uint64) {
+	b.Helper()
+	b.ReportMetric(mib(int64(peak)), "MiB/peak")
+	if peak > most {
+		b.Errorf("%.1f MiB of heap", mib(int64(peak)))
+	}
+}
+
+func benchmarkListings(b *testing.B, most uint64) {
+	b.Helper()
 	listing := manyRefs(maxAdvertisement)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", advertised)
@@ -236,7 +269,7 @@ func BenchmarkHostilePeers(b *testing.B) {
 			group.Wait()
 		}))
 	}
-	b.ReportMetric(mib(int64(peak)), "MiB/peak")
+	report(b, peak, most)
 }
 
 // The header of an answer is bounded before HTTP's library holds it.

@@ -466,6 +466,9 @@ func TestVerifierFromSecret(t *testing.T) {
 		{"validity", "allowed_signers", `ada valid-before="20200101" ` + public, "namespaces is the only one"},
 		{"certificate authority", "allowed_signers", "ada cert-authority " + public, "namespaces is the only one"},
 		{"another namespace", "allowed_signers", `ada namespaces="file" ` + public, `other namespaces than "git"`},
+		{"long RSA", "ada.asc", longPGPKey(t, packet.PubKeyAlgoRSA, 65_000, 17), "more than 16384 bits"},
+		{"long DSA", "ada.asc", longPGPKey(t, packet.PubKeyAlgoDSA, 65_000, 256, 256, 256), "more than 16384 bits"},
+		{"long exponents of DSA", "ada.asc", longPGPKey(t, packet.PubKeyAlgoDSA, 2048, 65_000, 2048, 2048), "more than 16384 bits"},
 		{"weak RSA", "ada.pub", weak, "less than 2048 bits"},
 		{"DSA", "ada.pub", "ssh-dss AAAAB3NzaC1kc3MAAAABAw==", "ada.pub line 1 is no SSH public key"},
 	} {
@@ -481,6 +484,22 @@ func TestVerifierFromSecret(t *testing.T) {
 	if _, err := VerifierFromSecret(nil); !errors.As(err, &fault) || fault.Field != "" {
 		t.Errorf("an empty Secret: %v", err)
 	}
+}
+
+// longPGPKey is an armored public key of numbers with so many bits. Nothing is signed with it, for that takes too long.
+func longPGPKey(t testing.TB, algorithm packet.PublicKeyAlgorithm, bits ...int) string {
+	t.Helper()
+	body := []byte{4, 0x60, 0, 0, 0, byte(algorithm)}
+	for _, n := range bits {
+		number := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), uint(n)), big.NewInt(1)).Bytes()
+		body = append(append(body, byte(n>>8), byte(n)), number...)
+	}
+	var b strings.Builder
+	w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
+	ok(t, err)
+	_, err = w.Write(append([]byte{0xc0 | 6, 0xff, 0, 0, byte(len(body) >> 8), byte(len(body))}, body...))
+	ok(t, errors.Join(err, w.Close()))
+	return b.String() + "\n"
 }
 
 // TestVerifyFetched holds a signature against a commit as it comes from a server.

@@ -3,6 +3,7 @@ package gitsync
 import (
 	"bytes"
 	"crypto"
+	"crypto/dsa" //nolint:staticcheck // to refuse keys
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,9 @@ func (v *Verifier) addPGP(field, text string) error {
 		return &KeyError{Field: field, Problem: "is no armored PGP public key", Remedy: "write it with gpg --armor --export KEY"}
 	}
 	for _, block := range blocks[1:] {
+		if hasLongPGPKey(pgpKeyStart + block) {
+			return &KeyError{Field: field, Problem: fmt.Sprintf("holds a PGP key with more than %d bits", maxPGPBits), Remedy: "use a key of a usual length"}
+		}
 		list, err := openpgp.ReadArmoredKeyRing(strings.NewReader(pgpKeyStart + block))
 		if err != nil || len(list) == 0 {
 			return &KeyError{Field: field, Problem: "holds a PGP public key that can't be read", Remedy: "write it anew with gpg --armor --export KEY"}
@@ -42,6 +46,37 @@ func (v *Verifier) addPGP(field, text string) error {
 		v.pgp = append(v.pgp, list...)
 	}
 	return nil
+}
+
+// More bits than any key in use has. To read a keyring, the library verifies every signature in it: with a DSA key of 65,535 bits, one takes
+// minutes.
+const (
+	maxPGPBits = 16_384
+	maxDSABits = 512 // of the exponents
+)
+
+// hasLongPGPKey looks at the packets of an armored block before any signature of it is verified. What can't be read is for the library.
+func hasLongPGPKey(block string) bool {
+	decoded, err := armor.Decode(strings.NewReader(block))
+	if err != nil {
+		return false
+	}
+	for packets := packet.NewOpaqueReader(decoded.Body); ; {
+		opaque, err := packets.Next()
+		if err != nil {
+			return false
+		}
+		parsed, err := opaque.Parse()
+		key, isKey := parsed.(*packet.PublicKey)
+		if err != nil || !isKey {
+			continue
+		}
+		bits, err := key.BitLength()
+		signer, isDSA := key.PublicKey.(*dsa.PublicKey)
+		if err == nil && bits > maxPGPBits || isDSA && signer.Q.BitLen() > maxDSABits {
+			return true
+		}
+	}
 }
 
 func checkPGPKey(field string, entity *openpgp.Entity) error {

@@ -178,8 +178,8 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 }
 
 // maxKnown bounds the texts that are masked for generators. An env file has one in each line, and each is searched for in what kustomize says
-// and makes.
-const maxKnown = 500_000
+// and makes. It changes in tests alone.
+var maxKnown = 500_000
 
 // opened makes the values of an opened input known, once.
 func (b *builder) opened(k *load.Kustomization, f *load.File, src types.KvPairSources, entry string, field []string) {

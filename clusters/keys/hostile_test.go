@@ -102,11 +102,17 @@ func decryptPGP(t testing.TB, ring *keys.Ring, message []byte) ([]byte, error) {
 	return answer.GetPlaintext(), err
 }
 
-// Messages of a few kilobytes that unpack to as much as somebody likes are refused before they are unpacked. Each ends in a good data
+// pgpRow is a message of packets, encrypted for some keys.
+type pgpRow struct {
+	reason    string
+	envelopes int
+	packets   []byte
+	opens     bool
+}
+
+// pgpRows are honest messages, and hostile ones of a few kilobytes that unpack to as much as somebody likes. Each of these ends in a good data
 // key: a reader without bounds opens it in the end, and that end is as far away as the message's author wants.
-func TestPGPBombs(t *testing.T) {
-	key := sealtest.NewPGPKey(t)
-	ring := ringOf(t, map[string]string{"k.asc": key.Private()})
+func pgpRows(t testing.TB, key *sealtest.PGPKey) []pgpRow {
 	good := literalOf(t, make([]byte, 32))
 	bomb := compressedOf(t, junk(128<<20))
 	twice := compressedOf(t, all(bomb, good))
@@ -115,12 +121,7 @@ func TestPGPBombs(t *testing.T) {
 	for range 4 {
 		tower = compressedOf(t, all(bytes.Repeat(tower, 200)))
 	}
-	for _, row := range []struct {
-		reason    string
-		envelopes int
-		packets   []byte
-		opens     bool
-	}{
+	return []pgpRow{
 		{"as openpgp has it", 1, good, true},
 		{"as gpg has it", 1, compressedOf(t, all(good)), true},
 		{"for some keys of one person", 16, good, true},
@@ -134,7 +135,14 @@ func TestPGPBombs(t *testing.T) {
 		{"no envelope", 0, good, false},
 		{"no end", 1, good[:len(good)-1], false},
 		{"an encrypted message in it", 1, pgpMessage(t, key, 1, good), false},
-	} {
+	}
+}
+
+// Messages that unpack to too much are refused before they are unpacked.
+func TestPGPBombs(t *testing.T) {
+	key := sealtest.NewPGPKey(t)
+	ring := ringOf(t, map[string]string{"k.asc": key.Private()})
+	for _, row := range pgpRows(t, key) {
 		message := pgpMessage(t, key, row.envelopes, row.packets)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -149,6 +157,32 @@ func TestPGPBombs(t *testing.T) {
 		if taken > 2<<20 {
 			t.Errorf("%s: %d bytes allocated", row.reason, taken)
 		}
+	}
+}
+
+// BenchmarkPGPBombs prints how much memory the hostile messages take, and fails when it is more than that of an honest one.
+func BenchmarkPGPBombs(b *testing.B) {
+	key := sealtest.NewPGPKey(b)
+	ring := &keys.Ring{}
+	if err := ring.Add("benchmark", key.Private()); err != nil {
+		b.Fatal(err)
+	}
+	for _, row := range pgpRows(b, key) {
+		message := pgpMessage(b, key, row.envelopes, row.packets)
+		b.Run(strings.ReplaceAll(row.reason, " ", "-"), func(b *testing.B) {
+			var peak uint64
+			for b.Loop() {
+				peak = max(peak, sealtest.PeakHeap(func() {
+					if _, err := decryptPGP(b, ring, message); row.opens != (err == nil) {
+						b.Error(err)
+					}
+				}))
+			}
+			b.ReportMetric(float64(peak)/(1<<10), "KiB/peak")
+			if peak > 2<<20 {
+				b.Errorf("%d KiB of heap", peak>>10)
+			}
+		})
 	}
 }
 

@@ -71,6 +71,13 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return fmt.Sprintf("read key from %s: %s", e.Source, e.Reason) }
 
+// maxKeys is how many age identities, and how many PGP keys, a ring may have. Each may be tried on each recipient of each file.
+const maxKeys = 100
+
+func tooManyKeys(source string) error {
+	return &KeyError{source, fmt.Sprintf("with it, there are more than %d keys", maxKeys)}
+}
+
 // AddAge adds the age identities in text, one a line, with comments, as age-keygen writes them.
 func (r *Ring) AddAge(source, text string) error {
 	identities, err := age.ParseIdentities(strings.NewReader(text))
@@ -78,7 +85,9 @@ func (r *Ring) AddAge(source, text string) error {
 		// The library's error quotes the line it can't read, and that may be most of a key.
 		return &KeyError{source, "it holds no age identity (a line that starts with AGE-SECRET-KEY-1)"}
 	}
-	r.age = append(r.age, identities...)
+	if r.age = append(r.age, identities...); len(r.age) > maxKeys {
+		return tooManyKeys(source)
+	}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			r.secrets = append(r.secrets, line)

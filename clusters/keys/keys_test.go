@@ -49,6 +49,7 @@ func TestBadKeys(t *testing.T) {
 		"empty field":    {"x.agekey": nil},
 		"half a key":     {"x.agekey": []byte(key[:40])},
 		"a public key":   {"x.agekey": []byte(sealtest.NewKey(t).Public())},
+		"101 keys":       {"a.agekey": []byte(strings.Repeat(key+"\n", 101))},
 		"one bad of two": {"a.agekey": []byte(key), "b.agekey": []byte("AGE-SECRET-KEY-1" + key[20:])},
 	} {
 		_, err := keys.FromSecret("sops-keys", data)

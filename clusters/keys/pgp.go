@@ -56,7 +56,9 @@ func (r *Ring) AddPGP(source, text string) error {
 	default:
 		return &KeyError{source, "it holds no PGP private key (a block that starts with " + armorStart + "PRIVATE KEY BLOCK-----); " + exportHint}
 	}
-	r.pgp = append(r.pgp, keys...)
+	if r.pgp = append(r.pgp, keys...); len(r.pgp) > maxKeys {
+		return tooManyKeys(source)
+	}
 	r.secrets = append(r.secrets, secrets...)
 	return nil
 }

@@ -255,7 +255,7 @@ func (t *Tree) read(name string) (*File, *finding.Finding) {
 		bad = pointer(f)
 	}
 	// Most files are parsed here, within the limits. Encrypted ones of any name go to the sops library as well.
-	if bad == nil && len(f.Data) > t.limits.Nodes && hasSops(f.Data) && Marks(f.Data) > 2*t.limits.Nodes {
+	if bad == nil && len(f.Data) > t.limits.Nodes && hasSops(f.Data) && Marks(f.Data) > marksPerNode*t.limits.Nodes {
 		bad = tooManyValues(name, t.limits.Nodes)
 	}
 	if bad != nil {

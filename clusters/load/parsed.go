@@ -86,7 +86,7 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		return &finding.Finding{Code: CodeEncoding, Severity: finding.Error, Path: name, Line: line,
 			Message: "the file is not UTF-8 text", Fix: "save it as UTF-8; keep binary content in an encrypted value"}
 	}
-	if Marks(p.data) > 2*limit { // the library takes a hundred bytes for each byte of such a file
+	if Marks(p.data) > marksPerNode*limit { // the library takes a hundred bytes for each byte of such a file
 		return tooManyValues(name, limit)
 	}
 	defer func() {
@@ -130,15 +130,18 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 	return result
 }
 
+// marksPerNode is how many marks a text with as many nodes as a file may have is allowed: JSON has two, and texts have some that make none.
+const marksPerNode = 3
+
 func tooManyValues(name string, limit int) *finding.Finding {
 	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: name, Line: 1, Message: fmt.Sprintf("the file has more than %d values", limit), Fix: "split it"}
 }
 
-// Marks counts the characters that make YAML nodes, of which a text can have no more: each value has one of these before it, and each key a
-// colon behind it.
+// Marks counts the characters that make YAML nodes. Besides its root, a document can have no more of these: each value has one of them before
+// it, each key a colon behind it, and what stands alone in a mapping is a key with a value of its own.
 func Marks(text string) int {
 	n := 0
-	for _, mark := range "::-,?[{" {
+	for _, mark := range "::-,,??[{{" {
 		n += strings.Count(text, string(mark))
 	}
 	return n
@@ -201,7 +204,7 @@ func refuse(root *yaml.Node, size extent, before, limit int) *finding.Finding {
 	}
 	if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
 		return &finding.Finding{Code: CodeDuplicateKey, Line: key.Line, Column: key.Column, Fix: "keep one of them",
-			Message: fmt.Sprintf("the key %q stands twice in one mapping", key.Value)}
+			Message: fmt.Sprintf("the key %.100q stands twice in one mapping", key.Value)}
 	}
 	if n := crowded(root, map[*yaml.Node]int{}); n != nil {
 		return &finding.Finding{Code: CodeSize, Line: n.Line, Fix: "split it over several objects",

@@ -802,6 +802,32 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// FuzzInventory: whatever a ConfigMap holds, it is an inventory that can be written again, or an error.
+func FuzzInventory(f *testing.F) {
+	f.Add([]byte(`{"sync":"s","clusters":[{"name":"a","corrected":[{}],"applied":"2026-01-01T00:00:00Z"}],"approved":{}}`))
+	f.Add([]byte(`{"clusters":null} {}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var data bytes.Buffer
+		zip := gzip.NewWriter(&data)
+		if _, err := zip.Write(text); err != nil || zip.Close() != nil {
+			t.Fatal(err)
+		}
+		for _, packed := range [][]byte{data.Bytes(), text} {
+			i, err := plan.DecodeInventory(packed)
+			if err != nil {
+				continue
+			}
+			again, err := i.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back, err := plan.DecodeInventory(again); err != nil || !back.Equal(i) {
+				t.Errorf("%v: %+v, not %+v", err, back, i)
+			}
+		}
+	})
+}
+
 func bytesOf(data map[string]string) map[string][]byte {
 	out := make(map[string][]byte, len(data))
 	for key, value := range data {

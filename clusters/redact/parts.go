@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxJSON is how long a JSON text may be to be looked into. A Secret holds no longer one.
+const maxJSON = 1 << 20
+
 // maxDepth is how deep values are looked for in each other: JSON in a text of JSON, as in templates of templates.
 const maxDepth = 4
 
@@ -32,7 +35,7 @@ func (r *collector) parts(v string, depth int) {
 			r.pairs(strings.TrimSpace(line))
 		}
 	}
-	if depth < maxDepth && len(v) > 0 && (v[0] == '{' || v[0] == '[') {
+	if depth < maxDepth && len(v) > 0 && len(v) <= maxJSON && (v[0] == '{' || v[0] == '[') {
 		var document any
 		if json.Unmarshal([]byte(v), &document) == nil {
 			r.document(document, depth+1)

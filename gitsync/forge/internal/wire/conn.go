@@ -19,7 +19,7 @@ import (
 
 const (
 	dialTimeout  = 10 * time.Second
-	maxAnswer    = 8 << 20 // 100 statuses are some 200 KiB on GitHub, with their creators
+	maxAnswer    = 2 << 20 // 100 statuses are some 200 KiB on GitHub, with their creators; an SDK makes 150 MiB of 2 MiB of empty ones
 	maxRedirects = 3
 )
 
