@@ -210,6 +210,7 @@ func TestTokenServer(t *testing.T) {
 		{"the Secret says nothing", entry("https://c", true), token, " \n", true},
 		{"the same", entry("https://c", false), token, "https://c\n", true},
 		{"another", entry("https://c", false), token, "https://d", false},
+		{"one behind a blank, which is looked for nowhere in plain text", entry("https://c", false), token, " https://c", false},
 		{"one that begins the same", entry("https://c.evil", false), token, "https://c", false},
 		{"the same, unchecked", entry("https://c", true), token, "https://c", false},
 		{"no token", entry("https://c", true), compile.Reference{Name: "s", Keys: mondoo.SecretKeys(mondoo.Registries)}, "https://d", true},

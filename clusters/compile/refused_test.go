@@ -280,6 +280,16 @@ func TestHashesOfClusters(t *testing.T) {
 	}
 }
 
+// TestUsesAreInOrder: what a Secret is for comes in one order each time, or what was opened of it before is taken for another.
+func TestUsesAreInOrder(t *testing.T) {
+	for range 20 {
+		f := of(t, map[string]string{"m.yaml": configFile("kubernetesResources: {}"), "c.yaml": sealedFile(clusterFile("c", "{serviceAccountAuth: {server: ENC, token: ENC, caCert: ENC}}"), otherMAC)})
+		if uses := f.Secrets[0].Uses; len(uses) != 2 || uses[0].Key != mondoo.KeyCACert {
+			t.Fatal(uses)
+		}
+	}
+}
+
 // TestReferencesOfOthers: a key server is nothing to who takes no token.
 func TestReferencesOfOthers(t *testing.T) {
 	f := of(t, map[string]string{"m.yaml": configFile("kubernetesResources: {}"), "s.yaml": secretFile("s", "stringData: {kubeconfig: ENC}\n", otherMAC), "c.yaml": clusterFile("c", "{kubeconfigSecretRef: {name: s}}")})

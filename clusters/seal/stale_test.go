@@ -33,6 +33,10 @@ func TestStale(t *testing.T) {
 		{"it was plain", plain, file, 0},
 		{"what was there can't be read", "a: [", file, 0},
 		{"there was nothing", "", file, 0},
+		{"what was there is no mapping", "- a\n", file, 0},
+		{"what was there has an empty document before it", "---\n" + file, strings.Replace(file, "a: one", "a: two", 1), 6},
+		{"values more than before, at the end", file, strings.Replace(file, "\nsops:", "\nmore: x\nsops:", 1), 10},
+		{"neither has a MAC", plain, strings.Replace(plain, "a: one", "a: two", 1), 0},
 	} {
 		f := load1(t, map[string]string{"f/s.yaml": test.now}).Files["f/s.yaml"]
 		bad := seal.Stale(f, test.before)
