@@ -68,6 +68,10 @@ func fleetRows(t *testing.T, key *sealtest.Key, cluster func(name, spec string) 
 			options: func(o *compile.Options) {
 				o.Existing = map[string]map[string]any{"mondoo-client-eu": {"spec": map[string]any{"kubernetesResources": map[string]any{"externalClusters": []any{map[string]any{"name": "prod"}}}}}}
 			}},
+		{name: "a CronJob's name with dots that the operator cuts", files: files{"other.yaml": auditConfig("eu.west-1.production"), "a.yaml": cluster("payments-in-frankfurt", ref+"auditConfig: eu.west-1.production\n"),
+			"b.yaml":    cluster("short", ref+"auditConfig: eu.west-1.production\n"),
+			"good.yaml": key.Encrypt(t, "good.yaml", cluster("good", "auditConfig: mondoo-client\nkubeconfig: |\n"+indent(2, kubeconfig("good"))), sealtest.Credentials)},
+			want: []string{"scan-name clusters/a.yaml:4"}},
 		{name: "a Secret with a name of the operator's", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: mondoo-client-config-override\nstringData: {config: x}\n", sealtest.Recommended)},
 			want: []string{"operator-name clusters/s.yaml:4"}},
 		{name: "a Secret with the name of Vault's", files: files{"s.yaml": key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: mondoo-client-vault-kubeconfig-eu\nstringData: {kubeconfig: x}\n", sealtest.Recommended)},

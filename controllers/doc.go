@@ -8,8 +8,7 @@
 // Everything is read through caches, so that a sync with nothing to do costs one request to the Git server at each interval
 // and none to the API server. Live objects are watched, and put right as soon as somebody changes them.
 //
-// The namespaces that are worked in are watched one by one, for the level of Pod Security that they enforce. Without the right
-// to watch, a change of it is seen with the next commit.
+// The namespace's level of Pod Security is the one exception: it is read before each render and when a sync is asked for.
 //
 // CronJobs, Jobs and Pods of scans are watched as well, cut down to what scan looks at. News of them are gathered for a second,
 // and whatever only the clock changes is computed beforehand, so that nothing polls.

@@ -74,9 +74,13 @@ func originOf(audit *v1alpha1.AuditSync) string {
 // fetchDue says whether the remote is to be asked: at each interval, when somebody asks for it, and when what to ask for has
 // changed. Changes of live objects are no reason.
 func (r *Reconciler) fetchDue(audit *v1alpha1.AuditSync, st *state, version string) bool {
+	return st.snapshot == nil || st.source != version || syncRequested(audit) || r.Clock.Since(st.fetched) >= interval(audit)
+}
+
+// syncRequested reports that the annotation asks for a sync that has not run yet.
+func syncRequested(audit *v1alpha1.AuditSync) bool {
 	requested := audit.Annotations[v1alpha1.AnnotationReconcile]
-	return st.snapshot == nil || st.source != version || requested != "" && requested != audit.Status.LastHandledReconcileAt ||
-		r.Clock.Since(st.fetched) >= interval(audit)
+	return requested != "" && requested != audit.Status.LastHandledReconcileAt
 }
 
 // source puts together what to fetch. The version changes when any of it does.

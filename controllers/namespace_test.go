@@ -23,12 +23,7 @@ const spiffeCluster = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\n"
 // podSecurity sets what the namespace enforces.
 func (w *world) podSecurity(level string) {
 	w.Helper()
-	w.labelNamespace(controllers.PodSecurityLabel, level)
-}
-
-func (w *world) labelNamespace(key, value string) {
-	w.Helper()
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, key, value)
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, controllers.PodSecurityLabel, level)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
 	must(w.T, w.admin.Patch(w.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
@@ -66,43 +61,31 @@ func TestNamespaceWithPodSecurity(t *testing.T) {
 	}
 }
 
-// TestPodSecurityChanges changes what the namespace enforces, with no commit and no interval that asks for it: the finding comes
-// and goes. What else is changed of the namespace, and time, cost no request.
+// TestPodSecurityChanges: a new level is read with the next commit, and when a sync is asked for. Between them it costs no
+// request.
 func TestPodSecurityChanges(t *testing.T) {
 	w := newWorld(t)
 	if s := w.startWithSPIFFE(); warnedOfPodSecurity(s) {
 		t.Fatalf("%+v", s.Status.Problems)
 	}
 	w.podSecurity("restricted")
-	w.until("the warning", warnedOfPodSecurity)
+	if s := w.request(); !warnedOfPodSecurity(s) {
+		t.Errorf("asked for a sync: no warning: %+v", s.Status.Problems)
+	}
 	w.podSecurity("privileged")
-	w.until("no more warning", func(s *v1alpha1.AuditSync) bool { return !warnedOfPodSecurity(s) })
+	commit := w.push(map[string]string{"README.md": "Fleet\n"})
+	if s := w.untilReady(commit); warnedOfPodSecurity(s) {
+		t.Errorf("a new commit: the warning stays: %+v", s.Status.Problems)
+	}
 
 	w.untilQuiet()
 	mark := w.mark()
-	w.labelNamespace("example.com/owner", "somebody")
+	w.podSecurity("baseline")
 	time.Sleep(7 * time.Second) // an interval, and more
-	requests := w.requests(mark)
-	for _, r := range requests {
+	for _, r := range w.requests(mark) {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)
 	}
 	w.stopController()
-	w.podSecurity("baseline")
 	w.startController(nil)
 	w.until("the warning", warnedOfPodSecurity)
-}
-
-// TestPodSecurityWithoutWatch is an installation whose Role is of an older version: the level is as of the last commit.
-func TestPodSecurityWithoutWatch(t *testing.T) {
-	w := newWorld(t)
-	w.changeVerbs("namespaces", "get")
-	w.startWithSPIFFE()
-	w.podSecurity("restricted")
-	if s := w.request(); warnedOfPodSecurity(s) {
-		t.Error("it is followed all the same; is the right to watch superfluous?")
-	}
-	w.push(map[string]string{"README.md": "Fleet\n"})
-	if s := w.request(); !warnedOfPodSecurity(s) {
-		t.Errorf("it is not read with the next commit: %+v", s.Status.Problems)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,8 +56,6 @@ type Reconciler struct {
 	Scans *ScanWatch
 	// Bounds are how long scans may take.
 	Bounds scan.Bounds
-	// Namespaces tells what Pod Security enforces; nil: nothing is known of that.
-	Namespaces *NamespaceWatch
 	// SyncTimeout bounds one sync of one AuditSync; 0: DefaultSyncTimeout.
 	SyncTimeout time.Duration
 	// renders are the places for AuditSyncs that are rendered at once; nil: there is no bound.
@@ -70,6 +69,8 @@ type Reconciler struct {
 
 	mu     sync.Mutex
 	states map[types.NamespacedName]*state
+	// outside are the Secrets from elsewhere that the plan of each AuditSync depends on; sorted.
+	outside map[types.NamespacedName][]string
 }
 
 // Reconcile brings one AuditSync up to date.
@@ -160,6 +161,7 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	st.watchdog.enter(stageApply)
 	for {
 		o.Plan, o.Apply = r.plan(ctx, audit, st)
+		r.noteOutside(client.ObjectKeyFromObject(audit), o.Plan)
 		if o.Apply != nil || o.Plan.Empty() {
 			return o
 		}
@@ -167,6 +169,27 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 			return o
 		}
 	}
+}
+
+// noteOutside remembers the Secrets from elsewhere that a plan depends on.
+func (r *Reconciler) noteOutside(key types.NamespacedName, p *plan.Plan) {
+	if p == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.outside == nil {
+		r.outside = map[types.NamespacedName][]string{}
+	}
+	r.outside[key] = p.Outside
+}
+
+// needs says whether the plan of an AuditSync depends on a Secret from elsewhere.
+func (r *Reconciler) needs(key types.NamespacedName, secret string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, found := slices.BinarySearch(r.outside[key], secret)
+	return found
 }
 
 // report writes status, events and metrics, as far as they have changed.
@@ -279,14 +302,8 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	st := r.states[key]
 	delete(r.states, key)
-	last := true
-	for other := range r.states {
-		last = last && other.Namespace != key.Namespace
-	}
+	delete(r.outside, key)
 	r.mu.Unlock()
-	if last {
-		r.Namespaces.Forget(key.Namespace)
-	}
 	if st != nil && !st.watchdog.stuck() {
 		st.close()
 	}

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
@@ -30,7 +32,7 @@ type renderKey struct {
 	keys string
 	// existing is what rendering takes from existing audit configs.
 	existing string
-	// podSecurity is the level that the namespace enforces, which some scans can't live with.
+	// podSecurity is the level that the namespace enforces, as last read: before each render and whenever a sync is asked for.
 	podSecurity string
 	// policy stands for what the AuditSync allows.
 	policy string
@@ -53,14 +55,13 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		return classifyRead(err)
 	}
 	allowed := Allowed(audit, syncs.Items)
-	level, followed := r.Namespaces.Level(audit.Namespace)
 	key := renderKey{commit: st.snapshot.Revision().Hash, path: audit.Spec.Path, auditConfig: audit.Spec.AuditConfig, keys: st.keys,
-		existing: inherited(existing), podSecurity: level, policy: allowed.Key(), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
+		existing: inherited(existing), podSecurity: st.rendered.podSecurity, policy: allowed.Key(), day: r.Clock.Now().UTC().Truncate(24 * time.Hour)}
+	if st.fleet == nil || st.rendered != key || syncRequested(audit) {
+		key.podSecurity = r.podSecurity(ctx, audit.Namespace)
+	}
 	if st.fleet != nil && st.rendered == key {
 		return nil
-	}
-	if !followed {
-		key.podSecurity = r.Namespaces.Read(ctx, audit.Namespace)
 	}
 	if r.renders != nil {
 		// It computes, and takes memory: not everybody at once. Whoever waits for a server, in a fetch, holds no place.
@@ -93,6 +94,20 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		st.rendered = renderKey{} // the next look renders again
 	}
 	return nil
+}
+
+// PodSecurityLabel on a namespace names the level of Pod Security that is enforced there
+// (https://kubernetes.io/docs/concepts/security/pod-security-admission/).
+const PodSecurityLabel = "pod-security.kubernetes.io/enforce"
+
+// podSecurity reads the level of Pod Security that a namespace enforces. Only one warning depends on it, so a namespace that
+// can't be read holds up nothing.
+func (r *Reconciler) podSecurity(ctx context.Context, namespace string) string {
+	object := &corev1.Namespace{}
+	if err := r.Live.Get(ctx, client.ObjectKey{Name: namespace}, object); err != nil {
+		log.FromContext(ctx).V(1).Info("can't read the namespace, so its Pod Security level is unknown", "error", err.Error())
+	}
+	return object.Labels[PodSecurityLabel]
 }
 
 const accessPrefix = "access "

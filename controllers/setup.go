@@ -178,12 +178,6 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
 	if err := mgr.Add(r.Scans); err != nil {
 		return fmt.Errorf("add the watch of scans: %w", err)
 	}
-	if r.Namespaces, err = NewNamespaceWatch(mgr.GetConfig(), mgr.GetHTTPClient(), clock.RealClock{}); err != nil {
-		return err
-	}
-	if err := mgr.Add(r.Namespaces); err != nil {
-		return fmt.Errorf("add the watch of namespaces: %w", err)
-	}
 	r.statuses = newStatuses(r.Client, clock.RealClock{}, r.Metrics, r.Events, opts.StatusURL)
 	if err := mgr.Add(r.statuses); err != nil {
 		return fmt.Errorf("add the commit statuses: %w", err)
@@ -260,9 +254,6 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
 		WatchesRawSource(source.Channel(r.statuses.changed, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
 		WatchesRawSource(source.Func(r.Scans.Into(r.Client))).
-		WatchesRawSource(source.Channel(r.Namespaces.changed, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, n *corev1.Namespace) []reconcile.Request {
-			return r.syncsIn(ctx, n.Name)
-		}))).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)
 	if err != nil {
@@ -271,8 +262,8 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	return mgr.Add(&auditConfigWatch{mgr: mgr, controller: c, syncs: r.syncsOfNamespace, every: 10 * time.Second})
 }
 
-// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, and those that take credentials or keys,
-// private or public, from it.
+// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, those that take credentials or keys, private
+// or public, from it, and those with a cluster or an audit config that names it.
 func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	requests := syncOfLabel(ctx, secret)
 	var syncs v1alpha1.AuditSyncList
@@ -280,6 +271,10 @@ func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []
 		return requests // the next interval finds it
 	}
 	for _, s := range syncs.Items {
+		if r.needs(client.ObjectKeyFromObject(&s), secret.GetName()) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
+			continue
+		}
 		if ref := s.Spec.Source.SecretRef; ref != nil && ref.Name == secret.GetName() ||
 			s.Spec.Source.Verify != nil && s.Spec.Source.Verify.SecretRef.Name == secret.GetName() ||
 			s.Spec.Decryption != nil && s.Spec.Decryption.SecretRef.Name == secret.GetName() ||

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -36,6 +37,7 @@ func (c *compiler) operatorNames() {
 		auditConfigs[c.opts.AuditConfig] = nil
 	}
 	c.refuseOperatorSecrets(auditConfigs)
+	c.refuseCutNames()
 	if len(auditConfigs) < 2 {
 		return // within one, names differ as those of its clusters do
 	}
@@ -52,6 +54,22 @@ func (c *compiler) operatorNames() {
 		if cl := &c.fleet.Clusters[i]; !cl.Quarantined && cl.AuditConfig != "" {
 			c.claim(owners, cl.AuditConfig, cl.Name, scanOf{cl, "the cluster " + cl.Name + " of the audit config " + cl.AuditConfig})
 		}
+	}
+}
+
+// refuseCutNames refuses clusters for which the operator cuts a name with dots. The cut may end at a dot, before the dash of the hash, and
+// Kubernetes refuses such a name.
+func (c *compiler) refuseCutNames() {
+	for i := range c.fleet.Clusters {
+		cl := &c.fleet.Clusters[i]
+		name, cut := mondoo.ScanName(cl.AuditConfig, cl.Name)
+		if cl.Quarantined || !cut || !strings.Contains(cl.AuditConfig, ".") {
+			continue
+		}
+		cl.Quarantined = true
+		c.reject(build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}, cl.Name, []string{"metadata", "name"}, CodeScanName,
+			fmt.Sprintf("the operator cuts the CronJob's name %s to 52 characters, and Kubernetes may refuse what is left: the audit config's name has a dot", name),
+			"shorten the cluster's name, or give the audit config a name without dots")
 	}
 }
 

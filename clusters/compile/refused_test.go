@@ -71,6 +71,10 @@ func TestRefused(t *testing.T) {
 		{"credentials in an entry", map[string]string{"m.yaml": sealedFile(strings.Replace(configFile("kubernetesResources: {externalClusters: [{name: c, spiffeAuth: {server: 'https://c', trustBundle: CERT}}]}"),
 			"CERT", `"`+strings.ReplaceAll(certificate, "\n", `\n`)+`"`, 1), "")}, "audit-config m.yaml c"},
 
+		{"a CronJob's name that the operator cuts, with a dot", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "name: mondoo-client", "name: eu.west.example.com", 1),
+			"c.yaml": clusterFile("c", "{kubeconfigSecretRef: {name: x}}"), "d.yaml": clusterFile(strings.Repeat("d", 17), "{kubeconfigSecretRef: {name: x}}")}, "scan-name d.yaml ddddddddddddddddd"},
+		{"a long one without a dot", map[string]string{"d.yaml": clusterFile(strings.Repeat("d", 60), "{kubeconfigSecretRef: {name: x}}")}, ""},
+
 		{"another kind", map[string]string{"x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"}, "kind x.yaml"},
 		{"a kind of the name of another group's", map[string]string{"x.yaml": "apiVersion: example.com/v1\nkind: Secret\nmetadata: {name: x}\n"}, "kind x.yaml"},
 		{"another kind of the operator's group", map[string]string{"x.yaml": "apiVersion: k8s.mondoo.com/v1alpha2\nkind: Foo\nmetadata: {name: x}\n"}, "kind x.yaml"},

@@ -238,19 +238,31 @@ type Reference struct {
 	Name  string
 	Keys  []string
 	Field []string
+	// Operator says that the operator itself reads the Secret. Without it, it stops at the entry.
+	Operator bool
 }
 
 // References are the Secrets that an entry needs, with the keys that the operator reads.
 func References(e *mondoo.Entry) iter.Seq[Reference] {
 	return func(yield func(Reference) bool) {
+		named := func(ref *mondoo.SecretRef, r Reference) bool {
+			if ref == nil || ref.Name == "" {
+				return true
+			}
+			r.Name = ref.Name
+			return yield(r)
+		}
 		add := func(ref *mondoo.SecretRef, field, keys []string) bool {
-			return ref == nil || ref.Name == "" || yield(Reference{Name: ref.Name, Keys: keys, Field: field})
+			return named(ref, Reference{Keys: keys, Field: field})
+		}
+		vault := func(ref *mondoo.SecretRef, field []string) bool {
+			return named(ref, Reference{Keys: keysCACert, Field: field, Operator: true})
 		}
 		sa, s, v := e.ServiceAccountAuth, e.SPIFFEAuth, e.VaultAuth
 		_ = add(e.KubeconfigSecretRef, fieldKubeconfig, keysKubeconfig) &&
 			(sa == nil || add(&sa.CredentialsSecretRef, fieldToken, mondoo.TokenKeys(sa.SkipTLSVerify))) &&
 			(s == nil || add(&s.TrustBundleSecretRef, fieldTrustBundle, keysCACert)) &&
-			(v == nil || add(v.CACertSecretRef, fieldVaultCA, keysCACert) && add(v.TargetCACertSecretRef, fieldTargetCA, keysCACert)) &&
+			(v == nil || vault(v.CACertSecretRef, fieldVaultCA) && vault(v.TargetCACertSecretRef, fieldTargetCA)) &&
 			add(e.PrivateRegistriesPullSecretRef, fieldRegistries, keysRegistries)
 	}
 }

@@ -22,6 +22,9 @@ const (
 	// AnnotationMadeFor is "auditConfig/cluster", on a Secret that Muster made from the credentials in a cluster's file. No
 	// reference may name such a Secret, and no manifest may change it.
 	AnnotationMadeFor = "muster.dev/made-for"
+	// AnnotationReads changes on an audit config when a Secret has changed that the operator reads and doesn't watch: any change
+	// of the audit config has the operator look again.
+	AnnotationReads = "muster.dev/secrets-read"
 )
 
 // Origin is the place in Git that something comes from.

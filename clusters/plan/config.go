@@ -46,12 +46,21 @@ func (p *planner) config(name string) {
 	}
 	list, changed := p.list(name, live, before, after)
 	object, whole := p.object(desired, live, before, after)
-	if !changed && !whole {
+	config := object
+	if config == nil {
+		config = live
+	}
+	p.credentials(desired, config)
+	wake := p.wake(name, config, list, before, after)
+	if !changed && !whole && !wake {
 		p.next[name] = after
 		return
 	}
 	if !whole {
 		object = p.identity(name)
+	}
+	if wake {
+		setMeta(object, "annotations", fleet.AnnotationReads, after.Reads)
 	}
 	slices.SortFunc(list, inOrder)
 	if err := mondoo.SetEntries(object, list); err != nil {
@@ -542,24 +551,32 @@ func (p *planner) identity(name string) map[string]any {
 
 // stamp writes namespace, label and origin into an object that Muster applies as a whole.
 func (p *planner) stamp(object map[string]any, path, commit string) {
+	metadata(object)["namespace"] = p.fleet.Namespace
+	if p.fleet.Sync != "" {
+		setMeta(object, "labels", fleet.LabelSync, p.fleet.Sync)
+	}
+	setMeta(object, "annotations", fleet.AnnotationOrigin, origin(path, commit))
+}
+
+// metadata is that of an object, which gets one if it has none.
+func metadata(object map[string]any) map[string]any {
 	meta, ok := object["metadata"].(map[string]any)
 	if !ok {
 		meta = map[string]any{}
 		object["metadata"] = meta
 	}
-	meta["namespace"] = p.fleet.Namespace
-	set := func(field, key, value string) {
-		m, ok := meta[field].(map[string]any)
-		if !ok {
-			m = map[string]any{}
-			meta[field] = m
-		}
-		m[key] = value
+	return meta
+}
+
+// setMeta sets a label or an annotation.
+func setMeta(object map[string]any, field, key, value string) {
+	meta := metadata(object)
+	m, ok := meta[field].(map[string]any)
+	if !ok {
+		m = map[string]any{}
+		meta[field] = m
 	}
-	if p.fleet.Sync != "" {
-		set("labels", fleet.LabelSync, p.fleet.Sync)
-	}
-	set("annotations", fleet.AnnotationOrigin, origin(path, commit))
+	m[key] = value
 }
 
 // origin is the value of the origin annotation.

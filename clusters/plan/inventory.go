@@ -33,6 +33,8 @@ type Inventory struct {
 	Secrets  []Item `json:"secrets,omitempty"`
 	// Corrected are the fields of the audit config that were put right since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
+	// Reads stands for the versions of the Secrets that the operator itself reads for the audit config. Empty: not known yet.
+	Reads string `json:"reads,omitempty"`
 	// Approved is what of it goes, or is to go, because somebody has approved that.
 	Approved *Approval `json:"approved,omitempty"`
 	// Version is that of the ConfigMap which it was read from.
@@ -130,7 +132,7 @@ func (i *Inventory) Equal(other *Inventory) bool {
 			slices.EqualFunc(a.Corrected, b.Corrected, Correction.Equal) && a.Applied.Equal(b.Applied) && a.Changed.Equal(b.Changed) && a.Taken.Equal(b.Taken) && a.ScanDue == b.ScanDue && a.Scanned == b.Scanned && a.MadeFor == b.MadeFor
 	}
 	return i.Sync == other.Sync && i.AuditConfig == other.AuditConfig && i.Origin == other.Origin && i.Commit == other.Commit &&
-		i.Hash == other.Hash && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
+		i.Hash == other.Hash && i.Reads == other.Reads && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
 }
 
 // Empty says whether there is nothing to remember.
@@ -157,6 +159,13 @@ func (i *Inventory) claim() int {
 		return 1
 	}
 	return 0
+}
+
+func (i *Inventory) reads() string {
+	if i == nil {
+		return ""
+	}
+	return i.Reads
 }
 
 func (i *Inventory) clusters() []Item {

@@ -33,6 +33,7 @@ const (
 	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
 	CodeSecretEmptied finding.Code = "secret-emptied"       // a Secret with values would have none
 	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
+	CodeCredentials   finding.Code = "mondoo-credentials"   // the credentials at Mondoo are missing, or the operator can't use them
 	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
 	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself
 	CodeSecretOfOther finding.Code = "secret-of-other"      // something names a Secret with the credentials of a cluster file
@@ -182,6 +183,8 @@ type Plan struct {
 	Applied, LeftOut int
 	// Next is when the first of the steps that wait is due; zero when none waits.
 	Next time.Time
+	// Outside are the Secrets that are needed and come from elsewhere, present or not; sorted. A change of one wants another plan.
+	Outside []string
 	// Refused are the audit configs that stay as they are, with all that belongs to them, for a reason that is an error; sorted.
 	Refused []string
 	// Waiting says that an audit config is missing in the cluster; trying again later may help.
@@ -291,13 +294,14 @@ func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
-		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]bool, len(desired.Secrets)),
+		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]*fleet.Secret, len(desired.Secrets)), outside: map[string]bool{},
 		approved: approved, full: full,
 	}
 	if desired.Stopped {
 		return p.plan
 	}
 	p.gather()
+	p.want()
 	p.findMade()
 	if p.lostConfig(); p.plan.Stopped {
 		return p.plan
@@ -312,6 +316,7 @@ func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map
 	}
 	p.secrets(<-unchanged)
 	p.missingSecrets()
+	p.liveConfigs()
 	p.attribute()
 	p.finish()
 	return p.plan
@@ -331,16 +336,17 @@ type planner struct {
 	refused     map[string]*finding.Finding // audit configs that stay as they are, with all in them, and why
 	removals    removals
 	moves       moves
-	wanted      map[string]bool         // the Secrets of the fleet
-	made        made                    // the Secrets that were made for clusters
-	manifests   map[string]bool         // the Secrets of the fleet that were not
-	references  [][]compile.Reference   // of the clusters, in their order
-	bySecret    map[string][]*Inventory // see inventoriesOf
-	keepSecrets map[string]bool         // Secrets of clusters that keep what was applied for them
-	namers      map[string]string       // what names Secrets that stay for it
-	approved    map[string]bool         // the keys of what may go although it would be held
-	full        map[string]bool         // audit configs that can't hold their clusters
-	waiting     map[[2]string]bool      // clusters, by audit config and name, that wait to move to it
+	wanted      map[string]*fleet.Secret // the Secrets of the fleet
+	outside     map[string]bool          // Secrets that are named and not of the fleet
+	made        made                     // the Secrets that were made for clusters
+	manifests   map[string]bool          // the Secrets of the fleet that were not
+	references  [][]compile.Reference    // of the clusters, in their order
+	bySecret    map[string][]*Inventory  // see inventoriesOf
+	keepSecrets map[string]bool          // Secrets of clusters that keep what was applied for them
+	namers      map[string]string        // what names Secrets that stay for it
+	approved    map[string]bool          // the keys of what may go although it would be held
+	full        map[string]bool          // audit configs that can't hold their clusters
+	waiting     map[[2]string]bool       // clusters, by audit config and name, that wait to move to it
 }
 
 // gather sorts the inventories into own, abandoned and others'.
@@ -380,11 +386,16 @@ func (p *planner) lostConfig() {
 	}
 }
 
+// want makes the Secrets of the fleet known by their names.
+func (p *planner) want() {
+	for i := range p.fleet.Secrets {
+		p.wanted[p.fleet.Secrets[i].Name] = &p.fleet.Secrets[i]
+	}
+}
+
 // index makes clusters and Secrets of the fleet known by their names.
 func (p *planner) index() {
-	for i := range p.fleet.Secrets {
-		p.wanted[p.fleet.Secrets[i].Name] = true
-	}
+	p.want()
 	for i := range p.fleet.Clusters {
 		name := p.fleet.Clusters[i].Name
 		if others := p.named[name]; others != nil {
@@ -448,6 +459,7 @@ func (p *planner) finish() {
 			p.plan.After = append(p.plan.After, after)
 		}
 	}
+	p.plan.Outside = slices.Sorted(maps.Keys(p.outside))
 	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int {
 		return strings.Compare(a.Kind+"\x00"+a.AuditConfig+"\x00"+a.Name, b.Kind+"\x00"+b.AuditConfig+"\x00"+b.Name)
 	})

@@ -95,7 +95,7 @@ func (p *planner) decideRemovals() {
 			if p.live.Reserved[item.Name] != "" {
 				keep = reasonReserved
 			}
-			consider(secretKey(item.Name), item, p.wanted[item.Name], false, keep)
+			consider(secretKey(item.Name), item, p.wanted[item.Name] != nil, false, keep)
 		}
 	}
 	if len(counted) > p.budget(total) {

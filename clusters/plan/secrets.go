@@ -324,6 +324,7 @@ func (p *planner) adopter(annotation string) bool {
 func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool) bool {
 	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
 	for _, ref := range refs {
+		p.outside[ref.Name] = p.wanted[ref.Name] == nil
 		refuse := func(code finding.Code, message, fix string) {
 			bad = true
 			p.refuse(p.placeOf(&c, ref.Field), code, message, fix)
@@ -341,7 +342,10 @@ func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, re
 			server = string(live.Data[mondoo.KeyServer])
 		}
 		message, fix := compile.TokenServer(&c.Entry, ref, server)
+		missing, make := p.missing(ref)
 		switch user := p.live.Reserved[ref.Name]; {
+		case missing != "" && ref.Operator:
+			refuse(CodeSecretMissing, missing+"; the operator would stop at this cluster, and pass over those after it", make)
 		case isMade:
 			refuse(CodeSecretOfOther, madeMessage(ref.Name, by), "give the cluster credentials of its own")
 		case theirs:
@@ -367,15 +371,31 @@ func (p *planner) missingSecrets() {
 			continue
 		}
 		for _, ref := range p.references[i] {
-			if _, have := p.live.Secrets[ref.Name]; !have && !p.wanted[ref.Name] {
+			if missing, fix := p.missing(ref); missing != "" {
 				f := p.placeOf(&c, ref.Field)
-				f.Code, f.Severity = CodeSecretMissing, finding.Warning
-				f.Message = fmt.Sprintf("there is no Secret %s in the namespace %s, so the scan can't start", ref.Name, p.fleet.Namespace)
-				f.Fix = "make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"
+				f.Code, f.Severity, f.Message, f.Fix = CodeSecretMissing, finding.Warning, missing+", so the scan can't start", fix
 				p.plan.Add(f)
 			}
 		}
 	}
+}
+
+// missing says what of a Secret that an entry names is neither there nor about to be.
+func (p *planner) missing(ref compile.Reference) (message, fix string) {
+	if !p.live.EverySecret || p.wanted[ref.Name] != nil { // the keys of those in the fleet were looked at
+		return "", ""
+	}
+	live, there := p.live.Secrets[ref.Name]
+	if !there {
+		return fmt.Sprintf("there is no Secret %s in the namespace %s", ref.Name, p.fleet.Namespace),
+			"make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"
+	}
+	for _, key := range ref.Keys {
+		if len(live.Data[key]) == 0 {
+			return fmt.Sprintf("the Secret %s has no key %s", ref.Name, key), "put it there, or name another Secret"
+		}
+	}
+	return "", ""
 }
 
 // secretDifferences names the fields of a Secret that have to change. What others have added stays, and is no difference, as
@@ -424,14 +444,14 @@ func (p *planner) unneeded(alone *Inventory) {
 	reasons := map[string]string{}
 	if before := p.inventories[""]; before != nil {
 		for _, item := range before.Secrets {
-			if reason := p.removals.reason[secretKey(item.Name)]; reason != "" && !p.wanted[item.Name] {
+			if reason := p.removals.reason[secretKey(item.Name)]; reason != "" && p.wanted[item.Name] == nil {
 				p.keepSecrets[item.Name], reasons[item.Name] = true, reason
 			}
 		}
 	}
 	var names []string
 	for name, live := range p.live.Secrets {
-		if !p.wanted[name] && !p.keepSecrets[name] && live.Labels[fleet.LabelSync] == p.fleet.Sync && p.fleet.Sync != "" && p.known(name) &&
+		if p.wanted[name] == nil && !p.keepSecrets[name] && live.Labels[fleet.LabelSync] == p.fleet.Sync && p.fleet.Sync != "" && p.known(name) &&
 			p.live.Reserved[name] == "" {
 			names = append(names, name)
 		}

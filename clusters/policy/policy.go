@@ -96,7 +96,7 @@ func (p Policy) AuditConfig(object map[string]any) []v1alpha1.Problem {
 	uses, bad := mondoo.Inspect(object)
 	var problems []v1alpha1.Problem
 	for _, b := range bad {
-		problems = append(problems, unreadable(b))
+		problems = append(problems, Unreadable(b))
 	}
 	if mondoo.RemoteManaged(object) {
 		problems = append(problems, v1alpha1.Problem{Code: CodeRemoteManaged, Severity: finding.Error, Field: []string{"spec", "remoteManaged"},
@@ -115,7 +115,8 @@ func (p Policy) AuditConfig(object map[string]any) []v1alpha1.Problem {
 	return problems
 }
 
-func unreadable(b mondoo.FieldError) v1alpha1.Problem {
+// Unreadable is the problem that a field of an audit config is which the operator can't work with.
+func Unreadable(b mondoo.FieldError) v1alpha1.Problem {
 	p := v1alpha1.Problem{Code: CodeUnreadable, Severity: finding.Error, Field: b.Field, Message: dotted(b.Field) + " is no field of a MondooAuditConfig", Fix: "take it out"}
 	if b.Problem != "" {
 		p.Message, p.Fix = dotted(b.Field)+" "+b.Problem, b.Fix

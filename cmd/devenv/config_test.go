@@ -254,7 +254,7 @@ func (in *installation) testRights(t *testing.T) {
 		{true, "list watch create", "batch", "jobs", "", "", ""},
 		{true, "list watch", "", "pods", "", "", ""},
 		{true, "create patch", "events.k8s.io", "events", "", "", ""},
-		{true, "get watch", "", "namespaces", operatorNamespace, "", ""},
+		{true, "get", "", "namespaces", operatorNamespace, "", ""},
 		{true, "get update", "coordination.k8s.io", "leases", "muster.muster.dev", "", ""},
 
 		{false, "create update delete", "muster.dev", "auditsyncs", "", "", ""},
@@ -263,7 +263,7 @@ func (in *installation) testRights(t *testing.T) {
 		{false, "get list watch create patch", "", "secrets", "", "", "default"},
 		{false, "get update delete", "coordination.k8s.io", "leases", "mondoo-operator", "", ""},
 		{false, "get list watch patch", "", "namespaces", "default", "", "default"},
-		{false, "list update patch", "", "namespaces", operatorNamespace, "", ""},
+		{false, "list watch update patch", "", "namespaces", operatorNamespace, "", ""},
 		{false, "impersonate", "", "serviceaccounts", "", "", ""}, // components/impersonation
 		{false, "create", "", "serviceaccounts", "", "token", ""},
 		{false, "create update patch delete", "batch", "cronjobs", "", "", ""},

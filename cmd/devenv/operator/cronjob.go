@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
@@ -25,7 +26,7 @@ const (
 func cronJob(config *unstructured.Unstructured, entry mondoo.Entry, suspended bool) *batchv1.CronJob {
 	labels := mondoo.ScanLabels(config.GetName(), entry.Name)
 	one := int32(1)
-	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(config.GetName(), entry)}
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(config, entry)}
 	c := &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: config.GetNamespace(), Name: CronJobName(config.GetName(), entry.Name), Labels: labels,
@@ -57,11 +58,11 @@ func schedule(config *unstructured.Unstructured, entry mondoo.Entry) string {
 	return inherited
 }
 
-func podSpec(auditConfig string, e mondoo.Entry) corev1.PodSpec {
+func podSpec(config *unstructured.Unstructured, e mondoo.Entry) corev1.PodSpec {
+	auditConfig := config.GetName()
 	spec := corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(bool),
-		Containers: []corev1.Container{{Name: containerName, Image: image, Resources: corev1.ResourceRequirements{
-			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("300Mi")}}}},
+		Containers: []corev1.Container{{Name: containerName, Image: image, Resources: resources(config)}},
 	}
 	mount := func(secret string, keys ...string) {
 		source := &corev1.SecretVolumeSource{SecretName: secret}
@@ -91,6 +92,18 @@ func podSpec(auditConfig string, e mondoo.Entry) corev1.PodSpec {
 		mount(e.PrivateRegistriesPullSecretRef.Name, mondoo.KeyDockerConfigJSON)
 	}
 	return spec
+}
+
+// resources are the audit config's for scanners, as far as it has any.
+func resources(config *unstructured.Unstructured) corev1.ResourceRequirements {
+	r := corev1.ResourceRequirements{}
+	if given, ok := mondoo.At(config.Object, []string{"spec", "scanner", "resources"}).(map[string]any); ok && len(given) > 0 {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(given, &r); err == nil { // what can't be read was found before
+			return r
+		}
+	}
+	r.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("300Mi")}
+	return r
 }
 
 // refused says why the operator can't use an entry; empty when it can. What else is wrong with one, the API server refuses in

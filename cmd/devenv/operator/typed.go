@@ -6,7 +6,9 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -87,7 +89,7 @@ func annotationsValid(config *unstructured.Unstructured) bool {
 		return false
 	}
 	for key, value := range annotations {
-		if key == "" || value == "" || len(key) > longest || len(value) > longest {
+		if key == "" || strings.Contains(key, "=") || value == "" || utf8.RuneCountInString(key) > longest || utf8.RuneCountInString(value) > longest {
 			return false
 		}
 	}
