@@ -20,7 +20,7 @@ func TestRefusedClaimsNothing(t *testing.T) {
 		name, ready, code, message string
 		change                     func(*v1alpha1.AuditSyncSpec)
 	}{
-		{"second", "Refused", "audit-config-owned", "is driven by the AuditSync production", func(*v1alpha1.AuditSyncSpec) {}},
+		{"second", "Refused", "audit-config-owned", "belongs to the AuditSync production", func(*v1alpha1.AuditSyncSpec) {}},
 		{"third", "Refused", "audit-config-missing", "there is no MondooAuditConfig mondoo-clent", func(s *v1alpha1.AuditSyncSpec) {
 			s.Path, s.AuditConfig = "./other", "mondoo-clent"
 		}},

@@ -88,9 +88,9 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
 		}, `Ready=False Stopped: nothing is changed: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
 		{"six of ten files are deleted", func() string { return w.push(nil, paths(0, 6)...) },
-			`Ready=False RemovalsHeld: 6 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+			`Ready=False RemovalsHeld: 6 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },
-			`Ready=False RemovalsHeld: 10 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+			`Ready=False RemovalsHeld: 10 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a file has a name that isn't text", func() string {
 			w.git("mv", pathOf(0), "clusters/c\xff.yaml")
 			return w.push(nil)
@@ -122,18 +122,18 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/secret.yaml:5:1: error: stringData must be a mapping, but is text; write a mapping [wrong-type] (Stalled)`},
 		{"a Secret's block is gone", func() string {
 			return w.push(map[string]string{"clusters/secret.yaml": secretFile("")})
-		}, `Ready=False Refused: clusters/secret.yaml:4:3: error: the Secret fleet-secret has values, and the manifest has none any more; give it a value; or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
+		}, `Ready=False Refused: clusters/secret.yaml:4:3: error: the Secret fleet-secret has values, but its manifest no longer has any; add a value to the manifest, or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
 		{"a generator's file has a number for a key", func() string {
 			return w.push(map[string]string{"clusters/generated.env": w.key.Encrypt(t, "generated.env", "8443=CANARY-port\n", sealtest.Everything)})
 		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/kustomization.yaml:3:1: error: data has a key that YAML reads as a number, a date, true, false or null, and not as text; put the key in quotes; what a generator makes needs another key [wrong-type] (Stalled)`},
 		{"a generator's file is empty", func() string {
 			return w.push(map[string]string{"clusters/generated.env": ""})
-		}, `Ready=False Refused: clusters/kustomization.yaml:1:1: error: the Secret generated has values, and the manifest has none any more; give it a value; or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
-		{"a file is empty", func() string { return w.push(map[string]string{pathOf(0): ""}) }, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
-		{"a file holds a comment alone", func() string { return w.push(map[string]string{pathOf(0): "# to be done\n"}) }, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False Refused: clusters/kustomization.yaml:1:1: error: the Secret generated has values, but its manifest no longer has any; add a value to the manifest, or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
+		{"a file is empty", func() string { return w.push(map[string]string{pathOf(0): ""}) }, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"a file holds a comment alone", func() string { return w.push(map[string]string{pathOf(0): "# to be done\n"}) }, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a file is a pointer of Git LFS", func() string {
 			return w.push(map[string]string{pathOf(0): "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"})
-		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a file holds a merge conflict", func() string {
 			return w.push(map[string]string{pathOf(0): "<<<<<<< HEAD\n" + files[pathOf(0)] + "=======\n>>>>>>> other\n"})
 		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and stays as before: clusters/c0000.yaml:2:1: error: not valid YAML: mapping values are not allowed in this context; mend it, delete it to remove its cluster, or list it in .musterignore [yaml] (Stalled)`},
@@ -154,13 +154,13 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		{"a file has an ending that isn't taken", func() string {
 			w.git("mv", pathOf(0), "clusters/c0000.YAML")
 			return w.push(nil)
-		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a file is encrypted as a whole", func() string {
 			return w.push(map[string]string{pathOf(0): w.key.Encrypt(t, "c.bin", files[pathOf(0)], sealtest.Everything)})
-		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a kustomization takes a folder over", func() string {
 			return w.push(map[string]string{"clusters/eu/kustomization.yaml": "resources: []\n"})
-		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster eu; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster eu; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a folder is a submodule", func() string {
 			w.git("rm", "-rqf", "clusters/eu")
 			w.git("update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,clusters/eu")
@@ -168,10 +168,10 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			w.git("push", "-q", "--force", "origin", "HEAD:main")
 			return w.git("rev-parse", "HEAD")
 		}, `Ready=False Quarantined: not all can be used, and what can't stays as before: clusters/eu: error: this is a Git submodule, or another repository in the work tree, and Muster reads one repository alone; commit the files themselves, or list the folder in .musterignore if it holds nothing for Muster [submodule] (Stalled)`},
-		{"everything is ignored", func() string { return w.push(map[string]string{"clusters/.musterignore": "*\n"}) }, `Ready=False RemovalsHeld: 11 removals wait for approval, for they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009 and 1 more; approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		{"everything is ignored", func() string { return w.push(map[string]string{"clusters/.musterignore": "*\n"}) }, `Ready=False RemovalsHeld: 11 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009 and 1 more; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"the encoding is another", func() string {
 			return w.push(map[string]string{pathOf(0): "\xff\xfe" + strings.Join(strings.Split(files[pathOf(0)], ""), "\x00")})
-		}, `Ready=False RemovalsHeld: 1 removals wait, for the files are still there, and hold nothing for Muster: cluster c0000; correct or delete the files, or approve exactly this with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
+		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			commit := test.push()
@@ -351,7 +351,7 @@ func TestAuditConfigIsDeleted(t *testing.T) {
 		t.Errorf("entries %v, and elsewhere %v", first, other)
 	}
 	ready := condition(status, v1alpha1.ConditionReady)
-	if !strings.Contains(ready.Message, "and so do 3 clusters that would move to another one: c0000, c0001, c0002") {
+	if !strings.Contains(ready.Message, "and so do 3 clusters that would move to another audit config: c0000, c0001, c0002") {
 		t.Errorf("Ready: %s", ready.Message)
 	}
 	w.changeSync(func(s *v1alpha1.AuditSync) {
@@ -388,7 +388,7 @@ func TestApprovalOfAnAuditConfig(t *testing.T) {
 		w.request()
 		message := func(s *v1alpha1.AuditSync) string { return condition(s.Status, v1alpha1.ConditionReady).Message }
 		shown := func(s *v1alpha1.AuditSync) bool {
-			return strings.Contains(message(s), "it stays until its removal is approved"+foreign+"; approve exactly")
+			return strings.Contains(message(s), "and stays until its removal is approved"+foreign+"; approve exactly")
 		}
 		return approvalIn(t, message(w.until("the audit config is held"+foreign, shown)), commit)
 	}
@@ -404,9 +404,9 @@ func TestApprovalOfAnAuditConfig(t *testing.T) {
 	}
 	first := approval("")
 	add("x")
-	second := approval("; 1 entries in no file would go with it: x")
+	second := approval("; 1 entries that are in no file would be removed with it: x")
 	approve(first)
-	if again := approval("; 1 entries in no file would go with it: x"); again != second {
+	if again := approval("; 1 entries that are in no file would be removed with it: x"); again != second {
 		t.Errorf("%s is to be approved, and was %s", again, second)
 	}
 	if !slices.Contains(w.names("mondoo-client"), "x") {
@@ -416,7 +416,7 @@ func TestApprovalOfAnAuditConfig(t *testing.T) {
 	late.Store(&atTheLast)
 	approve(second)
 	w.eventually("the removal", func() bool { return late.Load() == nil })
-	third := approval("; 2 entries in no file would go with it: x, y")
+	third := approval("; 2 entries that are in no file would be removed with it: x, y")
 	if !slices.Contains(w.names("mondoo-client"), "y") {
 		t.Fatal("the entry y is gone, which nobody was shown")
 	}

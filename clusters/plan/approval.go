@@ -10,19 +10,19 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// ApproveAnnotation on an AuditSync approves what a plan holds, when its value is that plan's Approval.
+// ApproveAnnotation on an AuditSync approves the removals that a plan holds. Its value must be that plan's Approval.
 const ApproveAnnotation = "muster.dev/approve-removals"
 
-// Approval is what somebody has approved and Muster carries out. It stands in an inventory until it is done there: what has gone is
-// missing from the next plan, whose Approval is another one, and the rest is to go all the same.
+// Approval is an approval that Muster is carrying out. It stays in an inventory until all its removals there are done: after a part of
+// them, the next plan holds less and so has another Approval, but the rest is still approved.
 type Approval struct {
 	// Value is the Plan.Approval that was approved.
 	Value string `json:"value"`
-	// Removals are the keys of what of this inventory goes with it, sorted.
+	// Removals are the keys of the approved removals from this inventory, sorted.
 	Removals []string `json:"removals"`
 }
 
-// Equal says whether two approvals are the same.
+// Equal reports whether two approvals are the same.
 func (a *Approval) Equal(other *Approval) bool {
 	if a == nil || other == nil {
 		return a == other
@@ -30,15 +30,15 @@ func (a *Approval) Equal(other *Approval) bool {
 	return a.Value == other.Value && slices.Equal(a.Removals, other.Removals)
 }
 
-// The keys of what may go. No name has a slash in it.
+// The keys of removals. Names contain no slash.
 func clusterKey(auditConfig, name string) string { return "cluster/" + auditConfig + "/" + name }
 func secretKey(name string) string               { return "secret//" + name }
 func configKey(name string) string               { return "auditconfig/" + name }
 
-// inventoryOf is the audit config whose inventory has what a key stands for.
+// inventoryOf returns the audit config whose inventory has the key's item.
 func inventoryOf(key string) string { return strings.Split(key, "/")[1] }
 
-// key is that of what a step holds.
+// key returns the key of a held step's item.
 func (p *planner) key(s Step) string {
 	switch s.Kind {
 	case KindSecret:
@@ -53,8 +53,8 @@ func (p *planner) key(s Step) string {
 	return key
 }
 
-// noteApproval says what would approve what the plan holds. It names the revision and everything that is held of it, and so approves
-// nothing that another spec, or another management cluster, makes of the same revision.
+// noteApproval computes the value that approves the held removals. It depends on the revision and on every held removal, so that it
+// approves nothing that another spec or another management cluster would remove at the same revision.
 func (p *planner) noteApproval() {
 	for _, s := range p.plan.Steps {
 		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig || s.Reason == reasonAlong) {
@@ -67,12 +67,12 @@ func (p *planner) noteApproval() {
 	}
 }
 
-// approval is the value that approves removals of a revision, by their sorted keys.
+// approval returns the value that approves removals at a revision, given their sorted keys.
 func approval(revision string, keys []string) string {
 	return revision + "-" + digest(strings.Join(keys, "\n"))
 }
 
-// revisionOf is the revision that an approval names, exactly: what stands before the digest. It is empty for what is no approval.
+// revisionOf returns the revision in an approval, which is everything before the digest; empty if the text is no approval.
 func revisionOf(approval string) string {
 	at := strings.LastIndexByte(approval, '-')
 	if at < 0 || len(approval)-at-1 != len(digest("")) {
@@ -81,8 +81,8 @@ func revisionOf(approval string) string {
 	return approval[:at]
 }
 
-// approvedOf is what somebody has approved of what a plan holds: all of it, or what is left of what was begun. A work tree with
-// changes has no revision, and nobody can have approved it.
+// approvedOf returns the keys of the approved removals: all that the plan holds, or the rest of an approval in progress. A work tree with
+// uncommitted changes has no revision, so it can't have an approval.
 func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 	approved := map[string]bool{}
 	note := func(keys []string) {
@@ -104,22 +104,22 @@ func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 	return approved
 }
 
-// mismatch says why an approval that is given approves nothing of what waits; empty when nothing waits, or none is given.
+// mismatch returns why the given approval approves none of the waiting removals; empty if none waits or none was given.
 func (p *Plan) mismatch(given string) string {
 	if given == "" || p.Approval == "" {
 		return ""
 	}
-	why := "it names other removals than those that wait now"
+	why := "it is for other removals than those waiting now"
 	switch revision := revisionOf(given); {
 	case revision == "":
-		why = "it is not of the form COMMIT-DIGEST"
+		why = "it does not have the form COMMIT-DIGEST"
 	case revision != p.Revision:
-		why = "it is for the commit " + cut(revision, 40) + ", and " + p.Revision + " is to be applied"
+		why = "it is for the commit " + cut(revision, 40) + ", and the current one is " + p.Revision
 	}
 	return fmt.Sprintf("the approval %q approves nothing: %s", cut(given, 80), why)
 }
 
-// cut shortens a text that somebody else has written.
+// cut shortens text from the outside.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -127,7 +127,7 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// approvals sorts what is approved by inventory: all of it, and what stays all the same because something else keeps it.
+// approvals groups the approved removals by inventory: all of them, and those that are still held for another reason.
 func (p *planner) approvals() (all, left map[string]*Approval) {
 	stays := map[string]bool{}
 	for _, s := range p.plan.Steps {
@@ -152,11 +152,11 @@ func (p *planner) approvals() (all, left map[string]*Approval) {
 	return all, left
 }
 
-// tellHeld reports what waits, why, and how it may go on.
+// tellHeld reports the removals that wait, why, and how to release them.
 func (p *planner) tellHeld() {
-	approve := "commit the changes; removals are approved for a commit"
+	approve := "commit the changes first: an approval is for a commit"
 	if p.plan.Approval != "" {
-		approve = "approve exactly this with the annotation " + ApproveAnnotation + "=" + p.plan.Approval
+		approve = "approve exactly these removals with the annotation " + ApproveAnnotation + "=" + p.plan.Approval
 	}
 	tell := func(fix, format string, args ...any) {
 		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})
@@ -176,18 +176,18 @@ func (p *planner) tellHeld() {
 		}
 		and := ""
 		if names := moving[s.Name]; len(names) > 0 {
-			and = fmt.Sprintf(", and so do %d clusters that would move to another one: %s", len(names), some(names))
+			and = fmt.Sprintf(", and so do %d clusters that would move to another audit config: %s", len(names), some(names))
 		}
 		if names := along[s.Name]; len(names) > 0 {
-			and += fmt.Sprintf("; %d entries in no file would go with it: %s", len(names), some(names))
+			and += fmt.Sprintf("; %d entries that are in no file would be removed with it: %s", len(names), some(names))
 		}
-		tell(approve, "the audit config %s is no longer in Git; it stays until its removal is approved%s%s", s.Name, and, p.integration(s.Name))
+		tell(approve, "the audit config %s is no longer in Git and stays until its removal is approved%s%s", s.Name, and, p.integration(s.Name))
 	}
 	for _, row := range []struct{ reason, why, fix string }{
-		{reasonBudget, " for approval, for they exceed " + p.removals.limit, approve},
-		{reasonPresent, ", for the files are still there, and hold nothing for Muster", "correct or delete the files, or " + approve},
-		{reasonUnread, ", for a file that can't be read may hold what they would remove", "mend the file, or " + approve},
-		{reasonNamed, ", for an audit config or an entry that stays names what they would remove", "mend, change or remove what names it"},
+		{reasonBudget, " for approval: they exceed " + p.removals.limit, approve},
+		{reasonPresent, ": their files exist, but no longer contain them", "correct or delete the files, or " + approve},
+		{reasonUnread, ": an unreadable file may contain what they would remove", "fix the file, or " + approve},
+		{reasonNamed, ": an audit config or an entry that stays still names them", "fix, change or remove what names them"},
 	} {
 		if names := p.plan.heldFor(row.reason); len(names) > 0 {
 			tell(row.fix, "%d removals wait%s: %s", len(names), row.why, some(names))
@@ -195,7 +195,7 @@ func (p *planner) tellHeld() {
 	}
 }
 
-// integration says what becomes of the integration at Mondoo when an audit config is removed, where the operator deletes it.
+// integration warns if the operator deletes the integration at Mondoo together with an audit config.
 func (p *planner) integration(auditConfig string) string {
 	deletes, made := mondoo.DeletesIntegration(p.live.AuditConfigs[auditConfig])
 	const keep = "; consoleIntegration.deletionPolicy: Retain keeps it"

@@ -50,8 +50,8 @@ func TestApprovalThatApprovesNothing(t *testing.T) {
 	for approved, say := range map[string]string{
 		"":                       "",
 		right:                    "",
-		"rev1" + right[4:]:       "it is for the commit rev1, and rev2 is to be applied",
-		"rev2-0123456789abcdef":  "it names other removals",
+		"rev1" + right[4:]:       "it is for the commit rev1, and the current one is rev2",
+		"rev2-0123456789abcdef":  "it is for other removals",
 		"rev2":                   "COMMIT-DIGEST",
 		"yes":                    "COMMIT-DIGEST",
 		right + "0":              "COMMIT-DIGEST",

@@ -16,28 +16,28 @@ import (
 )
 
 // The field managers under which Muster applies: ListManager for the list of clusters of an audit config by itself,
-// FieldManager for everything else. With one name for both, an audit config that was applied as a whole would lose every
-// other field as soon as its list alone is applied.
+// FieldManager for everything else. With one name for both, an audit config that was applied as a whole would lose its
+// other fields when only its list is applied.
 const (
 	FieldManager = "muster"
 	ListManager  = "muster-clusters"
 )
 
-// Author is a field manager that has set fields which drifted, as the API server's managedFields tell it. The name is what
-// the client has called itself: a hint for people, and no proof of anything.
+// Author is a field manager that has set drifted fields, according to the API server's managedFields. Clients choose
+// their names, so the name is a hint and proves nothing.
 type Author struct {
-	// Manager is cut and without control characters.
+	// Manager is shortened, and has no control characters.
 	Manager string `json:"manager"`
-	// Operation is Apply or Update, and Subresource what the request was for, such as "status"; empty for the object itself.
+	// Operation is Apply or Update, and Subresource is the request's, such as "status"; empty for the object itself.
 	Operation   string `json:"operation"`
 	Subresource string `json:"subresource,omitempty"`
-	// Time is when the manager last changed any of its fields of the object; zero when the API server doesn't say.
+	// Time is when the manager last changed any field of the object; zero if unknown.
 	Time time.Time `json:"time,omitzero"`
-	// Fields are the drifted fields that it set; empty when it removed what the step is about.
+	// Fields are the drifted fields that it set; empty if it removed the step's object.
 	Fields []string `json:"fields,omitempty"`
 }
 
-// What bounds the reading of managedFields. The API server keeps at most ten entries of updates, one a manager that applies,
+// Limits for reading managedFields. The API server keeps at most ten entries for updates, one for each applying manager,
 // and manager names of 128 bytes.
 const (
 	maxManagedEntries = 64
@@ -45,12 +45,12 @@ const (
 	maxManager        = 64
 )
 
-// listPath is where the audit config's list stands. The CRD has it as an atomic list: whoever changes an entry is the manager
-// of all of them.
+// listPath is the path of an audit config's list. The CRD declares it atomic: the manager that changes one entry manages
+// all of them.
 const listPath = "spec.kubernetesResources.externalClusters"
 
-// authorsOf finds for each of the differing fields who has set it last, and groups the fields by whom: the most recent first.
-// Nobody is named for a field that has no other manager than Muster, such as one that was taken out.
+// authorsOf finds the last manager of each differing field, and groups the fields by manager, the most recent first.
+// A field without a manager other than Muster, such as a removed field, gets no author.
 func authorsOf(managed []metav1.ManagedFieldsEntry, fields []string) []Author {
 	owners := ownersOf(managed)
 	var authors []Author
@@ -77,11 +77,11 @@ func authorsOf(managed []metav1.ManagedFieldsEntry, fields []string) []Author {
 	return authors
 }
 
-// owner is a field manager with the fields that it manages, as paths of names.
+// owner is a field manager with the paths of its fields.
 type owner struct {
 	Author
 	paths [][]string
-	// leaf says of each path that nothing below it is managed by itself: a value, or a list or struct that is one piece.
+	// leaf is true for paths without managed fields below them: a value, or an atomic list or struct.
 	leaf []bool
 }
 
@@ -98,7 +98,7 @@ func ownersOf(managed []metav1.ManagedFieldsEntry) []owner {
 		}
 		set := &fieldpath.Set{}
 		if err := set.FromJSON(bytes.NewReader(fields)); err != nil {
-			continue // who it was isn't known then
+			continue // the author stays unknown
 		}
 		o := owner{Author: Author{Manager: managerName(entry.Manager), Operation: string(entry.Operation), Subresource: managerName(entry.Subresource)}}
 		if entry.Time != nil {
@@ -113,10 +113,10 @@ func ownersOf(managed []metav1.ManagedFieldsEntry) []owner {
 	return owners
 }
 
-// Own says whether a field manager is Muster.
+// Own reports whether a field manager is Muster.
 func Own(manager string) bool { return manager == FieldManager || manager == ListManager }
 
-// names are the field names at the start of a path. What stands in a list is in the plan's words the list.
+// names returns the field names at the start of a path. Plans name an element of a list by the path of the list.
 func names(path fieldpath.Path) []string {
 	var list []string
 	for _, element := range path {
@@ -128,7 +128,7 @@ func names(path fieldpath.Path) []string {
 	return list
 }
 
-// has says whether the owner manages the field, something in it, or the one piece that it stands in.
+// has reports whether the owner manages the field, something in it, or an atomic value around it.
 func (o *owner) has(field []string) bool {
 	for i, path := range o.paths {
 		n := min(len(path), len(field))
@@ -139,7 +139,7 @@ func (o *owner) has(field []string) bool {
 	return false
 }
 
-// managerName makes a name fit to be shown: what is no visible character could change what stands around it.
+// managerName makes a name safe to print: invisible characters could change the text around it.
 func managerName(name string) string {
 	var b strings.Builder
 	n := 0
@@ -164,7 +164,7 @@ func (a Author) String() string {
 	return a.Name() + " at " + a.Time.UTC().Format(time.RFC3339)
 }
 
-// Name is the manager in words: in quotes where it could be taken for something else, and with what the request was for.
+// Name is the manager for messages, quoted if it is empty or has unusual characters, with the subresource.
 func (a Author) Name() string {
 	name := a.Manager
 	plain := func(r rune) bool {
@@ -179,8 +179,8 @@ func (a Author) Name() string {
 	return name
 }
 
-// Blame says what of a step has drifted and who did it: "schedule changed by kubectl-edit at 2026-11-23T03:50:00Z". The
-// words for an author are the caller's.
+// Blame describes what drifted and who changed it: "schedule changed by kubectl-edit at 2026-11-23T03:50:00Z". The
+// caller chooses how an author is printed.
 func (s Step) Blame(who func(Author) string) string {
 	by := func(text string, authors []Author) string {
 		if len(authors) == 0 {
@@ -214,7 +214,7 @@ func (s Step) Blame(who func(Author) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// attribute notes for all steps of drift who has changed what.
+// attribute records in every drift step who changed what.
 func (p *planner) attribute() {
 	configs, lists := map[string][]metav1.ManagedFieldsEntry{}, map[string][]Author{}
 	managed := func(name string) []metav1.ManagedFieldsEntry {
@@ -249,7 +249,7 @@ func (p *planner) attribute() {
 	}
 }
 
-// managedFieldsOf are the managedFields of an object as JSON gives it; none when there are none, or they can't be read.
+// managedFieldsOf returns the managedFields of an object decoded from JSON; none if they are absent or unreadable.
 func managedFieldsOf(object map[string]any) []metav1.ManagedFieldsEntry {
 	value, _, err := unstructured.NestedFieldNoCopy(object, "metadata", "managedFields")
 	list, isList := value.([]any)

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// MaxScansDue is how many clusters of an AuditSync may wait to be scanned because they have changed. What is beyond, as when a
-// fleet is applied for the first time or a patch changes all of it, is left to the schedules, which are spread over the day.
+// MaxScansDue is how many changed clusters of an AuditSync may wait for a scan at once. Any more, as when a fleet is
+// first applied or a patch changes all of it, wait for their schedules, which are spread over the day.
 const MaxScansDue = 100
 
-// clocks notes when a cluster got its form and whether it is to be scanned for that. Only a new form restarts them. An entry
-// that is taken over as it stands has no new one: whoever made it has had it scanned. Where a Secret alone has changed, its entry
-// has not.
+// clocks records when a cluster changed and whether a scan is due for it. Only a change restarts them. An entry that is
+// taken over unchanged is not a change: it has been scanned before. If only a Secret has changed, the entry's time
+// stays.
 func (l *lister) clocks(item, known *Item, equal bool) {
 	item.Applied, item.ScanDue = l.policy.now(), l.policy.ScanChanged
 	switch {
@@ -50,8 +50,8 @@ func (p *planner) boundDue() {
 	}
 }
 
-// ScanAsked is the inventory once nothing is due any more for some clusters, and the operator was seen to have taken over others,
-// each at its time. Nil stands for no change.
+// ScanAsked returns the inventory after scans were requested for the clusters in asked, and after the operator was seen
+// to use the entries in taken, each at its time. It returns nil if nothing changes.
 func (i *Inventory) ScanAsked(asked map[string]bool, taken map[string]time.Time) *Inventory {
 	changed := *i
 	changed.Clusters = slices.Clone(i.Clusters)

@@ -9,7 +9,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// fields are the fields in which two entries differ, with their values.
+// fields returns the fields in which two entries differ, with their values.
 func fields(from, to mondoo.Entry) []Field {
 	a, b := from.Canonical().Map(), to.Canonical().Map()
 	var list []Field
@@ -19,7 +19,7 @@ func fields(from, to mondoo.Entry) []Field {
 	return list
 }
 
-// valueAt is the value at a dotted path, as one line; empty when there is none.
+// valueAt returns the value at a dotted path as one line; empty if there is none.
 func valueAt(object map[string]any, path string) string {
 	var v any = object
 	for _, key := range splitPath(path) {
@@ -58,15 +58,15 @@ func inline(v any) string {
 	return string(data)
 }
 
-// differences lists where live lacks something that want has. What live has besides is not a difference: the operator and
-// the API server fill in fields of their own. Lists are compared as wholes, element by element.
+// differences lists where live lacks something that want has. Additional fields in live are no difference: the operator
+// and the API server fill in their own. Lists are compared as wholes, element by element.
 func differences(path string, want, live any) []Field {
 	switch w := want.(type) {
 	case map[string]any:
 		l, ok := live.(map[string]any)
 		if !ok {
 			if live == nil && zero(w) {
-				return nil // an empty struct that the other side leaves out
+				return nil // an empty struct, which the live object omits
 			}
 			return []Field{{Path: path, From: inline(live), To: inline(want)}}
 		}
@@ -94,7 +94,7 @@ func differences(path string, want, live any) []Field {
 	}
 }
 
-// zero says whether a value is what an absent field stands for. Go's omitempty leaves such values out.
+// zero reports whether a value equals an absent field. Go's omitempty leaves such values out.
 func zero(v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
@@ -114,7 +114,7 @@ func zero(v any) bool {
 	}
 }
 
-// sameScalar compares values as JSON has them: 1, 1.0 and int64(1) are one number, and null is an absent field.
+// sameScalar compares JSON values: 1, 1.0 and int64(1) are the same number, and null is an absent field.
 func sameScalar(a, b any) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil

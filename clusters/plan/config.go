@@ -21,12 +21,12 @@ func (p *planner) config(name string) {
 	desired, inFleet := p.desiredConfig(name)
 	live := p.live.AuditConfigs[name]
 	before := p.inventories[name]
-	if no := p.refused[name]; no != nil {
-		p.plan.Add(*no)
+	if refusal := p.refused[name]; refusal != nil {
+		p.plan.Add(*refusal)
 		p.plan.Refused = append(p.plan.Refused, name)
 		return
 	}
-	if p.namesMade(desired) {
+	if p.namesInline(desired) {
 		return
 	}
 	if live == nil && desired.Object == nil {
@@ -65,12 +65,12 @@ func (p *planner) config(name string) {
 	slices.SortFunc(list, inOrder)
 	if err := mondoo.SetEntries(object, list); err != nil {
 		undo()
-		p.refuseConfig(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: kubernetesResources is no object", name), "")
+		p.refuseConfig(p.place(desired.Origin, fieldList[:2]), CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: spec.kubernetesResources is not an object", name), "")
 		return
 	}
 	if size := jsonSize(object); size > maxObject {
 		undo()
-		p.refuseConfig(p.place(desired.Origin, fieldName), CodeTooLarge, fmt.Sprintf("the audit config %s would have %d KiB; Kubernetes takes little more than %d", name, size>>10, maxObject>>10),
+		p.refuseConfig(p.place(desired.Origin, fieldName), CodeTooLarge, fmt.Sprintf("the audit config %s would be %d KiB; the limit is %d KiB", name, size>>10, maxObject>>10),
 			"spread the clusters over several audit configs, with spec.auditConfig in the cluster files")
 		return
 	}
@@ -79,8 +79,8 @@ func (p *planner) config(name string) {
 		before: live, secrets: p.secretsIn(name), leaving: p.leavingOf(name)})
 }
 
-// inOrder is the order of entries: by name, and those that need Vault last. The operator works them in their order and stops at the first
-// that fails, which is mostly a login to a Vault that doesn't answer.
+// inOrder orders entries by name, with those that need Vault last. The operator works through them in order and stops
+// at the first failure, most often a login to a Vault that doesn't answer.
 func inOrder(a, b map[string]any) int {
 	needs := func(entry map[string]any) int {
 		if entry["vaultAuth"] != nil {
@@ -91,7 +91,7 @@ func inOrder(a, b map[string]any) int {
 	return cmp.Or(cmp.Compare(needs(a), needs(b)), strings.Compare(nameOf(a), nameOf(b)))
 }
 
-// leavingOf are the clusters that this plan moves out of an audit config, with the one that each moves to.
+// leavingOf returns the clusters that this plan moves out of an audit config, with their targets.
 func (p *planner) leavingOf(auditConfig string) map[string]string {
 	leaving := map[string]string{}
 	for _, item := range p.inventories[auditConfig].clusters() {
@@ -103,7 +103,7 @@ func (p *planner) leavingOf(auditConfig string) map[string]string {
 	return leaving
 }
 
-// secretsIn are the Secrets that are applied for the clusters of an audit config, and for which.
+// secretsIn returns the Secrets that are applied for the clusters of an audit config, with their clusters.
 func (p *planner) secretsIn(auditConfig string) map[string]string {
 	secrets := map[string]string{}
 	for i := range p.fleet.Secrets {
@@ -114,7 +114,7 @@ func (p *planner) secretsIn(auditConfig string) map[string]string {
 	return secrets
 }
 
-// Held are the clusters of the audit config whose Secrets are among those that could not be written.
+// Held returns the clusters of the audit config that have a Secret in failed.
 func (c ConfigWrite) Held(failed map[string]bool) map[string]bool {
 	held := map[string]bool{}
 	for secret, cluster := range c.secrets {
@@ -125,11 +125,13 @@ func (c ConfigWrite) Held(failed map[string]bool) map[string]bool {
 	return held
 }
 
-// Leaving are the clusters that move to another audit config, which each is given with. They must not leave before they are there.
+// Leaving returns the clusters that move to another audit config, with their targets. An entry must not be removed
+// before the target has it.
 func (c ConfigWrite) Leaving() map[string]string { return c.leaving }
 
-// Without is the write for when some clusters can't go on, for want of a Secret or of a place to move to: their entries stay as they
-// are, or out. An entry names the server that the credential is sent to, so that a new one must not meet an old credential.
+// Without returns the write for the case that some clusters can't proceed, because a Secret could not be written or the
+// target does not have them yet. Their entries stay as they are, or absent. An entry names the server that the
+// credential is sent to, so a new entry must never meet an old credential.
 func (c ConfigWrite) Without(held map[string]bool) (ConfigWrite, error) {
 	if len(held) == 0 {
 		return c, nil
@@ -140,7 +142,7 @@ func (c ConfigWrite) Without(held map[string]bool) (ConfigWrite, error) {
 	}
 	isHeld := func(entry map[string]any) bool { return held[nameOf(entry)] }
 	list := slices.DeleteFunc(slices.Clone(wanted), isHeld)
-	// What is there and can't be read as a list has no entries to keep.
+	// A live value that can't be read as a list has no entries to keep.
 	if present, err := mondoo.Entries(c.before); err == nil {
 		list = append(list, slices.DeleteFunc(slices.Clone(present), func(entry map[string]any) bool { return !isHeld(entry) })...)
 	}
@@ -158,20 +160,20 @@ func (p *planner) desiredConfig(name string) (fleet.AuditConfig, bool) {
 	return fleet.AuditConfig{Name: name}, false
 }
 
-// refuseConfig reports an error for which nothing is done for all clusters of an audit config.
+// refuseConfig reports an error that blocks all clusters of an audit config.
 func (p *planner) refuseConfig(at finding.Finding, code finding.Code, message, fix string) {
 	at.Stops = true
 	p.refuse(at, code, message, fix)
 }
 
-// refuse reports an error that keeps something as it is, at a place.
+// refuse reports an error at a place.
 func (p *planner) refuse(at finding.Finding, code finding.Code, message, fix string) {
 	at.Code, at.Severity, at.Message, at.Fix = code, finding.Error, message, fix
 	p.plan.Add(at)
 }
 
-// withoutConfig plans for an audit config that is neither in Git nor in the cluster. Its clusters wait for it; what was in
-// an inventory has gone with it.
+// withoutConfig plans an audit config that is neither in Git nor in the cluster. Clusters in Git wait for it. The
+// entries of an inventory are gone together with the audit config.
 func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 	if inFleet {
 		p.plan.Waiting = true
@@ -184,14 +186,14 @@ func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 	}
 }
 
-// removeConfig plans the removal of an audit config that Muster had applied as a whole and that is no longer in Git. It takes
-// every scan of its cluster with it, so it always wants an approval.
+// removeConfig plans the removal of an audit config that Muster applied as a whole and that is no longer in Git.
+// Removing it ends every scan of its clusters, so it always needs approval.
 func (p *planner) removeConfig(name string, before *Inventory, live map[string]any) bool {
 	reason, foreign := "", p.foreignIn(name, live)
 	switch {
 	case !p.policy.Prune:
 		reason = reasonPrune
-	case !p.approved[configKey(name)] || p.unseen(name, foreign, live):
+	case !p.approved[configKey(name)] || p.hasUnapprovedForeign(name, foreign, live):
 		reason = reasonOwner
 	case slices.ContainsFunc(before.Clusters, func(item Item) bool { return p.stays(name, item.Name) }):
 		reason = reasonKeeps
@@ -200,22 +202,22 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 		p.step(Step{Action: Hold, Kind: KindAuditConfig, Name: name, Origin: before.Origin, Reason: reason})
 		if waits(reason) {
 			p.plan.Held++
-			p.goAlong(Hold, name, foreign)
+			p.listForeign(Hold, name, foreign)
 		}
 		return false
 	}
 	p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
-	p.goAlong(Remove, name, foreign)
+	p.listForeign(Remove, name, foreign)
 	p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, Deletion{Name: name, Version: versionOf(live)})
 	return true
 }
 
-// foreignIn are the entries of an audit config that Muster did not write, sorted.
+// foreignIn returns the entries of an audit config that Muster did not write, sorted.
 func (p *planner) foreignIn(auditConfig string, live map[string]any) []string {
 	entries, err := mondoo.Entries(live)
 	if err != nil {
-		return nil // what is there is no list
+		return nil // the live value is not a list
 	}
 	var names []string
 	for _, entry := range entries {
@@ -227,9 +229,9 @@ func (p *planner) foreignIn(auditConfig string, live map[string]any) []string {
 	return slices.Compact(names)
 }
 
-// unseen says whether an audit config whose removal is approved has foreign entries that nobody was shown when it was, and that may not
-// be removed without.
-func (p *planner) unseen(auditConfig string, foreign []string, live map[string]any) bool {
+// hasUnapprovedForeign reports whether an audit config with an approved removal has foreign entries that were not part
+// of the approval and that may not be removed without one.
+func (p *planner) hasUnapprovedForeign(auditConfig string, foreign []string, live map[string]any) bool {
 	added := 0
 	for _, name := range foreign {
 		if !p.approved[clusterKey(auditConfig, name)] {
@@ -239,12 +241,13 @@ func (p *planner) unseen(auditConfig string, foreign []string, live map[string]a
 	if p.policy.Foreign != RemoveForeign {
 		return added > 0
 	}
-	entries, _ := mondoo.Entries(live) // foreignIn has read them
+	entries, _ := mondoo.Entries(live) // foreignIn has checked for errors
 	return p.foreignStay(added, len(entries)) != ""
 }
 
-// goAlong lists the foreign entries that an audit config takes with it. Where they are to be removed anyway, they are listed as such.
-func (p *planner) goAlong(action Action, auditConfig string, foreign []string) {
+// listForeign lists the foreign entries that are removed together with an audit config. Entries that would be removed
+// anyway are listed by list instead.
+func (p *planner) listForeign(action Action, auditConfig string, foreign []string) {
 	if action == Hold && p.policy.Foreign == RemoveForeign {
 		return
 	}
@@ -253,17 +256,17 @@ func (p *planner) goAlong(action Action, auditConfig string, foreign []string) {
 	}
 }
 
-// stays says whether a cluster that was applied in an audit config is neither removed from it nor moves elsewhere.
+// stays reports whether an applied cluster is neither removed from its audit config nor moved to another.
 func (p *planner) stays(auditConfig, name string) bool {
 	key := clusterKey(auditConfig, name)
 	return !p.removals.items[key] || p.removals.reason[key] != ""
 }
 
-// list plans the entries of an audit config: the whole list as it should be, and whether that differs from what is there.
+// list plans the entries of an audit config. It returns the complete list, and whether it differs from the live one.
 func (p *planner) list(name string, live map[string]any, before, after *Inventory) (list []map[string]any, changed bool) {
 	raw, err := mondoo.Entries(live)
 	if err != nil {
-		raw = nil // what is there is no list; ours takes its place
+		raw = nil // the live value is not a list, and is replaced
 		changed = true
 	}
 	l := lister{planner: p, config: name, before: before, after: after, byHand: p.byHand(name),
@@ -271,7 +274,7 @@ func (p *planner) list(name string, live map[string]any, before, after *Inventor
 	for _, object := range raw {
 		name := nameOf(object)
 		if _, twice := l.raw[name]; twice {
-			changed = true // the operator takes the last of two; one stays
+			changed = true // the operator uses the last of two; one is kept
 		}
 		l.raw[name] = object
 	}
@@ -294,7 +297,7 @@ type lister struct {
 	list          []map[string]any
 	done          map[string]bool
 	changed       bool
-	byHand        bool // whether somebody else has written the list
+	byHand        bool // whether a user or another tool has written the list
 }
 
 func (l *lister) keep(name string) {
@@ -306,8 +309,8 @@ func (l *lister) keep(name string) {
 
 func (l *lister) mark(name string) { l.done[name] = true }
 
-// compare says whether an entry is there, and in which fields it differs. One that can't be read differs as a whole: if it
-// is ours it is put right, and somebody else's is left to them.
+// compare reports whether an entry exists, whether it is equal, and which fields differ. An unreadable entry differs as
+// a whole: Muster's own entry is corrected, a foreign one is left alone.
 func (l *lister) compare(c fleet.Cluster) (exists, equal bool, differ []Field) {
 	raw, exists := l.raw[c.Name]
 	if !exists || matches(raw, &c.Entry) {
@@ -366,11 +369,11 @@ func (l *lister) cluster(c fleet.Cluster) {
 	default:
 		step.Action = Add
 		if step.Drift {
-			step.Reason = "somebody has removed it"
+			step.Reason = "it was removed from the audit config"
 			settled = l.settle(KindCluster, []Field{{}}, past, l.byHand)
 			item.Scanned = item.Scanned || l.policy.Scanned != nil && l.policy.Scanned(l.config, c.Name)
 			if l.policy.CorrectDrift && settled.until.IsZero() {
-				// What the operator has made for it has gone with it.
+				// The operator's objects for it were removed with it.
 				item.Applied = l.policy.now()
 				item.Changed, item.Taken = item.Applied, time.Time{}
 			}
@@ -394,14 +397,14 @@ func (l *lister) cluster(c fleet.Cluster) {
 	l.mark(c.Name)
 }
 
-// noteMove lists a cluster whose file has another name now.
+// noteMove lists a cluster whose file was renamed.
 func (l *lister) noteMove(known *Item, item Item) {
 	if known.Origin != item.Origin {
 		l.step(Step{Action: Move, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin, Reason: "was " + known.Origin})
 	}
 }
 
-// gone plans the entries that are Muster's own and no longer in Git.
+// gone plans Muster's own entries that are no longer in Git.
 func (l *lister) gone() {
 	if l.before == nil {
 		return
@@ -413,7 +416,7 @@ func (l *lister) gone() {
 		key := clusterKey(l.config, item.Name)
 		_, exists := l.raw[item.Name]
 		if !l.removals.items[key] {
-			// It is in Git, and can't be read far enough to tell where it belongs.
+			// It is in Git, but its audit config can't be read.
 			l.after.Clusters = append(l.after.Clusters, item)
 			l.keepAll(item.Secrets)
 			l.keep(item.Name)
@@ -443,7 +446,7 @@ func (p *planner) keepAll(secrets []string) {
 	}
 }
 
-// foreign plans the entries that are in no file and never were.
+// foreign plans the entries that come from no file and never did.
 func (l *lister) foreign() {
 	var names []string
 	for name := range l.raw {
@@ -462,7 +465,7 @@ func (l *lister) foreign() {
 			continue
 		}
 		if l.policy.Foreign == RemoveForeign {
-			l.step(Step{Action: Remove, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: "in no file, and foreignClusters is Remove"})
+			l.step(Step{Action: Remove, Kind: KindCluster, Name: name, AuditConfig: l.config, Reason: "it is in no file, and foreignClusters is Remove"})
 			l.changed = true
 			continue
 		}
@@ -471,13 +474,13 @@ func (l *lister) foreign() {
 	}
 	if names := l.plan.Foreign[l.config]; len(names) > 0 {
 		l.plan.Add(finding.Finding{Code: CodeForeign, Severity: finding.Info,
-			Message: fmt.Sprintf("the audit config %s has %d entries that are in no file, and keeps them: %s", l.config, len(names), some(names)),
+			Message: fmt.Sprintf("the audit config %s has %d entries that are in no file; they are kept: %s", l.config, len(names), some(names)),
 			Fix:     "write cluster files for them, or set foreignClusters: Remove"})
 	}
 }
 
-// foreignStay says why n foreign entries, of total, are not removed even where they should be: what Muster can't read may hold them, or
-// there are more of them than may be removed at once.
+// foreignStay returns why n foreign entries, of total, are kept even where the policy removes them: an unreadable file
+// may hold them, or there are more than may be removed at once.
 func (p *planner) foreignStay(n, total int) string {
 	switch {
 	case n == 0:
@@ -490,8 +493,8 @@ func (p *planner) foreignStay(n, total int) string {
 	return ""
 }
 
-// object plans the audit config itself. For one that Muster applies as a whole it is compared field by field, leaving out
-// what the operator fills in; for one that only exists, the result names the object and nothing more.
+// object plans the audit config itself. An audit config that Muster applies as a whole is compared field by field,
+// without the fields that the operator fills in. For any other audit config, object returns nil.
 func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *Inventory) (object map[string]any, changed bool) {
 	if desired.Object == nil {
 		if _, inFleet := p.desiredConfig(desired.Name); !inFleet && before != nil {
@@ -522,7 +525,7 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	}
 	step.Action, step.Fields = Change, differences("", object, live)
 	if len(step.Fields) == 0 && !same && p.policy.Revision != "" {
-		// The live object has the origin of this commit: it was applied, and what came after it was not.
+		// The live object equals this commit's: it was applied, but the run ended before the inventory was written.
 		return object, false
 	}
 	if same {
@@ -537,19 +540,19 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	case known == nil || known.Hash == "":
 		step.Reason = "takes over an audit config that was made by hand"
 	case len(step.Fields) == 0:
-		step.Reason = "fields were taken out of its file" // applying without them removes them
+		step.Reason = "fields were removed from its file" // applying without them removes them
 	}
 	p.step(step)
 	return object, !waits && (!step.Drift || p.policy.CorrectDrift)
 }
 
-// identity is an audit config with nothing in it, for its list.
+// identity returns an audit config with only its identity, to apply the list with.
 func (p *planner) identity(name string) map[string]any {
 	return map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
 		"metadata": map[string]any{"name": name, "namespace": p.fleet.Namespace}}
 }
 
-// stamp writes namespace, label and origin into an object that Muster applies as a whole.
+// stamp sets the namespace, the label and the origin of an object that Muster applies as a whole.
 func (p *planner) stamp(object map[string]any, path, commit string) {
 	metadata(object)["namespace"] = p.fleet.Namespace
 	if p.fleet.Sync != "" {
@@ -558,7 +561,7 @@ func (p *planner) stamp(object map[string]any, path, commit string) {
 	setMeta(object, "annotations", fleet.AnnotationOrigin, origin(path, commit))
 }
 
-// metadata is that of an object, which gets one if it has none.
+// metadata returns an object's metadata, adding it if missing.
 func metadata(object map[string]any) map[string]any {
 	meta, ok := object["metadata"].(map[string]any)
 	if !ok {
@@ -590,7 +593,7 @@ func origin(path, commit string) string {
 func nameOf(entry map[string]any) string {
 	name, _, err := unstructured.NestedString(entry, "name")
 	if err != nil {
-		return "" // as one without a name, which the operator can't tell apart either
+		return "" // treated as an entry without a name, as the operator does
 	}
 	return name
 }

@@ -187,7 +187,7 @@ func TestPausesBetweenCorrections(t *testing.T) {
 	if len(p.Contested) != 1 || p.Contested[0].Name != "sa" || p.Contested[0].Fields[0].Path != "schedule" || !p.Empty() {
 		t.Errorf("contested: %+v, %s", p.Contested, describe(p))
 	}
-	want(t, "while it waits", describe(p), "change cluster sa drift schedule (somebody changes it again and again)")
+	want(t, "while it waits", describe(p), "change cluster sa drift schedule (it keeps being changed)")
 	// What else somebody changes doesn't wait for it.
 	set(w.entry(config, "sa"), "serviceAccountAuth.server", "https://evil.example.com")
 	set(w.entry(config, "k"), "filtering", nil)

@@ -12,32 +12,34 @@ import (
 	"time"
 )
 
-// LabelInventory marks the ConfigMaps that hold inventories, and InventoryKey is where in their binaryData.
+// LabelInventory marks the ConfigMaps that hold inventories. InventoryKey is the key of the inventory in their
+// binaryData.
 const (
 	LabelInventory = "muster.dev/inventory"
 	InventoryKey   = "inventory.json.gz"
 )
 
-// Inventory is what Muster remembers of what it applied: for one audit config of one AuditSync, or, with an empty
-// AuditConfig, for the Secrets that belong to no cluster. It tells own entries from foreign ones, and what to remove.
+// Inventory records what Muster applied: for one audit config of one AuditSync or, with an empty AuditConfig, for the
+// Secrets that belong to no cluster. It tells Muster's own entries from foreign ones, and what to remove.
 type Inventory struct {
 	Sync        string `json:"sync"`
 	AuditConfig string `json:"auditConfig,omitempty"`
-	// Origin is the file of the audit config itself, when Muster applies it as a whole.
+	// Origin is the file of the audit config itself, if Muster applies it as a whole.
 	Origin string `json:"origin,omitempty"`
-	// Commit last changed the audit config itself, and Hash is that of its content without the list.
+	// Commit last changed the audit config itself. Hash is the hash of its content without the list.
 	Commit string `json:"commit,omitempty"`
 	Hash   string `json:"hash,omitempty"`
-	// Clusters are the entries that are Muster's own, and Secrets those of no cluster; both sorted by name.
+	// Clusters are Muster's own entries. Secrets are those that belong to no cluster. Both are sorted by name.
 	Clusters []Item `json:"clusters,omitempty"`
 	Secrets  []Item `json:"secrets,omitempty"`
-	// Corrected are the fields of the audit config that were put right since Hash was applied.
+	// Corrected are the fields of the audit config that were corrected since Hash was applied.
 	Corrected []Correction `json:"corrected,omitempty"`
-	// Reads stands for the versions of the Secrets that the operator itself reads for the audit config. Empty: not known yet.
+	// Reads identifies the versions of the Secrets that the operator itself reads for the audit config; empty if
+	// unknown.
 	Reads string `json:"reads,omitempty"`
-	// Approved is what of it goes, or is to go, because somebody has approved that.
+	// Approved is the approval that is being carried out in this inventory.
 	Approved *Approval `json:"approved,omitempty"`
-	// Version is that of the ConfigMap which it was read from.
+	// Version is the version of the ConfigMap that the inventory was read from.
 	Version Version `json:"-"`
 }
 
@@ -45,42 +47,43 @@ type Inventory struct {
 type Item struct {
 	Name   string `json:"name"`
 	Origin string `json:"origin"`
-	// Commit is the one that last changed it.
+	// Commit last changed the item.
 	Commit string `json:"commit,omitempty"`
-	// Hash is that of the content applied. Empty: Muster was about to apply it for the first time.
+	// Hash is the hash of the applied content. It is empty if Muster was about to apply it for the first time.
 	Hash    string   `json:"hash,omitempty"`
 	Secrets []string `json:"secrets,omitempty"`
-	// Making are those of the Secrets that Muster was about to apply for the first time. Nothing says yet that they are its own.
+	// Making are those of Secrets that Muster was about to create. They are not yet known to be its own.
 	Making []string `json:"making,omitempty"`
-	// MadeFor is "auditConfig/cluster", of a Secret that was made for a cluster which no longer needs it. It stays as long as
-	// something names it.
-	MadeFor string `json:"madeFor,omitempty"`
-	// Applied is when the cluster got its present form, in whole seconds as API objects have them; zero when nobody noted it.
+	// MadeFor is "auditConfig/cluster" of the cluster that a Secret was made for and that no longer needs it. The
+	// Secret stays as long as something names it.
+	MadeFor string `json:"inlineOwner,omitempty"`
+	// Applied is when the cluster got its present form, in whole seconds as in API objects; zero if not recorded.
 	Applied time.Time `json:"applied,omitzero"`
-	// Changed is when its entry last changed, and not a Secret alone; zero for long ago. Taken is when the operator was seen to
-	// have taken that over; zero while it was not.
+	// Changed is when the cluster's entry last changed, not only its Secrets; zero if long ago. Taken is when the
+	// operator was first seen to use the changed entry; zero until then.
 	Changed time.Time `json:"changed,omitzero"`
 	Taken   time.Time `json:"taken,omitzero"`
-	// ScanDue says that the cluster has changed and is to be scanned for it, which has not been asked for yet.
+	// ScanDue is true if the cluster has changed and a scan for the change has not been requested yet.
 	ScanDue bool `json:"scanDue,omitempty"`
-	// Scanned says that a scan of the cluster's present form has ended well before somebody removed its entry, and that with it
-	// went what told of it.
+	// Scanned is true if a scan of the cluster's present form succeeded before its entry was removed from the cluster,
+	// which also removed the evidence of that scan.
 	Scanned bool `json:"scanned,omitempty"`
-	// Corrected are the fields of a cluster's entry and Secrets, or of a Secret, that were put right since Hash was applied.
+	// Corrected are the fields of a cluster's entry and Secrets, or of a Secret, that were corrected since Hash was
+	// applied.
 	Corrected []Correction `json:"corrected,omitempty"`
 }
 
-// What is unpacked of an inventory. A ConfigMap of 1 MiB holds some 20,000 clusters, of 200 bytes each. An empty item takes 3 bytes, and a
-// hundred times as much in memory.
+// Limits for unpacking an inventory. A ConfigMap of 1 MiB holds some 20,000 clusters of 200 bytes each. An empty item
+// takes 3 bytes, and a hundred times as much in memory.
 const (
 	maxInventory = 16 << 20
 	maxItems     = 200_000
 )
 
-// ErrInventorySize says that an inventory is larger than any that Muster writes.
+// ErrInventorySize is returned for an inventory larger than any that Muster writes.
 var ErrInventorySize = errors.New("it is larger than any that Muster writes")
 
-// Encode packs an inventory for a ConfigMap's binaryData. Equal inventories give equal bytes.
+// Encode packs an inventory for a ConfigMap's binaryData. Equal inventories have equal encodings.
 func (i *Inventory) Encode() ([]byte, error) {
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
@@ -113,8 +116,8 @@ func DecodeInventory(data []byte) (*Inventory, error) {
 	return i, nil
 }
 
-// InventoryName is the name of the ConfigMap that holds an inventory. Names of AuditSyncs have no dot, so no two inventories
-// share one.
+// InventoryName returns the name of the ConfigMap for an inventory. Names of AuditSyncs have no dots, so the names of
+// two inventories never collide.
 func InventoryName(sync, auditConfig string) string {
 	if auditConfig == "" {
 		return "muster-" + sync
@@ -122,7 +125,7 @@ func InventoryName(sync, auditConfig string) string {
 	return "muster-" + sync + "." + auditConfig
 }
 
-// Equal says whether two inventories are the same. Nil and an empty one are.
+// Equal reports whether two inventories are the same. Nil equals an empty one.
 func (i *Inventory) Equal(other *Inventory) bool {
 	if i.Empty() || other.Empty() {
 		return i.Empty() == other.Empty()
@@ -135,20 +138,21 @@ func (i *Inventory) Equal(other *Inventory) bool {
 		i.Hash == other.Hash && i.Reads == other.Reads && i.Approved.Equal(other.Approved) && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal) && slices.EqualFunc(i.Clusters, other.Clusters, same) && slices.EqualFunc(i.Secrets, other.Secrets, same)
 }
 
-// Empty says whether there is nothing to remember.
+// Empty reports whether there is nothing to record.
 func (i *Inventory) Empty() bool {
 	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == "" && i.Approved == nil
 }
 
-// precedes says whether the inventory of another AuditSync keeps this one, whose inventory may be nil, from the audit config.
-// What was applied goes before what was about to be applied, and among equals the name decides, so that two that start at the
-// same moment don't keep each other out. Entries that were about to be applied keep nobody out.
+// precedes reports whether another AuditSync's inventory blocks this AuditSync, whose inventory may be nil, from the
+// audit config. An applied inventory wins over one that was about to be applied. Between equals the name decides, so
+// that two AuditSyncs that start at the same moment don't block each other. Entries that were only about to be applied
+// block no one.
 func (i *Inventory) precedes(sync string, own *Inventory) bool {
 	theirs, ours := i.claim(), own.claim()
 	return theirs > ours || theirs == ours && theirs > 0 && i.Sync < sync
 }
 
-// claim is 2 when something was applied, 1 when the audit config as a whole was about to be, and 0 otherwise.
+// claim is 2 if something was applied, 1 if the audit config as a whole was about to be applied, and 0 otherwise.
 func (i *Inventory) claim() int {
 	switch {
 	case i == nil:
@@ -175,7 +179,7 @@ func (i *Inventory) clusters() []Item {
 	return i.Clusters
 }
 
-// cluster is the item of a cluster; nil when there is none. Unlike find it takes items in any order.
+// cluster returns the item of a cluster, or nil. Unlike find, it works on unsorted items.
 func (i *Inventory) cluster(name string) *Item {
 	at := slices.IndexFunc(i.clusters(), func(item Item) bool { return item.Name == name })
 	if at < 0 {

@@ -6,9 +6,9 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// matches says whether an entry as the API server gives it is plainly the desired one. It is what nearly all entries of a
-// fleet are, at every look at it; to find that out without building a typed entry of each takes a tenth of the time. False
-// means nothing: what is written in another way may still be equal (mondoo.Equal).
+// matches reports whether an entry from the API server clearly equals the desired one. Nearly all entries do on every
+// run, and this check takes a tenth of the time of parsing each into a typed entry. False is inconclusive: an entry in
+// another notation may still be equal (mondoo.Equal).
 func matches(raw map[string]any, e *mondoo.Entry) bool {
 	m := matcher{raw: raw}
 	m.text("name", e.Name)
@@ -74,10 +74,10 @@ func (m *matcher) vault(v *mondoo.VaultAuth) {
 	m.reference("targetCACertSecretRef", v.TargetCACertSecretRef)
 }
 
-// matcher compares a mapping with what is wanted of it, key by key.
+// matcher compares a mapping with the desired one, key by key.
 type matcher struct {
 	raw map[string]any
-	// known counts the keys that were asked for. There must be no others.
+	// known counts the keys that were compared. There must be no others.
 	known   int
 	differs bool
 }

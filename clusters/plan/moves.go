@@ -8,14 +8,15 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
 
-// moves are the clusters that leave an audit config which is no longer in Git, by the key of what they leave.
+// moves are the clusters that leave an audit config that is no longer in Git, by the key of the item that they leave.
 type moves struct {
-	targets map[string]string // the audit configs that each is in now, joined
-	waits   map[string]bool   // those that nobody has approved
+	targets map[string]string // the audit configs that each moves to, joined
+	waits   map[string]bool   // those without approval
 }
 
-// heldMoves finds the clusters that would leave an audit config together with its file, and are to stay until its removal is approved.
-// One file less would otherwise send as many clusters as there are to another audit config, and to whoever reads its reports.
+// heldMoves finds the clusters that would leave an audit config because its file is gone, and holds them until its
+// removal is approved. Otherwise one deleted file could send every cluster to another audit config, and to the readers
+// of its reports.
 func (p *planner) heldMoves() map[[2]string]bool {
 	p.moves = moves{targets: map[string]string{}, waits: map[string]bool{}}
 	retired := slices.DeleteFunc(slices.Collect(maps.Keys(p.inventories)), func(name string) bool { return !p.retires(name) })
@@ -49,19 +50,19 @@ func (p *planner) heldMoves() map[[2]string]bool {
 	return held
 }
 
-// key is what a cluster's leaving is approved by: where it goes is a part of it.
+// key returns the approval key of a cluster's move, which includes the target.
 func (m moves) key(cluster string) string {
 	return strings.Replace(cluster, "cluster/", "move/", 1) + "/" + m.targets[cluster]
 }
 
-// retires says whether an audit config that Muster had applied as a whole is no longer in Git.
+// retires reports whether an audit config that Muster applied as a whole is no longer in Git.
 func (p *planner) retires(name string) bool {
 	_, inFleet := p.desiredConfig(name)
 	return name != "" && !inFleet && p.refused[name] == nil && p.policy.Prune && p.inventories[name].Origin != "" && p.live.AuditConfigs[name] != nil
 }
 
-// arrives says whether a cluster has not been applied in its audit config before. One that has shares no more than its name with one
-// of another audit config.
+// arrives reports whether a cluster is new in its audit config. If it was applied there before, it only shares its name
+// with a cluster of another audit config.
 func (p *planner) arrives(c fleet.Cluster) bool {
 	known := p.item(c.AuditConfig, c.Name)
 	return known == nil || known.Hash == ""

@@ -38,9 +38,9 @@ func TestRetiredConfig(t *testing.T) {
 		{reason: "approved for fewer", next: retired, seen: func() *desired { return in("second", "a", "b", "c") },
 			auditConfig: unapproved, held: 1, first: "a b c d"},
 		{reason: "approved while one can't be applied there", next: oneBroken, seen: oneBroken,
-			auditConfig: "hold MondooAuditConfig mondoo-client (clusters in it stay)", first: "a", second: "b c d"},
+			auditConfig: "hold MondooAuditConfig mondoo-client (some of its clusters stay)", first: "a", second: "b c d"},
 		{reason: "approved while the other is not there", next: retired, seen: retired, live: func(w *world) { delete(w.AuditConfigs, "second") },
-			auditConfig: "hold MondooAuditConfig mondoo-client (clusters in it stay)", first: "a b c d"},
+			auditConfig: "hold MondooAuditConfig mondoo-client (some of its clusters stay)", first: "a b c d"},
 		{reason: "nothing is pruned", next: retired, policy: func(p *plan.Policy) { p.Prune = false },
 			auditConfig: "hold MondooAuditConfig mondoo-client (pruning is off)", first: "a b c d", second: "a b c d"},
 	} {

@@ -13,13 +13,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/policy"
 )
 
-// The operator itself reads a few Secrets when it works an audit config: its credentials at Mondoo and Vault's certificate authorities.
-// It doesn't watch them. After one was missing, it may look again as late as 16 minutes afterwards, unless the audit config changes.
+// The operator itself reads a few Secrets when it processes an audit config: its Mondoo credentials and Vault's CA
+// certificates. It doesn't watch them. If one was missing, the operator may retry as late as 16 minutes after it
+// appears, unless the audit config changes.
 
-// fieldCredentials names the Secret with the credentials at Mondoo.
+// fieldCredentials names the Secret with the Mondoo credentials.
 var fieldCredentials = []string{"spec", "mondooCredsSecretRef", "name"}
 
-// credentials reports Mondoo credentials with which the operator makes nothing, about which it says nothing.
+// credentials reports Mondoo credentials that the operator can't use. The operator doesn't report them.
 func (p *planner) credentials(desired fleet.AuditConfig, config map[string]any) {
 	name := mondoo.TextAt(config, fieldCredentials...)
 	if !p.live.EverySecret || name == "" {
@@ -33,41 +34,41 @@ func (p *planner) credentials(desired fleet.AuditConfig, config map[string]any) 
 		f.Code, f.Severity, f.Message, f.Fix = CodeCredentials, finding.Warning, message, fix
 		p.plan.Add(f)
 	}
-	const nothing = "so the operator makes no scan for the audit config "
-	content, there := p.content(name)
+	const nothing = "so the operator creates no scans for the audit config "
+	content, exists := p.content(name)
 	switch value := content(mondoo.KeyMondooConfig); {
-	case !there && mondoo.TextAt(config, "spec", "mondooTokenSecretRef", "name") != "": // the operator makes it from the token
-	case !there:
-		warn(fmt.Sprintf("there is no Secret %s in the namespace %s with Mondoo's credentials, %s%s", name, p.fleet.Namespace, nothing, desired.Name),
-			"make it, with the credentials from Mondoo's console under the key config")
+	case !exists && mondoo.TextAt(config, "spec", "mondooTokenSecretRef", "name") != "": // the operator makes it from the token
+	case !exists:
+		warn(fmt.Sprintf("the Secret %s with the Mondoo credentials does not exist in the namespace %s, %s%s", name, p.fleet.Namespace, nothing, desired.Name),
+			"create it, with the credentials from Mondoo's console under the key config")
 	case value == "":
-		warn(fmt.Sprintf("the Secret %s has no key %s, %s%s", name, mondoo.KeyMondooConfig, nothing, desired.Name), "put the credentials from Mondoo's console there")
+		warn(fmt.Sprintf("the Secret %s has no key %s, %s%s", name, mondoo.KeyMondooConfig, nothing, desired.Name), "put the credentials from Mondoo's console under that key")
 	case mondoo.TextAt(config, "spec", "spaceId") != "" && !json.Valid([]byte(value)):
-		warn(fmt.Sprintf("spec.spaceId is set, and what the Secret %s has under %s is not JSON, %s%s", name, mondoo.KeyMondooConfig, nothing, desired.Name),
-			"put the credentials there as Mondoo's console gives them, or leave spaceId out")
+		warn(fmt.Sprintf("spec.spaceId is set, but the key %s of the Secret %s is not JSON, %s%s", mondoo.KeyMondooConfig, name, nothing, desired.Name),
+			"use the credentials exactly as Mondoo's console provides them, or remove spaceId")
 	}
 }
 
-// content is what a Secret has, or is to have.
-func (p *planner) content(name string) (value func(key string) string, there bool) {
+// content returns the content that a Secret has or will have after this plan.
+func (p *planner) content(name string) (value func(key string) string, exists bool) {
 	if s := p.wanted[name]; s != nil && !s.Quarantined {
 		return func(key string) string { return s.Data[key] }, true
 	}
-	live, there := p.live.Secrets[name]
-	return func(key string) string { return string(live.Data[key]) }, there
+	live, exists := p.live.Secrets[name]
+	return func(key string) string { return string(live.Data[key]) }, exists
 }
 
-// liveConfigs reports fields of audit configs from elsewhere with which the operator doesn't work. One duration that it can't read has it
-// serve no audit config at all.
+// liveConfigs reports fields of audit configs from outside Git that stop the operator. A single unreadable duration
+// stops it from processing any audit config.
 func (p *planner) liveConfigs() {
 	for _, name := range slices.Sorted(maps.Keys(p.live.AuditConfigs)) {
 		if desired, _ := p.desiredConfig(name); desired.Object != nil {
-			continue // its file was looked at
+			continue // its file was checked before
 		}
-		_, bad := mondoo.Inspect(p.live.AuditConfigs[name])
-		for _, b := range bad {
+		_, unreadable := mondoo.Inspect(p.live.AuditConfigs[name])
+		for _, b := range unreadable {
 			if b.Want == "" && b.Problem == "" {
-				continue // a newer operator's
+				continue // a field of a newer operator
 			}
 			problem := policy.Unreadable(b)
 			p.plan.Add(finding.Finding{Code: problem.Code, Severity: finding.Warning, Message: fmt.Sprintf("in the audit config %s of the management cluster, %s", name, problem.Message),
@@ -76,7 +77,8 @@ func (p *planner) liveConfigs() {
 	}
 }
 
-// operatorReads says of which versions the Secrets are that the operator itself reads for an audit config, and whether all are there.
+// operatorReads identifies the versions of the Secrets that the operator itself reads for an audit config. complete
+// reports whether all of them exist.
 func (p *planner) operatorReads(config map[string]any, list []map[string]any) (versions string, complete bool) {
 	names := map[string]bool{mondoo.TextAt(config, fieldCredentials...): true}
 	for _, entry := range list {
@@ -88,12 +90,12 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 	var all []string
 	complete = true
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		live, there := p.live.Secrets[name]
+		live, exists := p.live.Secrets[name]
 		version := live.UID + " " + live.ResourceVersion
-		if s := p.wanted[name]; s != nil { // of what Muster writes, the content alone counts
-			version, there = s.Hash, true
+		if s := p.wanted[name]; s != nil { // for Muster's own Secrets, only the content counts
+			version, exists = s.Hash, true
 		}
-		if !there {
+		if !exists {
 			version, complete = "missing", false
 		}
 		p.outside[name] = p.wanted[name] == nil
@@ -102,7 +104,8 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 	return compile.Hash(all), complete
 }
 
-// wake says whether to have the operator look at an audit config again, since a Secret that it reads itself is another than before.
+// wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
+// changed.
 func (p *planner) wake(name string, config map[string]any, list []map[string]any, before, after *Inventory) bool {
 	if !p.live.EverySecret {
 		after.Reads = before.reads()
@@ -111,8 +114,8 @@ func (p *planner) wake(name string, config map[string]any, list []map[string]any
 	versions, complete := p.operatorReads(config, list)
 	after.Reads = versions
 	if before.reads() == "" || before.reads() == versions || !complete {
-		return false // it looks anyway when the audit config is new, and has nothing to find as long as one is missing
+		return false // the operator processes a new audit config anyway, and can't succeed while a Secret is missing
 	}
-	p.step(Step{Action: Change, Kind: KindAuditConfig, Name: name, Origin: after.Origin, Reason: "the operator reads a Secret that has changed, and is to look again"})
+	p.step(Step{Action: Change, Kind: KindAuditConfig, Name: name, Origin: after.Origin, Reason: "a Secret that the operator reads has changed, and the operator must read it again"})
 	return true
 }

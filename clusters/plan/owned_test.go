@@ -123,7 +123,7 @@ func TestReservedStays(t *testing.T) {
 	w.sync(t, newFleet().existing(config).cluster("1", "a").secret("keys", "1"), at("rev1"))
 	w.Reserved = map[string]string{"keys": "the AuditSync prod"}
 	p := w.sync(t, newFleet().existing(config).cluster("1", "a"), at("rev2"))
-	want(t, "steps", describe(p), "hold Secret keys (an AuditSync uses it)")
+	want(t, "steps", describe(p), "hold Secret keys (an AuditSync itself uses it)")
 }
 
 // TestNamedStays: a Secret that goes from Git stays for what is kept and names it, until that is gone or names another.
@@ -139,25 +139,25 @@ func TestNamedStays(t *testing.T) {
 		{reason: "the entry of a quarantined cluster", secret: "s", by: "the entry a of the audit config mondoo-client",
 			first: func() *desired { return rest().cluster("1", "a").names("a", "s").secret("s", "1") },
 			next:  func() *desired { return rest().cluster("1", "a").names("a", "s").quarantine("a") },
-			steps: "hold Secret s (what stays names it)", codes: "removals-held"},
+			steps: "hold Secret s (something that stays names it)", codes: "removals-held"},
 		{reason: "an audit config whose removal is held", secret: "creds2", by: "the audit config second",
 			first: func() *desired {
 				return rest().inGit("second", map[string]any{"mondooCredsSecretRef": map[string]any{"name": "creds2"}}).secret("creds2", "1")
 			}, next: rest, codes: "removals-held removals-held",
-			steps: "hold MondooAuditConfig second (an audit config is never removed without approval)\nhold Secret creds2 (what stays names it)"},
+			steps: "hold MondooAuditConfig second (an audit config is never removed without approval)\nhold Secret creds2 (something that stays names it)"},
 		{reason: "somebody else's entry", secret: "s", by: "the entry z of the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": "s"}}))
-			}, steps: "hold Secret s (what stays names it)", codes: "foreign-cluster removals-held"},
+			}, steps: "hold Secret s (something that stays names it)", codes: "foreign-cluster removals-held"},
 		{reason: "one of the registries of an audit config", secret: "s", by: "the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"privateRegistriesPullSecretRefs": []any{map[string]any{"name": "s"}}}
-			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
+			}, steps: "hold Secret s (something that stays names it)", codes: "removals-held"},
 		{reason: "a variable of an audit config", secret: "s", by: "the audit config mondoo-client", first: func() *desired { return rest().secret("s", "1") }, next: rest,
 			live: func(w *world) {
 				w.AuditConfigs[config]["spec"].(map[string]any)["scanner"] = map[string]any{"env": []any{map[string]any{"name": "X",
 					"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "s", "key": "k"}}}}}
-			}, steps: "hold Secret s (what stays names it)", codes: "removals-held"},
+			}, steps: "hold Secret s (something that stays names it)", codes: "removals-held"},
 		{reason: "the cluster that it was made for, by reference now, which is refused", secret: "mondoo-client-b-kubeconfig", first: rest,
 			next: func() *desired {
 				return rest().names("b", "").edit("b", func(c *fleet.Cluster) {
@@ -197,8 +197,8 @@ func TestNamedGoesAtLast(t *testing.T) {
 	rest := func() *desired { return newFleet().existing(config).cluster("1", "b", "c", "d", "e") }
 	for _, revision := range []string{"rev2", "rev3"} {
 		want(t, "steps at "+revision, describe(w.compute(rest(), at(revision))), map[string]string{
-			"rev2": "hold Secret mondoo-client-a-kubeconfig (what stays names it)\nremove cluster a",
-			"rev3": "hold Secret mondoo-client-a-kubeconfig (what stays names it)"}[revision])
+			"rev2": "hold Secret mondoo-client-a-kubeconfig (something that stays names it)\nremove cluster a",
+			"rev3": "hold Secret mondoo-client-a-kubeconfig (something that stays names it)"}[revision])
 		w.sync(t, rest(), at(revision))
 	}
 	w.setEntries(config, slices.DeleteFunc(w.list(config), func(entry map[string]any) bool { return entry["name"] == "z" }))
@@ -237,7 +237,7 @@ func TestMoveToNowhere(t *testing.T) {
 	})
 	moved.Secrets = moved.Secrets[1:]
 	p := w.compute(moved, at("rev2"))
-	want(t, "steps", describe(p), "hold cluster a (the cluster it moves to has an error)")
+	want(t, "steps", describe(p), "hold cluster a (it has an error where it moves to)")
 	w.apply(t, p, all)
 	want(t, "entries", w.names(t, config), "a b")
 }

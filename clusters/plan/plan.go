@@ -1,12 +1,13 @@
-// Package plan compares an opened fleet with what the management cluster has, and says what to do.
+// Package plan compares an opened fleet with the management cluster and decides what to change.
 //
-// Compute is a pure function of values: the fleet, the live objects and the inventories. Its result, a Plan, names every
-// change with its reason, and holds what the applier needs. Plans are sorted, can be printed, and print no value of a
-// Secret.
+// Compute is a pure function of values: the fleet, the live objects and the inventories. Its result, a Plan, lists
+// every change with its reason, and everything the applier needs. Plans are sorted, can be printed, and never print a
+// value of a Secret.
 //
-// Nothing is removed on a doubt: what belongs to a broken file, a stopped tree or a quarantined cluster stays; so does what a
-// file that can't be read may hold, what something that stays names, a cluster whose new audit config can't take it, and
-// whatever exceeds the removal budget, foreign entries included. An audit config whose file is broken stops the plan.
+// When in doubt, a plan removes nothing. It keeps whatever belongs to a broken file, a stopped tree or a quarantined
+// cluster, whatever an unreadable file may hold, and whatever is named by something that stays. It keeps a cluster
+// whose new audit config can't hold it, and everything over the removal budget, foreign entries included. An audit
+// config whose file is broken stops the plan.
 package plan
 
 import (
@@ -27,63 +28,64 @@ import (
 const (
 	CodeConfigMissing finding.Code = "audit-config-missing" // the audit config does not exist in the cluster
 	CodeConfigOwned   finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
-	CodeConfigForeign finding.Code = "audit-config-foreign" // an audit config is there that Muster did not make
+	CodeConfigForeign finding.Code = "audit-config-foreign" // a live audit config was not made by Muster
 	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
 	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
 	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
-	CodeSecretEmptied finding.Code = "secret-emptied"       // a Secret with values would have none
-	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that nobody has
-	CodeCredentials   finding.Code = "mondoo-credentials"   // the credentials at Mondoo are missing, or the operator can't use them
-	CodeSecretForeign finding.Code = "secret-foreign"       // a Secret is there that Muster did not make
-	CodeSecretInUse   finding.Code = "secret-in-use"        // a Secret that an AuditSync needs for itself
+	CodeSecretEmptied finding.Code = "secret-emptied"       // a Secret with values would lose all of them
+	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that does not exist
+	CodeCredentials   finding.Code = "mondoo-credentials"   // the Mondoo credentials are missing, or the operator can't use them
+	CodeSecretForeign finding.Code = "secret-foreign"       // a live Secret was not made by Muster
+	CodeSecretInUse   finding.Code = "secret-in-use"        // an AuditSync itself uses the Secret
 	CodeSecretOfOther finding.Code = "secret-of-other"      // something names a Secret with the credentials of a cluster file
-	CodeNotKept       finding.Code = "field-not-kept"       // a field doesn't keep the value that Muster applies
-	CodeForeign       finding.Code = "foreign-cluster"      // an entry that is in no file
+	CodeNotKept       finding.Code = "field-not-kept"       // the API server or the operator drops a field
+	CodeForeign       finding.Code = "foreign-cluster"      // an entry comes from no file
 	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
-	CodeHeld          finding.Code = "removals-held"        // removals wait for an approval
+	CodeHeld          finding.Code = "removals-held"        // removals wait for approval
 )
 
-// maxObject is the size from which an audit config is refused. etcd refuses requests over 1.5 MiB, and the operator needs
-// room for its own fields.
+// maxObject is the largest audit config that Muster writes, in bytes. etcd refuses requests over 1.5 MiB, and the
+// operator needs room for its own fields.
 const maxObject = 1 << 20
 
-// Live is what the management cluster has in the fleet's namespace.
+// Live is the state of the fleet's namespace in the management cluster.
 type Live struct {
-	// AuditConfigs are the objects by name, as JSON gives them.
+	// AuditConfigs are the objects by name, as decoded from JSON.
 	AuditConfigs map[string]map[string]any
 	Secrets      map[string]LiveSecret
-	// EverySecret says that Secrets holds all of the namespace. Only then is one that an entry names reported as missing.
+	// EverySecret is true when Secrets holds every Secret of the namespace. Only then is a named Secret reported as
+	// missing.
 	EverySecret bool
-	// Inventories are those of all AuditSyncs.
+	// Inventories are the inventories of all AuditSyncs.
 	Inventories []*Inventory
-	// Reserved are the Secrets that AuditSyncs of the namespace use for themselves (keys, Git credentials, webhook tokens), with
-	// what uses each, such as "the AuditSync prod". Nothing from a repository may change, remove or read them.
+	// Reserved maps each Secret that an AuditSync of the namespace itself uses (keys, Git credentials, webhook tokens)
+	// to its user, such as "the AuditSync prod". Nothing from a repository may change, remove or read them.
 	Reserved map[string]string
-	// Undeclared are fields that the API server is known not to have in audit configs, as dotted paths from spec on, without indexes.
+	// Undeclared are fields that the CRD of audit configs lacks, as dotted paths from spec on, without indexes.
 	Undeclared map[string]bool
-	// Syncs are the AuditSyncs that exist. An inventory of another one is abandoned, and may be taken over.
+	// Syncs are the AuditSyncs that exist. The inventory of any other AuditSync is abandoned and may be taken over.
 	Syncs map[string]bool
 }
 
-// Version is the version of a live object from which something was planned. What is written or deleted for the plan carries it, so that
-// the API server refuses to change an object that has become another. It is zero where there was no object: then one is created, and none
-// that has appeared in between is changed.
+// Version is the version of the live object that a change was planned for. Writes and deletions carry it, so that the
+// API server refuses them if the object has changed since. It is zero if there was no object: the write then only
+// creates, and fails if an object has appeared in between.
 type Version struct {
 	UID, ResourceVersion string
 }
 
-// LiveSecret is a Secret of the management cluster.
+// LiveSecret is a Secret in the management cluster.
 type LiveSecret struct {
 	Version
 	Type                string
 	Labels, Annotations map[string]string
 	Immutable           bool
 	Data                map[string][]byte
-	// ManagedFields tell who has changed it. They are read when it has drifted, and may lack Muster's own.
+	// ManagedFields tell who changed it. They are read only for a drifted Secret, and may lack Muster's own.
 	ManagedFields []metav1.ManagedFieldsEntry
 }
 
-// Foreign says what becomes of entries that are in no file.
+// Foreign decides what happens to entries that come from no file.
 type Foreign string
 
 // The policies for foreign entries.
@@ -92,34 +94,34 @@ const (
 	RemoveForeign Foreign = "Remove"
 )
 
-// Policy is the part of an AuditSync that decides what may be done.
+// Policy is the part of an AuditSync's spec that limits what a plan may do.
 type Policy struct {
 	// Revision is the commit that the fleet comes from.
 	Revision string
-	// Prune says whether what is no longer in Git is removed.
+	// Prune removes what is no longer in Git.
 	Prune bool
-	// MaxRemovals is how many clusters and Secrets one plan may remove, as a number or a percentage ("25%"); a percentage
-	// always allows one.
+	// MaxRemovals is how many clusters and Secrets one plan may remove, as a number or a percentage ("25%"). A
+	// percentage always allows at least one.
 	MaxRemovals string
-	// Approved is the Approval of the plan whose held removals somebody has approved.
+	// Approved is the Approval of a plan whose held removals the user has approved.
 	Approved string
 	Foreign  Foreign
-	// CorrectDrift says whether live objects that differ at an unchanged revision are put right.
+	// CorrectDrift reverts changes to live objects at an unchanged revision.
 	CorrectDrift bool
-	// Now is noted in inventories as the time at which clusters get a new form. Zero, as where a plan is only looked at, notes
-	// none.
+	// Now is recorded in inventories as the time at which clusters changed. A preview leaves it zero, and no time is
+	// recorded.
 	Now time.Time
-	// ScanChanged says whether clusters that get a new form are noted as due for a scan, up to MaxScansDue.
+	// ScanChanged marks changed clusters as due for a scan, up to MaxScansDue.
 	ScanChanged bool
-	// Scanned says whether a scan of what was applied for a cluster has ended well. It is asked about clusters whose entries
-	// somebody has removed. Nil knows of none.
+	// Scanned reports whether a scan of a cluster's applied form has succeeded. It is called for clusters whose entries
+	// were removed by hand. Nil means that no scan is known.
 	Scanned func(auditConfig, cluster string) bool
 }
 
-// now is Now as inventories have it.
+// now is Now in the precision of inventories.
 func (p Policy) now() time.Time { return p.Now.UTC().Truncate(time.Second) }
 
-// Action is what is done with an object.
+// Action is what a plan does with an object.
 type Action string
 
 // The actions, in the order in which a plan lists them.
@@ -128,7 +130,7 @@ const (
 	Change Action = "change"
 	Move   Action = "move"
 	Remove Action = "remove"
-	Hold   Action = "hold" // would be removed, and stays
+	Hold   Action = "hold" // kept, although it would be removed
 )
 
 // The kinds of items in a plan.
@@ -138,74 +140,77 @@ const (
 	KindAuditConfig = "MondooAuditConfig"
 )
 
-// Step is one item of a plan, for people.
+// Step is one item of a plan, for the reader.
 type Step struct {
 	Action Action `json:"action"`
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`
-	// AuditConfig is the one that a cluster belongs to.
+	// AuditConfig is the audit config of a cluster.
 	AuditConfig string `json:"auditConfig,omitempty"`
 	Origin      string `json:"origin,omitempty"`
-	// Fields are the fields that change, with their values unless those are secret.
+	// Fields are the fields that change. Values are included unless they are secret.
 	Fields []Field `json:"fields,omitempty"`
-	// Drift says that Git has not changed: somebody has changed the live object.
+	// Drift is true if the live object was changed and Git was not.
 	Drift bool `json:"drift,omitempty"`
-	// ChangedBy says who has made it drift, as far as the API server can tell: of what was deleted, it can't.
+	// ChangedBy is who caused the drift, as far as the API server can tell. It can't for deleted objects.
 	ChangedBy []Author `json:"changedBy,omitempty"`
-	// Reason says why, where the action doesn't say it all.
+	// Reason says why, where the action alone doesn't.
 	Reason string `json:"reason,omitempty"`
-	// Until is when drift is put right that waits for it, because the same fields were changed again and again.
+	// Until is when the drift will be corrected, if that waits because the same fields keep changing.
 	Until time.Time `json:"until,omitzero"`
-	// NamedBy is what stays and names a Secret, which is held for that, such as "the entry eu of the audit config mondoo-client".
+	// NamedBy is what still names a held Secret, such as "the entry eu of the audit config mondoo-client".
 	NamedBy string `json:"namedBy,omitempty"`
 }
 
-// Field is one field that changes. From and To are empty for absent values and for those of Secrets.
+// Field is one field that changes. From and To are empty for absent and for secret values.
 type Field struct {
 	Path string `json:"path"`
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 }
 
-// Plan is what to do.
+// Plan is the result of Compute.
 type Plan struct {
 	finding.Report
 	Namespace, Sync, Revision string
-	// Steps are sorted by kind, name and action.
+	// Steps are sorted by kind, audit config and name.
 	Steps []Step
-	// Foreign are the entries of each audit config that are in no file and were kept.
+	// Foreign are the entries that come from no file and were kept, by audit config.
 	Foreign map[string][]string
-	// NotKept are the objects with fields that don't keep their values and are given in to, and Contested those with fields that somebody
-	// changes again and again. Their steps have kind, name and the paths of the fields alone.
+	// NotKept are objects with fields that the API server or the operator drops, and that Muster has stopped
+	// correcting. Contested are objects with fields that keep being changed. Their steps have only the kind, the name
+	// and the field paths.
 	NotKept, Contested []Step
-	// Applied counts the clusters of the fleet that are in the management cluster as the path says once this is carried out, and LeftOut
-	// those that are not because of an error, here or before.
+	// Applied counts the clusters that match Git once this plan is carried out. LeftOut counts those that don't because
+	// of an error, in this stage or an earlier one.
 	Applied, LeftOut int
-	// Next is when the first of the steps that wait is due; zero when none waits.
+	// Next is when the first waiting step is due; zero if none waits.
 	Next time.Time
-	// Outside are the Secrets that are needed and come from elsewhere, present or not; sorted. A change of one wants another plan.
+	// Outside are the Secrets that the fleet names and doesn't contain, present or not; sorted. A change of one
+	// requires a new plan.
 	Outside []string
-	// Refused are the audit configs that stay as they are, with all that belongs to them, for a reason that is an error; sorted.
+	// Refused are the audit configs that an error keeps as they are, with everything in them; sorted.
 	Refused []string
-	// Waiting says that an audit config is missing in the cluster; trying again later may help.
+	// Waiting is true if an audit config is missing in the cluster. A later attempt may succeed.
 	Waiting bool
-	// Held is how many removals wait, and Approval is what to write into ApproveAnnotation to have them go; empty where that can't be
-	// approved.
+	// Held is how many removals wait. Approval is the value of ApproveAnnotation that approves them; empty if they
+	// can't be approved.
 	Held     int
 	Approval string
-	// Mismatch says why an approval that is given approves nothing of what waits; empty when none is given, or nothing waits.
+	// Mismatch is why the given approval approves none of the waiting removals; empty if none was given or none waits.
 	Mismatch string
-	// ScansLeft is how many clusters that get a new form are left to their schedules, for more than MaxScansDue are due for a scan.
+	// ScansLeft is how many changed clusters wait for their schedules, because more than MaxScansDue are due for a
+	// scan.
 	ScansLeft int
 
-	// What the applier works on, in this order.
-	Before  []*Inventory // inventories to write before anything else, so that nothing applied is ever forgotten
+	// What the applier does, in this order.
+	Before  []*Inventory // inventories to write before anything else, so that every applied object is recorded
 	Secrets []SecretWrite
 	Configs []ConfigWrite
 	Delete  Deletions
-	After   []*Inventory // inventories to write at the end; an empty one is deleted
+	After   []*Inventory // inventories to write last; an empty one is deleted
 
-	approvable []string // the keys of what Approval is about, sorted
+	approvable []string // the keys of the removals that Approval approves, sorted
 }
 
 // SecretWrite is a Secret to apply.
@@ -221,15 +226,15 @@ type SecretWrite struct {
 // ConfigWrite is an audit config to apply.
 type ConfigWrite struct {
 	Name string
-	// Object is what to apply: the whole audit config, or, with ListOnly, its identity and list alone. The two have to be
-	// applied by different field managers: what a manager no longer applies is removed.
+	// Object is what to apply: the whole audit config or, with ListOnly, only its identity and list. The two need
+	// different field managers, because the API server removes the fields that a manager no longer applies.
 	Object   map[string]any
 	ListOnly bool
 	Version  // of the live one
 
 	before  map[string]any    // the live object
-	secrets map[string]string // Secrets that are made for its entries, with the cluster
-	leaving map[string]string // clusters that move to another audit config, with that one
+	secrets map[string]string // Secrets made for its entries, with their cluster
+	leaving map[string]string // clusters that move to another audit config, with their target
 }
 
 // Deletions are the objects to delete.
@@ -237,18 +242,18 @@ type Deletions struct {
 	Secrets, AuditConfigs []Deletion
 }
 
-// Deletion is an object to delete, of this version alone.
+// Deletion is an object to delete, at exactly this version.
 type Deletion struct {
 	Name string
 	Version
 }
 
-// Empty says whether there is nothing to write.
+// Empty reports whether there is nothing to write.
 func (p *Plan) Empty() bool {
 	return len(p.Before)+len(p.Secrets)+len(p.Configs)+len(p.Delete.Secrets)+len(p.Delete.AuditConfigs)+len(p.After) == 0
 }
 
-// Drifted are the steps about live objects that differ at an unchanged revision.
+// Drifted returns the steps about live objects that were changed at an unchanged revision.
 func (p *Plan) Drifted() []Step {
 	var steps []Step
 	for _, s := range p.Steps {
@@ -259,16 +264,16 @@ func (p *Plan) Drifted() []Step {
 	return steps
 }
 
-// Corrected are the drifted steps that this plan puts right, for a policy that says so.
+// Corrected returns the drifted steps that this plan corrects now, if the policy corrects drift.
 func (p *Plan) Corrected() []Step {
 	return slices.DeleteFunc(p.Drifted(), func(s Step) bool { return !s.Until.IsZero() })
 }
 
-// Compute plans a fleet. A stopped fleet gives a plan without steps. What it is given is only read, and the plan may share
-// memory with it.
+// Compute plans a fleet. For a stopped fleet, the plan has no steps. Compute doesn't change its arguments, and the plan
+// may share memory with them.
 func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 	p := computeFitting(desired, live, policy, nil)
-	// Only a plan for which nothing is approved tells what there is to approve.
+	// Only a plan without approvals lists everything that can be approved.
 	if approved := approvedOf(p, live, policy); len(approved) > 0 {
 		return computeFitting(desired, live, policy, approved)
 	}
@@ -276,7 +281,8 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 	return p
 }
 
-// computeFitting plans a fleet so that nothing moves into an audit config that turns out to be full: it stays where it is.
+// computeFitting replans until no cluster moves into an audit config that turns out to be full. Such clusters stay
+// where they are.
 func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved map[string]bool) *Plan {
 	full := map[string]bool{}
 	for {
@@ -287,8 +293,8 @@ func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved ma
 	}
 }
 
-// compute plans a fleet, and notes which audit configs can't hold what they would have to. Nothing moves into those that are
-// known to be full.
+// compute plans a fleet, and adds the audit configs that can't hold all their clusters to full. Nothing moves into an
+// audit config in full.
 func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map[string]bool) *Plan {
 	p := &planner{
 		fleet: desired, live: live, policy: policy,
@@ -302,7 +308,7 @@ func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map
 	}
 	p.gather()
 	p.want()
-	p.findMade()
+	p.findInline()
 	if p.lostConfig(); p.plan.Stopped {
 		return p.plan
 	}
@@ -330,26 +336,26 @@ type planner struct {
 
 	named       map[string][]fleet.Cluster  // the clusters of the fleet by name
 	inventories map[string]*Inventory       // of this sync, by audit config
-	items       map[string]map[string]*Item // their clusters by name
-	next        map[string]*Inventory       // what they become
-	owners      map[string]string           // other, living syncs by audit config
-	refused     map[string]*finding.Finding // audit configs that stay as they are, with all in them, and why
+	items       map[string]map[string]*Item // the clusters of inventories by audit config and name
+	next        map[string]*Inventory       // the inventories after this plan
+	owners      map[string]string           // other AuditSyncs that exist, by the audit config they own
+	refused     map[string]*finding.Finding // audit configs that stay as they are, with everything in them, and why
 	removals    removals
 	moves       moves
-	wanted      map[string]*fleet.Secret // the Secrets of the fleet
-	outside     map[string]bool          // Secrets that are named and not of the fleet
-	made        made                     // the Secrets that were made for clusters
-	manifests   map[string]bool          // the Secrets of the fleet that were not
-	references  [][]compile.Reference    // of the clusters, in their order
+	wanted      map[string]*fleet.Secret // the Secrets of the fleet by name
+	outside     map[string]bool          // see Plan.Outside
+	inline      inlineSecrets            // the Secrets that Muster makes for clusters
+	manifests   map[string]bool          // the Secrets of the fleet that come from manifests
+	references  [][]compile.Reference    // of fleet.Clusters, by index
 	bySecret    map[string][]*Inventory  // see inventoriesOf
-	keepSecrets map[string]bool          // Secrets of clusters that keep what was applied for them
-	namers      map[string]string        // what names Secrets that stay for it
-	approved    map[string]bool          // the keys of what may go although it would be held
-	full        map[string]bool          // audit configs that can't hold their clusters
-	waiting     map[[2]string]bool       // clusters, by audit config and name, that wait to move to it
+	keepSecrets map[string]bool          // Secrets of clusters that stay as they were applied
+	namers      map[string]string        // what still names a Secret, by Secret
+	approved    map[string]bool          // the keys of approved removals
+	full        map[string]bool          // audit configs that can't hold all their clusters
+	waiting     map[[2]string]bool       // clusters that wait to move, by new audit config and name
 }
 
-// gather sorts the inventories into own, abandoned and others'.
+// gather collects this AuditSync's inventories, and which audit configs other AuditSyncs own.
 func (p *planner) gather() {
 	p.next, p.owners, p.keepSecrets = map[string]*Inventory{}, map[string]string{}, map[string]bool{}
 	p.items = map[string]map[string]*Item{}
@@ -373,27 +379,27 @@ func (p *planner) gather() {
 	}
 }
 
-// lostConfig stops a plan for want of an audit config whose file has an error. Its clusters could otherwise go to another one, which is
-// no removal, and as many as there are.
+// lostConfig stops the plan if an audit config was applied from a file that now has an error. Its clusters could
+// otherwise all move to another audit config, which the removal budget doesn't count.
 func (p *planner) lostConfig() {
 	for _, name := range slices.Sorted(maps.Keys(p.inventories)) {
 		inv := p.inventories[name]
 		if desired, _ := p.desiredConfig(name); name == "" || inv.Origin == "" || desired.Object != nil || !p.fleet.Broken[inv.Origin] {
 			continue
 		}
-		p.plan.Stop(finding.Finding{Code: compile.CodeAuditConfig, Path: inv.Origin, Message: fmt.Sprintf("the audit config %s was applied from this file, which has an error now", name),
-			Fix: "mend the file, or delete it to have the audit config removed"})
+		p.plan.Stop(finding.Finding{Code: compile.CodeAuditConfig, Path: inv.Origin, Message: fmt.Sprintf("the audit config %s was applied from this file, which now has an error", name),
+			Fix: "fix the file, or delete it to remove the audit config"})
 	}
 }
 
-// want makes the Secrets of the fleet known by their names.
+// want indexes the Secrets of the fleet by name.
 func (p *planner) want() {
 	for i := range p.fleet.Secrets {
 		p.wanted[p.fleet.Secrets[i].Name] = &p.fleet.Secrets[i]
 	}
 }
 
-// index makes clusters and Secrets of the fleet known by their names.
+// index indexes the clusters and Secrets of the fleet by name.
 func (p *planner) index() {
 	p.want()
 	for i := range p.fleet.Clusters {
@@ -401,12 +407,12 @@ func (p *planner) index() {
 		if others := p.named[name]; others != nil {
 			p.named[name] = append(others, p.fleet.Clusters[i])
 		} else {
-			p.named[name] = p.fleet.Clusters[i : i+1 : i+1] // without a copy, for there is nearly always one
+			p.named[name] = p.fleet.Clusters[i : i+1 : i+1] // without a copy: nearly every name has one cluster
 		}
 	}
 }
 
-// configNames are the audit configs of the fleet and those that the inventories know.
+// configNames returns the audit configs of the fleet and of the inventories, sorted.
 func (p *planner) configNames() []string {
 	names := map[string]bool{}
 	for _, c := range p.fleet.AuditConfigs {
@@ -420,12 +426,12 @@ func (p *planner) configNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// item is what the inventories of this AuditSync say about a cluster; nil when they don't know it.
+// item returns a cluster's item in this AuditSync's inventories, or nil.
 func (p *planner) item(auditConfig, name string) *Item { return p.items[auditConfig][name] }
 
 func (p *planner) step(s Step) { p.plan.Steps = append(p.plan.Steps, s) }
 
-// commit is the revision that last changed an item: the present one, unless its hash is what it was.
+// commit returns the revision that last changed an item: the present one, unless the hash is unchanged.
 func (p *planner) commit(before *Item, hash string) string {
 	if before != nil && before.Hash == hash && before.Commit != "" {
 		return before.Commit
@@ -433,7 +439,7 @@ func (p *planner) commit(before *Item, hash string) string {
 	return p.policy.Revision
 }
 
-// finish compares inventories before and after, and sorts the plan.
+// finish compares the inventories before and after, and sorts the plan.
 func (p *planner) finish() {
 	p.count()
 	p.boundDue()
@@ -466,7 +472,7 @@ func (p *planner) finish() {
 	p.tellHeld()
 }
 
-// count counts clusters by what is done for them. Those that wait to move are neither.
+// count counts the clusters that are applied or left out. Clusters that wait to move are neither.
 func (p *planner) count() {
 	for i := range p.fleet.Clusters {
 		switch c := &p.fleet.Clusters[i]; {
@@ -478,10 +484,11 @@ func (p *planner) count() {
 	}
 }
 
-// AdoptAnnotation on a Secret or an audit config that was made by hand lets the AuditSync that is its value take it over.
+// AdoptAnnotation on a Secret or an audit config that Muster did not make lets the AuditSync in its value take the
+// object over.
 const AdoptAnnotation = "muster.dev/adopt"
 
-// some lists the first names.
+// some lists the first ten names.
 func some(names []string) string {
 	const most = 10
 	if len(names) > most {
@@ -490,8 +497,9 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// intent is the inventory to write first: what was applied, without hash what will be applied for the first time, and what is about to
-// be removed with an approval. A run that is killed afterwards has then left nothing behind that nobody knows of.
+// intent is the inventory to write first. It has everything that was applied, the approved removals, and whatever will
+// be applied for the first time, without its hash. If the run is killed after that, every object it has written is
+// still on record.
 func intent(before, after *Inventory, approved *Approval) *Inventory {
 	if before == nil {
 		before = &Inventory{Sync: after.Sync, AuditConfig: after.AuditConfig}
@@ -514,7 +522,7 @@ func union(before, after []Item) []Item {
 			items = append(items, item)
 			continue
 		}
-		// A Secret that the cluster is about to get is known of before it is there.
+		// Record a new Secret of the cluster before it is created.
 		for _, name := range item.Secrets {
 			if !slices.Contains(known.Secrets, name) {
 				at := slices.IndexFunc(items, func(i Item) bool { return i.Name == item.Name })

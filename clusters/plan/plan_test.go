@@ -384,7 +384,7 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c d", steps: "hold cluster d (its file has an error)"},
 		{reason: "its file has another name and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
-		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "removals-held", held: 1},
+		}, names: "a b c d", steps: "hold cluster d (an unreadable file may contain it)", codes: "removals-held", held: 1},
 		{reason: "its file has another name and can't be read, approved", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").broken("fleet/eu/d.yaml")
 		}, approved: true, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
@@ -392,10 +392,10 @@ func TestSteps(t *testing.T) {
 			d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1")
 			d.Reject(finding.Finding{Code: compile.CodeKind, Path: "fleet/d-renamed.yaml"})
 			return d
-		}, names: "a b c d", steps: "hold cluster d (a file that can't be read may hold it)", codes: "kind removals-held", held: 1},
+		}, names: "a b c d", steps: "hold cluster d (an unreadable file may contain it)", codes: "kind removals-held", held: 1},
 		{reason: "another file was moved over its file, and can't be read", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "b", "c").secret("s", "1").broken("fleet/a.yaml").present("fleet/a.yaml")
-		}, names: "a b c d", steps: "hold cluster a (its file has an error)\nhold cluster d (a file that can't be read may hold it)",
+		}, names: "a b c d", steps: "hold cluster a (its file has an error)\nhold cluster d (an unreadable file may contain it)",
 			codes: "removals-held", held: 1},
 		{reason: "a broken file does not hold back what its own file no longer has", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").cluster("1", "e").secret("s", "1").
@@ -403,7 +403,7 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c e", steps: "remove Secret mondoo-client-d-kubeconfig\nadd Secret mondoo-client-e-kubeconfig\nremove cluster d\nadd cluster e"},
 		{reason: "its file is there and holds nothing", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").present("fleet/d.yaml")
-		}, names: "a b c d", steps: "hold cluster d (its file is there, but holds no cluster)", codes: "removals-held", held: 1},
+		}, names: "a b c d", steps: "hold cluster d (its file exists, but no longer contains it)", codes: "removals-held", held: 1},
 		{reason: "its file is there and holds nothing, approved", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c").secret("s", "1").present("fleet/d.yaml")
 		}, approved: true, names: "a b c", steps: "remove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
@@ -413,7 +413,7 @@ func TestSteps(t *testing.T) {
 		}, names: "a b c", steps: "add Secret d\nremove Secret mondoo-client-d-kubeconfig\nremove cluster d"},
 		{reason: "a Secret's file is there and holds nothing", next: func() *desired {
 			return newFleet().inGit(config, spec()).cluster("1", "a", "b", "c", "d").present("fleet/s.yaml")
-		}, names: "a b c d", steps: "hold Secret s (its file is there, but holds no cluster)", codes: "removals-held", held: 1},
+		}, names: "a b c d", steps: "hold Secret s (its file exists, but no longer contains it)", codes: "removals-held", held: 1},
 		{reason: "stopped", next: func() *desired { d := newFleet(); d.Stopped = true; return d }, names: "a b c d"},
 
 		{reason: "the audit config changes", next: func() *desired {
@@ -431,12 +431,12 @@ func TestSteps(t *testing.T) {
 		{reason: "the audit config is no longer in Git, and has a foreign entry", next: func() *desired { return newFleet().secret("s", "1") }, names: "a b c d z", held: 5,
 			live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
 			steps: "hold MondooAuditConfig mondoo-client (an audit config is never removed without approval)\nhold cluster a (over the removal budget)\nhold cluster b (over the removal budget)" +
-				"\nhold cluster c (over the removal budget)\nhold cluster d (over the removal budget)\nhold cluster z (in no file, and goes with its audit config)",
+				"\nhold cluster c (over the removal budget)\nhold cluster d (over the removal budget)\nhold cluster z (it is in no file, and is removed with its audit config)",
 			codes: "foreign-cluster removals-held removals-held"},
 		{reason: "the audit config is no longer in Git, and has a foreign entry, approved", next: func() *desired { return newFleet().secret("s", "1") }, approved: true,
 			live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
 			steps: "remove MondooAuditConfig mondoo-client\nremove Secret mondoo-client-a-kubeconfig\nremove Secret mondoo-client-b-kubeconfig\nremove Secret mondoo-client-c-kubeconfig" +
-				"\nremove Secret mondoo-client-d-kubeconfig\nremove cluster z (in no file, and goes with its audit config)"},
+				"\nremove Secret mondoo-client-d-kubeconfig\nremove cluster z (it is in no file, and is removed with its audit config)"},
 
 		{reason: "the audit config's file has an error, and its clusters would go to another", next: func() *desired {
 			d := newFleet().existing("other").broken("fleet/"+config+".yaml").cluster("1", "a", "b", "c", "d").secret("s", "1")
@@ -446,26 +446,26 @@ func TestSteps(t *testing.T) {
 			return d
 		}, live: func(w *world) { w.AuditConfigs["other"] = newWorld("other").AuditConfigs["other"] }, names: "a b c d", codes: "audit-config"},
 		{reason: "somebody edits an entry", live: func(w *world) { w.entry(config, "a")["schedule"] = "1 1 1 1 1" }, names: "a b c d", steps: "change cluster a drift schedule"},
-		{reason: "somebody removes an entry", live: func(w *world) { w.setEntries(config, w.list(config)[1:]) }, names: "a b c d", steps: "add cluster a drift (somebody has removed it)"},
+		{reason: "somebody removes an entry", live: func(w *world) { w.setEntries(config, w.list(config)[1:]) }, names: "a b c d", steps: "add cluster a drift (it was removed from the audit config)"},
 		{reason: "drift is only reported", live: func(w *world) { w.entry(config, "a")["schedule"] = "1 1 1 1 1" }, policy: func(p *plan.Policy) { p.CorrectDrift = false },
 			names: "a b c d", steps: "change cluster a drift schedule"},
 		{reason: "somebody edits a Secret", live: func(w *world) { w.Secrets["s"].Data["a"] = []byte("x") }, names: "a b c d", steps: "change Secret s drift data.a"},
 		{reason: "somebody edits a Secret, only reported", live: func(w *world) { w.Secrets["s"].Data["a"] = []byte("x") }, policy: func(p *plan.Policy) { p.CorrectDrift = false },
 			names: "a b c d", steps: "change Secret s drift data.a"},
 		{reason: "somebody removes a Secret", live: func(w *world) { delete(w.Secrets, "mondoo-client-a-kubeconfig") }, names: "a b c d",
-			steps: "add Secret mondoo-client-a-kubeconfig drift (somebody has removed it)"},
+			steps: "add Secret mondoo-client-a-kubeconfig drift (it was deleted)"},
 		{reason: "somebody adds to a Secret", live: func(w *world) { w.Secrets["s"].Data["b"] = []byte("x"); w.Secrets["s"].Labels["x"] = "y" }, names: "a b c d"},
 		{reason: "somebody takes the label off", live: func(w *world) { delete(w.Secrets["s"].Labels, fleet.LabelSync) }, names: "a b c d",
 			steps: "change Secret s drift metadata.labels.muster.dev/sync"},
 		{reason: "somebody edits the audit config", live: func(w *world) { w.AuditConfigs[config]["spec"].(map[string]any)["spaceId"] = "z" }, names: "a b c d",
 			steps: "change MondooAuditConfig mondoo-client drift spec.spaceId"},
 		{reason: "somebody removes the audit config", live: func(w *world) { delete(w.AuditConfigs, config) }, names: "a b c d",
-			steps: "add MondooAuditConfig mondoo-client drift\nadd cluster a drift (somebody has removed it)\nadd cluster b drift (somebody has removed it)\nadd cluster c drift (somebody has removed it)\nadd cluster d drift (somebody has removed it)"},
+			steps: "add MondooAuditConfig mondoo-client drift\nadd cluster a drift (it was removed from the audit config)\nadd cluster b drift (it was removed from the audit config)\nadd cluster c drift (it was removed from the audit config)\nadd cluster d drift (it was removed from the audit config)"},
 		{reason: "an entry twice", live: func(w *world) { w.setEntries(config, append(w.list(config), w.list(config)[0])) }, names: "a b c d"},
 		{reason: "the list is no list", live: func(w *world) {
 			w.AuditConfigs[config]["spec"].(map[string]any)["kubernetesResources"].(map[string]any)["externalClusters"] = "x"
 		}, names: "a b c d",
-			steps: "add cluster a drift (somebody has removed it)\nadd cluster b drift (somebody has removed it)\nadd cluster c drift (somebody has removed it)\nadd cluster d drift (somebody has removed it)"},
+			steps: "add cluster a drift (it was removed from the audit config)\nadd cluster b drift (it was removed from the audit config)\nadd cluster c drift (it was removed from the audit config)\nadd cluster d drift (it was removed from the audit config)"},
 
 		{reason: "a foreign entry stays", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "kubeconfigSecretRef": map[string]any{"name": "y"}}))
@@ -474,10 +474,10 @@ func TestSteps(t *testing.T) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "schedule": map[string]any{"new": "form"}}))
 		}, names: "a b c d z", codes: "foreign-cluster"},
 		{reason: "a foreign entry is removed", live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
-			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d", steps: "remove cluster z (in no file, and foreignClusters is Remove)"},
+			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d", steps: "remove cluster z (it is in no file, and foreignClusters is Remove)"},
 		{reason: "a foreign entry is not removed while a file can't be read", live: func(w *world) { w.setEntries(config, append(w.list(config), map[string]any{"name": "z"})) },
 			next:   func() *desired { return base().broken("fleet/half.yaml").present("fleet/half.yaml") },
-			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d z", steps: "hold cluster z (a file that can't be read may hold it)", codes: "removals-held", held: 1},
+			policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d z", steps: "hold cluster z (an unreadable file may contain it)", codes: "removals-held", held: 1},
 		{reason: "more foreign entries than may be removed at once", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "x"}, map[string]any{"name": "y"}))
 		}, policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, names: "a b c d x y", held: 2, codes: "removals-held",
@@ -485,7 +485,7 @@ func TestSteps(t *testing.T) {
 		{reason: "more foreign entries than may be removed at once, approved", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "x"}, map[string]any{"name": "y"}))
 		}, policy: func(p *plan.Policy) { p.Foreign = plan.RemoveForeign }, approved: true, names: "a b c d",
-			steps: "remove cluster x (in no file, and foreignClusters is Remove)\nremove cluster y (in no file, and foreignClusters is Remove)"},
+			steps: "remove cluster x (it is in no file, and foreignClusters is Remove)\nremove cluster y (it is in no file, and foreignClusters is Remove)"},
 		{reason: "a foreign entry is taken over", live: func(w *world) {
 			w.setEntries(config, append(w.list(config), map[string]any{"name": "z", "schedule": "1 * * * *"}))
 		}, next: func() *desired { return base().cluster("1", "z") }, names: "a b c d z",
@@ -640,7 +640,7 @@ func TestMoveBetweenConfigs(t *testing.T) {
 	move := func(c *fleet.Cluster) { c.AuditConfig = "second" }
 	quarantined := two().cluster("1", "a", "b").edit("a", move).quarantine("a")
 	p := w.compute(quarantined, policy())
-	want(t, "steps", describe(p), "hold cluster a (the cluster it moves to has an error)")
+	want(t, "steps", describe(p), "hold cluster a (it has an error where it moves to)")
 	moved := two().cluster("1", "b")
 	other := two().cluster("1", "a").edit("a", move)
 	secret := "second-a-kubeconfig"
@@ -667,7 +667,7 @@ func TestMoveIntoFull(t *testing.T) {
 	moved.Secrets[0].Name, moved.Secrets[0].AuditConfig = "second-a-kubeconfig", "second"
 	p := w.compute(moved, at("rev2"))
 	want(t, "codes", codes(p), "audit-config-size")
-	want(t, "steps", describe(p), "hold cluster a (the cluster it moves to has an error)")
+	want(t, "steps", describe(p), "hold cluster a (it has an error where it moves to)")
 	w.apply(t, p, all)
 	want(t, "entries", w.names(t, config)+"|"+w.names(t, "second"), "a b|")
 	if _, there := w.Secrets["mondoo-client-a-kubeconfig"]; !there {

@@ -10,7 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/policy"
 )
 
-// refuseConfigs finds the audit configs that this AuditSync may not change. They stay as they are, with their clusters and Secrets.
+// refuseConfigs finds the audit configs that this AuditSync may not change. They stay as they are, with their clusters
+// and Secrets.
 func (p *planner) refuseConfigs() {
 	p.refused = map[string]*finding.Finding{}
 	for _, name := range p.configNames() {
@@ -23,24 +24,24 @@ func (p *planner) refuseConfigs() {
 		live := p.live.AuditConfigs[name]
 		switch owner := cmp.Or(p.owners[name], p.labelled(name, live)); {
 		case owner != "":
-			refuse(CodeConfigOwned, fmt.Sprintf("the audit config %s is driven by the AuditSync %s", name, owner),
-				"let one AuditSync drive an audit config; give the other another one")
+			refuse(CodeConfigOwned, fmt.Sprintf("the audit config %s belongs to the AuditSync %s", name, owner),
+				"give each AuditSync its own audit config")
 		case inFleet && mondoo.RemoteManaged(live):
 			refuse(policy.CodeRemoteManaged, fmt.Sprintf("the audit config %s is managed by Mondoo's console (spec.remoteManaged), which replaces its list of clusters; nothing is applied", name),
-				fmt.Sprintf("turn that off in the console, or with: kubectl -n %s patch mondooauditconfig %s --type=merge -p '{\"spec\":{\"remoteManaged\":false}}'", p.fleet.Namespace, name))
+				fmt.Sprintf("turn it off in the console, or with: kubectl -n %s patch mondooauditconfig %s --type=merge -p '{\"spec\":{\"remoteManaged\":false}}'", p.fleet.Namespace, name))
 		case desired.Object != nil && live != nil && !p.madeConfig(name, live):
-			refuse(CodeConfigForeign, fmt.Sprintf("there is an audit config %s already that Muster did not make; taking it over %s", name, p.wouldChange(desired, live)),
-				fmt.Sprintf("take the manifest out of Git, and Muster owns the list of clusters alone; or let Muster take it over: annotate it with %s=%s", AdoptAnnotation, cmp.Or(p.fleet.Sync, "<name of the AuditSync>")))
+			refuse(CodeConfigForeign, fmt.Sprintf("the audit config %s exists and was not made by Muster; taking it over %s", name, p.wouldChange(desired, live)),
+				fmt.Sprintf("remove the manifest from Git, so that Muster manages only the list of clusters; or annotate the audit config with %s=%s to let Muster take it over", AdoptAnnotation, cmp.Or(p.fleet.Sync, "<name of the AuditSync>")))
 		case desired.Object != nil:
 			if secret, user := p.reservedIn(desired.Object); secret != "" {
-				refuse(policy.CodeReserved, fmt.Sprintf("the audit config %s names the Secret %s, which is for %s alone", name, secret, user), "name another Secret")
+				refuse(policy.CodeReserved, fmt.Sprintf("the audit config %s names the Secret %s, which only %s may use", name, secret, user), "name another Secret")
 			}
 		}
 	}
 }
 
-// labelled is the other, living AuditSync that has applied an audit config as a whole, by its label. Where this AuditSync was to apply it
-// too, the inventories tell whose it is.
+// labelled returns the other existing AuditSync that applied an audit config as a whole, according to its label. If
+// this AuditSync has started to apply it too, the inventories decide.
 func (p *planner) labelled(name string, live map[string]any) string {
 	sync := mondoo.TextAt(live, "metadata", "labels", fleet.LabelSync)
 	if sync == p.fleet.Sync || !p.live.Syncs[sync] || p.hasWhole(name) {
@@ -49,32 +50,33 @@ func (p *planner) labelled(name string, live map[string]any) string {
 	return sync
 }
 
-// madeConfig says whether a live audit config is one that Muster has applied as a whole, or that its maker lets this AuditSync have.
+// madeConfig reports whether a live audit config was applied as a whole by Muster, or has the annotation that lets this
+// AuditSync take it over.
 func (p *planner) madeConfig(name string, live map[string]any) bool {
 	label := mondoo.TextAt(live, "metadata", "labels", fleet.LabelSync)
 	adopter := mondoo.TextAt(live, "metadata", "annotations", AdoptAnnotation)
 	return p.hasWhole(name) || label != "" || p.adopter(adopter)
 }
 
-// hasWhole says whether this AuditSync has applied an audit config as a whole, or was about to.
+// hasWhole reports whether this AuditSync has applied an audit config as a whole, or was about to.
 func (p *planner) hasWhole(name string) bool {
 	return p.inventories[name] != nil && p.inventories[name].Origin != ""
 }
 
-// wouldChange names the fields in which a live audit config differs from the one in Git. It gives no values: people write tokens into
-// environments.
+// wouldChange names the fields in which a live audit config differs from the one in Git. It leaves out the values:
+// users write tokens into environment variables.
 func (p *planner) wouldChange(desired fleet.AuditConfig, live map[string]any) string {
 	var paths []string
 	for _, f := range differences("", ownFields(desired.Object), live) {
 		paths = append(paths, f.Path)
 	}
 	if len(paths) == 0 {
-		return "would change no field, and from then on each that Git changes"
+		return "would change nothing now, but Muster would apply every later change in Git"
 	}
 	return "would change " + some(paths)
 }
 
-// reservedIn finds a Secret that an AuditSync uses itself.
+// reservedIn finds a Secret that an AuditSync itself uses.
 func (p *planner) reservedIn(auditConfig map[string]any) (secret, user string) {
 	uses, _ := mondoo.Inspect(auditConfig)
 	for _, u := range uses {

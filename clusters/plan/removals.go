@@ -19,37 +19,37 @@ const (
 	reasonBroken   = "its file has an error"
 	reasonPrune    = "pruning is off"
 	reasonOwner    = "an audit config is never removed without approval"
-	reasonNotReady = "the cluster it moves to has an error"
-	reasonUnread   = "a file that can't be read may hold it"
-	reasonPresent  = "its file is there, but holds no cluster"
-	reasonReserved = "an AuditSync uses it"
-	reasonNamed    = "what stays names it"
+	reasonNotReady = "it has an error where it moves to"
+	reasonUnread   = "an unreadable file may contain it"
+	reasonPresent  = "its file exists, but no longer contains it"
+	reasonReserved = "an AuditSync itself uses it"
+	reasonNamed    = "something that stays names it"
 	reasonConfig   = "it moves when the removal of its audit config is approved"
-	reasonKeeps    = "clusters in it stay"
-	reasonAlong    = "in no file, and goes with its audit config"
+	reasonKeeps    = "some of its clusters stay"
+	reasonAlong    = "it is in no file, and is removed with its audit config"
 )
 
-// waits says whether an approval would end a reason.
+// waits reports whether an approval would release a removal held for this reason.
 func waits(reason string) bool {
 	return reason == reasonBudget || reason == reasonPresent || reason == reasonUnread || reason == reasonOwner
 }
 
-// removals is what is no longer in Git, and what becomes of it.
+// removals are the items that are no longer in Git, and the decisions about them.
 type removals struct {
 	limit  string
-	reason map[string]string // item → why it stays; absent: it goes
+	reason map[string]string // item → why it stays; absent: it is removed
 	target map[string]string // cluster → the audit config that it moves to
 	items  map[string]bool
-	unread bool // whether there is a file that may hold anything
+	unread bool // whether an unreadable file may contain anything
 }
 
-// decideRemovals finds what the inventories have and the fleet has not, and decides what of it stays.
+// decideRemovals finds the items of the inventories that the fleet lacks, and decides which of them stay.
 func (p *planner) decideRemovals() {
 	r := removals{reason: map[string]string{}, target: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
 	read := p.read()
 	unread := p.unread(read)
 	r.unread = unread
-	errors, elsewhere := p.told()
+	errors, elsewhere := p.reported()
 	total, counted := 0, []string{}
 	consider := func(key string, item Item, present, moved bool, keep string) {
 		total++
@@ -58,7 +58,7 @@ func (p *planner) decideRemovals() {
 			return
 		case keep != "":
 			r.reason[key] = keep
-		case p.fleet.Broken[item.Origin] && errors[item.Origin]: // else nothing tells of it but a warning, if that
+		case p.fleet.Broken[item.Origin] && errors[item.Origin]: // otherwise the user sees no error for it
 			r.reason[key] = reasonBroken
 		case !p.policy.Prune:
 			r.reason[key] = reasonPrune
@@ -89,7 +89,7 @@ func (p *planner) decideRemovals() {
 		}
 		for _, item := range inv.Secrets {
 			if item.MadeFor != "" {
-				continue // its going was decided with its cluster, and is no removal of its own
+				continue // its removal was decided with its cluster's, and doesn't count by itself
 			}
 			keep := ""
 			if p.live.Reserved[item.Name] != "" {
@@ -106,8 +106,9 @@ func (p *planner) decideRemovals() {
 	p.removals = r
 }
 
-// told are the files that have an error, and the clusters by their keys that are in files which aren't taken for their names.
-func (p *planner) told() (errors, elsewhere map[string]bool) {
+// reported returns the files that have an error, and the keys of the clusters in files that aren't used because of their
+// names.
+func (p *planner) reported() (errors, elsewhere map[string]bool) {
 	errors, elsewhere = map[string]bool{}, map[string]bool{}
 	for _, f := range p.fleet.Findings {
 		switch {
@@ -122,27 +123,28 @@ func (p *planner) told() (errors, elsewhere map[string]bool) {
 	return errors, elsewhere
 }
 
-// whereabouts says whether a cluster is in the fleet under its audit config, or to which other one it moved, and whether it can be
-// applied there. One that was applied in the other audit config before has only its name in common.
+// whereabouts reports whether a cluster is in the fleet under its audit config. Otherwise target is the audit config
+// that it moved to, if any, and ready reports whether it can be applied there. A cluster that was already applied in
+// the other audit config only shares the name.
 func (p *planner) whereabouts(auditConfig, name string) (present bool, target string, ready bool) {
 	for _, c := range p.named[name] {
 		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
 			return true, "", true
 		}
 		if other := p.item(c.AuditConfig, name); other == nil || other.Hash == "" {
-			target, ready = c.AuditConfig, !c.Quarantined && p.takes(c.AuditConfig)
+			target, ready = c.AuditConfig, !c.Quarantined && p.accepts(c.AuditConfig)
 		}
 	}
 	return false, target, ready
 }
 
-// takes says whether an audit config is there, or will be, has room, and is this AuditSync's to change.
-func (p *planner) takes(auditConfig string) bool {
+// accepts reports whether an audit config exists or will exist, has room, and may be changed by this AuditSync.
+func (p *planner) accepts(auditConfig string) bool {
 	desired, _ := p.desiredConfig(auditConfig)
 	return p.refused[auditConfig] == nil && !p.full[auditConfig] && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
 }
 
-// budget is how many of total items may be removed at once.
+// budget returns how many of total items may be removed at once.
 func (p *planner) budget(total int) int {
 	text := p.maxRemovals()
 	if percent, ok := strings.CutSuffix(text, "%"); ok {
@@ -161,8 +163,8 @@ func (p *planner) budget(total int) int {
 
 func (p *planner) maxRemovals() string { return cmp.Or(p.policy.MaxRemovals, DefaultMaxRemovals) }
 
-// read are the files that something in the fleet comes from, and those of which kustomize was told to leave everything out: such a removal
-// is one by Git, as that of a file is.
+// read returns the files that something in the fleet comes from, and those from which a kustomization drops everything.
+// Dropping an object is a removal in Git, like deleting its file.
 func (p *planner) read() map[string]bool {
 	read := make(map[string]bool, len(p.fleet.Clusters))
 	for i := range p.fleet.Clusters {
@@ -175,12 +177,12 @@ func (p *planner) read() map[string]bool {
 		read[c.Origin.Path] = true
 	}
 	maps.Copy(read, p.fleet.Dropped)
-	delete(read, "") // an audit config that is in no file
+	delete(read, "") // the origin of an audit config that is in no file
 	return read
 }
 
-// unread says whether there is a broken file that nothing comes from. Nobody knows what its author meant it to hold: it may be
-// any of the files that are gone, under another name.
+// unread reports whether there is a broken file that nothing in the fleet comes from. Its intended content is unknown:
+// it may be any of the deleted files under a new name.
 func (p *planner) unread(read map[string]bool) bool {
 	for path := range p.fleet.Broken {
 		if !read[path] {
@@ -190,7 +192,8 @@ func (p *planner) unread(read map[string]bool) bool {
 	return false
 }
 
-// ofOtherKinds are the files with nothing wrong but that their objects are none for Muster, and weren't meant as clusters.
+// ofOtherKinds returns the files whose only errors are objects of kinds that Muster doesn't apply and that weren't
+// meant as clusters.
 func ofOtherKinds(f *fleet.Opened) map[string]bool {
 	other := map[string]bool{}
 	for _, at := range f.Findings {
@@ -205,7 +208,7 @@ func ofOtherKinds(f *fleet.Opened) map[string]bool {
 	return other
 }
 
-// Unread counts the files that nothing could be read of, so that the fleet has no cluster of them: each should have held one.
+// Unread counts the broken files that the fleet has nothing from. Each of them should have contained a cluster.
 func Unread(f *fleet.Opened) int {
 	if f.Stopped {
 		return 0
@@ -215,7 +218,7 @@ func Unread(f *fleet.Opened) int {
 		c := &f.Clusters[i]
 		known[c.Origin.Path] = true
 		if c.File != nil && c.File.Spec.KubeconfigFile != "" {
-			known[path.Join(path.Dir(c.Origin.Path), c.File.Spec.KubeconfigFile)] = true // it counts as its cluster
+			known[path.Join(path.Dir(c.Origin.Path), c.File.Spec.KubeconfigFile)] = true // it counts as a part of its cluster
 		}
 	}
 	for i := range f.Secrets {
@@ -233,5 +236,5 @@ func Unread(f *fleet.Opened) int {
 	return n
 }
 
-// DefaultMaxRemovals is the removal budget where none is set.
+// DefaultMaxRemovals is the removal budget if none is set.
 const DefaultMaxRemovals = "25%"

@@ -13,8 +13,9 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// unchanged finds out which Secrets plainly are as they should be. Comparing the credentials is the longest part of planning
-// a large fleet that is in sync, so it goes on beside the planning of the audit configs, and reads nothing that this writes.
+// unchanged finds the Secrets that clearly match their desired state. Comparing the credentials is the longest part of
+// planning a large fleet in sync, so it runs concurrently with the planning of the audit configs, and reads nothing
+// that the planning writes.
 func (p *planner) unchanged() <-chan []bool {
 	done := make(chan []bool, 1)
 	go func() {
@@ -31,7 +32,8 @@ func (p *planner) unchanged() <-chan []bool {
 	return done
 }
 
-// secrets plans the Secrets of the fleet, of which some are known to be unchanged, and those that are no longer needed.
+// secrets plans the Secrets of the fleet, some of which are known to be unchanged, and the removal of those no longer
+// needed.
 func (p *planner) secrets(unchanged []bool) {
 	alone := &Inventory{Sync: p.fleet.Sync}
 	for i := range p.fleet.Secrets {
@@ -60,14 +62,14 @@ func (p *planner) secrets(unchanged []bool) {
 	p.next[""] = alone
 }
 
-// itemOf is what the inventory says about a Secret, or about the cluster that it belongs to.
+// itemOf returns the inventory item of a Secret, or one made from the item of its cluster.
 func (p *planner) itemOf(s *fleet.Secret) *Item {
 	if s.Cluster == "" {
 		return p.inventories[""].secret(s.Name)
 	}
 	item := p.item(s.AuditConfig, s.Cluster)
 	for _, c := range p.named[s.Cluster] {
-		// The Secret's hash isn't remembered by itself: it is unchanged when the cluster is.
+		// The inventory has no hash for a cluster's Secret: it is unchanged if the cluster is.
 		if item != nil && c.AuditConfig == s.AuditConfig && c.Hash == item.Hash {
 			return &Item{Hash: s.Hash, Commit: item.Commit}
 		}
@@ -75,18 +77,18 @@ func (p *planner) itemOf(s *fleet.Secret) *Item {
 	return nil
 }
 
-// secret plans one Secret, and notes in the item of it or of its cluster what is put right.
+// secret plans one Secret, and records a correction in item, which is its own or its cluster's.
 func (p *planner) secret(s *fleet.Secret, known, item *Item) {
 	live, exists := p.live.Secrets[s.Name]
 	same := known != nil && known.Hash == s.Hash
 	write := p.secretWrite(s, known)
-	write.Immutable = s.Immutable || live.Immutable // nobody can take it back; see keptImmutable
+	write.Immutable = s.Immutable || live.Immutable // it can't be undone; see keptImmutable
 	step := Step{Kind: KindSecret, Name: s.Name, AuditConfig: s.AuditConfig, Origin: s.Origin.Path, Drift: same}
 	switch {
 	case !exists:
 		step.Action = Add
 		if step.Drift {
-			step.Reason = "somebody has removed it"
+			step.Reason = "it was deleted"
 		}
 	default:
 		if step.Fields = secretDifferences(write, live, same); len(step.Fields) == 0 {
@@ -104,10 +106,11 @@ func (p *planner) secret(s *fleet.Secret, known, item *Item) {
 	}
 }
 
-// settleSecret notes in an item that a Secret of it is put right, and reports whether that waits. No field of a Secret is given in to.
+// settleSecret records in item that one of its Secrets is corrected, and reports whether the correction waits. Muster
+// never stops correcting a Secret.
 func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
 	prefix := step.Name + ":"
-	differ := []Field{{Path: prefix}} // removed as a whole
+	differ := []Field{{Path: prefix}} // the Secret was deleted
 	if step.Action == Change {
 		differ = nil
 		for _, f := range step.Fields {
@@ -122,7 +125,8 @@ func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
 	return p.settled(step, s)
 }
 
-// holds says whether a live Secret plainly has all of a desired one. It is what nearly all Secrets do, at every look at them.
+// holds reports whether a live Secret clearly has everything of a desired one. Nearly every Secret does on nearly every
+// run.
 func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
 	path, _, _ := strings.Cut(live.Annotations[fleet.AnnotationOrigin], "@")
 	if s.Immutable && !live.Immutable {
@@ -142,7 +146,7 @@ func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
 	return containsAll(live.Labels, s.Labels) && containsAll(live.Annotations, s.Annotations)
 }
 
-// containsAll says whether have has every pair of want.
+// containsAll reports whether have contains every pair of want.
 func containsAll(have, want map[string]string) bool {
 	for key, value := range want {
 		if have[key] != value {
@@ -171,18 +175,18 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 	return write
 }
 
-// empties reports whether a change of a manifest would leave nothing of a Secret with values. One that never had any may be filled in by
-// somebody else.
+// empties reports whether a changed manifest would delete the last value of a Secret. A manifest that never had values
+// is fine: another controller may fill in the Secret.
 func (p *planner) empties(s *fleet.Secret, live LiveSecret) bool {
 	known := p.itemOf(s)
 	return s.Cluster == "" && len(s.Data) == 0 && len(live.Data) > 0 && known != nil && known.Hash != s.Hash
 }
 
-// quarantine keeps back the Secrets that can't be applied, with the clusters that need them.
+// quarantine holds back the Secrets that can't be applied, and the clusters that need them.
 func (p *planner) quarantine() {
 	refused := map[string]bool{}
 	for _, s := range p.fleet.Secrets {
-		if !s.Quarantined && p.owners[s.AuditConfig] == "" && (p.refuseOverMade(s) || p.refuseSecret(s)) {
+		if !s.Quarantined && p.owners[s.AuditConfig] == "" && (p.refuseOverInline(s) || p.refuseSecret(s)) {
 			refused[s.Name] = true
 		}
 	}
@@ -193,7 +197,7 @@ func (p *planner) quarantine() {
 	p.waiting = maps.Clone(quarantined)
 	p.references = make([][]compile.Reference, len(p.fleet.Clusters))
 	for i, c := range p.fleet.Clusters {
-		if c.Quarantined || p.owners[c.AuditConfig] != "" { // nothing is done for it anyway, and that is told
+		if c.Quarantined || p.owners[c.AuditConfig] != "" { // it is left out already, with a finding
 			continue
 		}
 		p.references[i] = slices.Collect(compile.References(&c.Entry))
@@ -217,7 +221,7 @@ func (p *planner) quarantine() {
 	p.fleet = &desired
 }
 
-// refuseSecret reports a Secret that can't be applied because of what is there.
+// refuseSecret reports a Secret that can't be applied because of the live one, or because an AuditSync itself uses it.
 func (p *planner) refuseSecret(s fleet.Secret) bool {
 	live, exists := p.live.Secrets[s.Name]
 	refuse := func(code finding.Code, message, fix string) bool {
@@ -235,31 +239,31 @@ func (p *planner) refuseSecret(s fleet.Secret) bool {
 	}
 	switch owner := live.Labels[fleet.LabelSync]; {
 	case p.live.Reserved[s.Name] != "":
-		return refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not to be changed from the repository", s.Name, p.live.Reserved[s.Name]), "give it another name")
+		return refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s and can't be changed from the repository", s.Name, p.live.Reserved[s.Name]), "give it another name")
 	case !exists:
 		return false
 	case owner != "" && owner != p.fleet.Sync && p.live.Syncs[owner]:
 		return refuse(CodeSecretOwned, fmt.Sprintf("the Secret %s belongs to the AuditSync %s", s.Name, owner), "give it another name")
 	case owner == "" && !p.applied(s.Name) && !p.adopts(live):
-		return refuse(CodeSecretForeign, fmt.Sprintf("there is a Secret %s already that Muster did not make", s.Name),
-			fmt.Sprintf("delete it, or let Muster take it over: annotate it with %s=%s", AdoptAnnotation, cmp.Or(p.fleet.Sync, "<name of the AuditSync>")))
+		return refuse(CodeSecretForeign, fmt.Sprintf("the Secret %s exists and was not made by Muster", s.Name),
+			fmt.Sprintf("delete it, or annotate it with %s=%s to let Muster take it over", AdoptAnnotation, cmp.Or(p.fleet.Sync, "<name of the AuditSync>")))
 	case live.Type != "" && live.Type != s.Type:
-		return refuse(CodeSecretType, fmt.Sprintf("the Secret %s has the type %s and should have %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
-			"delete the Secret, and Muster makes it anew")
+		return refuse(CodeSecretType, fmt.Sprintf("the Secret %s has the type %s instead of %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
+			"delete the Secret; Muster then recreates it")
 	case p.empties(&s, live):
-		return refuse(CodeSecretEmptied, fmt.Sprintf("the Secret %s has values, and the manifest has none any more", s.Name),
-			"give it a value; or delete the manifest to remove the Secret")
+		return refuse(CodeSecretEmptied, fmt.Sprintf("the Secret %s has values, but its manifest no longer has any", s.Name),
+			"add a value to the manifest, or delete the manifest to remove the Secret")
 	case live.Immutable && p.contentChanges(&s, live):
-		return refuse(CodeImmutable, fmt.Sprintf("the Secret %s is immutable in the cluster, and its content there is another; Kubernetes can't change it", s.Name),
-			"give the Secret a new name, as kustomize's secretGenerator does by itself; or delete it, and Muster makes it anew")
+		return refuse(CodeImmutable, fmt.Sprintf("the Secret %s is immutable in the cluster and has different content; Kubernetes can't change it", s.Name),
+			"give the Secret a new name, as kustomize's secretGenerator does automatically; or delete it, and Muster recreates it")
 	case live.Immutable && !s.Immutable:
 		p.keptImmutable(s)
 	}
 	return false
 }
 
-// contentChanges says whether a Secret needs other data than it has. What others have added to it stays, as long as Muster has applied
-// the same before.
+// contentChanges reports whether a Secret needs different data. Keys that others have added are no difference, if
+// Muster has applied the same content before.
 func (p *planner) contentChanges(s *fleet.Secret, live LiveSecret) bool {
 	for key, want := range s.Data {
 		if have, ok := live.Data[key]; !ok || string(have) != want {
@@ -270,17 +274,17 @@ func (p *planner) contentChanges(s *fleet.Secret, live LiveSecret) bool {
 	return len(live.Data) > len(s.Data) && (known == nil || known.Hash != s.Hash)
 }
 
-// keptImmutable tells of a Secret that stays immutable though the repository doesn't want it to.
+// keptImmutable warns about a Secret that stays immutable although Git no longer says so.
 func (p *planner) keptImmutable(s fleet.Secret) {
 	f := p.place(s.Origin, fieldImmutable)
 	f.Code, f.Severity, f.Cluster = CodeImmutable, finding.Warning, s.Cluster
-	f.Message = fmt.Sprintf("the Secret %s is immutable in the cluster and stays so, though the repository doesn't say it: Kubernetes has no way back", s.Name)
-	f.Fix = "write immutable: true; or delete the Secret, and Muster makes it anew"
+	f.Message = fmt.Sprintf("the Secret %s stays immutable in the cluster, although the repository doesn't set immutable: Kubernetes can't undo it", s.Name)
+	f.Fix = "set immutable: true, or delete the Secret; Muster then recreates it"
 	p.plan.Add(f)
 }
 
-// applied says whether an inventory of this AuditSync has a Secret, and not only because it was about to be applied: what has then appeared
-// by that name may be somebody else's.
+// applied reports whether an inventory of this AuditSync has a Secret that was applied. If Muster was only about to
+// apply it, a Secret that exists by that name may be someone else's.
 func (p *planner) applied(name string) bool {
 	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
 		if item := inv.secret(name); item != nil && item.Hash != "" {
@@ -292,7 +296,7 @@ func (p *planner) applied(name string) bool {
 	})
 }
 
-// inventoriesOf are the inventories of this AuditSync that have a Secret.
+// inventoriesOf returns the inventories of this AuditSync that have a Secret.
 func (p *planner) inventoriesOf(secret string) []*Inventory {
 	if p.bySecret == nil {
 		p.bySecret = map[string][]*Inventory{}
@@ -310,7 +314,8 @@ func (p *planner) inventoriesOf(secret string) []*Inventory {
 	return p.bySecret[secret]
 }
 
-// adopts says whether whoever made a Secret lets this AuditSync have it. Without an AuditSync it is a preview, for any.
+// adopts reports whether a live Secret's annotation lets this AuditSync take it over. A preview without an AuditSync
+// accepts any.
 func (p *planner) adopts(live LiveSecret) bool {
 	return p.adopter(live.Annotations[AdoptAnnotation])
 }
@@ -319,49 +324,51 @@ func (p *planner) adopter(annotation string) bool {
 	return annotation != "" && (annotation == p.fleet.Sync || p.fleet.Sync == "")
 }
 
-// refuseReferences says whether a cluster names a Secret that was refused, and reports those that it may not name: an entry
-// sends a credential to the server that it names, so that it must not name somebody else's.
+// refuseReferences reports whether a cluster names a refused Secret or one that it may not name, and adds findings for
+// the latter. The operator sends a credential to the server in the entry, so an entry must not name the credentials of
+// another cluster.
 func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool) bool {
-	bad := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
+	refusing := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
 	for _, ref := range refs {
 		p.outside[ref.Name] = p.wanted[ref.Name] == nil
 		refuse := func(code finding.Code, message, fix string) {
-			bad = true
+			refusing = true
 			p.refuse(p.placeOf(&c, ref.Field), code, message, fix)
 		}
-		bad = bad || refused[ref.Name]
-		by, isMade := p.madeFor(ref.Name)
-		isMade = isMade && !slices.Contains(c.Secrets, ref.Name)
-		// A certificate authority is no secret, and may well be everybody's.
+		refusing = refusing || refused[ref.Name]
+		by, isInline := p.inlineOwner(ref.Name)
+		isInline = isInline && !slices.Contains(c.Secrets, ref.Name)
+		// A CA certificate is not secret, and may be shared.
 		private := slices.ContainsFunc(ref.Keys, func(key string) bool { return key != mondoo.KeyCACert })
-		// A token goes to the server that the entry names, and a kubeconfig to its own.
+		// A token is sent to the server in the entry, a kubeconfig's credentials to its own server.
 		owner := p.live.Secrets[ref.Name].Labels[fleet.LabelSync]
-		theirs := owner != "" && p.fleet.Sync != "" && owner != p.fleet.Sync && p.live.Syncs[owner] && slices.Contains(ref.Keys, mondoo.KeyToken)
-		server := "" // of what is in the fleet, the key was looked at when it was opened
+		othersToken := owner != "" && p.fleet.Sync != "" && owner != p.fleet.Sync && p.live.Syncs[owner] && slices.Contains(ref.Keys, mondoo.KeyToken)
+		server := "" // for a Secret in the fleet, the fleet's opening has checked the key
 		if live, exists := p.live.Secrets[ref.Name]; exists && !p.manifests[ref.Name] {
 			server = string(live.Data[mondoo.KeyServer])
 		}
 		message, fix := compile.TokenServer(&c.Entry, ref, server)
-		missing, make := p.missing(ref)
+		missing, add := p.missing(ref)
 		switch user := p.live.Reserved[ref.Name]; {
 		case missing != "" && ref.Operator:
-			refuse(CodeSecretMissing, missing+"; the operator would stop at this cluster, and pass over those after it", make)
-		case isMade:
-			refuse(CodeSecretOfOther, madeMessage(ref.Name, by), "give the cluster credentials of its own")
-		case theirs:
+			refuse(CodeSecretMissing, missing+"; the operator would stop at this cluster and skip those after it", add)
+		case isInline:
+			refuse(CodeSecretOfOther, inlineMessage(ref.Name, by), "give the cluster its own credentials")
+		case othersToken:
 			refuse(CodeSecretOfOther, fmt.Sprintf("the Secret %s belongs to the AuditSync %s", ref.Name, owner),
-				"give the cluster credentials of its own")
+				"give the cluster its own credentials")
 		case message != "":
 			refuse(compile.CodeTokenServer, message, fix)
 		case user != "" && private:
-			refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s, and not for a cluster to read", ref.Name, user),
-				"give the cluster credentials of its own")
+			refuse(CodeSecretInUse, fmt.Sprintf("the Secret %s is used by %s and can't be given to a cluster", ref.Name, user),
+				"give the cluster its own credentials")
 		}
 	}
-	return bad
+	return refusing
 }
 
-// missingSecrets reports Secrets that an entry names and nobody has. The operator doesn't: the scan Pod just never starts.
+// missingSecrets reports named Secrets that don't exist. The operator doesn't report them: the scan's Pod just never
+// starts.
 func (p *planner) missingSecrets() {
 	if !p.live.EverySecret {
 		return
@@ -380,26 +387,26 @@ func (p *planner) missingSecrets() {
 	}
 }
 
-// missing says what of a Secret that an entry names is neither there nor about to be.
+// missing returns what is missing of a Secret that an entry names, live and in the plan.
 func (p *planner) missing(ref compile.Reference) (message, fix string) {
-	if !p.live.EverySecret || p.wanted[ref.Name] != nil { // the keys of those in the fleet were looked at
+	if !p.live.EverySecret || p.wanted[ref.Name] != nil { // the keys of the fleet's Secrets were checked before
 		return "", ""
 	}
-	live, there := p.live.Secrets[ref.Name]
-	if !there {
-		return fmt.Sprintf("there is no Secret %s in the namespace %s", ref.Name, p.fleet.Namespace),
-			"make it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"
+	live, exists := p.live.Secrets[ref.Name]
+	if !exists {
+		return fmt.Sprintf("the Secret %s does not exist in the namespace %s", ref.Name, p.fleet.Namespace),
+			"create it with the key " + strings.Join(ref.Keys, " and ") + ", or correct the name"
 	}
 	for _, key := range ref.Keys {
 		if len(live.Data[key]) == 0 {
-			return fmt.Sprintf("the Secret %s has no key %s", ref.Name, key), "put it there, or name another Secret"
+			return fmt.Sprintf("the Secret %s has no key %s", ref.Name, key), "add the key, or name another Secret"
 		}
 	}
 	return "", ""
 }
 
-// secretDifferences names the fields of a Secret that have to change. What others have added stays, and is no difference, as
-// long as Muster has applied the same before; otherwise a key may be there that was taken out of the file.
+// secretDifferences returns the fields of a Secret that must change. Keys that others have added are no difference if
+// Muster has applied the same content before. Otherwise such a key may have been deleted from the file.
 func secretDifferences(want SecretWrite, live LiveSecret, same bool) []Field {
 	var list []Field
 	if !same {
@@ -424,7 +431,7 @@ func secretDifferences(want SecretWrite, live LiveSecret, same bool) []Field {
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Annotations)) {
 		if key == fleet.AnnotationOrigin && samePath(live.Annotations[key], want.Annotations[key]) {
-			continue // another commit has changed the file, and nothing here
+			continue // a commit changed the file, but not this Secret
 		}
 		if live.Annotations[key] != want.Annotations[key] {
 			list = append(list, Field{Path: "metadata.annotations." + key, From: live.Annotations[key], To: want.Annotations[key]})
@@ -439,7 +446,7 @@ func samePath(a, b string) bool {
 	return pathA == pathB
 }
 
-// unneeded plans the removal of Secrets that are Muster's own and that the fleet no longer has.
+// unneeded plans the removal of Muster's own Secrets that are no longer in the fleet.
 func (p *planner) unneeded(alone *Inventory) {
 	reasons := map[string]string{}
 	if before := p.inventories[""]; before != nil {
@@ -469,8 +476,9 @@ func (p *planner) unneeded(alone *Inventory) {
 	}
 }
 
-// holdNamed takes the Secrets out of a list that something which stays in the management cluster names, and notes why: the entry of a
-// cluster that is kept as it was, an audit config whose removal is held, or what Muster has nothing to do with.
+// holdNamed removes from names the Secrets that something staying in the management cluster still names, and records
+// why in reasons. That may be the entry of a cluster that is kept, an audit config whose removal is held, or an audit
+// config that Muster doesn't manage.
 func (p *planner) holdNamed(names []string, reasons map[string]string) []string {
 	p.namers = p.namedByLive()
 	return slices.DeleteFunc(names, func(name string) bool {
@@ -482,7 +490,7 @@ func (p *planner) holdNamed(names []string, reasons map[string]string) []string 
 	})
 }
 
-// holdSecret plans for a Secret that stays although the fleet no longer has it.
+// holdSecret plans a Secret that stays although the fleet no longer has it.
 func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	step := Step{Action: Hold, Kind: KindSecret, Name: name, Reason: reason}
 	if reason == reasonNamed {
@@ -492,8 +500,8 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 		step.Origin = item.Origin
 		alone.Secrets = append(alone.Secrets, *item)
 	} else if maker := p.maker(name); maker != nil {
-		// The cluster no longer has it. From now on it is by itself, or it would stay for ever.
-		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.made[name].String()})
+		// The cluster no longer has it. Record it on its own, or it would never be removed.
+		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.inline[name].String()})
 	}
 	p.step(step)
 	if waits(reason) {
@@ -501,7 +509,7 @@ func (p *planner) holdSecret(name, reason string, alone *Inventory) {
 	}
 }
 
-// maker is the cluster that a Secret was applied for; nil when there is none.
+// maker returns the item of the cluster that a Secret was applied for, or nil.
 func (p *planner) maker(secret string) *Item {
 	for _, inv := range p.inventoriesOf(secret) {
 		for i := range inv.Clusters {
@@ -513,7 +521,8 @@ func (p *planner) maker(secret string) *Item {
 	return nil
 }
 
-// namedByLive are the Secrets that audit configs and their entries will name once the plan is carried out, each with the first that does.
+// namedByLive returns the Secrets that audit configs and their entries will name after this plan, each with the first
+// that names it.
 func (p *planner) namedByLive() map[string]string {
 	named, live := namers{}, maps.Clone(p.live.AuditConfigs)
 	for _, gone := range p.plan.Delete.AuditConfigs {
@@ -532,10 +541,10 @@ func (p *planner) namedByLive() map[string]string {
 	return named
 }
 
-// namers are Secrets with what names them, in words for people.
+// namers maps the names of Secrets to what names them, as text for messages.
 type namers map[string]string
 
-// object notes what an audit config names, entry by entry as far as its list can be read.
+// object records what an audit config names, with its entries if the list is readable.
 func (n namers) object(name string, object map[string]any) {
 	by := "the audit config " + name
 	if entries, err := mondoo.Entries(object); err == nil {
@@ -546,8 +555,8 @@ func (n namers) object(name string, object map[string]any) {
 	n.refs(by, object["spec"], "")
 }
 
-// refs notes the names in all references to Secrets below a value. They stand in fields named like mondooCredsSecretRef,
-// privateRegistriesPullSecretRefs and secretKeyRef, alone or in a list.
+// refs records the names in all references to Secrets below a value. Such fields are named like mondooCredsSecretRef,
+// privateRegistriesPullSecretRefs and secretKeyRef, and hold one reference or a list.
 func (n namers) refs(by string, v any, except string) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -566,13 +575,13 @@ func (n namers) refs(by string, v any, except string) {
 	}
 }
 
-// namesSecret reports whether a field's name is that of a reference to Secrets.
+// namesSecret reports whether a field by that name refers to Secrets.
 func namesSecret(field string) bool {
 	lower := strings.ToLower(field)
 	return strings.Contains(lower, "secret") && strings.HasSuffix(strings.TrimSuffix(lower, "s"), "ref")
 }
 
-// names notes the name in a reference, or in each of a list.
+// names records the name in a reference, or in each reference of a list.
 func (n namers) names(by string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -586,9 +595,10 @@ func (n namers) names(by string, v any) {
 	}
 }
 
-// known says whether an inventory has a Secret. The label alone isn't proof that Muster made it: people copy manifests.
+// known reports whether an inventory has a Secret. The label alone doesn't prove that Muster made it: users copy
+// manifests.
 func (p *planner) known(name string) bool {
 	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
-		return p.next[inv.AuditConfig] != nil || inv.AuditConfig == "" // if it was refused, everything of it stays
+		return p.next[inv.AuditConfig] != nil || inv.AuditConfig == "" // everything of a refused audit config stays
 	})
 }

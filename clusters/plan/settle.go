@@ -12,15 +12,15 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// Correction remembers that a field was put right: so that Muster gives in where the API server or the operator can't keep the field, and
-// doesn't correct one without a pause that somebody changes again and again.
+// Correction records that Muster has corrected a field. With it, Muster stops correcting a field that the API server or
+// the operator drops, and pauses between corrections of a field that keeps being changed.
 type Correction struct {
-	// Path is the field's. It is empty for an object that was removed as a whole, and begins with "NAME:" for a field of a Secret.
+	// Path is the field's path. It is empty for a deleted object, and begins with "NAME:" for a field of a Secret.
 	Path string `json:"path"`
-	// Dropped is how often in a row, at Commit, the field was missing after Muster had put it right.
+	// Dropped counts how often in a row, at Commit, the field was missing again after a correction.
 	Dropped int    `json:"dropped,omitempty"`
 	Commit  string `json:"commit,omitempty"`
-	// Times is how often the field was put right without a long pause in between, and At when it last was.
+	// Times counts the corrections without a quiet period in between. At is the last one.
 	Times int       `json:"times,omitempty"`
 	At    time.Time `json:"at,omitzero"`
 }
@@ -31,18 +31,19 @@ func (c Correction) Equal(other Correction) bool {
 }
 
 const (
-	// maxDropped is how often a field is put right that is dropped each time. It is more than one because the first reading after a
-	// correction may come from before it.
+	// maxDropped is after how many corrections Muster gives up on a field that is dropped each time. It is more than
+	// one because the first read after a correction may return an older version.
 	maxDropped = 2
-	// maxAtOnce is how often a field is put right at once. After that pauses grow from firstPause to lastPause.
+	// maxAtOnce is how many corrections are made without a pause. After that, the pauses grow from firstPause to
+	// lastPause.
 	maxAtOnce  = 3
 	firstPause = 5 * time.Second
 	lastPause  = 5 * time.Minute
-	// quiet is how long a field has to keep its value until it counts as no longer contested.
+	// quiet is how long a field must keep its value until it no longer counts as contested.
 	quiet = 3 * lastPause
 )
 
-// pause is how long a field stays as it is that was put right so many times.
+// pause is how long Muster waits before the next correction of a field.
 func pause(times int) time.Duration {
 	if times < maxAtOnce {
 		return 0
@@ -50,15 +51,15 @@ func pause(times int) time.Duration {
 	return min(firstPause<<min(times-maxAtOnce, 16), lastPause)
 }
 
-// recent reports whether a field was put right not long ago. Nothing is where the time isn't known.
+// recent reports whether a field was corrected within the quiet period. It is false if the time is unknown.
 func (p *planner) recent(c Correction) bool {
-	since := p.policy.now().Sub(c.At) // less than nothing where a clock was wrong
+	since := p.policy.now().Sub(c.At) // negative if a clock was wrong
 	return !p.policy.Now.IsZero() && since >= 0 && since < quiet
 }
 
-// mayDrop reports whether Muster may give in to the loss of a field. This is the whole list: a field that is there with another value is
-// never given in to, nor is a field that every operator has, for then somebody has removed it. What decides where a credential is sent, what
-// is scanned and what runs is among those.
+// mayDrop reports whether Muster may stop correcting a lost field. This is the complete list. Muster never gives up on
+// a field that has another value, nor on a field that every operator version has: a user or another tool must have
+// removed it. Every field that decides where a credential is sent, what is scanned and what runs is among those.
 func mayDrop(kind string, f Field, byHand bool) bool {
 	switch {
 	case kind == KindAuditConfig && f.Path == "spec.containers.enable":
@@ -73,20 +74,20 @@ func mayDrop(kind string, f Field, byHand bool) bool {
 	return false
 }
 
-// settlement says of fields that differ which to put right, and when.
+// settlement decides which differing fields to correct, and when.
 type settlement struct {
 	wrong     []Field
-	notKept   []string // the paths of those that are given in to
+	notKept   []string // the paths of the fields that Muster no longer corrects
 	corrected []Correction
-	until     time.Time // nothing is put right before; zero: at once
+	until     time.Time // no correction before that; zero: at once
 }
 
-// settle decides about the fields of an object that differ although it was applied as it is in Git. Past corrections are forgotten when the
-// object changes in Git (by the caller), and when their field has kept its value for long enough. ByHand says that somebody has written the
-// object who is neither Muster nor the operator.
+// settle decides about the fields of an object that differ although Git has not changed since it was applied. The
+// caller forgets past corrections when the object changes in Git. settle forgets them when the field has kept its value
+// for long enough. With byHand, someone other than Muster and the operator has written the object.
 func (p *planner) settle(kind string, differ []Field, past []Correction, byHand bool) settlement {
 	var s settlement
-	var open []Correction // of the wrong fields, as they are now
+	var open []Correction // the corrections of s.wrong, updated
 	seen := map[string]bool{}
 	for _, f := range differ {
 		seen[f.Path] = true
@@ -133,10 +134,10 @@ func (p *planner) settle(kind string, differ []Field, past []Correction, byHand 
 	return s
 }
 
-// reasonContested is that of steps which wait for Step.Until.
-const reasonContested = "somebody changes it again and again"
+// reasonContested is the reason of steps that wait for Step.Until.
+const reasonContested = "it keeps being changed"
 
-// settled notes in a step and in the plan what a settlement came to, and reports whether the step waits.
+// settled records a settlement in a step and in the plan, and reports whether the step waits.
 func (p *planner) settled(step *Step, s settlement) (waits bool) {
 	if len(s.notKept) > 0 {
 		p.plan.NotKept = append(p.plan.NotKept, about(step.Kind, step.AuditConfig, step.Name, s.notKept))
@@ -151,7 +152,7 @@ func (p *planner) settled(step *Step, s settlement) (waits bool) {
 	return true
 }
 
-// about is a step that says of an object which fields are meant.
+// about returns a step with only an object's identity and some of its fields.
 func about(kind, auditConfig, name string, paths []string) Step {
 	step := Step{Kind: kind, AuditConfig: auditConfig, Name: name}
 	for _, path := range paths {
@@ -160,7 +161,7 @@ func about(kind, auditConfig, name string, paths []string) Step {
 	return step
 }
 
-// noteContested lists what the next inventories have that is changed again and again.
+// noteContested lists the fields in the next inventories that keep being changed.
 func (p *planner) noteContested() {
 	note := func(kind, auditConfig, name string, corrected []Correction) {
 		var paths []string
@@ -185,8 +186,9 @@ func (p *planner) noteContested() {
 	}
 }
 
-// byHand reports whether somebody has written the list of an audit config who is neither Muster nor an operator. Who it is they say
-// themselves: that is enough to tell a person from the operator, and protects nothing.
+// byHand reports whether a field manager other than Muster and an operator has written the list of an audit config.
+// Clients choose their manager's name: that is good enough to tell a user from the operator, and protects against
+// nothing.
 func (p *planner) byHand(auditConfig string) bool {
 	for _, author := range authorsOf(managedFieldsOf(p.live.AuditConfigs[auditConfig]), []string{listPath}) {
 		if !strings.Contains(author.Manager, "operator") {
@@ -196,7 +198,7 @@ func (p *planner) byHand(auditConfig string) bool {
 	return false
 }
 
-// notKept reports fields that are given in to, at the place of the first.
+// notKept reports fields that Muster no longer corrects, at the place of the first.
 func (p *planner) notKept(what string, place func(field []string) finding.Finding, fields []string) {
 	if len(fields) == 0 {
 		return
@@ -204,7 +206,7 @@ func (p *planner) notKept(what string, place func(field []string) finding.Findin
 	f := place(strings.Split(fields[0], "."))
 	f.Code, f.Severity = CodeNotKept, finding.Warning
 	f.Message = fmt.Sprintf("the API server or the operator doesn't keep %s of %s", some(fields), what)
-	f.Fix = "take it out of the file, or upgrade the operator; it is tried again once a day"
+	f.Fix = "remove it from the file, or upgrade the operator; Muster retries once a day"
 	p.plan.Add(f)
 }
 
@@ -213,7 +215,7 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// serverFields are the fields of an object's metadata that the API server or controllers write. They come into Git with the
+// serverFields are the metadata fields that the API server or controllers write. They get into Git with the
 // output of kubectl get -o yaml.
 var serverFields = []string{"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
 	"managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid"}
@@ -221,8 +223,8 @@ var serverFields = []string{"creationTimestamp", "deletionGracePeriodSeconds", "
 // lastApplied is the annotation that kubectl apply leaves.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// ownFields copies an audit config without what isn't Git's to say: status, the server's metadata, and fields that are null; and
-// without the list of clusters, which is planned by itself.
+// ownFields copies an audit config without the fields that Git can't set (status, the server's metadata, null fields) and
+// without the list of clusters, which is planned separately.
 func ownFields(object map[string]any) map[string]any {
 	out := deepCopy(object)
 	delete(out, "status")

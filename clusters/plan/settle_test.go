@@ -218,5 +218,5 @@ func TestListInGit(t *testing.T) {
 		t.Errorf("there is something to do all the time:\n%s", describe(p))
 	}
 	w.setEntries(config, w.list(config)[1:])
-	want(t, "a removed entry", describe(w.compute(fleet, at("rev1"))), "add cluster a drift (somebody has removed it)")
+	want(t, "a removed entry", describe(w.compute(fleet, at("rev1"))), "add cluster a drift (it was removed from the audit config)")
 }

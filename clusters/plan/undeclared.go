@@ -14,16 +14,16 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// RetryNotKept is after what time a field is applied once more that was not kept: the operator may have been upgraded.
+// RetryNotKept is the interval for retrying a field that was dropped: the operator may have been upgraded.
 const RetryNotKept = 24 * time.Hour
 
-// retries reports whether it is time to apply a field once more that is given in to.
+// retries reports whether it is time to apply a dropped field again.
 func (p *planner) retries(c Correction) bool {
 	return !p.policy.Now.IsZero() && !c.At.IsZero() && p.policy.Now.Sub(c.At) >= RetryNotKept
 }
 
-// leaveOut takes the fields out of an audit config that the API server doesn't know, and that an operator may lack: with one of them it would
-// refuse the whole object. Remember has the next inventory know of them.
+// leaveOut removes optional fields from an audit config that the CRD lacks: with one of them, the API server would
+// refuse the whole object. remember records them in the next inventory.
 func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, before, after *Inventory) (remember func()) {
 	var paths []string
 	var corrected []Correction
@@ -34,7 +34,7 @@ func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, bef
 			continue
 		}
 		if unstructured.RemoveNestedField(object, field...); zero(value) {
-			continue // without it, the operator does the same
+			continue // the operator behaves the same without it
 		}
 		c := Correction{Path: path}
 		if before != nil {
@@ -58,13 +58,13 @@ func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, bef
 	}
 }
 
-// optional reports whether an operator may lack a field of an audit config, and no Secret hangs on it.
+// optional reports whether an operator may lack a field of an audit config and the field involves no Secret.
 func optional(field []string) bool {
 	return field[0] == "spec" && !mondoo.Everywhere(field[1:]) && !slices.ContainsFunc(field, namesSecret)
 }
 
-// refuseUndeclared keeps back a cluster with a field that the API server doesn't know. Without it the entry would be another: it may say
-// where to log in.
+// refuseUndeclared holds back a cluster with a field that the CRD lacks. Leaving the field out could change the meaning
+// of the entry, such as where to log in.
 func (p *planner) refuseUndeclared(c fleet.Cluster) bool {
 	for _, path := range slices.Sorted(maps.Keys(p.live.Undeclared)) {
 		field, ofEntry := strings.CutPrefix(path, listPath+".")
@@ -72,7 +72,7 @@ func (p *planner) refuseUndeclared(c fleet.Cluster) bool {
 			continue
 		}
 		p.refuse(p.placeOf(&c, append([]string{"spec"}, strings.Split(field, ".")...)), CodeNotKept,
-			fmt.Sprintf("the installed operator's CRD does not have the field %s; the cluster stays as it was", field), "upgrade the operator, or take the field out of the file")
+			fmt.Sprintf("the installed operator's CRD lacks the field %s; the cluster stays as it was", field), "upgrade the operator, or remove the field from the file")
 		p.plan.NotKept = append(p.plan.NotKept, about(KindCluster, c.AuditConfig, c.Name, []string{field}))
 		return true
 	}

@@ -30,10 +30,10 @@ func TestNothingVanishes(t *testing.T) {
 			d := warned(rest().present("fleet/a.yaml"), finding.Finding{Code: "test", Path: "fleet/a.yaml"})
 			d.Broken = map[string]bool{"fleet/a.yaml": true}
 			return d
-		}, "hold cluster a (its file is there, but holds no cluster)", "removals-held"},
+		}, "hold cluster a (its file exists, but no longer contains it)", "removals-held"},
 		{"a file that isn't taken for its name holds it", func() *desired {
 			return warned(rest(), finding.Finding{Code: load.CodeUnused, Cluster: "a", Path: "fleet/a.YAML"})
-		}, "hold cluster a (its file is there, but holds no cluster)", "unused removals-held"},
+		}, "hold cluster a (its file exists, but no longer contains it)", "unused removals-held"},
 		{"such a file holds another", func() *desired {
 			return warned(rest(), finding.Finding{Code: load.CodeUnused, Cluster: "x", Path: "fleet/x.YAML"})
 		}, "remove Secret mondoo-client-a-kubeconfig\nremove cluster a", "unused"},

@@ -102,7 +102,7 @@ func TestStatusFitsTheTerminal(t *testing.T) {
 
 // TestStatusTellsOnce: what a condition and a problem have in common is told once, and the way out is never cut off.
 func TestStatusTellsOnce(t *testing.T) {
-	held, fix := "9 removals wait for approval: "+strings.Repeat("cluster production-eu-central-1, ", 20), "approve exactly this with the annotation muster.dev/approve-removals=0123456789"
+	held, fix := "9 removals wait for approval: "+strings.Repeat("cluster production-eu-central-1, ", 20), "approve exactly these removals with the annotation muster.dev/approve-removals=0123456789"
 	mismatch := "the approval that is given is for another commit"
 	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: status, Reason: "RemovalsHeld", Message: held + "; " + fix + "; " + mismatch}

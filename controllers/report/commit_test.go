@@ -113,9 +113,9 @@ func TestCommitStatuses(t *testing.T) {
 		}), []string{"1b muster/production failure not applied: cluster eu: the type of a Secret can't be changed; give it another name", "1b muster/production/drift success in sync"}},
 		{"removals wait for somebody", before, good(three, func(p *plan.Plan) {
 			p.Held = 2
-			p.Add(finding.Finding{Code: plan.CodeHeld, Severity: finding.Warning, Message: "2 removals wait for approval, for they exceed maxRemovals 25%: cluster a, cluster b",
-				Fix: "approve exactly this with the annotation muster.dev/approve-removals=1b-5e"})
-		}), []string{"1b muster/production failure 2 removals wait for approval, for they exceed maxRemovals 25%: cluster a, cluster b; approve exactly this with the annotation muster.dev/approve-removals=1b-5e",
+			p.Add(finding.Finding{Code: plan.CodeHeld, Severity: finding.Warning, Message: "2 removals wait for approval: they exceed maxRemovals 25%: cluster a, cluster b",
+				Fix: "approve exactly these removals with the annotation muster.dev/approve-removals=1b-5e"})
+		}), []string{"1b muster/production failure 2 removals wait for approval: they exceed maxRemovals 25%: cluster a, cluster b; approve exactly these removals with the annotation muster.dev/approve-removals=1b-5e",
 			"1b muster/production/drift success in sync"}},
 		{"a key service that doesn't answer", before, func() report.Outcome {
 			f := broken()

@@ -29,7 +29,7 @@ func TestNothingIsClaimed(t *testing.T) {
 			}
 		})
 	}
-	owned := finding.Finding{Code: plan.CodeConfigOwned, Path: "clusters/z.yaml", Message: "the audit config mondoo-client is driven by the AuditSync other", Stops: true}
+	owned := finding.Finding{Code: plan.CodeConfigOwned, Path: "clusters/z.yaml", Message: "the audit config mondoo-client belongs to the AuditSync other", Stops: true}
 	lost := finding.Finding{Code: plan.CodeConfigMissing, Message: "there is no MondooAuditConfig mondo", Stops: true}
 	of := func(cluster string) finding.Finding {
 		return finding.Finding{Code: plan.CodeSecretOwned, Cluster: cluster, Path: "clusters/" + cluster + ".yaml", Message: "the Secret belongs to the AuditSync other"}
