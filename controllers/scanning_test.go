@@ -202,8 +202,8 @@ func testScanOutcomes(t *testing.T) {
 	s.scenario("asia", "refuse")
 	s.push(map[string]string{"clusters/asia.yaml": s.tokenCluster("asia", "")})
 	s.request()
-	s.untilScanned("Awaiting", "asia: the operator has not made its CronJob yet")
-	status = s.untilScanned("NotPickedUp", "1 of 3 clusters not scanned: asia: the operator has made no CronJob from the entry asia on").Status
+	s.untilScanned("Awaiting", "asia: the operator has not created its CronJob yet")
+	status = s.untilScanned("NotPickedUp", "1 of 3 clusters not scanned: asia: the operator has created no CronJobs from entry asia on").Status
 	if c := status.Clusters; c.Passing != 2 || c.Failing != 1 {
 		t.Errorf("counts %+v", c)
 	}

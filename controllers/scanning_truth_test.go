@@ -91,7 +91,7 @@ func testScanOfTheChange(t *testing.T) {
 		status := w.forge.Shown(commit)["muster/production/scan"]
 		return string(status.State) + " " + status.Description
 	}
-	const stuck = "pending us: the operator has not taken the change over yet"
+	const stuck = "pending us: the operator has not picked up the change yet"
 	w.eventually("the answer", func() bool { return strings.HasPrefix(shown(), stuck) })
 	s.byHand("us", "as-it-was", false)
 	s.quiet()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Answer is what is said of a commit.
+// Answer is the state of a commit's scans, as a forge shows it.
 type Answer string
 
 // The answers.
@@ -17,24 +17,23 @@ const (
 	AnswerFailure Answer = "failure"
 )
 
-// Verdict is the answer for one commit, with the parts of its text.
+// Verdict is the answer for one commit and the parts of its text.
 type Verdict struct {
 	Answer Answer
-	// Fleet says that the commit changed no cluster, and that the verdict is about all of them.
+	// Fleet is true if the commit changed no cluster. The verdict then covers all clusters.
 	Fleet bool
-	// The clusters it is about: scanned, failed, still to be scanned, and paused; each in the order of the entries.
+	// The clusters that it covers, each list in the order of the entries. Waiting ones have not been scanned yet.
 	Scanned, Failed, Waiting, Paused []string
-	// Stuck is, of the first of those still to be scanned, why the operator has not taken its change over; empty where it has, or
-	// has had no time to.
+	// Stuck names the first waiting cluster whose change the operator has not picked up, and the reason. Empty if there is none,
+	// or the operator has not had enough time.
 	Stuck string
-	// Summary counts, such as "2 of 3 changed clusters scanned", and Cause is about the first cluster that stands in the way;
-	// empty when none does.
+	// Summary is a count, such as "2 of 3 changed clusters scanned". Cause is about the first cluster that failed or waits, and
+	// may be empty.
 	Summary string
 	Cause   string
 }
 
-// Text joins the parts, the most telling first, so that a forge can cut it anywhere behind the first: what stands in the way,
-// who else, and the count.
+// Text joins the parts, the most important first, because a forge cuts long texts: the count, the cause, the other failures.
 func (v Verdict) Text() string {
 	parts := []string{v.Summary}
 	if v.Cause != "" {
@@ -46,11 +45,13 @@ func (v Verdict) Text() string {
 	return strings.Join(parts, "; ")
 }
 
-// Commit answers for a commit that changed some clusters. It is a success once every one of them has had a scan that began
-// after its entry was applied and ended well; a later failure is not the commit's, and neither is that nothing is left of that scan
-// after somebody has removed the entry and Muster has put it back, or the operator has changed its CronJob. It is a failure as soon as one of them has
-// none and can't have one without help. Clusters that the commit has removed have no status, and don't count. A commit that
-// changed no cluster gets the answer for the fleet as it is.
+// Commit returns the verdict for a commit that changed some clusters.
+//
+// It is a success once each of them has had a successful scan that began after its entry was applied. The commit keeps its success
+// if a later scan fails. It also keeps it if the record of the scan is lost, because a user removed the entry and Muster restored
+// it, or because the operator changed its CronJob. It is a failure as soon as one of the clusters has no such scan and won't get
+// one without help. Clusters that the commit removed have no status, and don't count. A commit that changed no cluster gets the
+// verdict for the whole fleet as it is.
 func Commit(statuses []Status, changed func(Status) bool) Verdict {
 	var v Verdict
 	var first, waiting *Status
@@ -60,7 +61,7 @@ func Commit(statuses []Status, changed func(Status) bool) Verdict {
 	}
 	for i := range about {
 		s := about[i].Standing()
-		switch stands(*s, v.Fleet) {
+		switch commitState(*s, v.Fleet) {
 		case Succeeded:
 			v.Scanned = append(v.Scanned, s.Cluster)
 		case Failed:
@@ -84,8 +85,8 @@ func Commit(statuses []Status, changed func(Status) bool) Verdict {
 	return v.decided(len(about), first, waiting)
 }
 
-// stands is one of Succeeded, Failed, Paused and Awaiting: where a cluster stands for the verdict.
-func stands(s Status, fleet bool) State {
+// commitState returns the state that a cluster contributes to the verdict: Succeeded, Failed, Paused or Awaiting.
+func commitState(s Status, fleet bool) State {
 	since := s.HasScanned()
 	switch s.State {
 	case NotPickedUp, Overdue:
@@ -100,7 +101,7 @@ func stands(s Status, fleet bool) State {
 		case fleet || !s.NotTaken && s.Began.After(s.Taken.Truncate(time.Second)):
 			return Failed
 		}
-		return Awaiting // it failed before the commit; what comes next counts
+		return Awaiting // it failed before the commit; the next scan counts
 	case Paused:
 		if !fleet && since {
 			return Succeeded
@@ -119,28 +120,28 @@ func stands(s Status, fleet bool) State {
 }
 
 func (v Verdict) decided(total int, failed, waiting *Status) Verdict {
-	what := func(n int) string {
+	noun := func(n int) string {
 		if v.Fleet {
-			return nouns(n)
+			return clusterNoun(n)
 		}
-		return "changed " + nouns(n)
+		return "changed " + clusterNoun(n)
 	}
 	switch {
 	case total == 0:
 		v.Answer, v.Summary = AnswerSuccess, "no clusters to scan"
 		return v
 	case len(v.Failed) > 0:
-		v.Answer, v.Summary = AnswerFailure, fmt.Sprintf("%d of %d %s not scanned", len(v.Failed), total, what(total))
-		v.Cause = because(*failed)
+		v.Answer, v.Summary = AnswerFailure, fmt.Sprintf("%d of %d %s not scanned", len(v.Failed), total, noun(total))
+		v.Cause = causeText(*failed)
 	case len(v.Waiting) > 0 || len(v.Paused) > 0 && !v.Fleet:
-		v.Answer, v.Summary = AnswerPending, fmt.Sprintf("%d of %d %s scanned", len(v.Scanned), total, what(total))
-		if v.Cause = because(*waiting); v.Stuck != "" {
+		v.Answer, v.Summary = AnswerPending, fmt.Sprintf("%d of %d %s scanned", len(v.Scanned), total, noun(total))
+		if v.Cause = causeText(*waiting); v.Stuck != "" {
 			v.Cause = v.Stuck
 		} else if waiting.State == Failed {
-			v.Cause = waiting.Cluster + ": waits for its next scan; the one before this commit has failed"
+			v.Cause = waiting.Cluster + ": waits for its next scan; the last one before this commit failed"
 		}
 	default:
-		v.Answer, v.Summary = AnswerSuccess, fmt.Sprintf("%d %s scanned", len(v.Scanned), what(len(v.Scanned)))
+		v.Answer, v.Summary = AnswerSuccess, fmt.Sprintf("%d %s scanned", len(v.Scanned), noun(len(v.Scanned)))
 	}
 	if len(v.Paused) > 0 && v.Fleet {
 		v.Summary += fmt.Sprintf(", %d paused", len(v.Paused))
@@ -148,7 +149,7 @@ func (v Verdict) decided(total int, failed, waiting *Status) Verdict {
 	return v
 }
 
-func because(s Status) string {
+func causeText(s Status) string {
 	text := s.Cluster + ": "
 	switch {
 	case s.State == Failed && s.Reason != "":
@@ -159,7 +160,7 @@ func because(s Status) string {
 	return text + "waits for a scan"
 }
 
-func nouns(n int) string {
+func clusterNoun(n int) string {
 	if n == 1 {
 		return "cluster"
 	}

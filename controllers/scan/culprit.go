@@ -2,18 +2,18 @@ package scan
 
 import "slices"
 
-// culprit is what probably keeps the operator from making CronJobs.
+// culprit is what probably keeps the operator from creating CronJobs.
 type culprit struct {
 	entry  string
 	reason Reason
 	detail string
 }
 
-// culprit looks for the entry at which the operator stops. It works in order and ends at the first entry that it can't use:
-// whatever comes after has no CronJob, or keeps an old one. An entry that is certain to be refused is named before one that
-// may be: a Vault login can fail at an entry whose CronJob is there from better days.
+// culprit finds the entry at which the operator stops. The operator works in order and stops at the first entry that it can't use.
+// Later entries get no CronJob, or keep an old one. An entry that the operator certainly rejects is named before one that it may
+// reject: a Vault login can fail at an entry that still has its CronJob from before.
 func (d *deriver) culprit() culprit {
-	first := slices.IndexFunc(d.Entries, func(e Entry) bool { _, made := d.crons[e.Name]; return !made })
+	first := slices.IndexFunc(d.Entries, func(e Entry) bool { _, found := d.crons[e.Name]; return !found })
 	if first < 0 {
 		return culprit{}
 	}
@@ -21,21 +21,21 @@ func (d *deriver) culprit() culprit {
 	for _, e := range upTo {
 		switch {
 		case e.Invalid != "":
-			return culprit{e.Name, ReasonInvalidEntry, "the operator most likely stops at the entry " + e.Name + ", which it can't use: " + clean(d.Redact(e.Invalid))}
+			return culprit{e.Name, ReasonInvalidEntry, "the operator most likely stops at entry " + e.Name + ", which it can't use: " + clean(d.Redact(e.Invalid))}
 		case e.NoSchedule:
-			return culprit{e.Name, ReasonNoSchedule, "the operator most likely stops at the entry " + e.Name +
-				", for neither it nor the audit config has a schedule, and the API server refuses a CronJob without one"}
+			return culprit{e.Name, ReasonNoSchedule, "the operator most likely stops at entry " + e.Name +
+				": neither it nor the audit config has a schedule, and the API server rejects a CronJob without one"}
 		}
 	}
 	for _, e := range slices.Backward(upTo) {
 		if e.Vault {
-			return culprit{e.Name, ReasonVaultLogin, "the operator probably stops at the entry " + e.Name +
-				", for which it has to log in to Vault; its log says whether that fails"}
+			return culprit{e.Name, ReasonVaultLogin, "the operator probably stops at entry " + e.Name +
+				", where it has to log in to Vault; check its log for a failed login"}
 		}
 	}
 	name := d.Entries[first].Name
 	if len(d.crons) == 0 {
-		return culprit{name, ReasonOperator, "the operator has made no CronJob for any cluster of this audit config; is it running, and what does its log say?"}
+		return culprit{name, ReasonOperator, "the operator has created no CronJob for any cluster of this audit config; check that it is running, and its log"}
 	}
-	return culprit{name, ReasonUnknown, "the operator has made no CronJob from the entry " + name + " on; its log says why"}
+	return culprit{name, ReasonUnknown, "the operator has created no CronJobs from entry " + name + " on; check its log"}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Derive gives the status of each entry, in their order.
+// Derive returns the status of each entry, in the order of the entries.
 func Derive(in Input) []Status {
 	d := newDeriver(in)
 	culprit := d.culprit()
@@ -25,9 +25,9 @@ func Derive(in Input) []Status {
 	return list
 }
 
-// at notes a time at which the status may become another. Of several, the first counts.
-func (d *deriver) at(s *Status, when time.Time) {
-	// Bounds are exceeded a moment after they are reached.
+// mayChangeAt records a time at which the status may change. The earliest one counts.
+func (d *deriver) mayChangeAt(s *Status, when time.Time) {
+	// A bound is exceeded a moment after it is reached.
 	if when = when.Add(time.Millisecond); when.After(d.Now) && (s.Until.IsZero() || when.Before(s.Until)) {
 		s.Until = when
 	}
@@ -36,9 +36,9 @@ func (d *deriver) at(s *Status, when time.Time) {
 type deriver struct {
 	Input
 	crons     map[string]*CronJob  // by cluster
-	jobs      map[string][]*Job    // of the present CronJob, by cluster, the latest first
+	jobs      map[string][]*Job    // of the current CronJob, by cluster, the latest first
 	pods      map[string]*Pod      // the latest of each Job
-	schedules map[schedule]*parsed // those that were met so far: a fleet has few, and to read one takes longer than all else
+	schedules map[schedule]*parsed // cached: a fleet has few, and parsing one takes longer than everything else
 }
 
 func newDeriver(in Input) *deriver {
@@ -55,8 +55,8 @@ func newDeriver(in Input) *deriver {
 func (d *deriver) index() {
 	for i := range d.CronJobs {
 		c := &d.CronJobs[i]
-		// While one is being replaced, two may have the label.
-		if known, twice := d.crons[c.Cluster]; !twice || c.Created.After(known.Created) {
+		// While a CronJob is being replaced, two may have the label.
+		if other, found := d.crons[c.Cluster]; !found || c.Created.After(other.Created) {
 			d.crons[c.Cluster] = c
 		}
 	}
@@ -73,7 +73,7 @@ func (d *deriver) index() {
 	}
 	for i := range d.Pods {
 		p := &d.Pods[i]
-		if known, more := d.pods[p.Job]; !more || p.Created.After(known.Created) {
+		if other, found := d.pods[p.Job]; !found || p.Created.After(other.Created) {
 			d.pods[p.Job] = p
 		}
 	}
@@ -84,8 +84,8 @@ func (d *deriver) index() {
 	}
 }
 
-// belongs says whether a Job is one of this CronJob and not of one that had the cluster before it. Both ways of making a Job
-// from a CronJob, its schedule and kubectl create job --from, note the owner.
+// belongs reports whether a Job is from this CronJob, and not from an earlier one for the same cluster. A CronJob's schedule and
+// kubectl create job --from both set the owner.
 func belongs(j *Job, c *CronJob) bool {
 	if j.Owner != "" {
 		return j.Owner == c.UID
@@ -94,15 +94,15 @@ func belongs(j *Job, c *CronJob) bool {
 }
 
 func (d *deriver) status(e Entry, culprit culprit) Status {
-	cron, made := d.crons[e.Name]
-	if !made {
+	cron, found := d.crons[e.Name]
+	if !found {
 		return d.withoutCronJob(e, culprit)
 	}
 	s := Status{Cluster: e.Name, CronJob: cron.Name, Schedule: cron.Schedule}
 	jobs := d.jobs[e.Name]
 	s.LastSuccess, s.LastSuccessBegan = lastSuccess(cron, jobs)
 	if cron.Active != "" && d.Now.Sub(cron.LastSchedule) < d.Bounds.Start && !slices.ContainsFunc(jobs, func(j *Job) bool { return j.UID == cron.Active }) {
-		// CronJobs and Jobs are seen by two watches, of which one may be ahead.
+		// CronJobs and Jobs come from two watches, and one may be ahead of the other.
 		jobs = slices.Concat([]*Job{{UID: cron.Active, Cluster: e.Name, Created: cron.LastSchedule}}, jobs)
 	}
 	if paused := d.Paused || cron.Suspended; len(jobs) > 0 && jobs[0].Outcome == Active && (!paused || !jobs[0].Suspended) {
@@ -119,7 +119,7 @@ func (d *deriver) status(e Entry, culprit culprit) Status {
 	return s
 }
 
-// without is the status of a cluster of which no scan is on its way, or would be if that one were not.
+// without sets the status of a cluster without an active scan. For a cluster with one, this is the status it would have otherwise.
 func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 	due, next := d.times(cron, e.Applied)
 	s.Next = next
@@ -127,44 +127,44 @@ func (d *deriver) without(s *Status, e Entry, cron *CronJob, jobs []*Job) {
 		d.paused(s, cron)
 		return
 	}
-	known := known(jobs)
-	lost := d.unresolved(cron, jobs, known)
-	if known != nil && known.Outcome == Broken && !s.LastSuccess.After(known.Finished) {
-		if d.broken(s, known); !lost.IsZero() {
-			s.Detail += "; the scan of " + stamp(lost) + " is gone, and nothing tells how it ended"
+	latest := latestResult(jobs)
+	unresolved := d.unresolved(cron, jobs, latest)
+	if latest != nil && latest.Outcome == Broken && !s.LastSuccess.After(latest.Finished) {
+		if d.broken(s, latest); !unresolved.IsZero() {
+			s.Detail += "; the Job of the scan of " + stamp(unresolved) + " is gone, and its result is unknown"
 		}
 		return
 	}
-	d.settled(s, cron, jobs, lost)
+	d.settled(s, cron, jobs, unresolved)
 	if d.reported(s, cron) {
 		return
 	}
 	if late := due.Add(d.Bounds.Grace); !due.IsZero() && d.Now.After(late) || s.Reason == ReasonBadSchedule {
 		d.overdue(s, cron, due)
 	} else if !due.IsZero() {
-		d.at(s, late)
+		d.mayChangeAt(s, late)
 	} else if !next.IsZero() {
-		d.at(s, next.Add(d.Bounds.Grace))
+		d.mayChangeAt(s, next.Add(d.Bounds.Grace))
 	}
 }
 
-// withoutCronJob is the status of an entry that the operator has not come to.
+// withoutCronJob returns the status of an entry that has no CronJob yet.
 func (d *deriver) withoutCronJob(e Entry, culprit culprit) Status {
 	s := Status{Cluster: e.Name, State: Awaiting, Reason: ReasonNoCronJob, Since: e.Applied,
-		Detail: "the operator has not made its CronJob yet"}
+		Detail: "the operator has not created its CronJob yet"}
 	switch {
 	case d.Paused:
 		s.State, s.Reason, s.Detail = Paused, ReasonAllPaused, "scanning is paused for the whole audit config"
-	case d.Now.Sub(e.Applied) > d.Bounds.PickUp: // a zero Applied is long ago
+	case d.Now.Sub(e.Applied) > d.Bounds.PickUp: // a zero Applied means long ago
 		s.State, s.Reason, s.Culprit = NotPickedUp, culprit.reason, culprit.entry
 		s.Detail = culprit.detail
 	default:
-		d.at(&s, e.Applied.Add(d.Bounds.PickUp))
+		d.mayChangeAt(&s, e.Applied.Add(d.Bounds.PickUp))
 	}
 	return s
 }
 
-// active is the status of a cluster whose scan is on its way, or would be if it could start.
+// active sets the status of a cluster whose Job is active, even if the Job can't start.
 func (d *deriver) active(s *Status, j *Job) {
 	s.Job, s.Began, s.Since = j.Name, j.began(), j.began()
 	if j.Suspended {
@@ -174,7 +174,7 @@ func (d *deriver) active(s *Status, j *Job) {
 	waited := max(d.Now.Sub(j.began()), 0)
 	pod, has := d.pods[j.Name]
 	if !has || pod.Phase == "Pending" {
-		d.at(s, j.began().Add(d.Bounds.Start))
+		d.mayChangeAt(s, j.began().Add(d.Bounds.Start))
 	}
 	s.State = Running
 	switch why := d.stuck(pod, has, j, waited); {
@@ -185,7 +185,7 @@ func (d *deriver) active(s *Status, j *Job) {
 	}
 }
 
-// broken is the status of a cluster whose latest scan has failed.
+// broken sets the status of a cluster whose latest scan failed.
 func (d *deriver) broken(s *Status, j *Job) {
 	pod, has := d.pods[j.Name]
 	why := d.ended(pod, has, j)
@@ -200,13 +200,13 @@ func (d *deriver) paused(s *Status, cron *CronJob) {
 	}
 }
 
-// settled is the status of a cluster of which no scan runs or was the last to fail.
-func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job, lost time.Time) {
+// settled sets the status of a cluster that has no active scan and whose latest known scan did not fail.
+func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job, unresolved time.Time) {
 	i := slices.IndexFunc(jobs, func(j *Job) bool { return j.Outcome == Complete && !j.Finished.Before(s.LastSuccess.Add(-time.Second)) })
 	switch {
-	case !lost.IsZero():
-		s.State, s.Reason, s.Since = Awaiting, ReasonJobGone, lost
-		s.Detail = fmt.Sprintf("the Job of %s is gone, as happens when the operator updates its CronJob, and nothing tells how it ended", stamp(lost))
+	case !unresolved.IsZero():
+		s.State, s.Reason, s.Since = Awaiting, ReasonJobGone, unresolved
+		s.Detail = fmt.Sprintf("the Job of %s is gone and its result is unknown; this happens when the operator updates its CronJob", stamp(unresolved))
 	case s.LastSuccess.IsZero():
 		s.State, s.Reason, s.Since, s.Detail = Awaiting, ReasonFirstScan, cron.Created, "its first scan has not begun"
 	default:
@@ -220,29 +220,29 @@ func (d *deriver) settled(s *Status, cron *CronJob, jobs []*Job, lost time.Time)
 	}
 }
 
-// overdue says that a scan should have begun.
+// overdue sets the status of a cluster whose scan should have begun.
 func (d *deriver) overdue(s *Status, cron *CronJob, due time.Time) {
 	s.State, s.Since, s.Next = Overdue, due, due
 	switch {
 	case s.Reason == ReasonBadSchedule:
-		s.Detail = "Kubernetes can't read the schedule of the CronJob, so it never starts: " + clean(cron.Schedule+" "+cron.TimeZone)
+		s.Detail = "Kubernetes can't parse the CronJob's schedule, so it never starts: " + clean(cron.Schedule+" "+cron.TimeZone)
 	case cron.StartingDeadline != nil && d.Now.After(due.Add(*cron.StartingDeadline)):
 		s.Reason = ReasonMissed
-		s.Detail = fmt.Sprintf("the scan of %s has not begun, and now it is later than its startingDeadlineSeconds (%s) allows; the next one is tried at its time",
+		s.Detail = fmt.Sprintf("the scan of %s has not begun within its startingDeadlineSeconds (%s); Kubernetes skips it and starts the next one on schedule",
 			stamp(due), cron.StartingDeadline)
 	default:
 		s.Reason = ReasonNotStarted
 		if cron.StartingDeadline != nil {
-			d.at(s, due.Add(*cron.StartingDeadline))
+			d.mayChangeAt(s, due.Add(*cron.StartingDeadline))
 		}
-		s.Detail = fmt.Sprintf("the scan of %s has not begun; is the kube-controller-manager at work, or a quota on Jobs in the way?", stamp(due))
+		s.Detail = fmt.Sprintf("the scan of %s has not begun; check that the kube-controller-manager is running, and for a quota on Jobs", stamp(due))
 	}
 }
 
-// lastSuccess is when a scan last ended well, and when it had begun.
+// lastSuccess returns when the last successful scan ended, and when it began.
 func lastSuccess(cron *CronJob, jobs []*Job) (ended, began time.Time) {
 	ended = cron.LastSuccess
-	started := accounted(cron, jobs) // whether a Job of the last scheduled time is known, or that of the success
+	started := accounted(cron, jobs) // whether the Job of the last scheduled time or of the last success is known
 	for _, j := range jobs {
 		if j.Outcome == Complete {
 			if j.Finished.After(ended) {
@@ -254,47 +254,47 @@ func lastSuccess(cron *CronJob, jobs []*Job) (ended, began time.Time) {
 		}
 		started = started || !j.Created.Before(cron.LastSchedule)
 	}
-	// A success that came after the last scheduled start, of which no Job is left, is most likely that start's.
+	// The Job of the last scheduled start is gone. A success after that start is most likely its result.
 	if !started && !cron.LastSchedule.IsZero() && cron.LastSuccess.After(cron.LastSchedule) && cron.LastSchedule.After(began) {
 		began = cron.LastSchedule
 	}
 	return ended, began
 }
 
-// accounted reports whether the success that the CronJob's status tells of is that of a Job that is known.
+// accounted reports whether the Job of the last success in the CronJob's status is known.
 func accounted(cron *CronJob, jobs []*Job) bool {
 	return slices.ContainsFunc(jobs, func(j *Job) bool {
 		return j.Outcome == Complete && cron.LastSuccess.Sub(j.Finished).Abs() <= time.Second
 	})
 }
 
-// known is the latest scan with a result; nil for none.
-func known(jobs []*Job) *Job {
+// latestResult returns the latest scan that has a result, or nil.
+func latestResult(jobs []*Job) *Job {
 	if i := slices.IndexFunc(jobs, func(j *Job) bool { return j.Outcome == Complete || j.Outcome == Broken }); i >= 0 {
 		return jobs[i]
 	}
 	return nil
 }
 
-// unresolved is when the latest scan began, where it has no result and isn't at work; zero where it has or is. A success that the
-// CronJob's status tells of is the latest scan's, unless it is that of another Job that is known.
-func (d *deriver) unresolved(cron *CronJob, jobs []*Job, known *Job) time.Time {
-	var lost time.Time
+// unresolved returns when the latest scan began if that scan is no longer active and has no result; otherwise the zero time. The last
+// success in the CronJob's status counts as the result of the latest scan, unless it belongs to another known Job.
+func (d *deriver) unresolved(cron *CronJob, jobs []*Job, latest *Job) time.Time {
+	var began time.Time
 	if len(jobs) > 0 && jobs[0].Outcome == Vanished {
-		lost = jobs[0].began()
+		began = jobs[0].began()
 	}
 	scheduled := func(j *Job) bool { return !j.Manual && !j.Created.Before(cron.LastSchedule) }
-	if cron.Active == "" && cron.LastSchedule.After(lost) && !slices.ContainsFunc(d.jobs[cron.Cluster], scheduled) {
-		lost = cron.LastSchedule
+	if cron.Active == "" && cron.LastSchedule.After(began) && !slices.ContainsFunc(d.jobs[cron.Cluster], scheduled) {
+		began = cron.LastSchedule
 	}
-	if known != nil && !known.began().Before(lost) || !cron.LastSuccess.Before(lost) && !accounted(cron, jobs) {
+	if latest != nil && !latest.began().Before(began) || !cron.LastSuccess.Before(began) && !accounted(cron, jobs) {
 		return time.Time{}
 	}
-	return lost
+	return began
 }
 
-// took is how long a Job took. Its two times come from one clock, and may still be in disorder after that was set.
+// took returns how long a Job took. Its times come from one clock, but they may be out of order if that clock was adjusted.
 func took(j *Job) time.Duration { return max(j.Finished.Sub(j.began()), 0) }
 
-// stamp is how details give a time: it stays the same from one look to the next.
+// stamp formats a time for a detail. It is absolute, so that the text doesn't change as time passes.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

@@ -9,7 +9,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Entries reads the entries of a live audit config in their order, all applied at one time. The error is a
+// Entries returns the entries of a live audit config in order, all with the same time of application. The error is a
 // *mondoo.ShapeError.
 func Entries(auditConfig map[string]any, applied time.Time) ([]Entry, error) {
 	list, err := mondoo.Entries(auditConfig)
@@ -29,16 +29,16 @@ func Entries(auditConfig map[string]any, applied time.Time) ([]Entry, error) {
 	return entries, nil
 }
 
-// ScanningPaused is the audit config's status.scanningPaused.
+// ScanningPaused returns the audit config's status.scanningPaused.
 func ScanningPaused(auditConfig map[string]any) bool {
 	status, _ := auditConfig["status"].(map[string]any)
 	paused, _ := status["scanningPaused"].(bool)
 	return paused
 }
 
-// invalid says why the operator would refuse an entry: the first thing that is wrong with the cluster file that it could be.
-// A field that Muster does not know is a newer operator's, since the CRD lets no other in, and the operator takes an address of Vault
-// that Muster refuses.
+// invalid returns why the operator would reject an entry, or "". It validates the entry as a cluster file and returns the first error.
+// Unknown fields are skipped: the CRD only admits them if they come from a newer operator. Vault addresses are skipped because the
+// operator accepts some that Muster rejects.
 func invalid(item map[string]any) string {
 	spec := maps.Clone(item)
 	name, _ := spec["name"].(string)

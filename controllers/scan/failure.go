@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// cause is why a scan has failed or does not start.
+// cause is why a scan failed or does not start.
 type cause struct {
 	reason Reason
 	detail string
 }
 
-// reasons of the kubelet for a container that waits.
+// The kubelet's reasons for a waiting container.
 var (
 	pulling  = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 	starting = []string{"CreateContainerError", "RunContainerError", "PostStartHookError", "CreatePodSandboxError", "StartError"}
 )
 
-// stuck says why an unfinished Job is not at work; no reason when it is.
+// stuck returns why an unfinished Job is not running, or the zero cause if it is.
 func (d *deriver) stuck(pod *Pod, has bool, j *Job, waited time.Duration) cause {
 	late := waited > d.Bounds.Start
 	switch {
 	case !has && !late:
 		return cause{ReasonStillStarting, "the Job has no Pod yet"}
 	case !has:
-		return cause{ReasonNoPod, fmt.Sprintf("the Job %s has no Pod: something refuses it, such as Pod Security or a quota; kubectl describe job %s says what", j.Name, j.Name)}
+		return cause{ReasonNoPod, fmt.Sprintf("Job %s has no Pod: something rejects it, such as Pod Security or a quota; see kubectl describe job %s", j.Name, j.Name)}
 	}
 	for _, c := range pod.Containers {
 		if why := d.waiting(c); why.reason != "" {
@@ -35,7 +35,7 @@ func (d *deriver) stuck(pod *Pod, has bool, j *Job, waited time.Duration) cause 
 		}
 	}
 	if pod.Phase == "Failed" || slices.ContainsFunc(pod.Containers, func(c Container) bool { return c.Ended && c.Code != 0 }) {
-		// Job and Pod are written by two programs, and the Job's end comes a moment later.
+		// Two programs write the Job and the Pod, and the Job's end comes a moment later.
 		return d.podEnded(pod)
 	}
 	if pod.Phase != "Pending" {
@@ -43,9 +43,9 @@ func (d *deriver) stuck(pod *Pod, has bool, j *Job, waited time.Duration) cause 
 	}
 	switch {
 	case pod.Unschedulable != "" && late:
-		return cause{ReasonUnschedulable, "no node takes the Pod: " + d.said(pod.Unschedulable)}
+		return cause{ReasonUnschedulable, "the Pod can't be scheduled: " + d.excerpt(pod.Unschedulable)}
 	case late:
-		return cause{ReasonNotStarting, "the Pod " + pod.Name + " has not started in " + d.Bounds.Start.String() + "; " + d.mounts(pod)}
+		return cause{ReasonNotStarting, "Pod " + pod.Name + " has not started within " + d.Bounds.Start.String() + "; " + d.mounts(pod)}
 	}
 	return cause{ReasonStillStarting, "the Pod is starting"}
 }
@@ -54,13 +54,13 @@ var (
 	missingSecret = regexp.MustCompile(`(?i)\bsecrets? "?[^ ]+"? not found|couldn't find key .* in Secret|references non-existent secret key`)
 )
 
-// waiting says why a container waits, where it will not stop waiting by itself.
+// waiting returns why a container waits, if it needs help to continue.
 func (d *deriver) waiting(c Container) cause {
 	switch {
 	case slices.Contains(pulling, c.Waiting):
 		return cause{ReasonImagePull, d.join("the image of container "+c.Name+" can't be pulled ("+c.Waiting+")", c.WaitingMessage)}
 	case c.Waiting == "CreateContainerConfigError" && missingSecret.MatchString(c.WaitingMessage):
-		return cause{ReasonMissingSecret, d.join("container "+c.Name+" needs a Secret that is not there", c.WaitingMessage)}
+		return cause{ReasonMissingSecret, d.join("container "+c.Name+" needs a Secret or key that does not exist", c.WaitingMessage)}
 	case c.Waiting == "CreateContainerConfigError":
 		return cause{ReasonConfig, d.join("container "+c.Name+" can't be configured", c.WaitingMessage)}
 	case slices.Contains(starting, c.Waiting):
@@ -71,8 +71,7 @@ func (d *deriver) waiting(c Container) cause {
 	return cause{}
 }
 
-// mounts says which Secret keeps a Pod waiting. The kubelet tells it in an event only; the Pod shows no more than that it
-// waits.
+// mounts returns which Secret a Pod waits for. The Pod's status doesn't name it; the kubelet only reports it in an event.
 func (d *deriver) mounts(pod *Pod) string {
 	var names []string
 	for _, m := range pod.Mounts {
@@ -80,27 +79,27 @@ func (d *deriver) mounts(pod *Pod) string {
 		if d.Secrets == nil {
 			continue
 		}
-		keys, there := d.Secrets[m.Secret]
-		if !there {
-			return "it mounts the Secret " + m.Secret + ", which is not there"
+		keys, exists := d.Secrets[m.Secret]
+		if !exists {
+			return "it mounts Secret " + m.Secret + ", which does not exist"
 		}
 		for _, key := range m.Keys {
 			if !slices.Contains(keys, key) {
-				return "it mounts the key " + key + " of the Secret " + m.Secret + ", which has no such key"
+				return "it mounts key " + key + " of Secret " + m.Secret + ", which does not have that key"
 			}
 		}
 	}
 	if len(names) == 0 || d.Secrets != nil {
-		return "kubectl describe pod " + pod.Name + " says why"
+		return "see kubectl describe pod " + pod.Name
 	}
-	return "it mounts " + strings.Join(names, " and ") + ": is one of these Secrets missing, or a key of it?"
+	return "it mounts " + strings.Join(names, " and ") + "; check that these Secrets exist and have the right keys"
 }
 
-// ended says why a Job has failed.
+// ended returns why a Job failed.
 func (d *deriver) ended(pod *Pod, has bool, j *Job) cause {
 	deadline := j.Reason == "DeadlineExceeded"
 	if has {
-		// What kept the Pod from starting is the cause, and the deadline its consequence.
+		// If something kept the Pod from starting, that is the cause. The exceeded deadline is only its consequence.
 		for _, c := range pod.Containers {
 			if why := d.waiting(c); why.reason != "" {
 				return why
@@ -114,16 +113,16 @@ func (d *deriver) ended(pod *Pod, has bool, j *Job) cause {
 	}
 	switch {
 	case deadline && j.ActiveDeadline > 0:
-		return cause{ReasonDeadline, "the scan took longer than " + j.ActiveDeadline.String() + ", which its activeDeadlineSeconds allows"}
+		return cause{ReasonDeadline, "the scan took longer than " + j.ActiveDeadline.String() + ", its activeDeadlineSeconds"}
 	case deadline:
-		return cause{ReasonDeadline, "the scan took longer than its activeDeadlineSeconds allows"}
+		return cause{ReasonDeadline, "the scan took longer than its activeDeadlineSeconds"}
 	case !has:
-		return cause{ReasonUnknown, d.join("the Pod is gone, and the cause with it", j.Message)}
+		return cause{ReasonUnknown, d.join("the Job failed; its Pod is gone, so the cause is unknown", j.Message)}
 	}
-	return cause{ReasonUnknown, d.join("the Job has failed, and its Pod does not say why", j.Message)}
+	return cause{ReasonUnknown, d.join("the Job failed; its Pod shows no cause", j.Message)}
 }
 
-// podEnded says why a Pod has failed.
+// podEnded returns why a Pod failed.
 func (d *deriver) podEnded(pod *Pod) cause {
 	for _, c := range pod.Containers {
 		if c.Ended && c.EndReason == "OOMKilled" {
@@ -134,21 +133,21 @@ func (d *deriver) podEnded(pod *Pod) cause {
 	case pod.Reason == "Evicted":
 		return cause{ReasonEvicted, d.join("the Pod was evicted", pod.Message)}
 	case pod.Reason == "DeadlineExceeded":
-		return cause{ReasonDeadline, "the Pod ran longer than its activeDeadlineSeconds allows"}
+		return cause{ReasonDeadline, "the Pod ran longer than its activeDeadlineSeconds"}
 	case pod.Disrupted != "":
-		return cause{ReasonNodeLost, d.join("the Pod was taken off its node", pod.Disrupted)}
+		return cause{ReasonNodeLost, d.join("the Pod was disrupted", pod.Disrupted)}
 	case slices.Contains([]string{"NodeLost", "NodeShutdown", "Shutdown", "Terminated", "NodeAffinity"}, pod.Reason):
-		return cause{ReasonNodeLost, d.join("the Pod ended with its node", pod.Message)}
+		return cause{ReasonNodeLost, d.join("the Pod was lost with its node", pod.Message)}
 	}
 	for _, c := range pod.Containers {
 		if c.Ended && c.Code != 0 {
 			return d.exit(c)
 		}
 	}
-	return cause{ReasonUnknown, d.join("the Pod has failed", pod.Message)}
+	return cause{ReasonUnknown, d.join("the Pod failed", pod.Message)}
 }
 
-// exit says how a container ended.
+// exit returns how a container ended.
 func (d *deriver) exit(c Container) cause {
 	const killed = 137 // 128 and SIGKILL
 	switch {
@@ -163,17 +162,17 @@ func (d *deriver) exit(c Container) cause {
 	case c.Code == killed:
 		return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s was killed (exit code %d), often because it ran out of memory", c.Name, c.Code), c.Output)}
 	}
-	return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s ended with exit code %d", c.Name, c.Code), c.Output)}
+	return cause{ReasonExitCode, d.join(fmt.Sprintf("container %s exited with code %d", c.Name, c.Code), c.Output)}
 }
 
-// join adds what a program has said, if anything, to what is known without it.
-func (d *deriver) join(known, said string) string {
-	if said = d.said(said); said == "" {
-		return known
+// join appends an excerpt of a program's output to a text, if there is any output.
+func (d *deriver) join(text, output string) string {
+	if output = d.excerpt(output); output == "" {
+		return text
 	}
-	return known + ": " + said
+	return text + ": " + output
 }
 
-// said is the end of what a program has written, without secrets and in one line. Redaction comes first: half of a secret
+// excerpt returns the end of a program's output in one line, without secrets. It redacts before it cuts, because half a secret
 // would not be recognised.
-func (d *deriver) said(text string) string { return lastLines(d.Redact(text)) }
+func (d *deriver) excerpt(text string) string { return lastLines(d.Redact(text)) }

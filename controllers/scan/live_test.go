@@ -57,7 +57,7 @@ func TestOnTheRealAPI(t *testing.T) {
 		detail string
 	}{
 		"oom":     {pod: ended(137, "OOMKilled", ""), state: Failed, reason: ReasonOutOfMemory, detail: "its limit is 300Mi"},
-		"exit":    {pod: ended(1, "Error", "starting\nconnect: certificate has expired\n"), state: Failed, reason: ReasonExitCode, detail: "exit code 1: starting / connect: certificate has expired"},
+		"exit":    {pod: ended(1, "Error", "starting\nconnect: certificate has expired\n"), state: Failed, reason: ReasonExitCode, detail: "exited with code 1: starting / connect: certificate has expired"},
 		"image":   {pod: waits("ImagePullBackOff", `Back-off pulling image "nope"`), state: Failed, reason: ReasonImagePull, detail: "nope"},
 		"secret":  {pod: waits("CreateContainerConfigError", `secret "eu" not found`), state: Failed, reason: ReasonMissingSecret, detail: `secret "eu" not found`},
 		"key":     {pod: waits("CreateContainerConfigError", "couldn't find key token in Secret mondoo-operator/eu"), state: Failed, reason: ReasonMissingSecret, detail: "key token"},

@@ -7,64 +7,66 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// soon is how near the schedule's own start has to be for a changed cluster to wait for that.
+// soon is how close a scheduled start must be for a changed cluster to wait for it.
 const soon = time.Minute
 
-// Changes is what is to be done for the clusters of an audit config that have changed and are to be scanned for it.
+// Changes is what to do for the changed clusters of an audit config that are due for a scan.
 type Changes struct {
-	// Ready may be scanned now, in the order of the entries.
+	// Ready can be scanned now, in the order of the entries.
 	Ready []Change
-	// Scanned have been scanned since they changed, or are being scanned by a Job that Muster made. Lost have had as many such Jobs
-	// as are made for a change, and all of them were deleted before their end.
+	// Scanned have been scanned since they changed, or are being scanned by a Job that Muster created. Lost have used up the Jobs
+	// that Muster creates for a change (MostAgain), and all of these were deleted before they ended.
 	Scanned, Lost []string
-	// Running is how many Jobs are at work that no schedule has made.
+	// Running is the number of active Jobs that were not created by a schedule.
 	Running int
-	// Next is when to look again though nothing happens; zero for never.
+	// Next is when to look again even if nothing happens; zero for never.
 	Next time.Time
 }
 
-// Change is a cluster that has changed, and the CronJob to make its Job from.
+// Change is a changed cluster, and the CronJob to create its Job from.
 type Change struct {
 	Cluster, CronJob string
 	UID              types.UID
 	Applied          time.Time
-	// Taken is when the operator had taken the change over, and Again how many Jobs of the same change were deleted.
+	// Taken is when the operator picked up the change. Again is how many Jobs for this change were deleted.
 	Taken time.Time
 	Again int
 }
 
-// MostAgain is how many Jobs are made for one change: one, and others when it was deleted before its end.
+// MostAgain is how many Jobs Muster creates for one change: the first, and further ones if that is deleted before it ends.
 const MostAgain = 3
 
-// OnChange decides which changed clusters to scan at once. A cluster waits for the operator, which has to have made the CronJob
-// and to have taken the change over (see Status.Taken). It also waits while scanning is paused, while a scan is at work, which may
-// be of the form before or be deleted before its end, and where its schedule starts one within a minute, unless the one that it
-// started before has been lost. A scan that begins after all that and has a result is the one that was due, whoever started it. One that Muster made and that was deleted before its end
-// is due again.
+// OnChange decides which changed clusters to scan now.
+//
+// A cluster waits until the operator has created its CronJob and picked up the change (see Status.Taken). It waits while scanning is
+// paused. It waits while a scan is active, because that scan may use the old entry or may be deleted before it ends. And it waits if
+// its schedule starts a scan within a minute, unless the scan that the schedule started before was lost. After that, any scan with a
+// result counts as the one that was due, no matter who started it. If a Job that Muster created is deleted before it ends, the
+// cluster is due again.
 func OnChange(in Input, due map[string]bool) Changes {
 	d := newDeriver(in)
 	var c Changes
 	for i, e := range in.Entries {
-		cron, made := d.crons[e.Name]
-		if !made {
-			continue // its coming is seen
+		cron, found := d.crons[e.Name]
+		if !found {
+			continue // its creation is watched
 		}
 		if jobs := d.jobs[e.Name]; len(jobs) > 0 && jobs[0].Manual && jobs[0].Outcome == Active && d.status(e, culprit{}).State != Failed {
 			c.Running++
 		}
-		taken, is := d.taken(i)
-		if !is {
-			continue // its coming is seen
+		taken, ok := d.taken(i)
+		if !ok {
+			continue // the change of the operator's objects is watched
 		}
-		if again := d.lost(e.Name, taken); due[e.Name] || again > 0 {
+		if again := d.deletedJobs(e.Name, taken); due[e.Name] || again > 0 {
 			d.changed(&c, e, cron, taken, again)
 		}
 	}
 	return c
 }
 
-// lost is how many Jobs that Muster made for the present form of an entry were deleted before their end.
-func (d *deriver) lost(cluster string, taken time.Time) (n int) {
+// deletedJobs counts the Jobs that Muster created for the current entry and that were deleted before they ended.
+func (d *deriver) deletedJobs(cluster string, taken time.Time) (n int) {
 	for _, j := range d.jobs[cluster] {
 		if j.Own && j.Outcome == Vanished && j.Created.After(taken.Truncate(time.Second)) {
 			n++
@@ -73,15 +75,15 @@ func (d *deriver) lost(cluster string, taken time.Time) (n int) {
 	return n
 }
 
-func (d *deriver) changed(c *Changes, e Entry, cron *CronJob, taken time.Time, lost int) {
+func (d *deriver) changed(c *Changes, e Entry, cron *CronJob, taken time.Time, deleted int) {
 	again := func(at time.Time) {
 		if at.After(d.Now) && (c.Next.IsZero() || at.Before(c.Next)) {
 			c.Next = at
 		}
 	}
 	from := taken.Truncate(time.Second)
-	// API objects have times of whole seconds. What began in the second of the change may have begun before it, and does not
-	// count; so that this scan will, it begins in a later one.
+	// Times in API objects are whole seconds. A scan that began in the same second as the change may have begun before it, and
+	// does not count. So this scan must begin in a later second.
 	if over := from.Add(time.Second); d.Now.Before(over) {
 		again(over)
 		return
@@ -94,20 +96,20 @@ func (d *deriver) changed(c *Changes, e Entry, cron *CronJob, taken time.Time, l
 		c.Scanned = append(c.Scanned, e.Name)
 		return
 	}
-	if lost >= MostAgain {
+	if deleted >= MostAgain {
 		c.Lost = append(c.Lost, e.Name)
 		return
 	}
 	if d.Paused || cron.Suspended || cron.Active != "" || slices.ContainsFunc(jobs, func(j *Job) bool { return j.Outcome == Active }) {
-		return // its end is seen
+		return // the end of the scan is watched
 	}
 	missed, next := d.times(cron, e.Applied)
-	tried := d.unresolved(cron, jobs, known(jobs)).After(from)
+	tried := d.unresolved(cron, jobs, latestResult(jobs)).After(from)
 	for _, start := range []time.Time{missed, next} {
 		if !tried && !start.IsZero() && d.Now.Sub(start).Abs() <= soon {
 			again(start.Add(soon + time.Second))
 			return
 		}
 	}
-	c.Ready = append(c.Ready, Change{Cluster: e.Name, CronJob: cron.Name, UID: cron.UID, Applied: e.Applied, Taken: taken, Again: lost})
+	c.Ready = append(c.Ready, Change{Cluster: e.Name, CronJob: cron.Name, UID: cron.UID, Applied: e.Applied, Taken: taken, Again: deleted})
 }

@@ -13,22 +13,22 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Reader lists what Kubernetes has for the entries of audit configs.
+// Reader lists the live objects for the entries of audit configs.
 type Reader struct {
-	// Client asks the API server; a cache can't list in chunks.
+	// Client reads from the API server; a cache can't list in chunks.
 	Client client.Reader
-	// ChunkSize bounds what one answer holds; 0 stands for 500 objects. No more than that is held untrimmed.
+	// ChunkSize is the number of objects in one response; 0 means 500. At most that many untrimmed objects are in memory.
 	ChunkSize int64
 }
 
 const defaultChunk = 500
 
-// OwnSelector selects the Jobs that Muster makes for the entries of an audit config.
+// OwnSelector selects the Jobs that Muster creates for the entries of an audit config.
 func OwnSelector(auditConfig string) labels.Selector {
 	return labels.SelectorFromSet(labels.Set{LabelAuditConfig: auditConfig})
 }
 
-// Selector selects the CronJobs, Jobs and Pods that the operator and Kubernetes make for the entries of an audit config.
+// Selector selects the CronJobs, Jobs and Pods that the operator and Kubernetes create for the entries of an audit config.
 func Selector(auditConfig string) labels.Selector {
 	return labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue, mondoo.LabelAuditConfig: auditConfig})
 }
@@ -36,7 +36,8 @@ func Selector(auditConfig string) labels.Selector {
 // Read lists the CronJobs, Jobs and Pods of one audit config.
 func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observed, error) {
 	var o Observed
-	// Jobs before CronJobs and Pods before Jobs: what is made meanwhile is then missing at the near end, where it is awaited.
+	// Pods first, then Jobs, then CronJobs. If objects are created meanwhile, a CronJob is seen without its Job, or a Job without its
+	// Pod, and Derive waits for those.
 	read := func(list client.ObjectList, reset func(), keep func()) error {
 		return r.chunks(ctx, list, namespace, Selector(auditConfig), reset, keep)
 	}
@@ -47,7 +48,7 @@ func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observ
 				o.Pods = append(o.Pods, TrimPod(p))
 			}
 		}
-		pods.Items = nil // what is decoded into a list that holds something may keep some of it
+		pods.Items = nil // decoding into existing items may keep some of their fields
 	})
 	if err != nil {
 		return Observed{}, fmt.Errorf("list Pods: %w", err)
@@ -78,7 +79,7 @@ func (r Reader) Read(ctx context.Context, namespace, auditConfig string) (Observ
 	return o, nil
 }
 
-// chunks lists in chunks. A list that takes longer than etcd keeps old revisions starts over, once.
+// chunks lists in chunks. It starts over once if etcd has compacted the revision of the list.
 func (r Reader) chunks(ctx context.Context, list client.ObjectList, namespace string, selector labels.Selector, reset, keep func()) error {
 	size := r.ChunkSize
 	if size == 0 {

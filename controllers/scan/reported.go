@@ -6,16 +6,16 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Reported is what an operator after v13.3.0 says about an entry in status.scans of the audit config.
+// Reported is what an operator after v13.3.0 reports about an entry in the audit config's status.scans.
 type Reported struct {
-	// Failed says that the phase of the last scan is Failed.
+	// Failed is true if the phase of the last scan is Failed.
 	Failed bool
-	// Scheduled is when that scan was to begin; zero where the operator doesn't say.
+	// Scheduled is the scheduled start of that scan; zero if the operator doesn't report it.
 	Scheduled time.Time
 	Message   string
 }
 
-// ReportedScans are the operator's reports about external clusters, by entry. What can't be read is no report.
+// ReportedScans returns the operator's reports about external clusters, by entry. It skips reports that it can't parse.
 func ReportedScans(auditConfig map[string]any) map[string]Reported {
 	list, _ := mondoo.At(auditConfig, []string{"status", "scans"}).([]any)
 	var reports map[string]Reported
@@ -28,14 +28,14 @@ func ReportedScans(auditConfig map[string]any) map[string]Reported {
 		if reports == nil {
 			reports = map[string]Reported{}
 		}
-		scheduled, _ := time.Parse(time.RFC3339, text("lastScheduleTime")) // zero where it is none
+		scheduled, _ := time.Parse(time.RFC3339, text("lastScheduleTime")) // zero if missing or malformed
 		reports[text("target")] = Reported{Failed: text("phase") == "Failed", Scheduled: scheduled, Message: text("message")}
 	}
 	return reports
 }
 
-// reported is the status of a cluster whose last scan has left no Job, where the operator has seen it fail. It deletes the Jobs of a
-// CronJob that it changes, and what it says is then all that is left.
+// reported sets the status of a cluster whose last scan has no Job any more but was reported as failed by the operator. The operator
+// deletes the Jobs of a CronJob that it changes, and then its report is the only record.
 func (d *deriver) reported(s *Status, cron *CronJob) bool {
 	report := d.Reported[s.Cluster]
 	if s.Reason != ReasonJobGone && (s.State != Succeeded || !cron.LastSchedule.After(s.LastSuccess)) || !report.Failed ||

@@ -1,131 +1,132 @@
-// Package scan tells what became of the scans of external clusters.
+// Package scan derives the results of the scans of external clusters.
 //
-// The operator reports nothing about a single cluster, so the answer is derived from the objects that it and Kubernetes
-// make: one CronJob for each entry of an audit config, its Jobs and their Pods. A Reader lists them by label and keeps of
-// each what is needed here; Derive, a pure function, turns them into one Status for each entry; Commit turns those into
-// the answer for one commit, and OnChange decides which changed clusters to scan at once. The package changes nothing and
-// prints nothing.
+// The operator reports nothing about a single cluster. So the package reads the objects that the operator and Kubernetes create: one
+// CronJob for each entry of an audit config, its Jobs and their Pods. A Reader lists them by label and keeps the fields that are
+// needed here. Derive, a pure function, returns one Status for each entry. Commit turns these into the verdict for one commit, and
+// OnChange decides which changed clusters to scan now. The package changes nothing and prints nothing.
 //
-// What it works around: history is one success and one failure, and a CronJob that the operator updates, which for service account
-// clusters is at each of its reconciles, loses the Jobs that aren't active, so that the CronJob's status may be all there is: it
-// tells successes alone; Pods go before their Jobs do; the operator stops at the first
-// entry that it can't use, and says so nowhere.
+// It works around some limits:
+//   - The job history is one success and one failure.
+//   - When the operator updates a CronJob, it deletes the Jobs that aren't active. For service account clusters it does so at each
+//     reconcile. Then only the CronJob's status is left, which records only successes.
+//   - Pods are deleted before their Jobs.
+//   - The operator stops at the first entry that it can't use, and doesn't report that.
 package scan
 
 import (
 	"time"
 )
 
-// State is what a cluster's scans have come to.
+// State is the state of a cluster's scans.
 type State string
 
 // The states.
 const (
-	// NotPickedUp: the operator has made no CronJob for the entry, though it had time to.
+	// NotPickedUp: the operator has not created a CronJob for the entry in time.
 	NotPickedUp State = "NotPickedUp"
-	// Failed: the latest scan has failed, or can't start.
+	// Failed: the latest scan failed, or can't start.
 	Failed State = "Failed"
-	// Overdue: the schedule wanted a scan, and none has begun.
+	// Overdue: a scan was scheduled but has not begun.
 	Overdue State = "Overdue"
-	// Awaiting: there was no scan yet, and none is late.
+	// Awaiting: there is no scan result yet, and no scan is late.
 	Awaiting State = "Awaiting"
-	// Paused: nobody scans, because somebody has paused it.
+	// Paused: scanning is paused, for this cluster or for its audit config.
 	Paused State = "Paused"
-	// Running: a scan is on its way.
+	// Running: a scan is running.
 	Running State = "Running"
-	// Succeeded: the latest scan has succeeded.
+	// Succeeded: the latest scan succeeded.
 	Succeeded State = "Succeeded"
 )
 
-// States are all states, worst first.
+// States returns all states, worst first.
 func States() []State {
 	return []State{NotPickedUp, Failed, Overdue, Awaiting, Paused, Running, Succeeded}
 }
 
-// Reason says why a cluster is in its state, where the state alone doesn't say it.
+// Reason is why a cluster is in its state. It is empty if the state needs no reason.
 type Reason string
 
 // Reasons of Failed.
 const (
 	ReasonOutOfMemory   Reason = "OutOfMemory"   // a container ran out of memory (OOMKilled)
-	ReasonImagePull     Reason = "ImagePull"     // an image can't be had
-	ReasonMissingSecret Reason = "MissingSecret" // a Secret or a key of one is not there
+	ReasonImagePull     Reason = "ImagePull"     // an image can't be pulled
+	ReasonMissingSecret Reason = "MissingSecret" // a Secret or one of its keys is missing
 	ReasonConfig        Reason = "ConfigError"   // a container can't be configured, for another reason
 	ReasonStart         Reason = "StartError"    // a container can't be started
-	ReasonNotStarting   Reason = "NotStarting"   // a Pod waits for longer than it should, and does not say for what
-	ReasonUnschedulable Reason = "Unschedulable" // no node takes the Pod
-	ReasonNoPod         Reason = "NoPod"         // the Job gets no Pod: admission refuses it, or a quota
-	ReasonDeadline      Reason = "Deadline"      // the scan took longer than activeDeadlineSeconds allows
-	ReasonEvicted       Reason = "Evicted"       // the node needed the room
-	ReasonNodeLost      Reason = "NodeLost"      // the node went away, or was drained
-	ReasonExitCode      Reason = "ExitCode"      // the scanner ended with an error
-	ReasonUnknown       Reason = "Unknown"       // the Pod is gone, and the cause with it
-	ReasonReported      Reason = "Reported"      // the Job is gone; the operator says that it failed
+	ReasonNotStarting   Reason = "NotStarting"   // a Pod has not started in time, and its status doesn't show why
+	ReasonUnschedulable Reason = "Unschedulable" // the Pod can't be scheduled
+	ReasonNoPod         Reason = "NoPod"         // the Job gets no Pod: admission or a quota rejects it
+	ReasonDeadline      Reason = "Deadline"      // the scan took longer than activeDeadlineSeconds
+	ReasonEvicted       Reason = "Evicted"       // the node evicted the Pod
+	ReasonNodeLost      Reason = "NodeLost"      // the node was lost or drained
+	ReasonExitCode      Reason = "ExitCode"      // the scanner exited with an error
+	ReasonUnknown       Reason = "Unknown"       // the cause is unknown, for example because the Pod is gone
+	ReasonReported      Reason = "Reported"      // the Job is gone; the operator reports that it failed
 )
 
 // Reasons of NotPickedUp: what probably stops the operator.
 const (
-	ReasonInvalidEntry Reason = "InvalidEntry" // an entry that the operator refuses
-	ReasonNoSchedule   Reason = "NoSchedule"   // an entry whose CronJob would have no schedule
-	ReasonVaultLogin   Reason = "VaultLogin"   // an entry that the operator has to log in to Vault for
-	ReasonOperator     Reason = "Operator"     // the operator has made no CronJob at all
+	ReasonInvalidEntry Reason = "InvalidEntry" // the operator rejects an entry
+	ReasonNoSchedule   Reason = "NoSchedule"   // an entry has no schedule for its CronJob
+	ReasonVaultLogin   Reason = "VaultLogin"   // the operator has to log in to Vault for an entry
+	ReasonOperator     Reason = "Operator"     // the operator has created no CronJob at all
 )
 
 // Reasons of Awaiting, Paused and Overdue.
 const (
-	ReasonNoCronJob     Reason = "NoCronJob"     // the operator has not had the time to make the CronJob
-	ReasonFirstScan     Reason = "FirstScan"     // the CronJob is there, and its time has not come
-	ReasonJobGone       Reason = "JobGone"       // the latest scan is gone, and nothing tells how it ended
+	ReasonNoCronJob     Reason = "NoCronJob"     // the operator has not created the CronJob yet
+	ReasonFirstScan     Reason = "FirstScan"     // the CronJob exists, and its first scan is not due yet
+	ReasonJobGone       Reason = "JobGone"       // the Job of the latest scan is gone, and its result is unknown
 	ReasonAllPaused     Reason = "AllPaused"     // scanning is paused for the whole audit config
 	ReasonSuspended     Reason = "Suspended"     // the CronJob or the Job is suspended
 	ReasonNotStarted    Reason = "NotStarted"    // Kubernetes has not started the CronJob in time
-	ReasonMissed        Reason = "Missed"        // the time of its startingDeadlineSeconds is over as well
-	ReasonBadSchedule   Reason = "BadSchedule"   // Kubernetes can't read the CronJob's schedule
+	ReasonMissed        Reason = "Missed"        // the CronJob's startingDeadlineSeconds have passed as well
+	ReasonBadSchedule   Reason = "BadSchedule"   // Kubernetes can't parse the CronJob's schedule
 	ReasonStillStarting Reason = "StillStarting" // the scan's Pod is not running yet
 )
 
-// Status is what became of one entry.
+// Status is the scan status of one entry.
 type Status struct {
 	Cluster string `json:"cluster"`
-	// AuditConfig is the one that the entry is in, where Input names it.
+	// AuditConfig is the entry's audit config, if Input names it.
 	AuditConfig string `json:"auditConfig,omitempty"`
 	State       State  `json:"state"`
 	Reason      Reason `json:"reason,omitempty"`
-	// Detail is the cause for people: at most a few short lines. It may hold what a workload has written, redacted by
-	// Input.Redact and free of control characters.
+	// Detail is the cause in plain text, a few short lines at most. It may quote a workload's output, redacted by Input.Redact and
+	// without control characters.
 	Detail string `json:"detail,omitempty"`
-	// Since is when the state began, as far as that is known.
+	// Since is when the state began, as far as known.
 	Since time.Time `json:"since,omitzero"`
-	// Began is the start of the scan that the state is about; zero where it is about none.
+	// Began is the start of the scan that the state is about; zero if there is none.
 	Began time.Time `json:"began,omitzero"`
-	// Duration is how long that scan took; zero while it runs and where its Job is gone.
+	// Duration is how long that scan took; zero while it runs and if its Job is gone.
 	Duration time.Duration `json:"durationNanoseconds,omitempty"`
-	// LastSuccess is when a scan last ended well, and LastSuccessBegan when it had begun; the second may be unknown.
+	// LastSuccess is when the last successful scan ended, and LastSuccessBegan when it began, if known.
 	LastSuccess      time.Time `json:"lastSuccess,omitzero"`
 	LastSuccessBegan time.Time `json:"lastSuccessBegan,omitzero"`
-	// Next is when the schedule wants the next scan; for an overdue one, when it wanted it.
+	// Next is when the next scan is due. For an overdue scan, it is when that was due.
 	Next     time.Time `json:"next,omitzero"`
 	Schedule string    `json:"schedule,omitempty"`
 	CronJob  string    `json:"cronJob,omitempty"`
 	Job      string    `json:"job,omitempty"`
-	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be the cluster itself.
+	// Culprit is the entry that probably stops the operator, for NotPickedUp. It may be this entry.
 	Culprit string `json:"culprit,omitempty"`
-	// Taken is since when the entry's present form is in what its scans run with. NotTaken says that nothing shows that it is, and
-	// Stuck, once that takes longer than it should, what probably stops the operator.
+	// Taken is since when scans use the current entry. NotTaken is true if no live object shows that they do. Stuck is what probably
+	// stops the operator, once it has had enough time.
 	Taken    time.Time `json:"taken,omitzero"`
 	NotTaken bool      `json:"notTaken,omitempty"`
 	Stuck    string    `json:"stuck,omitempty"`
-	// Applied is the entry's, and Scanned too, which whoever remembers more than is left to see may set.
+	// Applied and Scanned are copied from the Entry. A caller may set Scanned if it remembers a scan whose objects are gone.
 	Applied time.Time `json:"applied,omitzero"`
 	Scanned bool      `json:"-"`
-	// Before is, while a scan runs, what the cluster would be without it. Nil where nothing is known of the time before.
+	// Before is the status without the running scan. Nil if no scan is running.
 	Before *Status `json:"-"`
-	// Until is when the status may become another though nothing happens; zero for never.
+	// Until is when the status may change even if nothing happens; zero for never.
 	Until time.Time `json:"-"`
 }
 
-// Standing is what counts of a cluster: while a scan runs, how the one before has ended, so that a fleet that is scanned again
-// and again doesn't change its answer with each start.
+// Standing returns the status that counts. While a scan runs, that is the result of the previous scan, so that the verdict on a fleet
+// doesn't change each time a scan starts.
 func (s *Status) Standing() *Status {
 	if s.State == Running && s.Before != nil && (s.Before.State == Failed || s.Before.State == Succeeded || s.Before.Reason == ReasonJobGone) {
 		return s.Before
@@ -133,64 +134,64 @@ func (s *Status) Standing() *Status {
 	return s
 }
 
-// HasScanned reports whether a scan that ran with the entry's present form has ended well.
+// HasScanned reports whether a scan of the current entry has succeeded.
 func (s *Status) HasScanned() bool {
-	// API objects have times of whole seconds: what began in the second of the change may have begun before it.
+	// Times in API objects are whole seconds: a scan that began in the same second as the change may have begun before it.
 	return s.Scanned || !s.NotTaken && s.LastSuccessBegan.After(s.Taken.Truncate(time.Second))
 }
 
 // Entry is one entry of an audit config.
 type Entry struct {
 	Name string
-	// NoSchedule says that neither the entry nor its audit config has a schedule. The API server refuses its CronJob.
+	// NoSchedule is true if neither the entry nor its audit config has a schedule. The API server rejects such a CronJob.
 	NoSchedule bool
-	// Vault says that the operator logs in to Vault for it.
+	// Vault is true if the operator logs in to Vault for the entry.
 	Vault bool
-	// Invalid says why the operator would refuse the entry; empty for a good one.
+	// Invalid is why the operator would reject the entry; empty for a valid entry.
 	Invalid string
-	// Applied is when the entry got its present form; zero when nobody knows, which counts as long ago.
+	// Applied is when the entry or a Secret that it names was last changed; zero if unknown, which counts as long ago.
 	Applied time.Time
-	// Changed is when the entry itself last changed, and not only a Secret that it names; zero for long ago. Taken is when a look
-	// before this one has seen that the operator had taken that over; zero for none.
+	// Changed is when the entry itself last changed, not only a Secret that it names; zero for long ago. Taken is when the operator
+	// had picked up that change, if an earlier run saw it; otherwise zero.
 	Changed, Taken time.Time
-	// Scanned says that a scan of its present form has ended well, of which nothing is left: somebody had removed the entry.
+	// Scanned is true if a scan of the current entry succeeded but its objects are gone, because a user removed the entry.
 	Scanned bool
 }
 
 // Input is what Derive decides from.
 type Input struct {
-	// Entries are those of one audit config in its order, which is the one in which the operator works.
+	// Entries are those of one audit config, in its order. The operator works in this order.
 	Entries []Entry
-	// AuditConfig is its name, for the statuses; empty where there is no more than one.
+	// AuditConfig is its name, for the statuses; empty if there is only one.
 	AuditConfig string
 	// Paused is the audit config's status.scanningPaused.
 	Paused bool
-	// Reported is what the operator says in the audit config's status.scans, by entry; see ReportedScans.
+	// Reported is the audit config's status.scans, by entry; see ReportedScans.
 	Reported map[string]Reported
 	Observed
-	// Secrets are the keys of the Secrets of the namespace, by name. Nil when they aren't known; a Pod that does not start is
-	// then reported with the Secrets that it mounts.
+	// Secrets are the keys of the Secrets in the namespace, by name. If nil (unknown), the status of a Pod that does not start lists
+	// the Secrets that it mounts.
 	Secrets map[string][]string
-	// Redact takes secrets out of what workloads have written, before any of it is cut; nil leaves it.
+	// Redact removes secrets from the output of workloads, before it is cut; nil redacts nothing.
 	Redact func(string) string
 	Bounds Bounds
 	Now    time.Time
 }
 
-// Bounds are how long things may take. Zero values stand for DefaultBounds.
+// Bounds are how long things may take. Zero values mean DefaultBounds.
 type Bounds struct {
-	// PickUp is how long the operator has to make a CronJob for an entry.
+	// PickUp is how long the operator has to create a CronJob for an entry.
 	PickUp time.Duration
 	// Start is how long a Job has to get its Pod running.
 	Start time.Duration
-	// Grace is how late a scan may begin. Clocks that differ are covered by it.
+	// Grace is how late a scan may begin. It also covers clock skew.
 	Grace time.Duration
-	// Settle is how long the operator has to take over an entry that has changed.
+	// Settle is how long the operator has to pick up a changed entry.
 	Settle time.Duration
 }
 
-// DefaultBounds suit the operator, which works through an audit config within seconds of a change, and a scanner image of
-// some hundred megabytes.
+// DefaultBounds suit the operator, which reconciles an audit config within seconds of a change, and a scanner image of a few
+// hundred megabytes.
 var DefaultBounds = Bounds{PickUp: 5 * time.Minute, Start: 5 * time.Minute, Grace: 10 * time.Minute, Settle: 30 * time.Second}
 
 func (b Bounds) orDefault() Bounds {

@@ -4,48 +4,47 @@ import (
 	"errors"
 	"strings"
 	"time"
-	_ "time/tzdata" // a CronJob's time zone is looked up as Kubernetes' controller does it: with the data in the binary
+	_ "time/tzdata" // look up a CronJob's time zone as Kubernetes' controller does: in data that is part of the binary
 
 	"github.com/robfig/cron/v3"
 )
 
-var errSchedule = errors.New("not a schedule that Kubernetes reads")
+var errSchedule = errors.New("not a schedule that Kubernetes can parse")
 
-// schedule is how a CronJob says when it starts.
+// schedule is a CronJob's schedule and time zone.
 type schedule struct{ text, zone string }
 
-// parsed is a schedule as it was read, with the starts that were asked for: those of one schedule were last started at one
-// time.
+// parsed is a parsed schedule with a cache of its starts. All CronJobs with the same schedule last started at the same time, so
+// the cache stays small.
 type parsed struct {
 	cron.Schedule
 	starts map[int64]time.Time
 }
 
-// after is the first start after a time; zero for none.
+// after returns the first start after a time; zero for none.
 func (p *parsed) after(t time.Time) time.Time {
-	start, known := p.starts[t.Unix()]
-	if !known {
+	start, cached := p.starts[t.Unix()]
+	if !cached {
 		start = p.Next(t.UTC())
 		p.starts[t.Unix()] = start
 	}
 	return start
 }
 
-// schedule is that of a CronJob, read once; nil where Kubernetes can't read it.
+// schedule returns the parsed schedule of a CronJob, or nil if Kubernetes can't parse it. It caches the result.
 func (d *deriver) schedule(c *CronJob) *parsed {
 	key := schedule{c.Schedule, c.TimeZone}
-	known, met := d.schedules[key]
-	if !met {
+	cached, found := d.schedules[key]
+	if !found {
 		if read, err := parse(key); err == nil {
-			known = &parsed{read, map[int64]time.Time{}}
+			cached = &parsed{read, map[int64]time.Time{}}
 		}
-		d.schedules[key] = known
+		d.schedules[key] = cached
 	}
-	return known
+	return cached
 }
 
-// parse reads a CronJob's schedule as its controller does. The library panics on some input, from which Kubernetes guards
-// itself in the same way.
+// parse parses a CronJob's schedule as its controller does. The library panics on some input; Kubernetes recovers in the same way.
 func parse(c schedule) (read cron.Schedule, err error) {
 	defer func() {
 		if recover() != nil {
@@ -60,13 +59,13 @@ func parse(c schedule) (read cron.Schedule, err error) {
 		text = "TZ=" + c.zone + " " + text
 	}
 	if read, err = cron.ParseStandard(text); err != nil {
-		return nil, errSchedule // the library's message quotes, in words that Kubernetes doesn't use
+		return nil, errSchedule // the library's message quotes its input, in terms that Kubernetes doesn't use
 	}
 	return read, nil
 }
 
-// times are when a scan that has not begun was due, zero when none was, and when the next one is. Without a time zone of its
-// own, a CronJob runs in that of the kube-controller-manager, which is UTC wherever nobody has set another.
+// times returns when a scan was due that has not begun (zero if none was), and when the next one is due. A CronJob without a time
+// zone runs in the kube-controller-manager's, which is UTC by default.
 func (d *deriver) times(c *CronJob, applied time.Time) (due, next time.Time) {
 	schedule := d.schedule(c)
 	if schedule == nil {
@@ -78,12 +77,12 @@ func (d *deriver) times(c *CronJob, applied time.Time) (due, next time.Time) {
 	}
 	due = schedule.after(from)
 	if due.IsZero() {
-		return due, due // a day that does not exist
+		return due, due // a date that does not exist
 	}
 	if due.After(d.Now) {
 		return time.Time{}, due
 	}
-	// Right after a change the controller looks at the schedule anew, and finds a start that the former one did not have.
+	// After a change the controller evaluates the new schedule, and may find a start that the old one did not have.
 	if applied.After(due) {
 		due = applied
 	}

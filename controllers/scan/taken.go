@@ -6,36 +6,36 @@ import (
 	"time"
 )
 
-// What the operator makes for an entry beside its CronJob, of which scans mount the content: A-…-C for the cluster C of the audit
-// config A.
+// Infixes in the names of the ConfigMaps and Secrets that the operator creates for an entry, and that scans mount. They are called
+// A-…-C for cluster C of audit config A.
 const (
 	inventory                = "-k8s-inventory-"
 	serviceAccountKubeconfig = "-sa-kubeconfig-"
 	vaultKubeconfig          = "-vault-kubeconfig-"
 )
 
-// IsIngredient reports whether a ConfigMap or Secret of this name may be one that the operator makes for an entry.
+// IsIngredient reports whether a ConfigMap or Secret with this name may be one that the operator creates for an entry.
 func IsIngredient(name string) bool {
 	return slices.ContainsFunc([]string{inventory, serviceAccountKubeconfig, vaultKubeconfig}, func(part string) bool { return strings.Contains(name, part) })
 }
 
-// takenOver is what a status says of the present form of an entry: since when it is taken over, and else whether it should be.
+// takenOver returns the values of Status.Taken, Stuck and NotTaken for an entry: when the operator picked up its change or, if it
+// has not, what stops it once it has had enough time.
 func (d *deriver) takenOver(i int, s *Status) (at time.Time, stuck string, not bool) {
 	at, taken := d.taken(i)
 	if taken {
 		return at, "", false
 	}
 	if settled := d.Entries[i].Changed.Add(d.Bounds.Settle); d.Now.After(settled) {
-		stuck = d.stuckAt(i)
+		stuck = d.stuckText(i)
 	} else {
-		d.at(s, settled)
+		d.mayChangeAt(s, settled)
 	}
 	return time.Time{}, stuck, true
 }
 
-// taken is when the present form of an entry was in what its scans run with, where anything shows that it is. A change of a
-// Secret alone is in the next Pod. Any other shows in the CronJob, or in what the operator makes beside it: which of them depends
-// on the change.
+// taken returns since when scans use the current entry, if the live objects show that they do. If only a Secret changed, the next Pod
+// uses it. Any other change shows in the CronJob, or in the operator's ConfigMaps and Secrets, depending on the change.
 func (d *deriver) taken(i int) (at time.Time, taken bool) {
 	e := d.Entries[i]
 	if e.Changed.IsZero() {
@@ -53,9 +53,9 @@ func (d *deriver) taken(i int) (at time.Time, taken bool) {
 	return at, true
 }
 
-// written is when the operator last wrote something other than before for an entry.
+// written returns when the operator last changed one of its objects for an entry.
 func (d *deriver) written(cluster string) (last time.Time) {
-	if cron, made := d.crons[cluster]; made {
+	if cron, found := d.crons[cluster]; found {
 		last = cron.Changed
 	}
 	for _, part := range []string{inventory, serviceAccountKubeconfig, vaultKubeconfig} {
@@ -66,21 +66,21 @@ func (d *deriver) written(cluster string) (last time.Time) {
 	return last
 }
 
-// stuckAt says that the operator has not taken over the change of an entry, and which entry most likely stops it: of those up to
-// this one, since it works in order. It makes Vault's kubeconfig anew at each reconcile, so the first that is older than the change
-// is where it stops.
-func (d *deriver) stuckAt(i int) string {
-	text := "the operator has not taken the change over yet" // a forge cuts it at 140 characters
+// stuckText says that the operator has not picked up the change of an entry, and which entry most likely stops it. The operator works
+// in order, so only entries up to this one can. It rewrites the Vault kubeconfigs at each reconcile, so it stops at the first entry
+// whose kubeconfig is older than the change.
+func (d *deriver) stuckText(i int) string {
+	text := "the operator has not picked up the change yet" // a forge cuts the text at 140 characters
 	if c := d.culprit(); c.entry != "" && slices.IndexFunc(d.Entries, func(e Entry) bool { return e.Name == c.entry }) <= i {
 		return text + ": " + c.detail
 	}
 	for _, e := range d.Entries[:i+1] {
 		switch {
 		case e.Invalid != "":
-			return text + "; it most likely stops at the entry " + e.Name + ", which it can't use: " + clean(d.Redact(e.Invalid))
+			return text + "; it most likely stops at entry " + e.Name + ", which it can't use: " + clean(d.Redact(e.Invalid))
 		case e.Vault && d.Written[d.AuditConfig+vaultKubeconfig+e.Name].Before(d.Entries[i].Changed.Truncate(time.Second)):
-			return text + "; it most likely stops at the entry " + e.Name + ", for which it has to log in to Vault; its log says whether that fails"
+			return text + "; it most likely stops at entry " + e.Name + ", where it has to log in to Vault; check its log for a failed login"
 		}
 	}
-	return text + "; its log says why"
+	return text + "; check its log"
 }

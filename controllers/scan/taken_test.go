@@ -17,17 +17,17 @@ func TestTaken(t *testing.T) {
 		scanned bool // by the scan of 11:30
 		stuck   string
 	}{
-		"not taken over":        {"v is older than the change", Entry{Changed: clock("11:20")}, "01:00", map[string]time.Time{vault: clock("11:10")}, false, "stops at the entry v, for which it has to log in to Vault"},
-		"not taken over alone":  {"v was worked since", Entry{Changed: clock("11:20")}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "its log says why"},
-		"an entry it refuses":   {"that is certain", Entry{Changed: clock("11:20"), Invalid: "no method"}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "stops at the entry a, which it can't use: no method"},
+		"not taken over":        {"v is older than the change", Entry{Changed: clock("11:20")}, "01:00", map[string]time.Time{vault: clock("11:10")}, false, "stops at entry v, where it has to log in to Vault"},
+		"not taken over alone":  {"v was worked since", Entry{Changed: clock("11:20")}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "check its log"},
+		"an entry it refuses":   {"that is certain", Entry{Changed: clock("11:20"), Invalid: "no method"}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "stops at entry a, which it can't use: no method"},
 		"just now":              {"it has half a minute", Entry{Changed: clock("12:00")}, "01:00", nil, false, ""},
 		"in time":               {"before the scan began", Entry{Changed: clock("11:20")}, "11:25", nil, true, ""},
 		"late":                  {"the scan had begun", Entry{Changed: clock("11:20")}, "11:31", nil, false, ""},
 		"late, and seen before": {"the CronJob was written again", Entry{Changed: clock("11:20"), Taken: clock("11:25")}, "11:31", nil, true, ""},
-		"seen before a change":  {"that was of the form before", Entry{Changed: clock("11:20"), Taken: clock("11:15")}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "its log says why"},
+		"seen before a change":  {"that was of the form before", Entry{Changed: clock("11:20"), Taken: clock("11:15")}, "01:00", map[string]time.Time{vault: clock("11:21")}, false, "check its log"},
 		"a Secret alone":        {"it is in the next Pod", Entry{Applied: clock("11:20"), Changed: clock("02:00"), Taken: clock("02:01")}, "01:00", nil, true, ""},
 		"a Secret, later":       {"the Pod had begun", Entry{Applied: clock("11:40"), Changed: clock("02:00"), Taken: clock("02:01")}, "01:00", nil, false, ""},
-		"a Secret, and stuck":   {"the entry has changed before it", Entry{Applied: clock("11:20"), Changed: clock("02:00")}, "01:00", map[string]time.Time{vault: clock("02:10")}, false, "its log says why"},
+		"a Secret, and stuck":   {"the entry has changed before it", Entry{Applied: clock("11:20"), Changed: clock("02:00")}, "01:00", map[string]time.Time{vault: clock("02:10")}, false, "check its log"},
 		"long ago":              {"nobody noted when", Entry{}, "01:00", nil, true, ""},
 	}
 	for name, c := range cases {
@@ -42,7 +42,7 @@ func TestTaken(t *testing.T) {
 				t.Errorf("%s: scanned %t, stuck %q", c.reason, s.HasScanned(), s.Stuck)
 			}
 			v := Commit([]Status{s}, func(Status) bool { return true })
-			if (v.Answer == AnswerSuccess) != c.scanned || v.Answer == AnswerFailure || c.stuck != "" && !strings.Contains(v.Text(), "a: the operator has not taken the change over yet") {
+			if (v.Answer == AnswerSuccess) != c.scanned || v.Answer == AnswerFailure || c.stuck != "" && !strings.Contains(v.Text(), "a: the operator has not picked up the change yet") {
 				t.Errorf("%s: %s, %s", c.reason, v.Answer, v.Text())
 			}
 		})

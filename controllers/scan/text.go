@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// What is taken of a text that a workload has written.
+// Bounds of the excerpt of a workload's output.
 const (
 	maxLines = 3
-	maxRunes = 200 // a line
+	maxRunes = 200 // in a line
 )
 
-// lastLines are the last lines of a text that say anything, joined by " / ".
+// lastLines returns the last lines of a text that aren't blank, joined by " / ".
 func lastLines(text string) string {
 	var lines []string
 	for _, line := range slices.Backward(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })) {
@@ -28,8 +28,8 @@ func lastLines(text string) string {
 	return strings.Join(lines, " / ")
 }
 
-// clean makes one short line: blanks for what could move a cursor or change the direction of reading, and no more than
-// maxRunes characters.
+// clean returns one line of at most maxRunes characters. It replaces characters that move a cursor or change the text direction
+// with blanks.
 func clean(line string) string {
 	line = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError {

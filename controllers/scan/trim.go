@@ -14,17 +14,17 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// maxOutput bounds what is kept of a message, of which the last lines are shown. The kubelet keeps 12 KiB of all termination
-// messages of a Pod, so those come whole, and the redactor sees whole secrets.
+// maxOutput is how much of a message is kept; its last lines are shown. The kubelet limits all termination messages of a Pod to
+// 12 KiB together. So those are kept whole, and the redactor sees whole secrets.
 const maxOutput = 12 << 10
 
-// TrimCronJob keeps what Derive needs of a CronJob.
+// TrimCronJob returns the parts of a CronJob that Derive needs.
 func TrimCronJob(c *batchv1.CronJob) CronJob {
 	out := CronJob{Name: strings.Clone(c.Name), UID: c.UID, Cluster: c.Labels[mondoo.LabelCluster], Schedule: c.Spec.Schedule,
 		Suspended: c.Spec.Suspend != nil && *c.Spec.Suspend, Created: c.CreationTimestamp.Time,
 		LastSchedule: instant(c.Status.LastScheduleTime), LastSuccess: instant(c.Status.LastSuccessfulTime)}
 	out.Changed = Changed(c)
-	if len(c.Status.Active) > 0 { // one, as the operator forbids concurrent Jobs
+	if len(c.Status.Active) > 0 { // at most one, because the operator forbids concurrent Jobs
 		out.Active = c.Status.Active[len(c.Status.Active)-1].UID
 	}
 	if c.Spec.TimeZone != nil {
@@ -37,20 +37,21 @@ func TrimCronJob(c *batchv1.CronJob) CronJob {
 	return out
 }
 
-// Instantiate is the annotation, with the value Manual, of Jobs that kubectl create job --from makes of CronJobs.
+// Instantiate is the annotation that kubectl create job --from sets on a CronJob's Jobs, with the value Manual.
 const (
 	Instantiate = "cronjob.kubernetes.io/instantiate"
 	Manual      = "manual"
 )
 
-// The labels of Jobs that Muster makes. They have none of the operator's, which deletes Jobs that it finds by its own.
+// The labels of the Jobs that Muster creates. These Jobs have none of the operator's labels, because the operator deletes Jobs that
+// have them.
 const (
 	LabelAuditConfig = "muster.dev/audit-config"
 	LabelCluster     = "muster.dev/cluster"
 )
 
-// Changed is when anything but status of an object last changed. The API server notes that for each who writes, and a write that
-// changes nothing is not noted.
+// Changed returns when anything but an object's status last changed. The API server records this for each field manager, and ignores
+// writes that change nothing.
 func Changed(o metav1.Object) time.Time {
 	last := o.GetCreationTimestamp().Time
 	for _, m := range o.GetManagedFields() {
@@ -61,7 +62,7 @@ func Changed(o metav1.Object) time.Time {
 	return last
 }
 
-// TrimJob keeps what Derive needs of a Job.
+// TrimJob returns the parts of a Job that Derive needs.
 func TrimJob(j *batchv1.Job) Job {
 	own := j.Labels[LabelCluster]
 	out := Job{Name: j.Name, UID: j.UID, Cluster: cmp.Or(own, j.Labels[mondoo.LabelCluster]), Own: own != "", Owner: owner(j.OwnerReferences, "CronJob"),
@@ -74,8 +75,8 @@ func TrimJob(j *batchv1.Job) Job {
 		if c.Status != corev1.ConditionTrue {
 			continue
 		}
-		// FailureTarget and SuccessCriteriaMet come first, while Pods are still ending; the outcome is certain then.
-		switch c.Type { //nolint:exhaustive // Suspended is no outcome
+		// FailureTarget and SuccessCriteriaMet come first, while Pods still terminate. The outcome is already certain.
+		switch c.Type { //nolint:exhaustive // Suspended is not an outcome
 		case batchv1.JobFailed, batchv1.JobFailureTarget:
 			out.Outcome, out.Finished = Broken, c.LastTransitionTime.Time
 			out.Reason, out.Message = c.Reason, bounded(c.Message)
@@ -89,7 +90,7 @@ func TrimJob(j *batchv1.Job) Job {
 	return out
 }
 
-// TrimPod keeps what Derive needs of a Pod that has not succeeded.
+// TrimPod returns the parts of a Pod that Derive needs. The Pod must not have succeeded.
 func TrimPod(p *corev1.Pod) Pod {
 	out := Pod{Name: p.Name, Job: p.Labels[batchv1.JobNameLabel], Created: p.CreationTimestamp.Time, Phase: string(p.Status.Phase),
 		Reason: p.Status.Reason, Message: bounded(p.Status.Message)}
@@ -112,7 +113,7 @@ func TrimPod(p *corev1.Pod) Pod {
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
 		for i := range statuses {
-			if c, tells := container(&statuses[i]); tells {
+			if c, relevant := container(&statuses[i]); relevant {
 				c.MemoryLimit = limits[c.Name]
 				out.Containers = append(out.Containers, c)
 			}
@@ -124,7 +125,7 @@ func TrimPod(p *corev1.Pod) Pod {
 	return out
 }
 
-// container keeps a container that waits or has ended badly.
+// container returns a container's state, and reports whether it waits or has failed.
 func container(s *corev1.ContainerStatus) (Container, bool) {
 	c := Container{Name: s.Name}
 	end := s.State.Terminated
@@ -138,7 +139,7 @@ func container(s *corev1.ContainerStatus) (Container, bool) {
 	return c, c.Waiting != "" || c.Ended && (c.Code != 0 || c.EndReason == "OOMKilled")
 }
 
-// mounts are the Secrets that a Pod can't start without.
+// mounts returns the Secrets that a Pod can't start without.
 func mounts(volumes []corev1.Volume) []Mount {
 	var list []Mount
 	add := func(name string, optional *bool, items []corev1.KeyToPath) {
@@ -183,8 +184,8 @@ func instant(t *metav1.Time) time.Time {
 	return t.Time
 }
 
-// bounded keeps the end of a text, which is where a program says why it ends, in memory of its own. The line that is cut
-// goes as a whole, for it may begin in the middle of a secret.
+// bounded returns the end of a text, where a program usually prints its error. It drops the first line of a cut text, which may begin
+// in the middle of a secret. The copy doesn't keep the whole text in memory.
 func bounded(text string) string {
 	if len(text) > maxOutput {
 		_, text, _ = strings.Cut(text[len(text)-maxOutput:], "\n")

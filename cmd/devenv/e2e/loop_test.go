@@ -217,7 +217,7 @@ func (l *loop) notPickedUp() {
 		shown{itself, "success", "4 clusters applied: 1 added (late)", ""},
 		shown{drift, "success", "in sync", ""},
 		shown{scans, "pending", "waits for the scan of 1 changed cluster: late", ""},
-		shown{scans, "failure", "1 of 1 changed cluster not scanned; late: ", "the operator has made no CronJob"})
+		shown{scans, "failure", "1 of 1 changed cluster not scanned; late: ", "the operator has created no CronJob"})
 	l.scenario(operator.KeyOperator, "")
 	late.shown = append(late.shown,
 		shown{scans, "pending", "waits for the scan of 1 changed cluster: late", ""},
@@ -234,7 +234,7 @@ func (l *loop) stoppedAtVault() {
 		shown{itself, "success", "6 clusters applied: 2 added (vault, west)", ""},
 		shown{drift, "success", "in sync", ""},
 		shown{scans, "pending", "waits for the scan of 2 changed clusters: vault, west", ""},
-		shown{scans, "failure", "1 of 2 changed clusters not scanned; vault: ", "stops at the entry vault, for which it has to log in to Vault"})
+		shown{scans, "failure", "1 of 2 changed clusters not scanned; vault: ", "stops at entry vault, where it has to log in to Vault"})
 	l.scenario("vault", "")
 	stopped.shown = append(stopped.shown,
 		shown{scans, "pending", "waits for the scan of 2 changed clusters: vault, west", ""},
