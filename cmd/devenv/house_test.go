@@ -130,7 +130,7 @@ func TestTopLevelFolders(t *testing.T) {
 	if err != nil {
 		t.Fatalf("git ls-files: %v", err)
 	}
-	allowed := []string{".ci", "clusters", "cmd", "config", "controllers", "examples", "gitsync"}
+	allowed := []string{".ci", ".github", "clusters", "cmd", "config", "controllers", "examples", "gitsync"}
 	found := map[string]bool{}
 	for file := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
 		folder, _, nested := strings.Cut(file, "/")
@@ -141,7 +141,7 @@ func TestTopLevelFolders(t *testing.T) {
 		if !slices.Contains(allowed, folder) {
 			t.Errorf("%s: %s is no folder of this house", file, folder)
 		}
-		if path.Ext(file) == ".go" && (folder == ".ci" || folder == "config" || folder == "examples") {
+		if path.Ext(file) == ".go" && (folder == ".ci" || folder == ".github" || folder == "config" || folder == "examples") {
 			t.Errorf("%s: Go is in clusters, cmd, controllers and gitsync", file)
 		}
 	}
