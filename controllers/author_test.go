@@ -36,7 +36,7 @@ func TestDriftNamesItsAuthors(t *testing.T) {
 	must(t, w.admin.Delete(t.Context(), w.secret(tokenSecret("us"))))
 
 	const at = ` at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`
-	want := regexp.MustCompile(`^changed by hand, and left so \(drift: Report\): ` +
+	want := regexp.MustCompile(`^drift detected, not corrected \(drift: Report\): ` +
 		`MondooAuditConfig mondoo-client: spec\.kubernetesResources\.schedule changed by helm` + at +
 		`; Secret mondoo-client-eu-service-account-[0-9a-f]{16}: data\.token changed by kubectl-patch` + at +
 		`; Secret mondoo-client-us-service-account-[0-9a-f]{16}: deleted` +
@@ -57,7 +57,7 @@ func TestDriftNamesItsAuthors(t *testing.T) {
 	w.until("in sync", func(s *v1alpha1.AuditSync) bool {
 		return condition(s.Status, v1alpha1.ConditionInSync).Status == metav1.ConditionTrue
 	})
-	corrected := regexp.MustCompile(strings.Replace(want.String(), `left so \(drift: Report\)`, "put right", 1))
+	corrected := regexp.MustCompile(strings.Replace(want.String(), `drift detected, not corrected \(drift: Report\)`, "drift corrected", 1))
 	w.eventually("the event", func() bool {
 		var events eventsv1.EventList
 		must(t, w.admin.List(t.Context(), &events, client.InNamespace(w.namespace)))

@@ -68,13 +68,13 @@ func TestDeletionKeepsWhatIsNamed(t *testing.T) {
 	w.until("the entry made by hand is known of", func(s *v1alpha1.AuditSync) bool { return s.Status.Clusters.Foreign == 1 })
 	must(t, w.admin.Delete(t.Context(), w.sync()))
 	w.gone()
-	w.eventuallyTold("SecretKept", "the Secret "+made+" stays, for the entry theirs of the audit config second names it",
-		"the Secret "+manifest+" stays, for the entry other of the audit config third names it")
-	w.eventuallyTold("EntriesRemoved", "audit configs are deleted with entries that are in no file: by-hand (mondoo-client)")
+	w.eventuallyTold("SecretKept", "Secret "+made+" is kept because the entry theirs of the audit config second names it",
+		"Secret "+manifest+" is kept because the entry other of the audit config third names it")
+	w.eventuallyTold("EntriesRemoved", "entries deleted with their audit config although they are in no file: by-hand (mondoo-client)")
 	if w.secret(made) == nil || w.secret(manifest) == nil || w.secret(tokenSecret("us")) != nil {
 		t.Errorf("Secrets %v", w.secrets())
 	}
-	if !strings.Contains(logs.String(), "the Secret "+made+" stays, for the entry theirs of the audit config second names it") {
+	if !strings.Contains(logs.String(), "Secret "+made+" is kept because the entry theirs of the audit config second names it") {
 		t.Error("it is not in the log")
 	}
 }
@@ -96,7 +96,7 @@ func TestDeletionWithDamagedInventory(t *testing.T) {
 	must(t, w.admin.Delete(t.Context(), w.sync()))
 	w.startController(nil)
 	w.gone()
-	w.eventuallyTold("Kept", "what stays: whatever the inventory in the ConfigMap "+list.Items[0].Name+" lists, for it can't be read")
+	w.eventuallyTold("Kept", "kept: everything in the inventory of ConfigMap "+list.Items[0].Name+", which can't be read")
 	if w.secret(tokenSecret("eu")) == nil {
 		t.Error("its Secret is gone")
 	}

@@ -61,7 +61,7 @@ func testScanPutBack(t *testing.T) {
 	w.eventually("the operator drops its CronJob", func() bool { return apierrors.IsNotFound(s.admin.Get(t.Context(), key, present)) })
 	g.shut.Store(false)
 	w.eventually("a new CronJob", func() bool { return s.admin.Get(t.Context(), key, present) == nil && present.UID != former.UID })
-	w.eventually("drift is told", func() bool { return strings.HasPrefix(shown(commit, "/drift"), "success put right: ") })
+	w.eventually("drift is told", func() bool { return strings.HasPrefix(shown(commit, "/drift"), "success drift corrected: ") })
 	s.quiet()
 	s.untilScanned("Awaiting", "2 of 2 clusters not scanned yet") // which is true of what is there
 	if got := w.posts(commit)[posts:]; len(got) != 1 || shown(commit, "/scan") != scanned {

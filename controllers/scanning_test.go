@@ -384,7 +384,7 @@ func testScansAFewAtATime(t *testing.T) {
 	if total, active := all(); total != 2 || active != 2 {
 		t.Errorf("%d Jobs, %d of them active, want 2", total, active)
 	}
-	s.untilScanned("Awaiting", "3 changed clusters to be scanned at once")
+	s.untilScanned("Awaiting", "3 changed clusters will be scanned as soon as possible")
 	s.scenario()
 	s.eventually("all", func() bool {
 		total, active := all()

@@ -177,7 +177,7 @@ func TestADayOfStatuses(t *testing.T) {
 
 			h.shows(good, "muster/production success 2 clusters applied: 2 added (eu, us)", "muster/production/drift success in sync")
 			h.shows(broken, "muster/production failure 1 of 3 clusters can't be used: clusters/bad.yaml:4: ", "muster/production/drift success in sync",
-				"muster/production/drift success put right: mondoo-client: cluster eu: removed by kubectl-edit at ")
+				"muster/production/drift success drift corrected: mondoo-client: cluster eu: removed by kubectl-edit at ")
 			h.shows(fixed)
 			h.shows(last, "muster/production success 3 clusters applied: 1 added (asia)", "muster/production/drift success in sync")
 			t.Logf("%d syncs, %d requests (%d by the time the forge came back), %d posts", h.syncs, len(h.forge.Requests()), down, len(h.forge.Posts()))

@@ -87,19 +87,19 @@ func TestPendingIsEnded(t *testing.T) {
 			h, commit := h(t, restart)
 			h.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true })
 			h.reconcile()
-			h.shows(commit, begun, "muster/production error the AuditSync was suspended before there was an answer")
+			h.shows(commit, begun, "muster/production error the AuditSync was suspended before there was a result")
 			h.nothingPending()
 			h.quietFor(2 * time.Hour)
 			h.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = false })
 			h.reconcile()
-			h.shows(commit, begun, "muster/production error the AuditSync was suspended before there was an answer",
+			h.shows(commit, begun, "muster/production error the AuditSync was suspended before there was a result",
 				"muster/production success 2 clusters applied: 1 added (us)", "muster/production/drift success in sync")
 		})
 		t.Run("deleted"+suffix, func(t *testing.T) {
 			h, commit := h(t, restart)
 			must(t, h.admin.Delete(t.Context(), h.world.sync()))
 			h.reconcile()
-			h.shows(commit, begun, "muster/production error the AuditSync was deleted before there was an answer")
+			h.shows(commit, begun, "muster/production error the AuditSync was deleted before there was a result")
 			if !h.gone() {
 				t.Error("it is still there")
 			}
@@ -108,7 +108,7 @@ func TestPendingIsEnded(t *testing.T) {
 			h, commit := h(t, restart)
 			h.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Forge.Context = "muster/eu" })
 			h.reconcile()
-			h.shows(commit, begun, "muster/production error is called muster/eu from now on",
+			h.shows(commit, begun, "muster/production error reported as muster/eu from now on",
 				"muster/eu success 2 clusters applied: 1 added (us)", "muster/eu/drift success in sync")
 			h.quietFor(2 * time.Hour)
 		})
@@ -116,7 +116,7 @@ func TestPendingIsEnded(t *testing.T) {
 			h, commit := h(t, restart)
 			h.moveRepository()
 			h.reconcile()
-			h.shows(commit, begun, "muster/production error the AuditSync was pointed at another repository or forge before there was an answer")
+			h.shows(commit, begun, "muster/production error the AuditSync was pointed at another repository or forge before there was a result")
 			h.nothingPending()
 		})
 		t.Run("another forge"+suffix, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestPendingIsEnded(t *testing.T) {
 			if posts := other.Posts(); len(posts) != 2 || posts[0].State != forge.Success {
 				t.Errorf("posted at the new forge: %+v", posts)
 			}
-			h.endedUnless(restart, commit, before, "muster/production error the AuditSync was pointed at another repository or forge before there was an answer")
+			h.endedUnless(restart, commit, before, "muster/production error the AuditSync was pointed at another repository or forge before there was a result")
 		})
 		t.Run("no forge"+suffix, func(t *testing.T) {
 			h, commit := h(t, restart)
@@ -139,7 +139,7 @@ func TestPendingIsEnded(t *testing.T) {
 			must(t, h.admin.Delete(t.Context(), h.secret("fleet-forge")))
 			before := len(h.forge.Requests())
 			h.reconcile()
-			h.endedUnless(restart, commit, before, "muster/production error reports were turned off before there was an answer")
+			h.endedUnless(restart, commit, before, "muster/production error reports were turned off before there was a result")
 			h.quietFor(2 * time.Hour)
 		})
 	}
@@ -282,7 +282,7 @@ func TestPendingCannotBeEnded(t *testing.T) {
 		must(t, h.admin.Delete(t.Context(), h.secret("fleet-forge")))
 		must(t, h.admin.Delete(t.Context(), h.world.sync()))
 		h.reconcile()
-		h.shows(commit, begun, "muster/production error the AuditSync was deleted before there was an answer")
+		h.shows(commit, begun, "muster/production error the AuditSync was deleted before there was a result")
 		if !h.gone() {
 			t.Error("it is still there")
 		}
@@ -297,7 +297,7 @@ func TestPendingCannotBeEnded(t *testing.T) {
 		h.forge.AnswerWith(nil)
 		h.clock.Step(h.statusDue.Sub(h.clock.Now()))
 		h.post()
-		h.shows(commit, begun, "muster/production error the AuditSync was pointed at another repository or forge before there was an answer")
+		h.shows(commit, begun, "muster/production error the AuditSync was pointed at another repository or forge before there was a result")
 		h.nothingPending()
 	})
 	t.Run("suspended, and the forge is down for hours", func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestPendingCannotBeEnded(t *testing.T) {
 		}
 		h.forge.AnswerWith(nil)
 		h.pass(time.Hour)
-		h.shows(commit, begun, "muster/production canceled the AuditSync was suspended before there was an answer")
+		h.shows(commit, begun, "muster/production canceled the AuditSync was suspended before there was a result")
 		h.quietFor(time.Hour)
 	})
 	t.Run("deleted, and the forge hangs", func(t *testing.T) {
@@ -344,13 +344,13 @@ func TestScanPendingIsEnded(t *testing.T) {
 		return condition(s.Status, v1alpha1.ConditionReported).Status == metav1.ConditionTrue
 	})
 	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true })
-	want = append(want, "muster/production/scan error the AuditSync was suspended before there was an answer")
+	want = append(want, "muster/production/scan error the AuditSync was suspended before there was a result")
 	w.untilShown(commit, want...)
 	w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.Suspend = false })
 	want = append(want, "muster/production/scan pending waits for the scan of 1 changed cluster: eu")
 	w.untilShown(commit, want...)
 	must(t, w.admin.Delete(t.Context(), w.sync()))
-	want = append(want, "muster/production/scan error the AuditSync was deleted before there was an answer")
+	want = append(want, "muster/production/scan error the AuditSync was deleted before there was a result")
 	w.untilDeleted()
 	w.shows(commit, want...)
 }

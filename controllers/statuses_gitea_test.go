@@ -87,7 +87,7 @@ func TestStatusesOnGitea(t *testing.T) {
 	w.eventually("drift is told", func() bool {
 		statuses, err := gitea.Statuses(t.Context(), repository, broken)
 		must(t, err)
-		return strings.HasPrefix(statuses[len(statuses)-1].Description, "put right: mondoo-client: cluster eu: removed by kubectl-edit")
+		return strings.HasPrefix(statuses[len(statuses)-1].Description, "drift corrected: mondoo-client: cluster eu: removed by kubectl-edit")
 	})
 
 	mended := w.push(nil, "clusters/bad.yaml")

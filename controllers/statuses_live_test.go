@@ -88,7 +88,7 @@ func TestStatuses(t *testing.T) {
 
 	w.edit(`{"spec":{"kubernetesResources":{"externalClusters":[]}}}`)
 	w.untilShown(last, "muster/production success 3 clusters applied: 1 added (asia)", "muster/production/drift success in sync",
-		"muster/production/scan pending waits for the scan of 1 changed cluster: asia", "muster/production/drift success put right: mondoo-client: cluster asia: removed by kubectl-edit at ")
+		"muster/production/scan pending waits for the scan of 1 changed cluster: asia", "muster/production/drift success drift corrected: mondoo-client: cluster asia: removed by kubectl-edit at ")
 
 	w.forge.AnswerWith(w.forge.Hang)
 	hung := w.commit(map[string]string{"clusters/africa.yaml": w.tokenCluster("africa", "")})

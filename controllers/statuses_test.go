@@ -90,7 +90,7 @@ func TestPendingAndSuperseded(t *testing.T) {
 			h.start()
 			h.reconcile()
 			h.shows(second, "muster/production pending is being checked and applied",
-				"muster/production "+want+" superseded by "+third[:10]+" before there was an answer")
+				"muster/production "+want+" superseded by "+third[:10]+" before there was a result")
 			h.shows(third, "muster/production success 3 clusters applied: 2 added (asia, us)", "muster/production/drift success in sync")
 			if pending := h.world.sync().Status.PendingRevisions; len(pending) != 0 {
 				t.Errorf("pending %v", pending)

@@ -73,7 +73,7 @@ func (v *visitor) forgeChecks() map[string][]func(result) check {
 			status(forgeContext, "failure", "clusters/analytics.yaml:13"),
 			status(scans, "success", "5 clusters scanned"),
 		},
-		stepForgeEdit: {status(drift, "success", "put right: ")},
+		stepForgeEdit: {status(drift, "success", "drift corrected: ")},
 		stepForgeScan: {
 			status(scans, "failure", "analytics: OutOfMemory"),
 			status(scans, "success", "1 changed cluster scanned"),

@@ -27,7 +27,7 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 	v.trySteps(v.checks())
 	v.hasSaid(
 		"externalClusters: +analytics +dev-a (written by muster",
-		"Quarantined: 1 of 5 clusters can't be used and stays as before: clusters/analytics.yaml:",
+		"Quarantined: 1 of 5 clusters can't be used and is left unchanged: clusters/analytics.yaml:",
 		"Ready: 4 clusters applied at main@sha1:",
 		"externalClusters: -dev-a (written by muster",
 		"started again as process",

@@ -12,20 +12,20 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// What the contexts of an AuditSync's commit statuses end in; the one about the commit itself has no end.
+// Suffixes of the contexts of an AuditSync's commit statuses. The context for the commit itself has no suffix.
 const (
 	contextDrift = "/drift"
 	contextScan  = "/scan"
 )
 
-// CommitStatus is what the forge is to show of a commit in one context.
+// CommitStatus is the status that the forge should show for a commit in one context.
 type CommitStatus struct {
-	// Revision is the commit with the ref that led to it, as branch@sha1:commit.
+	// Revision is the ref and its commit, as branch@sha1:commit.
 	Revision string
 	forge.Status
 }
 
-// Contexts are those of an AuditSync: about the commit itself, drift and scans.
+// Contexts returns the contexts of an AuditSync: for the commit itself, drift and scans.
 func Contexts(sync *v1alpha1.AuditSync) []string {
 	base := "muster/" + sync.Name
 	if f := sync.Spec.Forge; f != nil {
@@ -34,10 +34,10 @@ func Contexts(sync *v1alpha1.AuditSync) []string {
 	return ContextsOf(base)
 }
 
-// ContextsOf are the contexts that go with the one about the commit itself.
+// ContextsOf returns all contexts, given the one for the commit itself.
 func ContextsOf(base string) []string { return []string{base, base + contextDrift, base + contextScan} }
 
-// CommitBegun is what the forge shows of a revision that is being worked on.
+// CommitBegun returns the status for a revision whose sync has begun.
 func CommitBegun(sync *v1alpha1.AuditSync, revision string) CommitStatus {
 	return CommitStatus{Revision: revision, Status: forge.Status{Context: Contexts(sync)[0], State: forge.Pending,
 		Description: "is being checked and applied"}}
@@ -45,12 +45,15 @@ func CommitBegun(sync *v1alpha1.AuditSync, revision string) CommitStatus {
 
 func short(hash string) string { return hash[:min(len(hash), 10)] }
 
-// CommitStatuses computes what the forge is to show after a sync: of the revision that was worked on, whether it is valid and
-// applied; of the one that is applied, whether somebody has changed it and whether its clusters were scanned; and of one that
-// may not be applied, why. What isn't known is left out, and stays as it is shown.
+// CommitStatuses computes the commit statuses after a sync:
+//   - for the synced revision, whether it is valid and applied;
+//   - for the applied revision, whether it has drifted, and whether its clusters were scanned;
+//   - for a commit that must not be applied, why.
 //
-// Failure is the commit's fault, or waits for somebody to decide. Error is any other trouble, which never replaces an answer
-// that there was before. Sync is the AuditSync before the sync, status what became of it.
+// Unknown statuses are left out, so that the forge keeps showing the last one.
+//
+// Failure means that the commit is at fault, or that a user must decide. Error is any other trouble; it never replaces an earlier
+// result. Sync is the AuditSync before the sync, and status its new status.
 func CommitStatuses(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome) []CommitStatus {
 	var list []CommitStatus
 	contexts := Contexts(sync)
@@ -73,8 +76,8 @@ func CommitStatuses(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o
 	return list
 }
 
-// applyAnswer is about the revision itself. Answered says that it was applied before; its state is empty when this sync adds
-// nothing to that.
+// applyAnswer returns the status for the revision itself. Answered is true if the revision was applied before. The returned state is
+// empty if this sync has nothing new to report.
 func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	trouble := func(what, cause string) (forge.State, string) {
 		if answered {
@@ -90,13 +93,13 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	case o.Fleet == nil:
 		return "", ""
 	case o.Fleet.Stopped:
-		return forge.Failure, "nothing is changed: " + brief(finding.Cause(o.Fleet.Findings))
+		return forge.Failure, "nothing was applied: " + brief(finding.Cause(o.Fleet.Findings))
 	case o.Fleet.Retry:
-		return trouble("not opened yet", brief(finding.Cause(o.Fleet.Findings)))
+		return trouble("not decrypted yet", brief(finding.Cause(o.Fleet.Findings)))
 	case finding.Errors(o.Fleet.Findings) > 0 && (o.Plan == nil || !o.refused()):
 		return forge.Failure, quarantineAnswer(o)
 	case o.Apply != nil && o.Apply.Reason == ReasonConflict:
-		return "", "" // the next attempt, in a second, takes in what somebody else has just changed
+		return "", "" // another client just changed the object; the next attempt, in a second, reads it again
 	case o.Apply != nil:
 		return trouble("not applied yet", o.Apply.Message)
 	case o.Plan.Waiting:
@@ -113,12 +116,12 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	return forge.Success, text
 }
 
-// quarantineAnswer names the first cause, and then what the commit changed all the same.
+// quarantineAnswer names the first cause, and what the commit did change.
 func quarantineAnswer(o Outcome) string {
 	total, n := size(o.Fleet)
 	text := fmt.Sprintf("%d of %s can't be used: %s", n, plural(total, "cluster"), brief(finding.Cause(o.Fleet.Findings)))
 	if n == 0 {
-		text = "not all can be used: " + brief(finding.Cause(o.Fleet.Findings))
+		text = "some files can't be used: " + brief(finding.Cause(o.Fleet.Findings))
 	}
 	if o.inForce() && o.Changes != "" {
 		text += "; otherwise " + o.Changes
@@ -126,8 +129,8 @@ func quarantineAnswer(o Outcome) string {
 	return text
 }
 
-// brief is a finding in the few words that a commit status has room for: the place, without the column, and the cause. Where
-// there is room, the way out follows.
+// brief returns a finding as short text for a commit status: the place without the column, the cause, and then the fix, which a
+// forge may cut off.
 func brief(f *finding.Finding) string {
 	if f == nil {
 		return "see the status of the AuditSync"
@@ -147,7 +150,7 @@ func brief(f *finding.Finding) string {
 	return text
 }
 
-// driftAnswer is about the revision that was worked on, where that is the one that is applied.
+// driftAnswer returns the drift status of the synced revision, if it is also the applied one.
 func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, string) {
 	if o.Plan != nil && len(o.Plan.Refused) > 0 && status.LastAppliedRevision == o.Revision {
 		return forge.Failure, "not compared: " + brief(finding.Cause(o.Plan.Findings[len(o.Fleet.Findings):]))
@@ -158,22 +161,22 @@ func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, strin
 	drifted := o.Plan.Drifted()
 	switch {
 	case len(drifted) > 0 && !o.Corrects:
-		return forge.Failure, "changed by hand, and left so: " + Drift(drifted)
+		return forge.Failure, "drift detected, not corrected: " + Drift(drifted)
 	case len(drifted) > 0 && o.Apply != nil:
-		return forge.Failure, "changed by hand, and not yet put right: " + Drift(drifted)
+		return forge.Failure, "drift detected, not corrected yet: " + Drift(drifted)
 	case o.Apply != nil:
 		return "", ""
 	case len(o.Plan.Contested)+len(o.Plan.NotKept) > 0:
 		_, text := unkept(o.Plan)
 		return forge.Failure, text
 	case status.LastCorrection != "":
-		return forge.Success, "put right: " + status.LastCorrection
+		return forge.Success, "drift corrected: " + status.LastCorrection
 	}
 	return forge.Success, "in sync"
 }
 
-// scanAnswer words a verdict. While scans are awaited the text stays the same, however many have ended: a fleet's would be
-// hundreds of posts.
+// scanAnswer returns the status for a verdict. While scans are pending, the text doesn't depend on how many have ended. Otherwise a
+// fleet would cause hundreds of posts.
 func scanAnswer(v *scan.Verdict) (forge.State, string) {
 	if v == nil {
 		return "", ""
@@ -198,7 +201,7 @@ func scanAnswer(v *scan.Verdict) (forge.State, string) {
 	return forge.Pending, "waits for the scan of " + plural(len(all), noun) + ": " + someOf(all)
 }
 
-// someOf lists the first of names, sorted.
+// someOf lists the first names, sorted.
 func someOf(names []string) string {
 	const most = 3
 	names = slices.Sorted(slices.Values(names))

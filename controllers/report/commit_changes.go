@@ -9,20 +9,20 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// Tally gathers what one revision changes, over all the syncs that it takes: one that fails half way has done the other half,
-// and the next no longer plans it. The zero value knows nothing.
+// Tally collects the changes of one revision over all its syncs. If a sync fails half way, the next one no longer plans what was
+// already done. The zero value is empty.
 type Tally struct {
 	revision string
-	// before is what was known when this process began.
+	// before is the text from the AuditSync's status when this process first saw the revision.
 	before  string
 	changes map[changed]plan.Action
 }
 
-// changed is what a revision changes: a cluster, or an object that belongs to none.
+// changed identifies what a revision changes: a cluster, or an object that belongs to no cluster.
 type changed struct{ kind, config, name string }
 
-// Note takes in what a sync was to change, and returns all that its revision has changed so far. What drifted doesn't count:
-// that is no change of the revision's.
+// Note adds the planned changes of a sync, and returns all changes of its revision so far. Drift doesn't count, because the
+// revision did not cause it.
 func (t *Tally) Note(status v1alpha1.AuditSyncStatus, o Outcome) string {
 	if t.revision != o.Revision {
 		*t = Tally{revision: o.Revision, changes: map[changed]plan.Action{}}
@@ -47,17 +47,17 @@ func (t *Tally) add(steps []plan.Step, f *fleet.Opened) {
 		case s.Kind == plan.KindSecret && owner.name != "":
 			t.note(owner, plan.Change)
 		case s.Kind == plan.KindSecret && s.Reason == plan.ReasonReplaced:
-			// The cluster's own change is told.
+			// Counted as a change of its cluster.
 		case s.Kind == plan.KindSecret && s.Action == plan.Remove && len(t.names(plan.KindCluster, plan.Remove)) > 0:
-			// That of a cluster which is removed.
+			// Removed with its cluster.
 		default:
 			t.note(changed{s.Kind, s.AuditConfig, s.Name}, s.Action)
 		}
 	}
 }
 
-// ownersOfSecrets tells which clusters the Secrets among the steps are made for. Most plans have none, and need no look at the
-// fleet.
+// ownersOfSecrets returns the clusters that the Secrets in the steps belong to, by name of the Secret. Most plans have no Secret
+// steps, and don't need the fleet.
 func ownersOfSecrets(steps []plan.Step, f *fleet.Opened) map[string]changed {
 	owners := map[string]changed{}
 	for _, s := range steps {
@@ -77,25 +77,25 @@ func ownersOfSecrets(steps []plan.Step, f *fleet.Opened) map[string]changed {
 	return owners
 }
 
-// weight says which of two actions on one thing is the one to tell.
+// weight decides which of two actions on the same object is reported.
 var weight = map[plan.Action]int{plan.Move: 1, plan.Change: 2, plan.Remove: 3, plan.Add: 4}
 
-func (t *Tally) note(what changed, action plan.Action) {
-	if weight[action] > weight[t.changes[what]] {
-		t.changes[what] = action
+func (t *Tally) note(c changed, action plan.Action) {
+	if weight[action] > weight[t.changes[c]] {
+		t.changes[c] = action
 	}
 }
 
 func (t *Tally) names(kind string, action plan.Action) (names []string) {
-	for what, done := range t.changes {
-		if what.kind == kind && done == action {
-			names = append(names, what.name)
+	for c, done := range t.changes {
+		if c.kind == kind && done == action {
+			names = append(names, c.name)
 		}
 	}
 	return names
 }
 
-// text is "1 added (eu), 2 changed (asia, us), 1 Secret added".
+// text returns a summary such as "1 added (eu), 2 changed (asia, us), 1 Secret added".
 func (t *Tally) text() string {
 	var parts []string
 	if t.before != "" {

@@ -35,19 +35,19 @@ func TestEnding(t *testing.T) {
 			s.Spec.Forge.APIURL = "https://git.example.com"
 		}, ""},
 		{"other credentials", func(s *v1alpha1.AuditSync) { s.Spec.Forge.SecretRef.Name = "other" }, ""},
-		{"suspended", func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true }, "the AuditSync was suspended before there was an answer"},
+		{"suspended", func(s *v1alpha1.AuditSync) { s.Spec.Suspend = true }, "the AuditSync was suspended before there was a result"},
 		{"deleted, whatever else", func(s *v1alpha1.AuditSync) { s.DeletionTimestamp, s.Spec.Suspend, s.Spec.Forge = &now, true, nil },
-			"the AuditSync was deleted before there was an answer"},
-		{"no forge any more", func(s *v1alpha1.AuditSync) { s.Spec.Forge = nil }, "reports were turned off before there was an answer"},
-		{"another name", func(s *v1alpha1.AuditSync) { s.Spec.Forge.Context = "muster/eu" }, "is called muster/eu from now on"},
+			"the AuditSync was deleted before there was a result"},
+		{"no forge any more", func(s *v1alpha1.AuditSync) { s.Spec.Forge = nil }, "reports were turned off before there was a result"},
+		{"another name", func(s *v1alpha1.AuditSync) { s.Spec.Forge.Context = "muster/eu" }, "reported as muster/eu from now on"},
 		{"another repository", func(s *v1alpha1.AuditSync) { s.Spec.Source.URL = "https://git.example.com/platform/CANARY" },
-			"the AuditSync was pointed at another repository or forge before there was an answer"},
+			"the AuditSync was pointed at another repository or forge before there was a result"},
 		{"another provider", func(s *v1alpha1.AuditSync) { s.Spec.Forge.Provider = "gitlab" },
-			"the AuditSync was pointed at another repository or forge before there was an answer"},
+			"the AuditSync was pointed at another repository or forge before there was a result"},
 		{"another server, and suspended", func(s *v1alpha1.AuditSync) { s.Spec.Suspend, s.Spec.Forge.APIURL = true, "https://CANARY.example.com" },
-			"the AuditSync was pointed at another repository or forge before there was an answer"},
+			"the AuditSync was pointed at another repository or forge before there was a result"},
 		{"an address that is none", func(s *v1alpha1.AuditSync) { s.Spec.Source.URL = "https://CANARY" },
-			"the AuditSync was pointed at another repository or forge before there was an answer"},
+			"the AuditSync was pointed at another repository or forge before there was a result"},
 	} {
 		sync := reporting()
 		test.change(sync)
@@ -67,7 +67,7 @@ func TestEnding(t *testing.T) {
 func TestLeftPending(t *testing.T) {
 	sync := reporting()
 	e := report.LeftPending([]string{strings.Repeat("1", 40), strings.Repeat("2", 40)}, sync.Status.PendingAt, "nobody answers")
-	if want := "what is shown of 1111111111, 2222222222 as muster/production in https://git.example.com/platform/fleet.git stays pending: nobody answers"; e.Note != want {
+	if want := "the commit status of 1111111111, 2222222222 as muster/production in https://git.example.com/platform/fleet.git stays pending: nobody answers"; e.Note != want {
 		t.Errorf("%s", e.Note)
 	}
 	if e := report.LeftPending([]string{strings.Repeat("1", 40)}, nil, strings.Repeat("x", 5000)); len([]rune(e.Note)) > 1024 {

@@ -85,7 +85,7 @@ func TestCommitStatuses(t *testing.T) {
 			return o
 		}(), []string{`1b muster/production failure 1 of 3 clusters can't be used: clusters/eu.yaml:13: the schedule "61 * * * *" has a minute over 59; write five fields`}},
 		{"a tree that can't be built changes nothing", before, good(stopped(), nil), []string{
-			"1b muster/production failure nothing is changed: clusters/kustomization.yaml:2: no such file; take it out of the list"}},
+			"1b muster/production failure nothing was applied: clusters/kustomization.yaml:2: no such file; take it out of the list"}},
 		{"the path is gone: the commit's fault, even when it was good before", head, report.Outcome{Revision: head,
 			Render: failure(report.Rejected, report.ReasonPathInvalid, "the commit has no folder clusters; what was applied stays")}, []string{
 			"1b muster/production failure the commit has no folder clusters; what was applied stays"}},
@@ -121,25 +121,25 @@ func TestCommitStatuses(t *testing.T) {
 			f := broken()
 			f.Retry = true
 			return good(f, nil)
-		}(), []string{`1b muster/production error not opened yet: clusters/eu.yaml:13: the schedule "61 * * * *" has a minute over 59; write five fields`, "1b muster/production/drift success in sync"}},
+		}(), []string{`1b muster/production error not decrypted yet: clusters/eu.yaml:13: the schedule "61 * * * *" has a minute over 59; write five fields`, "1b muster/production/drift success in sync"}},
 		{"a commit that isn't signed, while another is applied", before, report.Outcome{Revision: before, Refused: head, Corrects: true, Fleet: three, Plan: with(plan.Plan{}, nil),
 			Fetch: failure(report.Rejected, "Unverified", "the commit 1b1b1b1b1b is not signed")}, []string{
 			"1b muster/production failure the commit 1b1b1b1b1b is not signed", "0a muster/production success 3 clusters applied", "0a muster/production/drift success in sync"}},
 		{"the repository can't be read: what is known stays", before, report.Outcome{Fetch: failure(report.Failed, "Unreachable", "no route")}, nil},
 		{"drift that is put right", head, good(three, func(p *plan.Plan) { p.Steps = []plan.Step{edited(plan.Change)} }), []string{
 			"1b muster/production success 3 clusters applied",
-			"1b muster/production/drift success put right: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
+			"1b muster/production/drift success drift corrected: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
 		{"drift that is left", head, func() report.Outcome {
 			o := good(three, func(p *plan.Plan) { p.Steps = []plan.Step{edited(plan.Change)} })
 			o.Corrects = false
 			return o
 		}(), []string{"1b muster/production success 3 clusters applied",
-			"1b muster/production/drift failure changed by hand, and left so: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
+			"1b muster/production/drift failure drift detected, not corrected: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
 		{"drift that can't be put right, and no word about the commit", head, func() report.Outcome {
 			o := good(three, func(p *plan.Plan) { p.Steps = []plan.Step{edited(plan.Change)} })
 			o.Apply = failure(report.Failed, "Forbidden", "forbidden")
 			return o
-		}(), []string{"1b muster/production/drift failure changed by hand, and not yet put right: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
+		}(), []string{"1b muster/production/drift failure drift detected, not corrected yet: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
 		{"scans that are awaited", before, scanned(scan.Verdict{Answer: scan.AnswerPending, Scanned: []string{"asia"}, Waiting: []string{"us", "eu"}, Summary: "1 of 3 changed clusters scanned", Cause: "eu: waits for a scan"}), []string{
 			"1b muster/production success 3 clusters applied", "1b muster/production/drift success in sync", "1b muster/production/scan pending waits for the scan of 3 changed clusters: asia, eu, us"}},
 		{"scans of a fleet that is paused", before, scanned(scan.Verdict{Answer: scan.AnswerPending, Scanned: []string{"asia"}, Paused: []string{"eu"}}), []string{

@@ -13,18 +13,17 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// Event is one thing to tell.
+// Event is an event about an AuditSync.
 type Event struct {
 	Type, Reason, Action, Note string
-	// Related is what else than the AuditSync it is about; nil for nothing.
+	// Related is another object that the event is about; nil for none.
 	Related runtime.Object
 }
 
-// maxNote is the length that Kubernetes allows for the note of an event.
+// maxNote is Kubernetes' limit for the note of an event.
 const maxNote = 1024
 
-// Events are what has changed since the last report: what was applied, drift that was put right, and a verdict that is not
-// the one before.
+// Events returns the events for what has changed since the last report: applied changes, corrected drift, and a new verdict.
 func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome) []Event {
 	var list []Event
 	add := func(kind, reason, action, note string) {
@@ -35,7 +34,7 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 			add(corev1.EventTypeNormal, "Applied", "Apply", o.Revision+": "+changes)
 		}
 		if drifted := o.Plan.Corrected(); len(drifted) > 0 && o.Corrects {
-			add(corev1.EventTypeWarning, "DriftCorrected", "Apply", "changed by hand, and put right: "+Drift(drifted))
+			add(corev1.EventTypeWarning, "DriftCorrected", "Apply", "drift corrected: "+Drift(drifted))
 		}
 	}
 	before := meta.FindStatusCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
@@ -61,11 +60,11 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 	return append(list, scanEvents(sync, status, o)...)
 }
 
-// maxKept is how many Secrets that stay after a deletion have an event of their own.
+// maxKept is how many Secrets that are kept after a deletion get their own event.
 const maxKept = 20
 
-// CleanUp are the events of an AuditSync that is deleted with what it applied: what stays all the same, and why, and what goes although
-// Muster did not write it. Damaged are the ConfigMaps whose inventory can't be read. Mask takes the secrets out of names.
+// CleanUp returns the events of an AuditSync that is deleted together with what it applied: what is kept and why, and what is deleted
+// although Muster did not write it. Damaged are the ConfigMaps whose inventory can't be read. Mask removes secrets from names.
 func CleanUp(p *plan.Plan, damaged []string, mask func(string) string) []Event {
 	var list []Event
 	add := func(reason, note string) {
@@ -73,32 +72,32 @@ func CleanUp(p *plan.Plan, damaged []string, mask func(string) string) []Event {
 	}
 	var kept, along []string
 	for _, name := range damaged {
-		kept = append(kept, "whatever the inventory in the ConfigMap "+name+" lists, for it can't be read")
+		kept = append(kept, "everything in the inventory of ConfigMap "+name+", which can't be read")
 	}
 	for _, f := range p.Findings {
 		if f.Severity == finding.Error {
-			kept = append(kept, "what was applied for it, for "+f.Message)
+			kept = append(kept, "the objects that it applied, because of an error: "+f.Message)
 		}
 	}
 	for _, s := range p.Steps {
 		switch {
 		case s.NamedBy != "" && len(list) < maxKept:
-			add("SecretKept", "the Secret "+s.Name+" stays, for "+s.NamedBy+" names it; delete it when nothing does any more")
-			// Events of one reason and object are told apart by what else they are about, and by nothing that they say.
+			add("SecretKept", "Secret "+s.Name+" is kept because "+s.NamedBy+" names it; delete it once nothing names it")
+			// Events with the same reason and object are only distinct if their related objects differ; the note doesn't count.
 			list[len(list)-1].Related = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: s.Name}}
 		case s.NamedBy != "":
-			kept = append(kept, "the Secret "+s.Name+", for "+s.NamedBy+" names it")
+			kept = append(kept, "Secret "+s.Name+", because "+s.NamedBy+" names it")
 		case s.Action == plan.Hold:
-			kept = append(kept, s.Kind+" "+s.Name+", for "+s.Reason)
+			kept = append(kept, s.Kind+" "+s.Name+": "+s.Reason)
 		case s.Action == plan.Remove && s.Kind == plan.KindCluster && s.Reason != "":
 			along = append(along, s.Name+" ("+s.AuditConfig+")")
 		}
 	}
 	if len(kept) > 0 {
-		add("Kept", "what stays: "+strings.Join(kept, "; "))
+		add("Kept", "kept: "+strings.Join(kept, "; "))
 	}
 	if len(along) > 0 {
-		add("EntriesRemoved", "audit configs are deleted with entries that are in no file: "+strings.Join(along, ", "))
+		add("EntriesRemoved", "entries deleted with their audit config although they are in no file: "+strings.Join(along, ", "))
 	}
 	return list
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// Metrics are the numbers of all syncs, labelled by namespace and name of the AuditSync. Besides these two, labels hold words of
-// a fixed list; the series of single clusters, which also hold the names of cluster and audit config, are bounded in number. No
-// label holds text that Kubernetes would not take as a name. What is gone has no series.
+// Metrics are the metrics of all AuditSyncs, labelled by namespace and name. Other labels have fixed values. Only the series of single
+// clusters also have the names of the cluster and its audit config, and their number is bounded. No label value contains text that
+// is not a valid Kubernetes name. Deleted objects have no series.
 type Metrics struct {
 	clusters  *prometheus.GaugeVec
 	scans     *prometheus.GaugeVec
@@ -43,9 +43,9 @@ type Metrics struct {
 type MetricsOptions struct {
 	// Version is the program's, for muster_build_info.
 	Version string
-	// ClusterSeries is how many series about single clusters an AuditSync may have; one that needs more gets none. 0: nobody gets any.
+	// ClusterSeries is how many series about single clusters an AuditSync may have. If it needs more, it gets none. 0 turns them off.
 	ClusterSeries int
-	// Now is the clock; nil: time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -54,13 +54,13 @@ type syncKey struct{ namespace, name string }
 
 func syncLabels(more ...string) []string { return append([]string{"namespace", "auditsync"}, more...) }
 
-// The stages that an AuditSync can be stuck in, and the results of syncs.
+// The stages at which a sync can stop, and the results of syncs.
 var (
 	stages  = []string{"fetch", "render", "plan", "apply"}
 	results = []string{resultComplete, resultPartial, resultRejected, resultWaiting, resultFailed}
 )
 
-// Why something was changed.
+// Why an object was changed.
 const (
 	causeGit   = "git"
 	causeDrift = "drift"
@@ -68,10 +68,10 @@ const (
 
 const (
 	resultComplete = "complete" // everything in the path is applied
-	resultPartial  = "partial"  // all stages were gone through; clusters are quarantined, or removals held
-	resultRejected = "rejected" // a stage waits for somebody to change something
-	resultWaiting  = "waiting"  // a stage waits for something that may come by itself
-	resultFailed   = "failed"   // a stage is tried again
+	resultPartial  = "partial"  // all stages completed; clusters are quarantined, or removals held
+	resultRejected = "rejected" // a stage needs a change by a user
+	resultWaiting  = "waiting"  // a stage waits for something that may appear by itself
+	resultFailed   = "failed"   // a stage is retried
 )
 
 // NewMetrics registers the metrics.
@@ -81,24 +81,24 @@ func NewMetrics(registry prometheus.Registerer, o MetricsOptions) (*Metrics, err
 	}
 	m := &Metrics{
 		clusters: gauge("muster_clusters",
-			"Clusters by state: total, applied, quarantined, held (removal waits), foreign (in no file).", "state"),
+			"Clusters by state: total, applied, quarantined, held (removal waits for approval), foreign (in no file).", "state"),
 		scans: gauge("muster_scans",
-			"Clusters by the state of their scans: not_picked_up, failed, overdue, awaiting, paused, succeeded; and running, which counts besides how the scan before has ended.", "state"),
+			"Clusters by the state of their scans: not_picked_up, failed, overdue, awaiting, paused, succeeded; and running, counted in addition to the result of the previous scan.", "state"),
 		ready:     gauge("muster_sync_ready", "1 when the AuditSync is Ready, 0 when it is not."),
 		suspended: gauge("muster_sync_suspended", "1 when the AuditSync is suspended, 0 when it is not."),
 		failing: gauge("muster_sync_failing",
-			"1 for a stage that the last sync could not get through (fetch, render, plan, apply), 0 for the others.", "stage"),
+			"1 for the stage that the last sync did not complete (fetch, render, plan, apply), 0 for the others.", "stage"),
 		interval: gauge("muster_sync_interval_seconds", "The AuditSync's interval, in seconds."),
 		success: gauge("muster_sync_last_success_timestamp_seconds",
-			"When a sync last got through all stages, in seconds since 1970. Single clusters may have been quarantined."),
-		drifted: gauge("muster_drifted_objects", "Objects that differ from what Muster applied, and were not put right."),
+			"When a sync last completed all stages, in seconds since 1970. Single clusters may have been quarantined."),
+		drifted: gauge("muster_drifted_objects", "Objects that differ from what Muster applied, and were not corrected."),
 		corrected: counter("muster_drift_corrections_total",
-			"Syncs that have put drift right."),
+			"Syncs that corrected drift."),
 		syncs: counter("muster_syncs_total", "Syncs by result: complete, partial (clusters quarantined, removals held or refused), rejected, waiting, failed.", "result"),
 		durations: histogram("muster_sync_duration_seconds",
-			"Time that a sync took in all, in seconds."),
+			"Total duration of a sync, in seconds."),
 		stages: histogram("muster_stage_duration_seconds",
-			"Time that a stage of a sync took, in seconds: fetch, render, plan, apply.", "stage"),
+			"Duration of a stage of a sync, in seconds: fetch, render, plan, apply.", "stage"),
 		steps: counter("muster_changes_total",
 			"Changes applied, by action (add, change, move, remove) and cause (git, drift).", "action", "cause"),
 		forge:  newForgeMetrics(),
@@ -132,29 +132,29 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10)}, syncLabels(labels...))
 }
 
-// perSync are the metrics that have series for each AuditSync, and are dropped with it.
+// perSync returns the metrics that have series for each AuditSync, which are dropped with it.
 func (m *Metrics) perSync() []prometheus.Collector {
 	return append([]prometheus.Collector{m.clusters, m.scans, m.ready, m.suspended, m.failing, m.interval, m.success, m.drifted, m.corrected,
 		m.syncs, m.durations, m.stages, m.steps}, m.forge.collectors()...)
 }
 
-// Stage notes how long a stage of a sync took.
+// Stage records how long a stage of a sync took.
 func (m *Metrics) Stage(namespace, name, stage string, took time.Duration) {
 	m.stages.WithLabelValues(namespace, name, stage).Observe(took.Seconds())
 }
 
-// Duration notes how long a whole sync took.
+// Duration records how long a whole sync took.
 func (m *Metrics) Duration(namespace, name string, took time.Duration) {
 	m.durations.WithLabelValues(namespace, name).Observe(took.Seconds())
 }
 
-// Suspended notes that an AuditSync is suspended. Nobody looks at it then, so nothing else is told of it.
+// Suspended records that an AuditSync is suspended. It drops its other series, because its state is no longer checked.
 func (m *Metrics) Suspended(namespace, name string) {
 	m.Forget(namespace, name)
 	m.suspended.WithLabelValues(namespace, name).Set(1)
 }
 
-// Sync notes the state of a sync, and what was changed.
+// Sync records the outcome of a sync and its changes.
 func (m *Metrics) Sync(audit *v1alpha1.AuditSync, interval time.Duration, status v1alpha1.AuditSyncStatus, o Outcome) {
 	namespace, name := audit.Namespace, audit.Name
 	m.Begin(namespace, name)
@@ -181,7 +181,7 @@ func (m *Metrics) Sync(audit *v1alpha1.AuditSync, interval time.Duration, status
 	m.changes(namespace, name, o)
 }
 
-// Scans notes what became of the scans of an AuditSync's clusters.
+// Scans records the scan states of an AuditSync's clusters.
 func (m *Metrics) Scans(namespace, name string, statuses []scan.Status) {
 	counts := map[scan.State]int{}
 	for i := range statuses {
@@ -197,7 +197,7 @@ func (m *Metrics) Scans(namespace, name string, statuses []scan.Status) {
 	m.fleet.setScans(syncKey{namespace, name}, statuses)
 }
 
-// changes notes what was changed, and the drift that was not.
+// changes records the changes of a sync, and the drift that it did not correct.
 func (m *Metrics) changes(namespace, name string, o Outcome) {
 	if o.Plan == nil || o.Plan.Stopped {
 		return
@@ -225,8 +225,7 @@ func (m *Metrics) changes(namespace, name string, o Outcome) {
 	}
 }
 
-// Begin notes that somebody looks at an AuditSync. The counters of a new one begin at 0, so that the first of a kind is seen as an
-// increase.
+// Begin creates the counters of a new AuditSync. They start at 0, so that the first count shows as an increase.
 func (m *Metrics) Begin(namespace, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -240,14 +239,14 @@ func (m *Metrics) Begin(namespace, name string) {
 		m.syncs.WithLabelValues(namespace, name, result)
 	}
 	for _, action := range actionWords {
-		if action.action != plan.Hold { // which changes nothing
+		if action.action != plan.Hold { // changes nothing
 			m.steps.WithLabelValues(namespace, name, string(action.action), causeGit)
 			m.steps.WithLabelValues(namespace, name, string(action.action), causeDrift)
 		}
 	}
 }
 
-// Forget drops the series of an AuditSync that is gone.
+// Forget drops the series of a deleted AuditSync.
 func (m *Metrics) Forget(namespace, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -265,7 +264,7 @@ func drop(c prometheus.Collector, namespace, name string) {
 	}
 }
 
-// stuck is the stage that the sync did not get through; empty when there is none.
+// stuck returns the stage that the sync did not complete, or "".
 func (o *Outcome) stuck() string {
 	switch {
 	case o.Fetch != nil:
@@ -280,7 +279,7 @@ func (o *Outcome) stuck() string {
 	return ""
 }
 
-// result says in a word what became of a sync that is stuck in a stage, or in none.
+// result returns the result of a sync, given the stage that it did not complete, if any.
 func (o *Outcome) result(stuck string) string {
 	if o.Complete() {
 		return resultComplete
@@ -297,7 +296,7 @@ func (o *Outcome) result(stuck string) string {
 	return resultRejected
 }
 
-// snake writes a name in CamelCase the way that label values are written.
+// snake converts CamelCase to snake_case, the form of label values.
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -316,5 +315,5 @@ func oneIf(ok bool) float64 {
 	return 0
 }
 
-// seconds is a time as Prometheus has it.
+// seconds returns a time in seconds since 1970, as Prometheus expects it.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -11,13 +11,12 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// DefaultClusterSeries is how many series about single clusters an AuditSync may have, unless the program is told otherwise:
-// two for each of 10,000 clusters.
+// DefaultClusterSeries is the default limit on an AuditSync's series about single clusters: two for each of 10,000 clusters.
 const DefaultClusterSeries = 20_000
 
-// fleetCollector gives the metrics about single clusters, and those that change with the time of day. The series are put together
-// when something has changed, and only read when they are collected: a fleet of thousands has no gauge for each cluster that would
-// have to be found and set with every sync.
+// fleetCollector collects the metrics about single clusters, and those that depend on the current time. It builds the series when
+// something changes; a scrape only reads them. So a fleet of thousands needs no gauge for each cluster that every sync would have to
+// look up and set.
 type fleetCollector struct {
 	success, expiry, suppressed, credentials *prometheus.Desc
 	most                                     int
@@ -27,13 +26,13 @@ type fleetCollector struct {
 	fleets map[syncKey]*fleetSeries
 }
 
-// fleetSeries is what is known of the clusters of one AuditSync. Its slices are not changed once they are here, so that they
-// can be read without the lock.
+// fleetSeries holds the series of one AuditSync's clusters. Its slices are replaced and never modified, so that they can be read
+// without the lock.
 type fleetSeries struct {
 	clusters []clusterName // of the repository; nil before they are known
-	ends     []time.Time   // when the credentials of each expire
+	ends     []time.Time   // when the credentials of each cluster expire
 	scanned  []clusterScan
-	// samples are the series, and suppressed is how many there would be, were they not too many.
+	// samples are the series. If there are too many, samples is empty and suppressed is their number.
 	samples    []clusterSample
 	suppressed int
 }
@@ -42,24 +41,24 @@ func newFleetCollector(most int, now func() time.Time) *fleetCollector {
 	one := syncLabels("audit_config", "cluster")
 	return &fleetCollector{most: most, now: now, fleets: map[syncKey]*fleetSeries{},
 		success: prometheus.NewDesc("muster_cluster_last_scan_success_timestamp_seconds",
-			"When a scan of the cluster last ended well, in seconds since 1970.", one, nil),
+			"When the last successful scan of the cluster ended, in seconds since 1970.", one, nil),
 		expiry: prometheus.NewDesc("muster_cluster_credential_expiry_timestamp_seconds",
 			"When the cluster's credentials in the repository expire, in seconds since 1970; the earliest of several.", one, nil),
 		suppressed: prometheus.NewDesc("muster_cluster_series_suppressed",
-			"Series about single clusters that are left out, all of them, because they are more than --metrics-cluster-series.", syncLabels(), nil),
+			"Series about single clusters if they are all left out because they exceed --metrics-cluster-series.", syncLabels(), nil),
 		credentials: prometheus.NewDesc("muster_credentials",
-			"Clusters of the repository by when their credentials expire: expired, within_14d, within_30d, later, unknown.", syncLabels("state"), nil),
+			"Clusters in the repository by when their credentials expire: expired, within_14d, within_30d, later, unknown.", syncLabels("state"), nil),
 	}
 }
 
-// Describe tells which metrics there are.
+// Describe implements prometheus.Collector.
 func (c *fleetCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.success, c.expiry, c.suppressed, c.credentials} {
 		descs <- d
 	}
 }
 
-// Collect gives the present series.
+// Collect implements prometheus.Collector.
 func (c *fleetCollector) Collect(metrics chan<- prometheus.Metric) {
 	now := c.now()
 	for key, s := range c.present() {
@@ -75,7 +74,7 @@ func (c *fleetCollector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// present is what is known now of AuditSyncs whose clusters are known.
+// present returns the current series of the AuditSyncs whose clusters are known.
 func (c *fleetCollector) present() map[syncKey]fleetSeries {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +87,7 @@ func (c *fleetCollector) present() map[syncKey]fleetSeries {
 	return all
 }
 
-// setFleet notes the clusters of the repository; nil says nothing.
+// setFleet records the clusters in the repository. It ignores nil.
 func (c *fleetCollector) setFleet(key syncKey, f *fleet.Opened) {
 	if f == nil {
 		return
@@ -108,7 +107,7 @@ func (c *fleetCollector) setFleet(key syncKey, f *fleet.Opened) {
 	c.build(key, s)
 }
 
-// setScans notes when the clusters were last scanned.
+// setScans records when the clusters were last scanned.
 func (c *fleetCollector) setScans(key syncKey, statuses []scan.Status) {
 	scanned := make([]clusterScan, len(statuses))
 	for i := range statuses {
@@ -139,7 +138,7 @@ func (c *fleetCollector) forget(key syncKey) {
 	delete(c.fleets, key)
 }
 
-// How near the end of credentials is told apart.
+// Thresholds for credentials that expire soon.
 const (
 	soon   = 14 * 24 * time.Hour
 	coming = 30 * 24 * time.Hour

@@ -8,8 +8,8 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// forgeMetrics are about what is said to forges. They are labelled by AuditSync and provider, never by what a forge, an address
-// or a repository is called.
+// forgeMetrics are the metrics about requests to forges. They are labelled by AuditSync and provider, never by the name or address
+// of a forge or repository.
 type forgeMetrics struct {
 	posts     *prometheus.CounterVec
 	behind    *prometheus.GaugeVec
@@ -18,16 +18,16 @@ type forgeMetrics struct {
 	reset     *prometheus.GaugeVec
 }
 
-// What became of a commit status that was to be posted.
+// The outcomes of posting a commit status.
 const (
 	postDone        = "posted"
-	postRefused     = "refused"      // the credentials are not accepted, or lack a right
-	postNotFound    = "not_found"    // the forge does not know the repository or the commit, or does not show it
-	postRejected    = "rejected"     // the forge will not do it, however often it is asked
-	postRateLimited = "rate_limited" // asked too much
+	postRefused     = "refused"      // the forge rejects the credentials, or they lack a permission
+	postNotFound    = "not_found"    // the repository or commit does not exist, or is not visible
+	postRejected    = "rejected"     // the forge rejects the status; a retry won't help
+	postRateLimited = "rate_limited" // too many requests
 	postUnavailable = "unavailable"  // the forge could not be reached, or failed
-	postInvalid     = "invalid"      // the AuditSync's spec.forge can't be used, or is answered by something else
-	postFailed      = "failed"       // anything else
+	postInvalid     = "invalid"      // the AuditSync's spec.forge can't be used, or its address is not a forge's API
+	postFailed      = "failed"       // any other error
 )
 
 var postOutcomes = []string{postDone, postRefused, postNotFound, postRejected, postRateLimited, postUnavailable, postInvalid, postFailed}
@@ -38,15 +38,15 @@ func newForgeMetrics() forgeMetrics {
 	}
 	return forgeMetrics{
 		posts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "muster_forge_posts_total",
-			Help: "Commit statuses that were to be posted, by what became of them."}, append(syncLabels(), "provider", "outcome")),
+			Help: "Attempts to post a commit status, by outcome."}, append(syncLabels(), "provider", "outcome")),
 		behind: gauge("muster_forge_statuses_behind",
-			"Commit statuses that the forge does not show as they should be, and that wait to be posted."),
+			"Commit statuses that are out of date at the forge and wait to be posted."),
 		limit: gauge("muster_forge_rate_limit",
-			"Requests that the forge allows in a period, as it last said."),
+			"Requests that the forge allows in a period, as last reported by the forge."),
 		remaining: gauge("muster_forge_rate_remaining",
-			"Requests that are left in the present period, as the forge last said."),
+			"Requests left in the current period, as last reported by the forge."),
 		reset: gauge("muster_forge_rate_reset_timestamp_seconds",
-			"When the forge's present period ends, in seconds since 1970."),
+			"When the forge's current period ends, in seconds since 1970."),
 	}
 }
 
@@ -54,7 +54,7 @@ func (f forgeMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{f.posts, f.behind, f.limit, f.remaining, f.reset}
 }
 
-// ForgePost notes that a commit status was posted, or, with an error, that it was not.
+// ForgePost records that a commit status was posted or, with an error, that it was not.
 func (m *Metrics) ForgePost(namespace, name string, provider forge.Provider, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -63,7 +63,7 @@ func (m *Metrics) ForgePost(namespace, name string, provider forge.Provider, err
 	}
 }
 
-// ForgeBehind notes how many commit statuses the forge does not show as they should be.
+// ForgeBehind records how many commit statuses are out of date at the forge.
 func (m *Metrics) ForgeBehind(namespace, name string, provider forge.Provider, statuses int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,7 +72,7 @@ func (m *Metrics) ForgeBehind(namespace, name string, provider forge.Provider, s
 	}
 }
 
-// ForgeRate notes what the forge last said about how much it may be asked. The zero value says nothing.
+// ForgeRate records the rate limit that the forge last reported. It ignores the zero value.
 func (m *Metrics) ForgeRate(namespace, name string, provider forge.Provider, rate forge.Rate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,7 +87,7 @@ func (m *Metrics) ForgeRate(namespace, name string, provider forge.Provider, rat
 	}
 }
 
-// ForgetForge drops what is known of an AuditSync's forge: it has none any more.
+// ForgetForge drops the forge series of an AuditSync that no longer has a forge.
 func (m *Metrics) ForgetForge(namespace, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,9 +99,9 @@ func (m *Metrics) forgetForge(namespace, name string) {
 	m.dropForge(namespace, name)
 }
 
-// hasForge begins the series of an AuditSync's forge, and ends those of the one that it had before. Counters begin at 0, so that
-// the first of a kind is seen as an increase. It is false for an AuditSync that is gone: forges are talked to beside the syncs, and
-// the last answer may come late.
+// hasForge creates the series of an AuditSync's forge, and drops those of its previous forge. Counters start at 0, so that the first
+// count shows as an increase. It returns false for a deleted AuditSync: posts run concurrently with syncs, so the last response may
+// arrive after the deletion.
 func (m *Metrics) hasForge(namespace, name string, provider forge.Provider) bool {
 	key := syncKey{namespace, name}
 	if !m.known[key] {
@@ -127,7 +127,7 @@ func (m *Metrics) dropForge(namespace, name string) {
 	}
 }
 
-// providerLabel is the provider's name; a client that this package does not know is other.
+// providerLabel returns the provider's name, or "other" for an unknown provider.
 func providerLabel(provider forge.Provider) string {
 	for _, p := range forge.Providers() {
 		if p == provider {

@@ -8,10 +8,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// clusterName names a cluster of an AuditSync.
+// clusterName identifies a cluster of an AuditSync.
 type clusterName struct{ auditConfig, name string }
 
-// clusterScan is when a cluster was last scanned with success; zero for never.
+// clusterScan is the time of a cluster's last successful scan; zero for never.
 type clusterScan struct {
 	clusterName
 	success time.Time
@@ -21,23 +21,23 @@ func (s clusterScan) equal(t clusterScan) bool {
 	return s.clusterName == t.clusterName && s.success.Equal(t.success)
 }
 
-// clusterSample is a series that is ready to be collected any number of times.
+// clusterSample is a series that can be collected any number of times.
 type clusterSample struct {
 	desc   *prometheus.Desc
 	labels []*dto.LabelPair
 	gauge  *dto.Gauge
 }
 
-// Desc is part of prometheus.Metric.
+// Desc implements prometheus.Metric.
 func (s *clusterSample) Desc() *prometheus.Desc { return s.desc }
 
-// Write is part of prometheus.Metric.
+// Write implements prometheus.Metric.
 func (s *clusterSample) Write(m *dto.Metric) error {
 	m.Label, m.Gauge = s.labels, s.gauge
 	return nil
 }
 
-// build makes the series of an AuditSync's clusters; none at all when they are too many, for some would look like all.
+// build builds the series of an AuditSync's clusters. If there are too many it builds none, because a part would look complete.
 func (c *fleetCollector) build(key syncKey, s *fleetSeries) {
 	s.samples, s.suppressed = nil, 0
 	if c.most == 0 {
@@ -69,7 +69,7 @@ func (c *fleetCollector) build(key syncKey, s *fleetSeries) {
 	}
 }
 
-// clusterTimes are the times of one cluster; zero where there is none.
+// clusterTimes are the times of one cluster; zero for none.
 type clusterTimes struct {
 	clusterName
 	expires, success time.Time
@@ -86,8 +86,8 @@ func (t *clusterTimes) series() int {
 	return n
 }
 
-// times joins what is known of the clusters. A name that Kubernetes would not take is of a file with an error, and may be
-// anything; it has no series. Of a name that is there twice, which is an error too, the first counts.
+// times joins the times of all clusters. Clusters whose name is invalid in Kubernetes get no series: their file has an error, and the
+// name may be any text. Of duplicate names, which are an error too, the first counts.
 func (s *fleetSeries) times() []clusterTimes {
 	all := make([]clusterTimes, 0, len(s.clusters))
 	seen := make(map[clusterName]bool, len(s.clusters))
@@ -108,15 +108,15 @@ func (s *fleetSeries) times() []clusterTimes {
 		seen[c] = true
 		success, known := scanned[c]
 		if !known {
-			success = scanned[clusterName{name: c.name}] // where there is one audit config, scans don't name it
+			success = scanned[clusterName{name: c.name}] // if there is only one audit config, scans don't name it
 		}
 		all = append(all, clusterTimes{c, s.ends[i], success})
 	}
 	return all
 }
 
-// labeller returns the labels of clusters of an AuditSync, sorted by name as the registry wants them. What clusters have in
-// common they share.
+// labeller returns a function that returns the labels of a cluster, sorted by name as the registry requires. Clusters share the
+// labels that they have in common.
 func labeller(key syncKey) func(clusterName) []*dto.LabelPair {
 	namespace, sync := pair("namespace", key.namespace), pair("auditsync", key.name)
 	configs := map[string]*dto.LabelPair{}

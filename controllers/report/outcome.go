@@ -1,8 +1,8 @@
-// Package report turns what became of a sync into what people see: the status of the AuditSync, events, metrics, and the texts
-// of commit statuses, with which of those nobody will answer for any more.
+// Package report turns the outcome of a sync into what users see: the status of the AuditSync, events, metrics and commit statuses.
+// It also decides which pending commit statuses to end because they will never get a result.
 //
-// An Outcome is a value; the functions here compute from it and from what was reported before, so that nothing is written
-// unless the world has changed. Whoever fills in an Outcome has masked its texts.
+// An Outcome is a value. The functions here compute reports from it and from what was reported before, so that nothing is written
+// unless something changed. The caller must mask secrets in the texts of an Outcome.
 package report
 
 import (
@@ -17,54 +17,54 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// Class says what has to happen before a failure can go away.
+// Class is what must happen before a failed stage is tried again.
 type Class string
 
 // The classes of failures.
 const (
-	// Rejected waits for somebody to change something.
+	// Rejected waits for a user to change something.
 	Rejected Class = "Rejected"
-	// Waiting waits for something that may come by itself, and looks again soon.
+	// Waiting waits for something that may appear by itself, and checks again soon.
 	Waiting Class = "Waiting"
-	// Failed is tried again, at growing intervals.
+	// Failed is retried with backoff.
 	Failed Class = "Failed"
 )
 
-// Failure is why a stage of a sync could not do its work.
+// Failure is why a stage of a sync failed.
 type Failure struct {
 	Class Class
-	// Reason is a word in CamelCase for the condition, and Message one line that names the cause and the way out.
+	// Reason is the condition's reason, in CamelCase. Message is one line with the cause and the fix.
 	Reason  string
 	Message string
 }
 
-// Outcome is what became of one sync.
+// Outcome is the outcome of one sync.
 type Outcome struct {
-	// Revision is the one that was worked on, as branch@sha1:commit; empty when none could be had.
+	// Revision is the synced revision, as branch@sha1:commit; empty if there was none.
 	Revision string
-	// Fetch is why the repository could not be read; with a Revision, the last good one was used.
+	// Fetch is why the fetch failed. If Revision is set, the sync used the last good revision.
 	Fetch *Failure
 	// Render is why the path could not be rendered at all.
 	Render *Failure
-	// Fleet is the rendered fleet, nil when there is none, and Plan what was planned for it.
+	// Fleet is the rendered fleet, nil if there is none. Plan is the plan for it.
 	Fleet *fleet.Opened
 	Plan  *plan.Plan
-	// Apply is why not everything planned could be applied.
+	// Apply is why the plan was not applied completely.
 	Apply *Failure
-	// Corrects says whether drift is put right.
+	// Corrects is true if drift is corrected.
 	Corrects bool
-	// Refused is the commit that the ref leads to, when that may not be applied. Revision is then another one, or empty.
+	// Refused is the ref's current commit if it must not be applied. Revision is then another one, or empty.
 	Refused string
-	// Changes says what Revision has changed, as far as that is known: in this sync and those before.
+	// Changes summarises what Revision has changed in this and earlier syncs, as far as known.
 	Changes string
-	// Scan is the answer for the applied revision, which is AppliedRevision, and Scans are the statuses of all clusters that
-	// Muster applied, by audit config in the order of its entries. Both are nil while they aren't known.
+	// Scan is the verdict for the applied revision (see AppliedRevision). Scans are the statuses of all clusters that Muster applied,
+	// by audit config in the order of its entries. Both are nil while unknown.
 	Scan      *scan.Verdict
 	Scans     []scan.Status
 	ScanNotes ScanNotes
 }
 
-// Findings are those of the last stage that was reached.
+// Findings returns the findings of the last stage that was reached.
 func (o *Outcome) Findings() []finding.Finding {
 	switch {
 	case o.Plan != nil:
@@ -75,13 +75,13 @@ func (o *Outcome) Findings() []finding.Finding {
 	return nil
 }
 
-// Complete says whether everything in the path was applied.
+// Complete reports whether everything in the path was applied.
 func (o *Outcome) Complete() bool {
 	return o.Fetch == nil && o.Render == nil && o.Apply == nil && o.Plan != nil && !o.Plan.Stopped && !o.Plan.Waiting &&
 		finding.Errors(o.Plan.Findings) == 0 && o.Plan.Held == 0
 }
 
-// causeText is what is told of findings where there is room for one.
+// causeText returns the most important of the findings as text.
 func causeText(findings []finding.Finding) string {
 	if f := finding.Cause(findings); f != nil {
 		return f.String()
@@ -89,7 +89,7 @@ func causeText(findings []finding.Finding) string {
 	return ""
 }
 
-// refused reports whether the cause to tell only showed in comparison with the management cluster.
+// refused reports whether the most important finding comes from the comparison with the management cluster.
 func (o *Outcome) refused() bool {
 	cause := finding.Cause(o.Plan.Findings)
 	return cause != nil && slices.Contains(o.Plan.Findings[len(o.Fleet.Findings):], *cause)
@@ -100,7 +100,7 @@ var actionWords = []struct {
 	word   string
 }{{plan.Add, "added"}, {plan.Change, "changed"}, {plan.Move, "moved"}, {plan.Remove, "removed"}, {plan.Hold, "held"}}
 
-// Changes says in a few words what a plan did: "2 added, 1 changed".
+// Changes summarises a plan, such as "2 added, 1 changed".
 func Changes(p *plan.Plan) string {
 	counts := map[plan.Action]int{}
 	for _, s := range p.Steps {
@@ -117,8 +117,8 @@ func Changes(p *plan.Plan) string {
 	return strings.Join(parts, ", ")
 }
 
-// Drift describes the live objects that differ: which fields, who has changed them and when. Times are absolute, so that the
-// text stays the same for as long as the drift does.
+// Drift describes the live objects that differ: which fields, who changed them and when. Times are absolute, so that the text doesn't
+// change while the drift stays the same.
 func Drift(steps []plan.Step) string {
 	const most = 5
 	var parts []string
@@ -132,7 +132,7 @@ func Drift(steps []plan.Step) string {
 	return strings.Join(parts, "; ")
 }
 
-// object is what a step is about, in words.
+// object names the object of a step.
 func object(s plan.Step) string {
 	if s.Kind == plan.KindCluster {
 		return s.AuditConfig + ": " + s.Kind + " " + s.Name
@@ -140,13 +140,13 @@ func object(s plan.Step) string {
 	return s.Kind + " " + s.Name
 }
 
-// fieldsOf names objects with the fields that are meant.
+// fieldsOf lists the objects of the steps with their fields.
 func fieldsOf(steps []plan.Step) string {
 	var parts []string
 	for _, s := range steps {
 		var fields []string
 		for _, f := range s.Fields {
-			fields = append(fields, cmp.Or(strings.TrimSuffix(f.Path, ":"), "all of it"))
+			fields = append(fields, cmp.Or(strings.TrimSuffix(f.Path, ":"), "the whole object"))
 		}
 		parts = append(parts, object(s)+": "+some(fields))
 	}

@@ -25,22 +25,22 @@ const (
 	ReasonUnknown     = "Unknown"
 )
 
-// ScanNotes are what is told of scans beside their statuses.
+// ScanNotes is what is reported about scans in addition to their statuses.
 type ScanNotes struct {
-	// Unknown is why nothing is known of scans.
+	// Unknown is why nothing is known about scans.
 	Unknown string
-	// Before are the statuses of the last report; nil when this process has made none.
+	// Before are the statuses of the last report; nil if this process has not reported yet.
 	Before []scan.Status
-	// Started are clusters that are scanned because they have changed, and Due is how many more wait for that.
+	// Started are the changed clusters whose scan was just started. Due is how many more wait for one.
 	Started []string
 	Due     int
-	// Lost are changed clusters whose Jobs were deleted before their end as often as they are made.
+	// Lost are changed clusters whose Jobs were all deleted before they ended; see scan.MostAgain.
 	Lost []string
-	// Refused is why no Job could be made for one of them.
+	// Refused is why the Job of a changed cluster could not be created.
 	Refused string
 }
 
-// AppliedRevision is the revision in force after an outcome.
+// AppliedRevision returns the applied revision after an outcome.
 func (o *Outcome) AppliedRevision(sync *v1alpha1.AuditSync) string {
 	if o.Revision != "" && o.inForce() {
 		return o.Revision
@@ -48,14 +48,14 @@ func (o *Outcome) AppliedRevision(sync *v1alpha1.AuditSync) string {
 	return sync.Status.LastAppliedRevision
 }
 
-// standings are the clusters of a fleet by what their scans have come to. While a scan runs, the one before it counts.
-type standings struct {
+// scanGroups are the clusters of a fleet, grouped by the result of their scans. While a scan runs, the previous one counts.
+type scanGroups struct {
 	failing, awaiting, paused []*scan.Status
 	passing, running          int
 }
 
-func sortScans(statuses []scan.Status) standings {
-	var s standings
+func groupScans(statuses []scan.Status) scanGroups {
+	var s scanGroups
 	for i := range statuses {
 		status := statuses[i].Standing()
 		switch status.State {
@@ -76,19 +76,19 @@ func sortScans(statuses []scan.Status) standings {
 			s.awaiting = append(s.awaiting, status)
 		}
 	}
-	// The gravest come first.
+	// Worst first.
 	rank := func(s *scan.Status) int { return slices.Index(scan.States(), s.State) }
 	slices.SortStableFunc(s.failing, func(a, b *scan.Status) int { return rank(a) - rank(b) })
 	return s
 }
 
-// countScans counts clusters by what their scans have come to. What isn't known stays as it was.
+// countScans sets the scan counts. If the scans aren't known this time, it keeps the counts from before.
 func countScans(status *v1alpha1.AuditSyncStatus, before *v1alpha1.ClusterCounts, o Outcome) {
 	c := status.Clusters
 	switch {
 	case c == nil:
 	case o.Scans != nil:
-		s := sortScans(o.Scans)
+		s := groupScans(o.Scans)
 		//nolint:gosec // bounded by the size of audit configs
 		c.Awaiting, c.Passing, c.Failing = int32(len(s.awaiting)), int32(s.passing), int32(len(s.failing))
 	case before != nil && o.ScanNotes.Unknown == "":
@@ -98,7 +98,7 @@ func countScans(status *v1alpha1.AuditSyncStatus, before *v1alpha1.ClusterCounts
 	}
 }
 
-// nothingToScan reports whether nothing can be said of scans because nothing is applied that should be.
+// nothingToScan reports whether there are no scans because the clusters that should be applied are not.
 func (o *Outcome) nothingToScan() bool {
 	if o.Scans == nil || len(o.Scans) > 0 {
 		return false
@@ -113,8 +113,8 @@ func (o *Outcome) nothingToScan() bool {
 	return total > 0
 }
 
-// scanned says how the fleet's scans stand. It holds no times but absolute ones, and follows no single run, so that it changes
-// when the answer does.
+// scanned sets the condition Scanned. Its message has only absolute times and doesn't follow single runs, so that it changes only
+// when the result does.
 func (c conditions) scanned(o Outcome) {
 	if o.Scans == nil {
 		if o.ScanNotes.Unknown != "" {
@@ -122,7 +122,7 @@ func (c conditions) scanned(o Outcome) {
 		}
 		return
 	}
-	s, total := sortScans(o.Scans), plural(len(o.Scans), "cluster")
+	s, total := groupScans(o.Scans), plural(len(o.Scans), "cluster")
 	put := func(status metav1.ConditionStatus, reason, message string) {
 		c.put(v1alpha1.ConditionScanned, status, reason, message+changes(o.ScanNotes, len(s.awaiting)))
 	}
@@ -140,16 +140,16 @@ func (c conditions) scanned(o Outcome) {
 	case len(s.paused) > 0:
 		put(metav1.ConditionTrue, ReasonScanned, fmt.Sprintf("%s scanned, %d paused: %s", plural(s.passing, "cluster"), len(s.paused), causes(s.paused)))
 	case o.nothingToScan():
-		put(metav1.ConditionUnknown, ReasonPending, "no cluster is applied")
+		put(metav1.ConditionUnknown, ReasonPending, "no cluster has been applied")
 	case len(o.Scans) == 0:
-		put(metav1.ConditionTrue, ReasonScanned, "there is no cluster to scan")
+		put(metav1.ConditionTrue, ReasonScanned, "no clusters to scan")
 	default:
 		put(metav1.ConditionTrue, ReasonScanned, total+" scanned")
 	}
 }
 
 func reasonOf(state scan.State) string {
-	switch state { //nolint:exhaustive // the others fail nothing
+	switch state { //nolint:exhaustive // the other states are not failures
 	case scan.NotPickedUp:
 		return ReasonNotPickedUp
 	case scan.Overdue:
@@ -158,25 +158,25 @@ func reasonOf(state scan.State) string {
 	return ReasonScanFailed
 }
 
-// changes says what becomes of clusters that wait because they have changed.
+// changes describes the changed clusters that wait for a scan.
 func changes(n ScanNotes, awaiting int) string {
 	text := ""
 	if n.Due > 0 {
-		text = fmt.Sprintf("; %s to be scanned at once", plural(n.Due, "changed cluster"))
+		text = fmt.Sprintf("; %s will be scanned as soon as possible", plural(n.Due, "changed cluster"))
 		if awaiting > n.Due {
 			text += ", the others as scheduled"
 		}
 	}
 	if len(n.Lost) > 0 {
-		text += fmt.Sprintf("; scanned as scheduled, for something deleted the Jobs that Muster made, %d times each: %s", scan.MostAgain, some(n.Lost))
+		text += fmt.Sprintf("; scanned as scheduled, because the Jobs that Muster created were deleted %d times each: %s", scan.MostAgain, some(n.Lost))
 	}
 	if n.Refused != "" {
-		text += "; a changed cluster is scanned as scheduled, for the API server refuses its Job: " + n.Refused
+		text += "; a changed cluster is scanned as scheduled, because the API server rejects its Job: " + n.Refused
 	}
 	return text
 }
 
-// causes names clusters with what is the matter, those of one cause together.
+// causes lists clusters with the cause of their state, grouped by cause.
 func causes(list []*scan.Status) string {
 	const mostCauses, mostNames = 3, 5
 	var order []string
@@ -186,7 +186,7 @@ func causes(list []*scan.Status) string {
 		if s.State == scan.Failed && s.Reason != "" {
 			why = string(s.Reason) + ": " + s.Detail
 		} else if s.State == scan.Running {
-			why = "its first scan runs"
+			why = "its first scan is running"
 		}
 		if names[why] == nil {
 			order = append(order, why)
@@ -213,21 +213,21 @@ func causes(list []*scan.Status) string {
 	return strings.Join(parts, "; ")
 }
 
-// maxScanEvents bounds the events of one report; what exceeds it is counted.
+// maxScanEvents is how many clusters of one report get their own event. One more event counts the others.
 const maxScanEvents = 10
 
-// scanEvents tell of clusters that have begun to fail, of those that have recovered, and of scans on change. A process that
-// has just begun knows of no single one before, and tells when the whole has become another.
+// scanEvents returns events for clusters that have started to fail, for clusters that have recovered, and for scans on change. After
+// a restart the earlier statuses are unknown, so there is only an event if the condition has changed.
 func scanEvents(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome) []Event {
 	var list []Event
 	add := func(kind, reason, note string) {
 		list = append(list, Event{Type: kind, Reason: reason, Action: "Scan", Note: Cut(note, maxNote)})
 	}
 	if n := o.ScanNotes; len(n.Started) > 0 {
-		add(corev1.EventTypeNormal, "ScanStarted", "scanned at once, for they have changed: "+some(n.Started))
+		add(corev1.EventTypeNormal, "ScanStarted", "started scans of changed clusters: "+some(n.Started))
 	}
 	if o.Plan != nil && o.Apply == nil && o.Plan.ScansLeft > 0 {
-		add(corev1.EventTypeNormal, "ScanScheduled", plural(o.Plan.ScansLeft, "changed cluster")+" will be scanned as scheduled, for many have changed together")
+		add(corev1.EventTypeNormal, "ScanScheduled", plural(o.Plan.ScansLeft, "changed cluster")+" will be scanned as scheduled, because too many changed at the same time")
 	}
 	before := meta.FindStatusCondition(sync.Status.Conditions, v1alpha1.ConditionScanned)
 	after := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionScanned)
@@ -237,7 +237,7 @@ func scanEvents(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Out
 		}
 		return list
 	}
-	failed, recovered := turned(o.ScanNotes.Before, o.Scans)
+	failed, recovered := compareScans(o.ScanNotes.Before, o.Scans)
 	for i, s := range failed {
 		if i == maxScanEvents {
 			add(corev1.EventTypeWarning, "ScanFailed", plural(len(failed)-i, "more cluster")+": "+causes(failed[i:]))
@@ -251,8 +251,9 @@ func scanEvents(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Out
 	return list
 }
 
-// turned are the clusters that fail, and did not before or for another reason, and those that did and are scanned now.
-func turned(before, after []scan.Status) (failed []*scan.Status, recovered []string) {
+// compareScans returns the clusters that fail now but did not before, or did for another reason, and those that failed before and are
+// scanned now.
+func compareScans(before, after []scan.Status) (failed []*scan.Status, recovered []string) {
 	was := lookup(before)
 	fails := func(s *scan.Status) bool {
 		return s != nil && (s.State == scan.Failed || s.State == scan.NotPickedUp || s.State == scan.Overdue)
@@ -269,8 +270,8 @@ func turned(before, after []scan.Status) (failed []*scan.Status, recovered []str
 	return failed, recovered
 }
 
-// lookup finds the standing of a cluster among statuses; nil when it isn't there. As a rule it is where it was, and an index of
-// all is only made when one is not.
+// lookup returns a function that finds the status of a cluster, or nil. Usually the cluster is at the same index as before. An index
+// by name is only built if one is not.
 func lookup(list []scan.Status) func(i int, of *scan.Status) *scan.Status {
 	type key struct{ auditConfig, cluster string }
 	var index map[key]int

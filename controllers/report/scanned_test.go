@@ -63,14 +63,14 @@ func TestScannedCondition(t *testing.T) {
 	}{
 		"not listed yet":     {"nothing is said rather than something wrong", nil, ScanNotes{}, " ", "", "0 0 0"},
 		"no right":           {"the right is named", nil, ScanNotes{Unknown: "lacks x"}, "Unknown Unknown", "lacks x", "0 0 0"},
-		"no clusters":        {"an empty fleet", []scan.Status{}, ScanNotes{}, "True Scanned", "there is no cluster to scan", "0 0 0"},
+		"no clusters":        {"an empty fleet", []scan.Status{}, ScanNotes{}, "True Scanned", "no clusters to scan", "0 0 0"},
 		"scanned":            {"all is well", []scan.Status{ok}, ScanNotes{}, "True Scanned", "1 cluster scanned", "0 1 0"},
 		"scanned again":      {"a run does not change the answer", []scan.Status{rerun(ok)}, ScanNotes{}, "True Scanned", "1 cluster scanned", "0 1 0"},
 		"failing, again":     {"nor does that of a failing one", []scan.Status{ok, rerun(bad)}, ScanNotes{}, "False Failed", "1 of 2 clusters not scanned: bad: OutOfMemory: killed", "0 1 1"},
-		"the first runs":     {"the first run is news", []scan.Status{ok, first}, ScanNotes{}, "Unknown Running", "1 of 2 clusters not scanned yet: first: its first scan runs", "1 1 0"},
-		"awaiting":           {"one of two runs", []scan.Status{first, waits}, ScanNotes{}, "Unknown Awaiting", "2 of 2 clusters not scanned yet: first: its first scan runs; waits: its first scan has not begun", "2 0 0"},
-		"to be scanned":      {"and the others are left to their schedules", []scan.Status{first, waits}, ScanNotes{Due: 1}, "Unknown Awaiting", "2 of 2 clusters not scanned yet: first: its first scan runs; waits: its first scan has not begun; 1 changed cluster to be scanned at once, the others as scheduled", "2 0 0"},
-		"refused":            {"the API server refuses the Job", []scan.Status{ok}, ScanNotes{Refused: "no right"}, "True Scanned", "1 cluster scanned; a changed cluster is scanned as scheduled, for the API server refuses its Job: no right", "0 1 0"},
+		"the first runs":     {"the first run is news", []scan.Status{ok, first}, ScanNotes{}, "Unknown Running", "1 of 2 clusters not scanned yet: first: its first scan is running", "1 1 0"},
+		"awaiting":           {"one of two runs", []scan.Status{first, waits}, ScanNotes{}, "Unknown Awaiting", "2 of 2 clusters not scanned yet: first: its first scan is running; waits: its first scan has not begun", "2 0 0"},
+		"to be scanned":      {"and the others are left to their schedules", []scan.Status{first, waits}, ScanNotes{Due: 1}, "Unknown Awaiting", "2 of 2 clusters not scanned yet: first: its first scan is running; waits: its first scan has not begun; 1 changed cluster will be scanned as soon as possible, the others as scheduled", "2 0 0"},
+		"refused":            {"the API server refuses the Job", []scan.Status{ok}, ScanNotes{Refused: "no right"}, "True Scanned", "1 cluster scanned; a changed cluster is scanned as scheduled, because the API server rejects its Job: no right", "0 1 0"},
 		"gravest first":      {"nobody scans it at all", []scan.Status{bad, lost, waits}, ScanNotes{}, "False NotPickedUp", "2 of 3 clusters not scanned: lost: the operator stops at x; bad: OutOfMemory: killed", "1 0 2"},
 		"overdue":            {"its own reason", []scan.Status{status("late", scan.Overdue, "late")}, ScanNotes{}, "False Overdue", "1 of 1 cluster not scanned: late: late", "0 0 1"},
 		"one cause for many": {"it is said once", many, ScanNotes{}, "False NotPickedUp", "20 of 20 clusters not scanned: c00, c01, c02, c03, c04 and 15 more: the operator stops at x", "0 0 20"},
@@ -155,8 +155,8 @@ func TestScanEvents(t *testing.T) {
 		o      Outcome
 		want   []string
 	}{
-		"started":             {"scans on change", known, Outcome{Scans: []scan.Status{}, ScanNotes: ScanNotes{Before: []scan.Status{}, Started: []string{"a", "b"}}}, []string{"ScanStarted: scanned at once, for they have changed: a, b"}},
-		"left":                {"too many at a time", known, Outcome{Plan: &plan.Plan{ScansLeft: 900}, Scans: []scan.Status{}, ScanNotes: ScanNotes{Before: []scan.Status{}}}, []string{"ScanScheduled: 900 changed clusters will be scanned as scheduled, for many have changed together"}},
+		"started":             {"scans on change", known, Outcome{Scans: []scan.Status{}, ScanNotes: ScanNotes{Before: []scan.Status{}, Started: []string{"a", "b"}}}, []string{"ScanStarted: started scans of changed clusters: a, b"}},
+		"left":                {"too many at a time", known, Outcome{Plan: &plan.Plan{ScansLeft: 900}, Scans: []scan.Status{}, ScanNotes: ScanNotes{Before: []scan.Status{}}}, []string{"ScanScheduled: 900 changed clusters will be scanned as scheduled, because too many changed at the same time"}},
 		"the first report":    {"of a new AuditSync", v1alpha1.AuditSyncStatus{}, Outcome{Scans: []scan.Status{bad("a")}}, []string{"ScanFailed: a: OutOfMemory: killed"}},
 		"after a restart":     {"what happened meanwhile is told as a whole", known, Outcome{Scans: []scan.Status{bad("a")}}, []string{"ScanFailed: 1 of 1 cluster not scanned: a: OutOfMemory: killed"}},
 		"restart, no change":  {"nothing happened", known, Outcome{Scans: []scan.Status{status("a", scan.Succeeded, "")}}, nil},

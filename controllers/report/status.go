@@ -19,10 +19,10 @@ import (
 // maxProblems is how many findings a status lists.
 const maxProblems = 50
 
-// maxText bounds a message in a status.
+// maxText is the maximum length of a message in a status.
 const maxText = 1024
 
-// Reasons of conditions that aren't taken from a Failure.
+// Reasons of conditions that don't come from a Failure.
 const (
 	ReasonSucceeded   = "Succeeded"
 	ReasonQuarantined = "Quarantined"
@@ -36,13 +36,13 @@ const (
 	ReasonPending     = "Pending"
 )
 
-// Reasons of Failures that are told apart here.
+// Reasons of Failures that this package treats specially.
 const (
-	ReasonPathInvalid = "PathInvalid" // the commit has no such path, or one that can't be rendered
-	ReasonConflict    = "Conflict"    // somebody else's change, seen in time
+	ReasonPathInvalid = "PathInvalid" // the path is not in the commit, or can't be rendered
+	ReasonConflict    = "Conflict"    // another client changed the object first
 )
 
-// Status computes the status of a sync from the one before and the outcome. Times change only where a condition does.
+// Status computes the new status from the previous one and the outcome. A condition's transition time changes only with the condition.
 func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	status := *sync.Status.DeepCopy()
 	status.ObservedGeneration = sync.Generation
@@ -76,7 +76,7 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	return status
 }
 
-// Suspended is the status of an AuditSync that is suspended. What was reported before stays, but nobody looks whether it still holds.
+// Suspended returns the status of a suspended AuditSync. It keeps what was reported before, although that is no longer checked.
 func Suspended(sync *v1alpha1.AuditSync) v1alpha1.AuditSyncStatus {
 	status := *sync.Status.DeepCopy()
 	status.ObservedGeneration = sync.Generation
@@ -91,20 +91,20 @@ func Suspended(sync *v1alpha1.AuditSync) v1alpha1.AuditSyncStatus {
 	return status
 }
 
-// compared reports whether what is live was compared with what Muster is to apply: for at least one cluster, if there are any.
+// compared reports whether the live objects were compared with the desired ones, for at least one cluster if there are any.
 func (o *Outcome) compared() bool {
 	return o.Render == nil && o.Plan != nil && !o.Plan.Stopped && (!refusedWhole(o.Plan) || o.Plan.Applied > 0)
 }
 
-// refusedWhole reports whether nothing is done for all clusters of an audit config.
+// refusedWhole reports whether an error blocks all clusters of an audit config.
 func refusedWhole(p *plan.Plan) bool {
 	return slices.ContainsFunc(p.Findings, func(f finding.Finding) bool { return f.Severity == finding.Error && f.Stops })
 }
 
-// inForce says whether the revision is the one that is applied, perhaps without single clusters of it.
+// inForce reports whether the revision is applied, possibly without some of its clusters.
 func (o *Outcome) inForce() bool { return o.compared() && o.Apply == nil && !o.Plan.Waiting }
 
-// corrected is what this sync has put right.
+// corrected describes the drift that this sync corrected.
 func (o *Outcome) corrected() string {
 	if !o.Corrects {
 		return ""
@@ -151,15 +151,15 @@ func (c conditions) rendered(o Outcome) {
 	case o.Render != nil:
 		c.failure(v1alpha1.ConditionRendered, o.Render)
 	case o.Fleet == nil:
-		c.pending(v1alpha1.ConditionRendered, "there is no revision to render")
+		c.pending(v1alpha1.ConditionRendered, "no revision to render")
 	case o.Fleet.Stopped:
-		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing is changed: "+causeText(findings))
+		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing was applied: "+causeText(findings))
 	case finding.Errors(o.Fleet.Findings) > 0:
 		c.set(v1alpha1.ConditionRendered, false, ReasonQuarantined, quarantineText(o))
 	default:
 		message := fmt.Sprintf("rendered %s", plural(len(o.Fleet.Clusters), "cluster"))
 		if o.Fleet.Whole != "" {
-			message += "; built in one piece, for " + o.Fleet.Whole
+			message += "; built in one piece: " + o.Fleet.Whole
 		}
 		c.set(v1alpha1.ConditionRendered, true, ReasonSucceeded, message)
 	}
@@ -168,10 +168,10 @@ func (c conditions) rendered(o Outcome) {
 func quarantineText(o Outcome) string {
 	total, n := size(o.Fleet)
 	if n == 0 {
-		return "not all can be used, and what can't stays as before: " + causeText(o.Fleet.Findings)
+		return "some files can't be used, and their objects are left unchanged: " + causeText(o.Fleet.Findings)
 	}
-	return fmt.Sprintf("%d of %s can't be used and %s as before: %s", n, plural(total, "cluster"),
-		map[bool]string{true: "stays", false: "stay"}[n == 1], causeText(o.Fleet.Findings))
+	return fmt.Sprintf("%d of %s can't be used and %s left unchanged: %s", n, plural(total, "cluster"),
+		map[bool]string{true: "is", false: "are"}[n == 1], causeText(o.Fleet.Findings))
 }
 
 func (c conditions) applied(o Outcome) {
@@ -180,7 +180,7 @@ func (c conditions) applied(o Outcome) {
 		c.failure(v1alpha1.ConditionApplied, o.Apply)
 	case o.Plan == nil || o.Plan.Stopped:
 		if meta.FindStatusCondition(c.status.Conditions, v1alpha1.ConditionApplied) == nil {
-			c.pending(v1alpha1.ConditionApplied, "nothing could be rendered yet")
+			c.pending(v1alpha1.ConditionApplied, "nothing has been rendered yet")
 		}
 	case planErrors(o) > 0:
 		c.set(v1alpha1.ConditionApplied, false, ReasonRefused, planError(o))
@@ -189,7 +189,7 @@ func (c conditions) applied(o Outcome) {
 	}
 }
 
-// planErrors are errors that only showed in comparison with the management cluster.
+// planErrors counts the errors from the comparison with the management cluster.
 func planErrors(o Outcome) int {
 	return finding.Errors(o.Plan.Findings) - finding.Errors(o.Fleet.Findings)
 }
@@ -209,16 +209,16 @@ func (c conditions) inSync(o Outcome) {
 		return
 	}
 	if o.Apply != nil && c.status.LastAppliedRevision == "" {
-		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, o.Apply.Reason, "nothing is applied yet: "+o.Apply.Message)
+		c.put(v1alpha1.ConditionInSync, metav1.ConditionUnknown, o.Apply.Reason, "nothing has been applied yet: "+o.Apply.Message)
 		return
 	}
 	drifted := o.Plan.Drifted()
 	if len(drifted) > 0 && !o.Corrects {
-		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and left so (drift: Report): "+Drift(drifted))
+		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "drift detected, not corrected (drift: Report): "+Drift(drifted))
 		return
 	}
 	if len(drifted) > 0 && o.Apply != nil {
-		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "changed by hand, and not yet put right: "+Drift(drifted))
+		c.set(v1alpha1.ConditionInSync, false, ReasonDrifted, "drift detected, not corrected yet: "+Drift(drifted))
 		return
 	}
 	if reason, text := unkept(o.Plan); text != "" {
@@ -228,21 +228,21 @@ func (c conditions) inSync(o Outcome) {
 	c.set(v1alpha1.ConditionInSync, true, ReasonSucceeded, "the live objects are as Muster applied them")
 }
 
-// unkept says which fields don't keep their values though Muster corrects drift: those that somebody changes again and again, and those
-// that Muster has given in to.
+// unkept describes the fields that don't keep their values although Muster corrects drift: those that another client changes
+// repeatedly, and those that Muster no longer corrects.
 func unkept(p *plan.Plan) (reason, text string) {
 	var parts []string
 	if len(p.Contested) > 0 {
-		reason, parts = ReasonContested, []string{"changed again and again, and corrected at growing intervals: " + fieldsOf(p.Contested)}
+		reason, parts = ReasonContested, []string{"changed repeatedly, and corrected at growing intervals: " + fieldsOf(p.Contested)}
 	}
 	if len(p.NotKept) > 0 {
 		reason = cmp.Or(reason, ReasonNotKept)
-		parts = append(parts, "the API server or the operator doesn't keep "+fieldsOf(p.NotKept))
+		parts = append(parts, "not kept by the API server or the operator: "+fieldsOf(p.NotKept))
 	}
 	return reason, strings.Join(parts, "; ")
 }
 
-// ready sums up, and sets the two conditions by which kstatus tells progress from failure.
+// ready sets Ready, and the two conditions by which kstatus distinguishes progress from failure.
 func (c conditions) ready(o Outcome) {
 	reason, message, class := verdict(o)
 	if o.Complete() {
@@ -260,7 +260,7 @@ func (c conditions) ready(o Outcome) {
 	meta.RemoveStatusCondition(&c.status.Conditions, absent)
 }
 
-// verdict is the one sentence about an outcome, the gravest cause first.
+// verdict returns the reason, message and class for the condition Ready, from the most serious cause.
 func verdict(o Outcome) (reason, message string, class Class) {
 	for _, f := range []*Failure{o.Fetch, o.Render, o.Apply} {
 		if f != nil {
@@ -269,9 +269,9 @@ func verdict(o Outcome) (reason, message string, class Class) {
 	}
 	switch {
 	case o.Plan == nil:
-		return ReasonPending, "nothing was rendered yet", Waiting
+		return ReasonPending, "nothing has been rendered yet", Waiting
 	case o.Plan.Stopped:
-		return ReasonStopped, "nothing is changed: " + causeText(o.Findings()), Rejected
+		return ReasonStopped, "nothing was applied: " + causeText(o.Findings()), Rejected
 	case o.Plan.Waiting:
 		return ReasonRefused, planError(o), Waiting
 	case planErrors(o) > 0 && (o.refused() || finding.Errors(o.Fleet.Findings) == 0):
@@ -286,7 +286,7 @@ func verdict(o Outcome) (reason, message string, class Class) {
 	return ReasonSucceeded, fmt.Sprintf("%s applied at %s", plural(len(o.Fleet.Clusters), "cluster"), o.Revision), ""
 }
 
-// heldText is the first finding about removals that wait, with its way out.
+// heldText returns the first finding about held removals, with its fix.
 func heldText(o Outcome) string {
 	for _, f := range o.Plan.Findings {
 		if f.Code == plan.CodeHeld {
@@ -312,8 +312,8 @@ func problems(findings []finding.Finding) ([]v1alpha1.Problem, int32) {
 	return list, 0
 }
 
-// size is how many clusters a fleet has, and how many of them are kept out of the change. A file that can't be read at all
-// stands for one of them.
+// size returns the number of clusters in a fleet, and how many of them are quarantined. A file that can't be read at all counts as
+// one quarantined cluster.
 func size(f *fleet.Opened) (total, quarantined int) {
 	unread := plan.Unread(f)
 	return len(f.Clusters) + unread, fleet.Quarantined(f.Clusters) + unread
@@ -341,8 +341,8 @@ func counts(o Outcome) *v1alpha1.ClusterCounts {
 	return &c
 }
 
-// Cut makes a text fit to be shown: at most n characters, and none that moves a cursor or turns the direction of reading, but line ends.
-// Names come from repositories, and texts from servers.
+// Cut makes a text safe to show. It keeps at most n characters, and replaces all that move a cursor or change the text direction,
+// except line ends. Names come from repositories and texts from servers, so neither can be trusted.
 func Cut(text string, n int) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {

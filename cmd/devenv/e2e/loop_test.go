@@ -161,7 +161,7 @@ func (l *loop) liveEdit() {
 	must(l, l.admin.Patch(l.Context(), l.config(), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner("kubectl-edit")))
 	last := slices.IndexFunc(l.story, func(c chapter) bool { return c.title == "the last of ten commits" })
 	l.story[last].title += ", edited live"
-	l.story[last].shown = append(l.story[last].shown, shown{drift, "success", "put right: ", "kubectl-edit"})
+	l.story[last].shown = append(l.story[last].shown, shown{drift, "success", "drift corrected: ", "kubectl-edit"})
 	l.untilShown(l.story[last])
 }
 
