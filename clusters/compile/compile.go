@@ -238,6 +238,10 @@ func (c *compiler) auditConfigs() {
 			stop(field, "a mapping here has a key that YAML reads as a number, a date, true, false or null, and not as text", "put the key in quotes")
 			continue
 		}
+		if field, message, fix := malformedMetadata(r.Object); message != "" {
+			stop(field, message, fix)
+			continue
+		}
 		if _, given, err := unstructured.NestedString(r.Object, "spec", "mondooCredsSecretRef", "name"); !given || err != nil {
 			stop([]string{"spec"}, fmt.Sprintf("MondooAuditConfig %s has no spec.mondooCredsSecretRef.name, and the API server would refuse it", name),
 				"name the Secret with the Mondoo credentials")

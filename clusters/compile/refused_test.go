@@ -71,6 +71,15 @@ func TestRefused(t *testing.T) {
 		{"credentials in an entry", map[string]string{"m.yaml": sealedFile(strings.Replace(configFile("kubernetesResources: {externalClusters: [{name: c, spiffeAuth: {server: 'https://c', trustBundle: CERT}}]}"),
 			"CERT", `"`+strings.ReplaceAll(certificate, "\n", `\n`)+`"`, 1), "")}, "audit-config m.yaml c"},
 
+		{"a label that Kubernetes refuses", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a: -x}, ", 1)}, "audit-config m.yaml"},
+		{"a label's key that Kubernetes refuses", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a b: x}, ", 1)}, "audit-config m.yaml"},
+		{"a label that is a number", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a: 1}, ", 1)}, "audit-config m.yaml"},
+		{"labels that are a list", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: [a], ", 1)}, "audit-config m.yaml"},
+		{"an annotation that is none", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {annotations: {a/b/c: x}, ", 1)}, "audit-config m.yaml"},
+		{"an annotation that is a boolean", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {annotations: {a: true}, ", 1)}, "wrong-type m.yaml"},
+		{"a misspelt field of metadata", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {lables: {a: b}, ", 1)}, "audit-config m.yaml"},
+		{"metadata as kubectl prints it, and nulls", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a: b, c: null}, annotations: null, x: null, finalizers: [a/b], uid: u, generation: 1, ", 1)}, ""},
+
 		{"a CronJob's name that the operator cuts, with a dot", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "name: mondoo-client", "name: eu.west.example.com", 1),
 			"c.yaml": clusterFile("c", "{kubeconfigSecretRef: {name: x}}"), "d.yaml": clusterFile(strings.Repeat("d", 17), "{kubeconfigSecretRef: {name: x}}")}, "scan-name d.yaml ddddddddddddddddd"},
 		{"a long one without a dot", map[string]string{"d.yaml": clusterFile(strings.Repeat("d", 60), "{kubeconfigSecretRef: {name: x}}")}, ""},

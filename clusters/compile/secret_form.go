@@ -30,24 +30,58 @@ func malformed(s *fleet.SealedSecret) (field []string, message, fix string) {
 	if len(validation.IsDNS1123Subdomain(s.Name)) > 0 {
 		return []string{"metadata", "name"}, "the name is not one that a Kubernetes object can have", "use lower-case letters, digits, dashes and dots, 253 characters at most"
 	}
-	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
-		if len(validation.IsQualifiedName(key))+len(validation.IsValidLabelValue(s.Labels[key])) > 0 {
+	if field, message, fix := malformedMarks(s.Labels, s.Annotations); message != "" {
+		return field, message, fix
+	}
+	return malformedData(s)
+}
+
+// malformedMarks reports the first label or annotation that the API server refuses.
+func malformedMarks(labels, annotations map[string]string) (field []string, message, fix string) {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if len(validation.IsQualifiedName(key))+len(validation.IsValidLabelValue(labels[key])) > 0 {
 			return []string{"metadata", "labels", key}, fmt.Sprintf("the label %q is not one that a Kubernetes object can have", key),
 				"use letters, digits, dashes, underscores and dots, 63 characters at most"
 		}
 	}
 	size := 0
-	for _, key := range slices.Sorted(maps.Keys(s.Annotations)) {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if len(validation.IsQualifiedName(strings.ToLower(key))) > 0 {
 			return []string{"metadata", "annotations", key}, fmt.Sprintf("the annotation %q is not one that a Kubernetes object can have", key),
 				"use letters, digits, dashes, underscores and dots, 63 characters at most"
 		}
-		size += len(key) + len(s.Annotations[key])
+		size += len(key) + len(annotations[key])
 	}
 	if size > maxAnnotations {
 		return []string{"metadata", "annotations"}, fmt.Sprintf("the annotations have more than %d KiB together", maxAnnotations>>10), "take some out"
 	}
-	return malformedData(s)
+	return nil, "", ""
+}
+
+// malformedMetadata reports the first field of an audit config's metadata that the API server refuses. Nulls count as absent.
+func malformedMetadata(object map[string]any) (field []string, message, fix string) {
+	meta, _ := object["metadata"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		if meta[key] != nil && !slices.Contains(metadataFields, key) {
+			return []string{"metadata", key}, "metadata." + key + " is an unknown field", "correct its name, or remove it"
+		}
+	}
+	marks := map[string]map[string]string{}
+	for _, name := range []string{"labels", "annotations"} {
+		block, ok := meta[name].(map[string]any)
+		if meta[name] != nil && !ok {
+			return []string{"metadata", name}, "metadata." + name + " must be a mapping of texts", "write KEY: VALUE pairs"
+		}
+		marks[name] = map[string]string{}
+		for _, key := range slices.Sorted(maps.Keys(block)) {
+			text, ok := block[key].(string)
+			if block[key] != nil && !ok {
+				return []string{"metadata", name, key}, "metadata." + name + "." + key + " must be text", "put the value in quotes"
+			}
+			marks[name][key] = text
+		}
+	}
+	return malformedMarks(marks["labels"], marks["annotations"])
 }
 
 func malformedData(s *fleet.SealedSecret) (field []string, message, fix string) {

@@ -82,6 +82,7 @@ const (
 	duration kind = "a duration of a second or more in hours, minutes and seconds, such as 1h30m"
 	list     kind = "a list"
 	secrets  kind = "a list of references to Secrets"
+	deletion kind = "Delete or Retain"
 )
 
 // node is what is known of a field.
@@ -138,7 +139,7 @@ var (
 			"scanCache":        fields(map[string]node{"enable": {kind: boolean}, "cacheTTL": {kind: duration}}),
 			"workloadIdentity": {kind: object, class: Privileged}, "env": environment, "jobOverrides": jobOverrides,
 		}),
-		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: text, some: true}}),
+		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: deletion, some: true}}),
 		"filtering":          namespaces,
 		"spaceId":            {kind: text},
 		"annotations":        {kind: pairs},
@@ -264,6 +265,8 @@ func (n node) holds(v any) bool {
 			}
 		}
 		return ok
+	case deletion:
+		return v == "Delete" || v == "Retain"
 	case duration:
 		// The operator rounds to seconds, and 0 is no deadline or no pause at all.
 		s, ok := v.(string)

@@ -129,6 +129,11 @@ func TestInspectValues(t *testing.T) {
 		want []string // fields
 	}{
 		{"annotations: {a: b, " + long + ": " + long + "}", nil},
+		{"consoleIntegration: {deletionPolicy: Delete}", nil},
+		{"consoleIntegration: {deletionPolicy: null}", nil},
+		{"consoleIntegration: {deletionPolicy: ''}", []string{"consoleIntegration deletionPolicy"}},
+		{"consoleIntegration: {deletionPolicy: delete}", []string{"consoleIntegration deletionPolicy"}},
+		{"consoleIntegration: {deletionPolicy: 1}", []string{"consoleIntegration deletionPolicy"}},
 		{"annotations: {a=b: c}", []string{"annotations a=b"}},
 		{"annotations: {a: ''}", []string{"annotations a"}},
 		{"annotations: {'': b}", []string{"annotations "}},

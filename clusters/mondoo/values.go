@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // What the operator and Kubernetes allow of an audit config's values, as seen with the operator v13.3.0.
@@ -21,8 +22,11 @@ const (
 
 // values finds values of the right type with which the operator doesn't work.
 func (in *inspection) values(auditConfig map[string]any) {
-	if name := TextAt(auditConfig, "metadata", "name"); len(name) > maxLabel {
+	switch name := TextAt(auditConfig, "metadata", "name"); {
+	case len(name) > maxLabel:
 		in.problem([]string{"metadata", "name"}, fmt.Sprintf("is longer than %d characters, the limit of the operator's label %s", maxLabel, LabelAuditConfig), "shorten it")
+	case name != "" && len(validation.IsDNS1123Subdomain(name)) > 0:
+		in.problem([]string{"metadata", "name"}, "is not a name that Kubernetes accepts", "use lower-case letters, digits, dashes and dots, with a letter or digit at both ends and beside each dot")
 	}
 	in.annotations(At(auditConfig, []string{"spec", "annotations"}))
 	in.registryIdentity(At(auditConfig, []string{"spec", "containers", "workloadIdentity"}))

@@ -15,6 +15,7 @@ func Serve(config *unstructured.Unstructured) (stops string, crons []*batchv1.Cr
 	if !annotationsValid(config) {
 		return "invalid annotations", nil
 	}
+	rewrite(config)
 	list, err := mondoo.Entries(config.Object)
 	if err != nil {
 		return err.Error(), nil

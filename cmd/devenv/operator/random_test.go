@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -79,7 +80,14 @@ const randomNamespace = "random"
 
 // serve has the API server and the stand-in look at an audit config, and says what goes wrong.
 func serve(ctx context.Context, dry client.Client, object map[string]any) (entries int, why string) {
-	config := &unstructured.Unstructured{Object: object}
+	config := &unstructured.Unstructured{}
+	data, err := json.Marshal(object)
+	if err == nil {
+		err = json.Unmarshal(data, &config.Object)
+	}
+	if err != nil {
+		return 0, "it is no JSON: " + err.Error()
+	}
 	if err := dry.Create(ctx, config.DeepCopy()); err != nil {
 		return 0, "the API server refuses it: " + err.Error()
 	}
@@ -136,7 +144,7 @@ func (w *writer) chance(percent int) bool { return w.IntN(100) < percent }
 
 // pick takes the first of two lists mostly, which has what is right, and the second seldom.
 func (w *writer) pick(right []any, wrong ...any) any {
-	if len(wrong) > 0 && w.chance(4) {
+	if len(wrong) > 0 && w.chance(2) {
 		return wrong[w.IntN(len(wrong))]
 	}
 	return right[w.IntN(len(right))]
@@ -159,21 +167,20 @@ func (w *writer) repository() map[string]any {
 	files := map[string]any{}
 	configs := list(w.configName())
 	if w.chance(25) {
-		configs = append(configs, w.configName())
+		configs = append(configs, w.pick(list("second", "mondoo-client-second"), "mondoo-client", "eu"))
 	}
 	for i, name := range configs {
 		files[fmt.Sprintf("config-%d.yaml", i)] = w.auditConfig(name)
 	}
 	for i := range w.IntN(6) {
-		files[fmt.Sprintf("cluster-%d.yaml", i)] = w.cluster(configs)
+		files[fmt.Sprintf("cluster-%d.yaml", i)] = w.cluster(configs, fmt.Sprint(i))
 	}
 	return files
 }
 
 func (w *writer) configName() any {
-	return w.pick(list("mondoo-client", "mondoo-client-eu", "eu", "fleet-of-the-platform-team", "team.eu", "a.b.c", "eu.west-1.production.example.com",
-		"mondoo-client-"+strings.Repeat("e", 40), "x"+strings.Repeat("-y", 30), strings.Repeat("a.", 20)+"b"),
-		strings.Repeat("n", 63), strings.Repeat("n", 64), "Upper", "-x", "x.", "a..b", 7)
+	return w.pick(list("mondoo-client", "mondoo-client-eu", "eu", "fleet-of-the-platform-team", "team.eu", "a.b.c", "mondoo-client-"+strings.Repeat("e", 40), "x"+strings.Repeat("-y", 30)),
+		"eu.west-1.production.example.com", strings.Repeat("a.", 20)+"b", strings.Repeat("n", 63), strings.Repeat("n", 64), "Upper", "-x", "x.", "a..b", 7)
 }
 
 func (w *writer) auditConfig(name any) map[string]any {
@@ -217,7 +224,20 @@ func (w *writer) auditConfig(name any) map[string]any {
 	})
 	w.maybe(spec, 2, "mondooCredsSecretRef", w.of(list(map[string]any{"name": "creds"}), map[string]any{}, map[string]any{"name": ""}, "creds"))
 	w.maybe(spec, 2, "unknown", w.of(list(1)))
-	return map[string]any{"apiVersion": "k8s.mondoo.com/v1alpha2", "kind": "MondooAuditConfig", "metadata": map[string]any{"name": name}, "spec": spec}
+	w.maybe(resources, 15, "externalClusters", func() any {
+		return w.pick(list(list(), list(w.entry("x")), list(w.entry("x"), w.entry("y"))), list(w.entry("x"), w.entry("x")), "none", list("x"))
+	})
+	meta := map[string]any{"name": name}
+	w.maybe(meta, 10, "labels", func() any {
+		return map[string]any{"team": w.pick(list("platform", "a.b_c", ""), "a b", 1, strings.Repeat("v", 64), "-x"), w.pick(list("example.com/a", "b"), "a b", "", "a/b/c", "-x").(string): "x"}
+	})
+	w.maybe(meta, 10, "annotations", func() any {
+		return map[string]any{"note": w.pick(list("any text: at all", ""), 1, nil), w.pick(list("example.com/a", "b"), "a b", "", "a/b/c").(string): "x"}
+	})
+	w.maybe(meta, 3, "finalizers", w.of(list(list("example.com/x")), list("not qualified"), "x"))
+	w.maybe(meta, 2, "lables", w.of(list(map[string]any{"a": "b"})))
+	w.maybe(meta, 3, "generateName", w.of(list("x-"), 1))
+	return map[string]any{"apiVersion": "k8s.mondoo.com/v1alpha2", "kind": "MondooAuditConfig", "metadata": meta, "spec": spec}
 }
 
 func (w *writer) schedule() any {
@@ -241,7 +261,7 @@ func (w *writer) resources() any {
 			for _, name := range []string{"cpu", "memory", "ephemeral-storage"} {
 				w.maybe(amounts, 50, name, w.amount)
 			}
-			w.maybe(amounts, 3, "gpu", w.amount)
+			w.maybe(amounts, 10, "gpu", w.amount)
 			return amounts
 		})
 	}
@@ -283,7 +303,7 @@ func (w *writer) patterns() any {
 
 func (w *writer) filtering() any { return map[string]any{"namespaces": w.patterns()} }
 
-func (w *writer) cluster(configs []any) map[string]any {
+func (w *writer) cluster(configs []any, number string) map[string]any {
 	spec := w.method()
 	w.maybe(spec, 50, "schedule", w.schedule)
 	w.maybe(spec, 25, "filtering", w.filtering)
@@ -293,9 +313,21 @@ func (w *writer) cluster(configs []any) map[string]any {
 	if len(configs) > 1 || w.chance(10) {
 		spec["auditConfig"] = configs[w.IntN(len(configs))]
 	}
-	name := w.pick(list("prod", "dev", "eu-west-1", "production-of-the-payments-team-in-frankfurt", strings.Repeat("c", 40), "b"+strings.Repeat("-c", 25), strings.Repeat("d", 53)+"-e", strings.Repeat("n", 63)),
+	name := w.pick(list("prod-"+number, "dev-"+number, "eu-west-"+number, "production-of-the-payments-team-in-frankfurt-"+number, strings.Repeat("c", 40)+number, "b"+strings.Repeat("-c", 25)+number,
+		strings.Repeat("d", 53)+"-"+number, strings.Repeat("n", 62)+number), "prod",
 		strings.Repeat("n", 64), "Prod", "a.b", "-a", "a-", "", 5)
 	return map[string]any{"apiVersion": "muster.dev/v1alpha1", "kind": "ExternalCluster", "metadata": map[string]any{"name": name}, "spec": spec}
+}
+
+// entry is one that is written into an audit config.
+func (w *writer) entry(name string) any {
+	entry := w.method()
+	entry["name"] = name
+	w.maybe(entry, 50, "schedule", w.schedule)
+	w.maybe(entry, 25, "filtering", w.filtering)
+	w.maybe(entry, 40, "containerImageScanning", w.of(list(true, false), "true"))
+	w.maybe(entry, 15, "privateRegistriesPullSecretRef", w.ref)
+	return entry
 }
 
 func (w *writer) ref() any {
