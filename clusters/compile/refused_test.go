@@ -76,7 +76,6 @@ func TestRefused(t *testing.T) {
 		{"a label that is a number", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a: 1}, ", 1)}, "audit-config m.yaml"},
 		{"labels that are a list", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: [a], ", 1)}, "audit-config m.yaml"},
 		{"an annotation that is none", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {annotations: {a/b/c: x}, ", 1)}, "audit-config m.yaml"},
-		{"an annotation that is a boolean", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {annotations: {a: true}, ", 1)}, "wrong-type m.yaml"},
 		{"a misspelt field of metadata", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {lables: {a: b}, ", 1)}, "audit-config m.yaml"},
 		{"metadata as kubectl prints it, and nulls", map[string]string{"m.yaml": strings.Replace(configFile("kubernetesResources: {}"), "metadata: {", "metadata: {labels: {a: b, c: null}, annotations: null, x: null, finalizers: [a/b], uid: u, generation: 1, ", 1)}, ""},
 
