@@ -132,6 +132,7 @@ func newWorld(t T) *world {
 	must(t, err)
 	w.grant()
 	w.createSecret("fleet-git", map[string]string{"username": "muster", "password": gitPassword})
+	w.createSecret("mondoo-client", map[string]string{"config": "{}"})
 	w.createSecret("sops-keys", map[string]string{"age.agekey": w.key.Private()})
 	w.git("init", "-q", "-b", "main", ".")
 	w.git("config", "user.name", "Test")
