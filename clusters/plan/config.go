@@ -51,8 +51,9 @@ func (p *planner) config(name string) {
 		config = live
 	}
 	p.credentials(desired, config)
-	wake := p.wake(name, config, list, before, after)
-	if !changed && !whole && !wake {
+	changed = changed || whole
+	wake := p.wake(name, config, list, before, after) && !changed
+	if !changed && !wake {
 		p.next[name] = after
 		return
 	}
@@ -60,6 +61,7 @@ func (p *planner) config(name string) {
 		object = p.identity(name)
 	}
 	if wake {
+		p.step(Step{Action: Change, Kind: KindAuditConfig, Name: name, Origin: after.Origin, Reason: "a Secret that the operator reads has changed, and the operator must read it again"})
 		setMeta(object, "annotations", fleet.AnnotationReads, after.Reads)
 	}
 	slices.SortFunc(list, inOrder)

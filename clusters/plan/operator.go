@@ -106,6 +106,7 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 
 // wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
 // changed.
+// Any write to the audit config does that.
 func (p *planner) wake(name string, config map[string]any, list []map[string]any, before, after *Inventory) bool {
 	if !p.live.EverySecret {
 		after.Reads = before.reads()
@@ -116,6 +117,5 @@ func (p *planner) wake(name string, config map[string]any, list []map[string]any
 	if before.reads() == "" || before.reads() == versions || !complete {
 		return false // the operator processes a new audit config anyway, and can't succeed while a Secret is missing
 	}
-	p.step(Step{Action: Change, Kind: KindAuditConfig, Name: name, Origin: after.Origin, Reason: "a Secret that the operator reads has changed, and the operator must read it again"})
 	return true
 }
