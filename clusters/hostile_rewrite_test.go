@@ -30,20 +30,29 @@ func (h *hostile) rewrite() {
 		}
 		undo = append(undo, h.change("clusters/"+file, root)...)
 	}
+	text, ok := written(documents)
+	if !ok {
+		return
+	}
+	h.files["clusters/"+file] = text
+	if len(undo) > 0 && kind != "" {
+		h.patch(kind, name, undo...)
+	}
+}
+
+// written are documents as YAML, unless the changes made something of them that the encoder can't write, for which it panics.
+func written(documents []*yaml.Node) (text string, ok bool) {
+	defer func() { ok = recover() == nil && ok }()
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(4)
 	for _, d := range documents {
 		if encoder.Encode(d) != nil {
-			return
+			return "", false
 		}
 	}
-	if encoder.Close() == nil {
-		h.files["clusters/"+file] = out.String()
-	}
-	if len(undo) > 0 && kind != "" {
-		h.patch(kind, name, undo...)
-	}
+	err := encoder.Close()
+	return out.String(), err == nil
 }
 
 func documentsOf(text string) []*yaml.Node {
