@@ -129,6 +129,7 @@ func TestOlderOperator(t *testing.T) {
 	}
 	quiet("applied", c)
 
+	h.createSecret("ca", map[string]string{"ca.crt": "x"})
 	// A cluster with such a field is kept back, and what else the commit has is applied.
 	h.commit(map[string]string{"clusters/mondoo-client.yaml": config + "  spaceId: x\n", "clusters/us.yaml": h.tokenCluster("us", ""),
 		"clusters/vault.yaml": "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: vault}\nspec:\n" +

@@ -84,6 +84,7 @@ func TestPolicyOfVault(t *testing.T) {
 		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: eu}\nspec:\n  vaultAuth: {server: 'https://eu.example.com', vaultAddr: '" + address +
 			"', vaultNamespace: admin/eu, authRole: a, credsRole: b, targetCACertSecretRef: {name: ca}}\n"
 	}
+	w.createSecret("ca", map[string]string{"ca.crt": "x"})
 	commit := w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": vault("https://vault.example.com")})
 	w.startController(nil)
 	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.VaultAuth.Addresses = []string{"https://vault.example.com"} })

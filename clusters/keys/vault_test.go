@@ -40,6 +40,7 @@ type vault struct {
 
 func startVault(t *testing.T) *vault {
 	t.Helper()
+	server.SkipShort(t)
 	v, err := server.StartVault(t.Context(), server.VaultOptions{})
 	if err != nil {
 		t.Fatal(err)

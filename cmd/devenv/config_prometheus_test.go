@@ -75,6 +75,7 @@ func readRules(t *testing.T) (all []rule) {
 // promtool runs promtool, which is built first if it isn't there, and returns what it prints.
 func promtool(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	server.SkipShort(t)
 	path, err := server.Binary(t.Context(), server.Promtool, os.Stderr)
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ type installation struct {
 // install does what `kubectl apply -k config/default` does, where the namespace asks for the strictest Pod Security.
 func install(t *testing.T) *installation {
 	t.Helper()
+	server.SkipShort(t)
 	plane, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
 	if err != nil {
 		t.Fatal(err)

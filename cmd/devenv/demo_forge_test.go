@@ -10,6 +10,7 @@ import (
 
 // With Gitea too, every step does what is promised when it is typed as it is printed.
 func TestDemoWithGiteaDoesWhatItSays(t *testing.T) {
+	server.SkipShort(t)
 	v := newVisitor(t, true)
 	if text := v.demo.text(); !strings.Contains(text, "THE MONDOO OPERATOR. A stand-in for it makes CronJobs") {
 		t.Errorf("the text does not say what is not real:\n%s", text)

@@ -19,10 +19,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
 // Every step that the demo prints is typed into a shell as it is printed, and has the effect that is promised.
 func TestDemoDoesWhatItSays(t *testing.T) {
+	server.SkipShort(t)
 	v := newVisitor(t, false)
 	v.trySteps(v.checks())
 	v.hasSaid(
@@ -242,6 +244,7 @@ func childrenOf(t *testing.T, dir string) (left []string) {
 
 // Ctrl-C while it starts is no error, and leaves nothing.
 func TestDemoIsInterrupted(t *testing.T) {
+	server.SkipShort(t)
 	for _, tt := range []struct {
 		stage string
 		args  []string
@@ -312,6 +315,7 @@ func onlyGit(t *testing.T) {
 
 // A controller that can't run is not started for ever.
 func TestDemoGivesUpOnAController(t *testing.T) {
+	server.SkipShort(t)
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
 		t.Fatal(err)

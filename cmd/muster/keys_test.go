@@ -27,6 +27,7 @@ stringData:
 
 // TestRemoteKeys: Vault is asked with the user's own token when --remote-keys says so, and not otherwise.
 func TestRemoteKeys(t *testing.T) {
+	server.SkipShort(t)
 	v, err := server.StartVault(t.Context(), server.VaultOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -46,6 +46,7 @@ type management struct {
 
 func startManagement(t *testing.T) *management {
 	t.Helper()
+	server.SkipShort(t)
 	crd, err := os.ReadFile("../../config/crd/muster.dev_auditsyncs.yaml")
 	check(t, err)
 	plane, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})

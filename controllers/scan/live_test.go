@@ -36,6 +36,7 @@ type live struct {
 // TestOnTheRealAPI makes CronJobs and Jobs as the operator and Kubernetes make them, has the Job controller make the Pods and
 // judge them, and plays the kubelet alone.
 func TestOnTheRealAPI(t *testing.T) {
+	server.SkipShort(t)
 	plane, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{ControllerManager: true})
 	if err != nil {
 		t.Fatal(err)

@@ -62,6 +62,7 @@ type world struct {
 // newWorld starts the servers. Manager says whether CronJobs and Jobs come to life.
 func newWorld(t testing.TB, manager bool) *world {
 	t.Helper()
+	server.SkipShort(t)
 	w := &world{TB: t, key: sealtest.NewKey(t), work: t.TempDir(), cacheDir: t.TempDir(), receiver: freeAddress(t)}
 	ctx := t.Context()
 	var err error

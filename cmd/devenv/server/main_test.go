@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	if Short() {
+		return 0
+	}
 	var err error
 	if plane, err = StartControlPlane(context.Background(), ControlPlaneOptions{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -25,6 +25,9 @@ var live struct {
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	if server.Short() {
+		return 0
+	}
 	dir, err := os.MkdirTemp("", "muster-gitea-test-")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()
