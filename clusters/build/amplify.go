@@ -19,69 +19,69 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// maxWritten is how many keys and values kustomizations may write into all objects together. A patch of 12,000 values for 200 clusters is
-// half as much again, and made kustomize take 650 MiB; one of 20 values for 10,000 clusters is half of it.
+// maxWritten is how many keys and values kustomizations may write into all objects together. A patch of 12,000 values for 200
+// clusters is 1.5 times as much, and made kustomize use 650 MiB. One of 20 values for 10,000 clusters is half the limit.
 const maxWritten = 1_500_000
 
-// bytesPerValue makes texts weigh as much as the values whose memory they take.
+// bytesPerValue converts the length of a text into the number of values that use the same memory.
 const bytesPerValue = 64
 
-// maxFields is how many fields a label and the like may be written to in an object. It bounds what it takes to find out how much that is.
+// maxFields is how many fields of an object a label and the like may be written to. It limits the cost of counting.
 const maxFields = 200
 
-// beyond is more than anything that is allowed. Sums and products of such stay in range.
-const beyond = 1 << 30
+// overLimit exceeds every limit. Sums and products are capped at it, so they can't overflow.
+const overLimit = 1 << 30
 
-// written is something that a kustomization writes into many objects.
-type written struct {
+// bulkWrite is something that a kustomization writes into many objects.
+type bulkWrite struct {
 	dir    string
 	field  []string
 	text   []byte
-	target *types.Selector // nil for all
-	// more is what it writes beside the text: names, which kustomize keeps for later.
+	target *types.Selector // nil for all objects
+	// more is what it writes besides the text: names, which kustomize keeps for later.
 	more int
-	// fields are where it writes to, when that isn't one field of an object.
+	// fields are the fields that it writes to, unless it is one field of an object.
 	fields []place
-	// plugin says that it is what a transformer does, and patch that it does so by patches.
+	// plugin is true for a transformer, and patch for a transformer that patches.
 	plugin, patch bool
 }
 
-// amplifier finds out how much kustomizations write into how many objects.
+// amplifier computes how much kustomizations write into how many objects.
 type amplifier struct {
 	*builder
-	exact   bool // count, rather than estimate
-	list    map[string][]written
-	found   *contents                 // see contents
-	fields  map[string][]place        // see configured
-	fans    map[string]int            // see each
-	longest map[string]int            // see longestName
-	built   map[string]int            // see ways
-	others  map[string]map[string]int // see kinds
-	through map[string]growth         // see growth
-	largest int                       // see largestObject
-	renamed *bool                     // see renames
+	exact         bool // count exactly instead of estimating
+	writes        map[string][]bulkWrite
+	contentsCache *contents                 // see contents
+	fields        map[string][]place        // see configured
+	fans          map[string]int            // see perObject
+	longest       map[string]int            // see longestName
+	built         map[string]int            // see ways
+	others        map[string]map[string]int // see kinds
+	growths       map[string]growth         // see growth
+	largest       int                       // see largestObject
+	renamed       *bool                     // see renames
 }
 
-// amount is how many keys and values one part of a kustomization writes into all objects.
+// amount is how many keys and values a part of a kustomization writes into all objects.
 type amount struct {
-	values int
-	says   func() finding.Finding
+	values  int
+	finding func() finding.Finding
 }
 
-// refuseAmplified stops a tree whose kustomizations write too much into too many objects. How much that is, is estimated first, and
-// counted only where it may be too much.
+// refuseAmplified stops a tree whose kustomizations write too much into too many objects. It estimates first, and counts only
+// when the estimate is over the limit.
 func (b *builder) refuseAmplified() {
-	a := amplifier{builder: b, list: map[string][]written{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}}
+	a := amplifier{builder: b, writes: map[string][]bulkWrite{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
-		a.list[dir] = a.writtenBy(b.tree.Loaded.Kustomizations[dir])
+		a.writes[dir] = a.bulkWrites(b.tree.Loaded.Kustomizations[dir])
 	}
 	if a.refuseMany(); b.result.Stopped {
 		return
 	}
-	c := a.copying(dirs)
+	c := a.newCopier(dirs)
 	for _, a.exact = range []bool{false, true} {
-		a.through = map[string]growth{}
+		a.growths = map[string]growth{}
 		sum, worst := 0, amount{values: -1}
 		for _, dir := range dirs {
 			for n := range c.amounts(dir) {
@@ -94,16 +94,16 @@ func (b *builder) refuseAmplified() {
 		case sum <= maxWritten:
 			return
 		case a.exact:
-			b.result.Stop(worst.says())
+			b.result.Stop(worst.finding())
 		}
 	}
 }
 
-// amounts are what the parts of a kustomization write.
+// amounts returns what each part of a kustomization writes.
 func (c *copier) amounts(dir string) iter.Seq[amount] {
 	return func(yield func(amount) bool) {
-		for _, w := range c.list[dir] {
-			if !yield(amount{c.writes(w), func() finding.Finding { return c.finding(w) }}) {
+		for _, w := range c.writes[dir] {
+			if !yield(amount{c.total(w), func() finding.Finding { return c.finding(w) }}) {
 				return
 			}
 		}
@@ -113,40 +113,40 @@ func (c *copier) amounts(dir string) iter.Seq[amount] {
 			}
 		}
 		for _, g := range c.generators(c.tree.Loaded.Kustomizations[dir]) {
-			if !yield(amount{mul(c.made(g), c.ways(dir)), func() finding.Finding { return c.generatorFinding(g) }}) {
+			if !yield(amount{mul(c.generatedSize(g), c.ways(dir)), func() finding.Finding { return c.generatorFinding(g) }}) {
 				return
 			}
 		}
 		for i, v := range c.tree.Loaded.Kustomizations[dir].Spec.Vars { //nolint:staticcheck // deprecated in kustomize, and still built
-			says := func() finding.Finding { return c.copyFinding(dir, fieldOf("vars", i)) }
-			if !yield(amount{c.referred(v, c.reached(written{dir: c.tree.Loaded.Path})), says}) {
+			report := func() finding.Finding { return c.copyFinding(dir, fieldOf("vars", i)) }
+			if !yield(amount{c.referred(v, c.objectsReached(bulkWrite{dir: c.tree.Loaded.Path})), report}) {
 				return
 			}
 		}
 	}
 }
 
-func (a *amplifier) finding(w written) finding.Finding {
+func (a *amplifier) finding(w bulkWrite) finding.Finding {
 	f := finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
-		Message: fmt.Sprintf("the kustomizations write more than %d keys and values into their objects, and most of them here: %d into each of %d",
-			maxWritten, a.each(w), a.reached(w)),
-		Fix: "write less, or into fewer objects: give the patch a narrower target, or put what one cluster needs into its file"}
+		Message: fmt.Sprintf("the kustomizations write more than %d keys and values into their objects, most of them here: %d into each of %d",
+			maxWritten, a.perObject(w), a.objectsReached(w)),
+		Fix: "write less or into fewer objects: narrow the target of the patch, or put what one cluster needs into its file"}
 	if copies(w.text) > 0 {
-		f.Message = fmt.Sprintf("copy operations double what they copy: this and the other patches on the way to the root may write more than %d keys and values into their objects", maxWritten)
-		f.Fix = "write the values out, with add"
+		f.Message = fmt.Sprintf("copy operations double what they copy: with the other patches up to the root, this may write more than %d keys and values into their objects", maxWritten)
+		f.Fix = "write out the values with add operations"
 	}
 	return a.placed(f, w.dir, w.field)
 }
 
-// copyFinding is for what copies more than is known to be little.
+// copyFinding reports a copy that may be too large.
 func (a *amplifier) copyFinding(dir string, field []string) finding.Finding {
 	return a.placed(finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
-		Message: fmt.Sprintf("the kustomizations may write more than %d keys and values into their objects, and most of them by what this copies: "+
-			"what is copied into its own source, or from where others copy to, doubles each time", maxWritten),
-		Fix: "copy single values, from a field that nothing is copied to; write mappings and lists with a patch"}, dir, field)
+		Message: fmt.Sprintf("the kustomizations may write more than %d keys and values into their objects, most of them copied here: "+
+			"copying into the source, or from a field that others copy to, doubles the content each time", maxWritten),
+		Fix: "copy single values from a field that nothing is copied to, and write mappings and lists with a patch"}, dir, field)
 }
 
-// placed gives a finding the place of a field of a kustomization.
+// placed sets the position of a finding to a field of a kustomization.
 func (a *amplifier) placed(f finding.Finding, dir string, field []string) finding.Finding {
 	if k := a.tree.Loaded.Kustomizations[dir]; k.File != nil {
 		f.Path = k.File.Path
@@ -155,22 +155,22 @@ func (a *amplifier) placed(f finding.Finding, dir string, field []string) findin
 	return f
 }
 
-// writes is how many keys and values something writes into all objects.
-func (a *amplifier) writes(w written) int {
-	each := a.each(w)
+// total returns how many keys and values w writes into all objects.
+func (a *amplifier) total(w bulkWrite) int {
+	each := a.perObject(w)
 	if copies(w.text) > 0 {
 		g := a.growth(w.dir)
 		each = mul(a.largestObject()+g.values, doubled(g.copies))
 	}
-	return mul(each, a.reached(w))
+	return mul(each, a.objectsReached(w))
 }
 
-// each is how many keys and values something writes into one object.
-func (a *amplifier) each(w written) int {
+// perObject returns how many keys and values w writes into one object.
+func (a *amplifier) perObject(w bulkWrite) int {
 	n := add(weight(w.text, a.exact), w.more)
 	switch {
 	case len(w.fields) > maxFields:
-		return mul(n, beyond)
+		return mul(n, overLimit)
 	case w.fields == nil:
 		return n
 	}
@@ -185,25 +185,26 @@ func (a *amplifier) each(w written) int {
 	return mul(n, fields)
 }
 
-// replaced is how many keys and values a replacement writes into all objects.
+// replaced returns how many keys and values a replacement writes into all objects.
 func (c *copier) replaced(r *replacement) int {
 	sum := 0
 	for i, t := range r.Targets {
-		w := written{dir: r.dir}
+		w := bulkWrite{dir: r.dir}
 		if t != nil {
 			w.target = t.Select
 		}
-		sum = add(sum, mul(r.values[i], c.reached(w)))
+		sum = add(sum, mul(r.values[i], c.objectsReached(w)))
 	}
 	return sum
 }
 
-// growth is what an object meets on its way from a kustomization to the root: how often all of it may double, and what else it gets.
+// growth is how an object grows on its way from a kustomization to the root: how often all of it may double, and how many values
+// are added.
 type growth struct{ copies, values int }
 
-// growth is the most of all ways from a kustomization to the root.
+// growth returns the largest growth over all paths from a kustomization to the root.
 func (a *amplifier) growth(dir string) growth {
-	if g, known := a.through[dir]; known {
+	if g, known := a.growths[dir]; known {
 		return g
 	}
 	var most growth
@@ -213,28 +214,28 @@ func (a *amplifier) growth(dir string) growth {
 	}
 	if k := a.tree.Loaded.Kustomizations[dir]; k != nil && k.Spec.Kind != types.ComponentKind {
 		own := a.own(dir)
-		most = growth{min(most.copies+own.copies, beyond), min(most.values+own.values, beyond)}
+		most = growth{min(most.copies+own.copies, overLimit), min(most.values+own.values, overLimit)}
 	}
-	a.through[dir] = most
+	a.growths[dir] = most
 	return most
 }
 
-// own is what a kustomization and its components write into an object.
+// own returns the growth that a kustomization and its components add to an object.
 func (a *amplifier) own(dir string) growth {
 	var g growth
-	for _, w := range a.list[dir] {
-		g = growth{g.copies + copies(w.text), add(g.values, a.each(w))}
+	for _, w := range a.writes[dir] {
+		g = growth{g.copies + copies(w.text), add(g.values, a.perObject(w))}
 	}
 	for _, component := range inDir(dir, a.tree.Loaded.Kustomizations[dir].Spec.Components) {
 		if a.tree.Loaded.Kustomizations[component] != nil {
 			below := a.own(component)
-			g = growth{min(g.copies+below.copies, beyond), min(g.values+below.values, beyond)}
+			g = growth{min(g.copies+below.copies, overLimit), min(g.values+below.values, overLimit)}
 		}
 	}
 	return g
 }
 
-// largestObject is how many keys and values the largest object of the tree has.
+// largestObject returns how many keys and values the largest object of the tree has.
 func (a *amplifier) largestObject() int {
 	if a.largest == 0 {
 		for name := range a.uses {
@@ -250,16 +251,16 @@ func (a *amplifier) largestObject() int {
 	return a.largest
 }
 
-// writtenBy lists what a kustomization writes into more than one object.
-func (a *amplifier) writtenBy(k *load.Kustomization) []written {
-	var list []written
+// bulkWrites lists what a kustomization writes into more than one object.
+func (a *amplifier) bulkWrites(k *load.Kustomization) []bulkWrite {
+	var list []bulkWrite
 	patch := func(p types.Patch, field []string) {
 		text := []byte(p.Patch)
 		if p.Path != "" {
 			text = a.tree.Content[path.Join(k.Dir, p.Path)]
 		}
-		long := max(0, a.longestName(k.Dir)-maxName) / bytesPerValue // of which kustomize keeps one for each patch
-		list = append(list, written{dir: k.Dir, field: field, text: text, target: p.Target, more: long})
+		long := max(0, a.longestName(k.Dir)-maxName) / bytesPerValue // kustomize keeps one for each patch
+		list = append(list, bulkWrite{dir: k.Dir, field: field, text: text, target: p.Target, more: long})
 	}
 	pairs := func(pairs map[string]string, field []string, fields []place) {
 		var text bytes.Buffer
@@ -267,7 +268,7 @@ func (a *amplifier) writtenBy(k *load.Kustomization) []written {
 			fmt.Fprintf(&text, "%q: %q\n", key, value)
 		}
 		if len(pairs) > 0 {
-			list = append(list, written{dir: k.Dir, field: field, text: text.Bytes(), fields: fields})
+			list = append(list, bulkWrite{dir: k.Dir, field: field, text: text.Bytes(), fields: fields})
 		}
 	}
 	for _, p := range a.patches[k.Dir] {
@@ -284,7 +285,7 @@ func (a *amplifier) writtenBy(k *load.Kustomization) []written {
 	pairs(k.Spec.CommonAnnotations, []string{"commonAnnotations"}, a.fieldsOf("annotation", nil))
 	name := func(field, text string) {
 		if text != "" {
-			list = append(list, written{dir: k.Dir, field: []string{field}, fields: a.fieldsOf(strings.ToLower(field), nil),
+			list = append(list, bulkWrite{dir: k.Dir, field: []string{field}, fields: a.fieldsOf(strings.ToLower(field), nil),
 				more: 1 + (len(text)+a.longestName(k.Dir))/bytesPerValue})
 		}
 	}
@@ -293,13 +294,13 @@ func (a *amplifier) writtenBy(k *load.Kustomization) []written {
 	name("namespace", k.Spec.Namespace)
 	for i, image := range k.Spec.Images {
 		if text := image.NewName + image.NewTag + image.Digest + image.TagSuffix; len(text) > maxName {
-			list = append(list, written{dir: k.Dir, field: fieldOf("images", i), more: mul(len(text)/bytesPerValue, a.contents().at(nil).values)})
+			list = append(list, bulkWrite{dir: k.Dir, field: fieldOf("images", i), more: mul(len(text)/bytesPerValue, a.contents().at(nil).values)})
 		}
 	}
-	return append(list, a.writtenByPlugins(k)...)
+	return append(list, a.pluginWrites(k)...)
 }
 
-// weight is how many keys and values a text makes, its aliases expanded. The estimate is quick, and never less.
+// weight returns how many keys and values a text has with its aliases expanded. The estimate is quick and never too low.
 func weight(text []byte, exact bool) int {
 	n := len(text) / bytesPerValue
 	if !exact && !bytes.ContainsRune(text, '*') {
@@ -308,19 +309,19 @@ func weight(text []byte, exact bool) int {
 	documents, err := documentsIn(text)
 	switch {
 	case errors.Is(err, errAliases):
-		return beyond
+		return overLimit
 	case err != nil:
-		return estimated(text) // JSON may be more than YAML
+		return estimated(text) // JSON may be valid where YAML is not
 	}
 	for _, document := range documents {
 		n += nodes(document)
 	}
-	return min(n, beyond)
+	return min(n, overLimit)
 }
 
 func estimated(text []byte) int { return len(text)/bytesPerValue + load.Marks(string(text)) }
 
-// nodes counts those of a patch. Of the operations of a JSON patch, the values alone are written.
+// nodes counts the nodes of a patch. Of a JSON patch, only the values of its operations are written.
 func nodes(root *yaml.Node) int {
 	if root.Kind != yaml.SequenceNode {
 		return below(root)
@@ -339,9 +340,9 @@ func nodes(root *yaml.Node) int {
 	return sum
 }
 
-// copies counts the operations of a JSON patch that copy, each of which may double an object.
+// copies counts the copy operations of a JSON patch, each of which may double an object.
 func copies(text []byte) int {
-	if !bytes.Contains(text, []byte("copy")) && !bytes.ContainsAny(text, `\!`) { // escapes and tags can spell it in other ways
+	if !bytes.Contains(text, []byte("copy")) && !bytes.ContainsAny(text, `\!`) { // escapes and tags can spell it differently
 		return 0
 	}
 	n := 0
@@ -353,7 +354,7 @@ func copies(text []byte) int {
 	return n
 }
 
-// operations6902 are those of a JSON patch.
+// operations6902 returns the operations of a JSON patch.
 func operations6902(root *yaml.Node) iter.Seq[*yaml.Node] {
 	return func(yield func(*yaml.Node) bool) {
 		for _, operation := range root.Content {
@@ -367,7 +368,7 @@ func operations6902(root *yaml.Node) iter.Seq[*yaml.Node] {
 	}
 }
 
-// below counts a node and those below it. Load has bounded what aliases make of them.
+// below counts a node and its descendants. Load has limited the expansion of aliases.
 func below(n *yaml.Node) int {
 	if n.Kind == yaml.AliasNode {
 		return below(n.Alias)
@@ -379,15 +380,15 @@ func below(n *yaml.Node) int {
 	return sum
 }
 
-// reached is how many objects a target selects in a kustomization, or around a component, each as often as kustomize builds it. Names
-// are looked at only where it has to be exact; groups, versions and labels never are.
-func (a *amplifier) reached(w written) int {
+// objectsReached returns how many objects a target selects in a kustomization, or in those that include a component. An object
+// counts as often as kustomize builds it. Names are compared only for an exact count. Groups, versions and labels are ignored.
+func (a *amplifier) objectsReached(w bulkWrite) int {
 	kind, name := func(string) bool { return true }, func(string) bool { return true }
 	own := a.tree.Loaded.Kustomizations[w.dir].Spec
 	if w.target != nil {
 		regex, err := types.NewSelectorRegex(&types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: w.target.Kind}, Name: w.target.Name}})
 		if err != nil {
-			return 0 // as kustomize will say
+			return 0 // kustomize reports the error
 		}
 		kind = func(kind string) bool { return regex.MatchGvk(resid.Gvk{Kind: kind}) }
 		if a.exact && w.target.Name != "" && !a.renames() {
@@ -395,7 +396,7 @@ func (a *amplifier) reached(w written) int {
 		}
 	}
 	sum := 0
-	for _, around := range a.around(w.dir) {
+	for _, around := range a.patchScopes(w.dir) {
 		n := 0
 		for of, count := range a.kinds(around) {
 			if kind(of) {
@@ -404,18 +405,18 @@ func (a *amplifier) reached(w written) int {
 		}
 		if kind(v1alpha1.Kind) {
 			for _, o := range a.occurrences(around) {
-				after := renamed([]occurrence{o}, own)[0] // which replacements see
+				after := renamed([]occurrence{o}, own)[0] // the names that replacements see
 				if slices.ContainsFunc(slices.Concat(o.names, o.before, after.names, after.before), name) {
 					n++
 				}
 			}
 		}
-		sum = min(sum+n*a.ways(around), beyond)
+		sum = min(sum+n*a.ways(around), overLimit)
 	}
 	return sum
 }
 
-// renames says whether anything but a prefix or suffix may change the name of an object.
+// renames reports whether anything but a prefix or suffix may change the name of an object.
 func (a *amplifier) renames() bool {
 	if a.renamed == nil {
 		name, renamed := place{"metadata", "name"}, false
@@ -426,11 +427,11 @@ func (a *amplifier) renames() bool {
 			}
 			for _, r := range a.replacementsOf(k) {
 				for _, t := range r.Targets {
-					renamed = renamed || slices.ContainsFunc(fieldPaths(t), func(text string) bool { return dotted(text).holds(name) })
+					renamed = renamed || slices.ContainsFunc(fieldPaths(t), func(text string) bool { return dotted(text).contains(name) })
 				}
 			}
-			for _, w := range a.list[dir] {
-				renamed = renamed || slices.ContainsFunc(operationsOf(w.text), func(op operation) bool { return pointer(op.path).holds(name) })
+			for _, w := range a.writes[dir] {
+				renamed = renamed || slices.ContainsFunc(operationsOf(w.text), func(op operation) bool { return pointer(op.path).contains(name) })
 			}
 		}
 		a.renamed = &renamed
@@ -438,7 +439,7 @@ func (a *amplifier) renames() bool {
 	return *a.renamed
 }
 
-// ways is how often kustomize builds a kustomization: once for each way that leads to it. Load has bounded them.
+// ways returns how often kustomize builds a kustomization: once for each path that leads to it. Load has limited the paths.
 func (a *amplifier) ways(dir string) int {
 	if n, known := a.built[dir]; known {
 		return n
@@ -454,7 +455,7 @@ func (a *amplifier) ways(dir string) int {
 	return n
 }
 
-// kinds counts the objects of a kustomization that are no clusters.
+// kinds counts the objects of a kustomization that are not clusters, by kind.
 func (a *amplifier) kinds(dir string) map[string]int {
 	if counts, known := a.others[dir]; known {
 		return counts

@@ -12,19 +12,19 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// What kustomize does with these grows with their square or their product, and nothing can interrupt it. Measured on 2 cores.
+// kustomize's work on these grows with their square or product, and can't be interrupted. Measured on 2 cores.
 const (
-	// maxKeys is how many keys a generator may make: 1,000 take 30 ms, 20,000 more than ten seconds.
+	// maxKeys is how many keys a generator may have: 1,000 take 30 ms, 20,000 more than ten seconds.
 	maxKeys = 2000
-	// maxTogether is how many objects may be built in one piece: some five minutes of them.
+	// maxTogether is how many objects may be built in one piece: that takes about five minutes.
 	maxTogether = 12_000
-	// maxTries is how often patches, labels and replacements may be tried on objects: 300 of them on 10,000 clusters.
+	// maxTries is how often patches, labels and replacements may be matched against objects: 300 of them on 10,000 clusters.
 	maxTries = 3_000_000
-	// triedAtOnce is how much of a selector is tried in the time that everything else about one try takes.
+	// triedAtOnce is the selector length that takes as long to match as the rest of one try.
 	triedAtOnce = 64
 )
 
-// refuseMany stops a tree in which kustomize would have too much to go through.
+// refuseMany stops a tree that would take kustomize too long.
 func (a *amplifier) refuseMany() {
 	together := 0
 	for _, n := range a.kinds(a.tree.Loaded.Path) {
@@ -34,16 +34,16 @@ func (a *amplifier) refuseMany() {
 		together = add(together, len(a.occurrences(a.tree.Loaded.Path)))
 	}
 	if together > maxTogether {
-		a.result.Stop(finding.Finding{Code: load.CodeSize, Path: a.rootFile(), Message: fmt.Sprintf("kustomize would build %d objects in one piece, and %d are the limit", together, maxTogether),
-			Fix: "split the path over several AuditSyncs"})
+		a.result.Stop(finding.Finding{Code: load.CodeSize, Path: a.rootFile(), Message: fmt.Sprintf("kustomize would build %d objects in one piece; the limit is %d", together, maxTogether),
+			Fix: "split the path across several AuditSyncs"})
 		return
 	}
-	sum, most, at := 0, -1, written{}
-	for _, dir := range slices.Sorted(maps.Keys(a.list)) {
+	sum, most, at := 0, -1, bulkWrite{}
+	for _, dir := range slices.Sorted(maps.Keys(a.writes)) {
 		objects := -1
-		for _, w := range a.tried(dir) {
+		for _, w := range a.attempts(dir) {
 			if objects < 0 {
-				objects = a.reached(written{dir: dir})
+				objects = a.objectsReached(bulkWrite{dir: dir})
 			}
 			tries := mul(objects, 1+selectorLength(w.target)/triedAtOnce)
 			if sum = add(sum, tries); tries > most {
@@ -53,21 +53,21 @@ func (a *amplifier) refuseMany() {
 	}
 	if sum > maxTries {
 		a.result.Stop(a.placed(finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
-			Message: fmt.Sprintf("kustomize would try the patches, labels and replacements of this path more than %d times on an object", maxTries),
-			Fix:     "write patches without a target, which name their object, or put them into the kustomization of the clusters that they are for"}, at.dir, at.field))
+			Message: fmt.Sprintf("kustomize would match the patches, labels and replacements of this path against objects more than %d times", maxTries),
+			Fix:     "name the object in the patch instead of a target, or move patches into the kustomization of the clusters that they patch"}, at.dir, at.field))
 	}
 }
 
-// tried is what kustomize tries on every object of a kustomization.
-func (a *amplifier) tried(dir string) []written {
-	list := slices.Clone(a.list[dir])
+// attempts returns what kustomize matches against every object of a kustomization.
+func (a *amplifier) attempts(dir string) []bulkWrite {
+	list := slices.Clone(a.writes[dir])
 	for _, r := range a.replacementsOf(a.tree.Loaded.Kustomizations[dir]) {
 		for _, t := range r.Targets {
-			w := written{dir: dir, field: r.field}
+			w := bulkWrite{dir: dir, field: r.field}
 			if t != nil {
 				w.target = t.Select
 				for _, reject := range t.Reject {
-					list = append(list, written{dir: dir, field: r.field, target: reject})
+					list = append(list, bulkWrite{dir: dir, field: r.field, target: reject})
 				}
 			}
 			list = append(list, w)
@@ -90,7 +90,7 @@ type generator struct {
 	src   *types.KvPairSources
 }
 
-// generators are all of a kustomization.
+// generators returns all generators of a kustomization.
 func (b *builder) generators(k *load.Kustomization) []generator {
 	var list []generator
 	for i := range k.Spec.ConfigMapGenerator {
@@ -105,8 +105,8 @@ func (b *builder) generators(k *load.Kustomization) []generator {
 	return list
 }
 
-// made is how much a generator makes.
-func (a *amplifier) made(g generator) int {
+// generatedSize returns how many values the object of a generator counts as.
+func (a *amplifier) generatedSize(g generator) int {
 	size := 0
 	for _, literal := range g.src.LiteralSources {
 		size += len(literal)
@@ -117,7 +117,7 @@ func (a *amplifier) made(g generator) int {
 	return add(size/bytesPerValue, a.keys(g))
 }
 
-// keys is how many keys a generator makes.
+// keys returns how many keys a generator produces.
 func (b *builder) keys(g generator) int {
 	n := len(g.src.LiteralSources) + len(g.src.FileSources)
 	for _, entry := range inputFiles(*g.src) {
@@ -130,16 +130,16 @@ func (b *builder) keys(g generator) int {
 
 func (a *amplifier) generatorFinding(g generator) finding.Finding {
 	return a.placed(finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
-		Message: fmt.Sprintf("the generators of this path make more than %d MiB, or the kustomizations write as much", maxWritten*bytesPerValue>>20),
+		Message: fmt.Sprintf("the generators of this path produce more than %d MiB, or the kustomizations write as much", maxWritten*bytesPerValue>>20),
 		Fix:     "generate less, or put the content into Secret manifests"}, g.dir, g.field)
 }
 
-// refuseKeys stops a tree with a generator of too many keys.
+// refuseKeys stops a tree with a generator that has too many keys.
 func (b *builder) refuseKeys(k *load.Kustomization) {
 	for _, g := range b.generators(k) {
 		if n := b.keys(g); n > maxKeys {
-			at := finding.Finding{Code: load.CodeSize, Path: k.File.Path, Message: fmt.Sprintf("the generator makes %d keys, and %d are the limit", n, maxKeys),
-				Fix: "give the content as one file, or split it over several generators"}
+			at := finding.Finding{Code: load.CodeSize, Path: k.File.Path, Message: fmt.Sprintf("the generator has %d keys; the limit is %d", n, maxKeys),
+				Fix: "put the content into one file, or split it across several generators"}
 			at.Line, at.Column = k.File.Position(0, g.field)
 			b.result.Stop(at)
 		}

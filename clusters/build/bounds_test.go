@@ -77,8 +77,8 @@ func lines(n int) string {
 // comes from; and in lines, of which each is masked.
 func TestLargeGenerators(t *testing.T) {
 	key := sealtest.NewKey(t)
-	defer func(before int) { maxKnown = before }(maxKnown)
-	maxKnown = 10_000
+	defer func(before int) { maxMasked = before }(maxMasked)
+	maxMasked = 10_000
 	file := strings.Repeat(strings.Repeat("abcdefghijklmno", 10)+"\n", 400<<10/151)
 	folders := func(n int, generator string) repository {
 		r, list := repository{}, ""

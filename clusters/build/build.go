@@ -1,19 +1,18 @@
 // Package build runs kustomize over a sealed tree.
 //
-// Build gives what `kustomize build` gives for the same files, with two differences: cluster files that the kustomization
-// does not list are taken too, and one that kustomize can't build is left out with a finding instead of failing the rest.
-// (buildMetadata's transformerAnnotations list the steps that Muster has kustomize take, which may be fewer or more.)
-// kustomize works in memory on the sealed files alone, so its errors and its output hold no secret, and there is nothing
-// for it to fetch or run.
+// Build returns what `kustomize build` returns for the same files, with two differences. It includes cluster files that the
+// kustomization does not list. A cluster file that kustomize can't build is left out with a finding, and the rest is built.
+// (buildMetadata's transformerAnnotations list the steps that Muster has kustomize run, which may be fewer or more.) kustomize
+// works in memory on the sealed files alone, so its errors and output hold no secrets, and it has nothing to fetch or run.
 //
-// The one exception are generators that take their content from encrypted files: kustomize needs it for the hash in a Secret's
-// name. These files are opened first, and what they hold (Result.Opened) is in the result. What kustomize says is masked, and
-// kustomizations that copy values from one object to another are refused beside them.
+// The exception is a generator whose input is encrypted: kustomize needs the content for the hash in the Secret's name. Build
+// opens these files first, and Result.Opened lists their values. kustomize's messages are masked, and a kustomization that
+// copies values from one object to another is refused in such a tree.
 //
-// kustomize takes time that grows with the square of the number of resources in one build, and fails as a whole. Cluster
-// files are therefore built in units of some tens, each through the same kustomizations; a unit that fails is halved until
-// the culprit is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations do
-// something across resources (Result.Whole) is built in one piece.
+// The time kustomize needs grows with the square of the number of resources in a build, and a build fails as a whole. So cluster
+// files are built in units of a few dozen, each through the same kustomizations, and a failing unit is halved until the file at
+// fault is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations act across
+// resources (Result.Whole) is built in one piece.
 package build
 
 import (
@@ -39,27 +38,28 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Codes of this package's findings.
+// Finding codes of this package.
 const (
 	CodeBuild       finding.Code = "kustomize"       // kustomize can't build a file or the tree
-	CodePatchTarget finding.Code = "patch-target"    // a patch names a cluster that is not there
+	CodePatchTarget finding.Code = "patch-target"    // a patch names a cluster that does not exist
 	CodeGenerator   finding.Code = "generator-input" // a generator's encrypted input was not opened
-	CodeEnvironment finding.Code = "environment"     // a generator's input that refers to the environment
+	CodeEnvironment finding.Code = "environment"     // a generator's input refers to the environment
 	CodeDropped     finding.Code = "dropped"         // an object that kustomize leaves out
 )
 
-// unitSize is how many cluster files are built together. Below ten the fixed cost of a build shows, above a few hundred its
-// quadratic part; a unit that fails costs its own size times the logarithm of it.
+// unitSize is how many cluster files are built together. Below ten the fixed cost of a build dominates, above a few hundred its
+// quadratic part. A failing unit of n files costs n·log(n).
 const unitSize = 50
 
-// maxProbes is how many builds of a whole tree may be spent on looking for files that can't be built. It finds three or four
-// among thousands; more than that is a case for people.
+// maxProbes is how many builds of a whole tree may be spent on finding files that can't be built. It finds three or four among
+// thousands. A tree with more has to be fixed by hand.
 const maxProbes = 64
 
-// Resource is one object that kustomize made. It is not to be changed: the next Result may hold it as well.
+// Resource is an object that kustomize built. Don't modify it: the next Result may share it.
 type Resource struct {
 	Object map[string]any
-	// Path is the file it comes from, and Document the place in it. For a generated object it is the kustomization.
+	// Path is the file that the object comes from, and Document its index there. For a generated object, Path is the
+	// kustomization.
 	Path      string
 	Document  int
 	Generated bool
@@ -70,27 +70,28 @@ type Result struct {
 	Sealed *seal.Tree
 	finding.Report
 	Resources []*Resource
-	// Whole says why the tree was built in one piece; empty when it was built in units.
+	// Whole is the reason why the tree was built in one piece. It is empty when the tree was built in units.
 	Whole string
-	// Opened are the plain values that generators took from encrypted files. They are in Resources, and must be masked. Masks knows them.
+	// Opened are the plaintext values that generators read from encrypted files. Resources contains them, so mask the output
+	// with Masks, which knows them all.
 	Opened []string
 	Masks  *redact.Redactor
 
-	// keyed says that generators take encrypted files, so that the result depends on the keys given.
+	// keyed is true when generators read encrypted files, so that the result depends on the keys.
 	keyed bool
-	base  stored            // what is no cluster
+	base  stored            // everything but the cluster files
 	files map[string]stored // the cluster files, by path
 }
 
-// Opener opens a file that a generator takes as input.
+// Opener opens an encrypted file that a generator reads.
 type Opener interface {
 	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
 }
 
-// Build builds a sealed tree; a stopped one gives no resources. The opener, which may be nil, is used for the encrypted inputs
-// of generators only: kustomize names a generated Secret by a hash of its content. What before, which may be nil, has built
-// from the same files through the same kustomizations is taken from there; it has to come from the same seal.Sealer. The
-// error is ctx's.
+// Build builds a sealed tree. A stopped tree has no resources. The opener, which may be nil, is only used for the encrypted
+// inputs of generators, because the name of a generated Secret contains a hash of its content. Build reuses what before, which
+// may be nil, built from the same files through the same kustomizations. before must come from the same seal.Sealer. The only
+// error is that of ctx.
 func Build(ctx context.Context, t *seal.Tree, opener Opener, before *Result) (*Result, error) {
 	return build(ctx, t, opener, before, unitSize)
 }
@@ -101,7 +102,7 @@ func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, uni
 		return before, ctx.Err()
 	}
 	if t.Stopped {
-		return b.result, nil // what Load refused must not come near kustomize, which would fetch or run it
+		return b.result, nil // kustomize must not see what Load refused: it would fetch or run it
 	}
 	if b.openInputs(ctx, opener); b.result.Stopped {
 		return b.result, ctx.Err()
@@ -125,56 +126,56 @@ func build(ctx context.Context, t *seal.Tree, opener Opener, before *Result, uni
 	return b.result, ctx.Err()
 }
 
-// id tells apart objects of one file.
+// id distinguishes the objects of one file.
 func (r *Resource) id() string {
 	object := unstructured.Unstructured{Object: r.Object}
 	return strings.Join([]string{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}, " ")
 }
 
-// builder holds what one Build finds out.
+// builder is the state of one Build.
 type builder struct {
 	tree     *seal.Tree
 	unitSize int
 	inputs   map[string][]byte // opened inputs of generators, by path
 	files    []string          // the cluster files, sorted
-	generate map[string]bool   // the files that generators take as input
+	generate map[string]bool   // files that generators read
 	names    map[string][]occurrence
-	// uses are the places where kustomizations refer to a file or folder. shared are the files that are there for others: patches,
-	// configurations and the like; seeds are the resources that are no clusters, and the folders with generators.
+	// uses lists, for each file or folder, the kustomizations that refer to it. shared are the files that are not resources:
+	// patches, configurations and the like. seeds are the resources that are not clusters, and the folders with generators.
 	uses   map[string][]use
 	shared []string
 	seeds  []string
-	// patches are those of each kustomization; named are the cluster files by name, in the kustomizations whose clusters patches
-	// name.
+	// patches are the patches of each kustomization. named are the cluster files by name, for each kustomization in which a
+	// patch names a cluster.
 	patches map[string][]patch
 	named   map[string]map[string][]string
-	// together are the cluster files that a patch may mean by one name. kustomize tells them apart, or fails for them, where it sees
-	// them all.
+	// together are the cluster files that a patch may mean by the same name. kustomize tells them apart, or fails, only when it
+	// sees them all.
 	together map[string]group
-	// lists is a file with a List of clusters, of which only kustomize knows the names.
-	lists string
-	// made are the inputs whose values are in result.Opened, and known is how many texts of them result.Masks knows.
-	made  map[string]bool
-	known int
-	// encrypted and envFiles are what was found out about inputs, by path.
+	// listFile is a file with a List of clusters, whose names only kustomize knows.
+	listFile string
+	// masked are the inputs whose values are in result.Opened. maskedCount is how many texts of them result.Masks knows.
+	masked      map[string]bool
+	maskedCount int
+	// encrypted and envFiles cache what is known about inputs, by path.
 	encrypted map[string]bool
 	envFiles  map[string]envFile
 
 	mu     sync.Mutex
 	result *Result
-	// marks are the files that are marked so far, and sources what their marks stand for.
+	// marks are the files marked so far, and sources what their marks refer to.
 	marks   map[string]marked
 	sources []source
 }
 
-// occurrence is a cluster file as a kustomization sees it: by its name, and every one that it has had in the kustomizations below. A
-// patch may use any of them. It may have several names where patches rename, for which of them do is not known.
+// occurrence is a cluster file as a kustomization sees it: its name, and every name that it had in the kustomizations below, any
+// of which a patch may use. It has several names when patches rename clusters, because it isn't known which patch matches.
 type occurrence struct {
 	file          string
 	names, before []string
 }
 
-// use is one reference: the place in a kustomization's list of resources or components.
+// use is a reference to a file or folder: its index in a kustomization's resources or components.
 type use struct {
 	dir       string
 	index     int
@@ -184,11 +185,11 @@ type use struct {
 func newBuilder(t *seal.Tree, unitSize int) *builder {
 	return &builder{tree: t, unitSize: unitSize, result: &Result{Sealed: t, Report: t.Report.Clone(), Masks: &redact.Redactor{}},
 		inputs: map[string][]byte{}, generate: map[string]bool{}, marks: map[string]marked{},
-		made: map[string]bool{}, encrypted: map[string]bool{}, envFiles: map[string]envFile{}}
+		masked: map[string]bool{}, encrypted: map[string]bool{}, envFiles: map[string]envFile{}}
 }
 
-// scan finds out who refers to what: the cluster files that the root kustomization reaches, with their names at each level,
-// the patches, and what is there for others.
+// scan collects the references: the cluster files that the root kustomization reaches, with their names at each level, the
+// patches, and the files that are not resources.
 func (b *builder) scan() {
 	b.names, b.patches, b.named, b.together = map[string][]occurrence{}, map[string][]patch{}, map[string]map[string][]string{}, map[string]group{}
 	b.uses = make(map[string][]use, len(b.tree.Loaded.Files))
@@ -232,8 +233,8 @@ func (b *builder) scan() {
 	for name := range b.uses {
 		if f := b.file(name); f != nil && !f.IsCluster() {
 			b.seeds = append(b.seeds, name)
-			if slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return strings.HasSuffix(d.Kind, "List") }) && strings.Contains(f.Data, v1alpha1.Kind) && (b.lists == "" || name < b.lists) {
-				b.lists = name
+			if slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return strings.HasSuffix(d.Kind, "List") }) && strings.Contains(f.Data, v1alpha1.Kind) && (b.listFile == "" || name < b.listFile) {
+				b.listFile = name
 			}
 		}
 	}
@@ -250,7 +251,7 @@ func (b *builder) isKustomization(name string) bool {
 	return k != nil && k.File != nil && k.File.Path == name
 }
 
-// occurrences are the clusters in a kustomization before its own prefix and suffix, which kustomize applies after patches.
+// occurrences returns the clusters in a kustomization before its own prefix and suffix, which kustomize applies after patches.
 func (b *builder) occurrences(dir string) []occurrence {
 	if list, ok := b.names[dir]; ok {
 		return list
@@ -260,8 +261,8 @@ func (b *builder) occurrences(dir string) []occurrence {
 	return list
 }
 
-// accumulate adds the clusters of a kustomization to those around it. Only a component has any around it, and its prefix
-// and suffix are for all of them.
+// accumulate adds the clusters of a kustomization to list. The list is empty except for a component, which also patches,
+// prefixes and suffixes the clusters of the kustomization that includes it.
 func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
 	k := b.tree.Loaded.Kustomizations[dir]
 	if k == nil {
@@ -287,7 +288,7 @@ func (b *builder) accumulate(dir string, list []occurrence) []occurrence {
 	return list
 }
 
-// renamed are clusters after the prefix and suffix of a kustomization, which kustomize adds one after the other.
+// renamed returns the clusters with the prefix and suffix of a kustomization, which kustomize adds one after the other.
 func renamed(list []occurrence, spec types.Kustomization) []occurrence {
 	if spec.NamePrefix+spec.NameSuffix == "" {
 		return list
@@ -303,7 +304,7 @@ func renamed(list []occurrence, spec types.Kustomization) []occurrence {
 	return out
 }
 
-// file returns a file of the tree that no stage has found broken.
+// file returns a file of the tree, or nil if an earlier stage found it broken.
 func (b *builder) file(name string) *load.File {
 	if b.tree.Broken[name] {
 		return nil
@@ -311,10 +312,10 @@ func (b *builder) file(name string) *load.File {
 	return b.tree.Loaded.Files[name]
 }
 
-// wholeReason says why the tree can't be built in units: what acts across resources would act differently.
+// wholeReason returns why the tree can't be built in units: some fields act across resources, and would act differently there.
 func (b *builder) wholeReason() string {
-	if b.lists != "" {
-		return b.lists + " is a List of clusters"
+	if b.listFile != "" {
+		return b.listFile + " is a List of clusters"
 	}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
@@ -345,8 +346,8 @@ func (b *builder) wholeReason() string {
 	return ""
 }
 
-// units builds what is no cluster once, and the cluster files in units, as many at a time as there are processors. What before
-// has of it isn't built again.
+// units builds everything but the clusters once, then the cluster files in units, as many in parallel as there are processors.
+// It reuses what before has already built.
 func (b *builder) units(ctx context.Context, before *Result) error {
 	b.checkPatchTargets()
 	if before == nil || before.Whole != "" {
@@ -355,12 +356,12 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	if base := b.selection(nil, true); base.reaches(b.tree.Loaded.Path) {
 		key := b.baseKey()
 		if b.result.base = before.base; b.result.base.key != key {
-			resources, left, err := base.traced()
+			resources, left, err := base.runMarked()
 			if err != nil {
 				b.result.Stop(b.failure(b.rootFile(), err))
 				return nil
 			}
-			b.result.base = stored{key: key, resources: resources, left: left}
+			b.result.base = stored{key: key, resources: resources, dropped: left}
 		}
 		b.result.take(b.result.base)
 	}
@@ -394,13 +395,13 @@ func (b *builder) units(ctx context.Context, before *Result) error {
 	return nil
 }
 
-// take adds what was built from some files to the result.
+// take adds built resources to the result.
 func (r *Result) take(built stored) {
 	r.Resources = append(r.Resources, built.resources...)
-	if built.bad != nil {
-		r.Reject(*built.bad)
+	if built.failure != nil {
+		r.Reject(*built.failure)
 	}
-	for _, left := range built.left {
+	for _, left := range built.dropped {
 		r.Add(left.Finding)
 		if left.all {
 			r.Drop(left.file)
@@ -408,7 +409,7 @@ func (r *Result) take(built stored) {
 	}
 }
 
-// unit builds some cluster files, halving the unit when it fails, or when a group of it has lost an object.
+// unit builds some cluster files. It halves the unit when the build fails, or when a group has lost an object.
 func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -427,8 +428,8 @@ func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key)
 	for _, file := range files {
 		one := built[file]
 		if one.key = keys[file]; err != nil {
-			bad := b.groupFailure(groups[0], file, err)
-			one.bad = &bad
+			failure := b.groupFailure(groups[0], file, err)
+			one.failure = &failure
 		}
 		b.result.files[file] = one
 	}
@@ -436,15 +437,15 @@ func (b *builder) unit(ctx context.Context, groups []group, keys map[string]key)
 }
 
 var (
-	// errFewer says that a unit has fewer objects than files.
+	// errFewer means that a unit has fewer objects than files.
 	errFewer = errors.New("kustomize leaves out objects")
-	// errReplaced says that nothing tells which file a cluster comes from.
-	errReplaced = errors.New("a patch replaces a whole object, so that nothing tells which file it comes from")
+	// errReplaced means that the file which a cluster comes from is unknown.
+	errReplaced = errors.New("a patch replaces a whole object, so its source file is unknown")
 )
 
-// clusters builds some cluster files, and gives what was built by file. A cluster file makes one object for each way that leads to it,
-// in an order that kustomize keeps, so equal numbers tell which comes from which. With fewer objects, the unit has to be split; one that
-// can't be is built again with marks.
+// clusters builds some cluster files and returns the result by file. A cluster file yields one object for each path that leads
+// to it, and kustomize keeps the order, so equal numbers identify the file of each object. With fewer objects, the unit has to
+// be split. A unit that can't be split is built again with marks.
 func (b *builder) clusters(files []string, splits bool) (map[string]stored, error) {
 	s := b.selection(files, false)
 	built, err := s.run()
@@ -462,7 +463,7 @@ func (b *builder) clusters(files []string, splits bool) (map[string]stored, erro
 	}
 	by := make(map[string]stored, len(files))
 	if len(built) != len(order) {
-		resources, left, err := s.traced()
+		resources, left, err := s.runMarked()
 		if err != nil {
 			return nil, err
 		}
@@ -471,7 +472,7 @@ func (b *builder) clusters(files []string, splits bool) (map[string]stored, erro
 		}
 		for _, l := range left {
 			one := by[l.file]
-			one.left = append(one.left, l)
+			one.dropped = append(one.dropped, l)
 			by[l.file] = one
 		}
 		return by, nil
@@ -492,41 +493,41 @@ func (s stored) with(r *Resource) stored {
 	return s
 }
 
-// whole builds the tree in one piece. When that fails, the files without which it works are looked for by halving. A tree
-// that has too many of them, or fails without any cluster file, can't be helped.
+// whole builds the tree in one piece. When that fails, it looks for the files at fault by halving. It gives up on a tree with
+// too many of them, and on one that fails without any cluster file.
 func (b *builder) whole(ctx context.Context) {
 	b.checkPatchTargets()
 	all := b.selection(b.files, true)
 	if !all.reaches(b.tree.Loaded.Path) {
 		return
 	}
-	resources, left, err := all.traced()
+	resources, left, err := all.runMarked()
 	if err != nil {
 		first := err
 		h := halving{builder: b, probes: maxProbes}
 		good := h.buildable(ctx, nil, slices.Collect(b.groups()))
 		if len(good) > 0 && h.probes > 0 {
-			resources, left, err = b.selection(good, true).traced()
+			resources, left, err = b.selection(good, true).runMarked()
 		}
 		if err != nil {
 			b.result.Stop(b.failure(b.rootFile(), first))
 			return
 		}
-		for _, f := range h.bad {
+		for _, f := range h.failures {
 			b.result.Reject(f)
 		}
 	}
-	b.result.take(stored{resources: resources, left: left})
+	b.result.take(stored{resources: resources, dropped: left})
 }
 
-// halving looks for the files that keep a whole tree from being built.
+// halving finds the files that make the build of a whole tree fail.
 type halving struct {
 	*builder
-	probes int
-	bad    []finding.Finding
+	probes   int
+	failures []finding.Finding
 }
 
-// buildable returns base and the files of those groups that can be built together with it, and notes the others.
+// buildable returns base and the files of those groups that can be built together with it. It records the others.
 func (h *halving) buildable(ctx context.Context, base []string, groups []group) []string {
 	if ctx.Err() != nil || len(groups) == 0 || h.probes == 0 {
 		return base
@@ -539,7 +540,7 @@ func (h *halving) buildable(ctx context.Context, base []string, groups []group) 
 	}
 	if len(groups) == 1 {
 		for _, file := range groups[0] {
-			h.bad = append(h.bad, h.groupFailure(groups[0], file, err))
+			h.failures = append(h.failures, h.groupFailure(groups[0], file, err))
 		}
 		return base
 	}
@@ -547,7 +548,7 @@ func (h *halving) buildable(ctx context.Context, base []string, groups []group) 
 	return h.buildable(ctx, h.buildable(ctx, base, groups[:half]), groups[half:])
 }
 
-// failure turns kustomize's error into a finding.
+// failure turns an error of kustomize into a finding.
 func (b *builder) failure(file string, err error) finding.Finding {
 	where, inner := b.innermost(err)
 	why, all := cause(inner)
@@ -562,7 +563,7 @@ func (b *builder) failure(file string, err error) finding.Finding {
 		f.Line, f.Column = source.Position(0, []string{"metadata", "name"})
 	}
 	if !all {
-		f.Fix = "run kustomize build to see the rest of its message, which may quote a credential"
+		f.Fix = "run kustomize build to see the full message; it may quote a credential"
 	}
 	return f
 }

@@ -583,7 +583,7 @@ func TestCause(t *testing.T) {
 		"loading KV pairs: literal sources [hunter2]: invalid literal source hunter2, expected key=value":                                            "loading KV pairs: literal sources …",
 		"invalid literal source hunter2, expected key=value":                                                                                         "invalid literal source …",
 		"trouble configuring builtin PatchTransformer with config: `\npatch: hunter2\n`: unable to parse SM or JSON patch from [patch: \"hunter2\"]": "PatchTransformer unable to parse SM or JSON patch from …",
-		"hunter2":                              "its message may quote a credential, and is not repeated",
+		"hunter2":                              "the message is withheld because it may quote a credential",
 		"json: unknown field \"hunter2\"":      "json: unknown field …",
 		"wrong node kind: expected ScalarNode": "wrong node kind: expected ScalarNode",
 	} {

@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// errPanic stands for a panic inside of kustomize. What it panics with may quote a value.
-var errPanic = errors.New("kustomize fails inside on this input")
+// errPanic replaces a panic of kustomize, whose text may quote a value.
+var errPanic = errors.New("kustomize panics on this input")
 
-// cause takes what went wrong from kustomize's error, and says whether that is all of it. kustomize quotes what it works on, with
-// quotation marks or without, and somebody may have written a password there. So the message ends before the first word that is not
-// kustomize's own.
+// cause extracts the cause from an error of kustomize, and reports whether it is complete. kustomize quotes its input, with or
+// without quotation marks, and the input may contain a password. So the message is cut before the first word that is not in
+// safeWords.
 func cause(err error) (text string, all bool) {
 	if errors.Is(err, errReplaced) {
 		return err.Error(), true
 	}
 	text = strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "").Replace(err.Error())
 	all = true
-	if i := strings.IndexAny(text, "`\n"); i >= 0 { // configuration, and what is wrong with it behind
+	if i := strings.IndexAny(text, "`\n"); i >= 0 { // configuration, followed by the error in it
 		tail := text[strings.LastIndexAny(text, "`\n")+1:]
 		text = strings.TrimSuffix(strings.TrimSpace(text[:i]), "with config:") + " " + strings.TrimSpace(strings.TrimPrefix(tail, ":"))
 		all = false
@@ -30,14 +30,14 @@ func cause(err error) (text string, all bool) {
 	}
 	var kept []string
 	for word := range strings.FieldsSeq(text) {
-		if !words[strings.Trim(word, ".,:;()")] {
+		if !safeWords[strings.Trim(word, ".,:;()")] {
 			all = false
 			break
 		}
 		kept = append(kept, word)
 	}
 	if len(kept) < 2 {
-		return "its message may quote a credential, and is not repeated", false
+		return "the message is withheld because it may quote a credential", false
 	}
 	text = strings.TrimRight(strings.Join(kept, " "), " :;,(")
 	if !all {
@@ -46,15 +46,15 @@ func cause(err error) (text string, all bool) {
 	return text, all
 }
 
-// innermost takes the last cause from kustomize's error, which tells of each kustomization on the way to it, and the file that it is about, as
-// far as kustomize says so.
+// innermost extracts the last cause from an error of kustomize, which lists each kustomization on the way to it. It also returns
+// the file that the error is about, if kustomize names it.
 func (b *builder) innermost(err error) (file string, inner error) {
 	text, dir := err.Error(), b.tree.Loaded.Path
 	for again := true; again; {
 		again = false
 		if _, rest, found := strings.Cut(text, `accumulateDirectory: "`); found {
 			if quoted, err := strconv.QuotedPrefix(`"` + rest); err == nil {
-				text, _ = strconv.Unquote(quoted) // which a prefix always is
+				text, _ = strconv.Unquote(quoted) // can't fail for a quoted prefix
 				again = true
 			}
 		}
@@ -81,17 +81,17 @@ func (b *builder) innermost(err error) (file string, inner error) {
 	if dump := strings.LastIndex(text, "}: "); dump >= 0 && strings.HasPrefix(text, generator) {
 		text = text[dump+len("}: "):]
 	}
-	if text = existing.ReplaceAllString(text, "the object exists"); text == err.Error() {
+	if text = alreadyExists.ReplaceAllString(text, "the object exists"); text == err.Error() {
 		return file, err
 	}
 	return file, errors.New(text)
 }
 
-// existing matches how kustomize names an object that is there already.
-var existing = regexp.MustCompile(`id resid\.ResId\{Gvk:resid\.Gvk\{[^{}]*\}[^{}]*\} exists`)
+// alreadyExists matches how kustomize names an object that already exists.
+var alreadyExists = regexp.MustCompile(`id resid\.ResId\{Gvk:resid\.Gvk\{[^{}]*\}[^{}]*\} exists`)
 
-// words are those of kustomize's messages.
-var words = vocabulary(`
+// safeWords are the words of kustomize's own messages.
+var safeWords = vocabulary(`
 	a add added adding accumulating accumulation already an and annotation annotations any apply as at base be because behavior both build
 	builtin but by can cannot component components config configmap configuration configuring conflict conflicts copy create cycle data
 	decode decoding delete detected doc document does duplicate empty entry env err error exist exists expected fail failed failing fails

@@ -18,14 +18,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// contents finds what stands in files, what is generated, and what kustomizations write but by copying. It is asked for where
-// places matter, which is hardly ever, and looks at all files.
+// contents collects what files contain, what is generated, and what kustomizations write other than by copying. It reads all
+// files, and is only called where places matter, which is rare.
 func (a *amplifier) contents() *contents {
-	if a.found != nil {
-		return a.found
+	if a.contentsCache != nil {
+		return a.contentsCache
 	}
 	c := &contents{known: map[string]size{}, sets: map[string]copied{}}
-	a.found = c
+	a.contentsCache = c
 	for name := range a.uses {
 		if f := a.file(name); f != nil {
 			for _, d := range f.Documents {
@@ -33,7 +33,7 @@ func (a *amplifier) contents() *contents {
 			}
 		}
 	}
-	for _, dir := range slices.Sorted(maps.Keys(a.list)) {
+	for _, dir := range slices.Sorted(maps.Keys(a.writes)) {
 		k := a.tree.Loaded.Kustomizations[dir]
 		for _, src := range sources(k.Spec) {
 			c.objects = append(c.objects, a.generated(k, src))
@@ -45,8 +45,8 @@ func (a *amplifier) contents() *contents {
 			c.pieces = append(c.pieces, patched(text)...)
 		}
 		c.pieces = append(c.pieces, textPiece(k.Spec.NamePrefix+k.Spec.NameSuffix, "metadata", "name"), textPiece(k.Spec.Namespace, "metadata", "namespace"))
-		for _, w := range a.list[dir] {
-			c.pieces = append(c.pieces, writtenSomewhere(w)...)
+		for _, w := range a.writes[dir] {
+			c.pieces = append(c.pieces, writePieces(w)...)
 		}
 		for _, entry := range k.Spec.Generators {
 			c.pieces = append(c.pieces, somewhere(nil, a.configuration(k, entry)))
@@ -59,12 +59,12 @@ func textPiece(text string, at ...string) piece {
 	return piece{at: at, node: &yaml.Node{Kind: yaml.ScalarNode, Value: text}}
 }
 
-// writtenSomewhere is what labels and the like, and transformers that don't patch, write.
-func writtenSomewhere(w written) []piece {
+// writePieces returns what labels and the like, and transformers that don't patch, write.
+func writePieces(w bulkWrite) []piece {
 	fields := w.fields
 	switch {
 	case w.patch || len(w.fields) > maxFields:
-		return nil // patchTexts has it, or it is refused
+		return nil // covered by patchTexts, or refused
 	case w.field[0] == "labels":
 		fields = append(slices.Clone(fields), place{"metadata", "labels"})
 	case w.field[0] == "commonAnnotations":
@@ -81,7 +81,7 @@ func writtenSomewhere(w written) []piece {
 	return pieces
 }
 
-// somewhere is a text of which isn't known what of it is written to a place, or below it.
+// somewhere is a text of which any part may be written to a place, or below it.
 func somewhere(at place, text []byte) piece {
 	s := sizeOfText(string(text))
 	s.values = add(s.values, weight(text, true))
@@ -89,7 +89,7 @@ func somewhere(at place, text []byte) piece {
 	return piece{at: at, any: s.times(doubled(copies(text)))}
 }
 
-// patched is what a patch writes: its documents, or the values of its operations.
+// patched returns what a patch writes: its documents, or the values of its operations.
 func patched(text []byte) []piece {
 	var pieces []piece
 	operations := operationsOf(text)
@@ -114,7 +114,7 @@ func patched(text []byte) []piece {
 	return pieces
 }
 
-// generated is an object as a generator makes it.
+// generated returns the object that a generator builds.
 func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *yaml.Node {
 	data := map[string]string{}
 	take := func(text string) {
@@ -132,7 +132,7 @@ func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *
 		take(read(name))
 	}
 	for _, entry := range src.FileSources {
-		key, name, _ := strings.Cut(entry, "=") // load has put the key there
+		key, name, _ := strings.Cut(entry, "=") // load has added the key
 		data[key] = read(name)
 	}
 	var n yaml.Node
@@ -142,7 +142,7 @@ func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *
 	return &n
 }
 
-// patchTexts are the patches of a kustomization.
+// patchTexts returns the patches of a kustomization.
 func (a *amplifier) patchTexts(k *load.Kustomization) [][]byte {
 	var texts [][]byte
 	note := func(p types.Patch) {
@@ -158,7 +158,7 @@ func (a *amplifier) patchTexts(k *load.Kustomization) [][]byte {
 	for _, p := range k.Spec.PatchesJson6902 { //nolint:staticcheck // deprecated, and still built
 		note(p)
 	}
-	for _, w := range a.list[k.Dir] {
+	for _, w := range a.writes[k.Dir] {
 		if w.patch {
 			texts = append(texts, w.text)
 		}
@@ -166,13 +166,13 @@ func (a *amplifier) patchTexts(k *load.Kustomization) [][]byte {
 	return texts
 }
 
-// operation is one of a JSON patch.
+// operation is an operation of a JSON patch.
 type operation struct {
 	kind, path, from string
 	value            any
 }
 
-// operationsOf reads a JSON patch as kustomize does; nil when it is none. A key that stands twice counts as the last.
+// operationsOf parses a JSON patch like kustomize, and returns nil if text isn't one. The last of duplicate keys counts.
 func operationsOf(text []byte) []operation {
 	var raw []map[string]any
 	if json.Unmarshal(text, &raw) != nil {
@@ -194,10 +194,10 @@ func operationsOf(text []byte) []operation {
 	return list
 }
 
-// errAliases says that a text has more values than anything may write, or endlessly many, once its aliases are expanded.
+// errAliases means that a text with its aliases expanded has too many values, or infinitely many.
 var errAliases = errors.New("too many aliases")
 
-// expanded counts a node and those below it with every alias expanded, each of them once.
+// expanded counts a node and its descendants with every alias expanded. It visits each node once.
 func expanded(n *yaml.Node, counted map[*yaml.Node]int) int {
 	if n.Kind == yaml.AliasNode {
 		return expanded(n.Alias, counted)
@@ -205,7 +205,7 @@ func expanded(n *yaml.Node, counted map[*yaml.Node]int) int {
 	if count, known := counted[n]; known {
 		return count
 	}
-	counted[n] = beyond // an alias inside of what it stands for
+	counted[n] = overLimit // an alias inside its own anchor
 	sum := 1
 	for _, child := range n.Content {
 		sum = add(sum, expanded(child, counted))
@@ -214,7 +214,7 @@ func expanded(n *yaml.Node, counted map[*yaml.Node]int) int {
 	return sum
 }
 
-// documentsIn are the documents of a text, up to where it can't be read.
+// documentsIn returns the documents of a text, up to the first that can't be parsed.
 func documentsIn(text []byte) ([]*yaml.Node, error) {
 	var list []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
@@ -233,11 +233,11 @@ func documentsIn(text []byte) ([]*yaml.Node, error) {
 	}
 }
 
-// unmarshal reads YAML as kustomize reads its own configuration.
+// unmarshal parses YAML like kustomize parses its configuration.
 func unmarshal(text []byte, into any) (ok bool) {
 	defer func() {
 		if recover() != nil {
-			ok = false // as kustomize will say
+			ok = false // kustomize reports the error
 		}
 	}()
 	return jsonyaml.Unmarshal(text, into) == nil

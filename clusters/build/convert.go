@@ -7,13 +7,14 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 )
 
-// converter takes resources over from kustomize.
+// converter converts resources from kustomize's form.
 type converter struct {
-	// texts are those that it has met. Most stand in every object of a fleet, which are all kept.
+	// texts are the strings seen so far. Most are in every object of a fleet, and all objects are kept in memory.
 	texts map[string]any
 }
 
-// object gives what the resource's own Map does, which also serves what isn't usual here, with one copy of each text and without marks.
+// object returns the same as the resource's Map, with one copy of each string and without marks. Map itself handles the unusual
+// cases.
 func (c *converter) object(res *resource.Resource) (object map[string]any, err error) {
 	defer func() {
 		if recover() != nil {
@@ -30,7 +31,7 @@ func (c *converter) object(res *resource.Resource) (object map[string]any, err e
 	return object, err
 }
 
-// unmark takes marks off, wherever a patch may have copied them.
+// unmark removes marks, including those that a patch has copied elsewhere.
 func unmark(v any) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -45,7 +46,7 @@ func unmark(v any) {
 	}
 }
 
-// value is a node as a value, unless it has aliases, merge keys, keys that are no text or stand twice.
+// value converts a node. It fails on aliases, merge keys, duplicate keys, and keys that are not strings.
 func (c *converter) value(n *yaml.Node) (any, bool) {
 	switch {
 	case n == nil:
@@ -86,11 +87,11 @@ func (c *converter) value(n *yaml.Node) (any, bool) {
 	}
 }
 
-// text is a text, in the copy that is kept.
+// text returns the copy of s that is kept.
 func (c *converter) text(s string) any {
 	kept, known := c.texts[s]
 	if !known {
-		kept = strings.Clone(s) // beside the others, rather than between what kustomize leaves
+		kept = strings.Clone(s) // don't keep kustomize's memory alive
 		c.texts[s] = kept
 	}
 	return kept

@@ -13,22 +13,22 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// maxCopied is how many fields replacements may write to, each counted as often as its kustomization is included. It bounds what it
-// takes to find out how much they copy.
+// maxCopied is how many fields replacements may write to, each counted as often as its kustomization is included. It limits the
+// cost of computing how much they copy.
 const maxCopied = 10_000
 
-// replacement is a replacement of a kustomization, or a copy by a JSON patch.
+// replacement is a replacement of a kustomization, or of a transformer.
 type replacement struct {
 	types.Replacement
 	dir   string
 	field []string
-	// values are how much it writes into an object of each of its targets.
+	// values are how many values it writes into an object of each target.
 	values []int
 }
 
-// copier finds out how much replacements and vars copy. A source may be a mapping or a long text, and hold the place that it is copied
-// to, so that it doubles with each copy; and what one has copied, the next may copy again. It goes through the kustomizations in the order
-// in which kustomize does.
+// copier computes how much replacements and vars copy. A source may be a mapping or a long text that contains the place it is
+// copied to, so it doubles with each copy. The next replacement may copy the result again. copier visits the kustomizations in
+// the same order as kustomize.
 type copier struct {
 	*amplifier
 	*contents
@@ -37,9 +37,9 @@ type copier struct {
 	fields       int
 }
 
-// copying finds out how much each replacement of the tree writes into an object. Nothing is looked at where there are neither replacements
-// nor vars.
-func (a *amplifier) copying(dirs []string) *copier {
+// newCopier computes how much each replacement of the tree writes into an object. It does no work if there are neither
+// replacements nor vars.
+func (a *amplifier) newCopier(dirs []string) *copier {
 	c := &copier{amplifier: a, replacements: map[string][]*replacement{}, visited: map[string]bool{}}
 	used := false
 	for _, dir := range dirs {
@@ -54,7 +54,7 @@ func (a *amplifier) copying(dirs []string) *copier {
 	return c
 }
 
-// replacementsOf are those of a kustomization and of its transformers.
+// replacementsOf returns the replacements of a kustomization and of its transformers.
 func (a *amplifier) replacementsOf(k *load.Kustomization) []*replacement {
 	var list []*replacement
 	note := func(from []types.ReplacementField, field []string) {
@@ -74,7 +74,7 @@ func (a *amplifier) replacementsOf(k *load.Kustomization) []*replacement {
 	}
 	note(k.Spec.Replacements, []string{"replacements"})
 	for _, p := range a.plugins(k) {
-		documents, _ := documentsIn(p.text) // kustomize says what is wrong
+		documents, _ := documentsIn(p.text) // kustomize reports the error
 		for _, d := range documents {
 			var transformer struct {
 				Kind         string                   `json:"kind"`
@@ -88,7 +88,7 @@ func (a *amplifier) replacementsOf(k *load.Kustomization) []*replacement {
 	return list
 }
 
-// replacementsIn reads a file of replacements: one, or a list of them.
+// replacementsIn parses a file of replacements, which has one, or a list of them.
 func replacementsIn(text []byte) []types.Replacement {
 	var list []types.Replacement
 	if unmarshal(text, &list) {
@@ -99,8 +99,8 @@ func replacementsIn(text []byte) []types.Replacement {
 	return []types.Replacement{one}
 }
 
-// visit goes through a kustomization: what it builds on, its components, its own replacements. kustomize builds a base for each that
-// includes it, and each time from the same; a component works on what was there before.
+// visit processes a kustomization: its resources, its components, then its own replacements. kustomize builds a base anew for
+// each kustomization that includes it, always with the same result. A component works on what has been built before it.
 func (c *copier) visit(dir string) {
 	k := c.tree.Loaded.Kustomizations[dir]
 	if k == nil || c.visited[dir] || c.fields > maxCopied {
@@ -118,7 +118,7 @@ func (c *copier) visit(dir string) {
 	}
 }
 
-// copyWithin is what a JSON patch copies or moves within an object. How much that is in all is counted elsewhere.
+// copyWithin records what a JSON patch copies or moves within an object. The method total counts the values.
 func (c *copier) copyWithin(text []byte) {
 	for _, op := range operationsOf(text) {
 		if op.kind == "copy" || op.kind == "move" {
@@ -127,17 +127,17 @@ func (c *copier) copyWithin(text []byte) {
 	}
 }
 
-// replace is what one replacement does.
+// replace records the effect of one replacement.
 func (c *copier) replace(r *replacement) {
-	value, from, live := c.source(r)
-	if doublings := c.doublings(r, from, live); doublings > 0 {
+	value, from, grows := c.source(r)
+	if doublings := c.doublings(r, from, grows); doublings > 0 {
 		value = value.times(doubled(doublings))
 	}
 	for i, t := range r.Targets {
 		values := 0
 		for _, text := range fieldPaths(t) {
 			if c.fields++; c.fields > maxCopied {
-				values = beyond
+				values = overLimit
 				break
 			}
 			values = add(values, c.set(dotted(text), value, joins(t)))
@@ -147,8 +147,8 @@ func (c *copier) replace(r *replacement) {
 	}
 }
 
-// source is what a replacement copies, and from where. It is alive when it grows with what is written into it.
-func (c *copier) source(r *replacement) (value size, from place, live bool) {
+// source returns what a replacement copies, and from where. grows is true when the source grows with what is written into it.
+func (c *copier) source(r *replacement) (value size, from place, grows bool) {
 	if r.SourceValue != nil || r.Source == nil {
 		text := ""
 		if r.SourceValue != nil {
@@ -160,20 +160,20 @@ func (c *copier) source(r *replacement) (value size, from place, live bool) {
 	return c.at(from), from, r.Source.Options == nil || r.Source.Options.Delimiter == ""
 }
 
-// doublings is how often a replacement may double its own source while it goes through its targets.
-func (c *copier) doublings(r *replacement, from place, live bool) int {
+// doublings returns how often a replacement may double its own source while it processes its targets.
+func (c *copier) doublings(r *replacement, from place, grows bool) int {
 	n := 0
 	for _, t := range r.Targets {
 		for _, text := range fieldPaths(t) {
 			at := dotted(text)
-			if !live {
+			if !grows {
 				continue
 			}
-			if at.below(from) || joins(t) && at.holds(from) {
+			if at.below(from) || joins(t) && at.contains(from) {
 				n = add(n, c.fan(at))
 			}
 			for i := 1; i < len(at); i++ {
-				if holder := c.at(at[:i]); holder.own > 0 && (at[:i].holds(from) || at[:i].below(from)) {
+				if holder := c.at(at[:i]); holder.own > 0 && (at[:i].contains(from) || at[:i].below(from)) {
 					n = add(n, mul(c.fan(at), bits.Len(uint(indented(holder.depth)))))
 				}
 			}
@@ -182,11 +182,11 @@ func (c *copier) doublings(r *replacement, from place, live bool) int {
 	return n
 }
 
-// set is how many values are written into an object when a value is copied to a place in it.
+// set returns how many values are written into an object when a value is copied to a place in it.
 func (c *copier) set(at place, value size, joins bool) int {
 	fan := c.fan(at)
-	made := len(at) - 1 // keys on the way, after the last list once for each item
-	for made >= 0 && !item(at[made]) {
+	made := len(at) - 1 // keys on the way, after the last list once per item
+	for made >= 0 && !isItem(at[made]) {
 		made--
 	}
 	written := add(mul(add(value.values, len(at)-made), fan), len(at))
@@ -203,9 +203,9 @@ func (c *copier) set(at place, value size, joins bool) int {
 	return written
 }
 
-// fan is how many fields a replacement may find at a place of an object. It goes into lists only where the place says so.
+// fan returns how many fields a replacement may find at a place of an object. It enters lists only where the place says so.
 func (c *copier) fan(at place) int {
-	if !slices.ContainsFunc(at, item) {
+	if !slices.ContainsFunc(at, isItem) {
 		return 1
 	}
 	return c.contents.fan(at)
@@ -223,11 +223,11 @@ func fieldPaths(t *types.TargetSelector) []string {
 	return t.FieldPaths
 }
 
-// referred is how many values vars write in all, when they do so in so many objects.
+// referred returns how many values vars write in total, into the given number of objects.
 func (c *copier) referred(v types.Var, objects int) int {
 	value := c.at(dotted(cmp.Or(v.FieldRef.FieldPath, types.DefaultReplacementFieldPath)))
-	if value.spread > 0 { // of mappings kustomize takes nothing
-		return beyond // kustomize may go over a text several times
+	if value.spread > 0 { // kustomize substitutes no mappings
+		return overLimit // kustomize may process a text several times
 	}
 	return mul(mul(value.values, objects), c.at(nil).refs)
 }

@@ -11,8 +11,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// Kustomize builds the folder of a repository that has nothing but the given files, which it only reads. It never fetches, runs or
-// writes anything. kustomize panics on some input, which must take one file along and not the process.
+// Kustomize builds the folder dir of a repository that consists of the given files. It never modifies files, and never fetches,
+// runs or writes anything. kustomize panics on some input. The panic becomes an error, so that it fails one file, not the
+// process.
 func Kustomize(files map[string][]byte, dir string) (resources []*resource.Resource, err error) {
 	defer func() {
 		if recover() != nil {
@@ -20,7 +21,7 @@ func Kustomize(files map[string][]byte, dir string) (resources []*resource.Resou
 		}
 	}()
 	options := krusty.MakeDefaultOptions()
-	// Nothing but the repository is in this file system, so a reference out of the kustomization's folder is harmless.
+	// The file system has nothing but the repository, so a reference outside of the kustomization's folder is harmless.
 	options.LoadRestrictions = types.LoadRestrictionsNone
 	result, err := krusty.MakeKustomizer(options).Run(newMemory(files), path.Join("/", dir))
 	if err != nil {
@@ -29,11 +30,11 @@ func Kustomize(files map[string][]byte, dir string) (resources []*resource.Resou
 	return result.Resources(), nil
 }
 
-// memory is a read-only file system for kustomize. kustomize's own in memory refuses names that every disk takes, such as those with
-// blanks. A build calls the methods below; all others see the empty file system that is embedded.
+// memory is a read-only file system for kustomize. kustomize's in-memory file system refuses names that every disk accepts, such
+// as those with blanks. A build only calls the methods below. All others see the empty file system that is embedded.
 type memory struct {
 	filesys.FileSystem
-	files   map[string][]byte // by their paths from the root, without the first slash
+	files   map[string][]byte // by path from the root, without the leading slash
 	folders map[string]bool
 }
 
@@ -47,8 +48,8 @@ func newMemory(files map[string][]byte) *memory {
 	return m
 }
 
-// within is a path as the files are named.
-func within(name string) string {
+// relative returns a path in the form of the keys of files.
+func relative(name string) string {
 	name = path.Clean("/" + name)[1:]
 	if name == "" {
 		return "."
@@ -56,15 +57,15 @@ func within(name string) string {
 	return name
 }
 
-func (m *memory) IsDir(name string) bool { return m.folders[within(name)] }
+func (m *memory) IsDir(name string) bool { return m.folders[relative(name)] }
 
 func (m *memory) Exists(name string) bool {
-	_, isFile := m.files[within(name)]
+	_, isFile := m.files[relative(name)]
 	return isFile || m.IsDir(name)
 }
 
 func (m *memory) ReadFile(name string) ([]byte, error) {
-	content, ok := m.files[within(name)]
+	content, ok := m.files[relative(name)]
 	if !ok {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
@@ -72,7 +73,7 @@ func (m *memory) ReadFile(name string) ([]byte, error) {
 }
 
 func (m *memory) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
-	clean := filepath.Join("/", within(name))
+	clean := filepath.Join("/", relative(name))
 	if m.IsDir(name) {
 		return filesys.ConfirmedDir(clean), "", nil
 	}

@@ -12,25 +12,25 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// pluginSource is what one configuration in a list of generators takes its content from.
+// pluginSource is the input of a generator that is configured by a file or text in the generators list.
 type pluginSource struct {
 	field []string
 	kind  string
 	types.KvPairSources
 }
 
-// pluginSources are those of a kustomization's generators.
+// pluginSources returns the inputs of the kustomization's generators list.
 func (b *builder) pluginSources(k *load.Kustomization) []pluginSource {
 	var list []pluginSource
 	for i, entry := range k.Spec.Generators {
-		documents, _ := documentsIn(b.configuration(k, entry)) // kustomize says what is wrong
+		documents, _ := documentsIn(b.configuration(k, entry)) // kustomize reports the error
 		for _, d := range documents {
 			if len(load.PluginInputs(d)) == 0 {
 				continue
 			}
 			one := pluginSource{field: fieldOf("generators", i), kind: load.Field(d, "kind").Value}
 			if text, err := yaml.Marshal(d); err == nil && unmarshal(text, &one.KvPairSources) {
-				one.EnvSource = "" // which kustomize does not look at here
+				one.EnvSource = "" // kustomize ignores it here
 				list = append(list, one)
 			}
 		}
@@ -38,8 +38,8 @@ func (b *builder) pluginSources(k *load.Kustomization) []pluginSource {
 	return list
 }
 
-// withInputs is the configuration of generators with their inputs where kustomize finds them.
-func withInputs(dir string, text []byte) []byte {
+// redirectPluginInputs rewrites the configuration of generators to read from inputsDir.
+func redirectPluginInputs(dir string, text []byte) []byte {
 	documents, err := documentsIn(text)
 	if err != nil {
 		return text

@@ -9,11 +9,11 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// group is a cluster file, or those that a patch may mean by one name. kustomize takes such a patch for the one of the right namespace, or
-// fails; a part of the group alone would have it patched, whichever was meant.
+// group is a cluster file, or several that a patch may mean by the same name. kustomize patches the one in the right namespace,
+// or fails. In a build of only a part of the group, it would patch whatever is there.
 type group []string
 
-// join notes that files are to be built together, with those that any of them is to be built together with.
+// join records that files are built together, including the groups that they already belong to.
 func (b *builder) join(files []string) {
 	files = slices.Compact(slices.Sorted(slices.Values(files)))
 	if len(files) < 2 {
@@ -32,14 +32,14 @@ func (b *builder) join(files []string) {
 	}
 }
 
-// groups are all cluster files, sorted by the first file of each group.
+// groups returns all cluster files, sorted by the first file of each group.
 func (b *builder) groups() iter.Seq[group] {
 	return func(yield func(group) bool) {
 		for i, file := range b.files {
 			g := b.together[file]
 			switch {
 			case g == nil:
-				g = b.files[i : i+1 : i+1] // without a copy, for nearly all stand alone
+				g = b.files[i : i+1 : i+1] // no copy, because nearly all groups have one file
 			case g[0] != file:
 				continue
 			}
@@ -50,7 +50,7 @@ func (b *builder) groups() iter.Seq[group] {
 	}
 }
 
-// groupFailure is the failure of a group, at one of its files.
+// groupFailure returns the finding for one file of a group that fails.
 func (b *builder) groupFailure(g group, file string, err error) finding.Finding {
 	f := b.failure(file, err)
 	if len(g) < 2 {
@@ -66,10 +66,10 @@ func (b *builder) groupFailure(g group, file string, err error) finding.Finding 
 	if n := len(others) - maxNamed; n > 0 {
 		others, more = others[:maxNamed], fmt.Sprintf(" and %d more", n)
 	}
-	f.Message += fmt.Sprintf("; a patch without a target has a name which this cluster shares with %s%s", strings.Join(others, ", "), more)
-	f.Fix = "name each cluster differently, or give the patch a target that selects one of them"
+	f.Message += fmt.Sprintf("; a patch without a target uses a name that this cluster shares with %s%s", strings.Join(others, ", "), more)
+	f.Fix = "give each cluster a unique name, or give the patch a target that selects one of them"
 	return f
 }
 
-// maxNamed is how many files a message names.
+// maxNamed is how many files a message lists.
 const maxNamed = 3

@@ -23,8 +23,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// openInputs opens the encrypted files that generators take their content from. For a file that stays closed the build gets
-// handles, which give the generated Secret another name than it will have: the finding says so.
+// openInputs opens the encrypted files that generators read. When a file can't be opened, the build uses handles, which give the
+// generated Secret a different name than it will have. The finding says so.
 func (b *builder) openInputs(ctx context.Context, opener Opener) {
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
 		k := b.tree.Loaded.Kustomizations[dir]
@@ -49,13 +49,13 @@ func (b *builder) openInputs(ctx context.Context, opener Opener) {
 	}
 }
 
-// beside are the fields of a kustomization that may stand beside a generator of encrypted content. kustomize has that content in plain
-// text, and what is not listed here could copy it, compare it or take it apart, and put the answer where everybody can read it: the likes
-// of replacements, vars, validators and openapi. Patches, transformers and configurations are looked into.
-var beside = []string{"TypeMeta", "MetaData", "Resources", "Bases", "Components", "SecretGenerator", "Generators", "GeneratorOptions", "Namespace",
+// allowedWithSecrets are the fields of a kustomization that are allowed in a tree with a generator of encrypted content.
+// kustomize has that content in plaintext. A field that is not listed (such as replacements, vars, validators, openapi) could
+// copy, compare or split it, and write the result in public. Patches, transformers and configurations are checked one by one.
+var allowedWithSecrets = []string{"TypeMeta", "MetaData", "Resources", "Bases", "Components", "SecretGenerator", "Generators", "GeneratorOptions", "Namespace",
 	"NamePrefix", "NameSuffix", "CommonLabels", "Labels", "CommonAnnotations", "BuildMetadata", "SortOptions", "Patches", "PatchesStrategicMerge", "PatchesJson6902"}
 
-// refuseCopies stops a tree that generates from encrypted content and has more than beside.
+// refuseCopies stops a tree that generates from encrypted content and uses a field outside allowedWithSecrets.
 func (b *builder) refuseCopies() {
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
 		k := b.tree.Loaded.Kustomizations[dir]
@@ -63,12 +63,12 @@ func (b *builder) refuseCopies() {
 		for i := range spec.NumField() {
 			field, value := spec.Type().Field(i), spec.Field(i)
 			empty := value.IsZero() || (value.Kind() == reflect.Slice || value.Kind() == reflect.Map) && value.Len() == 0
-			harmless := slices.Contains(beside, field.Name) ||
+			harmless := slices.Contains(allowedWithSecrets, field.Name) ||
 				field.Name == "Transformers" && b.all(k, k.Spec.Transformers, onlyLabels) ||
 				field.Name == "Configurations" && b.all(k, k.Spec.Configurations, onlyNames)
 			if !empty && !harmless {
 				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-				b.refuseCopy(k, name+" could copy or compare what a generator takes from an encrypted file, and write it", "do without "+name, name)
+				b.refuseCopy(k, name+" could copy or compare what a generator reads from an encrypted file, and write it", "remove "+name, name)
 			}
 		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
@@ -76,15 +76,15 @@ func (b *builder) refuseCopies() {
 			if p.Path != "" {
 				text = b.tree.Content[path.Join(k.Dir, p.Path)]
 			}
-			if why := copying(text, p.Options); why != "" {
-				b.refuseCopy(k, "a patch "+why+": that could show what a generator takes from an encrypted file",
+			if why := unsafePatch(text, p.Options); why != "" {
+				b.refuseCopy(k, "a patch "+why+": that could expose what a generator reads from an encrypted file",
 					"write a patch that only adds, replaces or removes fields", "patches")
 			}
 		}
 	}
 }
 
-// all says whether all documents of some files, or of texts in the kustomization itself, pass a check.
+// all reports whether all documents of some files, or of inline texts in the kustomization, pass a check.
 func (b *builder) all(k *load.Kustomization, entries []string, check func(*yaml.Node) bool) bool {
 	for _, entry := range entries {
 		text := []byte(entry)
@@ -99,13 +99,13 @@ func (b *builder) all(k *load.Kustomization, entries []string, check func(*yaml.
 	return true
 }
 
-// onlyLabels takes the transformers that write labels or annotations of their own.
+// onlyLabels accepts the transformers that write labels or annotations.
 func onlyLabels(d *yaml.Node) bool {
 	kind := load.Field(d, "kind")
 	return kind != nil && (kind.Value == "LabelTransformer" || kind.Value == "AnnotationsTransformer")
 }
 
-// onlyNames takes a configuration that says where in a spec the names of objects stand. Secrets have no spec.
+// onlyNames accepts a configuration that lists fields with object names within spec. Secrets have no spec.
 func onlyNames(d *yaml.Node) bool {
 	for i := 0; i+1 < len(d.Content); i += 2 {
 		if !strings.EqualFold(d.Content[i].Value, "nameReference") {
@@ -120,16 +120,17 @@ func onlyNames(d *yaml.Node) bool {
 
 func (b *builder) refuseCopy(k *load.Kustomization, message, fix, field string) {
 	if k.File == nil {
-		return // the kustomization of a path without one, which has resources alone
+		return // a path without a kustomization only has resources
 	}
-	at := finding.Finding{Code: load.CodeUnsupported, Path: k.File.Path, Message: message + " to where everybody can read it",
+	at := finding.Finding{Code: load.CodeUnsupported, Path: k.File.Path, Message: message + " in public",
 		Fix: "put the content into an encrypted Secret manifest instead of a generator, or " + fix}
 	at.Line, at.Column = k.File.Position(0, []string{field})
 	b.result.Stop(at)
 }
 
-// copying says what a patch does beyond writing what it holds itself, "" for nothing. A Secret that is made another kind is masked no longer.
-func copying(text []byte, options *types.PatchArgs) string {
+// unsafePatch returns what a patch does beyond writing its own content, or "". A Secret that becomes another kind is no longer
+// masked.
+func unsafePatch(text []byte, options *types.PatchArgs) string {
 	if options != nil && options.AllowKindChange {
 		return "may change the kind of an object"
 	}
@@ -152,64 +153,64 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 		}
 		if data := b.inputs[f.Path]; data != nil {
 			if opener != nil {
-				b.opened(k, f, src, entry, field)
+				b.recordOpened(k, f, src, entry, field)
 			}
 			continue
 		}
 		b.result.keyed = true
 		if opener == nil {
-			b.close(k, f, field, isEnv(src, entry))
+			b.useHandles(k, f, field, isEnv(src, entry))
 			continue
 		}
-		plain, bad := opener.Open(ctx, f)
-		if bad != nil {
-			b.result.Stop(*bad)
+		plain, problem := opener.Open(ctx, f)
+		if problem != nil {
+			b.result.Stop(*problem)
 			continue
 		}
 		data, err := plain.Output(b.tree.Loaded.Nearest(path.Dir(f.Path), recipient.ConfigName))
 		if err != nil {
 			b.result.Stop(finding.Finding{Code: seal.CodeSopsBlock, Path: f.Path, Message: "the decrypted file can't be written in its format",
-				Fix: "check stores.*.indent in .sops.yaml, and what sops decrypt makes of the file"})
+				Fix: "check stores.*.indent in .sops.yaml, and the output of sops decrypt"})
 			continue
 		}
 		b.inputs[f.Path] = data
-		b.opened(k, f, src, entry, field)
+		b.recordOpened(k, f, src, entry, field)
 	}
 }
 
-// maxKnown bounds the texts that are masked for generators. An env file has one in each line, and each is searched for in what kustomize says
-// and makes. It changes in tests alone.
-var maxKnown = 500_000
+// maxMasked limits the texts that are masked for generators. Each line of an env file is one, and each is searched for in
+// kustomize's messages and output. Only tests change it.
+var maxMasked = 500_000
 
-// opened makes the values of an opened input known, once.
-func (b *builder) opened(k *load.Kustomization, f *load.File, src types.KvPairSources, entry string, field []string) {
+// recordOpened adds the values of an opened input to Opened and Masks, once.
+func (b *builder) recordOpened(k *load.Kustomization, f *load.File, src types.KvPairSources, entry string, field []string) {
 	values := []string{string(b.inputs[f.Path])}
 	name := f.Path
 	if isEnv(src, entry) {
 		name, values = name+"\x00env", append(values, envValues(string(b.inputs[f.Path]))...)
 	}
-	if b.made[name] || b.known > maxKnown {
+	if b.masked[name] || b.maskedCount > maxMasked {
 		return
 	}
-	b.made[name] = true
+	b.masked[name] = true
 	b.result.Opened = append(b.result.Opened, values...)
-	if b.known += b.result.Masks.AddFor("", values...); b.known > maxKnown {
-		at := finding.Finding{Code: load.CodeSize, Path: k.File.Path, Message: fmt.Sprintf("the encrypted inputs of generators up to this one hold more than %d lines and values", maxKnown),
+	if b.maskedCount += b.result.Masks.AddFor("", values...); b.maskedCount > maxMasked {
+		at := finding.Finding{Code: load.CodeSize, Path: k.File.Path, Message: fmt.Sprintf("up to this one, the encrypted inputs of generators have more than %d lines and values", maxMasked),
 			Fix: "put the content into encrypted Secret manifests instead of generators"}
 		at.Line, at.Column = k.File.Position(0, field)
 		b.result.Stop(at)
 	}
 }
 
-// close gives handles for a file that can't be opened.
-func (b *builder) close(k *load.Kustomization, f *load.File, field []string, env bool) {
+// useHandles substitutes handles for the content of a file that can't be opened.
+func (b *builder) useHandles(k *load.Kustomization, f *load.File, field []string, env bool) {
 	b.inputs[f.Path] = []byte(b.tree.Whole(f))
 	if env {
 		b.inputs[f.Path] = b.tree.Env(f)
 	}
 	at := finding.Finding{Code: CodeGenerator, Severity: finding.Info, Path: k.File.Path,
-		Message: "a generator takes its content from an encrypted file; without a key the Secret's name is not known",
-		Fix:     "give a key to see what will be applied"}
+		Message: "a generator reads an encrypted file; without a key the Secret's name is unknown",
+		Fix:     "provide a key to see what will be applied"}
 	at.Line, at.Column = k.File.Position(0, field)
 	b.result.Add(at)
 }
@@ -229,7 +230,7 @@ func inputFiles(src types.KvPairSources) []string {
 	return files
 }
 
-// sources are what the generators of a kustomization take, to be read or changed in place.
+// sources returns the inputs of a kustomization's generators, to be read or changed in place.
 func sources(spec types.Kustomization) []*types.KvPairSources {
 	var list []*types.KvPairSources
 	for i := range spec.ConfigMapGenerator {
@@ -241,17 +242,18 @@ func sources(spec types.Kustomization) []*types.KvPairSources {
 	return list
 }
 
-// inputsDir is where kustomize finds the inputs of generators. They may be resources as well, of which it must see the sealed form. The
-// name is random, so that no kustomization can refer to what is in it.
+// inputsDir is where kustomize finds the inputs of generators. They are kept apart because an input may also be a resource,
+// which kustomize must see sealed. The name is random, so that no kustomization can refer to it.
 var inputsDir = "/.muster-inputs-" + rand.Text()
 
-// inputFile is where kustomize finds an input. It takes no "=" in such a name, which may be that of a folder.
+// inputFile is the path at which kustomize finds an input. It is a hash, because kustomize doesn't accept a "=" in such a name,
+// and a folder's name may have one.
 func inputFile(name string) string {
 	return path.Join(inputsDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name))))
 }
 
-// fromInputsDir is a kustomization whose generators take their inputs from there.
-func fromInputsDir(dir string, spec types.Kustomization) types.Kustomization {
+// redirectInputs returns the kustomization with its generators reading from inputsDir.
+func redirectInputs(dir string, spec types.Kustomization) types.Kustomization {
 	spec.ConfigMapGenerator, spec.SecretGenerator = slices.Clone(spec.ConfigMapGenerator), slices.Clone(spec.SecretGenerator)
 	for _, src := range sources(spec) {
 		if src.EnvSource != "" {
@@ -276,7 +278,7 @@ func isEnv(src types.KvPairSources, entry string) bool {
 	return entry == src.EnvSource || slices.Contains(src.EnvSources, entry)
 }
 
-// checkEnv refuses env files with a line that has no value: kustomize takes the value from the environment of the process.
+// checkEnv refuses env files that have a line without a value: kustomize would read it from the environment of the process.
 func (b *builder) checkEnv(k *load.Kustomization, src types.KvPairSources, field []string) {
 	for _, entry := range inputFiles(src) {
 		f := b.file(path.Join(k.Dir, entry))
@@ -285,7 +287,7 @@ func (b *builder) checkEnv(k *load.Kustomization, src types.KvPairSources, field
 		}
 		if b.envFile(f.Path).bare {
 			at := finding.Finding{Code: CodeEnvironment, Path: k.File.Path,
-				Message: f.Path + " has a line without \"=\", for which kustomize would take a value from Muster's environment",
+				Message: f.Path + " has a line without \"=\"; kustomize would read its value from Muster's environment",
 				Fix:     "write KEY=value on every line"}
 			at.Line, at.Column = k.File.Position(0, field)
 			b.result.Stop(at)
@@ -293,13 +295,13 @@ func (b *builder) checkEnv(k *load.Kustomization, src types.KvPairSources, field
 	}
 }
 
-// envFile is what counts of an env file: how many lines have a value, and whether one has none.
+// envFile is what matters about an env file: how many lines have a value, and whether any line has none.
 type envFile struct {
 	values int
 	bare   bool
 }
 
-// envFile looks at an env file, opened if it is encrypted. Many generators may take one, and it is looked at once.
+// envFile inspects an env file, opened if it is encrypted. The result is cached, because many generators may read the file.
 func (b *builder) envFile(name string) envFile {
 	env, known := b.envFiles[name]
 	if known {
@@ -317,7 +319,7 @@ func (b *builder) envFile(name string) envFile {
 	return env
 }
 
-// isEncrypted says whether an input is encrypted, which is also found out once.
+// isEncrypted reports whether an input is encrypted. The result is cached.
 func (b *builder) isEncrypted(f *load.File) bool {
 	encrypted, known := b.encrypted[f.Path]
 	if !known {
@@ -327,7 +329,7 @@ func (b *builder) isEncrypted(f *load.File) bool {
 	return encrypted
 }
 
-// input is the content of a generator's file, opened if it is encrypted.
+// input returns the content of a generator's input, opened if it is encrypted.
 func (b *builder) input(name string) []byte {
 	if text, opened := b.inputs[name]; opened {
 		return text
@@ -335,11 +337,11 @@ func (b *builder) input(name string) []byte {
 	return b.tree.Content[name]
 }
 
-// envValues are the single values of an env file, each of which becomes a value of the Secret.
+// envValues returns the values in an env file. Each becomes a value of the Secret.
 func envValues(text string) []string {
 	var values []string
 	for line := range strings.Lines(text) {
-		// As kustomize does, which leaves blanks at the end.
+		// like kustomize, which keeps blanks at the end
 		line = strings.TrimLeftFunc(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), unicode.IsSpace)
 		if _, value, ok := strings.Cut(line, "="); ok && value != "" {
 			values = append(values, value)

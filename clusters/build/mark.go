@@ -19,25 +19,25 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// Which file an object comes from is never asked of the object's own fields: a patch may overwrite each of them, annotations before all
-// others. The order tells it where a build has as many objects as documents. Elsewhere the documents get a field more, whose name no patch
-// can know, and which is taken off again.
+// An object's fields never identify the file that it comes from, because a patch may overwrite them, annotations above all.
+// Where a build has as many objects as documents, their order identifies the file. Elsewhere each document gets an extra field,
+// which is removed again. Its name is random, so that no patch can know it.
 var markField = "muster-" + rand.Text()
 
-// source is a document of a file, with the number of objects in it: that of its items for a list.
+// source is a document of a file, with the number of objects in it: more than one for a List.
 type source struct {
 	file     string
 	document int
 	objects  int
 }
 
-// marked is the content of a file whose documents are marked.
+// marked is a file with its documents marked.
 type marked struct {
 	content []byte
-	sources []int // places in builder.sources
+	sources []int // indexes into builder.sources
 }
 
-// marked marks a file, once.
+// marked marks a file. The result is cached.
 func (b *builder) marked(name string) marked {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,12 +47,12 @@ func (b *builder) marked(name string) marked {
 	m := marked{}
 	documents, err := documentsIn(b.tree.Content[name])
 	if err != nil {
-		return marked{content: b.tree.Content[name]} // kustomize says what is wrong
+		return marked{content: b.tree.Content[name]} // kustomize reports the error
 	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	for i, d := range slices.DeleteFunc(documents, func(n *yaml.Node) bool { return n.ShortTag() == "!!null" }) {
-		plain(d, map[*yaml.Node]bool{})
+		normalize(d, map[*yaml.Node]bool{})
 		m.sources = append(m.sources, len(b.sources))
 		b.sources = append(b.sources, source{file: name, document: i, objects: mark(d, strconv.Itoa(len(b.sources)))})
 		if m.content == nil && encoder.Encode(d) != nil {
@@ -66,8 +66,8 @@ func (b *builder) marked(name string) marked {
 	return m
 }
 
-// plain has a document written without comments and with its texts in quotes, so that the YAML library writes what it has read.
-func plain(n *yaml.Node, seen map[*yaml.Node]bool) {
+// normalize removes the comments of a document and quotes its strings, so that the YAML library writes the values it has read.
+func normalize(n *yaml.Node, seen map[*yaml.Node]bool) {
 	if seen[n] {
 		return
 	}
@@ -77,11 +77,11 @@ func plain(n *yaml.Node, seen map[*yaml.Node]bool) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {
-		plain(child, seen)
+		normalize(child, seen)
 	}
 }
 
-// mark marks an object, or those in a list, and counts them.
+// mark marks an object, or the objects in a List, and returns how many it marked.
 func mark(n *yaml.Node, text string) int {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -104,7 +104,7 @@ func mark(n *yaml.Node, text string) int {
 	return 1
 }
 
-// markOf is the place in builder.sources of what an object was made of; less than nothing when it has no mark.
+// markOf returns the index in builder.sources of the document that an object comes from, or -1 when it has no mark.
 func markOf(res *resource.Resource) int {
 	n := load.Field(res.YNode(), markField)
 	if n == nil {
@@ -117,9 +117,9 @@ func markOf(res *resource.Resource) int {
 	return i
 }
 
-// objects takes over the objects of a marked build. The findings are about documents of which nothing has become an object, whose files
-// are noted as dropped when nothing else came from them.
-func (s *selection) objects(built []*resource.Resource) (taken []*Resource, left []leftOut, err error) {
+// objects converts the objects of a marked build. It also returns the documents that kustomize dropped. A file with no object
+// left is noted as dropped.
+func (s *selection) objects(built []*resource.Resource) (taken []*Resource, left []droppedDocument, err error) {
 	take := converter{texts: map[string]any{}}
 	seen, others := map[int]int{}, []*Resource{}
 	for _, res := range built {
@@ -141,7 +141,7 @@ func (s *selection) objects(built []*resource.Resource) (taken []*Resource, left
 		}
 		taken = append(taken, r)
 	}
-	return taken, s.leftOut(seen, others), nil
+	return taken, s.findDropped(seen, others), nil
 }
 
 func isCluster(r *Resource) bool {
@@ -150,24 +150,25 @@ func isCluster(r *Resource) bool {
 	return d.IsCluster()
 }
 
-// leftOut is a file of which kustomize has made fewer objects than are in it, or none.
-type leftOut struct {
+// droppedDocument is a document that kustomize built fewer objects from than it has. all is true when its file has no object
+// left.
+type droppedDocument struct {
 	file string
 	all  bool
 	finding.Finding
 }
 
-// leftOut compares what is in the files of a marked build with what has become of it. A generator that merges into an object, or replaces
-// it, makes one without a mark.
-func (s *selection) leftOut(seen map[int]int, others []*Resource) []leftOut {
-	var list []leftOut
+// findDropped compares the documents of a marked build with the objects that it returned. A generator that merges into an
+// object, or replaces it, returns one without a mark.
+func (s *selection) findDropped(seen map[int]int, others []*Resource) []droppedDocument {
+	var list []droppedDocument
 	times := s.times()
 	for _, name := range slices.Sorted(maps.Keys(times)) {
 		f := s.file(name)
 		if f == nil {
 			continue
 		}
-		all, found := true, []leftOut{}
+		all, found := true, []droppedDocument{}
 		for _, i := range s.marked(name).sources {
 			from := s.sources[i]
 			missing := from.objects*times[name] - seen[i]
@@ -182,7 +183,7 @@ func (s *selection) leftOut(seen map[int]int, others []*Resource) []leftOut {
 				all = false
 				continue
 			}
-			found = append(found, leftOut{file: name, Finding: dropped(f, from.document, missing)})
+			found = append(found, droppedDocument{file: name, Finding: droppedFinding(f, from.document, missing)})
 		}
 		for i := range found {
 			found[i].all = all
@@ -192,8 +193,8 @@ func (s *selection) leftOut(seen map[int]int, others []*Resource) []leftOut {
 	return list
 }
 
-// dropped is the finding about a document of which kustomize leaves out objects.
-func dropped(f *load.File, document, missing int) finding.Finding {
+// droppedFinding reports a document that kustomize drops objects of.
+func droppedFinding(f *load.File, document, missing int) finding.Finding {
 	d := f.Documents[document]
 	at := finding.Finding{Code: CodeDropped, Severity: finding.Info, Path: f.Path,
 		Message: fmt.Sprintf("kustomize leaves out the %s %q: a patch deletes it, or it has the annotation config.kubernetes.io/local-config", d.Kind, d.Name)}
@@ -207,7 +208,7 @@ func dropped(f *load.File, document, missing int) finding.Finding {
 	return at
 }
 
-// times is how often each file of a selection is built.
+// times returns how often each file of a selection is built.
 func (s *selection) times() map[string]int {
 	times := map[string]int{}
 	var visit func(dir string)
@@ -221,7 +222,7 @@ func (s *selection) times() map[string]int {
 			}
 		}
 		for _, name := range inDir(dir, k.Spec.Components) {
-			if s.tree.Loaded.Kustomizations[name] != nil && !s.idle(name) {
+			if s.tree.Loaded.Kustomizations[name] != nil && !s.isEmpty(name) {
 				visit(name)
 			}
 		}
@@ -230,10 +231,10 @@ func (s *selection) times() map[string]int {
 	return times
 }
 
-// hashed matches the end of a name that kustomize has added to a generated object.
+// hashed matches the hash suffix that kustomize adds to the name of a generated object.
 var hashed = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
 
-// generator is the file with the generator of an object, as far as its name tells.
+// generator returns the file with the generator of an object, as far as the object's name tells.
 func (b *builder) generator(kind, name string) string {
 	found, longest := b.rootFile(), 0
 	consider := func(file, of, generated string) {
@@ -254,7 +255,7 @@ func (b *builder) generator(kind, name string) string {
 			if !strings.Contains(entry, "\n") {
 				file = path.Join(dir, entry)
 			}
-			documents, _ := documentsIn(b.configuration(k, entry)) // kustomize says what is wrong
+			documents, _ := documentsIn(b.configuration(k, entry)) // kustomize reports the error
 			for _, d := range documents {
 				if of, name := load.Field(d, "kind"), load.Field(d, "metadata", "name"); of != nil && name != nil {
 					consider(file, strings.TrimSuffix(of.Value, "Generator"), name.Value)

@@ -18,12 +18,12 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// patch is one patch of a kustomization. A file of several patches without a target is as many of them: each may belong to
-// another part of the tree. One that holds nothing is none.
+// patch is a patch of a kustomization. A file with several patches without a target counts as several patches, because each may
+// belong to another part of the tree. An empty one is skipped.
 type patch struct {
 	types.Patch
-	index int // in the kustomization
-	// kind and name are the object that a patch without a target is for; empty when they can't be told.
+	index int // its index in the kustomization
+	// kind and name identify the object of a patch without a target. They are empty when they are unknown.
 	kind, name string
 	cluster    bool
 }
@@ -57,12 +57,12 @@ func (b *builder) patchesOf(k *load.Kustomization) []patch {
 	return list
 }
 
-// operations is a JSON patch in JSON. kustomize takes it in YAML as well, and then turns it into JSON by the same function, anew for
-// each object that it patches.
+// operations converts a JSON patch in YAML to JSON. kustomize would convert it with the same function, again for each object
+// that it patches.
 func operations(p types.Patch, text []byte) (list string, ok bool) {
 	defer func() {
 		if recover() != nil {
-			ok = false // as kustomize will say
+			ok = false // kustomize reports the error
 		}
 	}()
 	text = bytes.TrimSpace(text)
@@ -103,10 +103,10 @@ func split(text []byte) (list []document, err error) {
 			} `yaml:"metadata"`
 		}
 		if node.IsZero() || len(node.Content) == 0 || node.Content[0].ShortTag() == "!!null" {
-			continue // kustomize passes over it too
+			continue // kustomize skips it too
 		}
 		if err := node.Decode(&head); err != nil {
-			return nil, err // as kustomize will say
+			return nil, err // kustomize reports the error
 		}
 		data, err := yaml.Marshal(&node)
 		if err != nil {
@@ -117,41 +117,41 @@ func split(text []byte) (list []document, err error) {
 	}
 }
 
-// keeps says whether a patch belongs to the selection. One with a target selects what is there and may select nothing; one
-// without names its object, and kustomize fails when that is missing.
+// keeps reports whether a patch belongs to the selection. A patch with a target may select nothing. One without names its
+// object, and kustomize fails when that is missing.
 func (s *selection) keeps(dir string, p patch) bool {
 	switch {
 	case p.Target != nil:
 		return true
 	case p.cluster:
-		return s.wanted(dir, p.name, s.files) || s.base && s.lists != ""
+		return s.hasCluster(dir, p.name, s.files) || s.base && s.listFile != ""
 	default:
 		return s.base
 	}
 }
 
-// wanted says whether the cluster that a patch names is in a kustomization, as far as its file is among files. With nil
-// files, all are.
-func (b *builder) wanted(dir, name string, files map[string]bool) bool {
+// hasCluster reports whether the cluster that a patch names is in a kustomization and its file is in files. With nil files,
+// every file counts.
+func (b *builder) hasCluster(dir, name string, files map[string]bool) bool {
 	return slices.ContainsFunc(b.clustersNamed(dir, name), func(file string) bool { return files == nil || files[file] })
 }
 
-// clustersNamed are the files of the clusters that a patch in dir means by a name.
+// clustersNamed returns the files of the clusters that a patch in dir means by a name.
 func (b *builder) clustersNamed(dir, name string) []string {
 	var files []string
-	for _, around := range b.around(dir) {
+	for _, around := range b.patchScopes(dir) {
 		files = append(files, b.named[around][name]...)
 	}
 	return files
 }
 
-// nameClusters lists the clusters by name of each kustomization that has, or whose components have, a patch which names one.
+// nameClusters indexes the clusters by name, for each kustomization in which a patch, maybe of a component, names a cluster.
 func (b *builder) nameClusters() {
 	for dir, patches := range b.patches {
 		if !slices.ContainsFunc(patches, func(p patch) bool { return p.Target == nil && p.cluster }) {
 			continue
 		}
-		for _, around := range b.around(dir) {
+		for _, around := range b.patchScopes(dir) {
 			if b.named[around] != nil {
 				continue
 			}
@@ -163,7 +163,7 @@ func (b *builder) nameClusters() {
 			}
 		}
 		for _, p := range patches {
-			for _, around := range b.around(dir) {
+			for _, around := range b.patchScopes(dir) {
 				if p.Target == nil && p.cluster {
 					b.join(b.named[around][p.name])
 				}
@@ -172,7 +172,7 @@ func (b *builder) nameClusters() {
 	}
 }
 
-// renamedBy are clusters after a patch, which may give a name to those that it selects.
+// renamedBy returns the clusters after a patch, which may rename those that it selects.
 func (b *builder) renamedBy(dir string, p patch, list []occurrence) []occurrence {
 	given := b.givenName(dir, p)
 	if given == "" {
@@ -180,7 +180,7 @@ func (b *builder) renamedBy(dir string, p patch, list []occurrence) []occurrence
 	}
 	selects := func(string) bool { return true }
 	if p.Target.Name != "" {
-		if name, err := regexp.Compile("^(?:" + p.Target.Name + ")$"); err == nil { // kustomize says so otherwise
+		if name, err := regexp.Compile("^(?:" + p.Target.Name + ")$"); err == nil { // else kustomize reports the error
 			selects = name.MatchString
 		}
 	}
@@ -193,10 +193,10 @@ func (b *builder) renamedBy(dir string, p patch, list []occurrence) []occurrence
 	return out
 }
 
-// givenName is the name that a patch gives to what it selects, "" for most.
+// givenName returns the name that a patch gives to the objects it selects, or "" if it doesn't rename them.
 func (b *builder) givenName(dir string, p patch) string {
 	if p.Target == nil {
-		return "" // it is for the object of its own name
+		return "" // it patches the object with its name
 	}
 	text := []byte(p.Patch.Patch)
 	if p.Path != "" {
@@ -221,8 +221,8 @@ func (b *builder) givenName(dir string, p patch) string {
 	return given
 }
 
-// around are the kustomizations whose objects a patch in dir sees: its own, or those that include the component.
-func (b *builder) around(dir string) []string {
+// patchScopes returns the kustomizations whose objects a patch in dir sees: dir itself, or those that include the component.
+func (b *builder) patchScopes(dir string) []string {
 	k := b.tree.Loaded.Kustomizations[dir]
 	if k == nil || k.Spec.Kind != types.ComponentKind || dir == b.tree.Loaded.Path {
 		return []string{dir}
@@ -230,31 +230,31 @@ func (b *builder) around(dir string) []string {
 	var list []string
 	for _, u := range b.uses[dir] {
 		if u.component {
-			list = append(list, b.around(u.dir)...)
+			list = append(list, b.patchScopes(u.dir)...)
 		}
 	}
 	return list
 }
 
-// checkPatchTargets reports patches for what is not there. kustomize fails the whole build on one. A patch for a cluster is
-// left out, and everything else goes on; where a file could not be read, its name isn't known, and a patch for it is not
-// reported a second time. A patch for anything else stops the tree.
+// checkPatchTargets reports patches for objects that don't exist. One such patch makes kustomize fail the whole build. A patch
+// for a missing cluster is left out, and the build goes on. It is not reported if some file could not be read, because the patch
+// may be for that file's cluster. A patch for any other missing object stops the tree.
 func (b *builder) checkPatchTargets() {
 	base := b.selection(nil, true)
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
 		for _, p := range b.patches[dir] {
 			switch {
 			case p.Target != nil:
-			case p.cluster && len(b.tree.Broken) == 0 && b.lists == "" && !b.wanted(dir, p.name, nil):
+			case p.cluster && len(b.tree.Broken) == 0 && b.listFile == "" && !b.hasCluster(dir, p.name, nil):
 				f := b.patchFinding(dir, p)
 				f.Cluster = p.name
-				f.Message = fmt.Sprintf("a patch names the cluster %q, and there is none of that name here", p.name)
+				f.Message = fmt.Sprintf("a patch names the cluster %q, which does not exist here", p.name)
 				b.result.Add(f)
-			case !p.cluster && !slices.ContainsFunc(b.around(dir), base.reaches):
+			case !p.cluster && !slices.ContainsFunc(b.patchScopes(dir), base.reaches):
 				f := b.patchFinding(dir, p)
-				f.Message = "a patch has no target, and names nothing that is here"
+				f.Message = "a patch has no target, and names no object that exists here"
 				if p.name != "" {
-					f.Message = fmt.Sprintf("a patch names the %s %q, and there is none of that name here", p.kind, p.name)
+					f.Message = fmt.Sprintf("a patch names the %s %q, which does not exist here", p.kind, p.name)
 				}
 				b.result.Stop(f)
 			}
@@ -263,7 +263,7 @@ func (b *builder) checkPatchTargets() {
 }
 
 func (b *builder) patchFinding(dir string, p patch) finding.Finding {
-	f := finding.Finding{Code: CodePatchTarget, Severity: finding.Error, Path: b.rootFile(), Fix: "correct the name, or take the patch out; it has no effect"}
+	f := finding.Finding{Code: CodePatchTarget, Severity: finding.Error, Path: b.rootFile(), Fix: "correct the name, or remove the patch; it has no effect"}
 	if k := b.tree.Loaded.Kustomizations[dir]; k.File != nil {
 		f.Path = k.File.Path
 		f.Line, f.Column = k.File.Position(0, k.Patch(p.index))

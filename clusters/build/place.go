@@ -12,14 +12,14 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/utils"
 )
 
-// place is a field in an object, whichever it is: its keys from the top. What stands for items of a list (a number, "*", "[name=x]")
-// matches any other item, and any key.
+// place is a field in an object: its keys from the top. A key for list items (a number, "*", "[name=x]") matches any other item,
+// and any key.
 type place []string
 
-// dotted reads a place as replacements and vars write it.
+// dotted parses a place as replacements and vars write it.
 func dotted(text string) place { return utils.SmarterPathSplitter(text, ".") }
 
-// pointer reads a place as JSON patches write it.
+// pointer parses a JSON pointer.
 func pointer(text string) place {
 	p := place(strings.Split(strings.TrimPrefix(text, "/"), "/"))
 	for i := range p {
@@ -31,32 +31,32 @@ func pointer(text string) place {
 	return p
 }
 
-// items is the key of all items of a list, and of nothing else.
+// items is the key for all items of a list, and nothing else.
 const items = "[]"
 
-// item says whether a key may stand for items of a list.
-func item(key string) bool {
+// isItem reports whether a key may refer to list items.
+func isItem(key string) bool {
 	_, err := strconv.Atoi(key)
 	return err == nil || key == "*" || key == "-" || strings.HasPrefix(key, "[")
 }
 
-// holds says whether one place is another, or above it.
-func (p place) holds(other place) bool {
+// contains reports whether other is p, or inside it.
+func (p place) contains(other place) bool {
 	if len(p) > len(other) {
 		return false
 	}
 	for i, key := range p {
-		if key != other[i] && !item(key) && !item(other[i]) {
+		if key != other[i] && !isItem(key) && !isItem(other[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// below says whether one place is inside of another.
-func (p place) below(other place) bool { return len(p) > len(other) && other.holds(p) }
+// below reports whether p is inside other.
+func (p place) below(other place) bool { return len(p) > len(other) && other.contains(p) }
 
-// find calls found for each node at a place below n. A list on the way is gone into, whether the place says so or not.
+// find calls found for each node at a place below n. It descends into lists even if the place doesn't mention them.
 func find(n *yaml.Node, at place, found func(*yaml.Node)) {
 	switch {
 	case n.Kind == yaml.AliasNode:
@@ -65,7 +65,7 @@ func find(n *yaml.Node, at place, found func(*yaml.Node)) {
 		found(n)
 	case n.Kind == yaml.SequenceNode:
 		rest := at
-		if item(at[0]) {
+		if isItem(at[0]) {
 			rest = at[1:]
 		}
 		for _, child := range n.Content {
@@ -86,18 +86,18 @@ func find(n *yaml.Node, at place, found func(*yaml.Node)) {
 	}
 }
 
-// size is an upper bound of what stands at a place.
+// size is an upper bound of the content at a place.
 type size struct {
 	values int // keys and values, as weight counts them
-	nodes  int // how many nodes stand there, in one object
-	text   int // bytes that the largest text has when kustomize reads it as YAML or JSON, sets a value in it and writes it again
-	own    int // the same for a text that stands right there; none does when it is zero
-	depth  int // how deep a value can stand in it
+	nodes  int // number of nodes there, in one object
+	text   int // bytes of the largest text after kustomize parses it as YAML or JSON, sets a value in it and writes it
+	own    int // the same for a text exactly at the place, 0 if there is none
+	depth  int // how deeply a value can be nested in it
 	refs   int // references to vars
-	spread int // the same in a text that stands right there, whose value they may be
+	spread int // the same in a text exactly at the place, which they may be the whole value of
 }
 
-// sizeOf measures a node and those below it.
+// sizeOf measures a node and its descendants.
 func sizeOf(n *yaml.Node) size {
 	if n.Kind == yaml.AliasNode {
 		return sizeOf(n.Alias)
@@ -113,11 +113,11 @@ func sizeOf(n *yaml.Node) size {
 	return s
 }
 
-// structured matches what stands in each text that is a mapping or a list when it is read as YAML.
+// structured matches a text that may parse as a YAML mapping or list.
 var structured = regexp.MustCompile(`[{\[]|[:?-](\s|$)`)
 
-// sizeOfText measures a text. Written again, a character may take ten, and each value stands on a line of its own that is indented by
-// how deep it is; in JSON, aliases are written out.
+// sizeOfText measures a text. When it is written again, a character may take ten, and each value takes a line, indented by its
+// depth. In JSON, aliases are expanded.
 func sizeOfText(text string) size {
 	s := size{values: 1 + len(text)/bytesPerValue, nodes: 1, refs: strings.Count(text, "$(")}
 	s.spread = s.refs
@@ -133,28 +133,28 @@ func sizeOfText(text string) size {
 	return s
 }
 
-// indented is how many bytes one takes in a text that is so deep.
+// indented is how many bytes one byte may become in a text of this depth.
 func indented(depth int) int { return add(10, mul(4, depth)) }
 
-// plus is the size of two things that stand at one place.
+// plus is the size of two things at the same place.
 func (s size) plus(t size) size {
 	return size{values: add(s.values, t.values), nodes: add(s.nodes, t.nodes), text: add(s.text, t.text), own: add(s.own, t.own),
 		depth: add(s.depth, t.depth), refs: add(s.refs, t.refs), spread: add(s.spread, t.spread)}
 }
 
-// or is the size of one of two things.
+// or is the larger size of two alternatives.
 func (s size) or(t size) size {
 	return size{values: max(s.values, t.values), nodes: max(s.nodes, t.nodes), text: max(s.text, t.text), own: max(s.own, t.own),
 		depth: max(s.depth, t.depth), refs: max(s.refs, t.refs), spread: max(s.spread, t.spread)}
 }
 
-// times is the size of so many of one thing.
+// times is the size of n copies.
 func (s size) times(n int) size {
 	return size{values: mul(s.values, n), nodes: mul(s.nodes, n), text: mul(s.text, n), own: mul(s.own, n), depth: mul(s.depth, n),
 		refs: mul(s.refs, n), spread: mul(s.spread, n)}
 }
 
-// rewritten is what a text becomes when a value is set in it.
+// rewritten is the size of a text after a value is set in it.
 func (s size) rewritten(value size) size {
 	s.own = add(s.own, mul(mul(value.values, bytesPerValue), indented(add(s.depth, value.depth))))
 	s.text = s.own
@@ -165,34 +165,34 @@ func (s size) rewritten(value size) size {
 	return s
 }
 
-// add and mul stay in range: beyond is more than anything that is allowed.
-func add(a, b int) int { return min(a+b, beyond) }
+// add and mul are capped at overLimit.
+func add(a, b int) int { return min(a+b, overLimit) }
 
-func mul(a, b int) int { return min(min(a, beyond)*min(b, beyond), beyond) }
+func mul(a, b int) int { return min(min(a, overLimit)*min(b, overLimit), overLimit) }
 
-// doubled is a factor of so many doublings.
-func doubled(times int) int { return 1 << min(times, bits.Len(beyond)) }
+// doubled is the factor of so many doublings.
+func doubled(times int) int { return 1 << min(times, bits.Len(overLimit)) }
 
 // piece is what a kustomization writes at a place of an object.
 type piece struct {
 	at   place
 	node *yaml.Node
-	any  size // where node is nil: what it may write there or below
+	any  size // if node is nil: what it may write there or below
 }
 
-// size is how much of a piece stands at a place.
+// size returns how much of a piece is at a place.
 func (p piece) size(at place) size {
 	var s size
 	switch {
-	case p.node == nil && p.at.holds(at):
+	case p.node == nil && p.at.contains(at):
 		s = p.any
-	case p.node == nil && at.holds(p.at):
+	case p.node == nil && at.contains(p.at):
 		s = p.any
 		s.own, s.spread = 0, 0
 	case p.node == nil:
-	case p.at.holds(at):
+	case p.at.contains(at):
 		s = measure(p.node, at[len(p.at):], size.plus)
-	case at.holds(p.at):
+	case at.contains(p.at):
 		s = sizeOf(p.node)
 		s.values, s.own, s.spread = add(s.values, len(p.at)-len(at)), 0, 0
 	}
@@ -211,12 +211,12 @@ func measure(n *yaml.Node, at place, join func(size, size) size) size {
 	return s
 }
 
-// contents knows how much stands at a place of an object: from files and generators, by patches and the like, and by what has been
-// copied so far. Which object it is doesn't matter, since kustomizations may change names and kinds.
+// contents knows how much is at a place of an object: from files and generators, from patches and the like, and from copies so
+// far. It ignores which object it is, because kustomizations may change names and kinds.
 type contents struct {
 	objects []*yaml.Node
 	pieces  []piece
-	known   map[string]size // of objects
+	known   map[string]size // sizes in objects, by place
 	sets    map[string]copied
 	joined  []copied
 }
@@ -227,7 +227,7 @@ type copied struct {
 	size size
 }
 
-// at is the most that an object has at a place.
+// at returns the most that any object has at a place.
 func (c *contents) at(at place) size {
 	key := fmt.Sprintf("%q", at)
 	s, known := c.known[key]
@@ -240,8 +240,8 @@ func (c *contents) at(at place) size {
 	var more size
 	for _, w := range c.sets {
 		switch {
-		case w.at.holds(at):
-			if len(w.at) < len(at) { // of what stands inside is known no more
+		case w.at.contains(at):
+			if len(w.at) < len(at) { // its structure is unknown
 				w.size.nodes, w.size.own, w.size.spread = w.size.values, w.size.text, w.size.refs
 			}
 			s = s.or(w.size)
@@ -254,7 +254,7 @@ func (c *contents) at(at place) size {
 		if w.at.below(at) {
 			w.size.own, w.size.spread = 0, 0
 		}
-		if w.at.holds(at) || w.at.below(at) {
+		if w.at.contains(at) || w.at.below(at) {
 			more = more.plus(w.size)
 		}
 	}
@@ -264,7 +264,7 @@ func (c *contents) at(at place) size {
 	return s.plus(more)
 }
 
-// fan is how many fields an object may have at a place, once they are made where they are missing.
+// fan returns how many fields an object may have at a place, after missing ones are created.
 func (c *contents) fan(at place) int {
 	most := 1
 	for i := range at {
@@ -273,7 +273,7 @@ func (c *contents) fan(at place) int {
 	return max(most, c.at(at).nodes)
 }
 
-// put notes what is copied to a place: instead of what stood there, or joined to it.
+// put records a copy to a place. It replaces the content there, or is joined to it.
 func (c *contents) put(at place, s size, joins bool) {
 	if joins {
 		c.joined = append(c.joined, copied{at, s})

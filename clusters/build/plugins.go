@@ -19,7 +19,7 @@ type plugin struct {
 	text  []byte
 }
 
-// plugins are the transformers of a kustomization, and its validators, which are transformers too.
+// plugins returns the transformers of a kustomization, and its validators, which kustomize runs as transformers.
 func (a *amplifier) plugins(k *load.Kustomization) []plugin {
 	var list []plugin
 	for i, entry := range k.Spec.Transformers {
@@ -33,7 +33,7 @@ func (a *amplifier) plugins(k *load.Kustomization) []plugin {
 
 func fieldOf(list string, i int) []string { return []string{list, "[" + strconv.Itoa(i) + "]"} }
 
-// configuration is that of a plugin, which stands in the kustomization itself or in a file.
+// configuration returns the configuration of a plugin, which is inline in the kustomization or in a file.
 func (b *builder) configuration(k *load.Kustomization, entry string) []byte {
 	if strings.Contains(entry, "\n") {
 		return []byte(entry)
@@ -41,11 +41,11 @@ func (b *builder) configuration(k *load.Kustomization, entry string) []byte {
 	return b.tree.Content[path.Join(k.Dir, entry)]
 }
 
-// writtenByPlugins lists what the transformers and validators of a kustomization write.
-func (a *amplifier) writtenByPlugins(k *load.Kustomization) []written {
-	var list []written
+// pluginWrites lists what the transformers and validators of a kustomization write.
+func (a *amplifier) pluginWrites(k *load.Kustomization) []bulkWrite {
+	var list []bulkWrite
 	for _, p := range a.plugins(k) {
-		documents, _ := documentsIn(p.text) // kustomize says what is wrong
+		documents, _ := documentsIn(p.text) // kustomize reports the error
 		for _, d := range documents {
 			kind := load.Field(d, "kind")
 			if kind != nil && kind.Value == "ReplacementTransformer" {
@@ -55,7 +55,7 @@ func (a *amplifier) writtenByPlugins(k *load.Kustomization) []written {
 			if text, err := yaml.Marshal(d); err == nil {
 				texts = append(texts, text)
 			}
-			for _, text := range scalars(d) { // patches as texts, or as names of files, which may also hold fields
+			for _, text := range scalars(d) { // inline patches, or names of files, which may list fields too
 				if content := a.tree.Content[path.Join(k.Dir, text)]; content != nil {
 					texts = append(texts, content)
 					inner, _ := documentsIn(content)
@@ -68,14 +68,14 @@ func (a *amplifier) writtenByPlugins(k *load.Kustomization) []written {
 			}
 			patches := kind != nil && strings.HasPrefix(kind.Value, "Patch")
 			for _, text := range texts {
-				list = append(list, written{dir: k.Dir, field: p.field, text: text, fields: fields, plugin: true, patch: patches})
+				list = append(list, bulkWrite{dir: k.Dir, field: p.field, text: text, fields: fields, plugin: true, patch: patches})
 			}
 		}
 	}
 	return list
 }
 
-// scalars are the values below a node that are no collections.
+// scalars returns the scalar values below a node.
 func scalars(n *yaml.Node) []string {
 	if n.Kind == yaml.ScalarNode {
 		return []string{n.Value}
@@ -87,7 +87,7 @@ func scalars(n *yaml.Node) []string {
 	return list
 }
 
-// fieldsIn are the fields that a configuration lists.
+// fieldsIn returns the fields that a configuration lists.
 func fieldsIn(n *yaml.Node) []place {
 	var fields []place
 	for i, child := range n.Content {
@@ -101,7 +101,7 @@ func fieldsIn(n *yaml.Node) []place {
 	return fields
 }
 
-// slashed reads a place as configurations write it.
+// slashed parses a place as configurations write it.
 func slashed(text string) place {
 	p := place(utils.PathSplitter(text, "/"))
 	for i := range p {
@@ -110,8 +110,8 @@ func slashed(text string) place {
 	return p
 }
 
-// fieldsOf are the fields that kustomize writes a label and the like to, as far as they aren't only the usual one: those
-// that the kustomization names, and those that configurations have anywhere in the tree.
+// fieldsOf returns the fields that kustomize writes a label and the like to: those that the kustomization names, and those of
+// every configuration in the tree. It returns nil when there is only the default field.
 func (a *amplifier) fieldsOf(kind string, own []types.FieldSpec) []place {
 	var fields []place
 	for _, spec := range own {
@@ -125,10 +125,10 @@ func (a *amplifier) fieldsOf(kind string, own []types.FieldSpec) []place {
 	if fields == nil {
 		return nil
 	}
-	return append(fields, place{"metadata"}) // the usual one
+	return append(fields, place{"metadata"}) // the default
 }
 
-// configured are the fields of all configurations of the tree, by what is written to them.
+// configured returns the fields of all configurations of the tree, by what is written to them.
 func (a *amplifier) configured() map[string][]place {
 	if a.fields != nil {
 		return a.fields
@@ -136,7 +136,7 @@ func (a *amplifier) configured() map[string][]place {
 	a.fields = map[string][]place{}
 	for _, k := range a.tree.Loaded.Kustomizations {
 		for _, ref := range k.Spec.Configurations {
-			documents, _ := documentsIn(a.tree.Content[path.Join(k.Dir, ref)]) // kustomize says what is wrong
+			documents, _ := documentsIn(a.tree.Content[path.Join(k.Dir, ref)]) // kustomize reports the error
 			for _, d := range documents {
 				for i := 0; i+1 < len(d.Content); i += 2 {
 					key := strings.ToLower(d.Content[i].Value)
@@ -148,10 +148,10 @@ func (a *amplifier) configured() map[string][]place {
 	return a.fields
 }
 
-// maxName is how long the name of an object can be in Kubernetes.
+// maxName is the longest name of an object in Kubernetes.
 const maxName = 253
 
-// longestName is how long the name of an object is that has come through a kustomization.
+// longestName returns the length of the longest object name that a kustomization may produce.
 func (a *amplifier) longestName(dir string) int {
 	if n, known := a.longest[dir]; known {
 		return n

@@ -13,16 +13,16 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// selection is the part of a tree that one build takes: some cluster files, with or without everything else. What it costs
-// depends on its own size, not on that of the tree.
+// selection is the part of a tree that one build reads: some cluster files, with or without everything else. Its cost depends on
+// its own size, not on the size of the tree.
 type selection struct {
 	*builder
 	files map[string]bool
 	base  bool
-	// chosen are the resources that each kustomization has in the selection, by their places in its list. One that has none, and
-	// no generator, is not there at all: kustomize refuses an empty one.
+	// chosen are the selected resources of each kustomization, as indexes into its list. A kustomization without any, and
+	// without a generator, is absent, because kustomize refuses an empty one.
 	chosen map[string][]int
-	// marks says whether the objects tell their sources.
+	// marks is true when the documents are marked.
 	marks bool
 }
 
@@ -59,7 +59,7 @@ func (b *builder) selection(files []string, base bool) *selection {
 	return s
 }
 
-// reaches says whether a kustomization has anything to build.
+// reaches reports whether a kustomization has anything to build.
 func (s *selection) reaches(dir string) bool {
 	_, reached := s.chosen[dir]
 	return reached
@@ -77,8 +77,8 @@ func (s *selection) run() ([]*resource.Resource, error) {
 	return Kustomize(files, s.tree.Loaded.Path)
 }
 
-// traced builds the selection so that each object tells its source.
-func (s *selection) traced() ([]*Resource, []leftOut, error) {
+// runMarked builds the selection with marks, so that each object can be traced to its document.
+func (s *selection) runMarked() ([]*Resource, []droppedDocument, error) {
 	s.marks = true
 	built, err := s.run()
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *selection) traced() ([]*Resource, []leftOut, error) {
 	return s.objects(built)
 }
 
-// write puts a kustomization where kustomize finds it, with everything of the selection that it refers to.
+// write adds a kustomization to files, with everything in the selection that it refers to.
 func (s *selection) write(files map[string][]byte, dir string) error {
 	k := s.tree.Loaded.Kustomizations[dir]
 	name := path.Join(dir, "kustomization.yaml")
@@ -118,7 +118,7 @@ func (s *selection) write(files map[string][]byte, dir string) error {
 	}
 	for _, entry := range spec.Generators {
 		if name := path.Join(dir, entry); !strings.Contains(entry, "\n") && s.tree.Content[name] != nil {
-			files[name] = withInputs(dir, s.tree.Content[name])
+			files[name] = redirectPluginInputs(dir, s.tree.Content[name])
 		}
 	}
 	for _, p := range spec.Patches {
@@ -129,14 +129,14 @@ func (s *selection) write(files map[string][]byte, dir string) error {
 	return nil
 }
 
-// writeFile puts a file where kustomize finds it, which says so when it is missing.
+// writeFile adds a file to files. kustomize reports it if it is missing.
 func (s *selection) writeFile(files map[string][]byte, name string) {
 	if content, ok := s.tree.Content[name]; ok && files[name] == nil {
 		files[name] = content
 	}
 }
 
-// writeShared puts the files where kustomize finds them that are there for others, and the inputs of generators.
+// writeShared adds the files that are not resources, and the inputs of generators.
 func (s *selection) writeShared(files map[string][]byte) {
 	for _, name := range s.shared {
 		s.writeFile(files, name)
@@ -152,21 +152,21 @@ func (s *selection) writeShared(files map[string][]byte) {
 	}
 }
 
-// spec is a kustomization cut down to the selection.
+// spec returns a kustomization reduced to the selection.
 func (s *selection) spec(k *load.Kustomization) *types.Kustomization {
 	dir, spec := k.Dir, k.Spec
-	for _, i := range s.chosen[dir] { // nil where nothing is taken, as kustomize asks for
+	for _, i := range s.chosen[dir] { // nil if empty, as kustomize requires
 		spec.Resources = append(spec.Resources, k.Ref(i))
 	}
-	spec.Components = only(spec.Components, func(ref string) bool { return !s.idle(path.Join(dir, ref)) })
+	spec.Components = filter(spec.Components, func(ref string) bool { return !s.isEmpty(path.Join(dir, ref)) })
 	if !s.base {
 		spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil
 	}
-	spec = fromInputsDir(dir, spec)
+	spec = redirectInputs(dir, spec)
 	spec.Generators = slices.Clone(spec.Generators)
 	for i, entry := range spec.Generators {
 		if strings.Contains(entry, "\n") {
-			spec.Generators[i] = string(withInputs(dir, []byte(entry)))
+			spec.Generators[i] = string(redirectPluginInputs(dir, []byte(entry)))
 		}
 	}
 	spec.Patches = nil
@@ -174,17 +174,17 @@ func (s *selection) spec(k *load.Kustomization) *types.Kustomization {
 		if !s.keeps(dir, p) {
 			continue
 		}
-		if p.Path != "" && s.uses[path.Join(dir, p.Path)] != nil { // a resource too, of which kustomize may get to see the marked form
+		if p.Path != "" && s.uses[path.Join(dir, p.Path)] != nil { // it is a resource too, so files may have it with marks
 			p.Patch.Path, p.Patch.Patch = "", string(s.tree.Content[path.Join(dir, p.Path)])
 		}
 		spec.Patches = append(spec.Patches, p.Patch)
 	}
-	spec.SortOptions = nil // the order tells where objects come from, and is of no other use
+	spec.SortOptions = nil // it would change the order, which identifies the files
 	return &spec
 }
 
-// only is the part of a list that is taken; nil where nothing is, as kustomize asks for.
-func only(list []string, take func(string) bool) []string {
+// filter returns the items that keep accepts, or nil if there are none, as kustomize requires.
+func filter(list []string, take func(string) bool) []string {
 	var taken []string
 	for _, item := range list {
 		if take(item) {
@@ -194,8 +194,8 @@ func only(list []string, take func(string) bool) []string {
 	return taken
 }
 
-// idle says whether nothing of a component belongs to the selection. kustomize refuses an empty one.
-func (s *selection) idle(component string) bool {
+// isEmpty reports whether no part of a component belongs to the selection. kustomize refuses an empty component.
+func (s *selection) isEmpty(component string) bool {
 	k := s.tree.Loaded.Kustomizations[component]
 	if k == nil {
 		return false

@@ -13,20 +13,20 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// stored is what was built from some files: from one cluster file, or from everything that is none. Its key stands for all that
-// kustomize has seen of it, so that equal keys give equal objects.
+// stored is what was built from some files: from one cluster file, or from everything but the cluster files. Its key covers all
+// input that kustomize has seen, so that equal keys mean equal objects.
 type stored struct {
 	key       key
 	resources []*Resource
-	bad       *finding.Finding
-	// left tells what kustomize has left out.
-	left []leftOut
+	failure   *finding.Finding
+	// dropped is what kustomize left out.
+	dropped []droppedDocument
 }
 
-// key is made of the hash of a file, and of what stands for the kustomizations and patches that are for it.
-type key struct{ file, ways, patches string }
+// key consists of the hash of a file, and the hashes of the kustomizations and patches that apply to it.
+type key struct{ file, kustomizations, patches string }
 
-// baseKey stands for everything but the cluster files: kustomizations, patches, other resources, the inputs of generators.
+// baseKey covers everything but the cluster files: kustomizations, patches, other resources, the inputs of generators.
 func (b *builder) baseKey() key {
 	h := sha256.New()
 	for _, dir := range slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations)) {
@@ -40,12 +40,12 @@ func (b *builder) baseKey() key {
 	for _, name := range slices.Sorted(maps.Keys(b.generate)) {
 		write(h, name, string(b.tree.Content[name]), string(b.inputs[name]))
 	}
-	return key{ways: sum(h)}
+	return key{kustomizations: sum(h)}
 }
 
-// fileKeys makes the keys of the cluster files. Such a key is made of the file, of the kustomizations on all ways from it to the root
-// without their lists of resources, and of the patches that name its cluster: whatever else comes or goes doesn't
-// change it. Files that are built together have what stands for the others in theirs.
+// fileKeys returns a function that computes the key of a cluster file. The key covers the file, the kustomizations on all paths
+// from it to the root without their lists of resources, and the patches that name its cluster. Other changes don't affect it.
+// The keys of files that are built together cover each other.
 func (b *builder) fileKeys() func(file string) key {
 	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile(), groups: map[string]string{}}
 	return func(file string) key {
@@ -61,11 +61,11 @@ type keymaker struct {
 	*builder
 	above  map[string]string // by folder
 	named  map[string][]string
-	groups map[string]string // by their first files
+	groups map[string]string // by the first file
 }
 
 func (k *keymaker) alone(file string) key {
-	made := key{file: k.tree.Loaded.Files[file].Hash, ways: k.users(file)}
+	made := key{file: k.tree.Loaded.Files[file].Hash, kustomizations: k.users(file)}
 	if named := k.named[file]; named != nil {
 		h := sha256.New()
 		write(h, named)
@@ -74,7 +74,7 @@ func (k *keymaker) alone(file string) key {
 	return made
 }
 
-// group stands for all files of a group.
+// group returns a hash of all files of a group.
 func (k *keymaker) group(g group) string {
 	if made, known := k.groups[g[0]]; known {
 		return made
@@ -82,17 +82,17 @@ func (k *keymaker) group(g group) string {
 	h := sha256.New()
 	for _, file := range g {
 		one := k.alone(file)
-		write(h, file, one.file, one.ways, one.patches)
+		write(h, file, one.file, one.kustomizations, one.patches)
 	}
 	k.groups[g[0]] = sum(h)
 	return k.groups[g[0]]
 }
 
-// users are the keys of the kustomizations that refer to a file or folder, in the order of their folders.
+// users returns the keys of the kustomizations that refer to a file or folder, in the order of their folders.
 func (k *keymaker) users(name string) string {
 	uses := k.uses[name]
 	if len(uses) == 1 && !uses[0].component {
-		return k.way(uses[0].dir) // which all files of a fleet may share
+		return k.way(uses[0].dir) // all files of a fleet may share this string
 	}
 	keys := ""
 	for _, u := range uses {
@@ -104,7 +104,7 @@ func (k *keymaker) users(name string) string {
 	return keys
 }
 
-// way stands for a kustomization, its components, and all that is on the ways from it to the root.
+// way returns a hash of a kustomization, its components, and everything on the paths from it to the root.
 func (k *keymaker) way(dir string) string {
 	if key, known := k.above[dir]; known {
 		return key
@@ -116,7 +116,7 @@ func (k *keymaker) way(dir string) string {
 	return k.above[dir]
 }
 
-// own stands for what a kustomization, with its components, does to the clusters in it.
+// own returns a hash of what a kustomization, with its components, does to its clusters.
 func (k *keymaker) own(dir string) string {
 	spec := k.tree.Loaded.Kustomizations[dir].Spec
 	components := spec.Components
@@ -134,7 +134,7 @@ func (k *keymaker) own(dir string) string {
 	return sum(h)
 }
 
-// text is a patch, with the hash of the file that it stands in: whether a value in it is under a MAC shows there alone.
+// text returns a patch, with the hash of the file that contains it: only the hash shows whether a value is covered by a MAC.
 func (b *builder) text(dir string, p patch) string {
 	text := p.Patch.Patch
 	if p.Path != "" {
@@ -148,8 +148,8 @@ func (b *builder) text(dir string, p patch) string {
 	return text
 }
 
-// patchesByFile are the patches without target that name the cluster of a file, each with its place among those that have one:
-// kustomize runs them in their order.
+// patchesByFile returns the patches without a target that name the cluster of a file. Each has its position among the patches
+// with a target, because kustomize runs them in order.
 func (b *builder) patchesByFile() map[string][]string {
 	byFile := map[string][]string{}
 	for _, dir := range slices.Sorted(maps.Keys(b.patches)) {
@@ -174,7 +174,7 @@ func write(h hash.Hash, parts ...any) {
 	encoder := json.NewEncoder(h)
 	for _, p := range parts {
 		if err := encoder.Encode(p); err != nil {
-			panic(fmt.Sprintf("build: %T can't be written as JSON", p)) // plain structs and texts always can
+			panic(fmt.Sprintf("build: %T can't be written as JSON", p)) // structs and strings can always be encoded
 		}
 	}
 }
