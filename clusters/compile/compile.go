@@ -117,7 +117,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	if len(c.fleet.Clusters)+len(c.fleet.AuditConfigs)+len(c.fleet.Secrets) == 0 && finding.Errors(c.fleet.Findings) == 0 {
 		c.fleet.Stop(finding.Finding{Code: CodeEmpty, Path: c.tree.Loaded.Path,
 			Message: "the path holds no cluster file, no MondooAuditConfig and no Secret",
-			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
+			Fix:     "check spec.path; an empty path never means \"remove everything\""})
 	}
 	c.fleet.Accept()
 	return c.fleet

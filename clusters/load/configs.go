@@ -12,8 +12,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// configs follows the references that shape resources rather than name them: patches, generators and the like. Whatever is
-// wrong with one of them concerns every cluster, so it stops the tree.
+// configs follows the references to files that aren't resources: patches, generators and the like. An error in one affects every
+// cluster, so it stops the tree.
 func (w *walker) configs(k *Kustomization) {
 	s := &k.Spec
 	for i := range s.Patches {
@@ -22,12 +22,12 @@ func (w *walker) configs(k *Kustomization) {
 		w.inline(k, s.Patches[i].Patch, append(at, "patch")...)
 		if (strings.TrimSpace(s.Patches[i].Patch) == "") == (s.Patches[i].Path == "") && i >= k.strategic {
 			w.rejectField(k, at, finding.Finding{Code: CodeKustomization,
-				Message: "a patch has neither patch nor path, or both, and kustomize refuses it", Fix: "give it one of the two"})
+				Message: "a patch must have either patch or path; kustomize refuses it", Fix: "set one of the two"})
 		}
 	}
-	if k.strategic > 0 && !slices.ContainsFunc(s.Patches[:k.strategic], func(p types.Patch) bool { return w.says(k, p) }) {
+	if k.strategic > 0 && !slices.ContainsFunc(s.Patches[:k.strategic], func(p types.Patch) bool { return w.hasDocument(k, p) }) {
 		w.rejectField(k, []string{"patchesStrategicMerge"}, finding.Finding{Code: CodeKustomization,
-			Message: "patchesStrategicMerge holds no patch, and kustomize refuses it", Fix: "take the field out"})
+			Message: "patchesStrategicMerge has no patch, and kustomize refuses it", Fix: "remove the field"})
 	}
 	for i := range s.PatchesJson6902 { //nolint:staticcheck // deprecated, and still read
 		w.notEmpty(w.shared(k, &s.PatchesJson6902[i].Path, fieldPath("patchesJson6902", i, "path")...)) //nolint:staticcheck // see above
@@ -55,7 +55,7 @@ func (w *walker) configs(k *Kustomization) {
 	}
 }
 
-// shared reads a YAML file that a kustomization needs as a whole, and rewrites the reference in its local form.
+// shared reads a YAML file that a kustomization needs as a whole, and rewrites the reference to its local form.
 func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 	if *ref == "" {
 		return nil
@@ -65,55 +65,54 @@ func (w *walker) shared(k *Kustomization, ref *string, field ...string) *File {
 		return nil
 	}
 	if f.Documents == nil {
-		if bad := w.parse(f); bad != nil {
-			w.Stop(*bad)
+		if problem := w.parse(f); problem != nil {
+			w.Stop(*problem)
 			return nil
 		}
 	}
-	if bad := checkShaping(f); bad != nil {
-		w.Stop(*bad)
+	if problem := checkShaping(f); problem != nil {
+		w.Stop(*problem)
 		return nil
 	}
 	return f
 }
 
-// says reports whether a patch has a document.
-func (w *walker) says(k *Kustomization, p types.Patch) bool {
+// hasDocument reports whether a patch has a document.
+func (w *walker) hasDocument(k *Kustomization, p types.Patch) bool {
 	f := w.Files[path.Join(k.Dir, p.Path)]
 	if p.Path == "" {
 		f = &File{Path: k.path(), Data: p.Patch}
 		if w.parse(f) != nil {
-			return true // which has a finding
+			return true // inline has reported it
 		}
 	}
 	return f == nil || len(f.Documents) > 0
 }
 
-// notEmpty warns of a patch that is gone and whose file is not: kustomize takes it for one that changes nothing, and so the clusters get
-// what it was there to keep from them.
+// notEmpty warns about an empty patch file. kustomize treats it as a patch without changes, so the clusters lose its effect.
 func (w *walker) notEmpty(patch *File) {
 	if patch != nil && len(patch.Documents) == 0 {
 		w.Add(finding.Finding{Code: CodeEmpty, Severity: finding.Warning, Path: patch.Path, Line: 1,
-			Message: "the patch holds nothing, and changes nothing", Fix: "bring its content back, or take it out of the kustomization"})
+			Message: "the patch is empty, and has no effect", Fix: "restore its content, or remove it from the kustomization"})
 	}
 }
 
-// sharedFile is shared for files of any format.
+// sharedFile is like shared, for files of any format.
 func (w *walker) sharedFile(k *Kustomization, ref *string, field ...string) *File {
-	name, bad := w.local(k.Dir, *ref)
-	if bad == nil {
+	name, problem := w.local(k.Dir, *ref)
+	if problem == nil {
 		var f *File
-		if f, bad = w.Read(name); bad == nil {
+		if f, problem = w.Read(name); problem == nil {
 			*ref = localRef(k.Dir, name)
 			return f
 		}
-		bad.Message = fmt.Sprintf("%s: %s", name, bad.Message)
+		problem.Message = fmt.Sprintf("%s: %s", name, problem.Message)
 	}
-	w.rejectField(k, field, *bad)
+	w.rejectField(k, field, *problem)
 	return nil
 }
 
-// fieldPath writes a place in a file as File.Position takes it.
+// fieldPath returns a field in the form of File.Position.
 func fieldPath(parts ...any) []string {
 	field := make([]string, len(parts))
 	for i, p := range parts {
@@ -126,20 +125,21 @@ func fieldPath(parts ...any) []string {
 	return field
 }
 
-// inline checks a patch that stands in the kustomization itself; kustomize's own error would print all of it.
+// inline checks an inline patch, because kustomize's error would print all of it.
 func (w *walker) inline(k *Kustomization, text string, field ...string) {
 	if text == "" {
 		return
 	}
 	f := &File{Path: k.path(), Data: text}
-	if bad := w.parse(f); bad != nil {
-		w.rejectField(k, field, finding.Finding{Code: bad.Code, Message: "the inline patch is " + bad.Message})
-	} else if bad := checkShaping(f); bad != nil {
-		w.rejectField(k, field, *bad)
+	if problem := w.parse(f); problem != nil {
+		w.rejectField(k, field, finding.Finding{Code: problem.Code, Message: "the inline patch is " + problem.Message})
+	} else if problem := checkShaping(f); problem != nil {
+		w.rejectField(k, field, *problem)
 	}
 }
 
-// literals checks what kustomize would repeat in its error. It may be a password, so the finding tells its place alone.
+// literals checks the literals of a generator, because kustomize would print a bad one, which may be a password. The finding
+// only has its position.
 func (w *walker) literals(k *Kustomization, list []string, field string, index int) {
 	for i, literal := range list {
 		if strings.Index(literal, "=") < 1 {
@@ -149,7 +149,7 @@ func (w *walker) literals(k *Kustomization, list []string, field string, index i
 	}
 }
 
-// generatorInputs reads the files that a ConfigMap or Secret is generated from. An entry of "files" is "key=path" or "path".
+// generatorInputs reads the inputs of a ConfigMap or Secret generator. An entry of "files" is "key=path" or "path".
 func (w *walker) generatorInputs(k *Kustomization, src *types.KvPairSources, field string, index int) {
 	if src.EnvSource != "" {
 		w.sharedFile(k, &src.EnvSource, fieldPath(field, index, "env")...)
@@ -168,29 +168,29 @@ func (w *walker) generatorInputs(k *Kustomization, src *types.KvPairSources, fie
 	}
 }
 
-// plugins checks a list of generator, transformer or validator configurations: inline YAML or files. Only kustomize's built-in
-// ones work, and none may refer to anything remote. A folder is refused: what its kustomization renders is known only to kustomize,
-// which would fetch what it names.
+// plugins checks a list of generator, transformer or validator configurations, which are inline YAML or files. Only kustomize's
+// builtins work, and none may refer to anything remote. A folder is refused: only kustomize would know what its kustomization
+// renders, and it would fetch remote references.
 func (w *walker) plugins(k *Kustomization, field string, list []string) {
 	for i, entry := range list {
 		at := fieldPath(field, i)
 		if strings.Contains(entry, "\n") {
 			f := &File{Path: k.path(), Data: entry}
-			if bad := w.parse(f); bad != nil {
-				w.rejectField(k, at, finding.Finding{Code: bad.Code, Message: "the inline configuration is " + bad.Message})
+			if problem := w.parse(f); problem != nil {
+				w.rejectField(k, at, finding.Finding{Code: problem.Code, Message: "the inline configuration is " + problem.Message})
 				continue
 			}
-			if bad := checkShaping(f); bad != nil {
-				w.rejectField(k, at, *bad)
+			if problem := checkShaping(f); problem != nil {
+				w.rejectField(k, at, *problem)
 				continue
 			}
 			w.checkPlugin(k, at, f)
 			w.pluginInputs(k, at, field, f)
 			continue
 		}
-		name, bad := w.local(k.Dir, entry)
-		if bad != nil {
-			w.rejectField(k, at, *bad)
+		name, problem := w.local(k.Dir, entry)
+		if problem != nil {
+			w.rejectField(k, at, *problem)
 			continue
 		}
 		if w.isFolder(name) {
@@ -204,7 +204,7 @@ func (w *walker) plugins(k *Kustomization, field string, list []string) {
 	}
 }
 
-// pluginInputs reads the files that configurations of generators name.
+// pluginInputs reads the files that generator configurations name.
 func (w *walker) pluginInputs(k *Kustomization, at []string, field string, f *File) {
 	if field != "generators" {
 		return
@@ -220,7 +220,7 @@ func (w *walker) pluginInputs(k *Kustomization, at []string, field string, f *Fi
 	}
 }
 
-// PluginInputs are the entries in the configuration of a generator of ConfigMaps or Secrets that name files: "path", or "key=path".
+// PluginInputs returns the file entries in the configuration of a ConfigMap or Secret generator: "path" or "key=path".
 func PluginInputs(config *yaml.Node) []*yaml.Node {
 	var list []*yaml.Node
 	kind := scalar(Field(config, "kind"))
@@ -244,7 +244,7 @@ func PluginInputs(config *yaml.Node) []*yaml.Node {
 	return list
 }
 
-// builtins are the configurations that kustomize has built in, without HelmChartInflationGenerator, which runs a program.
+// builtins are kustomize's built-in plugins, without HelmChartInflationGenerator, which runs a program.
 var builtins = []string{"AnnotationsTransformer", "ConfigMapGenerator", "HashTransformer", "IAMPolicyGenerator", "ImageTagTransformer", "LabelTransformer",
 	"NamespaceTransformer", "PatchJson6902Transformer", "PatchStrategicMergeTransformer", "PatchTransformer", "PrefixSuffixTransformer", "PrefixTransformer",
 	"ReplacementTransformer", "ReplicaCountTransformer", "SecretGenerator", "SuffixTransformer", "ValueAddTransformer"}
@@ -258,16 +258,16 @@ func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
 				Fix: "commit what the chart renders"})
 		case d.APIVersion != "builtin" || !slices.Contains(builtins, d.Kind):
 			w.rejectField(k, at, finding.Finding{Code: CodeUnsupported,
-				Message: fmt.Sprintf("%s is no built-in of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
+				Message: fmt.Sprintf("%s is not a builtin of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
 		}
 		if ref := remoteScalar(d.Node()); ref != "" {
 			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
-				Fix: "copy what it holds into the repository"})
+				Fix: "copy its content into the repository"})
 		}
 	}
 }
 
-// remoteScalar returns the first value below n that could be fetched. Values of labels and annotations are text, and stay.
+// remoteScalar returns the first value below n that could be fetched. It skips labels and annotations, which are text.
 func remoteScalar(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -293,7 +293,7 @@ func remoteScalar(n *yaml.Node) string {
 			}
 		}
 	case yaml.AliasNode:
-		return remoteScalar(n.Alias) // the anchor may stand among labels, which aren't checked
+		return remoteScalar(n.Alias) // the anchor may be among labels, which aren't checked
 	case yaml.DocumentNode:
 		// parse strips it
 	}

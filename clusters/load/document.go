@@ -15,25 +15,24 @@ import (
 // Document is one YAML document of a file.
 type Document struct {
 	APIVersion, Kind, Name string
-	// Encrypted says that the document has a sops block.
+	// Encrypted is true if the document has a sops block.
 	Encrypted bool
-	// Index is the place of the document in the file, in which the empty ones count as they do for sops.
+	// Index is the position of the document in the file. Empty documents count, as they do for sops.
 	Index int
-	// Line is where the document starts.
+	// Line is the first line of the document.
 	Line int
 
-	// in is the file, and place that of the document among those that aren't empty.
+	// in is the file, and place the index among its non-empty documents.
 	in    *parsed
 	place int
-	// id tells apart objects that would be one to kustomize.
+	// id identifies the object. kustomize takes objects with equal ids for the same object.
 	id string
 }
 
-// group is the API group of cluster files, in whichever version: one of a version that this Muster doesn't know is still
-// a cluster, with an error of its own.
+// group is the API group of cluster files. A file with an unknown version is still a cluster file, with its own error.
 var group, _, _ = strings.Cut(v1alpha1.APIVersion, "/")
 
-// IsCluster says whether the document is an ExternalCluster of any version.
+// IsCluster reports whether the document is an ExternalCluster of any version.
 func (d *Document) IsCluster() bool {
 	return d.Kind == v1alpha1.Kind && strings.HasPrefix(d.APIVersion, group+"/")
 }
@@ -44,7 +43,7 @@ func (d *Document) Node() *yaml.Node { return d.in.root(d.place) }
 // Field returns the node at a path of mapping keys, or nil.
 func (d *Document) Field(keys ...string) *yaml.Node { return Field(d.Node(), keys...) }
 
-// Field returns the node at a path of mapping keys below another, or nil.
+// Field returns the node at a path of mapping keys below n, or nil.
 func Field(n *yaml.Node, keys ...string) *yaml.Node {
 	for _, key := range keys {
 		if _, n = entry(n, key); n == nil {
@@ -67,27 +66,27 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 	return nil, nil
 }
 
-// kustomize takes time that grows with the square of both. The largest mapping of a legitimate file is the data of a Secret, with
-// some tens of entries, or a list of CRDs' definitions with some hundreds.
+// kustomize's time grows with the square of both. The largest mapping of a legitimate file is the data of a Secret, with a few
+// dozen entries, or a list of CRD definitions with a few hundred.
 const (
 	maxEntries   = 2000
 	maxDocuments = 500
 )
 
-// crowded returns the first mapping with more than maxEntries, those included that it merges from others.
-func crowded(n *yaml.Node, memo map[*yaml.Node]int) *yaml.Node {
+// oversizedMapping returns the first mapping with more than maxEntries, including the entries that it merges from others.
+func oversizedMapping(n *yaml.Node, memo map[*yaml.Node]int) *yaml.Node {
 	if n.Kind == yaml.MappingNode && entries(n, memo) > maxEntries {
 		return n
 	}
 	for _, child := range n.Content {
-		if m := crowded(child, memo); m != nil {
+		if m := oversizedMapping(child, memo); m != nil {
 			return m
 		}
 	}
 	return nil
 }
 
-// entries counts those of a mapping with its merge keys expanded. parse has refused recursive aliases before.
+// entries counts the entries of a mapping with its merge keys expanded. parse has already refused recursive aliases.
 func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 	if count, ok := memo[n]; ok {
 		return count
@@ -105,7 +104,7 @@ func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 			}
 		}
 	case yaml.SequenceNode:
-		for _, item := range n.Content { // a merge key may take several mappings
+		for _, item := range n.Content { // a merge key may list several mappings
 			if item.Kind == yaml.AliasNode || item.Kind == yaml.MappingNode {
 				count += entries(item, memo)
 			}
@@ -119,7 +118,8 @@ func entries(n *yaml.Node, memo map[*yaml.Node]int) int {
 
 func newDocument(root *yaml.Node) *Document {
 	sops, name := Field(root, sopsKey), scalar(Field(root, "metadata", "name"))
-	// Documents are kept, and thousands of them have the same two: one copy of these serves all, and one text each for the rest.
+	// Documents are kept in memory, and thousands have the same apiVersion and kind. They share one copy of these, and the other
+	// fields are slices of one string.
 	apiVersion, kind := unique.Make(scalar(Field(root, "apiVersion"))).Value(), unique.Make(scalar(Field(root, "kind"))).Value()
 	id := strings.Join([]string{apiVersion, kind, scalar(Field(root, "metadata", "namespace")), name}, "|")
 	return &Document{APIVersion: apiVersion, Kind: kind, Name: id[len(id)-len(name):], id: id, Line: root.Line,
@@ -138,7 +138,7 @@ func scalar(n *yaml.Node) string {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// invalidUTF8 returns the line of the first byte that is no UTF-8 text (or is NUL), or 0.
+// invalidUTF8 returns the first line that is not valid UTF-8 or has a NUL byte, or 0.
 func invalidUTF8(data string) int {
 	if utf8.ValidString(data) && strings.IndexByte(data, 0) < 0 {
 		return 0
@@ -151,15 +151,15 @@ func invalidUTF8(data string) int {
 	return 1
 }
 
-// extent is how large a document is with its aliases expanded.
+// extent is the size of a document with its aliases expanded.
 type extent struct{ nodes, levels int }
 
-// maxNesting is more than any Kubernetes object has. kustomize and sops keep the way to each value, and take time that grows with the number
-// of values times their levels.
+// maxNesting is more than any Kubernetes object needs. kustomize and sops keep the path to each value, so their time grows with
+// the number of values times their depth.
 const maxNesting = 100
 
-// expanded measures n with every alias expanded, and stops counting past limit. A recursive alias counts as more than the limit. The
-// memo keeps it linear in the size of the file, whatever the aliases would expand to.
+// expanded measures n with every alias expanded, and stops counting at the limit. A recursive alias counts as more than the
+// limit. The memo keeps the time linear in the size of the file, however far its aliases would expand.
 func expanded(n *yaml.Node, memo map[*yaml.Node]extent, limit int) extent {
 	if n.Kind == yaml.AliasNode {
 		return expanded(n.Alias, memo, limit)
@@ -186,8 +186,8 @@ func expanded(n *yaml.Node, memo map[*yaml.Node]extent, limit int) extent {
 	return total
 }
 
-// duplicateKey returns the first key that stands twice in its mapping. The YAML library finds these only when it decodes
-// into Go values, which nothing here does.
+// duplicateKey returns the first key that occurs twice in a mapping. The YAML library only finds these when it decodes into Go
+// values, which this package doesn't.
 func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
 	if n.Kind == yaml.AliasNode || seen[n] {
 		return nil
@@ -215,19 +215,19 @@ func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
 
 var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// parserProblem matches what the library's parser says, as opposed to its scanner.
+// parserProblem matches the messages of the library's parser, as opposed to its scanner.
 var parserProblem = regexp.MustCompile(`^did not find expected (key|node content|'-' indicator|',' or|<document start>)`)
 
-// syntaxError takes the line and the cause from an error of the YAML library. A cause that quotes anything of the file is
-// not repeated: what stands in a file that can't be parsed may be a credential.
+// syntaxError extracts the line and the cause from an error of the YAML library. It withholds a cause that quotes the file,
+// because a file that can't be parsed may have credentials.
 func syntaxError(err error) (line int, message string) {
 	m := yamlErrorLine.FindStringSubmatch(strings.SplitN(err.Error(), "\n", 2)[0])
 	if m == nil {
-		return 0, "the parser gives no cause"
+		return 0, "the parser reports no cause"
 	}
 	line, _ = strconv.Atoi(m[1])
 	if line > 0 && parserProblem.MatchString(m[2]) {
-		line++ // the library counts these from zero, and the scanner's from one
+		line++ // the parser counts lines from zero, and the scanner from one
 	}
 	if strings.ContainsAny(m[2], "\"'`!") && !strings.Contains(m[2], "expected") {
 		return line, "the parser can't read this line"
@@ -235,8 +235,8 @@ func syntaxError(err error) (line int, message string) {
 	return line, m[2]
 }
 
-// Position returns where a field of a document stands in the file. Where the field itself is absent it is the nearest
-// mapping above it, and where that is the whole document, its first line. List indexes are written "[0]".
+// Position returns the position of a field of a document in the file. If the field is absent, it returns the position of the
+// nearest mapping above it, or the first line of the document. List indexes are written "[0]".
 func (f *File) Position(document int, field []string) (line, column int) {
 	if document >= len(f.Documents) {
 		return 0, 0
@@ -271,14 +271,14 @@ func listIndex(part string) (int, bool) {
 	return i, err == nil && i >= 0
 }
 
-// Document returns the index of the document with this kind and name, or with the name before kustomize put a prefix or suffix
-// to it, or something around it, or 0 when there is none.
+// Document returns the index of the document with this kind and name. A name may also be one that kustomize extended with a
+// prefix, a suffix or both. Document returns 0 if there is none.
 func (f *File) Document(kind, name string) int {
 	best, length := 0, -1
 	for i, d := range f.Documents {
 		n := len(d.Name)
 		if strings.HasPrefix(name, d.Name) || strings.HasSuffix(name, d.Name) {
-			n += len(name) // one of the two is likelier than both
+			n += len(name) // a prefix or a suffix is likelier than both
 		}
 		switch {
 		case d.Kind != kind:
@@ -293,42 +293,42 @@ func (f *File) Document(kind, name string) int {
 
 var clusterMention = regexp.MustCompile(`(?i)\b(` + v1alpha1.Kind + `|` + regexp.QuoteMeta(group) + `)\b`)
 
-// mentionsCluster says whether a file of which no more is known was meant as a cluster. The field externalClusters of audit
-// configs is no mention.
+// mentionsCluster reports whether a file that can't be read further was meant as a cluster. The field externalClusters of audit
+// configs is not a mention.
 func mentionsCluster(data string) bool { return clusterMention.MatchString(data) }
 
 var sopsBlock = regexp.MustCompile(`(?m)^["']?sops["']?\s*:|^\s*"sops"\s*:|\bENC\[AES256_GCM,`)
 
 var clusterHead = regexp.MustCompile(`(?im)^[\s{]*["']?(kind|apiVersion)["']?\s*:\s*["']?(` + v1alpha1.Kind + `|` + regexp.QuoteMeta(group) + `)\b`)
 
-// hasSops says whether a file that can't be parsed was encrypted.
+// hasSops reports whether a file that can't be parsed was encrypted.
 func hasSops(data string) bool { return sopsBlock.MatchString(data) }
 
-// conflict matches what Git leaves in a file that could not be merged. A line of it alone is valid YAML.
+// conflict matches the markers of a Git merge conflict. A single marker is valid YAML.
 var conflict = regexp.MustCompile(`(?m)^(<<<<<<<|>>>>>>>)( |$)`)
 
-// lost says of a document that no kustomization lists why it is not taken as a cluster though it was meant as one, or "".
-func (d *Document) lost(data string) string {
+// notCluster returns why a document that no kustomization lists is not a cluster, though it was meant as one, or "".
+func (d *Document) notCluster(data string) string {
 	ours, _, _ := strings.Cut(d.APIVersion, "/")
 	switch {
 	case d.IsCluster():
 		return ""
 	case conflict.MatchString(data):
-		return "the file holds what is left of a merge conflict"
+		return "the file has markers of a merge conflict"
 	case strings.HasPrefix(d.Kind, "ENC["):
 		return "the file is encrypted as a whole, so its kind can't be read"
 	case strings.EqualFold(d.Kind, v1alpha1.Kind):
-		return "this is no cluster file: it says neither apiVersion " + v1alpha1.APIVersion + " nor another version of it, or its kind is not written " + v1alpha1.Kind
+		return "this is not a cluster file: its apiVersion must be " + v1alpha1.APIVersion + " or another version of it, and its kind " + v1alpha1.Kind
 	case strings.EqualFold(ours, group) && d.Kind != "AuditSync":
 		return "its kind is not " + v1alpha1.Kind
 	case (d.APIVersion == "" || d.Kind == "") && clusterHead.MatchString(data):
-		return "this is no cluster file: its apiVersion or kind can't be read"
+		return "this is not a cluster file: its apiVersion or kind can't be read"
 	}
 	return ""
 }
 
 var auditConfigKind = regexp.MustCompile(`(?m)^[\s{"']*kind["']?\s*:\s*["']?MondooAuditConfig\b`)
 
-// mentionsAuditConfig says whether a file that can't be parsed was meant as an audit config. Cluster files speak of audit
+// mentionsAuditConfig reports whether a file that can't be parsed was meant as an audit config. Cluster files may mention audit
 // configs in comments.
 func mentionsAuditConfig(data string) bool { return auditConfigKind.MatchString(data) }

@@ -13,12 +13,12 @@ import (
 // folder is a folder of the repository, listed once.
 type folder struct {
 	entries []fs.DirEntry // by name
-	// nameless are those with names that can't be read, which are not among the others.
-	nameless []fs.DirEntry
-	err      error
+	// unreadable are the entries whose names can't be read. They are not in entries.
+	unreadable []fs.DirEntry
+	err        error
 }
 
-// list lists a folder that is reached without symbolic links.
+// list lists a folder that is reached without symbolic links. The result is cached.
 func (t *Tree) list(dir string) *folder {
 	if known := t.folders[dir]; known != nil {
 		return known
@@ -29,17 +29,17 @@ func (t *Tree) list(dir string) *folder {
 		if utf8.ValidString(e.Name()) && !strings.Contains(e.Name(), `\`) {
 			return false
 		}
-		f.nameless = append(f.nameless, escapedEntry{e})
+		f.unreadable = append(f.unreadable, escapedEntry{e})
 		return true
 	})
-	if !slices.IsSortedFunc(f.entries, byName) { // which nothing but a promise of fs.ReadDir makes sure
+	if !slices.IsSortedFunc(f.entries, byName) { // some file systems don't sort, though fs.ReadDir promises it
 		f.entries = slices.SortedFunc(slices.Values(f.entries), byName)
 	}
 	t.folders[dir] = f
 	return f
 }
 
-// escapedEntry is what has a name that can't be read.
+// escapedEntry is an entry whose name can't be read. Its Name is escaped.
 type escapedEntry struct{ fs.DirEntry }
 
 func (e escapedEntry) Name() string {
@@ -49,7 +49,7 @@ func (e escapedEntry) Name() string {
 
 func byName(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }
 
-// entry finds what is in the folder by its name.
+// entry returns the entry with this name.
 func (f *folder) entry(name string) (fs.DirEntry, bool) {
 	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, name string) int { return strings.Compare(e.Name(), name) })
 	if !ok {
@@ -58,7 +58,7 @@ func (f *folder) entry(name string) (fs.DirEntry, bool) {
 	return f.entries[i], true
 }
 
-// entry finds a file or folder without following symbolic links. Where one stands in the way, or at the end of it, link is its path.
+// entry finds a file or folder without following symbolic links. If there is one in the path, link is the path of the link.
 func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
 	dir, base := path.Dir(name), path.Base(name)
 	if dir != "." {
@@ -91,7 +91,7 @@ func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
 	return found, "", nil
 }
 
-// isFolder says whether a path is a folder that is reached without symbolic links.
+// isFolder reports whether a path is a folder that is reached without symbolic links.
 func (t *Tree) isFolder(name string) bool {
 	if name == "." {
 		return true
@@ -100,7 +100,8 @@ func (t *Tree) isFolder(name string) bool {
 	return err == nil && link == "" && entry.IsDir()
 }
 
-// identity is what a file system tells of the content of a file or folder, "" when it doesn't. Equal ones have equal contents.
+// identity returns a string of the file system that identifies the content of a file or folder, or "" if it has none. Equal
+// identities mean equal contents.
 func identity(entry any) string {
 	if e, ok := entry.(interface{ Hash() string }); ok {
 		return e.Hash()
@@ -108,7 +109,7 @@ func identity(entry any) string {
 	return ""
 }
 
-// ignoredError is the error for what is in the work tree, and which Git ignores. A commit has nothing there.
+// ignoredError means that a file is in the work tree but ignored by Git, so that no commit has it.
 type ignoredError struct{}
 
 func (ignoredError) Error() string        { return "Git ignores it" }
@@ -125,7 +126,7 @@ func isIgnored(entry fs.DirEntry) bool {
 	return ok && e.Ignored()
 }
 
-// isSubmodule reports whether another repository has its place here: file systems of Git show it as an irregular file.
+// isSubmodule reports whether the entry is another repository. Git file systems show it as an irregular file.
 func isSubmodule(entry fs.DirEntry) bool {
 	return entry.Type()&fs.ModeIrregular != 0 && !isIgnored(entry)
 }

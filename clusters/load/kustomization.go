@@ -20,24 +20,24 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Kustomization is one kustomization of the tree.
+// Kustomization is a kustomization of the tree.
 type Kustomization struct {
 	Dir string
-	// File is where it stands; nil for the one that stands in for a missing kustomization.yaml.
+	// File is the kustomization.yaml. It is nil for the substitute of a missing kustomization.yaml.
 	File *File
-	// Spec is what kustomize reads, with deprecated fields in their new places, every local reference in the form "./x" or
-	// "../x", and without resources.
+	// Spec is the content as kustomize reads it, without resources. Deprecated fields are moved to their replacements, and every
+	// local reference has the form "./x" or "../x".
 	Spec types.Kustomization
-	// Resources are the files and folders that can be used, those among them that the kustomization does not list but that are taken:
-	// paths from the root of the repository.
+	// Resources are the usable files and folders as paths from the root of the repository, including cluster files that the
+	// kustomization does not list.
 	Resources []string
 
-	// listed and strategic are how many of Spec's resources and patches come from the fields of these names; the resources
-	// after them come from "bases", and the patches before them from "patchesStrategicMerge".
+	// listed is how many of Spec's resources come from "resources"; those after them come from "bases". strategic is how many of
+	// Spec's patches come from "patchesStrategicMerge"; those after them come from "patches".
 	listed, strategic int
 }
 
-// Patch is where the patch of an index of Spec.Patches stands in File.
+// Patch returns the field of Spec.Patches[i] in File.
 func (k *Kustomization) Patch(i int) []string {
 	if i < k.strategic {
 		return fieldPath("patchesStrategicMerge", i)
@@ -45,10 +45,10 @@ func (k *Kustomization) Patch(i int) []string {
 	return fieldPath("patches", i-k.strategic)
 }
 
-// Ref is the resource of an index as kustomize takes it for a local one.
+// Ref returns Resources[i] in a form that kustomize can only read as local.
 func (k *Kustomization) Ref(i int) string { return localRef(k.Dir, k.Resources[i]) }
 
-// components are the folders of the components.
+// components returns the folders of the components.
 func (k *Kustomization) components() []string {
 	dirs := make([]string, len(k.Spec.Components))
 	for i, ref := range k.Spec.Components {
@@ -67,11 +67,11 @@ func (k *Kustomization) resource(i int) []string {
 // walker follows the references of kustomizations.
 type walker struct {
 	*Tree
-	active map[string]bool // folders on the way from the root to here, to find cycles
+	active map[string]bool // folders on the path from the root to the current one, to detect cycles
 }
 
-// kustomizationFile returns the path of the kustomization in dir, "" when there is none. Two in one folder are an error for
-// kustomize, and so they are here.
+// kustomizationFile returns the path of the kustomization in dir, or "" if there is none. Two in one folder are an error, as
+// they are for kustomize.
 func (t *Tree) kustomizationFile(dir string) (string, *finding.Finding) {
 	found := ""
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
@@ -81,7 +81,7 @@ func (t *Tree) kustomizationFile(dir string) (string, *finding.Finding) {
 		case err != nil || link == "" && entry.IsDir():
 			continue
 		case link != "" && link != p:
-			return p, nil // whoever reads it is told of the link
+			return p, nil // reading it reports the link
 		}
 		if found != "" {
 			return "", &finding.Finding{Code: CodeKustomization, Path: p,
@@ -120,22 +120,22 @@ func (w *walker) visit(ctx context.Context, dir, file string) error {
 }
 
 func (w *walker) parseKustomization(dir, file string) *Kustomization {
-	f, bad := w.Read(file)
-	if bad == nil {
-		bad = w.parse(f)
+	f, problem := w.Read(file)
+	if problem == nil {
+		problem = w.parse(f)
 	}
-	if bad != nil {
-		w.Stop(*bad)
+	if problem != nil {
+		w.Stop(*problem)
 		return nil
 	}
-	if bad = checkShaping(f); bad != nil {
-		w.Stop(*bad)
+	if problem = checkShaping(f); problem != nil {
+		w.Stop(*problem)
 		return nil
 	}
 	k := &Kustomization{Dir: dir, File: f}
 	if len(f.Documents) == 0 {
 		w.Stop(finding.Finding{Code: CodeKustomization, Path: file, Line: 1, Message: "the kustomization is empty",
-			Fix: "list what belongs to it, or delete the file to have every YAML file of the folder taken"})
+			Fix: "list its resources, or delete it to include every YAML file of the folder"})
 		return nil
 	}
 	if err := unmarshal(&k.Spec, []byte(f.Data)); err != nil {
@@ -145,7 +145,7 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	}
 	k.listed, k.strategic = len(k.Spec.Resources), len(k.Spec.PatchesStrategicMerge) //nolint:staticcheck // deprecated, and still read
 	k.Spec.FixKustomization()
-	if !w.judge(k) {
+	if !w.validate(k) {
 		return nil
 	}
 	k.Spec.Patches = append(strategicPatches(k.Spec.PatchesStrategicMerge), k.Spec.Patches...) //nolint:staticcheck // deprecated, and still read
@@ -156,51 +156,51 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 	k.Spec.CommonLabels = nil //nolint:staticcheck // see above
 	if i := slices.Index(k.Spec.BuildMetadata, types.ManagedByLabelOption); i >= 0 {
 		k.Spec.BuildMetadata = slices.Delete(slices.Clone(k.Spec.BuildMetadata), i, i+1)
-		if dir == w.Path { // kustomize asks the kustomization that it is run on alone
+		if dir == w.Path { // kustomize only looks at the kustomization that it is run on
 			k.Spec.Labels = append(slices.Clip(k.Spec.Labels), types.Label{Pairs: map[string]string{konfig.ManagedbyLabelKey: managedBy()}})
 		}
 	}
 	return k
 }
 
-// judge has kustomize say whether it takes a kustomization. It reads the first document alone, and refuses one that says nothing. That of
-// the path itself may: the cluster files beside it are taken all the same.
-func (w *walker) judge(k *Kustomization) bool {
-	bad := finding.Finding{Code: CodeKustomization, Path: k.File.Path, Line: 1}
+// validate checks a kustomization like kustomize. kustomize reads the first document only, and refuses an empty kustomization.
+// The kustomization of the path itself may be empty, because it still includes the cluster files below it.
+func (w *walker) validate(k *Kustomization) bool {
+	problem := finding.Finding{Code: CodeKustomization, Path: k.File.Path, Line: 1}
 	wrong := k.Spec.EnforceFields()
 	switch first := k.File.Documents[0]; {
 	case first.Index > 0:
-		bad.Message, bad.Fix = "the first document is empty, and kustomize reads no other", "take the empty document and its \"---\" out"
+		problem.Message, problem.Fix = "the first document is empty, and kustomize reads no others", "remove the empty document and its \"---\""
 	case len(wrong) > 0:
-		bad.Message, bad.Fix = "kustomize refuses this kustomization: "+strings.Join(wrong, "; "), "correct kind and apiVersion, or leave both out"
+		problem.Message, problem.Fix = "kustomize refuses this kustomization: "+strings.Join(wrong, "; "), "correct kind and apiVersion, or remove both"
 		field := "apiVersion"
 		if strings.HasPrefix(wrong[0], "kind") {
 			field = "kind"
 		}
-		bad.Line, bad.Column = k.File.Position(0, []string{field})
-	case k.Dir == w.Path && !sorts(k.Spec.SortOptions):
-		bad.Message, bad.Fix = "kustomize refuses these sortOptions", "write order: fifo, or order: legacy with no more than legacySortOptions"
-		bad.Line, bad.Column = k.File.Position(0, []string{"sortOptions"})
+		problem.Line, problem.Column = k.File.Position(0, []string{field})
+	case k.Dir == w.Path && !validSortOptions(k.Spec.SortOptions):
+		problem.Message, problem.Fix = "kustomize refuses these sortOptions", "write order: fifo, or order: legacy, which alone allows legacySortOptions"
+		problem.Line, problem.Column = k.File.Position(0, []string{"sortOptions"})
 	case k.Dir != w.Path && k.Spec.CheckEmpty() != nil:
-		bad.Message, bad.Fix = "the kustomization says nothing, and kustomize refuses it", "list what belongs to it, or take out what refers to it"
+		problem.Message, problem.Fix = "the kustomization has no content, and kustomize refuses it", "list its resources, or remove the references to it"
 	default:
 		if len(k.File.Documents) > 1 {
 			w.Add(finding.Finding{Code: CodeKustomization, Severity: finding.Warning, Path: k.File.Path, Line: k.File.Documents[1].Line,
-				Message: "kustomize reads the first document of a kustomization alone, and here a second one starts", Fix: "put everything into one document"})
+				Message: "kustomize only reads the first document of a kustomization; a second one starts here", Fix: "put everything into one document"})
 		}
 		return true
 	}
-	w.Stop(bad)
+	w.Stop(problem)
 	return false
 }
 
-// sorts reports whether kustomize takes sortOptions. It looks at those of the path's own kustomization alone.
-func sorts(o *types.SortOptions) bool {
+// validSortOptions reports whether kustomize accepts sortOptions. It only looks at those of the path's own kustomization.
+func validSortOptions(o *types.SortOptions) bool {
 	return o == nil || o.Order == types.LegacySortOrder || o.Order == types.FIFOSortOrder && o.LegacySortOptions == nil
 }
 
-// managedBy is the value of the label that managedByLabel asks for: kustomize and its version. kustomize itself takes the version of the
-// program that it is in, which is "(devel)" or Muster's, and the first is none that a label can have.
+// managedBy is the value of the label that managedByLabel adds: kustomize and its version. kustomize itself would use the
+// version of the program that it is built into: Muster's version, or "(devel)", which is not a valid label value.
 var managedBy = sync.OnceValue(func() string {
 	const module = "sigs.k8s.io/kustomize/api"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -213,8 +213,8 @@ var managedBy = sync.OnceValue(func() string {
 	return "kustomize"
 })
 
-// deprecated are the fields that kustomize still builds, and what to write instead. It says so itself, on the standard error of the
-// process.
+// deprecated are the fields that kustomize still builds, and their replacements. kustomize reports them on the standard error of
+// the process.
 var deprecated = []struct{ field, instead string }{{"bases", "resources"}, {"commonLabels", "labels"}, {"imageTags", "images"},
 	{"patchesJson6902", "patches (which kustomize applies before labels and prefixes)"}, {"patchesStrategicMerge", "patches"}, {"vars", "replacements"}}
 
@@ -224,23 +224,23 @@ func (w *walker) noteDeprecated(k *Kustomization) {
 			continue
 		}
 		at := finding.Finding{Code: CodeDeprecated, Severity: finding.Info, Path: k.File.Path,
-			Message: d.field + " is deprecated in kustomize", Fix: "write " + d.instead + " in its place"}
+			Message: d.field + " is deprecated in kustomize", Fix: "use " + d.instead + " instead"}
 		at.Line, at.Column = k.File.Position(0, []string{d.field})
 		w.Add(at)
 	}
 }
 
-// unmarshal reads a kustomization with kustomize's own code, which must not take the process down.
+// unmarshal parses a kustomization with kustomize's code, whose panics must not end the process.
 func unmarshal(spec *types.Kustomization, data []byte) (err error) {
 	defer func() {
 		if recover() != nil {
-			err = errors.New("kustomize fails inside on this input")
+			err = errors.New("kustomize panics on this input")
 		}
 	}()
 	return spec.Unmarshal(data)
 }
 
-// strategicPatches turns the deprecated list into the form that replaced it. kustomize runs the two one after the other.
+// strategicPatches converts patchesStrategicMerge to patches. kustomize runs one after the other.
 func strategicPatches(list []types.PatchStrategicMerge) []types.Patch {
 	var patches []types.Patch
 	for _, entry := range list {
@@ -253,8 +253,8 @@ func strategicPatches(list []types.PatchStrategicMerge) []types.Patch {
 	return patches
 }
 
-// unmarshalCause keeps the part of the error which names an unknown field. Others can quote values, and literals of a
-// secretGenerator are values.
+// unmarshalCause keeps an error that names an unknown field. Other errors can quote values, such as the literals of a
+// secretGenerator.
 func unmarshalCause(err error) string {
 	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		return "unknown field " + field
@@ -262,7 +262,7 @@ func unmarshalCause(err error) string {
 	return "a field has a value of the wrong type"
 }
 
-// refuseUnsupported reports what kustomize would do by running programs, by fetching, or to the whole process.
+// refuseUnsupported reports fields that make kustomize run programs or fetch, or that affect the whole process.
 func (w *walker) refuseUnsupported(k *Kustomization) {
 	refuse := func(field, why, fix string) {
 		w.rejectField(k, []string{field}, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("%s %s", field, why), Fix: fix})
@@ -275,11 +275,11 @@ func (w *walker) refuseUnsupported(k *Kustomization) {
 		refuse("helmGlobals", "runs Helm, which Muster does not", "commit what the chart renders")
 	}
 	if len(s.OpenAPI) > 0 {
-		refuse("openapi", "replaces the schema of the whole process, and with it of other repositories", "use a JSON patch for lists that need merging by key")
+		refuse("openapi", "replaces the schema of the whole process, and so of other repositories", "use a JSON patch for lists that need merging by key")
 	}
 }
 
-// rejectField reports an error in a shared file at one of its fields.
+// rejectField stops the tree with a finding at a field of a kustomization.
 func (w *walker) rejectField(k *Kustomization, field []string, f finding.Finding) {
 	f.Path = k.path()
 	if k.File != nil {
@@ -295,13 +295,13 @@ func (k *Kustomization) path() string {
 	return k.File.Path
 }
 
-// resources follows "resources" (and "bases", which kustomize has moved there) and keeps those that can be used.
+// resources follows "resources" (and "bases", which kustomize has moved there) and keeps the usable ones.
 func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 	for i, ref := range k.Spec.Resources {
 		field := k.resource(i)
-		name, bad := w.local(k.Dir, ref)
-		if bad != nil {
-			w.rejectField(k, field, *bad)
+		name, problem := w.local(k.Dir, ref)
+		if problem != nil {
+			w.rejectField(k, field, *problem)
 			continue
 		}
 		if w.isFolder(name) {
@@ -319,14 +319,14 @@ func (w *walker) resources(ctx context.Context, k *Kustomization) error {
 	return nil
 }
 
-// folder follows a reference to another kustomization, of the kind that belongs there.
+// folder follows a reference to another kustomization, which must be of the given kind.
 func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, dir, kind string) error {
-	file, bad := w.kustomizationFile(dir)
+	file, problem := w.kustomizationFile(dir)
 	switch {
 	case slices.ContainsFunc(strings.Split(localRef(k.Dir, dir), "/"), func(name string) bool { return name != ".." && strings.Contains(name, "..") }):
-		w.rejectField(k, field, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("kustomize refuses %s as a base, for the \"..\" in a name", dir), Fix: "rename the folder"})
-	case bad != nil:
-		w.Stop(*bad)
+		w.rejectField(k, field, finding.Finding{Code: CodeUnsupported, Message: fmt.Sprintf("kustomize refuses %s as a base because of \"..\" in a name", dir), Fix: "rename the folder"})
+	case problem != nil:
+		w.Stop(*problem)
 	case file == "":
 		w.rejectField(k, field, finding.Finding{Code: CodeNotFound,
 			Message: fmt.Sprintf("%s has no kustomization.yaml", dir), Fix: "add one, or list the files of the folder"})
@@ -340,7 +340,7 @@ func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, d
 		switch {
 		case below == nil || kind == "" || below.Spec.Kind == kind:
 		case kind == types.ComponentKind:
-			w.rejectField(k, field, finding.Finding{Code: CodeKustomization, Message: dir + " is no component", Fix: "list it under resources"})
+			w.rejectField(k, field, finding.Finding{Code: CodeKustomization, Message: dir + " is not a component", Fix: "list it under resources"})
 		default:
 			w.rejectField(k, field, finding.Finding{Code: CodeKustomization, Message: dir + " is a component", Fix: "list it under components"})
 		}
@@ -352,25 +352,25 @@ func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, d
 // one cluster, and the others must go on. One that isn't a cluster file for certain stops the tree, unless it is a file
 // that no longer exists: that is a cluster file deleted without its line, or caught by who used it.
 func (w *walker) resourceFile(k *Kustomization, field []string, name string) bool {
-	f, bad := w.Read(name)
-	if bad != nil {
-		bad.Message = fmt.Sprintf("%s: %s", name, bad.Message)
-		bad.Line, bad.Column = k.File.Position(0, field)
-		bad.Path = k.path()
-		if bad.Code == CodeNotFound && bad.Fix == "" {
-			bad.Fix = "take the line out as well, or bring the file back"
+	f, problem := w.Read(name)
+	if problem != nil {
+		problem.Message = fmt.Sprintf("%s: %s", name, problem.Message)
+		problem.Line, problem.Column = k.File.Position(0, field)
+		problem.Path = k.path()
+		if problem.Code == CodeNotFound && problem.Fix == "" {
+			problem.Fix = "remove this line too, or restore the file"
 		}
-		if (bad.Code == CodeNotFound || bad.Code == CodeSubmodule) && !isYAML(name) {
-			w.Stop(*bad) // a folder, which is to say a base that others build on
+		if (problem.Code == CodeNotFound || problem.Code == CodeSubmodule) && !isYAML(name) {
+			w.Stop(*problem) // a folder, which is to say a base that others build on
 			return false
 		}
-		w.Missing(name, *bad)
+		w.Missing(name, *problem)
 		return false
 	}
 	return w.parseResources(f)
 }
 
-// parseResources parses a file of Kubernetes objects and says whether it can be built.
+// parseResources parses a file of Kubernetes objects and reports whether it can be built.
 func (w *walker) parseResources(f *File) bool {
 	if f.Documents != nil {
 		return true
@@ -378,37 +378,37 @@ func (w *walker) parseResources(f *File) bool {
 	return w.usable(f, w.parse(f))
 }
 
-// usable reports what is wrong with a file of Kubernetes objects, of which parse has said bad, and whether it can be built.
-func (w *walker) usable(f *File, bad *finding.Finding) bool {
-	if bad != nil {
+// usable reports whether a file of Kubernetes objects can be built. It adds the findings, including problem, the result of parse.
+func (w *walker) usable(f *File, problem *finding.Finding) bool {
+	if problem != nil {
 		delete(w.Files, f.Path)
 		if mentionsAuditConfig(f.Data) {
-			w.Stop(*bad)
+			w.Stop(*problem)
 		} else {
-			w.Reject(*bad)
+			w.Reject(*problem)
 		}
 		return false
 	}
 	if len(f.Documents) == 0 {
-		w.Reject(finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file holds nothing; what was applied from it before stays",
-			Fix: "delete the file to remove what it held, or bring its content back"})
+		w.Reject(finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file is empty; objects applied from it before are kept",
+			Fix: "delete the file to remove its objects, or restore its content"})
 		return false
 	}
 	if f.parsed.unusable != nil {
-		bad := *f.parsed.unusable
-		bad.Path = f.Path
-		w.Reject(bad)
+		problem := *f.parsed.unusable
+		problem.Path = f.Path
+		w.Reject(problem)
 		return false
 	}
 	if w.copies += f.parsed.copies; f.parsed.copies > 0 && w.copies > w.limits.Nodes {
 		w.Reject(finding.Finding{Code: CodeAliases, Path: f.Path, Line: 1,
-			Message: fmt.Sprintf("the files of this path up to this one have more than %d values more once their aliases are expanded", w.limits.Nodes), Fix: "write the values out"})
+			Message: fmt.Sprintf("the files of this path up to this one grow by more than %d values when their aliases are expanded", w.limits.Nodes), Fix: "write the values out"})
 		return false
 	}
 	if f.parsed.crlf {
 		w.Add(finding.Finding{Code: CodeLineEnds, Severity: finding.Warning, Path: f.Path, Line: 1,
-			Message: "the file has CRLF line ends; a Git setting that changes them breaks the MAC of an encrypted file",
-			Fix:     "save it with LF, and put \"*.yaml text eol=lf\" into .gitattributes"})
+			Message: "the file has CRLF line endings; a Git setting that converts them breaks the MAC of an encrypted file",
+			Fix:     "save it with LF, and add \"*.yaml text eol=lf\" to .gitattributes"})
 	}
 	return true
 }
@@ -418,7 +418,7 @@ func checkObjects(documents []*Document) *finding.Finding {
 		if d.Encrypted && (strings.HasPrefix(d.Kind, "ENC[") || d.Kind == "" && d.Field("data") != nil) {
 			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
 				Message: "the file is encrypted as a whole, so its kind can't be read",
-				Fix:     "encrypt its credentials alone (in .sops.yaml: " + v1alpha1.SopsRule + "), or name it as the kubeconfigFile of a cluster"}
+				Fix:     "encrypt only its credentials (in .sops.yaml: " + v1alpha1.SopsRule + "), or use it as the kubeconfigFile of a cluster"}
 		}
 		if d.APIVersion == "" || d.Kind == "" {
 			missing := "apiVersion"
@@ -426,49 +426,49 @@ func checkObjects(documents []*Document) *finding.Finding {
 				missing = "kind"
 			}
 			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
-				Message: "this is no Kubernetes object: it has no " + missing,
-				Fix:     "give it apiVersion and kind, or list the file in .musterignore"}
+				Message: "this is not a Kubernetes object: it has no " + missing,
+				Fix:     "set apiVersion and kind, or list the file in .musterignore"}
 		}
 		if d.Name == "" && !strings.HasSuffix(d.Kind, "List") {
 			return &finding.Finding{Code: CodeNotObject, Line: d.Line,
-				Message: "this object has no metadata.name", Fix: "give it one"}
+				Message: "this object has no metadata.name", Fix: "set one"}
 		}
 		if key := internalAnnotation(d.Node()); key != nil {
 			return refuseInternal("", key)
 		}
-		if bad := notText(d); bad != nil {
-			return bad
+		if problem := notText(d); problem != nil {
+			return problem
 		}
 		if d.IsCluster() && len(documents) > 1 {
 			return &finding.Finding{Code: CodeDocuments, Line: documents[1].Line,
-				Message: "a cluster file holds one document, and here a second one starts",
-				Fix:     "put each cluster into a file of its own"}
+				Message: "a cluster file must have one document; a second one starts here",
+				Fix:     "put each cluster into its own file"}
 		}
 	}
 	return nil
 }
 
-// notText finds what has to be text and isn't, where kustomize doesn't leave it as it is: it refuses the whole build for a key that is null,
-// and makes text of annotations.
+// notText finds values that must be text where kustomize doesn't leave them alone: it fails the whole build on a null key, and
+// converts annotations to text.
 func notText(d *Document) *finding.Finding {
 	if key := nullKey(d.Node()); key != nil {
 		return &finding.Finding{Code: v1alpha1.CodeWrongType, Line: key.Line, Column: key.Column,
-			Message: "a mapping has a key that YAML reads as null, and not as text", Fix: "put the key in quotes"}
+			Message: "a mapping has a key that YAML reads as null", Fix: "quote the key"}
 	}
 	annotations := d.Field("metadata", "annotations")
 	if d.IsCluster() || annotations == nil || annotations.Kind != yaml.MappingNode {
-		return nil // the rules of cluster files have it
+		return nil // the rules of cluster files check it
 	}
 	for i := 1; i < len(annotations.Content); i += 2 {
 		if n := annotations.Content[i]; n.Kind != yaml.AliasNode && n.ShortTag() != "!!str" {
 			return &finding.Finding{Code: v1alpha1.CodeWrongType, Line: n.Line, Column: n.Column,
-				Message: "an annotation must be text, and is not", Fix: "put it in quotes"}
+				Message: "an annotation must be a string", Fix: "quote it"}
 		}
 	}
 	return nil
 }
 
-// nullKey returns the first key in a document that is null.
+// nullKey returns the first null key in a document.
 func nullKey(n *yaml.Node) *yaml.Node {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 && isNull(child) {
@@ -481,10 +481,10 @@ func nullKey(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// internalPrefix starts the annotations with which kustomize keeps its books. It trusts them, to the point of a panic.
+// internalPrefix is the prefix of the annotations that kustomize uses for itself. It trusts them, and may panic on bad ones.
 const internalPrefix = konfig.ConfigAnnoDomain + "/"
 
-// internalAnnotation returns the first key in a document that only kustomize may write.
+// internalAnnotation returns the first key in a document that is reserved for kustomize.
 func internalAnnotation(n *yaml.Node) *yaml.Node {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 && strings.HasPrefix(child.Value, internalPrefix) {
@@ -497,8 +497,8 @@ func internalAnnotation(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// checkShaping refuses a file that shapes resources, or a part of one, where it names such an annotation: a patch could have kustomize hash
-// a sealed object, whose name would then be another one in each process. It also refuses long selectors.
+// checkShaping refuses a patch, generator or the like that mentions a reserved annotation: with it, a patch could make kustomize
+// hash a sealed object, whose name would then differ between processes. It also refuses long selectors.
 func checkShaping(f *File) *finding.Finding {
 	for _, d := range f.Documents {
 		if n := mention(d.Node()); n != nil {
@@ -506,17 +506,17 @@ func checkShaping(f *File) *finding.Finding {
 		}
 		if n := longSelector(d.Node(), "", false); n != nil {
 			return &finding.Finding{Code: CodeSize, Path: f.Path, Line: n.Line, Column: n.Column,
-				Message: fmt.Sprintf("a selector has more than %d characters", maxSelector), Fix: "select by kind or label, or with several patches"}
+				Message: fmt.Sprintf("a selector has more than %d characters", maxSelector), Fix: "select by kind or label, or use several patches"}
 		}
 	}
 	return nil
 }
 
-// maxSelector bounds each part of a selector. kustomize makes a regular expression of it, and tries that on every object.
+// maxSelector is the maximum length of each part of a selector. kustomize matches it as a regular expression on every object.
 const maxSelector = 1 << 10
 
-// longSelector returns the first part of a selector that is too long, in what stands below a key or within a selector. The name of an
-// image is an expression as well. Keys are those of kustomize, which takes them in any case.
+// longSelector returns the first part of a selector that is too long. below is the key above n, and within is true inside a
+// selector. The name of an image is also a regular expression. kustomize ignores the case of keys.
 func longSelector(n *yaml.Node, below string, within bool) *yaml.Node {
 	switch {
 	case n.Kind == yaml.ScalarNode && within && len(n.Value) > maxSelector:
@@ -537,7 +537,8 @@ func longSelector(n *yaml.Node, below string, within bool) *yaml.Node {
 	return nil
 }
 
-// mention returns the first text in a document with the domain of these annotations; JSON patches write the slash behind it as "~1".
+// mention returns the first text in a document with the domain of the reserved annotations. It ignores the slash, because JSON
+// patches write it as "~1".
 func mention(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, konfig.ConfigAnnoDomain) {
 		return n
@@ -552,15 +553,15 @@ func mention(n *yaml.Node) *yaml.Node {
 
 func refuseInternal(name string, at *yaml.Node) *finding.Finding {
 	return &finding.Finding{Code: CodeUnsupported, Path: name, Line: at.Line, Column: at.Column,
-		Message: internalPrefix + "… is kustomize's own, and confuses it where it doesn't come from itself", Fix: "take it out"}
+		Message: internalPrefix + "… is reserved for kustomize", Fix: "remove it"}
 }
 
 func (w *walker) components(ctx context.Context, k *Kustomization) error {
 	for i, ref := range k.Spec.Components {
 		field := []string{"components", fmt.Sprintf("[%d]", i)}
-		name, bad := w.local(k.Dir, ref)
-		if bad != nil {
-			w.rejectField(k, field, *bad)
+		name, problem := w.local(k.Dir, ref)
+		if problem != nil {
+			w.rejectField(k, field, *problem)
 			continue
 		}
 		if err := w.folder(ctx, k, field, name, types.ComponentKind); err != nil {
@@ -571,16 +572,16 @@ func (w *walker) components(ctx context.Context, k *Kustomization) error {
 	return nil
 }
 
-// local turns a reference in a kustomization into a path in the repository. Remote references are refused by form: with
-// "./" in front, which localRef puts there, kustomize takes none of the rest for one.
+// local converts a reference in a kustomization to a path in the repository. Remote references are refused by their form. The
+// others can't be remote for kustomize, because localRef puts "./" in front.
 func (w *walker) local(dir, ref string) (string, *finding.Finding) {
 	if strings.TrimSpace(ref) == "" {
-		return "", &finding.Finding{Code: CodeKustomization, Message: "this item is empty", Fix: "name a file or folder, or take the item out"}
+		return "", &finding.Finding{Code: CodeKustomization, Message: "this item is empty", Fix: "name a file or folder, or remove the item"}
 	}
 	if IsRemote(ref) && !w.isFile(dir, ref) {
 		return "", &finding.Finding{Code: CodeRemote,
 			Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
-			Fix:     "copy what it holds into the repository"}
+			Fix:     "copy its content into the repository"}
 	}
 	name := path.Join(dir, ref)
 	if path.IsAbs(ref) || !fs.ValidPath(name) {
@@ -590,8 +591,8 @@ func (w *walker) local(dir, ref string) (string, *finding.Finding) {
 	return name, nil
 }
 
-// isFile says whether there is a file for a reference that looks remote, such as "a:b.yaml". kustomize takes the file then, but for a
-// reference that is a URL of the web.
+// isFile reports whether a file exists for a reference that looks remote, such as "a:b.yaml". kustomize prefers the file, except
+// for HTTP URLs.
 func (w *walker) isFile(dir, ref string) bool {
 	if u, err := url.Parse(ref); err == nil && (u.Scheme == "http" || u.Scheme == "https") || path.IsAbs(ref) {
 		return false
@@ -600,7 +601,7 @@ func (w *walker) isFile(dir, ref string) bool {
 	return err == nil && link == "" && entry.Type().IsRegular()
 }
 
-// IsRemote says whether kustomize might fetch a reference: a URL, a Git address in scp form, or one of its short forms.
+// IsRemote reports whether kustomize might fetch a reference: a URL, a Git address in scp form, or a short form.
 func IsRemote(ref string) bool {
 	if strings.Contains(ref, "://") || strings.HasPrefix(ref, "git::") || strings.HasPrefix(ref, "gh:") {
 		return true
@@ -611,7 +612,7 @@ func IsRemote(ref string) bool {
 	return strings.HasPrefix(ref, "github.com/")
 }
 
-// redactURL takes user and password out of a reference before it is shown.
+// redactURL removes user, password and query from a reference before it is shown.
 func redactURL(ref string) string {
 	scheme, rest, ok := strings.Cut(ref, "://")
 	if !ok {
@@ -624,7 +625,7 @@ func redactURL(ref string) string {
 	return scheme + "://" + rest
 }
 
-// localRef writes the path of a file relative to dir so that kustomize can only read it as local.
+// localRef returns the path of a file relative to dir, in a form that kustomize can only read as local.
 func localRef(dir, name string) string {
 	up := ""
 	for dir != "." && name != dir && !strings.HasPrefix(name, dir+"/") {
@@ -641,8 +642,8 @@ func localRef(dir, name string) string {
 	return "./" + rel
 }
 
-// refuseDuplicates leaves out objects that have one name twice among the files of a kustomization. Which of the two is
-// meant is not for us to say, so none is taken.
+// refuseDuplicates leaves out objects with the same name in the files of a kustomization. Muster can't know which one is meant,
+// so it uses neither.
 func (w *walker) refuseDuplicates(k *Kustomization) {
 	type place struct {
 		file *File
@@ -678,14 +679,14 @@ func (w *walker) refuseDuplicates(k *Kustomization) {
 			d := p.file.Documents[p.doc]
 			line, column := p.file.Position(p.doc, []string{"metadata", "name"})
 			rest := slices.Delete(slices.Clone(others), i, i+1)
-			bad := finding.Finding{Code: CodeDuplicateName, Path: p.file.Path, Line: line, Column: column,
+			problem := finding.Finding{Code: CodeDuplicateName, Path: p.file.Path, Line: line, Column: column,
 				Cluster: clusterName(d),
-				Message: fmt.Sprintf("%s %q stands in %s as well", d.Kind, d.Name, strings.Join(slices.Compact(rest), " and ")),
-				Fix:     "give each its own name; until then neither is changed"}
+				Message: fmt.Sprintf("%s %q is also in %s", d.Kind, d.Name, strings.Join(slices.Compact(rest), " and ")),
+				Fix:     "give each a unique name; until then neither is changed"}
 			if d.Kind == "MondooAuditConfig" {
-				w.Stop(bad)
+				w.Stop(problem)
 			} else {
-				w.Reject(bad)
+				w.Reject(problem)
 			}
 			drop[p.file.Path] = true
 		}

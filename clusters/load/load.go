@@ -1,12 +1,12 @@
-// Package load reads what one path of a repository consists of.
+// Package load reads the files of one path of a repository.
 //
-// Load takes a read-only file system (one commit, or a work tree) and a path in it, and returns a Tree: every file that
-// building the path needs, each with its content and hash, and the kustomizations that join them. It follows the
-// references of kustomizations itself, so that a reference which leaves the repository, is remote, runs a program or does
-// not exist is a finding with its line before kustomize sees it; kustomize then works on the Tree alone.
+// Load takes a read-only file system (a commit, or a work tree) and a path in it. It returns a Tree: every file that a build of
+// the path needs, with its content and hash, and the kustomizations that refer to the files. It follows the references of
+// kustomizations itself. So a reference that is remote, runs a program, leaves the repository or doesn't exist becomes a finding
+// with its line before kustomize sees it. kustomize then works on the Tree alone.
 //
-// The package never decrypts, never opens a connection and never follows a symbolic link. Its limits (Limits) bound what
-// a hostile repository can make it hold.
+// The package never decrypts, never opens a connection and never follows a symbolic link. Limits bounds the memory that a
+// hostile repository can make it use.
 package load
 
 import (
@@ -24,101 +24,100 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// Codes of this package's findings.
+// Finding codes of this package.
 const (
-	CodeYAML          finding.Code = "yaml"             // not readable as YAML
+	CodeYAML          finding.Code = "yaml"             // not valid YAML
 	CodeEncoding      finding.Code = "encoding"         // not UTF-8
 	CodeLineEnds      finding.Code = "line-ends"        // CRLF
 	CodeSize          finding.Code = "size"             // over a limit
-	CodeAliases       finding.Code = "yaml-aliases"     // aliases expand over the limit
-	CodeDuplicateKey  finding.Code = "duplicate-key"    // a key twice in one mapping
+	CodeAliases       finding.Code = "yaml-aliases"     // aliases that expand beyond the limit
+	CodeDuplicateKey  finding.Code = "duplicate-key"    // a duplicate key in a mapping
 	CodeDocuments     finding.Code = "documents"        // a cluster file with a second document
-	CodeSymlink       finding.Code = "symlink"          // a symbolic link in the way
-	CodeNotFound      finding.Code = "not-found"        // a reference to nothing
-	CodeOutside       finding.Code = "outside"          // a reference out of the repository
+	CodeSymlink       finding.Code = "symlink"          // a symbolic link in the path
+	CodeNotFound      finding.Code = "not-found"        // a reference to a missing file
+	CodeOutside       finding.Code = "outside"          // a reference that leaves the repository
 	CodeRemote        finding.Code = "remote"           // a remote reference
 	CodeUnsupported   finding.Code = "unsupported"      // a kustomization feature that Muster refuses
 	CodeKustomization finding.Code = "kustomization"    // a kustomization that can't be read
 	CodeCycle         finding.Code = "cycle"            // kustomizations that include each other
-	CodeNotObject     finding.Code = "not-an-object"    // YAML that is no Kubernetes object
-	CodeDuplicateName finding.Code = "duplicate-name"   // two objects of one name
-	CodeDeprecated    finding.Code = "deprecated-field" // a field that kustomize will not take for ever
+	CodeNotObject     finding.Code = "not-an-object"    // YAML that is not a Kubernetes object
+	CodeDuplicateName finding.Code = "duplicate-name"   // two objects with the same name
+	CodeDeprecated    finding.Code = "deprecated-field" // a deprecated field of kustomize
 	CodeUnused        finding.Code = "unused"           // a file that nothing refers to
 	CodeEmpty         finding.Code = "empty"            // a path that renders nothing
-	CodeLFS           finding.Code = "git-lfs"          // a pointer in the place of a file
-	CodeSubmodule     finding.Code = "submodule"        // another repository in the place of a folder
+	CodeLFS           finding.Code = "git-lfs"          // a Git LFS pointer instead of a file
+	CodeSubmodule     finding.Code = "submodule"        // another repository instead of a folder
 	CodeIgnored       finding.Code = "git-ignored"      // a file of the work tree that Git ignores
-	CodeFileName      finding.Code = "file-name"        // a name that can't be read
+	CodeFileName      finding.Code = "file-name"        // a name that is not UTF-8 or has a backslash
 	CodeSopsBlock     finding.Code = "sops-block"       // sops metadata missing, unreadable or contradictory
 )
 
-// Limits bound what Load holds. The zero value stands for DefaultLimits.
+// Limits bounds what Load reads. The zero value means DefaultLimits.
 type Limits struct {
-	// FileBytes is the size of one file.
+	// FileBytes is the maximum size of a file.
 	FileBytes int64
-	// Files is how many files and folders are looked at.
+	// Files is the maximum number of files and folders below the path.
 	Files int
-	// TreeBytes is the size of all files together.
+	// TreeBytes is the maximum size of all files together.
 	TreeBytes int64
-	// Nodes is how many YAML nodes a file may have once its aliases are expanded, and TreeNodes how many all files together.
+	// Nodes is the maximum number of YAML nodes in a file with its aliases expanded, and TreeNodes in all files together.
 	Nodes, TreeNodes int
 }
 
-// DefaultLimits serve a fleet of 10,000 clusters with room to spare. A Secret may hold 1 MiB, which makes up to 1.9 MiB
-// when it is encrypted; 5 MiB a file leaves room for generated kustomizations. A million YAML nodes are 100 for each cluster, and take
-// kustomize some 600 MiB.
+// DefaultLimits leave room for a fleet of more than 10,000 clusters. A Secret may hold 1 MiB, which takes up to 1.9 MiB when
+// encrypted. 5 MiB per file leaves room for generated kustomizations. A million YAML nodes are 100 per cluster, for which
+// kustomize needs about 600 MiB.
 var DefaultLimits = Limits{FileBytes: 5 << 20, Files: 100_000, TreeBytes: 256 << 20, Nodes: 250_000, TreeNodes: 1_000_000}
 
-// Tree is one path of a repository, read.
+// Tree is one path of a repository with its files.
 type Tree struct {
-	// Path is the folder the tree was loaded for: slash-separated, relative to the repository, "." for its root.
+	// Path is the folder that was loaded: slash-separated, relative to the repository, "." for its root.
 	Path string
-	// Files holds every file that building the path reads, by its path from the root of the repository.
+	// Files are all files that a build of the path reads, by path from the root of the repository.
 	Files map[string]*File
-	// Kustomizations holds the kustomizations of the tree by their folder. The one at Path is always there: where the
-	// repository has none, it is the one that takes every YAML file below Path.
+	// Kustomizations are the kustomizations of the tree by folder. The one at Path always exists. If the repository has none
+	// there, it is a substitute that lists every YAML file below Path.
 	Kustomizations map[string]*Kustomization
-	// Unlisted are the cluster files below Path that its kustomization does not list and which are taken all the same,
-	// sorted.
+	// Unlisted are the cluster files below Path that are included although its kustomization does not list them, sorted.
 	Unlisted []string
-	// Report tells what is wrong. Broken files are not among Files.
+	// Report has the findings. Broken files are not in Files.
 	finding.Report
 
 	fsys    fs.FS
 	limits  Limits
 	seen    int
-	copies  int // what the aliases of all files make of values
+	copies  int // nodes that the aliases of all files add when expanded
 	nodes   atomic.Int64
 	bytes   int64
 	folders map[string]*folder
-	// before holds the files of the tree that was loaded before, and known those of this one, in whichever role, by their paths.
+	// before are the files of the previous tree, and known the files of this one, whatever their role, by path.
 	before, known map[string]*File
-	// released says that Release was called.
+	// released is true after Release.
 	released bool
-	// top and within are the identities of the repository's root and of Path; outside says that something beyond Path was read.
+	// top and within are the identities of the repository's root and of Path. outside is true if anything outside of Path was
+	// read.
 	top, within string
 	outside     bool
 }
 
-// File is one file as it stands in Git.
+// File is a file as it is in Git.
 type File struct {
 	Path string
 	Data string
 	// Hash is the SHA-256 of Data in hex.
 	Hash string
-	// Documents are the YAML documents of the file, nil for a file that isn't read as YAML.
+	// Documents are the YAML documents of the file. They are nil for a file that isn't parsed as YAML.
 	Documents []*Document
 
-	// identity is what the file system says that tells one content from another, "" when it doesn't.
+	// identity identifies the content. It is "" if the file system doesn't provide it.
 	identity string
-	// entry is where the size is asked for, until it is known.
+	// entry provides the size. It is nil once the size is known.
 	entry fs.DirEntry
-	// parsed is what parse has found out. It outlives the tree.
+	// parsed is the result of parse. Later trees reuse it.
 	parsed *parsed
 }
 
-// PathError is returned when the path itself can't be loaded: it does not exist, isn't a folder, or leads out of the
-// repository.
+// PathError means that the path can't be loaded: it does not exist, isn't a folder, or leads out of the repository.
 type PathError struct {
 	Path   string
 	Reason string
@@ -126,12 +125,12 @@ type PathError struct {
 
 func (e *PathError) Error() string { return fmt.Sprintf("load %s: %s", e.Path, e.Reason) }
 
-// Load reads the tree at dir. What is wrong with single files is in Tree.Findings; the error is a *PathError when there is
-// no such path, or the error of fsys or ctx.
+// Load reads the tree at dir. Problems in files are in Tree.Findings. The error is a *PathError when the path can't be loaded,
+// or the error of fsys or ctx.
 //
-// Files that before, which may be nil, has read already aren't read again as long as their identity is the same: what a
-// Hash() string method of the file system's entries gives, as those of Git's trees do. When nothing at all has changed, the tree
-// is before itself.
+// A file that before, which may be nil, has read is not read again if its identity is the same. The identity is the result of a
+// Hash() string method of the file system's entries, which those of Git trees have. When nothing has changed, Load returns
+// before itself.
 func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tree) (*Tree, error) {
 	dir, err := CleanPath(dir)
 	if err != nil {
@@ -162,13 +161,13 @@ func Load(ctx context.Context, fsys fs.FS, dir string, limits Limits, before *Tr
 	t.before = nil
 	if len(t.Files) == 0 && finding.Errors(t.Findings) == 0 {
 		t.Stop(finding.Finding{Code: CodeEmpty, Path: dir,
-			Message: "the path holds no YAML file",
-			Fix:     "check spec.path; an empty path is never taken for \"remove everything\""})
+			Message: "the path has no YAML files",
+			Fix:     "check spec.path; an empty path never means \"remove everything\""})
 	}
 	return t, nil
 }
 
-// same says whether everything that was read for a tree is as it was.
+// same reports whether everything that was read for before is unchanged.
 func (t *Tree) same(before *Tree) bool {
 	if before.Path != t.Path || t.within == "" || t.within != before.within {
 		return false
@@ -176,8 +175,8 @@ func (t *Tree) same(before *Tree) bool {
 	return !before.outside || t.top == before.top
 }
 
-// CleanPath turns a path as users write it ("./clusters/", "clusters", "") into the form that fs.FS takes. It refuses
-// absolute paths and paths that leave the repository.
+// CleanPath turns a path as users write it ("./clusters/", "clusters", "") into the form that fs.FS accepts. It refuses absolute
+// paths and paths that leave the repository.
 func CleanPath(dir string) (string, error) {
 	clean := path.Clean("./" + strings.TrimPrefix(dir, "./"))
 	switch {
@@ -189,7 +188,7 @@ func CleanPath(dir string) (string, error) {
 	return clean, nil
 }
 
-// checkRoot makes sure that the path is a folder which is reached without symbolic links.
+// checkRoot verifies that the path is a folder and has no symbolic link in it.
 func (t *Tree) checkRoot() error {
 	info, err := fs.Stat(t.fsys, ".")
 	if err != nil {
@@ -204,123 +203,124 @@ func (t *Tree) checkRoot() error {
 	case link != "":
 		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
 	case errors.Is(err, fs.ErrNotExist):
-		return &PathError{t.Path, "there is no such folder in this revision"}
+		return &PathError{t.Path, "no such folder in this revision"}
 	case errors.Is(err, errSubmodule) || err == nil && isSubmodule(entry):
 		return &PathError{t.Path, "it is in a Git submodule, which Muster does not fetch"}
 	case err != nil:
 		return fmt.Errorf("load %s: %w", t.Path, err)
 	case !entry.IsDir():
-		return &PathError{t.Path, "it is a file; give the folder that holds it"}
+		return &PathError{t.Path, "it is a file; use the folder that contains it"}
 	}
 	t.within = identity(entry)
 	return nil
 }
 
-// Read returns a file of the repository, loading it when the tree doesn't hold it yet. The finding is non-nil when it
-// can't be had; it has no line, which the caller knows better.
+// Read returns a file of the repository, and loads it if the tree doesn't have it yet. If that fails, it returns a finding
+// without a line, which the caller adds.
 func (t *Tree) Read(name string) (*File, *finding.Finding) {
 	if f := t.Files[name]; f != nil {
 		return f, nil
 	}
-	f, bad := t.read(name)
-	if bad == nil {
+	f, problem := t.read(name)
+	if problem == nil {
 		t.Files[name] = f
 	}
-	return f, bad
+	return f, problem
 }
 
-// Nearest is the content of the file of a name in a folder or the nearest one above it; nil when there is none, or it can't be read.
+// Nearest returns the content of the file with this name in dir or the nearest parent folder. It returns nil if there is none,
+// or if it can't be read.
 func (t *Tree) Nearest(dir, name string) []byte {
 	for ; ; dir = path.Dir(dir) {
-		f, bad := t.read(path.Join(dir, name))
-		if bad == nil {
+		f, problem := t.read(path.Join(dir, name))
+		if problem == nil {
 			return []byte(f.Data)
 		}
-		if bad.Code != CodeNotFound || dir == "." {
+		if problem.Code != CodeNotFound || dir == "." {
 			return nil
 		}
 	}
 }
 
-// read reads one file within the limits.
+// read reads a file within the limits.
 func (t *Tree) read(name string) (*File, *finding.Finding) {
-	f, bad := t.look(name)
-	if bad == nil {
-		bad = t.weigh(f, t.measure(f))
+	f, problem := t.look(name)
+	if problem == nil {
+		problem = t.weigh(f, t.measure(f))
 	}
-	if bad == nil && f.Hash == "" {
-		bad = t.fetch(f)
+	if problem == nil && f.Hash == "" {
+		problem = t.fetch(f)
 	}
-	if bad == nil {
-		bad = pointer(f)
+	if problem == nil {
+		problem = lfsPointer(f)
 	}
-	// Most files are parsed here, within the limits. Encrypted ones of any name go to the sops library as well.
-	if bad == nil && len(f.Data) > t.limits.Nodes && hasSops(f.Data) && Marks(f.Data) > marksPerNode*t.limits.Nodes {
-		bad = tooManyValues(name, t.limits.Nodes)
+	// Most files are parsed here, within the limits. Encrypted files with any name go to the sops library as well.
+	if problem == nil && len(f.Data) > t.limits.Nodes && hasSops(f.Data) && Marks(f.Data) > marksPerNode*t.limits.Nodes {
+		problem = tooManyValues(name, t.limits.Nodes)
 	}
-	if bad != nil {
-		return nil, bad
+	if problem != nil {
+		return nil, problem
 	}
 	t.known[name] = f
 	return f, nil
 }
 
-// pointerStart begins the text that Git LFS commits in the place of a file (git-lfs, docs/spec.md).
+// pointerStart is the start of the text that Git LFS commits instead of a file (git-lfs, docs/spec.md).
 const pointerStart = "version https://git-lfs.github.com/spec/"
 
-// pointer refuses such a text. It is valid YAML, and would pass for the content of a Secret.
-func pointer(f *File) *finding.Finding {
+// lfsPointer refuses a Git LFS pointer. It is valid YAML, and would pass for the content of a Secret.
+func lfsPointer(f *File) *finding.Finding {
 	if !strings.HasPrefix(f.Data, pointerStart) {
 		return nil
 	}
 	return &finding.Finding{Code: CodeLFS, Severity: finding.Error, Path: f.Path, Line: 1, Column: 1,
-		Message: "this is a pointer of Git LFS; the file itself is not in the repository, and Muster does not fetch it",
-		Fix:     "take the file out of LFS: correct .gitattributes, run git add --renormalize, and commit"}
+		Message: "this is a Git LFS pointer; the file is not in the repository, and Muster does not fetch it",
+		Fix:     "remove the file from LFS: correct .gitattributes, run git add --renormalize, and commit"}
 }
 
-// look finds a file within the limits. It has its content already if the tree before had it.
+// look finds a file within the limits. The file has its content already if the previous tree had it.
 func (t *Tree) look(name string) (*File, *finding.Finding) {
-	bad := func(code finding.Code, message, fix string) (*File, *finding.Finding) {
+	problem := func(code finding.Code, message, fix string) (*File, *finding.Finding) {
 		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: name, Message: message, Fix: fix}
 	}
 	if !fs.ValidPath(name) {
-		return bad(CodeOutside, "the reference leads out of the repository", "keep every file that the path needs inside the repository")
+		return problem(CodeOutside, "the reference leads out of the repository", "keep every file that the path needs inside the repository")
 	}
 	entry, link, err := t.entry(name)
 	switch {
 	case link != "":
-		return bad(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "put the file itself there, or refer to the target")
+		return problem(CodeSymlink, link+" is a symbolic link, which Muster does not follow", "replace the link with the file, or refer to the target")
 	case errors.Is(err, errIgnored):
-		return bad(CodeNotFound, "Git ignores this file, so no commit has it", "commit it (git add --force), or take the reference out")
+		return problem(CodeNotFound, "Git ignores this file, so no commit has it", "commit it (git add --force), or remove the reference")
 	case errors.Is(err, errSubmodule):
 		return nil, submodule(name)
 	case errors.Is(err, fs.ErrNotExist):
-		return bad(CodeNotFound, "there is no such file", "")
+		return problem(CodeNotFound, "no such file", "")
 	case err != nil:
-		return bad(CodeNotFound, "the file can't be read from the repository", "")
+		return problem(CodeNotFound, "the file can't be read from the repository", "")
 	}
-	return t.found(name, entry)
+	return t.fileAt(name, entry)
 }
 
-// submodule is the finding about a path that is another repository's, or in it.
+// submodule returns the finding for a path that is another repository, or in one.
 func submodule(name string) *finding.Finding {
 	return &finding.Finding{Code: CodeSubmodule, Severity: finding.Error, Path: name,
-		Message: "this is a Git submodule, or another repository in the work tree, and Muster reads one repository alone",
-		Fix:     "commit the files themselves, or list the folder in " + IgnoreFile + " if it holds nothing for Muster"}
+		Message: "this is a Git submodule, or another repository in the work tree; Muster reads one repository only",
+		Fix:     "commit the files themselves, or list the folder in " + IgnoreFile + " if it has nothing for Muster"}
 }
 
-// found takes what stands at a path for a file.
-func (t *Tree) found(name string, entry fs.DirEntry) (*File, *finding.Finding) {
-	bad := func(message string) (*File, *finding.Finding) {
+// fileAt returns the file for an entry of a folder.
+func (t *Tree) fileAt(name string, entry fs.DirEntry) (*File, *finding.Finding) {
+	problem := func(message string) (*File, *finding.Finding) {
 		return nil, &finding.Finding{Code: CodeNotFound, Severity: finding.Error, Path: name, Message: message}
 	}
 	switch {
 	case entry.IsDir():
-		return bad("this is a folder where a file is needed")
+		return problem("this is a folder, but a file is required")
 	case isSubmodule(entry):
 		return nil, submodule(name)
 	case !entry.Type().IsRegular():
-		return bad("this is neither a file nor a folder, and can't be read")
+		return problem("this is neither a file nor a folder")
 	}
 	f := &File{Path: name, identity: identity(entry), entry: entry}
 	if old := t.before[name]; old != nil && f.identity != "" && old.identity == f.identity {
@@ -329,7 +329,7 @@ func (t *Tree) found(name string, entry fs.DirEntry) (*File, *finding.Finding) {
 	return f, nil
 }
 
-// measure is the size of a file, or less than nothing when that can't be had.
+// measure returns the size of a file, or -1 if it is unavailable.
 func (t *Tree) measure(f *File) int64 {
 	if f.Hash != "" {
 		return int64(len(f.Data))
@@ -341,25 +341,25 @@ func (t *Tree) measure(f *File) int64 {
 	return info.Size()
 }
 
-// weigh refuses a file for its size, or for that of all files up to it.
+// weigh refuses a file that is too large, or that makes the tree too large.
 func (t *Tree) weigh(f *File, size int64) *finding.Finding {
-	bad := &finding.Finding{Severity: finding.Error, Path: f.Path}
+	problem := &finding.Finding{Severity: finding.Error, Path: f.Path}
 	f.entry = nil
 	switch {
 	case size < 0:
-		bad.Code, bad.Message = CodeNotFound, "the file can't be read from the repository"
+		problem.Code, problem.Message = CodeNotFound, "the file can't be read from the repository"
 	case size > t.limits.FileBytes:
-		bad.Code, bad.Fix = CodeSize, "split it"
-		bad.Message = fmt.Sprintf("the file has %s; %s is the limit", mebibytes(size), mebibytes(t.limits.FileBytes))
+		problem.Code, problem.Fix = CodeSize, "split it"
+		problem.Message = fmt.Sprintf("the file has %s; the limit is %s", mebibytes(size), mebibytes(t.limits.FileBytes))
 	case t.bytes+size > t.limits.TreeBytes:
 		t.bytes += size
-		bad.Code, bad.Fix = CodeSize, "split the path over several AuditSyncs"
-		bad.Message = fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes))
+		problem.Code, problem.Fix = CodeSize, "split the path across several AuditSyncs"
+		problem.Message = fmt.Sprintf("the files of this path have more than %s together", mebibytes(t.limits.TreeBytes))
 	default:
 		t.bytes += size
 		return nil
 	}
-	return bad
+	return problem
 }
 
 // fetch reads the content of a file.
@@ -376,18 +376,18 @@ func (t *Tree) fetch(f *File) *finding.Finding {
 	return nil
 }
 
-// count bounds how many files and folders a tree makes Load look at.
+// count counts files and folders, and stops the tree at the limit.
 func (t *Tree) count(dir string) bool {
 	t.seen++
 	if t.seen == t.limits.Files+1 {
 		t.Stop(finding.Finding{Code: CodeSize, Path: dir,
 			Message: fmt.Sprintf("the path has more than %d files and folders", t.limits.Files),
-			Fix:     "point spec.path at the folder of the cluster files, or list what is not for Muster in .musterignore"})
+			Fix:     "point spec.path at the folder of the cluster files, or list the others in .musterignore"})
 	}
 	return t.seen <= t.limits.Files
 }
 
-// Paths are the paths of all files of the tree, sorted.
+// Paths returns the paths of all files of the tree, sorted.
 func (t *Tree) Paths() []string {
 	paths := make([]string, 0, len(t.Files))
 	for p := range t.Files {

@@ -13,62 +13,63 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// parsed is what is in a file as YAML: its documents, or why it has none.
+// parsed is a parsed YAML file: its documents, or why it has none.
 type parsed struct {
 	documents []*Document
-	bad       *finding.Finding
+	failure   *finding.Finding
 	// unusable is why the documents can't be built as objects.
 	unusable *finding.Finding
-	// crlf says that some line ends with CRLF, cluster that it is a cluster file, and encrypted that a document has a sops block.
+	// crlf is true if a line ends with CRLF, cluster if the file is a cluster file, and encrypted if a document has a sops
+	// block.
 	crlf, cluster, encrypted bool
-	// kubeconfigs are the files that clusters among the documents name.
+	// kubeconfigs are the files that the cluster names.
 	kubeconfigs []string
-	// nodes are those of the documents, and copies those that the documents have more once their aliases are expanded.
+	// nodes counts the nodes of the documents, and copies how many more there are once aliases are expanded.
 	nodes, copies int
 
 	data  string
 	mu    sync.Mutex
-	roots []*yaml.Node // of documents; nil once they are let go
+	roots []*yaml.Node // the roots of documents; nil after Release
 }
 
-// parse reads the documents of a YAML file, once. Empty documents are left out. The finding says why it can't; its text never
-// holds any of the content.
+// parse parses the documents of a YAML file, once. Empty documents are left out. The text of the finding never contains any of
+// the content.
 func (t *Tree) parse(f *File) *finding.Finding {
 	if f.parsed == nil {
-		if bad := t.overfull(); bad != nil {
-			return bad
+		if problem := t.overfull(); problem != nil {
+			return problem
 		}
-		made := &parsed{data: f.Data}
-		if made.bad = pointer(f); made.bad == nil {
-			made.bad = made.read(f.Path, t.limits.Nodes)
+		result := &parsed{data: f.Data}
+		if result.failure = lfsPointer(f); result.failure == nil {
+			result.failure = result.read(f.Path, t.limits.Nodes)
 		}
-		made.look(f)
-		f.parsed = made
+		result.inspect(f)
+		f.parsed = result
 	}
 	t.nodes.Add(int64(f.parsed.nodes))
-	if bad := t.overfull(); bad != nil {
-		return bad
+	if problem := t.overfull(); problem != nil {
+		return problem
 	}
 	f.Documents = f.parsed.documents
-	if f.parsed.bad == nil {
+	if f.parsed.failure == nil {
 		return nil
 	}
-	bad := *f.parsed.bad
-	return &bad
+	problem := *f.parsed.failure
+	return &problem
 }
 
-// overfull is the finding about a tree whose files have too many nodes together, else nil. Which file goes over the limit is left to
-// chance, because several are parsed at a time; so the finding is about the tree.
+// overfull returns a finding if the files of the tree have too many nodes together. The finding is about the tree, because files
+// are parsed in parallel, and any of them may be the one that exceeds the limit.
 func (t *Tree) overfull() *finding.Finding {
 	if t.nodes.Load() <= int64(t.limits.TreeNodes) {
 		return nil
 	}
-	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: t.Path, Fix: "split the path over several AuditSyncs",
+	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: t.Path, Fix: "split the path across several AuditSyncs",
 		Message: fmt.Sprintf("the files of this path have more than %d values together", t.limits.TreeNodes)}
 }
 
-// look finds out what is asked of each file at every load.
-func (p *parsed) look(f *File) {
+// look computes what every load needs to know about the file.
+func (p *parsed) inspect(f *File) {
 	p.unusable = checkObjects(p.documents)
 	p.cluster = len(p.documents) == 1 && p.documents[0].IsCluster()
 	p.crlf = strings.Contains(f.Data, "\r\n")
@@ -80,19 +81,19 @@ func (p *parsed) look(f *File) {
 	}
 }
 
-// read takes the documents up to the first that is no good.
+// read parses the documents, up to the first bad one.
 func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 	if line := invalidUTF8(p.data); line > 0 {
 		return &finding.Finding{Code: CodeEncoding, Severity: finding.Error, Path: name, Line: line,
 			Message: "the file is not UTF-8 text", Fix: "save it as UTF-8; keep binary content in an encrypted value"}
 	}
-	if Marks(p.data) > marksPerNode*limit { // the library takes a hundred bytes for each byte of such a file
+	if Marks(p.data) > marksPerNode*limit { // the library needs a hundred bytes for each byte of such a file
 		return tooManyValues(name, limit)
 	}
 	defer func() {
-		if recover() != nil { // what a library panics with may quote the file
+		if recover() != nil { // the panic's text may quote the file
 			p.documents, p.roots = nil, nil
-			result = &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Message: "the YAML library fails on this file"}
+			result = &finding.Finding{Code: CodeYAML, Severity: finding.Error, Path: name, Message: "the YAML library panics on this file"}
 		}
 	}()
 	var block *yaml.Node
@@ -110,7 +111,7 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 		}
 		if sops := Field(root, sopsKey); sops != nil && block != nil && !equal(block, sops) {
 			result = &finding.Finding{Code: CodeSopsBlock, Severity: finding.Error, Path: name, Line: sops.Line, Column: sops.Column,
-				Message: "the documents of this file have different sops blocks, and sops goes by the first alone", Fix: "restore the file from Git history, or encrypt each document in a file of its own"}
+				Message: "the documents of this file have different sops blocks, and sops only reads the first", Fix: "restore the file from Git history, or encrypt each document in its own file"}
 			return false
 		} else if sops != nil {
 			block = sops
@@ -130,15 +131,15 @@ func (p *parsed) read(name string, limit int) (result *finding.Finding) {
 	return result
 }
 
-// marksPerNode is how many marks a text with as many nodes as a file may have is allowed: JSON has two, and texts have some that make none.
+// marksPerNode is how many marks per node a file may have: JSON has two, and texts have some that are not YAML.
 const marksPerNode = 3
 
 func tooManyValues(name string, limit int) *finding.Finding {
 	return &finding.Finding{Code: CodeSize, Severity: finding.Error, Path: name, Line: 1, Message: fmt.Sprintf("the file has more than %d values", limit), Fix: "split it"}
 }
 
-// Marks counts the characters that make YAML nodes. Besides its root, a document can have no more of these: each value has one of them before
-// it, each key a colon behind it, and what stands alone in a mapping is a key with a value of its own.
+// Marks counts the characters that start YAML nodes. A document has at most that many nodes besides its root: each value has one
+// of them before it, each key has a colon after it, and a lone item in a mapping is a key with a value.
 func Marks(text string) int {
 	n := 0
 	for _, mark := range "::-,,??[{{" {
@@ -147,7 +148,7 @@ func Marks(text string) int {
 	return n
 }
 
-// decode parses the documents of a text that aren't empty, with their places, until take says no.
+// decode parses the non-empty documents of a text and passes them to take with their index, until take returns false.
 func decode(data string, take func(index int, root *yaml.Node) bool) error {
 	short, values := shorten(data)
 	decoder := yaml.NewDecoder(strings.NewReader(short))
@@ -174,12 +175,13 @@ func decode(data string, take func(index int, root *yaml.Node) bool) error {
 // sopsKey is the field in which sops keeps its metadata.
 const sopsKey = "sops"
 
-// isSopsAlone says whether a document has a sops block and nothing else. sops writes it for an empty document, or one of comments alone.
+// isSopsAlone reports whether a document only has a sops block. sops writes it for a document that is empty or only has
+// comments.
 func isSopsAlone(root *yaml.Node) bool {
 	return root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == sopsKey && root.Content[1].Kind == yaml.MappingNode
 }
 
-// equal says whether two nodes have the same value.
+// equal reports whether two nodes have the same value.
 func equal(a, b *yaml.Node) bool {
 	if a.Kind != b.Kind || a.ShortTag() != b.ShortTag() || a.Value != b.Value || len(a.Content) != len(b.Content) {
 		return false
@@ -189,10 +191,11 @@ func equal(a, b *yaml.Node) bool {
 			return false
 		}
 	}
-	return a.Kind != yaml.AliasNode // which may lead anywhere
+	return a.Kind != yaml.AliasNode // an alias could refer to anything
 }
 
-// refuse says what makes a document, of such a size and with so many before it, one that nothing else may look at.
+// refuse returns the finding for a document that must not be processed further, because of its size or the number of documents
+// before it.
 func refuse(root *yaml.Node, size extent, before, limit int) *finding.Finding {
 	if size.nodes > limit {
 		return &finding.Finding{Code: CodeAliases, Line: root.Line, Fix: "write the values out, or split the file",
@@ -200,29 +203,29 @@ func refuse(root *yaml.Node, size extent, before, limit int) *finding.Finding {
 	}
 	if size.levels > maxNesting {
 		return &finding.Finding{Code: CodeSize, Line: root.Line, Fix: "nest less",
-			Message: fmt.Sprintf("the document has values nested over more than %d levels", maxNesting)}
+			Message: fmt.Sprintf("the document has values nested more than %d levels deep", maxNesting)}
 	}
 	if key := duplicateKey(root, map[*yaml.Node]bool{}); key != nil {
 		return &finding.Finding{Code: CodeDuplicateKey, Line: key.Line, Column: key.Column, Fix: "keep one of them",
-			Message: fmt.Sprintf("the key %.100q stands twice in one mapping", key.Value)}
+			Message: fmt.Sprintf("duplicate key %.100q in a mapping", key.Value)}
 	}
-	if n := crowded(root, map[*yaml.Node]int{}); n != nil {
-		return &finding.Finding{Code: CodeSize, Line: n.Line, Fix: "split it over several objects",
+	if n := oversizedMapping(root, map[*yaml.Node]int{}); n != nil {
+		return &finding.Finding{Code: CodeSize, Line: n.Line, Fix: "split it across several objects",
 			Message: fmt.Sprintf("a mapping has more than %d entries", maxEntries)}
 	}
 	if before == maxDocuments {
-		return &finding.Finding{Code: CodeSize, Line: root.Line, Fix: "split it over several files",
+		return &finding.Finding{Code: CodeSize, Line: root.Line, Fix: "split it across several files",
 			Message: fmt.Sprintf("the file has more than %d documents", maxDocuments)}
 	}
 	return nil
 }
 
-// root is that of a document.
+// root returns the root of a document.
 func (p *parsed) root(place int) *yaml.Node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.roots == nil {
-		// It was parsed before, as far as the documents go.
+		// It has been parsed before, up to the last of the documents.
 		_ = decode(p.data, func(_ int, root *yaml.Node) bool {
 			if isSopsAlone(root) {
 				return true
@@ -234,14 +237,14 @@ func (p *parsed) root(place int) *yaml.Node {
 	return p.roots[place]
 }
 
-// IsCluster says whether the file is a cluster file: one document, an ExternalCluster.
+// IsCluster reports whether the file is a cluster file: it has one document, an ExternalCluster.
 func (f *File) IsCluster() bool { return f.Documents != nil && f.parsed.cluster }
 
-// IsEncrypted says whether a document of the file has a sops block.
+// IsEncrypted reports whether a document of the file has a sops block.
 func (f *File) IsEncrypted() bool { return f.Documents != nil && f.parsed.encrypted }
 
-// Release lets go of the nodes of a file's documents. They take as much memory as the file, and when its objects have been made
-// hardly anybody asks for them; who does has them parsed again.
+// Release frees the nodes of a file's documents. They use as much memory as the file, and are rarely needed after its objects
+// are built. If they are, the file is parsed again.
 func (f *File) Release() {
 	if f.parsed == nil {
 		return
@@ -251,7 +254,7 @@ func (f *File) Release() {
 	f.parsed.roots = nil
 }
 
-// Release lets go of the nodes of all files, once.
+// Release frees the nodes of all files, once.
 func (t *Tree) Release() {
 	if t.released {
 		return

@@ -8,20 +8,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The YAML library looks at each character of a value several times, and an encrypted kubeconfig is one value of thousands of
-// them, in which nothing is YAML. So while a file is parsed, short marks stand for its encrypted values. Nobody can write
-// a mark into a file: it is made with a random number.
+// The YAML library looks at each character of a value several times, and an encrypted kubeconfig is one value with thousands of
+// them. So short marks replace encrypted values while a file is parsed. A file can't contain a mark, because marks contain a
+// random number.
 
-// encryptedPrefix starts every value that sops has encrypted, and mark every stand-in for one.
+// encryptedPrefix starts every value that sops has encrypted, and mark every replacement of one.
 const encryptedPrefix = "ENC[AES256_GCM,"
 
 var mark = encryptedPrefix + rand.Text() + ":"
 
-// longValue is the length from which a stand-in pays.
+// longValue is the length from which a replacement saves time.
 const longValue = 256
 
-// shorten puts marks in the place of long encrypted values, as far as they stand as sops writes them: behind a key or dash, up to the end
-// of the line. Lines and columns stay what they are.
+// shorten replaces long encrypted values with marks, if they are where sops writes them: after a key or dash, up to the end of
+// the line. Lines and columns don't change.
 func shorten(data string) (short string, values []string) {
 	var out strings.Builder
 	rest := data
@@ -50,12 +50,12 @@ func shorten(data string) (short string, values []string) {
 	return out.String(), values
 }
 
-// isValue says whether what follows some text is the value of a mapping or list.
+// isValue reports whether the text after before is the value of a mapping or list.
 func isValue(before string) bool {
 	return strings.HasSuffix(before, ": ") || strings.HasSuffix(before, "- ")
 }
 
-// plain says whether a text holds nothing but what sops writes in an encrypted value.
+// plain reports whether a text only has characters that sops writes in an encrypted value.
 func plain(value string) bool {
 	for i := range len(value) {
 		if !written[value[i]] {
@@ -72,7 +72,7 @@ var written = func() (table [256]bool) {
 	return table
 }()
 
-// lengthen puts the values back in the place of their marks. Comments keep theirs; they are looked at by nobody.
+// lengthen replaces the marks with their values. It leaves comments, which are never read.
 func lengthen(n *yaml.Node, values []string) {
 	if len(values) == 0 {
 		return

@@ -19,15 +19,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// IgnoreFile lists, in the form of .gitignore, what below a path isn't for Muster.
+// IgnoreFile lists, in the format of .gitignore, the files below a path that are not for Muster.
 const IgnoreFile = ".musterignore"
 
-// root loads the tree from its path: through the kustomization there, if there is one, and then whatever the folder has
-// besides.
+// root loads the tree from its path: first through the kustomization there, if any, then the other files of the folder.
 func (w *walker) root(ctx context.Context) error {
-	file, bad := w.kustomizationFile(w.Path)
-	if bad != nil {
-		w.Stop(*bad)
+	file, problem := w.kustomizationFile(w.Path)
+	if problem != nil {
+		w.Stop(*problem)
 		return nil
 	}
 	listed := file != ""
@@ -43,29 +42,29 @@ func (w *walker) root(ctx context.Context) error {
 		w.Kustomizations[w.Path] = &Kustomization{Dir: w.Path, Spec: types.Kustomization{TypeMeta: types.TypeMeta{
 			APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind}}}
 	}
-	if err := w.besides(ctx, listed); err != nil {
+	if err := w.addUnlisted(ctx, listed); err != nil {
 		return err
 	}
 	for _, dir := range w.dirs() {
 		w.refuseDuplicates(w.Kustomizations[dir])
 	}
-	if !w.Stopped { // then nothing is built, and there may be cycles
+	if !w.Stopped { // a stopped tree isn't built, and may have cycles
 		w.refuseRepeats()
 	}
 	return nil
 }
 
-// kustomize builds a kustomization anew for each way that leads to it, and two ways at each of thirty levels make a billion. These are
-// how often kustomizations, and the objects in them, may be built beyond the first time: a component that every cluster's folder uses
-// comes near the one, overlays of one base near the other. Levels are those of kustomizations below each other, each of which may give a
-// cluster names that patches know it by from there on.
+// kustomize builds a kustomization again for each path that leads to it, and two paths at each of thirty levels are a billion.
+// maxRevisits and maxCopies limit how often kustomizations, and objects in them, may be built again. The first limit is for a
+// component that every cluster's folder uses, the second for overlays of one base. maxLevels limits how deep kustomizations are
+// nested, because each may give a cluster another name that patches can use.
 const (
 	maxLevels   = 20
 	maxRevisits = 10_000
 	maxCopies   = 1000
 )
 
-// refuseRepeats stops a tree whose kustomizations refer to each other in too many ways.
+// refuseRepeats stops a tree whose kustomizations refer to each other too often.
 func (w *walker) refuseRepeats() {
 	type size struct{ visits, objects, levels int }
 	const most = 1 << 40 // sums of two stay in range
@@ -96,11 +95,11 @@ func (w *walker) refuseRepeats() {
 	switch {
 	case all.levels > maxLevels:
 		w.Stop(finding.Finding{Code: CodeSize, Path: k.path(), Line: 1,
-			Message: fmt.Sprintf("kustomizations include each other over %d levels, and %d are the most", all.levels, maxLevels),
-			Fix:     "include what is far below from further up"})
+			Message: fmt.Sprintf("kustomizations are nested %d levels deep; the limit is %d", all.levels, maxLevels),
+			Fix:     "include the deepest kustomizations from a higher level"})
 	case all.visits-once.visits > maxRevisits || all.objects-once.objects > maxCopies:
 		w.Stop(finding.Finding{Code: CodeSize, Path: k.path(), Line: 1,
-			Message: fmt.Sprintf("too many ways lead to the same kustomizations: kustomize would build more than %d of them, or more than %d objects, once again", maxRevisits, maxCopies),
+			Message: fmt.Sprintf("too many paths lead to the same kustomizations: kustomize would build more than %d of them, or more than %d objects, again", maxRevisits, maxCopies),
 			Fix:     "include each base once, in the kustomization that all others share"})
 	}
 }
@@ -114,9 +113,9 @@ func (w *walker) dirs() []string {
 	return dirs
 }
 
-// besides takes the files below the path that no kustomization owns. With a kustomization there, only cluster files are
-// taken, so that adding a cluster touches one file; without one, every YAML file is.
-func (w *walker) besides(ctx context.Context, listed bool) error {
+// addUnlisted includes the files below the path that no kustomization lists. If the path has a kustomization, it only includes
+// cluster files, so that adding a cluster touches one file. Otherwise it includes every YAML file.
+func (w *walker) addUnlisted(ctx context.Context, listed bool) error {
 	files, folders, err := w.find(ctx)
 	if err != nil {
 		return err
@@ -146,7 +145,7 @@ func (w *walker) besides(ctx context.Context, listed bool) error {
 	return nil
 }
 
-// used are the folders that a kustomization refers to. One that the path holds for others to use isn't built by itself.
+// used returns the folders that a kustomization refers to. A folder that others use isn't built by itself.
 func (w *walker) used() map[string]bool {
 	used := map[string]bool{}
 	for _, k := range w.Kustomizations {
@@ -157,17 +156,17 @@ func (w *walker) used() map[string]bool {
 	return used
 }
 
-// candidates reads the files that no kustomization names and returns those to be built. Which of them are resources is only
-// known once all are read: a file that a cluster file names as its kubeconfigFile is a value.
+// candidates reads the files that no kustomization lists and returns those to be built. It has to read all of them first,
+// because a file that a cluster file names as its kubeconfigFile is a value, not a resource.
 func (w *walker) candidates(all []candidate, listed bool) []*File {
 	found := make([]*File, 0, len(all))
 	for _, c := range all {
 		if w.Files[c.name] != nil || w.Broken[c.name] {
 			continue
 		}
-		f, bad := w.found(c.name, c.entry)
-		if bad != nil {
-			w.Reject(*bad)
+		f, problem := w.fileAt(c.name, c.entry)
+		if problem != nil {
+			w.Reject(*problem)
 			continue
 		}
 		found = append(found, f)
@@ -176,7 +175,7 @@ func (w *walker) candidates(all []candidate, listed bool) []*File {
 	named := w.kubeconfigFiles()
 	for _, f := range read {
 		if named[f.Path] {
-			delete(w.Files, f.Path) // it is a value as a whole, whatever it looks like
+			delete(w.Files, f.Path) // it is a value, whatever its content
 		}
 	}
 	return slices.DeleteFunc(read, func(f *File) bool {
@@ -185,11 +184,11 @@ func (w *walker) candidates(all []candidate, listed bool) []*File {
 			return true
 		case listed && !slices.ContainsFunc(f.Documents, (*Document).IsCluster):
 			delete(w.Files, f.Path)
-			w.stranger(f, parsed[f])
+			w.unlisted(f, parsed[f])
 			return true
 		case parsed[f] == nil && isKubeconfig(f):
 			w.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: f.Path, Line: 1,
-				Message: "this is a kubeconfig that no cluster file names", Fix: "name it in spec.kubeconfigFile of a cluster file, or list it in " + IgnoreFile})
+				Message: "no cluster file uses this kubeconfig", Fix: "set spec.kubeconfigFile of a cluster file to it, or list it in " + IgnoreFile})
 			delete(w.Files, f.Path)
 			return true
 		}
@@ -197,50 +196,50 @@ func (w *walker) candidates(all []candidate, listed bool) []*File {
 	})
 }
 
-// stranger looks at a file beside a kustomization that isn't taken as a cluster, and of which parse has said bad. Most are somebody
-// else's. What was a cluster once, and can't be read as one now, is broken: its cluster must not be removed in silence.
-func (w *walker) stranger(f *File, bad *finding.Finding) {
-	const fix = "mend it, delete it to remove its cluster, or list it in " + IgnoreFile
+// unlisted checks a file that the kustomization doesn't list and that isn't a cluster. problem is the result of parse. Most such
+// files belong to other tools. But a file that was a cluster and can't be read as one now is broken, and its cluster must not be
+// removed silently.
+func (w *walker) unlisted(f *File, problem *finding.Finding) {
+	const fix = "fix it, delete it to remove its cluster, or list it in " + IgnoreFile
 	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.MatchString(f.Data)
 	switch {
-	case bad != nil && bad.Code == CodeLFS:
-	case bad != nil:
-		bad.Fix = fix
+	case problem != nil && problem.Code == CodeLFS:
+	case problem != nil:
+		problem.Fix = fix
 	case len(f.Documents) == 0:
-		bad = &finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file holds nothing; what was applied from it before stays", Fix: fix}
+		problem = &finding.Finding{Code: CodeEmpty, Path: f.Path, Line: 1, Message: "the file is empty; objects applied from it before are kept", Fix: fix}
 	default:
 		for _, d := range f.Documents {
-			if why := d.lost(f.Data); why != "" {
+			if why := d.notCluster(f.Data); why != "" {
 				w.Reject(finding.Finding{Code: CodeNotObject, Path: f.Path, Line: d.Line, Message: why, Fix: fix})
 				return
 			}
 		}
 		return
 	}
-	w.Reject(*bad)
+	w.Reject(*problem)
 	if !meant {
 		w.Findings[len(w.Findings)-1].Severity = finding.Warning
 	}
 }
 
-// readAll reads and parses files, as many at a time as there are processors. It returns those that could be read, and what is
-// wrong with their YAML.
+// readAll reads and parses files in parallel, one per processor. It returns the readable files, and the YAML errors.
 func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
-	sizes, unread, bad := make([]int64, len(found)), make([]*finding.Finding, len(found)), make([]*finding.Finding, len(found))
-	each(found, func(i int, f *File) { sizes[i] = w.measure(f) })
-	for i, f := range found { // in their order, so that the same files are over a limit each time
+	sizes, unread, problems := make([]int64, len(found)), make([]*finding.Finding, len(found)), make([]*finding.Finding, len(found))
+	forEach(found, func(i int, f *File) { sizes[i] = w.measure(f) })
+	for i, f := range found { // in order, so that the same files exceed a limit each time
 		unread[i] = w.weigh(f, sizes[i])
 	}
-	each(found, func(i int, f *File) {
+	forEach(found, func(i int, f *File) {
 		if unread[i] == nil && f.Hash == "" {
 			unread[i] = w.fetch(f)
 		}
 		if unread[i] == nil {
-			bad[i] = w.parse(f)
+			problems[i] = w.parse(f)
 		}
 	})
-	if bad := w.overfull(); bad != nil {
-		w.Stop(*bad)
+	if problems := w.overfull(); problems != nil {
+		w.Stop(*problems)
 		return nil, nil
 	}
 	read, parsed := make([]*File, 0, len(found)), map[*File]*finding.Finding{}
@@ -250,21 +249,21 @@ func (w *walker) readAll(found []*File) ([]*File, map[*File]*finding.Finding) {
 			continue
 		}
 		w.Files[f.Path], w.known[f.Path] = f, f
-		if read = append(read, f); bad[i] != nil {
-			parsed[f] = bad[i]
+		if read = append(read, f); problems[i] != nil {
+			parsed[f] = problems[i]
 		}
 	}
 	return read, parsed
 }
 
-// each does something with files, as many at a time as there are processors.
-func each(files []*File, do func(i int, f *File)) {
+// forEach calls do for each file, in parallel, one per processor.
+func forEach(files []*File, do func(i int, f *File)) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	const some = 64 // a goroutine for each would take longer than what is remembered
-	for start := 0; start < len(files); start += some {
+	const batch = 64 // a goroutine per file would cost more than a cached file
+	for start := 0; start < len(files); start += batch {
 		group.Go(func() error {
-			for i := start; i < min(start+some, len(files)); i++ {
+			for i := start; i < min(start+batch, len(files)); i++ {
 				do(i, files[i])
 			}
 			return nil
@@ -273,7 +272,7 @@ func each(files []*File, do func(i int, f *File)) {
 	group.Wait() //nolint:errcheck // none of them returns one
 }
 
-// kubeconfigFiles are the paths that the cluster files read so far name as their kubeconfigFile.
+// kubeconfigFiles returns the paths that the cluster files read so far name as their kubeconfigFile.
 func (w *walker) kubeconfigFiles() map[string]bool {
 	named := map[string]bool{}
 	for _, f := range w.Files {
@@ -291,8 +290,8 @@ func isKubeconfig(f *File) bool {
 	return len(f.Documents) == 1 && f.Documents[0].Kind == "Config" && f.Documents[0].APIVersion == "v1"
 }
 
-// find lists the YAML files below the path, and the folders with a kustomization of their own, whose files are noted as present
-// and not listed. Hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore are left out.
+// find lists the YAML files below the path, and the folders with their own kustomization, whose files are only recorded as
+// present. It skips hidden files and folders (.git, .github, .sops.yaml) and those in .musterignore.
 func (w *walker) find(ctx context.Context) (files []candidate, folders []string, err error) {
 	w.Present = make(map[string]bool, len(w.before))
 	f := &finder{walker: w, ignored: w.ignore()}
@@ -314,7 +313,7 @@ type finder struct {
 	folders []string
 }
 
-// folder looks at what is in a folder; owned says that it belongs to a kustomization of its own.
+// folder lists a folder. owned is true if it belongs to a kustomization below the path.
 func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -324,7 +323,7 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		return fmt.Errorf("list %s: %w", dir, list.err)
 	}
 	if !owned {
-		f.nameless(dir)
+		f.unreadableNames(dir)
 	}
 	for _, entry := range list.entries {
 		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
@@ -345,7 +344,7 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		case entry.IsDir():
 			below := owned
 			if !owned {
-				if file, bad := f.kustomizationFile(name); file != "" || bad != nil {
+				if file, problem := f.kustomizationFile(name); file != "" || problem != nil {
 					f.folders = append(f.folders, name)
 					below = true
 				}
@@ -359,7 +358,7 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 		case isYAML(name) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), entry.Name()):
 			f.files = append(f.files, candidate{name, entry})
 		case entry.Type().IsRegular() && likeYAML(name):
-			f.passedOver(name, entry)
+			f.warnSkippedCluster(name, entry)
 		}
 	}
 	return nil
@@ -367,59 +366,60 @@ func (f *finder) folder(ctx context.Context, dir string, owned bool) error {
 
 func irregular(entry fs.DirEntry) bool { return entry.Type()&fs.ModeIrregular != 0 }
 
-// leaveOut says that a folder or file of the path isn't read: a submodule, which may hold any number of clusters, or what Git ignores.
-// Neither is present, because neither is a file of the commit.
+// leaveOut reports a file or folder of the path that isn't read: a submodule, which may have any number of clusters, or what Git
+// ignores. Neither is recorded as present, because neither is a file of the commit.
 func (w *walker) leaveOut(name string, entry fs.DirEntry) {
 	switch {
 	case isSubmodule(entry):
 		w.Reject(*submodule(name))
 	case isYAML(name) || path.Ext(name) == "":
 		w.Add(finding.Finding{Code: CodeIgnored, Severity: finding.Info, Path: name,
-			Message: "Git ignores this, so no commit has it, and it is left out", Fix: "git check-ignore -v names the rule, if it is meant for Muster"})
+			Message: "Git ignores this, so no commit has it; it is left out", Fix: "if it is meant for Muster, git check-ignore -v shows the rule"})
 	}
 }
 
-// likeYAML reports whether a name is one that people give to files of objects, but not one that Muster takes by itself.
+// likeYAML reports whether the name is common for a file of objects, but not one that Muster includes by itself.
 func likeYAML(name string) bool {
 	name = strings.ToLower(path.Base(name))
 	return strings.HasSuffix(name, ".json") || isYAML(name) || strings.Contains(name, ".yaml.") || strings.Contains(name, ".yml.") || strings.Contains(name, ".json.")
 }
 
-// passedOver warns of a cluster in a file that isn't taken for its name. One that a kustomization lists is taken.
-func (f *finder) passedOver(name string, entry fs.DirEntry) {
+// warnSkippedCluster warns about a cluster in a file that is skipped because of its name. A file that a kustomization lists is
+// not skipped.
+func (f *finder) warnSkippedCluster(name string, entry fs.DirEntry) {
 	if f.Files[name] != nil || f.Broken[name] {
 		return
 	}
-	file, bad := f.found(name, entry)
-	if bad == nil {
-		bad = f.weigh(file, f.measure(file))
+	file, problem := f.fileAt(name, entry)
+	if problem == nil {
+		problem = f.weigh(file, f.measure(file))
 	}
-	if bad == nil && file.Hash == "" {
-		bad = f.fetch(file)
+	if problem == nil && file.Hash == "" {
+		problem = f.fetch(file)
 	}
-	if bad == nil && clusterHead.MatchString(file.Data) {
+	if problem == nil && clusterHead.MatchString(file.Data) {
 		cluster := ""
 		if f.parse(file) == nil && len(file.Documents) == 1 {
 			cluster = file.Documents[0].Name
 		}
 		f.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: name, Line: 1, Cluster: cluster,
-			Message: "this holds a cluster, and is not taken for its name", Fix: "give it a name that ends in .yaml, list it in the kustomization, or list it in " + IgnoreFile})
+			Message: "this is a cluster, but the file is skipped because of its name", Fix: "rename it to end in .yaml, list it in the kustomization, or list it in " + IgnoreFile})
 	}
 }
 
-// nameless reports what is in a folder under a name that can't be read: not UTF-8, or with a backslash. It may be any file that was
-// applied before, and a folder may hold as many.
-func (f *finder) nameless(dir string) {
+// unreadableNames reports the entries of a folder whose names can't be read: not UTF-8, or with a backslash. Such a file may be
+// any file that was applied before, and such a folder may contain several.
+func (f *finder) unreadableNames(dir string) {
 	var entries []fs.DirEntry
 	if fsys, ok := f.fsys.(interface {
 		Omitted(dir string) []fs.DirEntry
 	}); ok {
 		entries = fsys.Omitted(dir)
 	}
-	for _, entry := range append(entries, f.list(dir).nameless...) {
+	for _, entry := range append(entries, f.list(dir).unreadable...) {
 		name := strings.TrimPrefix(dir+"/"+entry.Name(), "./")
 		at := finding.Finding{Code: CodeFileName, Severity: finding.Info, Path: name,
-			Message: "the name can't be read: it is not UTF-8, has a backslash, or is there twice", Fix: "rename it"}
+			Message: "the name can't be read: it is not UTF-8, has a backslash, or is a duplicate", Fix: "rename it"}
 		switch {
 		case strings.HasPrefix(entry.Name(), "."):
 		case !f.count(f.Path):
@@ -437,11 +437,11 @@ func isYAML(name string) bool {
 	return ext == ".yaml" || ext == ".yml"
 }
 
-// symlink reports a link below the path. One that looks like a cluster file is an error, for a cluster seems to be there
-// and isn't; any other is only worth knowing.
+// symlink reports a link below the path. A link that looks like a cluster file is an error, because its cluster would be
+// missing. Any other is only information.
 func (w *walker) symlink(name string) {
 	f := finding.Finding{Code: CodeSymlink, Severity: finding.Info, Path: name,
-		Message: "this is a symbolic link, which Muster does not follow", Fix: "put the file itself there, or list the link in " + IgnoreFile}
+		Message: "this is a symbolic link, which Muster does not follow", Fix: "replace the link with the file, or list it in " + IgnoreFile}
 	if isYAML(name) {
 		w.Reject(f)
 		return
@@ -449,27 +449,28 @@ func (w *walker) symlink(name string) {
 	w.Add(f)
 }
 
-// byteOrderMark is how some editors begin a file. Git takes it off too.
+// byteOrderMark is how some editors start a file. Git strips it too.
 const byteOrderMark = "\ufeff"
 
-// ignore returns the matcher of the path's .musterignore. One that can't be read stops the tree: what it keeps out must not be applied.
+// ignore returns the matcher of the path's .musterignore. If the file can't be read, the tree stops, because the files it
+// excludes must not be applied.
 func (w *walker) ignore() func(name string, isDir bool) bool {
 	nothing := func(string, bool) bool { return false }
 	name := path.Join(w.Path, IgnoreFile)
 	if _, _, err := w.entry(name); errors.Is(err, fs.ErrNotExist) {
 		return nothing
 	}
-	f, bad := w.read(name)
-	if bad == nil && (!utf8.ValidString(f.Data) || strings.ContainsRune(f.Data, 0)) {
-		bad = &finding.Finding{Code: CodeEncoding, Path: name, Line: 1, Message: "the file is not UTF-8 text", Fix: "save it as UTF-8"}
+	f, problem := w.read(name)
+	if problem == nil && (!utf8.ValidString(f.Data) || strings.ContainsRune(f.Data, 0)) {
+		problem = &finding.Finding{Code: CodeEncoding, Path: name, Line: 1, Message: "the file is not UTF-8 text", Fix: "save it as UTF-8"}
 	}
-	if bad == nil && (len(f.Data) > maxIgnoreBytes || strings.Count(f.Data, "\n") >= maxIgnoreLines) {
-		bad = &finding.Finding{Code: CodeSize, Path: name, Line: 1,
+	if problem == nil && (len(f.Data) > maxIgnoreBytes || strings.Count(f.Data, "\n") >= maxIgnoreLines) {
+		problem = &finding.Finding{Code: CodeSize, Path: name, Line: 1,
 			Message: fmt.Sprintf("the file has more than %d lines or %d KiB", maxIgnoreLines, maxIgnoreBytes>>10),
-			Fix:     "name folders instead of files, or move what is for Muster to a folder of its own"}
+			Fix:     "list folders instead of files, or move the files for Muster to their own folder"}
 	}
-	if bad != nil {
-		w.Stop(*bad)
+	if problem != nil {
+		w.Stop(*problem)
 		return nothing
 	}
 	var patterns []gitignore.Pattern
@@ -487,7 +488,7 @@ func (w *walker) ignore() func(name string, isDir bool) bool {
 		}
 		if work += len(f.Data) * len(rel); work > maxIgnoreWork {
 			w.Stop(finding.Finding{Code: CodeSize, Path: f.Path, Line: 1,
-				Message: "the path has too many files for so many patterns",
+				Message: "the path has too many files for the number of patterns",
 				Fix:     "use fewer patterns, or point spec.path at the folder of the cluster files"})
 			return true
 		}
@@ -495,8 +496,8 @@ func (w *walker) ignore() func(name string, isDir bool) bool {
 	}
 }
 
-// Every pattern is matched with every path, and a match takes as many steps as both have characters, one times the other. maxIgnoreWork is
-// some seconds of the worst patterns, and enough for 1 KiB of patterns over 100,000 files.
+// Every pattern is matched with every path, and a match takes as many steps as the product of their lengths. maxIgnoreWork is a
+// few seconds of the worst patterns, and enough for 1 KiB of patterns and 100,000 files.
 const (
 	maxIgnoreBytes = 64 << 10
 	maxIgnoreLines = 1000

@@ -231,7 +231,7 @@ func hasOddKey(value any) bool {
 }
 
 func (d *decoder) notTextKey(path []string) {
-	d.report(CodeWrongType, path, dotted(path)+" has a key that YAML reads as a number, a date, true, false or null, and not as text", "put the key in quotes; what a generator makes needs another key")
+	d.report(CodeWrongType, path, dotted(path)+" has a key that YAML reads as a number, a date, true, false or null, and not as text", "quote the key; what a generator makes needs another key")
 }
 
 func (d *decoder) mustBePlain(path []string) {
