@@ -348,9 +348,9 @@ func (w *walker) folder(ctx context.Context, k *Kustomization, field []string, d
 	return nil
 }
 
-// resourceFile reads a file of resources and says whether it can be built. A bad one is left out on its own: it may hold
-// one cluster, and the others must go on. One that isn't a cluster file for certain stops the tree, unless it is a file
-// that no longer exists: that is a cluster file deleted without its line, or caught by who used it.
+// resourceFile reads a file of resources and reports whether it can be built. A bad file is left out by itself: it may have one
+// cluster, and the others must go on. A reference that can't be a cluster file stops the tree. A missing file doesn't: its
+// cluster was deleted without its line, or whatever uses the file reports it.
 func (w *walker) resourceFile(k *Kustomization, field []string, name string) bool {
 	f, problem := w.Read(name)
 	if problem != nil {

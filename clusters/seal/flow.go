@@ -8,8 +8,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// writeFlow writes a node as YAML in flow style with every text in double quotes, which is to say as JSON but for numbers and the like,
-// and says whether it could. The YAML library's encoder would take as long as the decryption of a file.
+// writeFlow writes a node as YAML in flow style with every text in double quotes. That is JSON, except for numbers and the like.
+// It reports whether it succeeded. The YAML library's encoder would take as long as decrypting the file.
 func writeFlow(out *bytes.Buffer, n *yaml.Node) bool {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -42,10 +42,10 @@ func writeList(out *bytes.Buffer, nodes []*yaml.Node, first, last byte, after fu
 	return true
 }
 
-// maxSimpleKey is a length of keys that YAML takes without further ado, with its escapes.
+// maxSimpleKey is a length up to which YAML accepts keys without a "?", including escapes.
 const maxSimpleKey = 128
 
-// writeScalar writes a text in quotes, and anything else as it stands.
+// writeScalar writes a text in quotes, and anything else unchanged.
 func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
 	switch n.ShortTag() {
 	case "!!str":
@@ -57,7 +57,7 @@ func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
 		if encoder.Encode(n.Value) != nil {
 			return false
 		}
-		out.Truncate(out.Len() - 1) // the line end that the encoder adds
+		out.Truncate(out.Len() - 1) // the encoder adds a newline
 		return true
 	case "!!null":
 		out.WriteString("null")
@@ -73,7 +73,8 @@ func writeScalar(out *bytes.Buffer, n *yaml.Node) bool {
 	}
 }
 
-// special says whether YAML and JSON differ over a character that JSON leaves as it is: YAML refuses it, or takes it for a line end.
+// special reports whether YAML treats a character differently that JSON leaves as it is: YAML refuses it, or reads it as a
+// newline.
 func special(c rune) bool {
 	return c >= 0x7f && c <= 0x9f || c == 0xfeff || c >= 0xfffe && c <= 0xffff
 }

@@ -31,92 +31,92 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// quiet turns the logs of the sops library off: they go to standard error and can hold values.
+// quiet disables the logs of the sops library, which go to standard error and can contain values.
 var quiet = sync.OnceFunc(func() { sopslog.SetLevel(logrus.PanicLevel) })
 
-// Opener decrypts SOPS files with the key services it is given. It may be used concurrently.
+// Opener decrypts SOPS files with its key services. It is safe for concurrent use.
 type Opener struct {
 	services []keyservice.KeyServiceClient
 	rules    rules
 }
 
-// NewOpener returns an Opener that asks the services, in order, for data keys. Without any, every file is a CodeNoKey
+// NewOpener returns an Opener that asks the services for data keys, in order. Without services, every file gets a CodeNoKey
 // finding.
 func NewOpener(services ...keyservice.KeyServiceClient) *Opener {
 	quiet()
 	return &Opener{services: services}
 }
 
-// Plain is an opened file. It lives in memory alone.
+// Plain is an opened file. It only exists in memory.
 type Plain struct {
-	// values are those of a file that was opened without the sops library, by their place, and key is its data key. The rest is
-	// for a file that the library opened.
+	// values are the values of a file that was opened without the sops library, by place. They are nil for a file that the
+	// library opened, which uses tree, store, branches and digests.
 	values map[string]value
-	// file and key are those that it was opened from and with.
+	// file is the encrypted file, and key its data key.
 	file *load.File
 	key  []byte
-	// whole is the file in plain. Many clusters may name it, and all have the one text.
+	// whole returns the plaintext file. Many clusters may use it, and they share one copy.
 	whole func() (string, error)
 
 	tree  sops.Tree
 	store store
-	// branches are the places in tree of load.File.Documents: sops keeps empty documents, load leaves them out.
+	// branches are the indexes in tree of load.File.Documents: sops keeps empty documents, load drops them.
 	branches []int
-	// digests are those of the encrypted values, by branch and keys.
+	// digests are the digests of the encrypted values, by branch and keys.
 	digests map[string]string
 }
 
-// store is the part of sops' stores that is used here.
+// store is the part of sops' store interface that Muster uses.
 type store interface {
 	LoadEncryptedFile(in []byte) (sops.Tree, error)
 	EmitPlainFile(branches sops.TreeBranches) ([]byte, error)
 }
 
-// Open decrypts a file and verifies its MAC. It returns no error: what keeps a file from being opened is a finding about
-// that file, with the line of the value at fault where one value is.
+// Open decrypts a file and verifies its MAC. It returns a finding instead of an error. If one value is at fault, the finding has
+// its line.
 func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *finding.Finding) {
-	const mend = "restore the file from Git history, or encrypt the plain file again"
-	bad := func(code finding.Code, message, fix string) *finding.Finding {
+	const restore = "restore the file from Git history, or encrypt the plaintext file again"
+	problem := func(code finding.Code, message, fix string) *finding.Finding {
 		line, column := f.Position(0, []string{"sops"})
 		return &finding.Finding{Code: code, Severity: finding.Error, Path: f.Path, Line: line, Column: column, Message: message, Fix: fix}
 	}
 	defer func() {
-		if recover() != nil { // what a library panics with may be a value
-			plain, result = nil, bad(CodeSopsBlock, "the sops library fails on this file", mend)
+		if recover() != nil { // the panic's text may quote a value
+			plain, result = nil, problem(CodeSopsBlock, "the sops library panics on this file", restore)
 		}
 	}()
 	st := storeFor(f.Data, config.NewStoresConfig())
 	if st == nil {
-		return nil, bad(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
+		return nil, problem(CodeSopsBlock, "the file is not encrypted with SOPS", "encrypt it: sops --encrypt --in-place "+f.Path)
 	}
 	var key []byte
 	if d := openable(f, st); d != nil {
 		if m, err := metadata(d); err == nil {
 			if hasLongRule(m) {
-				return nil, bad(CodeSopsBlock, longRule, mend)
+				return nil, problem(CodeSopsBlock, longRule, restore)
 			}
-			var none *finding.Finding
-			if key, none = o.dataKey(ctx, &m, bad); none != nil {
-				return nil, none
+			var failure *finding.Finding
+			if key, failure = o.dataKey(ctx, &m, problem); failure != nil {
+				return nil, failure
 			}
 			if values, err := decrypt(d, m, key, &o.rules); err == nil {
-				return (&Plain{values: values, file: f, key: key}).remembering(), nil
+				return (&Plain{values: values, file: f, key: key}).cacheWhole(), nil
 			}
 		}
 	}
 	tree, err := st.LoadEncryptedFile([]byte(f.Data))
 	switch {
 	case err != nil:
-		return nil, bad(CodeSopsBlock, "the sops block can't be read", mend)
+		return nil, problem(CodeSopsBlock, "the sops block can't be read", restore)
 	case hasLongRule(tree.Metadata):
-		return nil, bad(CodeSopsBlock, longRule, mend)
+		return nil, problem(CodeSopsBlock, longRule, restore)
 	case work(tree) > maxWork:
-		return nil, bad(CodeSopsBlock, "the file has too many values, nested too deep or with too many comments, for its rule of what is encrypted", "split it")
+		return nil, problem(CodeSopsBlock, "the file has too many nested values or comments for its encryption rule", "split it")
 	}
 	if key == nil {
-		var none *finding.Finding
-		if key, none = o.dataKey(ctx, &tree.Metadata, bad); none != nil {
-			return nil, none
+		var failure *finding.Finding
+		if key, failure = o.dataKey(ctx, &tree.Metadata, problem); failure != nil {
+			return nil, failure
 		}
 	}
 	sealed := digests(tree)
@@ -125,13 +125,13 @@ func (o *Opener) Open(ctx context.Context, f *load.File) (plain *Plain, result *
 		return nil, findBadValue(f, st, key)
 	}
 	if !sameMAC(tree.Metadata, key, mac) {
-		return nil, bad(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
-			"edit encrypted files with sops; undo the change, or encrypt the plain file again")
+		return nil, problem(CodeTampered, "the MAC does not match: a value of the file was changed without sops",
+			"edit encrypted files with sops; undo the change, or encrypt the plaintext file again")
 	}
-	return (&Plain{tree: tree, store: st, file: f, key: key, branches: branches(f), digests: sealed}).remembering(), nil
+	return (&Plain{tree: tree, store: st, file: f, key: key, branches: branches(f), digests: sealed}).cacheWhole(), nil
 }
 
-func (p *Plain) remembering() *Plain {
+func (p *Plain) cacheWhole() *Plain {
 	p.whole = sync.OnceValues(func() (string, error) {
 		data, err := p.emit()
 		return string(data), err
@@ -139,11 +139,11 @@ func (p *Plain) remembering() *Plain {
 	return p
 }
 
-// dataKey recovers the data key of a file, or says why it can't be had.
-func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, bad func(finding.Code, string, string) *finding.Finding) ([]byte, *finding.Finding) {
+// dataKey recovers the data key of a file, or returns why it can't.
+func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, problem func(finding.Code, string, string) *finding.Finding) ([]byte, *finding.Finding) {
 	recipients := describeKeys(*m)
 	if len(o.services) == 0 {
-		return nil, bad(CodeNoKey, "no key was given to decrypt this file, which is encrypted for "+recipients, "give Muster one of these keys")
+		return nil, problem(CodeNoKey, "no key was provided to decrypt this file, which is encrypted for "+recipients, "provide one of these keys")
 	}
 	services := make([]keyservice.KeyServiceClient, len(o.services))
 	var tried attempts
@@ -155,26 +155,27 @@ func (o *Opener) dataKey(ctx context.Context, m *sops.Metadata, bad func(finding
 		return key, nil
 	}
 	if ctx.Err() != nil {
-		return nil, bad(CodeInterrupted, "decryption was interrupted", "")
+		return nil, problem(CodeInterrupted, "decryption was interrupted", "")
 	}
 	verdict := keys.Verdict(tried.errs)
 	var unavailable *keys.UnavailableError
 	var refused *keys.RefusedError
 	switch {
 	case errors.As(verdict, &unavailable):
-		return nil, bad(CodeUnavailable, "the key service at "+unavailable.Address+" can't be asked for the file's key for now: "+unavailable.Reason, "")
+		return nil, problem(CodeUnavailable, "the key service at "+unavailable.Address+" is temporarily unavailable: "+unavailable.Reason, "")
 	case tried.tooMany():
-		return nil, bad(CodeSopsBlock, fmt.Sprintf("the file is encrypted for more keys than are tried for one file: %d of key services, %d in all", maxAsked, maxTried),
-			"take out the keys that nobody needs any more, with sops updatekeys")
+		return nil, problem(CodeSopsBlock, fmt.Sprintf("the file has too many keys; Muster tries %d of key services and %d in total", maxAsked, maxTried),
+			"remove unused keys with sops updatekeys")
 	case errors.As(verdict, &refused):
-		return nil, bad(CodeRefused, "the file's key "+refused.Recipient+" is not to be had: "+refused.Reason, refused.Fix)
+		return nil, problem(CodeRefused, "can't get the data key from "+refused.Recipient+": "+refused.Reason, refused.Fix)
 	default:
-		return nil, bad(CodeWrongKey, "none of the given keys opens this file, which is encrypted for "+recipients,
-			"give Muster one of these keys, or add its recipient with sops updatekeys")
+		return nil, problem(CodeWrongKey, "no provided key opens this file, which is encrypted for "+recipients,
+			"provide one of these keys, or add your key's recipient with sops updatekeys")
 	}
 }
 
-// branches are the places in a sops tree of a file's documents. A file that load hasn't read as YAML has none.
+// branches returns the indexes of a file's documents in its sops tree. They are empty for a file that load hasn't parsed as
+// YAML.
 func branches(f *load.File) []int {
 	list := make([]int, len(f.Documents))
 	for i, d := range f.Documents {
@@ -183,7 +184,7 @@ func branches(f *load.File) []int {
 	return list
 }
 
-// digests are those of the encrypted values of a tree before it is decrypted.
+// digests returns the digests of the encrypted values of a tree before it is decrypted.
 func digests(tree sops.Tree) map[string]string {
 	all := map[string]string{}
 	for i, branch := range tree.Branches {
@@ -204,14 +205,14 @@ func sameMAC(m sops.Metadata, key []byte, computed string) bool {
 	return err == nil && computed != "" && want == computed
 }
 
-// findBadValue decrypts value by value to tell which one is at fault; sops itself only says that one is.
+// findBadValue decrypts value by value to find the one at fault, because sops doesn't name it.
 func findBadValue(f *load.File, st store, key []byte) *finding.Finding {
-	bad := &finding.Finding{Code: CodeValue, Severity: finding.Error, Path: f.Path,
-		Message: "a value can't be decrypted: it was changed, cut short, or moved here from another place",
-		Fix:     "restore the value from Git history, or encrypt the plain file again"}
+	problem := &finding.Finding{Code: CodeValue, Severity: finding.Error, Path: f.Path,
+		Message: "a value can't be decrypted: it was changed, truncated, or moved here from another place",
+		Fix:     "restore the value from Git history, or encrypt the plaintext file again"}
 	tree, err := st.LoadEncryptedFile([]byte(f.Data))
 	if err != nil {
-		return bad
+		return problem
 	}
 	cipher := aes.NewCipher()
 	for i, branch := range tree.Branches {
@@ -220,21 +221,21 @@ func findBadValue(f *load.File, st store, key []byte) *finding.Finding {
 				return true
 			}
 			if _, err := cipher.Decrypt(value, key, strings.Join(aad, ":")+":"); err != nil {
-				bad.Line, bad.Column = f.Position(max(0, slices.Index(branches(f), i)), keys)
-				bad.Message = strings.Replace(bad.Message, "a value", strings.Join(keys, "."), 1)
+				problem.Line, problem.Column = f.Position(max(0, slices.Index(branches(f), i)), keys)
+				problem.Message = strings.Replace(problem.Message, "a value", strings.Join(keys, "."), 1)
 				return false
 			}
 			return true
 		})
-		if bad.Line != 0 {
+		if problem.Line != 0 {
 			break
 		}
 	}
-	return bad
+	return problem
 }
 
-// walk visits the strings below a value of a sops tree until visit says no. keys is the way to the value as Ref has it; aad
-// is sops' own, in which list indexes don't count.
+// walk visits the strings below a value of a sops tree until visit returns false. keys is the path to the value in the form of
+// Ref. aad is the path in sops' form, without list indexes.
 func walk(v any, keys, aad []string, visit func(value string, keys, aad []string) bool) bool {
 	switch v := v.(type) {
 	case string:
@@ -261,8 +262,8 @@ func walk(v any, keys, aad []string, visit func(value string, keys, aad []string
 	return true
 }
 
-// Value returns the plain value that a handle stands for. It gives none where the file has another encrypted value in that place than
-// the one that was sealed, or where the file's own rule leaves it closed: the rule isn't under the MAC.
+// Value returns the plaintext that a handle replaces. It returns false if the file now has another encrypted value in that
+// place, or if the file's own encryption rule keeps the value encrypted, because the MAC doesn't cover the rule.
 func (p *Plain) Value(ref Ref) (string, bool) {
 	text, ok := p.value(ref)
 	return text, ok && !IsEncryptedValue(text)
@@ -317,21 +318,22 @@ func lookup(v any, keys []string) (string, bool) {
 	return "", false
 }
 
-// scalarText takes text alone. sops keeps what a number is, and not how it was written: 0123 is 83 once it is decrypted, and 1.10 is 1.1.
+// scalarText accepts text only. sops keeps the value of a number but not its form: after decryption, 0123 is 83, and 1.10 is
+// 1.1.
 func scalarText(v any) (string, bool) {
 	text, ok := v.(string)
 	return text, ok
 }
 
-// Bytes returns the whole file in plain, unless its own rule leaves a value closed.
+// Bytes returns the whole plaintext file. It fails if the file's own encryption rule keeps a value encrypted.
 func (p *Plain) Bytes() ([]byte, error) {
 	text, err := p.whole()
 	return []byte(text), err
 }
 
 func (p *Plain) emit() (data []byte, err error) {
-	// The library's error can hold what it could not write, and so can its panics.
-	unwritable := errors.New("write the decrypted file: not possible in its format")
+	// The library's errors and panics can contain the values that it could not write.
+	unwritable := errors.New("write the decrypted file: its format can't represent it")
 	defer func() {
 		if recover() != nil {
 			data, err = nil, unwritable
@@ -350,7 +352,7 @@ func (p *Plain) emit() (data []byte, err error) {
 	return data, nil
 }
 
-// load decrypts the file once more, in a format.
+// load decrypts the file again, in the given format.
 func (p *Plain) load(st store) (sops.Tree, error) {
 	tree, err := st.LoadEncryptedFile([]byte(p.file.Data))
 	if err != nil {
@@ -360,10 +362,11 @@ func (p *Plain) load(st store) (sops.Tree, error) {
 	return tree, err
 }
 
-// Output returns the whole file as the command "sops decrypt" writes it: in the format that the name tells, with the indents that settings
-// give, which is the content of the .sops.yaml for the file, or nil. What sops can't write so is in the format of the content.
+// Output returns the whole plaintext file as the command "sops decrypt" writes it: in the format of the file name, indented as
+// in settings, which is the content of the .sops.yaml for the file, or nil. If sops can't write that, Output uses the format of
+// the content.
 func (p *Plain) Output(settings []byte) (data []byte, err error) {
-	unwritable := errors.New("write the decrypted file: not possible in its format")
+	unwritable := errors.New("write the decrypted file: its format can't represent it")
 	defer func() {
 		if recover() != nil {
 			data, err = nil, unwritable
@@ -385,7 +388,7 @@ func (p *Plain) Output(settings []byte) (data []byte, err error) {
 	return nil, unwritable
 }
 
-// namedStore tells the format from the name, as sops does.
+// namedStore returns the format for a file name, as sops does.
 func namedStore(name string, stores *config.StoresConfig) store {
 	switch formats.FormatForPath(name) {
 	case formats.Yaml:
@@ -401,10 +404,10 @@ func namedStore(name string, stores *config.StoresConfig) store {
 	}
 }
 
-// maxIndent is more than anybody indents by. sops itself has no limit, and writes as many blanks on every line.
+// maxIndent is more than anyone needs. sops has no limit, and indents every line by that many blanks.
 const maxIndent = 64
 
-// storesOf reads the part of a .sops.yaml that says how files are written. One that can't be read says nothing; a finding tells of it.
+// storesOf reads the output settings of a .sops.yaml. If it can't be read, it returns the defaults; another finding reports it.
 func storesOf(settings []byte) (*config.StoresConfig, error) {
 	file := struct {
 		Stores config.StoresConfig `yaml:"stores"`
@@ -419,14 +422,13 @@ func storesOf(settings []byte) (*config.StoresConfig, error) {
 	return s, nil
 }
 
-// What one file may make Muster try. Each key of a key service that does not open it is a request to a server, and a file has room for
-// tens of thousands.
+// Limits for one file. Each failing key of a key service is a request to a server, and a file has room for tens of thousands.
 const (
 	maxAsked = 50
 	maxTried = 2000
 )
 
-// attempts are what became of a file's keys so far. The sops library drops the errors.
+// attempts are the failed attempts to recover a file's data key. The sops library drops the errors.
 type attempts struct {
 	errs         []error
 	tried, asked int
@@ -442,8 +444,8 @@ func (a *attempts) note(err error) {
 	}
 }
 
-// boundService ties a service to a context, for the sops library calls it with the background context, and to the bounds of a file. It
-// lives for one call to the library, which is why it may hold a context.
+// boundService ties a service to a context, because the sops library calls it with the background context, and to the limits of
+// a file. It lives for one call of the library, so it may store a context.
 type boundService struct {
 	keyservice.KeyServiceClient
 	ctx      context.Context //nolint:containedctx // see above
@@ -465,7 +467,7 @@ func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest,
 	return answer, err
 }
 
-// describeKeys names the recipients of a file: public keys and addresses, which stand in the file in plain.
+// describeKeys names the recipients of a file. They are public keys and addresses, which are plain in the file.
 func describeKeys(m sops.Metadata) string {
 	var names []string
 	for _, group := range m.KeyGroups {
@@ -475,7 +477,7 @@ func describeKeys(m sops.Metadata) string {
 	}
 	switch {
 	case len(names) == 0:
-		return "nobody"
+		return "no recipient"
 	case len(names) > 3:
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
 	default:
@@ -483,10 +485,10 @@ func describeKeys(m sops.Metadata) string {
 	}
 }
 
-// IsEncrypted says whether the content of a file is encrypted with SOPS, in whichever of its formats.
+// IsEncrypted reports whether the content of a file is encrypted with SOPS, in any of its formats.
 func IsEncrypted(data string) bool { return storeFor(data, &config.StoresConfig{}) != nil }
 
-// storeFor tells the format from the content rather than from the name, since a kubeconfig may be called anything.
+// storeFor detects the format from the content rather than the name, because a kubeconfig may have any name.
 func storeFor(data string, stores *config.StoresConfig) store {
 	trimmed := strings.TrimSpace(data)
 	switch {
@@ -506,13 +508,13 @@ func storeFor(data string, stores *config.StoresConfig) store {
 	}
 }
 
-// sopsField matches the field of a YAML document that holds sops' metadata: at the beginning of a line, or in a document in braces.
+// sopsField matches the field with sops' metadata in a YAML document: at the start of a line, or in a document in braces.
 var sopsField = regexp.MustCompile(`(?m)^(["']?)sops["']?[ \t]*:|\A\s*\{(?s:.*)[{,\s]["']?sops["']?[ \t]*:`)
 
-// isBinary says whether a JSON file is what sops makes of content it knows no format for: one value, "data".
+// isBinary reports whether a JSON file is in sops' format for unknown content: one value, "data".
 func isBinary(data string) (binary bool) {
 	defer func() {
-		if recover() != nil { // then it can't be loaded either, and Open says so
+		if recover() != nil { // Open can't load it either, and reports it
 			binary = false
 		}
 	}()

@@ -1,11 +1,11 @@
-// Package seal keeps secrets out of everything that doesn't need them.
+// Package seal keeps secrets away from everything that doesn't need them.
 //
-// Seal replaces each encrypted value of a tree's SOPS files by a handle, an opaque string without meaning outside of this
-// process, and takes the sops blocks off. It needs no key. What runs on the sealed tree (kustomize, and all checks of
-// structure) can't leak what it never had. Opener goes the other way, one file at a time: it recovers the data key,
-// verifies the MAC over the raw file as it stands in Git, and hands out the plain values.
+// Seal replaces each encrypted value in a tree's SOPS files with a handle, an opaque string without meaning outside of this
+// process, and removes the sops blocks. It needs no key. Whatever runs on the sealed tree (kustomize, and all checks of
+// structure) never has the secrets, so it can't leak them. Opener does the opposite, one file at a time: it recovers the data
+// key, verifies the MAC over the raw file as it is in Git, and returns the plaintext values.
 //
-// The package never writes plain text anywhere and never repeats the errors of the sops library, which can quote values.
+// The package never writes plaintext anywhere, and never repeats errors of the sops library, which can quote values.
 package seal
 
 import (
@@ -32,27 +32,27 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Codes of this package's findings.
+// Finding codes of this package.
 const (
 	CodeSopsBlock   finding.Code = "sops-block"       // sops metadata missing or unreadable
-	CodeNoKey       finding.Code = "sops-no-key"      // no key was given at all
-	CodeWrongKey    finding.Code = "sops-key"         // none of the keys given fits
+	CodeNoKey       finding.Code = "sops-no-key"      // no key was provided
+	CodeWrongKey    finding.Code = "sops-key"         // no provided key fits
 	CodeRefused     finding.Code = "sops-refused"     // a key service may not be asked, or refuses
-	CodeUnavailable finding.Code = "sops-unavailable" // a key service does not answer for now
+	CodeUnavailable finding.Code = "sops-unavailable" // a key service is temporarily unavailable
 	CodeTampered    finding.Code = "sops-mac"         // the MAC does not match the file
-	CodeValue       finding.Code = "sops-value"       // one encrypted value can't be decrypted
+	CodeValue       finding.Code = "sops-value"       // an encrypted value can't be decrypted
 	CodeInterrupted finding.Code = "sops-stopped"     // the run was cancelled
 )
 
-// Passing says whether a finding is about a moment rather than about the file: opening it again may succeed.
+// Passing reports whether a finding is temporary: opening the file again may succeed.
 func Passing(code finding.Code) bool { return code == CodeInterrupted || code == CodeUnavailable }
 
-// handlePrefix starts every handle. A handle is 48 letters and digits: plain YAML that no emitter quotes, and valid base64,
-// so that it can stand wherever the value did.
+// handlePrefix starts every handle. A handle consists of 48 letters and digits. That is plain YAML, which no emitter quotes, and
+// valid base64, so a handle can be anywhere the value was.
 const handlePrefix = "MUSTERSEALED"
 
-// Sealer makes handles. Its key is random, so that nobody can write a handle into a repository, and lives as long as the
-// Sealer, so that an unchanged file seals to the same bytes and caches hold.
+// Sealer makes handles. Its key is random, so that a repository can't contain a valid handle. The key lives as long as the
+// Sealer, so that an unchanged file seals to the same bytes and caches stay valid.
 type Sealer struct{ key [32]byte }
 
 // NewSealer returns a Sealer with a fresh key.
@@ -62,19 +62,19 @@ func NewSealer() *Sealer {
 	return s
 }
 
-// Ref says what a handle stands for.
+// Ref describes the value that a handle replaces.
 type Ref struct {
-	// Path and Document tell the file and which of load.File.Documents, and Keys the value in it: mapping keys, and list indexes as
-	// "[0]". No keys: the content of the whole file.
+	// Path is the file, Document the index in load.File.Documents, and Keys the path of the value: mapping keys, and list
+	// indexes as "[0]". Without keys, the handle replaces the content of the whole file.
 	Path     string
 	Document int
 	Keys     []string
-	// Kind is what sops has encrypted in place of a text, such as "a number"; empty for a text.
+	// Kind is the type of the encrypted value, such as "a number". It is empty for text.
 	Kind string
-	// Digest is a hash of the encrypted value, equal over processes as long as the value isn't encrypted anew, and File that of the file
-	// in which it stood.
+	// Digest is a hash of the encrypted value. It is the same in all processes until the value is encrypted again. File is the
+	// hash of the file that contained the value.
 	Digest, File string
-	// Size is the length of what is encrypted.
+	// Size is the length of the ciphertext.
 	Size int
 }
 
@@ -82,7 +82,7 @@ type Ref struct {
 type Tree struct {
 	Loaded *load.Tree
 	finding.Report
-	// Content is what kustomize gets to see of each file of the tree.
+	// Content is the sealed content of each file, which kustomize reads.
 	Content map[string][]byte
 
 	sealer *Sealer
@@ -91,13 +91,13 @@ type Tree struct {
 	refs   map[string]Ref
 }
 
-// sealed is what became of one file.
+// sealed is the result for one file.
 type sealed struct {
-	// hash and parsed tell whether it is the same file in the same role.
+	// hash and parsed identify the input: the content, and whether it was parsed as YAML.
 	hash    string
 	parsed  bool
 	content []byte
-	bad     *finding.Finding
+	problem *finding.Finding
 	handles []handle
 }
 
@@ -106,8 +106,8 @@ type handle struct {
 	ref  Ref
 }
 
-// Seal seals every file of a tree. Files whose encryption is broken in form are left out with a finding. What before, which
-// may be nil, has sealed of the same content isn't sealed again.
+// Seal seals every file of a tree. A file whose encryption is malformed is left out with a finding. Seal reuses results for the
+// same content from before, which may be nil.
 func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
 	if before != nil && before.sealer != s {
 		before = nil
@@ -135,14 +135,14 @@ func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
-	var taken map[string]bool
+	var used map[string]bool
 	for i, p := range paths {
 		tree.files[p] = files[i]
-		if files[i].bad != nil {
-			if taken == nil {
-				taken = resources(t)
+		if files[i].problem != nil {
+			if used == nil {
+				used = resources(t)
 			}
-			tree.reject(t.Files[p], taken[p], *files[i].bad)
+			tree.reject(t.Files[p], used[p], *files[i].problem)
 			continue
 		}
 		tree.Content[p] = files[i].content
@@ -153,7 +153,7 @@ func (s *Sealer) Seal(t *load.Tree, before *Tree) *Tree {
 	return tree
 }
 
-// resources are the files that the kustomizations of a tree take as resources.
+// resources returns the files that the kustomizations of a tree list as resources.
 func resources(t *load.Tree) map[string]bool {
 	files := map[string]bool{}
 	for _, k := range t.Kustomizations {
@@ -164,16 +164,17 @@ func resources(t *load.Tree) map[string]bool {
 	return files
 }
 
-// reject leaves a file out. A resource stands for itself, unless it is an audit config; anything else is shared.
-func (t *Tree) reject(f *load.File, resource bool, bad finding.Finding) {
+// reject leaves a file out. A resource that is not an audit config affects only itself. Anything else is shared, and stops the
+// tree.
+func (t *Tree) reject(f *load.File, resource bool, problem finding.Finding) {
 	if !resource || slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.Kind == mondoo.Kind }) {
-		t.Stop(bad)
+		t.Stop(problem)
 		return
 	}
-	t.Reject(bad)
+	t.Reject(problem)
 }
 
-// Ref returns what a string stands for, if it is a handle of this tree.
+// Ref returns what a string replaces, if it is a handle of this tree.
 func (t *Tree) Ref(s string) (Ref, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -181,13 +182,13 @@ func (t *Tree) Ref(s string) (Ref, bool) {
 	return ref, ok
 }
 
-// Sealed says whether a string is a handle of this tree.
+// Sealed reports whether a string is a handle of this tree.
 func (t *Tree) Sealed(s string) bool {
 	_, ok := t.Ref(s)
 	return ok
 }
 
-// HasHandle says whether a string holds a handle, or what is left of one, anywhere in it.
+// HasHandle reports whether a string contains a handle, or a part of one with its prefix.
 func HasHandle(s string) bool { return strings.Contains(s, handlePrefix) }
 
 // Whole returns the handle for the content of a whole encrypted file.
@@ -195,13 +196,13 @@ func (t *Tree) Whole(f *load.File) string {
 	return t.handle(Ref{Path: f.Path, Digest: f.Hash, Size: len(f.Data)})
 }
 
-// Value returns the handle for a field of an encrypted file, which holds the whole of its content.
+// Value returns the handle for the single field that holds the whole content of an encrypted file.
 func (t *Tree) Value(f *load.File, key, sealed string) string {
 	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(sealed), Size: len(sealed)})
 }
 
-// Env returns the content of an encrypted env file with a handle for each value. Of a file that is encrypted in another
-// format nothing is known, not even the keys.
+// Env returns the content of an encrypted env file with a handle for each value. It returns nil for a file that is encrypted in
+// another format, whose keys are unknown too.
 func (t *Tree) Env(f *load.File) []byte {
 	var out bytes.Buffer
 	if !isDotenv(f.Data) {
@@ -221,7 +222,7 @@ func (t *Tree) Env(f *load.File) []byte {
 }
 
 func digest(value string) string {
-	// In pieces: a copy of the whole would be as long as the value.
+	// In pieces, because a copy of the whole would be as long as the value.
 	h, piece := sha256.New(), [512]byte{}
 	for len(value) > 0 {
 		n := copy(piece[:], value)
@@ -231,7 +232,7 @@ func digest(value string) string {
 	return hex.EncodeToString(h.Sum(piece[:0]))
 }
 
-// handle makes a handle that is part of the tree from now on.
+// handle makes a handle and adds it to the tree.
 func (t *Tree) handle(ref Ref) string {
 	text := t.sealer.handle(ref)
 	t.mu.Lock()
@@ -246,17 +247,17 @@ func (s *Sealer) handle(ref Ref) string {
 	return handlePrefix + hex.EncodeToString(mac.Sum(nil)[:18])
 }
 
-// file seals one file. A file without encrypted documents stays as it is, to the byte.
+// file seals one file. A file without encrypted documents is unchanged, byte for byte.
 func (s *Sealer) file(f *load.File) (done *sealed) {
 	done = &sealed{hash: f.Hash, parsed: f.Documents != nil}
 	defer func() {
-		if recover() != nil { // what a library panics with may quote the file
-			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the YAML library fails on this file"}
+		if recover() != nil { // the panic's text may quote the file
+			done.problem = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Message: "the YAML library panics on this file"}
 		}
 	}()
 	encrypted := false
 	for _, d := range f.Documents {
-		if done.bad = checkForm(f, d); done.bad != nil {
+		if done.problem = checkForm(f, d); done.problem != nil {
 			return done
 		}
 		encrypted = encrypted || d.Encrypted
@@ -271,7 +272,7 @@ func (s *Sealer) file(f *load.File) (done *sealed) {
 			out.WriteString("---\n")
 		}
 		if err := s.document(&out, done, d, Ref{Path: f.Path, Document: i, File: f.Hash}); err != nil {
-			done.bad = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Line, Message: "the document can't be written as YAML again"}
+			done.problem = &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: d.Line, Message: "the document can't be written as YAML"}
 			return done
 		}
 	}
@@ -299,8 +300,8 @@ func (s *Sealer) document(out *bytes.Buffer, done *sealed, d *load.Document, at 
 	return encoder.Close()
 }
 
-// node copies a node with its encrypted scalars replaced by handles, without comments (they may be encrypted as well) and,
-// at the root of a document, without the sops block.
+// node copies a node. It replaces encrypted scalars with handles, and removes comments, which may be encrypted as well, and the
+// sops block at the root of a document.
 func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	c := *n
 	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
@@ -327,7 +328,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 			c.Content[i] = s.node(done, item, at.child(fmt.Sprintf("[%d]", i)))
 		}
 	case yaml.DocumentNode, yaml.AliasNode:
-		// load strips document nodes; sops refuses aliases, and so does checkForm.
+		// load strips document nodes. sops and checkForm refuse aliases.
 	}
 	return &c
 }
@@ -335,7 +336,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 func (r Ref) child(key string) Ref {
 	keys := make([]string, len(r.Keys)+1)
 	copy(keys, r.Keys)
-	keys[len(r.Keys)] = unique.Make(key).Value() // thousands of files have the same ones
+	keys[len(r.Keys)] = unique.Make(key).Value() // thousands of files have the same keys
 	r.Keys = keys
 	return r
 }
@@ -343,17 +344,17 @@ func (r Ref) child(key string) Ref {
 // encryptedPrefix starts every value that sops has encrypted.
 const encryptedPrefix = "ENC[AES256_GCM,"
 
-// encryptedForm is the form of a whole encrypted value, as the sops library takes it.
+// encryptedForm matches a complete encrypted value, as the sops library does.
 var encryptedForm = regexp.MustCompile(`^ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]`)
 
-// isMetadata says whether a value is in the labels, annotations and the like of an object. People write about encryption there, and what
-// only begins like an encrypted value is none.
+// isMetadata reports whether a value is in an object's metadata, such as labels and annotations. People may write about
+// encryption there, so a text that only starts like an encrypted value is not one.
 func (r Ref) isMetadata() bool { return len(r.Keys) > 1 && r.Keys[0] == "metadata" }
 
-// kinds are sops' types of encrypted values that aren't text.
+// kinds are sops' types of encrypted values other than text.
 var kinds = map[string]string{"int": "a number", "float": "a number", "bool": "true or false", "time": "a date", "bytes": "binary", "comment": "a comment"}
 
-// kindOf tells what an encrypted value is, if not text. sops writes it beside the value, so that no key is needed.
+// kindOf returns the type of an encrypted value other than text. sops writes it next to the value, so no key is needed.
 func kindOf(value string) string {
 	_, kind, _ := strings.Cut(value[strings.LastIndexByte(value, ',')+1:], "type:")
 	return kinds[strings.TrimSuffix(kind, "]")]
@@ -361,40 +362,40 @@ func kindOf(value string) string {
 
 func isEncrypted(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && IsEncryptedValue(n.Value) }
 
-// IsEncryptedValue says whether a text is a value that sops has encrypted.
+// IsEncryptedValue reports whether a text is a value that sops has encrypted.
 func IsEncryptedValue(text string) bool { return strings.HasPrefix(text, encryptedPrefix) }
 
-// checkForm finds encryption that can't work: encrypted values without a sops block, a block cut short, and aliases, which
+// checkForm finds encryption that can't work: encrypted values without a sops block, an incomplete block, and aliases, which
 // sops doesn't write.
 func checkForm(f *load.File, d *load.Document) *finding.Finding {
-	bad := func(n *yaml.Node, message, fix string) *finding.Finding {
+	problem := func(n *yaml.Node, message, fix string) *finding.Finding {
 		return &finding.Finding{Code: CodeSopsBlock, Path: f.Path, Line: n.Line, Column: n.Column, Message: message, Fix: fix}
 	}
 	if block := d.Field("sops"); block != nil && !d.Encrypted {
-		return bad(block, "the sops block is incomplete: it has no mac", "restore the file from Git history, or encrypt the plain file again")
+		return problem(block, "the sops block is incomplete: it has no mac", "restore the file from Git history, or encrypt the plaintext file again")
 	}
 	if !d.Encrypted {
 		if n := findEncrypted(d.Node()); n != nil {
-			return bad(n, "an encrypted value stands in a file without sops block", "restore the block from Git history, or encrypt the plain file again")
+			return problem(n, "an encrypted value is in a file without a sops block", "restore the block from Git history, or encrypt the plaintext file again")
 		}
 		return nil
 	}
 	if n, message, fix := Unsound(d.Node()); n != nil {
-		return bad(n, message, fix)
+		return problem(n, message, fix)
 	}
 	if n := find(d.Field("sops"), func(n *yaml.Node) bool { return n.ShortTag() == "!!timestamp" }); n != nil {
-		return bad(n, "the sops block has a date without quotes, which sops can't read: it wants text", "put the date in quotes; formatters of YAML may have taken them away")
+		return problem(n, "the sops block has an unquoted date, which sops can't read", "quote the date; a YAML formatter may have removed the quotes")
 	}
 	for _, field := range [][]string{{"apiVersion"}, {"kind"}, {"metadata", "name"}} {
 		if n := d.Field(field...); n != nil && isEncrypted(n) {
-			return bad(n, strings.Join(field, ".")+" is encrypted, and has to be readable",
-				"encrypt credentials alone, with this in .sops.yaml: "+v1alpha1.SopsRule)
+			return problem(n, strings.Join(field, ".")+" is encrypted, but must be readable",
+				"encrypt only credentials, with this in .sops.yaml: "+v1alpha1.SopsRule)
 		}
 	}
 	return nil
 }
 
-// findEncrypted returns the first encrypted value of a document; see isMetadata.
+// findEncrypted returns the first encrypted value of a document. Metadata follows isMetadata.
 func findEncrypted(root *yaml.Node) *yaml.Node {
 	for key, value := range pairs(root) {
 		isValue := isEncrypted
@@ -411,9 +412,9 @@ func findEncrypted(root *yaml.Node) *yaml.Node {
 	return find(root, isEncrypted)
 }
 
-// Unsound finds what sops does not write into an encrypted document, and what its MAC can't be trusted with, for it is made of the
-// values alone, one after the other: aliases, merge keys, which hide part of a value in a mapping that nobody reads, and tags that give
-// a value another meaning for sops than for others.
+// Unsound finds what sops never writes into an encrypted document, and what makes its MAC unreliable, because the MAC covers
+// only the values, one after the other: aliases, merge keys, which can hide a part of a value in an unused mapping, and tags
+// that give a value a different meaning for sops than for other readers.
 func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
 	n = find(root, func(n *yaml.Node) bool {
 		return n.Kind == yaml.AliasNode || n.Kind == yaml.MappingNode && mergeKey(n) != nil || isComment(n) || !slices.Contains(plainTags, n.ShortTag())
@@ -422,22 +423,23 @@ func Unsound(root *yaml.Node) (n *yaml.Node, message, fix string) {
 	case n == nil:
 		return nil, "", ""
 	case n.Kind == yaml.AliasNode:
-		return n, "an encrypted file can't have YAML aliases; sops does not support them", "write the value out"
+		return n, "an encrypted file can't have YAML aliases; sops does not support them", "replace the alias with the value"
 	case n.Kind == yaml.MappingNode && mergeKey(n) != nil:
-		return mergeKey(n), "an encrypted file can't have YAML merge keys (<<), for the MAC doesn't tell where a value stands", "write the values out"
+		return mergeKey(n), "an encrypted file can't have YAML merge keys (<<), because the MAC doesn't cover the position of a value", "replace the merge key with the values"
 	case isComment(n):
-		return n, "an encrypted value is marked as a comment, which the MAC leaves out", "restore the value from Git history"
+		return n, "an encrypted value is marked as a comment, which the MAC doesn't cover", "restore the value from Git history"
 	default:
-		return n, "an encrypted file can't have YAML tags that change what a value means", "write the value without its tag"
+		return n, "an encrypted file can't have YAML tags that change the meaning of a value", "write the value without its tag"
 	}
 }
 
-// isComment says whether sops takes a value for a comment once it is decrypted. The mark isn't under the MAC, nor is the value then.
+// isComment reports whether sops treats a value as a comment after decryption. The MAC covers neither the mark nor the value
+// then.
 func isComment(n *yaml.Node) bool {
 	return isEncrypted(n) && strings.Contains(n.Value, "type:comment]")
 }
 
-// plainTags are those of what JSON can say, and of dates.
+// plainTags are the tags of JSON types and of dates.
 var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!bool", "!!float", "!!null", "!!timestamp"}
 
 func mergeKey(mapping *yaml.Node) *yaml.Node {
@@ -449,8 +451,9 @@ func mergeKey(mapping *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// MACOnly says whether the MAC of a document with this root may leave its plain values out (mac_only_encrypted). Anything but a plain "false" counts,
-// for YAML and JSON have many ways to write "true", and so does a key that only case or a merge key makes the same.
+// MACOnly reports whether the MAC of a document may leave out its plain values (mac_only_encrypted). Any value but a plain
+// "false" counts, because YAML and JSON have many ways to write "true". So does a key that is only equal by case or through a
+// merge key.
 func MACOnly(root *yaml.Node) bool {
 	for key, block := range pairs(root) {
 		if !strings.EqualFold(key.Value, "sops") {
@@ -467,7 +470,7 @@ func MACOnly(root *yaml.Node) bool {
 
 func isMerge(key *yaml.Node) bool { return key.Tag == "!!merge" || key.Value == "<<" }
 
-// pairs are the entries of a mapping.
+// pairs iterates over the entries of a mapping.
 func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	return func(yield func(key, value *yaml.Node) bool) {
 		if n == nil || n.Kind != yaml.MappingNode {

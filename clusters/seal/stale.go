@@ -11,8 +11,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Stale finds, without a key, a file whose values have changed since an earlier version while its MAC has not: such a file can't be
-// opened any more. It says nothing of files whose MAC leaves plain values out, which may be edited so, nor of versions that it can't read.
+// Stale finds, without a key, a file whose values have changed since an earlier version while its MAC has not. Such a file can't
+// be opened. Stale ignores files whose MAC doesn't cover plain values, which may be edited, and versions that it can't read.
 func Stale(f *load.File, before string) *finding.Finding {
 	var roots []*yaml.Node
 	for _, d := range f.Documents {
@@ -36,12 +36,12 @@ func Stale(f *load.File, before string) *finding.Finding {
 		}
 	}
 	return &finding.Finding{Code: CodeTampered, Severity: finding.Error, Path: f.Path, Line: at.Line, Column: at.Column,
-		Message: "a value was changed without sops: the file's MAC is the one from before the change, and covers this value, so the file can't be opened",
-		Fix: "undo the change, and make it with sops edit " + f.Path + " or sops set; for a file whose plain values can be edited without the key, put " +
+		Message: "a value was changed without sops: the file's MAC is from before the change and covers this value, so the file can't be opened",
+		Fix: "undo the change, and repeat it with sops edit " + f.Path + " or sops set; to be able to edit plain values without the key, put " +
 			v1alpha1.SopsRule + " into .sops.yaml, and run sops decrypt --in-place and sops encrypt --in-place on it"}
 }
 
-// documents are the roots of a text's YAML documents, as far as they can be read.
+// documents returns the roots of a text's YAML documents, up to the first that can't be parsed.
 func documents(data string) []*yaml.Node {
 	var roots []*yaml.Node
 	for decoder := yaml.NewDecoder(strings.NewReader(data)); ; {
@@ -64,7 +64,7 @@ func macOf(roots []*yaml.Node) string {
 	return ""
 }
 
-// leaf is a value under the MAC, as the MAC has it. An encrypted one stays as it is.
+// leaf is a value in the form that the MAC covers. An encrypted value stays encrypted.
 type leaf struct {
 	node *yaml.Node
 	text string
@@ -104,7 +104,7 @@ func appendLeaves(all []leaf, n *yaml.Node) []leaf {
 	return all
 }
 
-// text is what the MAC has: the values, with nothing between them.
+// text returns what the MAC covers: the values, without separators.
 func text(leaves []leaf) string {
 	var b strings.Builder
 	for _, l := range leaves {

@@ -23,33 +23,33 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// The sops library parses a file twice, and each encrypted value with a regular expression, which makes most of the time that
-// opening takes. quick opens what nearly all files are, one YAML document, from the nodes that load has parsed already.
+// The sops library parses a file twice, and each encrypted value with a regular expression, which takes most of the time to open
+// a file. fastOpener opens the usual file, which has one YAML document, from the nodes that load has already parsed.
 //
-// It never has the last word against a file: whatever it doesn't know to the letter, and every file that it can't open, goes to
-// the sops library. Nor can it accept what sops would not: each value is encrypted or plain by the file's own rules, as in
-// sops, and the MAC over all values must be the one that the file was encrypted with.
-type quick struct {
+// fastOpener never rejects a file. Whatever it doesn't know exactly, and every file that it can't open, goes to the sops library. It
+// also can't accept a file that sops would reject: the file's own rules decide which values are encrypted, as in sops, and the
+// MAC over all values must match.
+type fastOpener struct {
 	gcm  cipher.AEAD
 	rule *rule
 	mac  hash.Hash
-	// macAll says that plain values are under the MAC too.
+	// macAll is true if the MAC covers plain values too.
 	macAll bool
 	values map[string]value
-	// scratch is where values are decrypted.
+	// scratch is the buffer for decryption.
 	scratch []byte
 }
 
-// value is an opened value, with the text it was opened from.
+// value is an opened value, with its encrypted form.
 type value struct{ plain, sealed string }
 
-// buffers are scratches to be used again, so that the values which are kept don't lie between those that are not. They are wiped.
+// buffers are scratch buffers for reuse, so that values which are kept don't lie between those that aren't. They are wiped.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// errUnusual says that a file is one for the sops library.
+// errUnusual means that the file must go to the sops library.
 var errUnusual = errors.New("not in the usual form")
 
-// openable is the document of a file that quick knows how to open, or nil.
+// openable returns the document of a file that fastOpener can open, or nil.
 func openable(f *load.File, st store) *load.Document {
 	if _, isYAML := st.(*yamlstore.Store); !isYAML || len(f.Documents) != 1 || f.Documents[0].Index != 0 || !f.Documents[0].Encrypted {
 		return nil
@@ -61,7 +61,7 @@ func openable(f *load.File, st store) *load.Document {
 	return d
 }
 
-// metadata reads the sops block of a document with the sops library's own code.
+// metadata reads the sops block of a document with the sops library's code.
 func metadata(d *load.Document) (m sops.Metadata, err error) {
 	block, err := branch(d.Field("sops"))
 	if err != nil {
@@ -71,7 +71,7 @@ func metadata(d *load.Document) (m sops.Metadata, err error) {
 	return m, err
 }
 
-// branch turns nodes into sops' form, without comments.
+// branch converts nodes to sops' form, without comments.
 func branch(n *yaml.Node) (any, error) {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -114,7 +114,7 @@ func decrypt(d *load.Document, m sops.Metadata, key []byte, rules *rules) (map[s
 		return nil, err
 	}
 	scratch := buffers.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put there
-	q := &quick{rule: rule, mac: sha512.New(), macAll: !m.MACOnlyEncrypted, values: map[string]value{}, scratch: *scratch}
+	q := &fastOpener{rule: rule, mac: sha512.New(), macAll: !m.MACOnlyEncrypted, values: map[string]value{}, scratch: *scratch}
 	defer func() {
 		clear(q.scratch[:cap(q.scratch)])
 		*scratch = q.scratch
@@ -139,9 +139,9 @@ func decrypt(d *load.Document, m sops.Metadata, key []byte, rules *rules) (map[s
 	return q.values, nil
 }
 
-// mapping walks the entries of a mapping. aad is the way to it in sops' form, in which list indexes don't count, and encrypted
-// says whether a key above it has decided that its values are.
-func (q *quick) mapping(n *yaml.Node, keys []string, aad string, encrypted bool) error {
+// mapping opens the entries of a mapping. aad is the path to it in sops' form, without list indexes. encrypted is true if a key
+// above it has decided that its values are encrypted.
+func (q *fastOpener) mapping(n *yaml.Node, keys []string, aad string, encrypted bool) error {
 	for key, item := range pairs(n) {
 		if key.ShortTag() != "!!str" {
 			return errUnusual
@@ -156,7 +156,7 @@ func (q *quick) mapping(n *yaml.Node, keys []string, aad string, encrypted bool)
 	return nil
 }
 
-func (q *quick) node(n *yaml.Node, keys []string, aad string, encrypted bool) error {
+func (q *fastOpener) node(n *yaml.Node, keys []string, aad string, encrypted bool) error {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return q.mapping(n, keys, aad, encrypted)
@@ -174,7 +174,7 @@ func (q *quick) node(n *yaml.Node, keys []string, aad string, encrypted bool) er
 	}
 }
 
-func (q *quick) scalar(n *yaml.Node, keys []string, aad string, encrypted bool) error {
+func (q *fastOpener) scalar(n *yaml.Node, keys []string, aad string, encrypted bool) error {
 	if !encrypted {
 		return q.plain(n)
 	}
@@ -196,11 +196,11 @@ func (q *quick) scalar(n *yaml.Node, keys []string, aad string, encrypted bool) 
 	return nil
 }
 
-// plain puts a value that isn't encrypted under the MAC, in the form that sops gives it.
-func (q *quick) plain(n *yaml.Node) error {
+// plain adds a value that isn't encrypted to the MAC, in sops' form.
+func (q *fastOpener) plain(n *yaml.Node) error {
 	switch {
 	case IsEncryptedValue(n.Value):
-		return errUnusual // for sops it is a text that looks like one
+		return errUnusual // sops treats it as a text that only looks encrypted
 	case !q.macAll || isNullNode(n):
 		return nil
 	case n.ShortTag() == "!!str":
@@ -221,11 +221,11 @@ func (q *quick) plain(n *yaml.Node) error {
 
 func isNullNode(n *yaml.Node) bool { return n.ShortTag() == "!!null" }
 
-// nonceSize is that of all values that sops encrypts.
+// nonceSize is the nonce size of all values that sops encrypts.
 const nonceSize = 32
 
-// open decrypts one value. Text is the only usual type of one; the form of a number or a truth value is for the sops library.
-func (q *quick) open(text, aad string) (string, error) {
+// open decrypts one value, which must be text. Numbers and booleans are left to the sops library, because of their form.
+func (q *fastOpener) open(text, aad string) (string, error) {
 	rest, ok := strings.CutPrefix(text, encryptedPrefix+"data:")
 	data, rest, ok2 := strings.Cut(rest, ",iv:")
 	iv, rest, ok3 := strings.Cut(rest, ",tag:")
@@ -250,16 +250,16 @@ func (q *quick) open(text, aad string) (string, error) {
 
 func place(keys []string) string { return strings.Join(keys, "\x00") }
 
-// rule says which values of a file are encrypted, as the file's own sops block has it. One of its fields is set, or none.
+// rule is the rule in a file's sops block for which values are encrypted. At most one of its fields is set.
 type rule struct {
 	unencryptedSuffix, encryptedSuffix string
 	unencryptedRegex, encryptedRegex   *regexp.Regexp
-	// byDefault is for values with no key on their way that the rule knows.
+	// byDefault applies to values without a key in their path that the rule mentions.
 	byDefault bool
 }
 
-// below says whether the values below a key are encrypted, when above tells it for the mapping that the key is in. A rule that
-// names what is encrypted is met by any key on the way to a value, and so is one that names what isn't.
+// below reports whether the values below a key are encrypted, where above is the answer for the mapping that contains the key.
+// Any key on the path to a value can match the rule.
 func (r *rule) below(above bool, key string) bool {
 	switch {
 	case r.encryptedRegex != nil:
@@ -275,16 +275,16 @@ func (r *rule) below(above bool, key string) bool {
 	}
 }
 
-// rules remembers the compiled forms of rules: the files of a fleet share some few.
+// rules caches compiled rules, because the files of a fleet share a few.
 type rules struct {
 	mu   sync.Mutex
 	seen map[[4]string]*rule
 }
 
-// maxRules bounds what a repository can make an Opener remember.
+// maxRules limits the cache of an Opener.
 const maxRules = 100
 
-// of is the rule of a file. Rules that go by comments, and such as sops wouldn't write, are not usual.
+// of returns the rule of a file. Rules about comments, and those that sops wouldn't write, are unusual.
 func (r *rules) of(m sops.Metadata) (*rule, error) {
 	key := [4]string{m.UnencryptedSuffix, m.EncryptedSuffix, m.UnencryptedRegex, m.EncryptedRegex}
 	set := slices.DeleteFunc(append(key[:0:0], key[:]...), func(s string) bool { return s == "" })
@@ -296,13 +296,13 @@ func (r *rules) of(m sops.Metadata) (*rule, error) {
 	if known := r.seen[key]; known != nil {
 		return known, nil
 	}
-	made := &rule{unencryptedSuffix: m.UnencryptedSuffix, encryptedSuffix: m.EncryptedSuffix, byDefault: m.EncryptedRegex+m.EncryptedSuffix == ""}
+	compiled := &rule{unencryptedSuffix: m.UnencryptedSuffix, encryptedSuffix: m.EncryptedSuffix, byDefault: m.EncryptedRegex+m.EncryptedSuffix == ""}
 	var err error
 	switch {
 	case m.UnencryptedRegex != "":
-		made.unencryptedRegex, err = regexp.Compile(m.UnencryptedRegex)
+		compiled.unencryptedRegex, err = regexp.Compile(m.UnencryptedRegex)
 	case m.EncryptedRegex != "":
-		made.encryptedRegex, err = regexp.Compile(m.EncryptedRegex)
+		compiled.encryptedRegex, err = regexp.Compile(m.EncryptedRegex)
 	}
 	if err != nil {
 		return nil, errUnusual
@@ -310,6 +310,6 @@ func (r *rules) of(m sops.Metadata) (*rule, error) {
 	if r.seen == nil || len(r.seen) >= maxRules {
 		r.seen = map[[4]string]*rule{}
 	}
-	r.seen[key] = made
-	return made, nil
+	r.seen[key] = compiled
+	return compiled, nil
 }

@@ -332,9 +332,9 @@ func TestVerdicts(t *testing.T) {
 		text   string
 	}{
 		{"nobody fits", []error{keys.ErrNoKeyFits}, CodeWrongKey, "none of the given keys"},
-		{"a server that is down", []error{&keys.UnavailableError{Address: "https://vault.example.com", Reason: "time-out"}}, CodeUnavailable, "https://vault.example.com can't be asked for the file's key for now: time-out"},
+		{"a server that is down", []error{&keys.UnavailableError{Address: "https://vault.example.com", Reason: "time-out"}}, CodeUnavailable, "https://vault.example.com is temporarily unavailable: time-out"},
 		{"down, and another does not fit", []error{keys.ErrNoKeyFits, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "for now"},
-		{"refused", []error{&keys.RefusedError{Recipient: "arn:aws:kms:x", Cause: keys.NotAllowed, Reason: "not allowed", Fix: "allow it"}}, CodeRefused, "arn:aws:kms:x is not to be had: not allowed"},
+		{"refused", []error{&keys.RefusedError{Recipient: "arn:aws:kms:x", Cause: keys.NotAllowed, Reason: "not allowed", Fix: "allow it"}}, CodeRefused, "can't get the data key from arn:aws:kms:x: not allowed"},
 		{"refused, and another is down", []error{&keys.RefusedError{Reason: "r"}, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "for now"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {

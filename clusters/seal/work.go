@@ -6,19 +6,19 @@ import (
 	"github.com/getsops/sops/v3"
 )
 
-// What the sops library may be made to do. It compiles the rules of a file anew for each key on the way to each value.
+// Limits on the sops library, which compiles the rules of a file again for each key on the path to each value.
 const (
-	// maxRuleText and maxRuleSize bound a rule, as text and as the steps that it is compiled to. The recommended one has 76 characters
-	// and 100 steps.
+	// maxRuleText and maxRuleSize limit a rule's text and its compiled steps. The recommended rule has 76 characters and 100
+	// steps.
 	maxRuleText = 1 << 10
 	maxRuleSize = 1000
-	// maxWork bounds how often a rule is compiled: some 50 seconds of the longest rules.
+	// maxWork limits how often a rule is compiled: about 50 seconds of the longest rules.
 	maxWork = 500_000
 )
 
-const longRule = "a rule of the sops block (encrypted_regex and the like) is longer than any in use"
+const longRule = "a rule of the sops block (such as encrypted_regex) is too long"
 
-// hasLongRule reports whether a rule is over its bound. One that is no regular expression matches nothing for sops.
+// hasLongRule reports whether a rule exceeds its limits. For sops, an invalid regular expression matches nothing.
 func hasLongRule(m sops.Metadata) bool {
 	for _, rule := range []string{m.UnencryptedRegex, m.EncryptedRegex, m.UnencryptedCommentRegex, m.EncryptedCommentRegex} {
 		if len(rule) > maxRuleText {
@@ -33,7 +33,7 @@ func hasLongRule(m sops.Metadata) bool {
 	return false
 }
 
-// work is how often sops compiles the rules of a file to decrypt it.
+// work returns how often sops compiles the rules of a file to decrypt it.
 func work(tree sops.Tree) int {
 	m := tree.Metadata
 	leaves, keys, comments := 0, 0, 0
@@ -46,7 +46,7 @@ func work(tree sops.Tree) int {
 	return min(keys+leaves*comments, 2*maxWork)
 }
 
-// count adds up the values of a tree, the keys on the ways to them, and comments, which count as values too.
+// count adds up the values of a tree, the keys on the paths to them, and the comments, which also count as values.
 func count(v any, depth int, leaves, keys, comments *int) {
 	switch v := v.(type) {
 	case sops.TreeBranch:
