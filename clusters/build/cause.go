@@ -15,7 +15,7 @@ var errPanic = errors.New("kustomize panics on this input")
 // without quotation marks, and the input may contain a password. So the message is cut before the first word that is not in
 // safeWords.
 func cause(err error) (text string, all bool) {
-	if errors.Is(err, errReplaced) {
+	if errors.Is(err, errReplaced) || errors.Is(err, errPanic) {
 		return err.Error(), true
 	}
 	text = strings.NewReplacer("trouble configuring builtin ", "", "recursed accumulation of path ", "").Replace(err.Error())

@@ -14,11 +14,11 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// Memory remembers the fleet that was opened last, so that a change costs itself and not the fleet. The zero value remembers nothing.
-// It must not be used concurrently.
+// Memory remembers the last opened fleet, so that a change only costs its own work. The zero value remembers nothing. It is not
+// safe for concurrent use.
 //
-// It holds no more secrets than the fleet that it has returned. It forgets all when the opener changes, for other keys may open
-// other files, and once a day, when certificates may have expired.
+// It holds no more secrets than the fleet that it has returned. It forgets everything when the opener changes, because other
+// keys may open other files, and once a day, because certificates may have expired.
 type Memory struct {
 	opener   Opener
 	redactor *redact.Redactor
@@ -28,50 +28,50 @@ type Memory struct {
 	files    map[string]*opening // by path
 	secrets  map[string]*remembered
 	clusters map[[2]string]*rememberedCluster
-	// owners are whom the redactor knows something for, besides what is remembered.
+	// owners are those that the redactor has values for, other than the remembered Secrets and clusters.
 	owners []string
-	// runs counts, so that the redactor can tell what it has learned in which.
+	// runs counts the runs, to name the owners of each run.
 	runs int
 }
 
-// content is a file as it was.
+// content identifies a version of a file.
 type content struct{ path, hash string }
 
-// remembered is a Secret with what was found in it, and the files that it came from.
+// remembered is a Secret with its findings, and the files that it came from.
 type remembered struct {
 	sealed   fleet.SealedSecret
 	secret   fleet.Secret
 	owner    string
 	findings []finding.Finding
 	from     []content
-	origin   string // the hash of the file that findings stand in
+	origin   string // hash of the file that findings point into
 }
 
-// rememberedCluster is a cluster with what came of its opening, and the files that its values came from.
+// rememberedCluster is an opened cluster with its findings, and the files that its values came from.
 type rememberedCluster struct {
 	sealed   fleet.Cluster
-	cluster  fleet.Cluster // of which the entry and the names of Secrets count
+	cluster  fleet.Cluster // only the entry and the names of Secrets are used
 	owner    string
 	findings []finding.Finding
 	from     []content
-	origin   string // the hash of the file that findings stand in
+	origin   string // hash of the file that findings point into
 }
 
-// Open is the function Open. The redactor forgets what it knows for Secrets that have gone.
+// Open is like the function Open. The redactor forgets values of Secrets that no longer exist.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
-		known := m.all(redactor)
+		known := m.allOwners(redactor)
 		*m = Memory{opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
 	}
 	if m.sealed == sealed {
 		return m.opened, ctx.Err()
 	}
 	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)), fresh: map[string]*opening{},
-		owners: map[string]bool{}, again: make([]*remembered, len(sealed.Secrets)),
+		owners: map[string]bool{}, unchangedSecrets: make([]*remembered, len(sealed.Secrets)),
 		opened: &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 			AuditConfigs: sealed.AuditConfigs, Clusters: slices.Clone(sealed.Clusters), Whole: sealed.Whole, Source: sealed.Source}}
 	m.runs++
-	o.known.Add(int64(redactor.AddFor(o.owner("generators"), sealed.Generated...)))
+	o.learned.Add(int64(redactor.AddFor(o.owner("generators"), sealed.Generated...)))
 	if err := o.files(ctx); err != nil {
 		redactor.Forget(slices.Collect(maps.Keys(o.owners))...)
 		return nil, err
@@ -89,13 +89,14 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	o.opened.Accept()
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	if m.finish(o, before, clusters); tooMuch != nil {
-		// Which of the Secrets were opened is left to chance, so none is remembered.
-		*m = Memory{opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.all(redactor)}
+		// Which Secrets were opened depends on timing, so none is remembered.
+		*m = Memory{opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.allOwners(redactor)}
 	}
 	return o.opened, nil
 }
 
-// owner is what the redactor knows by whatever this run opens for something, and until when that is gone.
+// owner returns the owner under which the redactor keeps values that this run opens. The values are forgotten unless the owner
+// is remembered.
 func (o *run) owner(of string) string {
 	name := fmt.Sprintf("fleet %d %s", o.memory.runs, of)
 	o.mu.Lock()
@@ -104,8 +105,8 @@ func (o *run) owner(of string) string {
 	return name
 }
 
-// all are whom a redactor knows anything for.
-func (m *Memory) all(redactor *redact.Redactor) []string {
+// allOwners returns all owners that the redactor has values for.
+func (m *Memory) allOwners(redactor *redact.Redactor) []string {
 	if m.redactor != redactor {
 		return nil
 	}
@@ -121,7 +122,7 @@ func (m *Memory) all(redactor *redact.Redactor) []string {
 	return owners
 }
 
-// opening is a file that is to be opened, or that was.
+// opening returns the remembered result for a file, or a new one.
 func (m *Memory) opening(f *load.File) *opening {
 	if op := m.files[f.Path]; op != nil && op.file.Hash == f.Hash {
 		op.file = f
@@ -130,7 +131,7 @@ func (m *Memory) opening(f *load.File) *opening {
 	return &opening{file: f}
 }
 
-// secret is a Secret that is as it was, with the files that it comes from; else nil.
+// secret returns a remembered Secret if it and its files are unchanged, or nil.
 func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 	old := m.secrets[s.Name]
 	if old == nil || old.sealed.Hash != s.Hash || old.sealed.Quarantined != s.Quarantined || old.sealed.Origin != s.Origin ||
@@ -143,7 +144,7 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 	return old
 }
 
-// unchanged reports whether files are as they were when they were opened.
+// unchanged reports whether files are the same as when they were opened.
 func (o *run) unchanged(files []content) bool {
 	return !slices.ContainsFunc(files, func(c content) bool {
 		op := o.find(c.path)
@@ -151,12 +152,11 @@ func (o *run) unchanged(files []content) bool {
 	})
 }
 
-// clustersAgain are the clusters, by their place among those of the fleet, that are as they were, with their Secrets and the files that
-// they come from.
-func (m *Memory) clustersAgain(o *run) []*rememberedCluster {
+// unchangedClusters returns, by index in the fleet, the clusters that are unchanged, as are their Secrets and files.
+func (m *Memory) unchangedClusters(o *run) []*rememberedCluster {
 	fresh := map[[2]string]bool{}
 	for i := range o.sealed.Secrets {
-		if s := &o.sealed.Secrets[i]; o.again[i] == nil && s.Cluster != "" {
+		if s := &o.sealed.Secrets[i]; o.unchangedSecrets[i] == nil && s.Cluster != "" {
 			fresh[[2]string{s.AuditConfig, s.Cluster}] = true
 		}
 	}
@@ -179,7 +179,7 @@ func (m *Memory) keepCluster(o *run, sealed *fleet.Cluster, c *rememberedCluster
 	for _, handle := range sealed.Handles {
 		if ref, ok := o.sealed.Source.Ref(handle); ok {
 			op := o.plain[ref.Path]
-			if op.file == nil || passing(op.bad) {
+			if op.file == nil || passing(op.problem) {
 				return
 			}
 			c.from = append(c.from, content{ref.Path, op.file.Hash})
@@ -189,7 +189,7 @@ func (m *Memory) keepCluster(o *run, sealed *fleet.Cluster, c *rememberedCluster
 	delete(o.owners, c.owner)
 }
 
-// hash is that of the file that something comes from.
+// hash returns the hash of the file that an object comes from.
 func (o *run) hash(origin fleet.Origin) string {
 	if f := o.sealed.Source.Loaded.Files[origin.Path]; f != nil {
 		return f.Hash
@@ -201,7 +201,7 @@ func sameUses(a, b []fleet.Use) bool {
 	return slices.EqualFunc(a, b, func(a, b fleet.Use) bool { return a.Key == b.Key && slices.Equal(a.Field, b.Field) })
 }
 
-// keep remembers a Secret. Of two that have one name, which is an error, none is.
+// keep remembers a Secret. If two have the same name, which is an error, neither is remembered.
 func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findings []finding.Finding) {
 	if other, twice := m.secrets[s.Name]; twice {
 		if other != nil {
@@ -214,7 +214,7 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 	for _, text := range sealed.Data {
 		if ref, ok := o.sealed.Source.Ref(text.Value); ok {
 			op := o.plain[ref.Path]
-			if op.file == nil || passing(op.bad) {
+			if op.file == nil || passing(op.problem) {
 				m.secrets[s.Name] = nil
 				return
 			}
@@ -225,20 +225,20 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 	delete(o.owners, kept.owner)
 }
 
-// passing says whether a file could not be opened for a reason that is not in the file or the keys, and may be gone the next time.
-func passing(bad *finding.Finding) bool {
-	return bad != nil && (seal.Passing(bad.Code) || bad.Code == seal.CodeRefused)
+// passing reports whether a file failed to open for a reason outside of the file and the keys, which may be gone next time.
+func passing(problem *finding.Finding) bool {
+	return problem != nil && (seal.Passing(problem.Code) || problem.Code == seal.CodeRefused)
 }
 
-// finish remembers a run, and has the redactor forget what is gone since the one before, of which these are the Secrets and clusters.
+// finish stores a run, and makes the redactor forget what is gone since the last run, whose Secrets and clusters are given.
 func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]string]*rememberedCluster) {
 	m.sealed, m.opened, m.files = o.sealed, o.opened, o.plain
 	for path, op := range o.fresh {
 		switch {
-		case passing(op.bad):
+		case passing(op.problem):
 			m.sealed, m.opened = nil, nil
 			o.opened.Provisional = true
-			o.opened.Retry = o.opened.Retry || seal.Passing(op.bad.Code)
+			o.opened.Retry = o.opened.Retry || seal.Passing(op.problem.Code)
 			delete(m.files, path)
 		case op.file == nil:
 			delete(m.files, path)
@@ -247,7 +247,7 @@ func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]s
 		}
 	}
 	gone := m.owners
-	if o.same < len(before) {
+	if o.reused < len(before) {
 		for name, old := range before {
 			if old != nil && m.secrets[name] != old && !o.owners[old.owner] {
 				gone = append(gone, old.owner)

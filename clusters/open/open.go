@@ -1,8 +1,8 @@
-// Package open gives a compiled fleet its secrets, and checks what they hold.
+// Package open decrypts the secrets of a compiled fleet, and checks their content.
 //
-// It is the one stage with keys. Each encrypted file is decrypted once, whatever number of values it has, and its MAC is
-// verified even when it has none; what can't be opened, or holds something the scanner can't use, quarantines the clusters
-// that need it and nothing else. Every value it opens is made known to the redactor before anything can go wrong with it.
+// It is the only stage with keys. Each encrypted file is decrypted once, however many values it has, and its MAC is verified
+// even if it has none. A file that can't be opened, or whose content the scanner can't use, quarantines only the clusters that
+// need it. The redactor learns every opened value before the value is used.
 package open
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// CodeBase64 is the code of a finding about data of a Secret manifest that is not base64 once decrypted.
+// CodeBase64 is the code of a finding about data in a Secret manifest that is not valid base64 after decryption.
 const CodeBase64 finding.Code = "secret-base64"
 
 // Opener decrypts a file. *seal.Opener is one.
@@ -40,17 +40,17 @@ type Opener interface {
 	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
 }
 
-// Open decrypts what the fleet refers to. Findings about expiry are as of now. The error is ctx's.
+// Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The only error is that of ctx.
 func Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	return (&Memory{}).Open(ctx, sealed, opener, redactor, now)
 }
 
-// opening is one file, opened or not.
+// opening is a file that is or was to be opened.
 type opening struct {
-	file  *load.File
-	plain *seal.Plain
-	bad   *finding.Finding
-	// known says that the file was opened before, with the result that bad tells. It has no plain then.
+	file    *load.File
+	plain   *seal.Plain
+	problem *finding.Finding
+	// known is true if an earlier run opened the file. Then problem is the result of that run, and plain is nil.
 	known bool
 }
 
@@ -61,38 +61,37 @@ type run struct {
 	now      time.Time
 	memory   *Memory
 	plain    map[string]*opening // by path
-	fresh    map[string]*opening // those that aren't known from before
+	fresh    map[string]*opening // the ones that no earlier run opened
 	mu       sync.Mutex
-	owners   map[string]bool // for whom the redactor has learned something
-	known    atomic.Int64    // how much it has
-	// again are the Secrets, by their place among those of the fleet, that are as they were.
-	again []*remembered
-	// same counts them.
-	same int
-	// clusters are the clusters, by their place among those of the fleet, that are as they were.
-	clusters []*rememberedCluster
-	opened   *fleet.Opened
+	owners   map[string]bool // owners for which the redactor has learned values
+	learned  atomic.Int64    // number of texts that the redactor has learned
+	// unchangedSecrets are the Secrets that are unchanged, by index in the fleet; nil for the others.
+	unchangedSecrets []*remembered
+	// reused is the number of unchanged Secrets.
+	reused int
+	// unchangedClusters are the clusters that are unchanged, by index in the fleet; nil for the others.
+	unchangedClusters []*rememberedCluster
+	opened            *fleet.Opened
 }
 
-// files opens, as many at a time as there are processors, every file of the tree that is encrypted and every other that a
-// handle of the fleet refers to.
+// files opens every encrypted file of the tree and every other file that a handle refers to, in parallel, one per processor.
 func (o *run) files(ctx context.Context) error {
 	for path, f := range o.sealed.Source.Loaded.Files {
 		if f.IsEncrypted() && !o.sealed.Broken[path] {
-			o.take(path, o.memory.opening(f))
+			o.addFile(path, o.memory.opening(f))
 		}
 	}
 	for i := range o.sealed.Secrets {
 		s := &o.sealed.Secrets[i]
-		if o.again[i] = o.memory.secret(o, s); o.again[i] == nil {
+		if o.unchangedSecrets[i] = o.memory.secret(o, s); o.unchangedSecrets[i] == nil {
 			for _, text := range s.Data {
 				o.need(text.Value)
 			}
 		}
 	}
-	o.clusters = o.memory.clustersAgain(o)
+	o.unchangedClusters = o.memory.unchangedClusters(o)
 	for i := range o.sealed.Clusters {
-		if o.clusters[i] != nil {
+		if o.unchangedClusters[i] != nil {
 			continue
 		}
 		for _, handle := range o.sealed.Clusters[i].Handles {
@@ -106,7 +105,7 @@ func (o *run) files(ctx context.Context) error {
 			continue
 		}
 		group.Go(func() error {
-			op.plain, op.bad = o.opener.Open(ctx, op.file)
+			op.plain, op.problem = o.opener.Open(ctx, op.file)
 			op.file.Release()
 			return ctx.Err()
 		})
@@ -114,90 +113,91 @@ func (o *run) files(ctx context.Context) error {
 	return group.Wait()
 }
 
-// find puts a file among those that are opened.
+// find returns a file, and adds it to those that are opened.
 func (o *run) find(path string) *opening {
 	op := o.plain[path]
 	if op == nil {
-		if file, bad := o.sealed.Source.Loaded.Read(path); bad != nil {
-			op = &opening{bad: bad}
+		if file, problem := o.sealed.Source.Loaded.Read(path); problem != nil {
+			op = &opening{problem: problem}
 		} else {
 			op = o.memory.opening(file)
 		}
-		o.take(path, op)
+		o.addFile(path, op)
 	}
 	return op
 }
 
-func (o *run) take(path string, op *opening) {
+func (o *run) addFile(path string, op *opening) {
 	if o.plain[path] = op; !op.known {
 		o.fresh[path] = op
 	}
 }
 
-// need has the file of a handle opened again if its values aren't at hand.
+// need opens the file of a handle again if its plaintext is no longer in memory.
 func (o *run) need(handle string) {
 	ref, ok := o.sealed.Source.Ref(handle)
 	if !ok {
 		return
 	}
-	if op := o.find(ref.Path); op.known && op.bad == nil {
-		o.take(ref.Path, &opening{file: op.file}) // the other one is remembered
+	if op := o.find(ref.Path); op.known && op.problem == nil {
+		o.addFile(ref.Path, &opening{file: op.file}) // the other one is remembered
 	}
 }
 
-// value opens a text. The finding says why it can't be; it is about the file that the value is in. The redactor knows the value
-// for as long as the owner is there.
+// value decrypts a text. On failure it returns a finding about the file that contains the value. The redactor knows the value
+// until the owner is forgotten.
 func (o *run) value(text, owner string) (string, *finding.Finding) {
 	ref, ok := o.sealed.Source.Ref(text)
 	if !ok {
 		return text, nil
 	}
 	op := o.plain[ref.Path]
-	if op.bad != nil {
-		return "", op.bad
+	if op.problem != nil {
+		return "", op.problem
 	}
 	value, ok := op.plain.Value(ref)
 	if !ok {
 		line, column := op.file.Position(ref.Document, ref.Keys)
 		return "", &finding.Finding{Code: seal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
-			Message: "the decrypted value is not the text that was sealed here", Fix: "put it in quotes, and encrypt the file again"}
+			Message: "the decrypted value is not the text that was encrypted here", Fix: "quote the value, and encrypt the file again"}
 	}
 	return value, o.learn(owner, value)
 }
 
-// maxKnown bounds the texts that the redactor is to know for one fleet: 200 for each of 10,000 clusters, in 400 MiB. It changes in tests alone.
+// maxKnown limits the texts that the redactor learns for one fleet: 200 for each of 10,000 clusters, which take 400 MiB. Only
+// tests change it.
 var maxKnown int64 = 2_000_000
 
-// learn makes a value known to the redactor, unless it knows too much.
+// learn adds a value to the redactor, up to the limit.
 func (o *run) learn(owner, value string) *finding.Finding {
-	if o.known.Load() <= maxKnown {
-		o.known.Add(int64(o.redactor.AddFor(owner, value)))
+	if o.learned.Load() <= maxKnown {
+		o.learned.Add(int64(o.redactor.AddFor(owner, value)))
 	}
 	return o.tooMuch()
 }
 
-// tooMuch is the finding about a fleet of which the redactor would have to know too much, else nil.
+// tooMuch returns a finding if the fleet has too many texts for the redactor, or nil.
 func (o *run) tooMuch() *finding.Finding {
-	if o.known.Load() <= maxKnown {
+	if o.learned.Load() <= maxKnown {
 		return nil
 	}
-	return &finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: o.sealed.Source.Loaded.Path, Fix: "split the path over several AuditSyncs",
-		Message: fmt.Sprintf("what this path has encrypted holds more than %d lines and values together", maxKnown)}
+	return &finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: o.sealed.Source.Loaded.Path, Fix: "split the path across several AuditSyncs",
+		Message: fmt.Sprintf("the encrypted content of this path has more than %d lines and values", maxKnown)}
 }
 
-// secrets opens the Secrets, and returns the clusters whose Secrets could not be.
+// secrets opens the Secrets, and returns the clusters whose Secrets failed.
 func (o *run) secrets() map[[2]string]bool {
 	failed := map[[2]string]bool{}
 	secrets, results := o.openAll()
 	o.opened.Secrets = secrets
 	for i := range secrets {
 		s, findings := &secrets[i], results[i]
-		if bad := o.broken(s.Origin); bad != nil && len(findings) == 0 {
-			findings = []finding.Finding{*bad}
+		if problem := o.fileProblem(s.Origin); problem != nil && len(findings) == 0 {
+			findings = []finding.Finding{*problem}
 		}
 		for _, f := range findings {
 			f.Cluster = s.Cluster
-			o.add(f)
+			o.report(f)
 			s.Quarantined = s.Quarantined || f.Severity == finding.Error
 		}
 		if s.Quarantined && s.Cluster != "" {
@@ -207,13 +207,13 @@ func (o *run) secrets() map[[2]string]bool {
 	return failed
 }
 
-// openAll opens the Secrets, as many at a time as there are processors, and returns what is wrong with each.
+// openAll opens the Secrets in parallel, one per processor, and returns the findings of each.
 func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 	secrets, results := make([]fleet.Secret, len(o.sealed.Secrets)), make([][]finding.Finding, len(o.sealed.Secrets))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range o.sealed.Secrets {
-		if old := o.again[i]; old != nil {
+		if old := o.unchangedSecrets[i]; old != nil {
 			secrets[i], results[i] = old.secret, slices.Clone(old.findings)
 			continue
 		}
@@ -228,9 +228,9 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 	}
 	group.Wait() //nolint:errcheck // none of them returns one
 	for i := range secrets {
-		if old := o.again[i]; old != nil {
+		if old := o.unchangedSecrets[i]; old != nil {
 			o.memory.secrets[secrets[i].Name] = old
-			o.same++
+			o.reused++
 			continue
 		}
 		o.memory.keep(o, &o.sealed.Secrets[i], secrets[i], results[i])
@@ -243,33 +243,33 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 	for _, key := range slices.Sorted(maps.Keys(sealed.Data)) {
 		text := sealed.Data[key]
 		if ref, ok := o.sealed.Source.Ref(text.Value); ok && ref.Kind != "" {
-			continue // no text, which compile has told of
+			continue // not text; compile has reported it
 		}
-		value, bad := o.value(text.Value, o.owner("secret "+sealed.Name))
-		if bad != nil {
-			findings = append(findings, *bad)
+		value, problem := o.value(text.Value, o.owner("secret "+sealed.Name))
+		if problem != nil {
+			findings = append(findings, *problem)
 			continue
 		}
 		if text.Base64 {
 			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
 			if err != nil {
 				f := o.at(sealed.Origin, []string{"data", key})
-				f.Code, f.Severity, f.Message = CodeBase64, finding.Error, "data."+key+" is no base64 once decrypted"
-				f.Fix = "put plain text under stringData, or encode it before encrypting"
+				f.Code, f.Severity, f.Message = CodeBase64, finding.Error, "data."+key+" is not base64 after decryption"
+				f.Fix = "put plaintext in stringData, or encode it before encrypting"
 				findings = append(findings, f)
 				continue
 			}
 			if value = string(decoded); o.sealed.Source.Sealed(text.Value) {
-				if bad := o.learn(o.owner("secret "+sealed.Name), value); bad != nil {
-					findings = append(findings, *bad)
+				if problem := o.learn(o.owner("secret "+sealed.Name), value); problem != nil {
+					findings = append(findings, *problem)
 					continue
 				}
 			}
 		}
 		if !text.Base64 && sealed.Cluster == "" && !utf8.ValidString(value) {
 			f := o.at(sealed.Origin, []string{"stringData", key})
-			f.Code, f.Severity, f.Message = seal.CodeValue, finding.Error, "stringData."+key+" is not UTF-8 text once decrypted"
-			f.Fix = "put it under data, in base64"
+			f.Code, f.Severity, f.Message = seal.CodeValue, finding.Error, "stringData."+key+" is not UTF-8 text after decryption"
+			f.Fix = "put it in data, as base64"
 			findings = append(findings, f)
 			continue
 		}
@@ -278,7 +278,7 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 	return append(findings, o.check(sealed, s)...)
 }
 
-// check looks at the content of a Secret, by what it is used for, and notes when it expires.
+// check checks the content of a Secret by its uses, and records when it expires.
 func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Finding {
 	var findings []finding.Finding
 	note := func(field []string, problems []credential.Problem) {
@@ -314,7 +314,7 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 	return findings
 }
 
-// earliest is the earlier of two times, of which a zero one is none.
+// earliest returns the earlier of two times. A zero time counts as none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -328,7 +328,7 @@ func (o *run) at(origin fleet.Origin, field []string) finding.Finding {
 	return f
 }
 
-func (o *run) add(f finding.Finding) {
+func (o *run) report(f finding.Finding) {
 	if f.Severity == finding.Error {
 		o.opened.Reject(f)
 		return
@@ -336,13 +336,13 @@ func (o *run) add(f finding.Finding) {
 	o.opened.Add(f)
 }
 
-// openClusters opens encrypted fields of the entries themselves, names the Secrets that are made for them, and quarantines clusters
+// openClusters opens encrypted fields of the entries, names the Secrets that are generated for them, and quarantines clusters
 // whose Secrets failed.
 func (o *run) openClusters(failed map[[2]string]bool) {
-	made := map[[2]string][]*fleet.Secret{}
+	generated := map[[2]string][]*fleet.Secret{}
 	for i := range o.opened.Secrets {
 		if s := &o.opened.Secrets[i]; s.Cluster != "" {
-			made[[2]string{s.AuditConfig, s.Cluster}] = append(made[[2]string{s.AuditConfig, s.Cluster}], s)
+			generated[[2]string{s.AuditConfig, s.Cluster}] = append(generated[[2]string{s.AuditConfig, s.Cluster}], s)
 		}
 	}
 	for i := range o.opened.Clusters {
@@ -351,33 +351,33 @@ func (o *run) openClusters(failed map[[2]string]bool) {
 			continue
 		}
 		key := [2]string{c.AuditConfig, c.Name}
-		findings := o.cluster(i, c, made[key])
-		if bad := o.broken(c.Origin); bad != nil && len(findings) == 0 {
-			findings = []finding.Finding{*bad}
+		findings := o.cluster(i, c, generated[key])
+		if problem := o.fileProblem(c.Origin); problem != nil && len(findings) == 0 {
+			findings = []finding.Finding{*problem}
 		}
 		for _, f := range findings {
 			f.Cluster = c.Name
-			o.add(f)
+			o.report(f)
 			c.Quarantined = c.Quarantined || f.Severity == finding.Error
 		}
 		c.Quarantined = c.Quarantined || failed[key]
 	}
-	o.follow()
+	o.quarantineTogether()
 	slices.SortFunc(o.opened.Secrets, func(a, b fleet.Secret) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// cluster opens the entry of a cluster and names its Secrets, unless that was done before.
-func (o *run) cluster(i int, c *fleet.Cluster, made []*fleet.Secret) []finding.Finding {
-	old := o.clusters[i]
+// cluster opens the entry of a cluster and names its Secrets, unless an earlier run has done so.
+func (o *run) cluster(i int, c *fleet.Cluster, generated []*fleet.Secret) []finding.Finding {
+	old := o.unchangedClusters[i]
 	if old == nil {
 		old = &rememberedCluster{owner: o.owner("cluster " + c.AuditConfig + "/" + c.Name), cluster: *c}
-		old.findings = o.entry(&old.cluster, old.owner, made)
+		old.findings = o.entry(&old.cluster, old.owner, generated)
 		o.memory.keepCluster(o, &o.sealed.Clusters[i], old)
 	} else {
 		o.memory.clusters[[2]string{c.AuditConfig, c.Name}] = old
 	}
 	c.Entry, c.Secrets = old.cluster.Entry, old.cluster.Secrets
-	for _, s := range made {
+	for _, s := range generated {
 		for _, name := range c.Secrets {
 			if mondoo.WithoutHash(name) == mondoo.WithoutHash(s.Name) {
 				s.Name = name
@@ -387,8 +387,8 @@ func (o *run) cluster(i int, c *fleet.Cluster, made []*fleet.Secret) []finding.F
 	return old.findings
 }
 
-// follow quarantines clusters with the Secrets that they name, and Secrets with the clusters that they are made for.
-func (o *run) follow() {
+// quarantineTogether quarantines clusters with the Secrets that they name, and Secrets with the clusters that they are generated for.
+func (o *run) quarantineTogether() {
 	secrets := make(map[string]*fleet.Secret, len(o.opened.Secrets))
 	for i := range o.opened.Secrets {
 		secrets[o.opened.Secrets[i].Name] = &o.opened.Secrets[i]
@@ -406,7 +406,7 @@ func (o *run) follow() {
 			if message, fix := compile.TokenServer(&c.Entry, ref, s.Data[mondoo.KeyServer]); message != "" {
 				f := o.at(c.Origin, ref.Field)
 				f.Code, f.Severity, f.Cluster, f.Message, f.Fix = compile.CodeTokenServer, finding.Error, c.Name, message, fix
-				o.add(f)
+				o.report(f)
 				c.Quarantined = true
 			}
 		}
@@ -418,79 +418,78 @@ func (o *run) follow() {
 		return
 	}
 	for i := range o.opened.Secrets {
-		// What belongs to a quarantined cluster stays with it: entry and Secrets change together or not at all.
+		// An entry and its Secrets change together or not at all.
 		s := &o.opened.Secrets[i]
 		s.Quarantined = s.Quarantined || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
 	}
 }
 
-// broken says why the file that something comes from can't be opened.
-func (o *run) broken(origin fleet.Origin) *finding.Finding {
+// fileProblem returns why the file of an object can't be opened, or nil.
+func (o *run) fileProblem(origin fleet.Origin) *finding.Finding {
 	if op := o.plain[origin.Path]; op != nil {
-		return op.bad
+		return op.problem
 	}
 	return nil
 }
 
-// shared stops the fleet at a file that can't be opened and isn't the file of a cluster or a Secret: a patch, or an audit
-// config.
+// shared stops the fleet if a file can't be opened that isn't the file of a cluster or a Secret: a patch, or an audit config.
 func (o *run) shared() {
-	var bad []*opening
+	var failed []*opening
 	for _, op := range o.plain {
-		if op.bad != nil && op.file != nil && len(op.file.Documents) > 0 {
-			bad = append(bad, op)
+		if op.problem != nil && op.file != nil && len(op.file.Documents) > 0 {
+			failed = append(failed, op)
 		}
 	}
-	if len(bad) == 0 {
+	if len(failed) == 0 {
 		return
 	}
-	alone := map[string]bool{}
+	ownFile := map[string]bool{}
 	for _, c := range o.sealed.Clusters {
-		alone[c.Origin.Path] = true
+		ownFile[c.Origin.Path] = true
 	}
 	for _, s := range o.sealed.Secrets {
-		alone[s.Origin.Path] = true
+		ownFile[s.Origin.Path] = true
 	}
 	for _, c := range o.sealed.AuditConfigs {
-		delete(alone, c.Origin.Path)
+		delete(ownFile, c.Origin.Path)
 	}
-	for _, op := range bad {
-		if !alone[op.file.Path] {
-			o.opened.Findings = slices.DeleteFunc(o.opened.Findings, func(f finding.Finding) bool { return f == *op.bad }) // told of by what it patches
-			o.opened.Stop(*op.bad)
+	for _, op := range failed {
+		if !ownFile[op.file.Path] {
+			o.opened.Findings = slices.DeleteFunc(o.opened.Findings, func(f finding.Finding) bool { return f == *op.problem }) // the patched object has reported it
+			o.opened.Stop(*op.problem)
 		}
 	}
 }
 
-// entry fills in what is encrypted in a cluster file besides credentials, and checks the file again with it. The Secrets made for the
-// cluster are named after what it says then.
-func (o *run) entry(c *fleet.Cluster, owner string, made []*fleet.Secret) []finding.Finding {
+// entry fills in encrypted fields of a cluster file other than credentials, and validates the file again. The names of the
+// Secrets for the cluster then depend on the result.
+func (o *run) entry(c *fleet.Cluster, owner string, generated []*fleet.Secret) []finding.Finding {
 	file, findings := c.File, []finding.Finding(nil)
 	if len(c.Handles) > 0 {
 		if file, findings = o.file(c, owner); file == nil {
 			return findings
 		}
 	}
-	if len(c.Handles)+len(c.Secrets) == 0 || slices.ContainsFunc(made, func(s *fleet.Secret) bool { return s.Quarantined }) {
+	if len(c.Handles)+len(c.Secrets) == 0 || slices.ContainsFunc(generated, func(s *fleet.Secret) bool { return s.Quarantined }) {
 		return findings
 	}
 	destination := ""
-	for _, s := range made {
-		destination += s.Destination // one of them is a kubeconfig, if any
+	for _, s := range generated {
+		destination += s.Destination // at most one of them is a kubeconfig
 	}
 	*c = compile.Named(*c, file, compile.Bound(file, c.AuditConfig, destination))
 	return findings
 }
 
-// file opens a cluster file, and checks what it has then. Nil: it can't be opened.
+// file opens a cluster file and validates the result. It returns nil if the file can't be opened.
 func (o *run) file(c *fleet.Cluster, owner string) (*v1alpha1.ExternalCluster, []finding.Finding) {
-	for _, handle := range c.Handles { // in the order of the fields, so that the same one is named each time
-		if _, bad := o.value(handle, owner); bad != nil {
-			return nil, []finding.Finding{*bad}
+	for _, handle := range c.Handles { // in the order of the fields, so that the finding is always about the same one
+		if _, problem := o.value(handle, owner); problem != nil {
+			return nil, []finding.Finding{*problem}
 		}
 	}
 	file, err := replaceStrings(c.File, func(text string) string {
-		value, _ := o.value(text, owner) // nothing is bad: it was asked for before
+		value, _ := o.value(text, owner) // no finding, because the loop above has opened it
 		return value
 	})
 	if err != nil {
