@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxJSON is how long a JSON text may be to be looked into. A Secret holds no longer one.
+// maxJSON is the longest JSON text that is parsed. A Secret can't hold a longer one.
 const maxJSON = 1 << 20
 
-// maxDepth is how deep values are looked for in each other: JSON in a text of JSON, as in templates of templates.
+// maxDepth is how deep JSON is searched for texts that contain JSON, such as templates of templates.
 const maxDepth = 4
 
-// parts adds what is secret by itself in a value that has more in it: a library that takes the value apart may print that alone. Most
-// values have nothing of the kind, and cost no more than a search for the characters that tell of it.
+// parts adds the secret parts of a value, because a library that parses the value may print a part alone. Most values have no
+// such part, and only cost a search for its typical characters.
 func (r *collector) parts(v string, depth int) {
 	if strings.Contains(v, "@") {
 		r.userinfo(v)
@@ -43,7 +43,7 @@ func (r *collector) parts(v string, depth int) {
 	}
 }
 
-// userinfo adds the passwords and tokens that stand before the @ of addresses, as they are and as they are meant.
+// userinfo adds the passwords and tokens before the @ of addresses, both raw and unescaped.
 func (r *collector) userinfo(v string) {
 	for rest := v; ; {
 		_, after, found := strings.Cut(rest, "://")
@@ -57,39 +57,39 @@ func (r *collector) userinfo(v string) {
 		}
 		if at := strings.LastIndexByte(authority, '@'); at >= 0 {
 			user, password, both := strings.Cut(authority[:at], ":")
-			if r.meant(password); !both && tokenLike(user) {
-				r.meant(user)
+			if r.escaped(password); !both && tokenLike(user) {
+				r.escaped(user)
 			}
 		}
 	}
 	if strings.Contains(v, "(") {
 		for _, m := range dsn.FindAllStringSubmatch(v, -1) {
-			r.meant(m[1])
+			r.escaped(m[1])
 		}
 	}
 }
 
-// dsn is the address of a database as Go's drivers have it: user:password@tcp(host:3306)/name.
+// dsn matches a database address of Go's drivers: user:password@tcp(host:3306)/name.
 var dsn = regexp.MustCompile(`(?:^|[\s"'=])[^\s:@/"'=]+:(\S+)@[a-z0-9]*\(`)
 
-// meant adds a text, and what it is without URL escapes.
-func (r *collector) meant(v string) {
+// escaped adds a text, also without its URL escapes.
+func (r *collector) escaped(v string) {
 	r.add(v)
 	if strings.Contains(v, "%") {
 		r.add(unescapeURL(v))
 	}
 }
 
-// tokenLike says whether what stands alone before an @ or in a list looks like a token rather than a name.
+// tokenLike reports whether a text that is alone before an @ or in a list looks like a token rather than a name.
 func tokenLike(s string) bool {
 	const long = 20
 	return random(s) || len(s) >= long && strings.ContainsAny(s, "0123456789")
 }
 
-// authorization is the value of a header of this name.
+// authorization matches the value of an Authorization header.
 var authorization = regexp.MustCompile(`(?i)\b(bearer|basic)[ \t]+([A-Za-z0-9+/=._~-]+)`)
 
-// header adds the credentials of a scheme. The words may as well stand in a sentence, as in "basic authentication".
+// header adds the credentials of a scheme. The words may also be part of a sentence, such as "basic authentication".
 func (r *collector) header(scheme, value string) {
 	switch {
 	case strings.EqualFold(scheme, "basic"):
@@ -99,10 +99,10 @@ func (r *collector) header(scheme, value string) {
 	}
 }
 
-// registryAuth is the field of a .dockerconfigjson with user and password.
+// registryAuth matches the field of a .dockerconfigjson with user and password.
 var registryAuth = regexp.MustCompile(`(?:^|[\s"'{,])auth["']?\s*:\s*["']?([A-Za-z0-9+/_=-]+)`)
 
-// basic adds base64 of user:password, and the password.
+// basic adds the base64 of user:password, and the password.
 func (r *collector) basic(encoded string) {
 	plain, err := base64.RawStdEncoding.DecodeString(alphabet.Replace(encoded))
 	if err != nil || !utf8.Valid(plain) {
@@ -114,9 +114,9 @@ func (r *collector) basic(encoded string) {
 	}
 }
 
-// pairs adds the values of those keys of a connection string, a query or an environment that are called after secrets.
+// pairs adds the values of a connection string, query or environment whose keys are named like secrets.
 func (r *collector) pairs(line string) {
-	// What base64 ends with makes no pair.
+	// base64 padding is not a pair
 	if !strings.Contains(strings.TrimRight(line, `="', }`), "=") {
 		return
 	}
@@ -136,14 +136,14 @@ func (r *collector) pairs(line string) {
 
 func (r *collector) pair(value string) {
 	value = strings.TrimSpace(value)
-	r.meant(unquoted(value))
-	r.meant(strings.Trim(value, `"', }`))
+	r.escaped(unquoted(value))
+	r.escaped(strings.Trim(value, `"', }`))
 }
 
-// pair is a key and its value, which may be quoted.
+// pair matches a key and its value, which may be quoted.
 var pair = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_.-]*)\s*=\s*('(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*"|[^\s&;,]+)`)
 
-// secretKey says whether a key is called after a secret, however it is written: AccountKey, account-key, ACCOUNT_KEY.
+// secretKey reports whether a key is named like a secret, in any spelling: AccountKey, account-key, ACCOUNT_KEY.
 func secretKey(key string) bool {
 	key = separators.Replace(strings.ToLower(strings.TrimSpace(key)))
 	for _, name := range secretKeys {
@@ -159,7 +159,8 @@ var separators = strings.NewReplacer("_", "", "-", "", ".", "", " ", "")
 var secretKeys = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "accesskey", "accountkey", "apikey", "secretkey",
 	"privatekey", "signature", "sig"}
 
-// document adds the texts of a JSON document, but for those of public keys and what of lists looks like names, and what is secret in them.
+// document adds the texts of a JSON document and their secret parts. It skips public keys, and items of lists that look like
+// names.
 func (r *collector) document(v any, depth int) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -186,7 +187,7 @@ func (r *collector) document(v any, depth int) {
 	}
 }
 
-// text adds what is secret in a text of a document, and the lines of one that has several, as keys have.
+// text adds the secret parts of a text in a document, and its lines if it has several, as keys have.
 func (r *collector) text(v string, depth int) {
 	if strings.Contains(v, "\n") {
 		for line := range strings.Lines(v) {

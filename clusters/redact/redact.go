@@ -1,9 +1,9 @@
-// Package redact keeps secret values out of what leaves the process.
+// Package redact keeps secret values out of the process's output.
 //
-// A Redactor is told every secret of a run (Add) and takes them out of any text (String), also where the text holds them in
-// base64, base32 or hex, URL-encoded, quoted once or again, or wrapped over lines. Of a longer secret it knows single lines too, the values in
-// YAML, JSON and environment files, and what is secret by itself in addresses, connection strings, headers and registry
-// credentials. It errs on the side of masking. One Redactor serves one run and may be used concurrently.
+// A Redactor learns every secret of a run (Add) and masks it in any text (String). It also finds secrets in base64, base32 or
+// hex, URL-encoded, quoted once or twice, or wrapped over lines. Of a longer secret it also knows the single lines, the values
+// in YAML, JSON and environment files, and the secret parts of addresses, connection strings, headers and registry credentials.
+// When in doubt, it masks. One Redactor serves one run and is safe for concurrent use.
 package redact
 
 import (
@@ -19,30 +19,29 @@ import (
 	"sync"
 )
 
-// Mask stands where a secret was.
+// Mask replaces a secret.
 const Mask = "***"
 
-// minLength is the length from which a value counts as secret. Shorter ones would mask ordinary words, and protect nothing
-// that can't be guessed.
+// minLength is the minimum length of a secret. Shorter values would mask ordinary words, and can be guessed anyway.
 const minLength = 8
 
 // Redactor knows the secrets of a run. The zero value knows none.
 type Redactor struct {
 	mu sync.RWMutex
-	// index holds the secrets by their first eight bytes. known counts by how many owners each was added.
+	// index has the secrets by their first eight bytes. known counts the owners of each.
 	index map[[minLength]byte][]string
 	known map[string]int
 	// owned are the secrets of each owner.
 	owned map[string][]string
 }
 
-// Add makes values known as secret for as long as the Redactor lives, each as a whole and line by line. Of a line "key: value", as YAML and JSON have them,
-// the value counts unless the key is one of those that are public in credentials, and the key doesn't: it is a word that
-// stands elsewhere too. Lines that every PEM block has are not secret.
+// Add adds secrets for as long as the Redactor lives, each as a whole and line by line. Of a line "key: value" in YAML or JSON,
+// only the value is secret, unless the key is one that is public in credentials. The key is a word that occurs elsewhere too.
+// Lines that every PEM block has are not secret.
 func (r *Redactor) Add(values ...string) { r.AddFor("", values...) }
 
-// AddFor makes values known as Add does, until Keep or Forget has their owner forgotten. It returns how many texts it made known, each of
-// which takes some 200 bytes: a value and its lines are as many.
+// AddFor is like Add, until Keep or Forget forgets the owner. It returns how many texts it added: a value, its lines and so on.
+// Each takes about 200 bytes.
 func (r *Redactor) AddFor(owner string, values ...string) int {
 	found := collector{}
 	for _, v := range values {
@@ -71,7 +70,7 @@ func (r *Redactor) AddFor(owner string, values ...string) int {
 	return len(found)
 }
 
-// Keep forgets the secrets of all owners but those given, and those without one.
+// Keep forgets the secrets of all owners for which the function returns false. Secrets without an owner are kept.
 func (r *Redactor) Keep(owner func(string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +83,7 @@ func (r *Redactor) Keep(owner func(string) bool) {
 	r.forget(gone)
 }
 
-// Forget forgets the secrets of some owners.
+// Forget forgets the secrets of the given owners.
 func (r *Redactor) Forget(owners ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,8 +109,8 @@ func (r *Redactor) forget(owners []string) {
 	}
 }
 
-// without takes values, of which the known ones are no part, out of a list of others that begin alike, as the tokens of a fleet may.
-// Few are looked for one by one, and for many the list is gone through once.
+// without removes values from a list, except those that are still known. Secrets in a list start with the same bytes, as the
+// tokens of a fleet may. A few are searched one by one; for many, the list is scanned once.
 func without(list, values []string, known map[string]int) []string {
 	const few = 16
 	if len(values) > few {
@@ -125,7 +124,7 @@ func without(list, values []string, known map[string]int) []string {
 	return list
 }
 
-// collector is a list of secrets. One that is added twice is in it twice, and forgotten as often.
+// collector is a list of secrets. A secret that is added twice is in it twice, and has to be forgotten twice.
 type collector []string
 
 func (r *collector) line(line string) {
@@ -167,7 +166,7 @@ func (r *collector) line(line string) {
 	}
 }
 
-// pem adds the lines of a PEM block that stands in base64, as keys do in kubeconfigs.
+// pem adds the lines of a PEM block in base64, such as a key in a kubeconfig.
 func (r *collector) pem(part string) {
 	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
 	if err != nil || !strings.HasPrefix(string(plain), "-----BEGIN ") || strings.HasPrefix(string(plain), "-----BEGIN CERTIFICATE") {
@@ -178,11 +177,11 @@ func (r *collector) pem(part string) {
 	}
 }
 
-// keyValue is a line of YAML or JSON: an optional dash or brace, a key, and a value that may be missing. A colon without a
-// blank after it, as in user:password, makes no key.
+// keyValue matches a line of YAML or JSON: an optional dash or brace, a key, and an optional value. A colon without a blank
+// after it, as in user:password, doesn't end a key.
 var keyValue = regexp.MustCompile(`^[-\s{]*["']?([A-Za-z0-9_.-]+)["']?:(?:\s+(.*))?$`)
 
-// unquoted is a text of YAML or JSON without its quotes.
+// unquoted returns a YAML or JSON string without its quotes.
 func unquoted(text string) string {
 	if plain, err := strconv.Unquote(text); err == nil && text[0] == '"' {
 		return plain
@@ -193,11 +192,11 @@ func unquoted(text string) string {
 	return strings.Trim(text, "\"'")
 }
 
-// flowValue is an entry of a mapping in flow style or in JSON, whose value is no mapping or list itself.
+// flowValue matches an entry of a mapping in flow style or JSON, whose value is neither a mapping nor a list.
 var flowValue = regexp.MustCompile(`["']?([A-Za-z0-9_.-]+)["']?\s*:\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'{}\[\],][^{}\[\],]*)`)
 
-// publicKeys are the keys whose values are names and addresses rather than secrets: those of kubeconfigs and registry
-// credentials. Masking them would make every message about the cluster unreadable.
+// publicKeys are the keys in kubeconfigs and registry credentials whose values are names and addresses. Masking these would make
+// messages about a cluster unreadable.
 var publicKeys = map[string]bool{
 	"apiVersion": true, "kind": true, "name": true, "cluster": true, "clusters": true, "user": true, "users": true, "context": true,
 	"contexts": true, "current-context": true, "namespace": true, "server": true, "preferences": true, "tls-server-name": true,
@@ -205,7 +204,7 @@ var publicKeys = map[string]bool{
 	"auths": true, "username": true, "email": true, "api_endpoint": true, "mrn": true, "space_mrn": true, "parent_mrn": true,
 }
 
-// random says whether part of a line looks like a key or token rather than a name.
+// random reports whether a part of a line looks like a key or token rather than a name.
 func random(s string) bool {
 	const long = 20
 	return len(s) >= long && strings.ContainsAny(s, "0123456789") &&
@@ -231,7 +230,7 @@ func (r *Redactor) String(text string) string {
 	return r.unescaped(r.decoded(r.mask(text)))
 }
 
-// decoded masks the runs of a text that hold a secret once they are decoded.
+// decoded masks the parts of a text that contain a secret after decoding.
 func (r *Redactor) decoded(text string) string {
 	for _, e := range encodings {
 		text = e.runs.ReplaceAllStringFunc(text, func(run string) string {
@@ -244,8 +243,7 @@ func (r *Redactor) decoded(text string) string {
 	return text
 }
 
-// Error returns an error with the text of err, masked. It keeps the chain out: what is below may be printed by whoever gets
-// it.
+// Error returns an error with the masked text of err. It doesn't wrap err, whose chain might be printed.
 func (r *Redactor) Error(err error) error {
 	if err == nil {
 		return nil
@@ -257,11 +255,11 @@ type maskedError string
 
 func (e maskedError) Error() string { return string(e) }
 
-// mask replaces exact occurrences. Secrets that overlap or touch are one.
+// mask replaces exact occurrences. Secrets that overlap or touch get one mask.
 func (r *Redactor) mask(text string) string {
 	var out strings.Builder
 	var key [minLength]byte
-	start, end, last := 0, 0, 0 // what is masked now, and where the text after the mask before begins
+	start, end, last := 0, 0, 0 // start and end of the current mask, and where the text after the previous mask starts
 	flush := func() {
 		if end > start {
 			out.WriteString(text[last:start])
@@ -295,16 +293,17 @@ func (r *Redactor) mask(text string) string {
 
 // encoding is a way to write bytes as letters and digits.
 type encoding struct {
-	// runs finds what may be of it, also wrapped over lines.
+	// runs matches texts that may have this encoding, also wrapped over lines.
 	runs *regexp.Regexp
-	// alphabet makes a run what decode takes: one alphabet, no padding and no line ends.
+	// alphabet converts a run to the form that decode accepts: one alphabet, no padding and no newlines.
 	alphabet *strings.Replacer
-	// group characters make a whole number of bytes. A text in which the secret is a part begins at any of them.
+	// group is the number of characters that encode a whole number of bytes. In a longer text, the secret may start at any of
+	// them.
 	group  int
 	decode func(string) ([]byte, error)
 }
 
-// encodings are base64 in either alphabet, hex in either case, and base32 in either alphabet and case.
+// encodings are base64 in both alphabets, hex in both cases, and base32 in both alphabets and cases.
 var encodings = []encoding{
 	{regexp.MustCompile(`[A-Za-z0-9+/_-]{10,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}`), strings.NewReplacer("-", "+", "_", "/", "=", "", "\n", "", "\r", "", " ", "", "\t", ""),
 		4, base64.RawStdEncoding.DecodeString},
@@ -317,7 +316,7 @@ var encodings = []encoding{
 		8, base32.HexEncoding.WithPadding(base32.NoPadding).DecodeString},
 }
 
-// base32Alphabet turns lower case into upper case.
+// base32Alphabet converts lower case to upper case.
 var base32Alphabet = func() *strings.Replacer {
 	pairs := []string{"=", "", "\n", "", "\r", "", " ", "", "\t", ""}
 	for c := 'a'; c <= 'z'; c++ {
@@ -326,15 +325,15 @@ var base32Alphabet = func() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }()
 
-// alphabet makes base64 in either alphabet what the decoder takes.
+// alphabet converts base64 in either alphabet to the form that the decoder accepts.
 var alphabet = encodings[0].alphabet
 
-// hidden says whether a run holds a secret, at any of the alignments that a longer text can give it.
+// hidden reports whether a run contains a secret, at any alignment that a longer text can cause.
 func (r *Redactor) hidden(e encoding, run string) bool {
 	run = e.alphabet.Replace(run)
 	for shift := range min(e.group, len(run)) {
 		part := run[shift:]
-		for range min(e.group, len(part)) { // the last characters may be no byte
+		for range min(e.group, len(part)) { // the last characters may not be a whole byte
 			if plain, err := e.decode(part); err == nil {
 				if r.mask(string(plain)) != string(plain) {
 					return true
@@ -347,8 +346,7 @@ func (r *Redactor) hidden(e encoding, run string) bool {
 	return false
 }
 
-// unescaped masks the whole of a line that holds a secret once URL or JSON escapes are taken out. What was quoted before may have been
-// quoted again.
+// unescaped masks each line that contains a secret after URL or JSON escapes are removed. Escapes may be nested.
 func (r *Redactor) unescaped(text string) string {
 	if !strings.ContainsAny(text, `%\+`) {
 		return text
@@ -364,7 +362,7 @@ func (r *Redactor) unescaped(text string) string {
 				if plain = unescape(plain); plain == before {
 					break
 				}
-				if r.holds(plain) {
+				if r.contains(plain) {
 					lines[i] = Mask
 				}
 			}
@@ -373,8 +371,8 @@ func (r *Redactor) unescaped(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// holds says whether a text holds a secret, in base64 or as it is.
-func (r *Redactor) holds(text string) bool {
+// contains reports whether a text contains a secret, plain or encoded.
+func (r *Redactor) contains(text string) bool {
 	return r.mask(text) != text || r.decoded(text) != text
 }
 
@@ -390,7 +388,7 @@ func unescapeURL(line string) string {
 	})
 }
 
-// escapes are those of JSON, of which two may make one character, and of strings in Go.
+// escapes matches the escapes of JSON, of which two may make one character, and of Go strings.
 var escapes = regexp.MustCompile(`\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|["\\/bfnrtav'])`)
 
 func unescape(line string) string {
