@@ -24,7 +24,7 @@ import (
 // AWSField is the field of a decryption Secret with AWS credentials, as Flux names it.
 const AWSField = "sops.aws-kms"
 
-// awsPartitions are the partitions of AWS with their regions and the domain of their endpoints, as the SDK for Go has them
+// awsPartitions are the partitions of AWS with their regions and endpoint domain, as in the SDK for Go
 // (internal/endpoints/awsrulesfn, v1.42.1).
 var awsPartitions = map[string]struct {
 	regions *regexp.Regexp
@@ -40,15 +40,15 @@ var awsPartitions = map[string]struct {
 	"aws-iso-f":  {regexp.MustCompile(`^us-isof-\w+-\d+$`), "csp.hci.ic.gov"},
 }
 
-// awsCall is where and as whom AWS is asked.
+// awsCall is the endpoint and identity for requests to AWS.
 type awsCall struct {
 	remote         *Remote
 	region, domain string
 	recipient      string
 }
 
-// awsQuestion is Decrypt of KMS, https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html. A profile that the file
-// names is of no meaning here: there is one credential, that of the Secret.
+// awsQuestion returns a Decrypt request of KMS, https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html. It ignores
+// a profile in the file, because the Secret has only one credential.
 func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, error) {
 	arn, role := key.GetArn(), key.GetRole()
 	parts := awsKey.FindStringSubmatch(arn)
@@ -58,7 +58,7 @@ func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, er
 	partition, ok := awsPartitions[parts[1]]
 	switch {
 	case !ok || !partition.regions.MatchString(parts[2]):
-		return question{}, malformed(arn, "its partition has no such region")
+		return question{}, malformed(arn, "its partition does not have this region")
 	case !allowed(r.policy.AWSKeys, arn):
 		return question{}, notAllowed(arn, arn, fieldAWSKeys)
 	case role != "" && !slices.Contains(r.policy.AWSRoles, role):
@@ -68,7 +68,7 @@ func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, er
 	}
 	blob, err := base64.StdEncoding.DecodeString(string(message))
 	if err != nil {
-		return question{}, malformed(arn, "what the file has of its data key is not base64")
+		return question{}, malformed(arn, "the encrypted data key is not base64")
 	}
 	call, credentials := awsCall{r.remote, parts[2], partition.domain, quoted(arn)}, r.aws
 	asked := map[string]any{"KeyId": arn, "CiphertextBlob": blob}
@@ -81,7 +81,7 @@ func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, er
 	}
 	return question{
 		recipient: quoted(arn), name: r.remote.name(names...),
-		line: r.remote.line("https://"+call.host("kms"), role, credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken),
+		endpoint: r.remote.endpoint("https://"+call.host("kms"), role, credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken),
 		ask: func(ctx context.Context) ([]byte, error) {
 			if role == "" {
 				return call.decrypt(ctx, credentials, asked)
@@ -111,7 +111,7 @@ func (c awsCall) decrypt(ctx context.Context, as aws.Credentials, asked map[stri
 		Failure   string `json:"__type"`
 	}
 	if json.Unmarshal(got.body, &said) != nil {
-		return nil, notItsAnswer(c.recipient, "AWS KMS")
+		return nil, unexpectedAnswer(c.recipient, "AWS KMS")
 	}
 	if got.status != http.StatusOK {
 		return nil, c.failure("kms", said.Failure)
@@ -119,7 +119,7 @@ func (c awsCall) decrypt(ctx context.Context, as aws.Credentials, asked map[stri
 	return plaintext(c.recipient, "AWS KMS", base64.StdEncoding, said.Plaintext)
 }
 
-// assume takes on a role, https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, and remembers it.
+// assume assumes a role, https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, and caches the credentials.
 func (c awsCall) assume(ctx context.Context, as aws.Credentials, role string) (aws.Credentials, error) {
 	name := c.remote.name("aws role", c.region, role, as.AccessKeyID, as.SecretAccessKey, as.SessionToken)
 	data, err := c.remote.remembered(ctx, name, func(ctx context.Context) ([]byte, time.Duration, error) {
@@ -136,7 +136,7 @@ func (c awsCall) assume(ctx context.Context, as aws.Credentials, role string) (a
 			} `xml:"AssumeRoleResult>Credentials"`
 		}
 		if xml.Unmarshal(got.body, &said) != nil {
-			return nil, 0, notItsAnswer(c.recipient, "AWS STS")
+			return nil, 0, unexpectedAnswer(c.recipient, "AWS STS")
 		}
 		if got.status != http.StatusOK {
 			return nil, 0, c.failure("sts", said.Code)
@@ -166,18 +166,18 @@ func (c awsCall) send(ctx context.Context, service string, as aws.Credentials, b
 	return post(c.remote.client(""), req)
 }
 
-// failure sorts the codes of AWS, which come with status 400 for the most part. A code may have a namespace before it.
+// failure classifies the error codes of AWS, which mostly come with status 400. A code may have a namespace prefix.
 func (c awsCall) failure(service, code string) error {
 	code = quoted(code[strings.LastIndex(code, "#")+1:])
 	switch code {
 	case "ThrottlingException", "Throttling", "LimitExceededException", "KMSInternalException", "DependencyTimeoutException",
 		"KeyUnavailableException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure":
-		return &UnavailableError{"https://" + c.host(service), "it answers " + code}
+		return &UnavailableError{"https://" + c.host(service), "it returned " + code}
 	case "InvalidCiphertextException", "IncorrectKeyException", "NotFoundException", "DisabledException", "KMSInvalidStateException",
 		"InvalidKeyUsageException", "InvalidArnException", "ValidationException":
 		return &RefusedError{c.recipient, Rejected, "AWS KMS can't decrypt it: " + code, "check that the key exists and is enabled, and that the file is encrypted for it"}
 	default:
-		return &RefusedError{c.recipient, Denied, "AWS denies it: " + orNothing(code),
+		return &RefusedError{c.recipient, Denied, "AWS denied it: " + orNoReason(code),
 			"check that the credentials in the field " + AWSField + " of the decryption Secret are valid, and may kms:Decrypt with this key"}
 	}
 }

@@ -19,10 +19,10 @@ import (
 // AzureField is the field of a decryption Secret with an Azure service principal, as Flux names it.
 const AzureField = "sops.azure-kv"
 
-// azureVersion is the version of Key Vault's API that decrypt is documented for.
+// azureVersion is the version of Key Vault's API in the documentation of decrypt.
 const azureVersion = "7.4"
 
-// azureAuthorities are Microsoft's token servers. A credential goes to no other.
+// azureAuthorities are Microsoft's token servers. Credentials are sent to no other server.
 var azureAuthorities = []string{
 	"https://login.microsoftonline.com", "https://login.microsoftonline.us",
 	"https://login.chinacloudapi.cn", "https://login.partner.microsoftonline.cn",
@@ -35,29 +35,29 @@ type azureAccess struct {
 	certificates              []*x509.Certificate
 	key                       *rsa.PrivateKey
 	sendChain                 bool
-	// fingerprint stands for the credential in names of the cache.
+	// fingerprint identifies the credential in the cache's ids.
 	fingerprint string
 }
 
-// azureQuestion is decrypt of Key Vault with RSA-OAEP-256, which sops uses,
+// azureQuestion returns a decrypt request of Key Vault with RSA-OAEP-256, which sops uses,
 // https://learn.microsoft.com/rest/api/keyvault/keys/decrypt/decrypt.
 func (r *Ring) azureQuestion(key *keyservice.AzureKeyVaultKey, message []byte) (question, error) {
 	identifier := strings.TrimSuffix(key.GetVaultUrl(), "/") + "/keys/" + key.GetName() + "/" + key.GetVersion()
 	parts := azureKey.FindStringSubmatch(identifier)
 	switch {
 	case parts == nil:
-		return question{}, malformed(identifier, "it is not the identifier of a Key Vault key with its version")
+		return question{}, malformed(identifier, "it is not a Key Vault key identifier with a version")
 	case !allowed(r.policy.AzureKeys, identifier):
 		return question{}, notAllowed(identifier, identifier, fieldAzureKeys)
 	case r.azure.client == "":
 		return question{}, noCredentials(identifier, AzureField)
 	}
 	if _, err := base64.RawURLEncoding.DecodeString(string(message)); err != nil {
-		return question{}, malformed(identifier, "what the file has of its data key is not base64")
+		return question{}, malformed(identifier, "the encrypted data key is not base64")
 	}
 	access, remote := r.azure, r.remote
 	return question{
-		recipient: quoted(identifier), line: remote.line(parts[1], access.fingerprint), name: remote.name("azure", identifier, access.fingerprint, string(message)),
+		recipient: quoted(identifier), endpoint: remote.endpoint(parts[1], access.fingerprint), name: remote.name("azure", identifier, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(identifier), "https://"+parts[2]+"/.default")
 			if err != nil {
@@ -73,7 +73,7 @@ func (r *Ring) azureQuestion(key *keyservice.AzureKeyVaultKey, message []byte) (
 	}, nil
 }
 
-// token asks the authority for an access token, and remembers it.
+// token gets an access token from the authority, and caches it.
 func (a azureAccess) token(ctx context.Context, remote *Remote, recipient, scope string) ([]byte, error) {
 	return remote.remembered(ctx, remote.name("azure token", a.fingerprint, scope), func(ctx context.Context) ([]byte, time.Duration, error) {
 		endpoint := a.authority + "/" + a.tenant + "/oauth2/v2.0/token"
@@ -89,7 +89,7 @@ func (a azureAccess) token(ctx context.Context, remote *Remote, recipient, scope
 			form.Set("client_assertion", assertion)
 		}
 		return remote.bearer(ctx, endpoint, form, func(code string) error {
-			return &RefusedError{recipient, Denied, "Microsoft Entra gives no token: " + orNothing(code),
+			return &RefusedError{recipient, Denied, "Microsoft Entra issued no token: " + orNoReason(code),
 				"check that the service principal in the field " + AzureField + " of the decryption Secret exists, and that its secret or certificate has not expired"}
 		})
 	})
@@ -119,14 +119,14 @@ func azureAnswer(recipient string, got answer) ([]byte, error) {
 		} `json:"error"`
 	}
 	if json.Unmarshal(got.body, &said) != nil {
-		return nil, notItsAnswer(recipient, "Key Vault")
+		return nil, unexpectedAnswer(recipient, "Key Vault")
 	}
-	code := orNothing(quoted(said.Error.Code))
+	code := orNoReason(quoted(said.Error.Code))
 	switch got.status {
 	case http.StatusOK:
 		return plaintext(recipient, "Key Vault", base64.RawURLEncoding, strings.TrimRight(said.Value, "="))
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &RefusedError{recipient, Denied, "Key Vault denies it: " + code,
+		return nil, &RefusedError{recipient, Denied, "Key Vault denied it: " + code,
 			"give the service principal in the field " + AzureField + " of the decryption Secret the right to decrypt with this key"}
 	default:
 		return nil, &RefusedError{recipient, Rejected, "Key Vault can't decrypt it: " + code,

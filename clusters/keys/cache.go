@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Lifetime is how long a data key that a key service has opened is kept in memory, counted from the answer and not prolonged
-// by use. It is the longest time for which a credential that was revoked at the service, and is still in the Secret, goes on
-// opening files that it has opened before. An hour is well above the interval at which unchanged files are looked at, and
-// keeps a fleet of 10,000 files at some three requests a second at worst, below every service's standard quota.
+// Lifetime is how long a data key from a key service is cached, counted from the answer and not extended by use. If a credential
+// is revoked at the service but still in the Secret, it can open previously opened files for that long. An hour is well above
+// the interval at which unchanged files are checked. It limits a fleet of 10,000 files to about three requests per second, below
+// the default quota of every service.
 const Lifetime = time.Hour
 
-// maxHeld bounds the number of values in a cache. A data key with its name is 64 bytes, and a fleet of 10,000 clusters has
-// one each.
+// maxHeld limits the number of values in a cache. A data key with its id takes 64 bytes, and a fleet of 10,000 clusters has one
+// per cluster.
 const maxHeld = 1 << 14
 
-// id names a value in the cache without giving away what it is made of.
+// id identifies a value in the cache without revealing what it was computed from.
 type id [32]byte
 
 type heldValue struct {
@@ -24,7 +24,7 @@ type heldValue struct {
 	until time.Time
 }
 
-// cache holds secret values for a bounded time, and overwrites them when it lets go of them.
+// cache holds secret values for a limited time, and overwrites them when it drops them.
 type cache struct {
 	mu     sync.Mutex
 	values map[id]heldValue
@@ -43,7 +43,7 @@ func (c *cache) get(name id, now time.Time) ([]byte, bool) {
 	return bytes.Clone(held.value), true
 }
 
-// put keeps a copy of a value.
+// put stores a copy of a value.
 func (c *cache) put(name id, value []byte, now, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +60,7 @@ func (c *cache) put(name id, value []byte, now, until time.Time) {
 	c.values[name] = heldValue{bytes.Clone(value), until}
 }
 
-// expire lets go of what has expired, when it has not done so within the last minute.
+// expire drops expired values, at most once a minute.
 func (c *cache) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

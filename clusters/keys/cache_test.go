@@ -57,7 +57,7 @@ func TestCache(t *testing.T) {
 func TestCircuit(t *testing.T) {
 	now := time.Now()
 	var c circuits
-	a := line{address: "https://a.example.com", access: id{1}}
+	a := endpoint{address: "https://a.example.com", access: id{1}}
 	for range failuresInARow {
 		if err := c.admit(a, now); err != nil {
 			t.Fatal(err)
@@ -67,13 +67,13 @@ func TestCircuit(t *testing.T) {
 	if c.admit(a, now) == nil {
 		t.Error("it is asked again at once")
 	}
-	if err := c.admit(line{address: "https://b.example.com", access: id{1}}, now); err != nil {
+	if err := c.admit(endpoint{address: "https://b.example.com", access: id{1}}, now); err != nil {
 		t.Errorf("another server: %v", err)
 	}
-	if err := c.admit(line{address: a.address, access: id{2}}, now); err != nil {
+	if err := c.admit(endpoint{address: a.address, access: id{2}}, now); err != nil {
 		t.Errorf("somebody else's credentials: %v", err)
 	}
-	later := now.Add(leftAlone)
+	later := now.Add(cooldown)
 	if err := c.admit(a, later); err != nil {
 		t.Errorf("later: %v", err)
 	}
@@ -84,7 +84,7 @@ func TestCircuit(t *testing.T) {
 	if c.admit(a, later) == nil {
 		t.Error("the probe failed, and it is asked again at once")
 	}
-	if err := c.admit(a, later.Add(leftAlone)); err != nil {
+	if err := c.admit(a, later.Add(cooldown)); err != nil {
 		t.Error(err)
 	}
 	c.record(a, "", later)
@@ -92,9 +92,9 @@ func TestCircuit(t *testing.T) {
 		t.Errorf("it is back: %v", err)
 	}
 	for i := range 10 * maxCircuits {
-		c.record(line{address: fmt.Sprint(i)}, "down", now)
+		c.record(endpoint{address: fmt.Sprint(i)}, "down", now)
 	}
-	if len(c.by) > maxCircuits {
-		t.Errorf("%d circuits", len(c.by))
+	if len(c.byEndpoint) > maxCircuits {
+		t.Errorf("%d circuits", len(c.byEndpoint))
 	}
 }

@@ -6,71 +6,71 @@ import (
 	"time"
 )
 
-// A server that has failed several times in a row is left alone for a while. Without that, a thousand files would each wait
-// for the same server to time out.
+// A server that fails several times in a row is not asked for a while. Otherwise a thousand files would each wait for the same
+// server to time out.
 const (
 	failuresInARow = 3
-	leftAlone      = 15 * time.Second
+	cooldown       = 15 * time.Second
 	maxCircuits    = 256
 )
 
-// circuits remember which servers fail, and for whom: what keeps one AuditSync from asking, such as a wrong CA certificate, is no reason
-// for another one to wait.
+// circuits tracks failing servers per set of credentials: a problem of one AuditSync, such as a wrong CA certificate, must not
+// make another one wait.
 type circuits struct {
-	mu sync.Mutex
-	by map[line]*circuit
+	mu         sync.Mutex
+	byEndpoint map[endpoint]*circuit
 }
 
-// line is a server, and what it is asked with.
-type line struct {
+// endpoint is a server, and what it is accessed with.
+type endpoint struct {
 	address string
 	access  id
 }
 
 type circuit struct {
 	failures int
-	// until is when the next request may go out; reason is that of the last failure.
+	// until is when the next request may be sent. reason is that of the last failure.
 	until  time.Time
 	reason string
-	// probing says that one request is out to see whether the server is back.
+	// probing is true while one request checks whether the server is back.
 	probing bool
 }
 
-// admit returns an *UnavailableError for a server that is left alone. After an admission, record has to be called.
-func (c *circuits) admit(l line, now time.Time) error {
+// admit returns an *UnavailableError for a server that must not be asked now. After a nil error, the caller must call record.
+func (c *circuits) admit(l endpoint, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := c.by[l]
+	state := c.byEndpoint[l]
 	if state == nil || state.failures < failuresInARow {
 		return nil
 	}
 	if now.Before(state.until) || state.probing {
-		return &UnavailableError{l.address, fmt.Sprintf("it failed %d times in a row and is left alone for %s; the last time: %s", state.failures, leftAlone, state.reason)}
+		return &UnavailableError{l.address, fmt.Sprintf("it failed %d times in a row and is not asked for %s; last failure: %s", state.failures, cooldown, state.reason)}
 	}
 	state.probing = true
 	return nil
 }
 
-// record says what became of a request. An empty reason is that the server answered.
-func (c *circuits) record(l line, reason string, now time.Time) {
+// record records the result of a request. An empty reason means that the server answered.
+func (c *circuits) record(l endpoint, reason string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if reason == "" {
-		delete(c.by, l)
+		delete(c.byEndpoint, l)
 		return
 	}
-	if c.by == nil {
-		c.by = map[line]*circuit{}
+	if c.byEndpoint == nil {
+		c.byEndpoint = map[endpoint]*circuit{}
 	}
-	state := c.by[l]
+	state := c.byEndpoint[l]
 	if state == nil {
-		if len(c.by) >= maxCircuits {
-			// Allowed addresses are few. Whoever has more gets slower failures, and no more memory.
-			clear(c.by)
+		if len(c.byEndpoint) >= maxCircuits {
+			// Few addresses are allowed. Clearing makes failures slower to detect, but limits memory.
+			clear(c.byEndpoint)
 		}
 		state = &circuit{}
-		c.by[l] = state
+		c.byEndpoint[l] = state
 	}
 	state.failures++
-	state.reason, state.probing, state.until = reason, false, now.Add(leftAlone)
+	state.reason, state.probing, state.until = reason, false, now.Add(cooldown)
 }

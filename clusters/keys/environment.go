@@ -10,7 +10,7 @@ import (
 	"github.com/getsops/sops/v3/keyservice"
 )
 
-// Environment is what FromEnvironment may look at.
+// Environment is what FromEnvironment reads.
 type Environment struct {
 	Getenv   func(string) string
 	ReadFile func(string) ([]byte, error)
@@ -18,7 +18,7 @@ type Environment struct {
 	ConfigDir string
 }
 
-// OSEnvironment is the process's own environment.
+// OSEnvironment returns the environment of the process.
 func OSEnvironment() Environment {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -28,8 +28,8 @@ func OSEnvironment() Environment {
 }
 
 // FromEnvironment makes a ring of the age keys that the sops command would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and
-// sops/age/keys.txt in the user's configuration folder. Without any the ring is empty. PGP keys are not among them: sops would
-// ask gpg for these. Key services are asked only after AddAmbient.
+// sops/age/keys.txt in the user's configuration folder. If there are none, the ring is empty. It doesn't include PGP keys, for
+// which sops would ask gpg. Key services are only asked after AddAmbient.
 func FromEnvironment(env Environment) (*Ring, error) {
 	r := &Ring{}
 	if text := env.Getenv("SOPS_AGE_KEY"); text != "" {
@@ -59,15 +59,15 @@ func (r *Ring) addAgeFile(env Environment, file string) error {
 	return r.AddAge(file, string(data))
 }
 
-// ambientSecrets are the variables from which the libraries that sops uses take secrets.
+// ambientSecrets are the variables with secrets for the libraries that sops uses.
 var ambientSecrets = []string{
 	"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD",
 	"GOOGLE_OAUTH_ACCESS_TOKEN",
 }
 
-// AddAmbient lets the ring ask Vault, AWS KMS, Google Cloud KMS and Azure Key Vault as the sops command does, with whatever
-// credentials the process environment, the home folder and the machine give, and at whatever address a file names. It is for a
-// command line, whose user has these rights and trusts the repository, and never for a server.
+// AddAmbient lets the ring ask Vault, AWS KMS, Google Cloud KMS and Azure Key Vault like the sops command, with the credentials
+// of the process environment, the home folder and the machine, and at any address that a file names. It is for a command line,
+// whose user has these permissions and trusts the repository, and never for a server.
 func (r *Ring) AddAmbient(env Environment) {
 	r.ambient = keyservice.NewLocalClient()
 	for _, name := range ambientSecrets {
@@ -77,8 +77,8 @@ func (r *Ring) AddAmbient(env Environment) {
 	}
 }
 
-// askAmbient leaves the question to the sops library, which takes no context: what is still under way when ctx ends is left to
-// end by itself.
+// askAmbient passes the question to the sops library, which has no context. A request that is running when ctx ends is left to
+// finish.
 func (r *Ring) askAmbient(ctx context.Context, req *keyservice.DecryptRequest) ([]byte, error) {
 	recipient := ambientRecipient(req.GetKey())
 	if recipient == "" {
@@ -107,7 +107,7 @@ func (r *Ring) askAmbient(ctx context.Context, req *keyservice.DecryptRequest) (
 	}
 }
 
-// ambientRecipient names a key of a service, or is empty for any other key.
+// ambientRecipient returns the name of a key in a service, or "" for any other key.
 func ambientRecipient(key *keyservice.Key) string {
 	switch {
 	case key.GetVaultKey() != nil:

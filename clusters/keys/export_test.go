@@ -26,6 +26,6 @@ func (r *Remote) Held() int {
 // The bounds, for tests that reach them.
 const (
 	FailuresInARow = failuresInARow
-	LeftAlone      = leftAlone
+	LeftAlone      = cooldown
 	MaxAttempts    = maxAttempts
 )

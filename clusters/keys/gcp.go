@@ -25,11 +25,11 @@ const (
 type gcpAccess struct {
 	email, keyID, tokenURI string
 	key                    *rsa.PrivateKey
-	// fingerprint stands for the credential in names of the cache.
+	// fingerprint identifies the credential in the cache's ids.
 	fingerprint string
 }
 
-// gcpQuestion is cryptoKeys.decrypt,
+// gcpQuestion returns a request of cryptoKeys.decrypt,
 // https://cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.cryptoKeys/decrypt.
 func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question, error) {
 	resource := key.GetResourceId()
@@ -42,11 +42,11 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 		return question{}, noCredentials(resource, GCPField)
 	}
 	if _, err := base64.StdEncoding.DecodeString(string(message)); err != nil {
-		return question{}, malformed(resource, "what the file has of its data key is not base64")
+		return question{}, malformed(resource, "the encrypted data key is not base64")
 	}
 	access, remote := r.gcp, r.remote
 	return question{
-		recipient: quoted(resource), line: remote.line(gcpHost, access.fingerprint), name: remote.name("gcp", resource, access.fingerprint, string(message)),
+		recipient: quoted(resource), endpoint: remote.endpoint(gcpHost, access.fingerprint), name: remote.name("gcp", resource, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(resource))
 			if err != nil {
@@ -61,7 +61,7 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 	}, nil
 }
 
-// token exchanges a signed assertion for an access token, RFC 7523, and remembers it.
+// token exchanges a signed assertion for an access token, RFC 7523, and caches it.
 func (a gcpAccess) token(ctx context.Context, remote *Remote, recipient string) ([]byte, error) {
 	return remote.remembered(ctx, remote.name("gcp token", a.fingerprint), func(ctx context.Context) ([]byte, time.Duration, error) {
 		header := map[string]any{}
@@ -76,8 +76,8 @@ func (a gcpAccess) token(ctx context.Context, remote *Remote, recipient string) 
 		}
 		form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
 		return remote.bearer(ctx, a.tokenURI, form, func(code string) error {
-			return &RefusedError{recipient, Denied, "Google gives no token: " + orNothing(code),
-				"check that the service account and its key in the field " + GCPField + " of the decryption Secret are still there"}
+			return &RefusedError{recipient, Denied, "Google issued no token: " + orNoReason(code),
+				"check that the service account and its key in the field " + GCPField + " of the decryption Secret still exist"}
 		})
 	})
 }
@@ -90,14 +90,14 @@ func gcpAnswer(recipient string, got answer) ([]byte, error) {
 		} `json:"error"`
 	}
 	if json.Unmarshal(got.body, &said) != nil {
-		return nil, notItsAnswer(recipient, "Cloud KMS")
+		return nil, unexpectedAnswer(recipient, "Cloud KMS")
 	}
-	status := orNothing(quoted(said.Error.Status))
+	status := orNoReason(quoted(said.Error.Status))
 	switch got.status {
 	case http.StatusOK:
 		return plaintext(recipient, "Cloud KMS", base64.StdEncoding, said.Plaintext)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &RefusedError{recipient, Denied, "Cloud KMS denies it: " + status,
+		return nil, &RefusedError{recipient, Denied, "Cloud KMS denied it: " + status,
 			"give the service account in the field " + GCPField + " of the decryption Secret the role roles/cloudkms.cryptoKeyDecrypter for this key"}
 	default:
 		return nil, &RefusedError{recipient, Rejected, "Cloud KMS can't decrypt it: " + status,

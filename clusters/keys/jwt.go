@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// signJWT makes a JSON Web Token, signed with RS256: RSASSA-PKCS1-v1_5 and SHA-256, RFC 7518 section 3.3.
+// signJWT returns a JSON Web Token, signed with RS256: RSASSA-PKCS1-v1_5 and SHA-256, RFC 7518 section 3.3.
 func signJWT(key *rsa.PrivateKey, header, claims map[string]any) (string, error) {
 	header["typ"], header["alg"] = "JWT", "RS256"
 	var parts []string
@@ -35,8 +35,8 @@ func signJWT(key *rsa.PrivateKey, header, claims map[string]any) (string, error)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// bearer gets an access token from a token endpoint, RFC 6749 section 5, and says how long it lives. refused makes an error of
-// the endpoint's error code.
+// bearer gets an access token from a token endpoint, RFC 6749 section 5, and its lifetime. refused converts the endpoint's error
+// code to an error.
 func (r *Remote) bearer(ctx context.Context, endpoint string, form url.Values, refused func(code string) error) ([]byte, time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -1,12 +1,12 @@
-// Package keys recovers SOPS data keys, from private keys in memory and from key services.
+// Package keys recovers SOPS data keys, with private keys in memory and with key services.
 //
-// A Ring is a sops key service of Muster's own: age, OpenPGP, Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault.
-// Unlike the one in the sops library it reads no environment variable, no file and no agent, and starts no program: it knows
-// the keys and credentials it was given and nothing else. Remote.Ring takes them from a Secret, with the names of data fields
-// that Flux users know, and asks only those servers, and only for those keys, that a Policy names. FromEnvironment, for the
-// command line alone, takes them from where the sops command looks.
+// A Ring is a sops key service for age, OpenPGP, Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault. Unlike the one in
+// the sops library, it reads no environment variable, no file and no agent, and starts no program. It only has the keys and
+// credentials that it was given. Remote.Ring reads them from a Secret, whose fields have the same names as in Flux. It only asks
+// the servers, and only for the keys, that a Policy lists. FromEnvironment, for the command line only, reads them from where the
+// sops command does.
 //
-// Errors tell three things apart: ErrNoKeyFits, *RefusedError and *UnavailableError; Verdict picks one of many.
+// There are three kinds of errors: ErrNoKeyFits, *RefusedError and *UnavailableError. Verdict picks one of several errors.
 package keys
 
 import (
@@ -30,29 +30,30 @@ import (
 	"google.golang.org/grpc"
 )
 
-// AgeSuffix marks the data fields of a decryption Secret that hold age identities.
+// AgeSuffix is the suffix of the data fields with age identities in a decryption Secret.
 const AgeSuffix = ".agekey"
 
-// maxStanzas bounds for how many recipients one message may be. sops encrypts each for one. Every identity is tried on every stanza.
+// maxStanzas is how many recipients one message may have. sops encrypts each message for one. Every identity is tried on every
+// stanza.
 const maxStanzas = 8
 
-// maxDataKey bounds what is read of a decrypted data key, which has 32 bytes.
+// maxDataKey limits the size of a decrypted data key, which has 32 bytes.
 const maxDataKey = 1 << 10
 
-// Ring holds private keys, and credentials for key services. The zero value is an empty ring. It is not changed after it is
-// built, and so may be used concurrently. It needs no closing: connections and opened data keys are those of its Remote.
+// Ring has private keys, and credentials for key services. The zero value is an empty ring. A complete ring is never modified,
+// so it is safe for concurrent use. It needs no closing: connections and opened data keys belong to its Remote.
 type Ring struct {
 	age []age.Identity
 	pgp pgpKeys
 
-	// What follows is for key services. Without policy and credentials none is asked.
+	// The fields below are for key services. A service is only asked if there are both a policy and credentials for it.
 	remote *Remote
 	policy Policy
 	vault  vaultAccess
 	aws    aws.Credentials
 	gcp    gcpAccess
 	azure  azureAccess
-	// ambient asks with whatever the process environment gives; for the command line alone.
+	// ambient uses the credentials of the process environment, for the command line only.
 	ambient keyservice.KeyServiceClient
 
 	// secrets are the texts of the keys, for the redactor.
@@ -62,7 +63,7 @@ type Ring struct {
 // ErrNoKeyFits is returned when no key of the ring decrypts a data key.
 var ErrNoKeyFits = errors.New("no key of the ring fits")
 
-// KeyError says that a given key can't be used. It never holds the key.
+// KeyError means that a key can't be used. It never contains the key.
 type KeyError struct {
 	// Source is the file, environment variable or Secret field that the key came from.
 	Source string
@@ -71,19 +72,19 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return fmt.Sprintf("read key from %s: %s", e.Source, e.Reason) }
 
-// maxKeys is how many age identities, and how many PGP keys, a ring may have. Each may be tried on each recipient of each file.
+// maxKeys limits the age identities, and the PGP keys, of a ring. Each may be tried on each recipient of each file.
 const maxKeys = 100
 
 func tooManyKeys(source string) error {
-	return &KeyError{source, fmt.Sprintf("with it, there are more than %d keys", maxKeys)}
+	return &KeyError{source, fmt.Sprintf("with this one, there are more than %d keys", maxKeys)}
 }
 
-// AddAge adds the age identities in text, one a line, with comments, as age-keygen writes them.
+// AddAge adds the age identities in text, one per line, with comments, as age-keygen writes them.
 func (r *Ring) AddAge(source, text string) error {
 	identities, err := age.ParseIdentities(strings.NewReader(text))
 	if err != nil {
-		// The library's error quotes the line it can't read, and that may be most of a key.
-		return &KeyError{source, "it holds no age identity (a line that starts with AGE-SECRET-KEY-1)"}
+		// The library's error quotes the line that it can't read, which may be most of a key.
+		return &KeyError{source, "it has no age identity (a line that starts with AGE-SECRET-KEY-1)"}
 	}
 	if r.age = append(r.age, identities...); len(r.age) > maxKeys {
 		return tooManyKeys(source)
@@ -101,26 +102,26 @@ func (r *Ring) Add(source, text string) error {
 	isAge, isPGP := strings.Contains(text, "AGE-SECRET-KEY-"), strings.Contains(text, armorStart) || !utf8.ValidString(text)
 	switch {
 	case isAge && isPGP:
-		return &KeyError{source, "it holds both age and PGP keys; put them into two files"}
+		return &KeyError{source, "it has both age and PGP keys; put them in separate files"}
 	case isPGP:
 		return r.AddPGP(source, text)
 	case isAge:
 		return r.AddAge(source, text)
 	default:
-		return &KeyError{source, "it holds no age identity (a line that starts with AGE-SECRET-KEY-1) and no armored PGP private key"}
+		return &KeyError{source, "it has neither an age identity (a line that starts with AGE-SECRET-KEY-1) nor an armored PGP private key"}
 	}
 }
 
-// Empty says whether the ring has no key and no credential.
+// Empty reports whether the ring has neither keys nor credentials.
 func (r *Ring) Empty() bool {
 	return len(r.age) == 0 && len(r.pgp) == 0 && r.vault.token == "" && r.aws.AccessKeyID == "" && r.gcp.key == nil &&
 		r.azure.client == "" && r.ambient == nil
 }
 
-// Secrets are the texts of the keys and credentials, to be kept out of everything that leaves the process.
+// Secrets returns the texts of the keys and credentials, which must not leave the process.
 func (r *Ring) Secrets() []string { return slices.Clone(r.secrets) }
 
-// AddFile adds the keys of a file, as Add does.
+// AddFile adds the keys in a file, like Add.
 func (r *Ring) AddFile(file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -129,8 +130,8 @@ func (r *Ring) AddFile(file string) error {
 	return r.Add(file, string(data))
 }
 
-// Decrypt recovers a data key. It implements sops' keyservice.KeyServiceClient. Its error is ErrNoKeyFits, a *RefusedError, an
-// *UnavailableError or the context's, none of which holds a secret. A key service has 10 seconds to answer.
+// Decrypt recovers a data key. It implements sops' keyservice.KeyServiceClient. The error is ErrNoKeyFits, a *RefusedError, an
+// *UnavailableError or that of ctx. None contains a secret. A key service has 10 seconds to answer.
 func (r *Ring) Decrypt(ctx context.Context, req *keyservice.DecryptRequest, _ ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -155,7 +156,7 @@ func (r *Ring) decryptAge(message []byte) ([]byte, error) {
 	if len(r.age) == 0 {
 		return nil, ErrNoKeyFits
 	}
-	// The armor is a third longer than what it holds.
+	// The armor is a third longer than its content.
 	encrypted, err := readAtMost(armor.NewReader(bytes.NewReader(message)), maxMessage)
 	if err != nil || len(message) > 2*maxMessage || bytes.Count(encrypted, []byte("\n-> ")) > maxStanzas {
 		return nil, ErrNoKeyFits
@@ -170,10 +171,10 @@ func (r *Ring) decryptAge(message []byte) ([]byte, error) {
 	return readDataKey(plain)
 }
 
-// openAge decrypts a message of one chunk, which a data key is, or returns nil. The age library reads a message through two buffers
-// of 64 KiB each, and over a fleet these are most of the memory that rendering allocates. The library opens the header; what
-// is left is one ChaCha20-Poly1305 box under a key made by HKDF (age-encryption.org/v1, "Payload"). It opens nothing that the
-// library would not: the box is authenticated, and so is its being the last.
+// openAge decrypts a message of one chunk, such as a data key, or returns nil. The age library reads a message through two
+// 64 KiB buffers, which would be most of the memory that rendering a fleet allocates. The library still opens the header. The
+// rest is one ChaCha20-Poly1305 box under a key derived with HKDF (age-encryption.org/v1, "Payload"). openAge opens nothing
+// that the library would not: the box is authenticated, including that it is the last one.
 func (r *Ring) openAge(message []byte) []byte {
 	header, err := age.ExtractHeader(bytes.NewReader(message))
 	if err != nil || len(message) < len(header)+ageNonce {
@@ -201,10 +202,10 @@ func (r *Ring) openAge(message []byte) []byte {
 	return key
 }
 
-// ageNonce is the length of what stands between header and payload.
+// ageNonce is the length of the nonce between header and payload.
 const ageNonce = 16
 
-// decryptRemotely asks the key service that the file names, if the policy names it too.
+// decryptRemotely asks the key service that the file names, if the policy lists it.
 func (r *Ring) decryptRemotely(ctx context.Context, req *keyservice.DecryptRequest) ([]byte, error) {
 	if len(req.GetCiphertext()) > maxMessage {
 		return nil, ErrNoKeyFits
@@ -224,7 +225,7 @@ func (r *Ring) decryptRemotely(ctx context.Context, req *keyservice.DecryptReque
 	case key.GetAzureKeyvaultKey() != nil:
 		q, err = r.azureQuestion(key.GetAzureKeyvaultKey(), req.GetCiphertext())
 	default:
-		return nil, ErrNoKeyFits // a service that Muster does not know
+		return nil, ErrNoKeyFits // an unknown service
 	}
 	if err != nil {
 		return nil, err
@@ -232,7 +233,7 @@ func (r *Ring) decryptRemotely(ctx context.Context, req *keyservice.DecryptReque
 	return r.remote.open(ctx, q)
 }
 
-// readDataKey reads to the end, since only there it is known that a message was not changed.
+// readDataKey reads to the end, because only the end authenticates the message.
 func readDataKey(plain io.Reader) ([]byte, error) {
 	key, err := io.ReadAll(io.LimitReader(plain, maxDataKey+1))
 	if err != nil || len(key) > maxDataKey {
@@ -241,7 +242,7 @@ func readDataKey(plain io.Reader) ([]byte, error) {
 	return key, nil
 }
 
-// Encrypt is there because the interface asks for it. Muster never encrypts.
+// Encrypt implements the interface. Muster never encrypts.
 func (r *Ring) Encrypt(context.Context, *keyservice.EncryptRequest, ...grpc.CallOption) (*keyservice.EncryptResponse, error) {
 	return nil, errors.ErrUnsupported
 }

@@ -13,24 +13,24 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// PGPSuffix marks the data fields of a decryption Secret that hold armored PGP private keys.
+// PGPSuffix is the suffix of the data fields with armored PGP private keys in a decryption Secret.
 const PGPSuffix = ".asc"
 
-// maxPGPMessage bounds an encrypted data key, which sops addresses to one recipient: some 2 KB with the longest RSA keys.
-// Every recipient that a longer one names would cost a private key operation.
+// maxPGPMessage limits an encrypted data key, which sops addresses to one recipient: about 2 KB for the longest RSA keys. Every
+// further recipient would cost a private key operation.
 const maxPGPMessage = 32 << 10
 
-// armorStart is how every armored PGP block starts.
+// armorStart is the start of every armored PGP block.
 const armorStart = "-----BEGIN PGP "
 
-// exportHint is the way out of most troubles with PGP keys.
+// exportHint is the fix for most problems with PGP keys.
 const exportHint = "export the key with gpg --export-secret-keys --armor"
 
-// AddPGP adds the private keys of all armored blocks in text, as gpg --export-secret-keys --armor writes them. Public blocks
-// beside them are passed over. A key that is protected with a passphrase is a *KeyError.
+// AddPGP adds the private keys of all armored blocks in text, as gpg --export-secret-keys --armor writes them. It skips public
+// blocks. A key with a passphrase is a *KeyError.
 //
-// Only the key packets count. Signatures, user IDs, expiry and revocation say for whom to encrypt in future; what was
-// encrypted before stays readable, as it does with gpg.
+// It only reads key packets. Signatures, user IDs, expiry and revocation matter for future encryption. Older messages stay
+// readable, as with gpg.
 func (r *Ring) AddPGP(source, text string) error {
 	if !utf8.ValidString(text) {
 		return &KeyError{source, "it is not text; " + exportHint}
@@ -43,7 +43,7 @@ func (r *Ring) AddPGP(source, text string) error {
 		}
 		found, err := readPGP(block)
 		if err != nil {
-			// The library's errors stay behind: they can quote what they can't read.
+			// The library's errors can quote the key, so readPGP drops them.
 			return &KeyError{source, err.Error()}
 		}
 		keys = append(keys, found...)
@@ -52,9 +52,9 @@ func (r *Ring) AddPGP(source, text string) error {
 	switch {
 	case len(keys) > 0:
 	case strings.Contains(text, armorStart+"PUBLIC KEY BLOCK-----"):
-		return &KeyError{source, "it holds a public PGP key, which decrypts nothing; " + exportHint}
+		return &KeyError{source, "it has a public PGP key, which can't decrypt; " + exportHint}
 	default:
-		return &KeyError{source, "it holds no PGP private key (a block that starts with " + armorStart + "PRIVATE KEY BLOCK-----); " + exportHint}
+		return &KeyError{source, "it has no PGP private key (a block that starts with " + armorStart + "PRIVATE KEY BLOCK-----); " + exportHint}
 	}
 	if r.pgp = append(r.pgp, keys...); len(r.pgp) > maxKeys {
 		return tooManyKeys(source)
@@ -63,7 +63,7 @@ func (r *Ring) AddPGP(source, text string) error {
 	return nil
 }
 
-// armoredBlocks cuts text where PGP blocks start. The library reads only the first of several.
+// armoredBlocks splits text where PGP blocks start, because the library only reads the first block.
 func armoredBlocks(text string) []string {
 	parts := strings.Split(text, armorStart)[1:]
 	for i, part := range parts {
@@ -72,7 +72,7 @@ func armoredBlocks(text string) []string {
 	return parts
 }
 
-// armoredBody is what of a block is secret: not its first and last line, nor headers such as Comment.
+// armoredBody returns the secret part of a block: not its first and last line, nor headers such as Comment.
 func armoredBody(block string) string {
 	var body strings.Builder
 	for line := range strings.Lines(block) {
@@ -87,12 +87,12 @@ func armoredBody(block string) string {
 	return body.String()
 }
 
-// readPGP returns the keys of a private block that can decrypt. Keys for signing alone, and stubs of keys that are elsewhere
-// (offline, on a card), are left out; a block of nothing else is an error. Its errors never hold a part of the block.
+// readPGP returns the keys in a private block that can decrypt. It skips keys that can only sign, and stubs of keys that are
+// elsewhere (offline, on a card). It is an error if there are no others. The errors never quote the block.
 func readPGP(block string) (pgpKeys, error) {
-	errBroken := errors.New("a PGP private key in it is damaged or cut short; " + exportHint)
+	errBroken := errors.New("it has a damaged or truncated PGP private key; " + exportHint)
 	decoded, err := armor.Decode(strings.NewReader(block))
-	// Cut between two packets, a block without its end would look whole.
+	// A block that is truncated between two packets would look complete.
 	if err != nil || !strings.Contains(block, "-----END PGP PRIVATE KEY BLOCK-----") {
 		return nil, errBroken
 	}
@@ -118,15 +118,15 @@ func readPGP(block string) (pgpKeys, error) {
 		case err != nil || !ok:
 			return nil, errBroken
 		case key.Encrypted:
-			return nil, fmt.Errorf("the PGP key %X is protected with a passphrase, which Muster can't be given; "+
-				"take it off a copy of the key (gpg --edit-key, passwd), then %s", key.Fingerprint, exportHint)
+			return nil, fmt.Errorf("the PGP key %X has a passphrase, which Muster does not support; "+
+				"remove it from a copy of the key (gpg --edit-key, passwd), then %s", key.Fingerprint, exportHint)
 		case !key.Dummy() && decrypts(key.PubKeyAlgo):
 			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("a PGP private key in it can't decrypt: it is for signing alone, of an unsupported kind, or the stub " +
-			"of a key that is kept elsewhere, as on a card; " + exportHint)
+		return nil, errors.New("it has a PGP private key that can't decrypt: the key is for signing only, of an unsupported type, or the stub " +
+			"of a key that is kept elsewhere, such as on a card; " + exportHint)
 	}
 	return keys, nil
 }
@@ -147,10 +147,10 @@ func decrypts(algorithm packet.PublicKeyAlgorithm) bool {
 	}
 }
 
-// pgpKeys are private keys that decrypt.
+// pgpKeys are private keys that can decrypt.
 type pgpKeys []*packet.PrivateKey
 
-// named returns the keys that a message may be encrypted to. One that hides its recipient names 0.
+// named returns the keys that a message may be encrypted for. A message that hides its recipient has the id 0.
 func (k pgpKeys) named(id uint64) []*packet.PrivateKey {
 	if id == 0 {
 		return k
@@ -164,10 +164,10 @@ func (k pgpKeys) named(id uint64) []*packet.PrivateKey {
 	return named
 }
 
-// decrypt returns what an armored message holds, or ErrNoKeyFits.
+// decrypt returns the content of an armored message, or ErrNoKeyFits.
 //
-// openpgp.ReadMessage is not used: it unpacks compressed packets inside compressed packets, 32 levels deep and to any size, and nothing
-// can interrupt it. Here each step has all of its input in memory, and less than maxPGPMessage of it.
+// It doesn't use openpgp.ReadMessage, which unpacks compressed packets inside compressed packets, 32 levels deep and to any
+// size, and can't be interrupted. Here each step has all of its input in memory, at most maxPGPMessage.
 func (k pgpKeys) decrypt(message []byte) ([]byte, error) {
 	if len(k) == 0 || len(message) > maxPGPMessage {
 		return nil, ErrNoKeyFits
@@ -183,13 +183,13 @@ func (k pgpKeys) decrypt(message []byte) ([]byte, error) {
 	return literal(plain, true)
 }
 
-// maxEnvelopes bounds for how many keys a message may be encrypted. sops encrypts for one, and gpg adds those of its encrypt-to option.
+// maxEnvelopes limits the recipients of a message. sops encrypts for one, and gpg adds those of its encrypt-to option.
 const maxEnvelopes = 16
 
-// errPGP is the cause of every message that is not read. Whoever asks learns nothing but that no key fits.
+// errPGP is the error for every unreadable message. Callers only learn that no key fits.
 var errPGP = errors.New("unreadable message")
 
-// open returns the packets that a message encrypts, after their integrity was checked.
+// open returns the packets in an encrypted message after verifying their integrity.
 func (k pgpKeys) open(packets *packet.Reader) ([]byte, error) {
 	var envelopes []*packet.EncryptedKey
 	for {
@@ -202,7 +202,7 @@ func (k pgpKeys) open(packets *packet.Reader) ([]byte, error) {
 			if envelopes = append(envelopes, p); len(envelopes) > maxEnvelopes {
 				return nil, errPGP
 			}
-		case *packet.SymmetricKeyEncrypted, *packet.Padding: // a passphrase may open it, too
+		case *packet.SymmetricKeyEncrypted, *packet.Padding: // it may also be encrypted with a passphrase
 		case *packet.SymmetricallyEncrypted:
 			if !p.IntegrityProtected {
 				return nil, errPGP
@@ -234,7 +234,7 @@ func (k pgpKeys) unlock(data packet.EncryptedDataPacket, envelopes []*packet.Enc
 	return nil, ErrNoKeyFits
 }
 
-// literal returns the data among decrypted packets. gpg compresses them, once.
+// literal returns the data in decrypted packets. gpg compresses them once.
 func literal(plain []byte, mayBeCompressed bool) ([]byte, error) {
 	packets := packet.NewReader(bytes.NewReader(plain))
 	for {
@@ -258,7 +258,7 @@ func literal(plain []byte, mayBeCompressed bool) ([]byte, error) {
 	}
 }
 
-// readAtMost reads to the end, which has to come within the limit.
+// readAtMost reads to the end, and fails if that is beyond the limit.
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Policy says which key services may be asked, and for which keys. It comes from whoever runs Muster, never from a repository:
-// the address in a file is only ever compared with it. The zero value allows none.
+// Policy lists the key services that may be asked, and for which keys. It comes from Muster's operator, never from a repository:
+// the address in a file is only compared with it. The zero value allows none.
 type Policy struct {
-	// VaultAddresses are the Vault servers, as https://host:port; http:// for loopback alone.
+	// VaultAddresses are the Vault servers, as https://host:port. http:// is only allowed for loopback addresses.
 	VaultAddresses []string
 	// VaultNamespace is sent with each request to Vault; empty for none.
 	VaultNamespace string
@@ -24,7 +24,7 @@ type Policy struct {
 	AzureKeys []string
 }
 
-// The fields of an AuditSync that a policy is made from, for messages.
+// The fields of an AuditSync that a policy comes from, for messages.
 const (
 	fieldVaultAddresses = "spec.decryption.vault.addresses"
 	fieldAWSKeys        = "spec.decryption.aws.keys"
@@ -33,7 +33,7 @@ const (
 	fieldAzureKeys      = "spec.decryption.azure.keys"
 )
 
-// PolicyError is an entry of a Policy that can't be meant.
+// PolicyError is an invalid entry of a Policy.
 type PolicyError struct {
 	// Field is the field of the AuditSync.
 	Field, Entry, Reason string
@@ -41,11 +41,11 @@ type PolicyError struct {
 
 func (e *PolicyError) Error() string { return fmt.Sprintf("%s: %q %s", e.Field, e.Entry, e.Reason) }
 
-// Validate returns the first entry that no key could match or that is too wide, as a *PolicyError.
+// Validate returns a *PolicyError for the first entry that is too wide or that no key can match.
 func (p Policy) Validate() error {
 	for _, a := range p.VaultAddresses {
 		if _, ok := vaultAddress(a); !ok {
-			return &PolicyError{fieldVaultAddresses, a, "is not https://host or https://host:port (http:// is for loopback alone)"}
+			return &PolicyError{fieldVaultAddresses, a, "is not https://host or https://host:port (http:// is only allowed for loopback)"}
 		}
 	}
 	for _, list := range []struct {
@@ -54,10 +54,10 @@ func (p Policy) Validate() error {
 		form    *regexp.Regexp
 		example string
 	}{
-		{fieldAWSKeys, p.AWSKeys, awsEntry, "arn:aws:kms:REGION:ACCOUNT:key/ID, where a * may stand at the end, after the account"},
+		{fieldAWSKeys, p.AWSKeys, awsEntry, "arn:aws:kms:REGION:ACCOUNT:key/ID, optionally ending in * after the account"},
 		{fieldAWSRoles, p.AWSRoles, awsRole, "arn:aws:iam::ACCOUNT:role/NAME"},
-		{fieldGCPKeys, p.GCPKeys, gcpEntry, "projects/P/locations/L/keyRings/R/cryptoKeys/K, where a * may stand at the end, after the project"},
-		{fieldAzureKeys, p.AzureKeys, azureEntry, "https://NAME.vault.azure.net/keys/KEY/VERSION, where a * may stand at the end, after the host"},
+		{fieldGCPKeys, p.GCPKeys, gcpEntry, "projects/P/locations/L/keyRings/R/cryptoKeys/K, optionally ending in * after the project"},
+		{fieldAzureKeys, p.AzureKeys, azureEntry, "https://NAME.vault.azure.net/keys/KEY/VERSION, optionally ending in * after the host"},
 	} {
 		for _, entry := range list.entries {
 			if !list.form.MatchString(entry) {
@@ -68,7 +68,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// What entries of a policy look like. The CRD has the same expressions.
+// The form of the entries in a policy. The CRD has the same expressions.
 var (
 	awsEntry   = regexp.MustCompile(`^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:(\*|(key|alias)/[A-Za-z0-9/_-]*\*?)$`)
 	awsRole    = regexp.MustCompile(`^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@/_-]+$`)
@@ -76,7 +76,7 @@ var (
 	azureEntry = regexp.MustCompile(`^https://[a-z0-9-]+\.(vault\.azure\.net|managedhsm\.azure\.net|vault\.azure\.cn|vault\.usgovcloudapi\.net|managedhsm\.usgovcloudapi\.net)/(\*|keys/[A-Za-z0-9/-]*\*?)$`)
 )
 
-// What keys look like in a file. Nothing else gets into the address of a request.
+// The form of the keys in a file. Nothing else becomes part of the address of a request.
 var (
 	vaultEngine = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
 	vaultName   = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -85,7 +85,7 @@ var (
 	azureKey    = regexp.MustCompile(`^(https://[a-z0-9-]+\.((?:vault|managedhsm)\.(?:azure\.net|azure\.cn|usgovcloudapi\.net)))/keys/[A-Za-z0-9-]{1,127}/[A-Za-z0-9]{1,64}$`)
 )
 
-// allowed says whether one of the entries is the key, or is a beginning of it that ends in *.
+// allowed reports whether an entry equals the key, or ends in * and matches its start.
 func allowed(entries []string, key string) bool {
 	return slices.ContainsFunc(entries, func(entry string) bool {
 		prefix, wide := strings.CutSuffix(entry, "*")
@@ -100,8 +100,8 @@ func (p Policy) allowsVault(address string) bool {
 	})
 }
 
-// vaultAddress returns an address in the one form in which addresses are compared: scheme, host and a port that is not the
-// standard one. It takes nothing with a path, a query or credentials.
+// vaultAddress returns the canonical form of an address, for comparison: scheme, host, and the port unless it is the default. It
+// rejects addresses with a path, a query or credentials.
 func vaultAddress(text string) (string, bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.User != nil || u.Hostname() == "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
@@ -131,19 +131,19 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// notAllowed is the error about a key that the policy does not name.
+// notAllowed returns the error for a key that the policy does not list.
 func notAllowed(recipient, what, field string) error {
 	return &RefusedError{Recipient: quoted(recipient), Cause: NotAllowed,
 		Reason: "the file names " + quoted(what) + ", which is not allowed", Fix: "if it is yours, add it to " + field + " of the AuditSync"}
 }
 
-// malformed is the error about a key that no service has.
+// malformed returns the error for a key that can't exist in a service.
 func malformed(recipient, what string) error {
-	return &RefusedError{Recipient: quoted(recipient), Cause: NotAllowed, Reason: what, Fix: "encrypt the file again, for a key that exists"}
+	return &RefusedError{Recipient: quoted(recipient), Cause: NotAllowed, Reason: what, Fix: "encrypt the file for an existing key"}
 }
 
-// noCredentials is the error about a key that the Secret has no credential for.
+// noCredentials returns the error for a key that the Secret has no credential for.
 func noCredentials(recipient, field string) error {
-	return &RefusedError{Recipient: quoted(recipient), Cause: NoCredentials, Reason: "there is no credential for it",
-		Fix: "put one into the field " + field + " of the decryption Secret"}
+	return &RefusedError{Recipient: quoted(recipient), Cause: NoCredentials, Reason: "Muster has no credential for it",
+		Fix: "add one in the field " + field + " of the decryption Secret"}
 }

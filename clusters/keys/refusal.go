@@ -7,53 +7,53 @@ import (
 	"unicode"
 )
 
-// UnavailableError says that a key service could not be asked, or could not answer, for now: the network, a time-out, a sealed
-// Vault, too many requests, a fault of the server. Nothing is known about the file; asking again later may help.
+// UnavailableError means that a key service could not be asked, or could not answer: a network error, a timeout, a sealed Vault,
+// too many requests, a server error. It doesn't mean that the file is bad, and a later attempt may succeed.
 type UnavailableError struct {
 	// Address is the server, as scheme://host, without credentials.
 	Address string
-	// Reason never holds a credential.
+	// Reason never contains a credential.
 	Reason string
 }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("ask %s for a data key: %s", e.Address, e.Reason)
+	return fmt.Sprintf("get data key from %s: %s", e.Address, e.Reason)
 }
 
-// Refusal is why a key service can't be used for a file.
+// Refusal is the kind of a RefusedError.
 type Refusal string
 
-// The refusals.
+// The kinds of refusals.
 const (
-	// NotAllowed: the policy does not name the address or key that the file names. Nothing was contacted.
+	// NotAllowed: the policy does not list the address or key that the file names. Nothing was contacted.
 	NotAllowed Refusal = "NotAllowed"
-	// NoCredentials: the policy names it, and there is no credential for it. Nothing was contacted.
+	// NoCredentials: the policy lists the key, but there is no credential for it. Nothing was contacted.
 	NoCredentials Refusal = "NoCredentials"
-	// Denied: the server does not take the credential, or the credential has no right to this key.
+	// Denied: the server rejected the credential, or the credential lacks the permission for this key.
 	Denied Refusal = "Denied"
-	// Rejected: the server can't decrypt this ciphertext with this key: one of them is wrong, disabled or deleted.
+	// Rejected: the server can't decrypt this ciphertext with this key. One of them is wrong, disabled or deleted.
 	Rejected Refusal = "Rejected"
 )
 
-// RefusedError says that a key service does not open a data key, and that asking again changes nothing until somebody changes
-// the file, the Secret, the policy or the rights.
+// RefusedError means that a key service does not decrypt a data key. Asking again won't help until the file, the Secret, the
+// policy or the permissions change.
 type RefusedError struct {
 	// Recipient is the key as the file names it.
 	Recipient string
 	Cause     Refusal
-	// Reason and Fix are for people. They never hold a credential.
+	// Reason and Fix are messages for the user. They never contain a credential.
 	Reason, Fix string
 }
 
 func (e *RefusedError) Error() string {
-	text := fmt.Sprintf("ask for the data key of %s: %s", e.Recipient, e.Reason)
+	text := fmt.Sprintf("get data key from %s: %s", e.Recipient, e.Reason)
 	if e.Fix != "" {
 		text += "; " + e.Fix
 	}
 	return text
 }
 
-// gravity orders what several keys of one file answered, by what is most worth knowing.
+// gravity ranks the errors for several keys of a file by how useful they are.
 func gravity(err error) int {
 	var refused *RefusedError
 	switch {
@@ -70,10 +70,10 @@ func gravity(err error) int {
 	}
 }
 
-// Verdict sums up why none of the keys of a file opened it, out of the errors of Ring.Decrypt: an *UnavailableError, since
-// then the file may be fine; else a *RefusedError, of a service that was asked before one that was not; else ErrNoKeyFits. An
-// error of another kind, such as the context's, goes before all. The sops library keeps none of them: whoever hands the ring
-// to it has to collect them.
+// Verdict returns the error that best explains why none of the keys of a file opened it, from the errors of Ring.Decrypt. It
+// prefers errors of other kinds, such as the context's. Next is an *UnavailableError, because the file may be fine, then a
+// *RefusedError, first of services that were asked, then ErrNoKeyFits. The sops library drops these errors, so the caller that
+// passes the ring to it must collect them.
 func Verdict(errs []error) error {
 	var worst error
 	for _, err := range errs {
@@ -87,10 +87,10 @@ func Verdict(errs []error) error {
 	return worst
 }
 
-// maxQuoted bounds what is repeated of a file or of a server's answer.
+// maxQuoted limits what is repeated of a file or of a server's response.
 const maxQuoted = 200
 
-// quoted makes text that others wrote fit for one line of a message.
+// quoted makes foreign text safe for one line of a message.
 func quoted(text string) string {
 	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

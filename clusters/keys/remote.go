@@ -22,27 +22,27 @@ import (
 )
 
 const (
-	// callTimeout bounds one question to a key service, retries and tokens included.
+	// callTimeout limits one request to a key service, including retries and tokens.
 	callTimeout = 10 * time.Second
-	// maxAttempts is how often a question is put while the server is unavailable.
+	// maxAttempts is how often a request is sent while the server is unavailable.
 	maxAttempts = 3
-	// maxAnswer bounds what is read of an answer, and maxMessage an encrypted data key, which has a few hundred bytes.
+	// maxAnswer limits a response, and maxMessage an encrypted data key, which has a few hundred bytes.
 	maxAnswer  = 64 << 10
 	maxMessage = 16 << 10
-	// maxClients bounds how many connection pools there are: one per CA certificate that is in use.
+	// maxClients limits the connection pools. There is one for each CA certificate in use.
 	maxClients = 32
 )
 
-// Remote asks key services over the network: Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault. One Remote serves
-// all rings of a process. It keeps the data keys that were opened, for Lifetime at most, asks once where several want the
-// same at once, and leaves servers alone that fail. It may be used concurrently.
+// Remote asks key services over the network: Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault. One Remote serves all
+// rings of a process. It caches data keys for at most Lifetime, sends one request if several callers need the same key, and
+// stops asking failing servers for a while. It is safe for concurrent use.
 //
-// The services' own SDKs are not used to ask: all of them look into the process environment and the home folder even when
-// they are given everything (VAULT_TOKEN, AZURE_REGIONAL_AUTHORITY_NAME, GOOGLE_API_USE_CLIENT_CERTIFICATE, …), and a
-// question is one POST. Neither proxies from the environment nor redirects are followed.
+// It doesn't use the services' SDKs for requests. All of them read the process environment and the home folder even if
+// everything is configured (VAULT_TOKEN, AZURE_REGIONAL_AUTHORITY_NAME, GOOGLE_API_USE_CLIENT_CERTIFICATE, …), and a request is
+// just one POST. It ignores proxies from the environment, and doesn't follow redirects.
 type Remote struct {
 	now      func() time.Time
-	secret   [32]byte // makes names in the cache useless outside of the process
+	secret   [32]byte // makes the cache's ids useless outside of the process
 	cache    cache
 	circuits circuits
 	flights  singleflight.Group
@@ -50,14 +50,14 @@ type Remote struct {
 	mu      sync.Mutex
 	clients map[id]*http.Client
 
-	// timeout is callTimeout. It, dial and roots change in tests alone, which have servers of their own behind the names of the
-	// real ones.
+	// timeout is callTimeout. Only tests change timeout, dial and roots, to run their own servers under the names of the real
+	// ones.
 	timeout time.Duration
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	roots   *x509.CertPool
 }
 
-// NewRemote returns a Remote that tells the time by now.
+// NewRemote returns a Remote that uses now as its clock.
 func NewRemote(now func() time.Time) *Remote {
 	r := &Remote{now: now, cache: cache{max: maxHeld}, clients: map[id]*http.Client{}, timeout: callTimeout}
 	r.dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
@@ -65,23 +65,23 @@ func NewRemote(now func() time.Time) *Remote {
 	return r
 }
 
-// question is what one service is asked to open.
+// question is a request to a service to decrypt a data key.
 type question struct {
 	// recipient is the key as the file names it.
 	recipient string
-	// line is the server with the credentials for it, by which failures are counted.
-	line line
-	// name is made of all that the answer depends on: service, key, ciphertext and credential.
+	// endpoint is the server with the credentials for it. Failures are counted by endpoint.
+	endpoint endpoint
+	// name identifies everything that the answer depends on: service, key, ciphertext and credential.
 	name id
 	ask  func(context.Context) ([]byte, error)
 }
 
-// line is a server that is asked with credentials.
-func (r *Remote) line(address string, credentials ...string) line {
-	return line{address, r.name(append([]string{"line"}, credentials...)...)}
+// endpoint returns the endpoint for a server and credentials.
+func (r *Remote) endpoint(address string, credentials ...string) endpoint {
+	return endpoint{address, r.name(append([]string{"line"}, credentials...)...)}
 }
 
-// name makes an id of parts.
+// name returns the id for some parts.
 func (r *Remote) name(parts ...string) id {
 	mac := hmac.New(sha256.New, r.secret[:])
 	for _, part := range parts {
@@ -93,12 +93,12 @@ func (r *Remote) name(parts ...string) id {
 	return id(mac.Sum(nil))
 }
 
-// open answers a question, from memory if it can.
+// open answers a question, from the cache if possible.
 func (r *Remote) open(ctx context.Context, q question) ([]byte, error) {
 	if key, ok := r.cache.get(q.name, r.now()); ok {
 		return key, nil
 	}
-	// Whoever asks first may give up, and the others still want the answer.
+	// The first caller may give up while others still want the answer.
 	detached := context.WithoutCancel(ctx)
 	result := r.flights.DoChan(string(q.name[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, r.timeout)
@@ -116,22 +116,22 @@ func (r *Remote) open(ctx context.Context, q question) ([]byte, error) {
 	}
 }
 
-// put puts a question to the service, several times if need be, and keeps the answer.
+// put sends a question to the service, with retries, and caches the answer.
 func (r *Remote) put(ctx context.Context, q question) ([]byte, error) {
 	now := r.now()
 	r.cache.expire(now)
 	if key, ok := r.cache.get(q.name, now); ok {
 		return key, nil
 	}
-	if err := r.circuits.admit(q.line, now); err != nil {
+	if err := r.circuits.admit(q.endpoint, now); err != nil {
 		return nil, err
 	}
 	key, err := retry(ctx, q.ask)
 	if unavailable, ok := errors.AsType[*UnavailableError](err); ok {
-		r.circuits.record(q.line, unavailable.Reason, r.now())
+		r.circuits.record(q.endpoint, unavailable.Reason, r.now())
 		return nil, err
 	}
-	r.circuits.record(q.line, "", r.now())
+	r.circuits.record(q.endpoint, "", r.now())
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (r *Remote) put(ctx context.Context, q question) ([]byte, error) {
 	return key, nil
 }
 
-// retry asks again, after a pause, while the server is unavailable and there is time.
+// retry asks again, after a pause, while the server is unavailable and time is left.
 func retry(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		key, err := ask(ctx)
@@ -157,19 +157,19 @@ func retry(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]by
 	}
 }
 
-// remembered returns a token or the like from memory, or gets one and keeps it for as long as get says.
+// remembered returns a token or the like from the cache, or gets one and caches it for its lifetime.
 func (r *Remote) remembered(ctx context.Context, name id, get func(context.Context) (value []byte, lifetime time.Duration, err error)) ([]byte, error) {
 	if value, ok := r.cache.get(name, r.now()); ok {
 		return value, nil
 	}
-	// The time is bounded by whoever asked first; all who wait began later, by the same bound.
+	// The first caller's deadline applies. Callers that wait started later, so their own deadlines are later.
 	result, err, _ := r.flights.Do(string(name[:]), func() (any, error) {
 		value, lifetime, err := get(ctx)
 		if err != nil {
 			return nil, err
 		}
 		now := r.now()
-		// Not to the last moment: the clocks differ, and the request takes a while.
+		// Expire early, because clocks differ and the request takes a while.
 		if lifetime = min(lifetime-time.Minute, Lifetime); lifetime > 0 {
 			r.cache.put(name, value, now, now.Add(lifetime))
 		}
@@ -181,7 +181,7 @@ func (r *Remote) remembered(ctx context.Context, name id, get func(context.Conte
 	return bytes.Clone(result.([]byte)), nil
 }
 
-// client returns a client that trusts the system's certificates, or only the ones in caPEM.
+// client returns a client that trusts the system's certificates, or only those in caPEM.
 func (r *Remote) client(caPEM string) *http.Client {
 	name := r.name("client", caPEM)
 	r.mu.Lock()
@@ -212,21 +212,21 @@ func (r *Remote) client(caPEM string) *http.Client {
 			IdleConnTimeout:        time.Minute,
 			ForceAttemptHTTP2:      true,
 		},
-		// Whoever is redirected sends the credential to where somebody else says.
+		// A redirect would send the credential to an address that the policy may not allow.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	r.clients[name] = client
 	return client
 }
 
-// answer is what a server said.
+// answer is a server's response.
 type answer struct {
 	status int
 	body   []byte
 }
 
-// post sends a request and reads a bounded answer. Every error is an *UnavailableError, and so are answers which say that the
-// server can't answer now.
+// post sends a request and reads a limited response. Every error is an *UnavailableError. A response that means the server is
+// temporarily unavailable is an error too.
 func post(client *http.Client, req *http.Request) (answer, error) {
 	address := req.URL.Scheme + "://" + req.URL.Host
 	req.Header.Set("User-Agent", "muster")
@@ -240,20 +240,20 @@ func post(client *http.Client, req *http.Request) (answer, error) {
 	case err != nil:
 		return answer{}, &UnavailableError{address, networkReason(req.Context(), err)}
 	case len(body) > maxAnswer:
-		return answer{}, &UnavailableError{address, fmt.Sprintf("its answer is longer than %d bytes", maxAnswer)}
+		return answer{}, &UnavailableError{address, fmt.Sprintf("its response is longer than %d bytes", maxAnswer)}
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout:
-		reason := fmt.Sprintf("it answers with status %d", resp.StatusCode)
+		reason := fmt.Sprintf("it returned status %d", resp.StatusCode)
 		if said := vaultErrors(body); said != "" {
 			reason += ": " + said
 		}
 		return answer{}, &UnavailableError{address, reason}
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return answer{}, &UnavailableError{address, fmt.Sprintf("it redirects (status %d), which Muster does not follow", resp.StatusCode)}
+		return answer{}, &UnavailableError{address, fmt.Sprintf("it returned a redirect (status %d), which Muster does not follow", resp.StatusCode)}
 	}
 	return answer{resp.StatusCode, body}, nil
 }
 
-// networkReason is why there was no answer, without the address of the request.
+// networkReason returns why there was no response, without the address of the request.
 func networkReason(ctx context.Context, err error) string {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
@@ -261,9 +261,9 @@ func networkReason(ctx context.Context, err error) string {
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return "it does not answer in time"
+		return "it did not respond in time"
 	case errors.As(err, &unknown):
-		return "its certificate is of an unknown authority; for Vault, put the CA certificate into the field " + VaultCAField + " of the decryption Secret"
+		return "its certificate is signed by an unknown authority; for Vault, put the CA certificate in the field " + VaultCAField + " of the decryption Secret"
 	default:
 		return quoted(err.Error())
 	}

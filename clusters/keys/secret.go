@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxField bounds a credential in a Secret.
+// maxField limits a credential in a Secret.
 const maxField = 64 << 10
 
 // FromSecret makes a ring of a Secret's data that asks no key service.
@@ -26,27 +26,27 @@ func FromSecret(name string, data map[string][]byte) (*Ring, error) {
 	return (*Remote)(nil).Ring(name, data, Policy{})
 }
 
-// Ring makes a ring of a Secret's data that asks the key services which the policy names. The fields are those of Flux:
+// Ring makes a ring of a Secret's data that asks the key services listed in the policy. The fields are the same as in Flux:
 //
 //	*.agekey          age identities
 //	*.asc             armored PGP private keys without passphrase
 //	sops.vault-token  a Vault token
-//	sops.aws-kms      aws_access_key_id, aws_secret_access_key and, if need be, aws_session_token
+//	sops.aws-kms      aws_access_key_id, aws_secret_access_key and, if required, aws_session_token
 //	sops.gcp-kms      a Google service account's key, in JSON
 //	sops.azure-kv     an Azure service principal, with a secret or a certificate
 //
-// and vault.ca.crt, the certificates to trust of Vault instead of the system's. A Secret without any such field, a field that
-// can't be used, and a service that the policy names and the Secret has no credential for are a *KeyError; an entry of the
-// policy that can't be meant is a *PolicyError.
+// and vault.ca.crt, the certificates to trust for Vault instead of the system's. Ring returns a *KeyError if the Secret has no
+// such field, if a field can't be used, or if the Secret has no credential for a service in the policy. It returns a
+// *PolicyError for an invalid entry of the policy.
 //
-// A ring is made anew for a new version of the Secret, and that is all that a rotation takes. What was opened with a former
-// credential is not used for a new one.
+// To rotate credentials, make a new ring for the new version of the Secret. Data keys that were opened with an old credential
+// are not used with a new one.
 func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
 	if r != nil {
-		// Also where nothing is asked any more, what has expired doesn't stay in memory for longer than until the next sync.
+		// Expired values are dropped at the next sync, even if no service is asked any more.
 		r.cache.expire(r.now())
 	}
 	ring := &Ring{remote: r, policy: policy}
@@ -64,13 +64,13 @@ func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring
 		return nil, &KeyError{"Secret " + name, missing}
 	}
 	if ring.Empty() {
-		return nil, &KeyError{"Secret " + name, "it has no field whose name ends in " + AgeSuffix + " or " + PGPSuffix +
-			", and none of " + strings.Join([]string{VaultTokenField, AWSField, GCPField, AzureField}, ", ")}
+		return nil, &KeyError{"Secret " + name, "it needs a field that ends in " + AgeSuffix + " or " + PGPSuffix +
+			" or one of " + strings.Join([]string{VaultTokenField, AWSField, GCPField, AzureField}, ", ")}
 	}
 	return ring, nil
 }
 
-// adder is what reads a field of a Secret, or nil for a field that is not for keys.
+// adder returns the function that reads a field of a Secret, or nil for a field that has no keys.
 func (r *Ring) adder(field string) func(source, text string) error {
 	switch {
 	case strings.HasSuffix(field, AgeSuffix):
@@ -94,7 +94,7 @@ func (r *Ring) adder(field string) func(source, text string) error {
 	}
 }
 
-// missing says which credential the policy wants and the ring has not.
+// missing returns which credential the policy needs but the ring doesn't have.
 func (r *Ring) missing() string {
 	for _, need := range []struct {
 		named     bool
@@ -114,13 +114,13 @@ func (r *Ring) missing() string {
 	return ""
 }
 
-// What follows reads one field each. Errors say what is wrong with it and never what is in it; those of libraries stay behind,
-// since they quote what they can't read.
+// The functions below read one field each. Their errors explain what is wrong but never quote the content. They drop the errors
+// of libraries, which quote their input.
 
-// addVaultToken takes what Vault gives as a token: one word.
+// addVaultToken adds a Vault token, which is one word.
 func (r *Ring) addVaultToken(text string) error {
 	if text == "" || !printable(text) || strings.ContainsAny(text, " \t") {
-		return errors.New("it is not a Vault token, which is one word")
+		return errors.New("it is not a Vault token, which is a single word")
 	}
 	r.vault.token = text
 	r.secrets = append(r.secrets, text)
@@ -133,17 +133,17 @@ func printable(text string) bool {
 
 func (r *Ring) addVaultCA(text string) error {
 	if !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
-		return errors.New("it holds no certificate in PEM (a block that starts with -----BEGIN CERTIFICATE-----)")
+		return errors.New("it has no PEM certificate (a block that starts with -----BEGIN CERTIFICATE-----)")
 	}
 	r.vault.ca = text
 	return nil
 }
 
-// fields reads YAML, which JSON is too. Fields that nobody asks for are passed over, as in Flux.
+// fields parses YAML, including JSON. It ignores unknown fields, like Flux.
 func fields(text string, into any) error {
-	// The library answers to some input with a panic's message; neither it nor the input may be repeated.
+	// The library may return a panic's message as its error, which may quote the input.
 	if !utf8.ValidString(text) || yaml.Unmarshal([]byte(text), into) != nil {
-		return errors.New("it is not a YAML or JSON object of texts")
+		return errors.New("it is not a YAML or JSON object with string values")
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (r *Ring) addAWS(text string) error {
 	case given.Secret == "":
 		return errors.New("it has no aws_secret_access_key")
 	case !printable(given.ID + given.Secret + given.Session):
-		return errors.New("what it holds are not AWS credentials")
+		return errors.New("it has invalid characters for AWS credentials")
 	}
 	r.aws = aws.Credentials{AccessKeyID: given.ID, SecretAccessKey: given.Secret, SessionToken: given.Session}
 	r.secrets = append(r.secrets, given.Secret)
@@ -182,12 +182,12 @@ func (r *Ring) addGCP(text string) error {
 		TokenURI string `json:"token_uri"`
 	}
 	if json.Unmarshal([]byte(text), &given) != nil {
-		return errors.New("it is not the JSON of a service account's key")
+		return errors.New("it is not a service account key in JSON")
 	}
 	switch {
 	case given.Type != "service_account":
-		// The other types name addresses to call, files to read and programs to run.
-		return errors.New(`its type is not "service_account", the only one that Muster takes`)
+		// Other types contain addresses to call, files to read and programs to run.
+		return errors.New(`its type must be "service_account"`)
 	case given.Email == "":
 		return errors.New("it has no client_email")
 	case given.TokenURI != "" && given.TokenURI != gcpTokenURI && given.TokenURI != "https://accounts.google.com/o/oauth2/token":
@@ -197,13 +197,13 @@ func (r *Ring) addGCP(text string) error {
 	if err != nil {
 		return fmt.Errorf("its private_key %w", err)
 	}
-	// Google's two addresses do the same.
+	// Google's two addresses are equivalent.
 	r.gcp = gcpAccess{email: given.Email, keyID: given.KeyID, tokenURI: gcpTokenURI, key: key, fingerprint: given.Email + " " + given.KeyID + " " + given.Key}
 	r.secrets = append(r.secrets, pemBody(given.Key)...)
 	return nil
 }
 
-// rsaKey reads a private key in PEM, PKCS #8 or PKCS #1.
+// rsaKey parses a private key in PEM, as PKCS #8 or PKCS #1.
 func rsaKey(text string) (*rsa.PrivateKey, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -220,7 +220,7 @@ func rsaKey(text string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// pemBody are the private blocks of PEM without their first and last lines, for the redactor.
+// pemBody returns the private blocks of PEM without their first and last lines, for the redactor.
 func pemBody(text string) []string {
 	var bodies []string
 	for rest := []byte(text); ; {
@@ -235,10 +235,10 @@ func pemBody(text string) []string {
 	}
 }
 
-// azurePart is what a tenant or client may be: a UUID, or for a tenant a domain. They become part of an address.
+// azurePart matches a tenant or client: a UUID, or for a tenant a domain. They become part of an address.
 var azurePart = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
 
-// addAzure takes both forms that Flux takes: its own names, and the output of az ad sp create-for-rbac.
+// addAzure accepts both forms that Flux accepts: its own names, and the output of az ad sp create-for-rbac.
 func (r *Ring) addAzure(text string) error {
 	var given struct {
 		Tenant    string `yaml:"tenantId"`
@@ -262,12 +262,12 @@ func (r *Ring) addAzure(text string) error {
 	}
 	switch {
 	case !slices.Contains(azureAuthorities, a.authority):
-		return errors.New("its authorityHost is none of Microsoft's: " + strings.Join(azureAuthorities, ", "))
+		return errors.New("its authorityHost must be one of Microsoft's:  " + strings.Join(azureAuthorities, ", "))
 	case !azurePart.MatchString(a.client):
 		return errors.New("it has no clientId (or appId)")
 	case a.tenant == "" && a.secret == "" && given.Cert == "":
-		return errors.New("it has a clientId alone, which stands for a managed identity; Muster takes no identity from the machine, " +
-			"so give a tenantId and a clientSecret or clientCertificate")
+		return errors.New("it has only a clientId, which means a managed identity; Muster does not use the machine's identity,  " +
+			"so set tenantId and clientSecret or clientCertificate")
 	case !azurePart.MatchString(a.tenant):
 		return errors.New("it has no tenantId (or tenant)")
 	case (a.secret == "") == (given.Cert == ""):
@@ -289,24 +289,23 @@ func (r *Ring) addAzure(text string) error {
 	return nil
 }
 
-// addCertificate reads PEM, or PKCS #12 where that was put into the field. The reader of Azure's SDK touches nothing but its
-// arguments.
+// addCertificate parses PEM, or PKCS #12. The parser of Azure's SDK only uses its arguments.
 func (a *azureAccess) addCertificate(text, password string) error {
 	certificates, key, err := azidentity.ParseCertificates([]byte(text), []byte(password))
 	if err != nil {
-		return errors.New("its clientCertificate is not a certificate and its private key, in PEM without passphrase, or in PKCS #12")
+		return errors.New("its clientCertificate must be a certificate with its private key, as PEM without passphrase or PKCS #12")
 	}
 	private, ok := key.(*rsa.PrivateKey)
 	if !ok {
-		return errors.New("the key of its clientCertificate is not an RSA key, which Entra wants")
+		return errors.New("the key of its clientCertificate must be an RSA key, as Entra requires")
 	}
 	for i, c := range certificates {
 		if public, ok := c.PublicKey.(*rsa.PublicKey); ok && public.Equal(&private.PublicKey) {
-			// The one that is proved comes first; the others are its chain.
+			// The certificate of the key comes first, the others are its chain.
 			certificates[0], certificates[i] = certificates[i], certificates[0]
 			a.certificates, a.key = certificates, private
 			return nil
 		}
 	}
-	return errors.New("the private key of its clientCertificate is not that of the certificate")
+	return errors.New("the private key of its clientCertificate does not match the certificate")
 }

@@ -11,20 +11,21 @@ import (
 	"github.com/getsops/sops/v3/keyservice"
 )
 
-// The fields of a decryption Secret for Vault. The first is Flux's; Flux has none for a CA.
+// The fields of a decryption Secret for Vault. The first is Flux's. Flux has none for a CA.
 const (
 	VaultTokenField = "sops.vault-token"
 	VaultCAField    = "vault.ca.crt"
 )
 
-// vaultAccess is how a ring speaks to Vault.
+// vaultAccess is a ring's access to Vault.
 type vaultAccess struct {
 	token string
 	// ca is PEM, or empty for the system's authorities.
 	ca string
 }
 
-// vaultQuestion is transit's decrypt, https://developer.hashicorp.com/vault/api-docs/secret/transit#decrypt-data.
+// vaultQuestion returns a decrypt request of transit,
+// https://developer.hashicorp.com/vault/api-docs/secret/transit#decrypt-data.
 func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question, error) {
 	recipient := key.GetVaultAddress() + "/v1/" + key.GetEnginePath() + "/keys/" + key.GetKeyName()
 	address, ok := vaultAddress(key.GetVaultAddress())
@@ -32,7 +33,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	case !ok:
 		return question{}, malformed(recipient, "the address is not https://host or https://host:port")
 	case !vaultEngine.MatchString(key.GetEnginePath()) || !vaultName.MatchString(key.GetKeyName()) || dotted(key.GetEnginePath()+"/"+key.GetKeyName()):
-		return question{}, malformed(recipient, "the path of the key is none that Vault's transit engine has")
+		return question{}, malformed(recipient, "the key's path is not valid for Vault's transit engine")
 	case !r.policy.allowsVault(address):
 		return question{}, notAllowed(recipient, address, fieldVaultAddresses)
 	case r.vault.token == "":
@@ -40,7 +41,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	}
 	access, remote, namespace := r.vault, r.remote, r.policy.VaultNamespace
 	return question{
-		recipient: quoted(recipient), line: remote.line(address, namespace, access.ca, access.token),
+		recipient: quoted(recipient), endpoint: remote.endpoint(address, namespace, access.ca, access.token),
 		name: remote.name("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			body, err := json.Marshal(map[string]string{"ciphertext": string(message)})
@@ -67,7 +68,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	}, nil
 }
 
-// dotted says whether a part of a path is one that a server would resolve.
+// dotted reports whether a path has a part that a server would resolve.
 func dotted(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "." || part == ".." {
@@ -81,11 +82,11 @@ func vaultAnswer(recipient string, got answer) ([]byte, error) {
 	said := vaultErrors(got.body)
 	switch {
 	case got.status == http.StatusForbidden || got.status == http.StatusUnauthorized:
-		return nil, &RefusedError{recipient, Denied, "Vault denies it: " + orNothing(said),
+		return nil, &RefusedError{recipient, Denied, "Vault denied it: " + orNoReason(said),
 			"check that the token in the field " + VaultTokenField + " of the decryption Secret is valid, and that its policy allows update on this key's decrypt path"}
 	case got.status != http.StatusOK:
-		return nil, &RefusedError{recipient, Rejected, "Vault can't decrypt it: " + orNothing(said),
-			"check that the key is still there and that its min_decryption_version allows this file"}
+		return nil, &RefusedError{recipient, Rejected, "Vault can't decrypt it: " + orNoReason(said),
+			"check that the key exists and that its min_decryption_version allows this file"}
 	}
 	var body struct {
 		Data struct {
@@ -93,12 +94,12 @@ func vaultAnswer(recipient string, got answer) ([]byte, error) {
 		} `json:"data"`
 	}
 	if json.Unmarshal(got.body, &body) != nil {
-		return nil, notItsAnswer(recipient, "Vault")
+		return nil, unexpectedAnswer(recipient, "Vault")
 	}
 	return plaintext(recipient, "Vault", base64.StdEncoding, body.Data.Plaintext)
 }
 
-// vaultErrors is what Vault says in an error. It never repeats a token.
+// vaultErrors returns the messages in Vault's error response, which never repeats a token.
 func vaultErrors(body []byte) string {
 	var said struct {
 		Errors []string `json:"errors"`
@@ -109,22 +110,22 @@ func vaultErrors(body []byte) string {
 	return quoted(strings.Join(said.Errors, ", "))
 }
 
-func orNothing(said string) string {
+func orNoReason(said string) string {
 	if said == "" {
-		return "it does not say why"
+		return "no reason given"
 	}
 	return said
 }
 
-func notItsAnswer(recipient, service string) error {
-	return &RefusedError{recipient, Rejected, "the answer is not one of " + service, "check what runs at this address"}
+func unexpectedAnswer(recipient, service string) error {
+	return &RefusedError{recipient, Rejected, "the response is not from " + service, "check what runs at this address"}
 }
 
-// plaintext decodes a data key out of an answer.
+// plaintext decodes a data key from a response.
 func plaintext(recipient, service string, encoding *base64.Encoding, text string) ([]byte, error) {
 	key, err := encoding.DecodeString(text)
 	if err != nil || len(key) == 0 || len(key) > maxDataKey {
-		return nil, notItsAnswer(recipient, service)
+		return nil, unexpectedAnswer(recipient, service)
 	}
 	return key, nil
 }
