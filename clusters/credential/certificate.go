@@ -13,7 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// CACert checks a bundle of CA certificates in PEM. Facts.Expires is when the last of them expires.
+// CACert checks a bundle of CA certificates in PEM. Facts.Expires is the expiry of the last of them.
 func CACert(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if r.text(content, "the CA certificate", CodeCertificate) {
@@ -22,7 +22,7 @@ func CACert(content []byte, now time.Time) (Facts, []Problem) {
 	return r.facts, r.problems
 }
 
-// bundle checks CA certificates: one that lasts is enough.
+// bundle checks CA certificates: one valid certificate is enough.
 func (r *report) bundle(content []byte, what string) {
 	certs := r.certificates(content, what)
 	if len(certs) == 0 {
@@ -36,33 +36,33 @@ func (r *report) bundle(content []byte, what string) {
 		}
 		switch {
 		case !cert.NotAfter.After(r.now):
-			expired++ // its beginning helps nobody any more
+			expired++ // its start doesn't matter any more
 		case first.IsZero() || cert.NotBefore.Before(first):
 			first = cert.NotBefore
 		}
 	}
 	r.validity(first, last, what)
 	if expired > 0 && expired < len(certs) {
-		r.add(finding.Info, CodeCertificateExpired, what+" holds an expired certificate beside one that lasts", "remove the expired one")
+		r.add(finding.Info, CodeCertificateExpired, what+" has an expired certificate next to a valid one", "remove the expired one")
 	}
 }
 
-// validity reports a time that is over, nearly over or has not come.
+// validity reports an expired, expiring or not yet valid certificate.
 func (r *report) validity(from, to time.Time, what string) {
 	r.until(to)
 	switch {
 	case !to.After(r.now):
-		r.fail(CodeCertificateExpired, what+" expired on "+day(to), "put in its successor")
+		r.fail(CodeCertificateExpired, what+" expired on "+day(to), "replace it")
 	case to.Before(r.now.Add(Notice)):
-		r.warn(CodeCertificateExpiring, what+" expires on "+day(to), "put in its successor before")
+		r.warn(CodeCertificateExpiring, what+" expires on "+day(to), "replace it before then")
 	}
 	if from.After(r.now) {
-		r.warn(CodeCertificateEarly, what+" is valid from "+day(from), "check the clock of whoever made it")
+		r.warn(CodeCertificateEarly, what+" is valid from "+day(from), "check the clock of the machine that issued it")
 	}
 }
 
-// certificates reads the certificates of PEM content, and reports whatever else is in it. Text between the blocks is
-// allowed, as openssl writes it.
+// certificates parses the certificates in PEM content, and reports anything else in it. Text between the blocks is allowed,
+// because openssl writes it.
 func (r *report) certificates(content []byte, what string) []*x509.Certificate {
 	var certs []*x509.Certificate
 	keys, others, broken := 0, 0, 0
@@ -87,14 +87,14 @@ func (r *report) certificates(content []byte, what string) []*x509.Certificate {
 		}
 	}
 	if keys > 0 && (!r.withKey || len(certs) == 0) {
-		r.fail(CodePrivateKey, what+" comes with a private key", "remove the key, and replace it: it was in a place for public data")
+		r.fail(CodePrivateKey, what+" contains a private key", "remove the key and replace it: it was in a field for public data")
 	}
 	r.foreign(content, rest, what, len(certs), broken, others)
 	return certs
 }
 
-// foreign reports what isn't a certificate. Go's certificate pools pass over what they can't read, so that beside a good
-// certificate it is no error.
+// foreign reports what isn't a certificate. It is no error if there is also a good certificate, because Go's certificate pools
+// skip what they can't read.
 func (r *report) foreign(content, rest []byte, what string, good, broken, others int) {
 	const fix = "export it again as PEM, with whole CERTIFICATE blocks only"
 	switch {
@@ -105,22 +105,22 @@ func (r *report) foreign(content, rest []byte, what string, good, broken, others
 	case good == 0 && broken > 0:
 		r.fail(CodeCertificate, what+" can't be read", fix)
 	case good == 0 && isEncodedPEM(content):
-		r.fail(CodeEncoded, what+" is base64 of PEM", "decode it, as with base64 -d: kubeconfigs and kubectl show certificates encoded")
+		r.fail(CodeEncoded, what+" is base64 of PEM", "decode it, for example with base64 -d: kubeconfigs and kubectl show certificates encoded")
 	case good == 0:
-		r.fail(CodeCertificate, what+" holds no certificate in PEM", "begin it with -----BEGIN CERTIFICATE-----")
+		r.fail(CodeCertificate, what+" has no PEM certificate", "start it with -----BEGIN CERTIFICATE-----")
 	case broken > 0:
-		r.warn(CodeCertificate, what+" holds a certificate that can't be read beside a good one", fix)
+		r.warn(CodeCertificate, what+" has an unreadable certificate next to a good one", fix)
 	case others > 0 || bytes.Contains(rest, []byte("-----BEGIN")):
-		r.warn(CodeCertificate, what+" holds something besides certificates, or one that is cut off", fix)
+		r.warn(CodeCertificate, what+" has something other than certificates, or a truncated one", fix)
 	}
 }
 
 const (
-	joinedProblem = " has two PEM blocks without a line end between them, and clients read neither of the two"
-	joinedFix     = "begin each -----BEGIN on a line of its own"
+	joinedProblem = " has two PEM blocks without a newline between them, and clients read neither"
+	joinedFix     = "start each -----BEGIN on its own line"
 )
 
-// joined matches the end of a PEM block with another one right behind it.
+// joined matches the end of a PEM block that is directly followed by another one.
 var joined = regexp.MustCompile(`-----END [A-Z0-9 ]+-----[ \t]*-----BEGIN `)
 
 func isEncodedPEM(content []byte) bool {
@@ -129,14 +129,14 @@ func isEncodedPEM(content []byte) bool {
 	return err == nil && bytes.Contains(decoded, []byte("-----BEGIN"))
 }
 
-// maxKey bounds a private key. The time to check one grows with the square of its length: an RSA key that fills a Secret takes 18 seconds. One
-// of 16,384 bits has 13 KiB.
+// maxKey limits a private key. The time to check a key grows with the square of its length: an RSA key that fills a Secret takes
+// 18 seconds. One of 16,384 bits has 13 KiB.
 const maxKey = 32 << 10
 
-// keyPair checks a client certificate and its key. With intermediate certificates, the first is the client's own.
+// keyPair checks a client certificate and its key. If there are intermediate certificates, the client's certificate comes first.
 func (r *report) keyPair(cert, key []byte) {
 	const what = "the client certificate"
-	r.withKey = true // client-go reads the certificates alone, and many tools put the key behind them
+	r.withKey = true // client-go only reads the certificates, and many tools append the key
 	certs := r.certificates(cert, what)
 	r.withKey = false
 	if len(certs) == 0 {
@@ -144,15 +144,15 @@ func (r *report) keyPair(cert, key []byte) {
 	}
 	r.validity(certs[0].NotBefore, certs[0].NotAfter, what)
 	if len(key) == 0 {
-		r.fail(CodeKeyPair, what+" has no key", "put in client-key-data")
+		r.fail(CodeKeyPair, what+" has no key", "add client-key-data")
 		return
 	}
 	if len(key) > maxKey {
-		r.fail(CodeKeyPair, "the client key is longer than any in use", "put the private key of the certificate alone into client-key-data")
+		r.fail(CodeKeyPair, "the client key is too long", "put only the private key of the certificate in client-key-data")
 		return
 	}
 	if block, _ := pem.Decode(key); block != nil && (strings.Contains(block.Type, "ENCRYPTED") || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")) {
-		r.fail(CodeKeyPair, "the client key is protected by a passphrase, which the scanner can't know", "remove the passphrase, as with openssl pkey; SOPS protects the key")
+		r.fail(CodeKeyPair, "the client key has a passphrase, which the scanner doesn't know", "remove the passphrase, for example with openssl pkey; SOPS protects the key")
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {

@@ -1,9 +1,8 @@
-// Package credential checks what opened secrets hold: kubeconfigs, tokens, certificates and registry credentials.
+// Package credential checks the content of opened secrets: kubeconfigs, tokens, certificates and registry credentials.
 //
-// It says whether the scanner can work with them where it runs (a Pod that mounts one key, without plugins or helper
-// programs), and when they expire. It never repeats content: no problem holds a byte of what was checked, and no error of
-// a parser, which may quote its input, is passed on. All it tells are dates. It never opens a file or a connection, and
-// runs nothing.
+// It reports whether the scanner can use them where it runs (a Pod that mounts one key, without plugins or helper programs), and
+// when they expire. It never repeats content: problems contain nothing of what was checked but dates, and parser errors, which
+// may quote their input, are dropped. It never opens a file or a connection, and runs nothing.
 package credential
 
 import (
@@ -13,53 +12,53 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// Problem is one fact about a credential. It names what is wrong and never what the credential holds.
+// Problem is a problem of a credential. It never contains any of the credential.
 type Problem struct {
 	Code     finding.Code
 	Severity finding.Severity
-	// Message is one line that names the cause.
+	// Message is one line with the cause.
 	Message string
-	// Fix is one line that says how to mend it; empty where the message says it all.
+	// Fix is one line that says how to fix it. It is empty if the message makes that clear.
 	Fix string
 }
 
-// Facts is what a credential tells of itself, as far as it could be read.
+// Facts is what could be read from a credential.
 type Facts struct {
-	// Server is the address a kubeconfig's current context points to; empty for other credentials. It comes from secret
-	// content: mask it before printing.
+	// Server is the address of a kubeconfig's current context. It is empty for other credentials. It comes from secret content,
+	// so mask it before printing.
 	Server string
-	// Destination is a hash of where a kubeconfig sends its credentials, and of how it knows the server: address, certificates,
-	// whether they are checked, and proxy. Empty for other credentials. No login is in it.
+	// Destination is a hash of where a kubeconfig sends its credentials and how it verifies the server: address, certificates,
+	// whether they are checked, and proxy. It is empty for other credentials. It doesn't cover a login in an address.
 	Destination string
 	// Expires is when the credential stops working: the earliest of a token, a client certificate and a CA bundle, where a
-	// bundle lasts as long as its last certificate. Zero when nothing expires or nothing is known.
+	// bundle lasts as long as its last certificate. It is zero if nothing expires, or if that is unknown.
 	Expires time.Time
 }
 
-// The rules for credentials. Codes are a contract with users: see [finding.Code].
+// The rules for credentials. The codes are a contract with users: see [finding.Code].
 const (
-	// CodeEmpty: nothing is there. Error.
+	// CodeEmpty: the credential is empty. Error.
 	CodeEmpty finding.Code = "credential-empty"
 	// CodeSize: more than a Secret can hold. Error.
 	CodeSize finding.Code = "secret-size"
-	// CodeEncoded: base64 where the decoded text belongs. Error.
+	// CodeEncoded: base64 instead of the decoded text. Error.
 	CodeEncoded finding.Code = "credential-base64"
 
-	// CodeKubeconfigSyntax: not YAML, or a field twice. Error.
+	// CodeKubeconfigSyntax: not YAML, or a duplicate field. Error.
 	CodeKubeconfigSyntax finding.Code = "kubeconfig-syntax"
-	// CodeKubeconfigKind: YAML, but no kubeconfig. Error.
+	// CodeKubeconfigKind: YAML, but not a kubeconfig. Error.
 	CodeKubeconfigKind finding.Code = "kubeconfig-kind"
 	// CodeKubeconfigInvalid: a kubeconfig that client-go refuses. Error.
 	CodeKubeconfigInvalid finding.Code = "kubeconfig-invalid"
-	// CodeKubeconfigUnknownField: a field that client-go passes over. Warning.
+	// CodeKubeconfigUnknownField: a field that client-go ignores. Warning.
 	CodeKubeconfigUnknownField finding.Code = "kubeconfig-unknown-field"
-	// CodeKubeconfigContext: the current context is missing, or what it names. Error.
+	// CodeKubeconfigContext: the current context, or what it refers to, is missing. Error.
 	CodeKubeconfigContext finding.Code = "kubeconfig-context"
 	// CodeKubeconfigPlugin: an exec plugin or auth provider, which the scanner's image does not have. Error.
 	CodeKubeconfigPlugin finding.Code = "kubeconfig-plugin"
-	// CodeKubeconfigFile: a path of a file, which the scanner's Pod does not have. Error.
+	// CodeKubeconfigFile: a file path, but the scanner's Pod does not have the file. Error.
 	CodeKubeconfigFile finding.Code = "kubeconfig-file-reference"
-	// CodeKubeconfigServer: an address the scanner can't use (error) or that is its own Pod (warning).
+	// CodeKubeconfigServer: an address that the scanner can't use (error) or that is its own Pod (warning).
 	CodeKubeconfigServer finding.Code = "kubeconfig-server"
 	// CodeKubeconfigTLS: the server's certificate is not checked. Warning.
 	CodeKubeconfigTLS finding.Code = "kubeconfig-insecure"
@@ -68,29 +67,29 @@ const (
 	// CodeKubeconfigProxy: the connection goes through a proxy. Info.
 	CodeKubeconfigProxy finding.Code = "kubeconfig-proxy"
 
-	// CodeToken: a token that can't be sent (error), or one with a line end (warning).
+	// CodeToken: a token that can't be sent (error), or one with a newline around it (warning).
 	CodeToken finding.Code = "token-form"
-	// CodeTokenExpired: the token's time is over. Error.
+	// CodeTokenExpired: the token has expired. Error.
 	CodeTokenExpired finding.Code = "token-expired"
-	// CodeTokenExpiring: the token's time is over within 30 days. Warning.
+	// CodeTokenExpiring: the token expires within 30 days. Warning.
 	CodeTokenExpiring finding.Code = "token-expiring"
-	// CodeTokenEarly: the token's time has not come. Warning.
+	// CodeTokenEarly: the token is not valid yet. Warning.
 	CodeTokenEarly finding.Code = "token-not-yet-valid"
 
-	// CodeCertificate: no certificate where one belongs, or one that can't be read. Error, or warning beside a good one.
+	// CodeCertificate: a certificate is missing or can't be read. Error, or a warning if there is also a good one.
 	CodeCertificate finding.Code = "certificate-form"
 	// CodePrivateKey: a private key among certificates. Error.
 	CodePrivateKey finding.Code = "certificate-private-key"
-	// CodeKeyPair: a client certificate without its key, or with another one's. Error.
+	// CodeKeyPair: a client certificate without its key, or with the wrong key. Error.
 	CodeKeyPair finding.Code = "certificate-key-pair"
-	// CodeCertificateExpired: the certificate's time is over: error, or info for one among others that last.
+	// CodeCertificateExpired: the certificate has expired. Error, or info if others in the bundle are still valid.
 	CodeCertificateExpired finding.Code = "certificate-expired"
-	// CodeCertificateExpiring: the certificate's time is over within 30 days. Warning.
+	// CodeCertificateExpiring: the certificate expires within 30 days. Warning.
 	CodeCertificateExpiring finding.Code = "certificate-expiring"
-	// CodeCertificateEarly: the certificate's time has not come. Warning.
+	// CodeCertificateEarly: the certificate is not valid yet. Warning.
 	CodeCertificateEarly finding.Code = "certificate-not-yet-valid"
 
-	// CodeRegistrySyntax: not the JSON of a Docker config, or a field twice. Error.
+	// CodeRegistrySyntax: not the JSON of a Docker config, or a duplicate field. Error.
 	CodeRegistrySyntax finding.Code = "registry-config-syntax"
 	// CodeRegistryAuth: a registry whose login is missing or can't be read. Error.
 	CodeRegistryAuth finding.Code = "registry-config-auth"
@@ -98,13 +97,13 @@ const (
 	CodeRegistryHelper finding.Code = "registry-config-helper"
 )
 
-// Notice is how long before its end a credential is reported as expiring.
+// Notice is how long before its expiry a credential is reported as expiring.
 const Notice = 30 * 24 * time.Hour
 
-// MaxSecretSize is what the values of one Secret may hold together, in bytes; Kubernetes refuses more.
+// MaxSecretSize is the maximum size of all values of a Secret, in bytes. Kubernetes refuses more.
 const MaxSecretSize = 1 << 20
 
-// SecretSize checks what one Secret is to hold.
+// SecretSize checks the size of a Secret's values.
 func SecretSize(data map[string]string) []Problem {
 	total := 0
 	for _, value := range data {
@@ -115,12 +114,12 @@ func SecretSize(data map[string]string) []Problem {
 	return r.problems
 }
 
-// report collects what is found.
+// report collects facts and problems.
 type report struct {
 	now      time.Time
 	facts    Facts
 	problems []Problem
-	// withKey says that a private key may stand beside the certificates.
+	// withKey is true if a private key is allowed next to the certificates.
 	withKey bool
 }
 
@@ -136,23 +135,23 @@ func (r *report) warn(code finding.Code, message, fix string) {
 	r.add(finding.Warning, code, message, fix)
 }
 
-// size reports more than fits, and tells whether it fits.
+// size reports content that is too large for a Secret, and returns whether it fits.
 func (r *report) size(bytes int) bool {
 	if bytes > MaxSecretSize {
-		r.fail(CodeSize, "the content is over 1 MiB, more than a Secret can hold", "keep only what the scanner needs")
+		r.fail(CodeSize, "the content is over 1 MiB, the limit of a Secret", "keep only what the scanner needs")
 		return false
 	}
 	return true
 }
 
-// text reports content that is no text worth parsing, and tells whether it is. The limit comes first, so that nothing huge
-// is parsed.
+// text reports content that isn't worth parsing, and returns whether it is. It checks the size first, so that nothing huge is
+// parsed.
 func (r *report) text(content []byte, what string, code finding.Code) bool {
 	switch {
 	case !r.size(len(content)):
 		return false
 	case isBlank(content):
-		r.fail(CodeEmpty, what+" is empty", "put the credential in, and encrypt it")
+		r.fail(CodeEmpty, what+" is empty", "add the credential, and encrypt it")
 		return false
 	case !utf8.Valid(content):
 		r.fail(code, what+" is not UTF-8 text", "save it as UTF-8")
@@ -170,12 +169,12 @@ func isBlank(content []byte) bool {
 	return true
 }
 
-// until notes an end of validity: the earliest counts.
+// until records an expiry. The earliest counts.
 func (r *report) until(end time.Time) {
 	if r.facts.Expires.IsZero() || end.Before(r.facts.Expires) {
 		r.facts.Expires = end
 	}
 }
 
-// day is how messages give a time: it stays the same from one check to the next.
+// day is the form of a time in messages. It stays the same from one check to the next.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -23,8 +23,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Kubeconfig checks a kubeconfig as the scanner reads it: only the current context counts, and everything it needs must be
-// in the text, since the Pod mounts nothing else and has no plugins.
+// Kubeconfig checks a kubeconfig as the scanner uses it: only the current context matters, and the text must contain everything
+// that it needs, because the Pod mounts nothing else and has no plugins.
 func Kubeconfig(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if !r.text(content, "the kubeconfig", CodeKubeconfigSyntax) {
@@ -45,11 +45,11 @@ func Kubeconfig(content []byte, now time.Time) (Facts, []Problem) {
 	return r.facts, r.problems
 }
 
-// load parses the text; nil when that can't be done.
+// load parses the text. It returns nil if that fails.
 func (r *report) load(content []byte) *clientcmdapi.Config {
 	asJSON, err := yaml.YAMLToJSONStrict(content)
 	if err == nil {
-		if config := usual(asJSON); config != nil {
+		if config := parseValid(asJSON); config != nil {
 			return config
 		}
 	}
@@ -59,8 +59,8 @@ func (r *report) load(content []byte) *clientcmdapi.Config {
 		return nil
 	}
 	if strict != nil {
-		// What is read twice can be read differently by whoever reviews it and by whoever uses it.
-		r.fail(CodeKubeconfigSyntax, "the kubeconfig has a field twice"+inLine(strict), "remove one of the two")
+		// A reviewer and a program may read a duplicate field differently.
+		r.fail(CodeKubeconfigSyntax, "the kubeconfig has a duplicate field"+inLine(strict), "remove one of the two")
 		return nil
 	}
 	if !r.isKubeconfig(asJSON) || !r.encodings(asJSON) {
@@ -68,18 +68,18 @@ func (r *report) load(content []byte) *clientcmdapi.Config {
 	}
 	config, err := clientcmd.Load(content)
 	if err != nil {
-		r.fail(CodeKubeconfigInvalid, "client-go can't read the kubeconfig: a field is of the wrong kind, or two entries have one name", "export it again, as with kubectl config view --raw --minify")
+		r.fail(CodeKubeconfigInvalid, "client-go can't read the kubeconfig: a field has the wrong type, or two entries have the same name", "export it again, for example with kubectl config view --raw --minify")
 		return nil
 	}
 	if yaml.UnmarshalStrict(content, &clientcmdv1.Config{}) != nil {
-		r.warn(CodeKubeconfigUnknownField, "the kubeconfig has a field that Kubernetes clients pass over", "check its spelling and indentation")
+		r.warn(CodeKubeconfigUnknownField, "the kubeconfig has a field that Kubernetes clients ignore", "check its spelling and indentation")
 	}
 	return config
 }
 
 var errorLine = regexp.MustCompile(`\bline (\d{1,6}):`)
 
-// inLine is where in the text the YAML library stopped: the one thing of its error that can't quote a credential.
+// inLine returns the line at which the YAML library failed, the only part of its error that can't quote a credential.
 func inLine(err error) string {
 	if m := errorLine.FindStringSubmatch(err.Error()); m != nil {
 		return " (line " + m[1] + " in it)"
@@ -87,10 +87,10 @@ func inLine(err error) string {
 	return ""
 }
 
-// usual reads a kubeconfig that has nothing wrong in its form, in one go, or returns nil. client-go's own way parses the YAML
-// several times, which for thousands of clusters takes longer than to decrypt them. It decodes with the same library, and
-// converts with client-go's own code.
-func usual(asJSON []byte) *clientcmdapi.Config {
+// parseValid parses a kubeconfig without format errors in one step, or returns nil. client-go's own parser reads the YAML
+// several times, which for thousands of clusters takes longer than decrypting them. parseValid decodes with the same library,
+// and converts with client-go's code.
+func parseValid(asJSON []byte) *clientcmdapi.Config {
 	versioned := &clientcmdv1.Config{}
 	strict, err := json.UnmarshalStrict(asJSON, versioned)
 	if err != nil || len(strict) > 0 || versioned.Kind != "Config" || versioned.APIVersion != "v1" || len(versioned.Clusters)+len(versioned.Contexts) == 0 {
@@ -103,7 +103,7 @@ func usual(asJSON []byte) *clientcmdapi.Config {
 	return config
 }
 
-// shape is as much of a kubeconfig as tells what is wrong where client-go only says that something is.
+// shape has the parts of a kubeconfig that explain an error for which client-go gives no details.
 type shape struct {
 	Clusters []struct {
 		Cluster map[string]any `json:"cluster"`
@@ -113,7 +113,7 @@ type shape struct {
 	} `json:"users"`
 }
 
-// isKubeconfig tells a kubeconfig from other YAML. Version and kind may be missing; client-go fills them in.
+// isKubeconfig reports YAML that is not a kubeconfig. Version and kind may be missing; client-go fills them in.
 func (r *report) isKubeconfig(asJSON []byte) bool {
 	var fields map[string]any
 	if stdjson.Unmarshal(asJSON, &fields) == nil && fields != nil {
@@ -124,15 +124,15 @@ func (r *report) isKubeconfig(asJSON []byte) bool {
 			return true
 		}
 	}
-	r.fail(CodeKubeconfigKind, "the text is YAML, but no kubeconfig", "give a file with apiVersion: v1, kind: Config, clusters, contexts and users")
+	r.fail(CodeKubeconfigKind, "the text is YAML, but not a kubeconfig", "use a file with apiVersion: v1, kind: Config, clusters, contexts and users")
 	return false
 }
 
-// encodings reports data fields that aren't base64, a mistake that people make by pasting PEM.
+// encodings reports data fields that aren't base64, usually because someone pasted PEM.
 func (r *report) encodings(asJSON []byte) bool {
 	var s shape
 	if stdjson.Unmarshal(asJSON, &s) != nil {
-		return true // of the wrong kind, which client-go is asked about
+		return true // of the wrong type; client-go reports it
 	}
 	good := true
 	check := func(fields map[string]any, name string) {
@@ -141,7 +141,7 @@ func (r *report) encodings(asJSON []byte) bool {
 			return
 		}
 		if _, err := base64.StdEncoding.DecodeString(text); err != nil {
-			r.fail(CodeKubeconfigInvalid, name+" is not base64", "encode the PEM text, as with base64 -w0")
+			r.fail(CodeKubeconfigInvalid, name+" is not base64", "encode the PEM text, for example with base64 -w0")
 			good = false
 		}
 	}
@@ -155,10 +155,10 @@ func (r *report) encodings(asJSON []byte) bool {
 	return good
 }
 
-// context finds what the current context names; nil for what is missing.
+// context returns the cluster and user of the current context. It reports what is missing, and returns nil for it.
 func (r *report) context(config *clientcmdapi.Config) (*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) {
 	if config.CurrentContext == "" {
-		r.fail(CodeKubeconfigContext, "the kubeconfig has no current-context", "set it, as with kubectl config use-context")
+		r.fail(CodeKubeconfigContext, "the kubeconfig has no current-context", "set it, for example with kubectl config use-context")
 		return nil, nil
 	}
 	context := config.Contexts[config.CurrentContext]
@@ -168,10 +168,10 @@ func (r *report) context(config *clientcmdapi.Config) (*clientcmdapi.Cluster, *c
 	}
 	cluster, user := config.Clusters[context.Cluster], config.AuthInfos[context.AuthInfo]
 	if cluster == nil {
-		r.fail(CodeKubeconfigContext, "the cluster of the current context is not among the clusters", "add it, or correct its name in the context")
+		r.fail(CodeKubeconfigContext, "the cluster of the current context is not among the clusters", "add it, or fix its name in the context")
 	}
 	if user == nil {
-		r.fail(CodeKubeconfigContext, "the user of the current context is not among the users", "add it, or correct its name in the context")
+		r.fail(CodeKubeconfigContext, "the user of the current context is not among the users", "add it, or fix its name in the context")
 	}
 	return cluster, user
 }
@@ -183,9 +183,9 @@ func (r *report) cluster(cluster *clientcmdapi.Cluster) {
 	} else if u, err := url.Parse(cluster.Server); err == nil {
 		switch {
 		case isLocal(u.Hostname()):
-			r.warn(CodeKubeconfigServer, "the server is the scanner's own Pod", "give the address under which other machines reach the API server")
+			r.warn(CodeKubeconfigServer, "the server is the scanner's own Pod", "use the address at which other machines reach the API server")
 		case v1alpha1.IsOwnCluster(u.Hostname()):
-			r.warn(CodeKubeconfigServer, "the server is the management cluster itself, in which the scanner runs, and no remote cluster", "give the address under which other machines reach the API server")
+			r.warn(CodeKubeconfigServer, "the server is the management cluster, in which the scanner runs, not a remote cluster", "use the address at which other machines reach the API server")
 		}
 	}
 	if cluster.CertificateAuthority != "" {
@@ -193,9 +193,9 @@ func (r *report) cluster(cluster *clientcmdapi.Cluster) {
 	}
 	switch {
 	case cluster.InsecureSkipTLSVerify && len(cluster.CertificateAuthorityData) > 0:
-		r.fail(CodeKubeconfigInvalid, "insecure-skip-tls-verify and certificate-authority-data exclude each other for client-go", "remove insecure-skip-tls-verify")
+		r.fail(CodeKubeconfigInvalid, "insecure-skip-tls-verify and certificate-authority-data are mutually exclusive in client-go", "remove insecure-skip-tls-verify")
 	case cluster.InsecureSkipTLSVerify:
-		r.warn(CodeKubeconfigTLS, "insecure-skip-tls-verify turns off the check of the server's certificate: whoever answers at its address gets the credentials", "remove it, and give certificate-authority-data")
+		r.warn(CodeKubeconfigTLS, "insecure-skip-tls-verify disables the check of the server's certificate: any server at its address gets the credentials", "remove it, and set certificate-authority-data")
 	}
 	if len(cluster.CertificateAuthorityData) > 0 {
 		r.bundle(cluster.CertificateAuthorityData, "the cluster's CA certificate")
@@ -205,8 +205,8 @@ func (r *report) cluster(cluster *clientcmdapi.Cluster) {
 	}
 }
 
-// destination hashes where the credentials are sent. Of addresses a login is left out: whoever reads the hash must not be able to
-// guess at it.
+// destination returns a hash of where the credentials are sent. It leaves out logins in addresses, so that they can't be guessed
+// from the hash.
 func destination(c *clientcmdapi.Cluster) string {
 	address := func(text string) string {
 		if u, err := url.Parse(text); err == nil {
@@ -221,10 +221,10 @@ func destination(c *clientcmdapi.Cluster) string {
 
 func (r *report) user(user *clientcmdapi.AuthInfo) {
 	if user.Exec != nil {
-		r.fail(CodeKubeconfigPlugin, "the user logs in by an exec plugin, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
+		r.fail(CodeKubeconfigPlugin, "the user logs in with an exec plugin, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
 	}
 	if user.AuthProvider != nil {
-		r.fail(CodeKubeconfigPlugin, "the user logs in by an auth-provider, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
+		r.fail(CodeKubeconfigPlugin, "the user logs in with an auth-provider, which the scanner does not have", "use workloadIdentity, or the token of a ServiceAccount")
 	}
 	if user.ClientCertificate != "" {
 		r.fileReference("client-certificate", "client-certificate-data")
@@ -242,30 +242,30 @@ func (r *report) user(user *clientcmdapi.AuthInfo) {
 	case len(user.ClientCertificateData) > 0:
 		r.keyPair(user.ClientCertificateData, user.ClientKeyData)
 	case len(user.ClientKeyData) > 0 && user.ClientCertificate == "":
-		r.fail(CodeKeyPair, "the client key has no certificate", "put in client-certificate-data")
+		r.fail(CodeKeyPair, "the client key has no certificate", "add client-certificate-data")
 	}
 	r.login(user)
 }
 
-// login reports a user without credentials, and one whose credentials Kubernetes no longer takes.
+// login reports a user without credentials, or with a password, which Kubernetes no longer accepts.
 func (r *report) login(user *clientcmdapi.AuthInfo) {
 	password := user.Username != "" || user.Password != ""
 	other := user.Token != "" || user.TokenFile != "" || user.Exec != nil || user.AuthProvider != nil ||
 		user.ClientCertificate != "" || user.ClientKey != "" || len(user.ClientCertificateData) > 0 || len(user.ClientKeyData) > 0
 	switch {
 	case !password && !other:
-		r.fail(CodeKubeconfigLogin, "the user of the current context has no credentials", "put in a token, or a client certificate and its key")
+		r.fail(CodeKubeconfigLogin, "the user of the current context has no credentials", "add a token, or a client certificate and its key")
 	case password && !other:
-		r.warn(CodeKubeconfigLogin, "the user logs in by password, which Kubernetes API servers take no more since 1.19", "put in a token, or a client certificate and its key")
+		r.warn(CodeKubeconfigLogin, "the user logs in with a password, which Kubernetes API servers don't accept since 1.19", "add a token, or a client certificate and its key")
 	}
 }
 
 func (r *report) fileReference(field, inline string) {
-	r.fail(CodeKubeconfigFile, field+" names a file, which the scanner does not have", "put the content in, as "+inline+": kubectl config view --raw --flatten does it")
+	r.fail(CodeKubeconfigFile, field+" names a file, which the scanner does not have", "put its content in "+inline+": kubectl config view --raw --flatten does that")
 }
 
-// usable asks client-go for a last word where nothing grave was found. With file references it must not be asked: it would
-// open them.
+// usable lets client-go validate the kubeconfig if it has no errors so far. With file references, client-go would open the
+// files.
 func (r *report) usable(config *clientcmdapi.Config) {
 	for _, p := range r.problems {
 		if p.Severity == finding.Error {
@@ -273,11 +273,11 @@ func (r *report) usable(config *clientcmdapi.Config) {
 		}
 	}
 	if clientcmd.ConfirmUsable(*config, "") != nil {
-		r.fail(CodeKubeconfigInvalid, "client-go refuses the kubeconfig: its fields don't go together", "keep one way to log in, and check proxy-url")
+		r.fail(CodeKubeconfigInvalid, "client-go refuses the kubeconfig: its fields contradict each other", "keep one way to log in, and check proxy-url")
 	}
 }
 
-// wrongServer says what is wrong with the address of an API server, and what to do; nothing when it can be used.
+// wrongServer returns the problem of an API server's address and its fix, or "".
 func wrongServer(address string) (what, fix string) {
 	fix = "write https://host or https://host:port"
 	u, err := url.Parse(address)
@@ -285,7 +285,7 @@ func wrongServer(address string) (what, fix string) {
 	case address == "":
 		return "the cluster has no server", fix
 	case !strings.HasPrefix(address, "https://"):
-		return "the server does not begin with https://", fix
+		return "the server does not start with https://", fix
 	case err != nil || u.Hostname() == "" || strings.ContainsAny(address, " \t\r\n"):
 		return "the server is not an address", fix
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
@@ -294,7 +294,7 @@ func wrongServer(address string) (what, fix string) {
 	return "", ""
 }
 
-// isLocal tells whether the host is the machine itself, as in kubeconfigs of kind and minikube.
+// isLocal reports whether the host is the local machine, as in kubeconfigs of kind and minikube.
 func isLocal(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true

@@ -11,8 +11,8 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// DockerConfigJSON checks the text of a Docker config.json for private registries. Registries are counted in the order of
-// their names, since those may be secret too.
+// DockerConfigJSON checks the text of a Docker config.json for private registries. Messages number the registries in the order
+// of their names, because the names may be secret too.
 func DockerConfigJSON(content []byte) []Problem {
 	r := &report{}
 	if !r.text(content, "the registry configuration", CodeRegistrySyntax) {
@@ -23,14 +23,14 @@ func DockerConfigJSON(content []byte) []Problem {
 		return r.problems
 	}
 	if config.Store != "" || len(config.Helpers) > 0 {
-		r.fail(CodeRegistryHelper, "credsStore or credHelpers names a program, which the scanner does not have", "remove both, and put the logins into auths: kubectl create secret docker-registry does it")
+		r.fail(CodeRegistryHelper, "credsStore or credHelpers names a program, which the scanner does not have", "remove both, and put the logins in auths: kubectl create secret docker-registry does that")
 	}
 	if len(config.Auths) == 0 {
-		r.fail(CodeRegistryAuth, "the registry configuration has no auths", "add one for each registry: kubectl create secret docker-registry does it")
+		r.fail(CodeRegistryAuth, "the registry configuration has no auths", "add one for each registry: kubectl create secret docker-registry does that")
 	}
 	for i, name := range slices.Sorted(maps.Keys(config.Auths)) {
-		if what := config.Auths[name].wrong(); what != "" {
-			r.fail(CodeRegistryAuth, fmt.Sprintf("registry %d of %d in auths %s", i+1, len(config.Auths), what), "give auth, or username and password")
+		if what := config.Auths[name].problem(); what != "" {
+			r.fail(CodeRegistryAuth, fmt.Sprintf("registry %d of %d in auths %s", i+1, len(config.Auths), what), "set auth, or username and password")
 		}
 		if len(r.problems) == maxProblems {
 			break
@@ -39,17 +39,17 @@ func DockerConfigJSON(content []byte) []Problem {
 	return r.problems
 }
 
-// maxProblems is how many problems of one registry configuration are told. It may hold tens of thousands.
+// maxProblems limits the problems that are reported for one registry configuration, which may have tens of thousands.
 const maxProblems = 20
 
-// dockerConfig is as much of a config.json as is used.
+// dockerConfig has the fields of a config.json that are used.
 type dockerConfig struct {
 	Auths   map[string]registryLogin `json:"auths"`
 	Store   string                   `json:"credsStore"`
 	Helpers map[string]string        `json:"credHelpers"`
 }
 
-// registryLogin is one registry's. The tokens are what docker login stores for some registries.
+// registryLogin is the login of one registry. docker login stores the tokens for some registries.
 type registryLogin struct {
 	Auth          string `json:"auth"`
 	Username      string `json:"username"`
@@ -58,35 +58,35 @@ type registryLogin struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// dockerConfig parses the text; false when that can't be done.
+// dockerConfig parses the text. It returns false if that fails.
 func (r *report) dockerConfig(content []byte) (dockerConfig, bool) {
 	var config dockerConfig
 	var fields map[string]any
 	twice, err := kjson.UnmarshalStrict(content, &fields)
 	if err != nil || fields == nil {
 		if decoded, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(content))); err == nil && json.Valid(decoded) {
-			r.fail(CodeEncoded, "the registry configuration is base64", "decode it, as with base64 -d: kubectl shows Secrets encoded")
+			r.fail(CodeEncoded, "the registry configuration is base64", "decode it, for example with base64 -d: kubectl shows Secrets encoded")
 		} else {
-			r.fail(CodeRegistrySyntax, "the registry configuration is not a JSON object", "give the text of a Docker config.json")
+			r.fail(CodeRegistrySyntax, "the registry configuration is not a JSON object", "use the text of a Docker config.json")
 		}
 		return config, false
 	}
 	if len(twice) > 0 {
-		r.fail(CodeRegistrySyntax, "the registry configuration has a field twice", "remove one of the two")
+		r.fail(CodeRegistrySyntax, "the registry configuration has a duplicate field", "remove one of the two")
 		return config, false
 	}
 	if _, ok := fields["auths"]; !ok && isLegacy(fields) {
-		r.fail(CodeRegistrySyntax, "the registry configuration is in the old form of .dockercfg", `put it into {"auths": …}`)
+		r.fail(CodeRegistrySyntax, "the registry configuration is in the old .dockercfg format", `wrap it in {"auths": …}`)
 		return config, false
 	}
 	if kjson.UnmarshalCaseSensitivePreserveInts(content, &config) != nil {
-		r.fail(CodeRegistrySyntax, "a field of the registry configuration is of the wrong kind", "give the text of a Docker config.json")
+		r.fail(CodeRegistrySyntax, "a field of the registry configuration has the wrong type", "use the text of a Docker config.json")
 		return config, false
 	}
 	return config, true
 }
 
-// isLegacy tells whether the registries stand at the top, without auths around them.
+// isLegacy reports whether the registries are at the top level, without auths around them.
 func isLegacy(fields map[string]any) bool {
 	for _, value := range fields {
 		if login, isLogin := value.(map[string]any); isLogin && (login["auth"] != nil || login["username"] != nil) {
@@ -96,8 +96,8 @@ func isLegacy(fields map[string]any) bool {
 	return false
 }
 
-// wrong says what is wrong with a login, or nothing.
-func (l registryLogin) wrong() string {
+// problem returns the problem of a login, or "".
+func (l registryLogin) problem() string {
 	// With a token, docker login leaves the password in auth empty.
 	if l.IdentityToken != "" || l.RegistryToken != "" {
 		return ""

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Token checks a bearer token that the scanner reads from a file, as the operator mounts it for serviceAccountAuth.
-// Facts.Expires is the exp claim of a JSON Web Token; of the other claims nbf is looked at, and signatures are not.
+// Token checks a bearer token that the scanner reads from a file, which the operator mounts for serviceAccountAuth.
+// Facts.Expires is the exp claim of a JSON Web Token. Token also checks the nbf claim, but no other claims and no signatures.
 func Token(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if !r.text(content, "the token", CodeToken) {
@@ -17,24 +17,24 @@ func Token(content []byte, now time.Time) (Facts, []Problem) {
 	}
 	trimmed := bytes.TrimSpace(content)
 	if len(trimmed) != len(content) {
-		// client-go trims what it reads from a token file; other readers don't.
-		r.warn(CodeToken, "the token begins or ends with a blank or a line end", "write token: >- or put the token on the same line")
+		// client-go trims a token file; other readers don't.
+		r.warn(CodeToken, "the token starts or ends with a blank or a newline", "write token: >- or put the token on the same line")
 	}
 	r.token(string(trimmed), "the token")
 	return r.facts, r.problems
 }
 
-// token checks a token as it is sent in a header.
+// token checks a token in the form that is sent in a header.
 func (r *report) token(token, what string) {
 	switch {
 	case strings.ContainsAny(token, " \t\r\n"):
-		r.fail(CodeToken, what+" has a blank or a line end in it", "give the token alone, in one line, without Bearer before it")
+		r.fail(CodeToken, what+" contains a blank or a newline", "use only the token, on one line, without Bearer in front")
 	case strings.HasPrefix(token, "{"):
-		r.fail(CodeToken, what+" is JSON, as of another kind of credentials", "give the token alone, in one line")
+		r.fail(CodeToken, what+" is JSON, another kind of credentials", "use only the token, on one line")
 	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
-		r.fail(CodeToken, what+" has characters that no token has", "copy it again")
+		r.fail(CodeToken, what+" has characters that are invalid in a token", "copy it again")
 	case encodedToken(token):
-		r.fail(CodeEncoded, what+" is base64 of a token", "decode it, as with base64 -d: kubectl shows Secrets encoded")
+		r.fail(CodeEncoded, what+" is base64 of a token", "decode it, for example with base64 -d: kubectl shows Secrets encoded")
 	default:
 		r.tokenTime(token, what)
 	}
@@ -43,7 +43,7 @@ func (r *report) token(token, what string) {
 func (r *report) tokenTime(token, what string) {
 	from, end := tokenTimes(token)
 	if from.After(r.now) {
-		r.warn(CodeTokenEarly, what+" is valid from "+day(from), "check the clock of whoever made it")
+		r.warn(CodeTokenEarly, what+" is valid from "+day(from), "check the clock of the machine that issued it")
 	}
 	if end.IsZero() {
 		return
@@ -51,24 +51,24 @@ func (r *report) tokenTime(token, what string) {
 	r.until(end)
 	switch {
 	case !end.After(r.now):
-		r.fail(CodeTokenExpired, what+" expired on "+day(end), "make a new one")
+		r.fail(CodeTokenExpired, what+" expired on "+day(end), "issue a new one")
 	case end.Before(r.now.Add(Notice)):
-		r.warn(CodeTokenExpiring, what+" expires on "+day(end), "make a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token")
+		r.warn(CodeTokenExpiring, what+" expires on "+day(end), "issue a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token")
 	}
 }
 
-// encodedToken tells whether the text is a JSON Web Token in base64, as it stands in the data of a Secret. Every JSON Web
-// Token begins with the encoding of {".
+// encodedToken reports whether the text is a JSON Web Token in base64, as in the data of a Secret. Every JSON Web Token starts
+// with the encoding of {".
 func encodedToken(text string) bool {
 	decoded, err := base64.StdEncoding.DecodeString(text)
 	return err == nil && bytes.HasPrefix(decoded, []byte("eyJ")) && bytes.Count(decoded, []byte(".")) == 2
 }
 
-// latest is the end of what a date can say; a claim beyond it means never.
+// latest is the last second that a date can represent. A later claim means never.
 const latest = 253402300799
 
-// tokenTimes reads the nbf and exp claims of a JSON Web Token (RFC 7519, section 4.1). Either is zero where the token, or the text
-// that is none, doesn't say.
+// tokenTimes returns the nbf and exp claims of a JSON Web Token (RFC 7519, section 4.1). Each is zero if it is missing, or if
+// the text is not such a token.
 func tokenTimes(token string) (from, end time.Time) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -79,11 +79,11 @@ func tokenTimes(token string) (from, end time.Time) {
 		return from, end
 	}
 	var claims struct{ Nbf, Exp numericDate }
-	_ = json.Unmarshal(payload, &claims) // another type of claims is no mistake of ours to report
+	_ = json.Unmarshal(payload, &claims) // claims of other types are allowed
 	return claims.Nbf.time, claims.Exp.time
 }
 
-// numericDate is a claim that is a time. What is none is zero.
+// numericDate is a claim with a time. Anything else is zero.
 type numericDate struct{ time time.Time }
 
 // UnmarshalJSON never fails, so that one odd claim doesn't hide the others.

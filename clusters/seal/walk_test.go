@@ -331,11 +331,11 @@ func TestVerdicts(t *testing.T) {
 		code   finding.Code
 		text   string
 	}{
-		{"nobody fits", []error{keys.ErrNoKeyFits}, CodeWrongKey, "none of the given keys"},
+		{"nobody fits", []error{keys.ErrNoKeyFits}, CodeWrongKey, "no provided key opens"},
 		{"a server that is down", []error{&keys.UnavailableError{Address: "https://vault.example.com", Reason: "time-out"}}, CodeUnavailable, "https://vault.example.com is temporarily unavailable: time-out"},
-		{"down, and another does not fit", []error{keys.ErrNoKeyFits, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "for now"},
+		{"down, and another does not fit", []error{keys.ErrNoKeyFits, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "temporarily unavailable"},
 		{"refused", []error{&keys.RefusedError{Recipient: "arn:aws:kms:x", Cause: keys.NotAllowed, Reason: "not allowed", Fix: "allow it"}}, CodeRefused, "can't get the data key from arn:aws:kms:x: not allowed"},
-		{"refused, and another is down", []error{&keys.RefusedError{Reason: "r"}, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "for now"},
+		{"refused, and another is down", []error{&keys.RefusedError{Reason: "r"}, &keys.UnavailableError{Address: "a", Reason: "b"}}, CodeUnavailable, "temporarily unavailable"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			var services []keyservice.KeyServiceClient
