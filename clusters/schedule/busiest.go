@@ -10,21 +10,22 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Spread tells whether an expression leaves its minute to H, or to the time when its CronJob is made (@every), so that
-// clusters with the same expression don't start together.
+// Spread reports whether an expression leaves its minute to H, or to the creation time of its CronJob (@every), so that clusters
+// with the same expression don't start together.
 func Spread(expr string) bool {
 	minute, _, _ := strings.Cut(strings.TrimSpace(expr), " ")
 	return strings.Contains(minute, "H") || minute == "@every"
 }
 
-// Minute is a minute of a day. Hourly says that it is as good as any other hour's.
+// Minute is a minute of a day. Hourly is true if it is the same in every hour.
 type Minute struct {
 	Hour, Minute int
 	Hourly       bool
 }
 
-// Busiest returns the minute at which most fire, of schedules in the form that Resolve gives, with how often each occurs.
-// Days and months count, over the days of a leap year. Expressions that don't fire at fixed times are passed over.
+// Busiest returns the minute at which most schedules fire, and how many. schedules maps expressions, in the form that Resolve
+// returns, to how often each occurs. It considers days and months, over the days of a leap year. It skips expressions that don't
+// fire at fixed times.
 func Busiest(schedules map[string]int) (Minute, int) {
 	parts := byDays(schedules)
 	seen := map[string]bool{}
@@ -47,27 +48,26 @@ func Busiest(schedules map[string]int) (Minute, int) {
 	return best.busiest()
 }
 
-// FiresAt tells whether a schedule fires at a minute on some day.
+// FiresAt reports whether a schedule fires at a minute on any day.
 func FiresAt(resolved string, at Minute) bool {
 	spec, ok := parse(resolved)
 	return ok && spec.Minute&(1<<at.Minute) != 0 && spec.Hour&(1<<at.Hour) != 0
 }
 
-// firstDay begins a leap year.
+// firstDay is the start of a leap year.
 var firstDay = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// grid counts the clusters of every minute of a day.
+// grid counts the clusters for every minute of a day.
 type grid [24 * 60]int
 
-// days is the part of a schedule that says on which days it fires, with what fires then.
+// days is the part of a schedule that selects the days, with what fires on them.
 type days struct {
 	dom, month, dow uint64
 	clusters        int
 	counts          *grid
 }
 
-// mostDays bounds how many different choices of days are looked at, the largest first. Whoever writes schedules by hand has
-// a few.
+// mostDays limits how many different selections of days are considered, the largest first. Hand-written schedules have a few.
 const mostDays = 64
 
 func byDays(schedules map[string]int) []*days {
@@ -107,7 +107,7 @@ func parse(resolved string) (*cron.SpecSchedule, bool) {
 	return spec, ok
 }
 
-// on is cron's rule: where both day of month and day of week are restricted, either of them fires.
+// on is cron's rule: if both day of month and day of week are restricted, either of them fires.
 func (d *days) on(day time.Time) bool {
 	if d.month&(1<<int(day.Month())) == 0 {
 		return false
@@ -134,7 +134,7 @@ func added(parts []*days, together []byte) grid {
 
 func (g *grid) max() int { return slices.Max(g[:]) }
 
-// busiest is the first minute with the most.
+// busiest returns the first minute with the highest count.
 func (g *grid) busiest() (Minute, int) {
 	most := g.max()
 	at := slices.Index(g[:], most)

@@ -13,15 +13,15 @@ import (
 
 const dayOfMonth = "day of month"
 
-// field is one of the five, with the values that H may take in it.
+// field is one of the five fields, with the range of H in it.
 type field struct {
 	name     string
 	index    int
 	min, max int
-	words    []string // three letters each, of which the first stands for min
+	words    []string // three letters each; the first is the word for min
 }
 
-// fields are in their order in a schedule. H in the day of month leaves out 29 to 31, which some months lack.
+// fields are in the order of a schedule. H in the day of month excludes 29 to 31, which some months don't have.
 var fields = [5]field{
 	{name: "minute", index: 0, min: 0, max: 59},
 	{name: "hour", index: 1, min: 0, max: 23},
@@ -30,17 +30,17 @@ var fields = [5]field{
 	{name: "day of week", index: 4, min: 0, max: 6, words: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
 
-// hashed is H, H/step, H(low-high) or H(low-high)/step.
+// hashed matches H, H/step, H(low-high) and H(low-high)/step.
 var hashed = regexp.MustCompile(`^H(?:\(([0-9A-Za-z]+)-([0-9A-Za-z]+)\))?(?:/([0-9]+))?$`)
 
-// resolve replaces each H of a comma-separated field and has Kubernetes' parser look at every item by itself, so that an
-// error names the item.
+// resolve replaces each H in a comma-separated field. It passes every item to Kubernetes' parser separately, so that errors name
+// the item.
 func (f field) resolve(text, seed string) (string, error) {
 	items := strings.Split(text, ",")
 	for i, item := range items {
-		// The cron library skips empty items and takes a field of commas alone for "never".
+		// The cron library skips empty items, and reads a field of only commas as "never".
 		if item == "" {
-			return "", &Error{Field: f.name, Item: text, Reason: BadValue, Fix: "remove the comma that has nothing beside it"}
+			return "", &Error{Field: f.name, Item: text, Reason: BadValue, Fix: "remove the extra comma"}
 		}
 		if strings.HasPrefix(item, "H") {
 			value, err := f.spread(item, f.hash(seed, i))
@@ -57,7 +57,7 @@ func (f field) resolve(text, seed string) (string, error) {
 	return strings.Join(items, ","), nil
 }
 
-// accepts asks the parser that Kubernetes uses.
+// accepts reports whether the parser that Kubernetes uses accepts an item.
 func (f field) accepts(item string) bool {
 	all := []string{"*", "*", "*", "*", "*"}
 	all[f.index] = item
@@ -65,7 +65,7 @@ func (f field) accepts(item string) bool {
 	return err == nil
 }
 
-// bounds is what a single value may be, for people.
+// bounds returns the range of single values, for messages.
 func (f field) bounds() string {
 	high := f.max
 	if f.name == dayOfMonth {
@@ -74,7 +74,7 @@ func (f field) bounds() string {
 	return fmt.Sprintf("%d to %d", f.min, high)
 }
 
-// spread turns one form of H into a value, or a range with a step.
+// spread converts a form of H to a value, or a range with a step.
 func (f field) spread(item string, hash uint64) (string, error) {
 	match := hashed.FindStringSubmatch(item)
 	if match == nil {
@@ -97,11 +97,12 @@ func (f field) spread(item string, hash uint64) (string, error) {
 	if err != nil || step < 1 || step > size {
 		return "", &Error{Field: f.name, Item: item, Reason: BadStep, Fix: fmt.Sprintf("write a step from 1 to %d", size)}
 	}
-	// With a step, the start is one of the first step values; so the last one may come once less often, never twice as late.
+	// With a step, the start is one of the first step values. So the field may match once less, but gaps are never twice as
+	// long.
 	return fmt.Sprintf("%d-%d/%d", low+offset(hash, step), high, step), nil
 }
 
-// value reads a number or a three-letter word of the field within the bounds for H.
+// value parses a number or a three-letter word within the range of H.
 func (f field) value(text string) (int, bool) {
 	for i, word := range f.words {
 		if strings.EqualFold(text, word) {
@@ -112,14 +113,14 @@ func (f field) value(text string) (int, bool) {
 	return n, err == nil && n >= f.min && n <= f.max
 }
 
-// hash is stable for ever: it is SHA-256 over the seed, the field's name and, for lists, the place of the item, so that
-// H H * * * gives minute and hour which don't go together. The zero bytes keep the parts apart.
+// hash never changes: it is SHA-256 over the seed, the field's name and, for lists, the index of the item. So the minute and
+// hour of H H * * * are independent. Zero bytes separate the parts.
 func (f field) hash(seed string, item int) uint64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", seed, f.name, item))
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
-// offset maps a hash to 0…size-1. The bias of the remainder is below 2^-58 for the sizes of cron.
+// offset maps a hash to 0…size-1. The bias of the remainder is below 2^-58 for the sizes in cron.
 func offset(hash uint64, size int) int {
 	return int(hash % uint64(size)) //nolint:gosec // size is 1 to 60
 }

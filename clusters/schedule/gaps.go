@@ -7,8 +7,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Gaps returns the shortest and the longest time between two runs of a schedule in the form that Resolve gives, as they come in
-// the years from 2024 on. For what Resolve would refuse, ok is false.
+// Gaps returns the shortest and the longest time between two runs of a schedule in the form that Resolve returns, from 2024 on.
+// ok is false for a schedule that Resolve would refuse.
 func Gaps(resolved string) (shortest, longest time.Duration, ok bool) {
 	parsed, err := cron.ParseStandard(resolved)
 	if err != nil {
@@ -31,7 +31,7 @@ func Gaps(resolved string) (shortest, longest time.Duration, ok bool) {
 	d := days{dom: spec.Dom, month: spec.Month, dow: spec.Dow}
 	year, decade := firstDay.AddDate(1, 0, 0), firstDay.AddDate(10, 0, 0)
 	var before time.Time
-	// Into the year after the first, for what comes only in a leap year longer.
+	// A year is enough, except for schedules that only run in leap years.
 	for day := firstDay; day.Before(decade); day = day.AddDate(0, 0, 1) {
 		if !d.on(day) {
 			continue
@@ -51,7 +51,7 @@ type gaps struct{ shortest, longest time.Duration }
 
 func (g *gaps) add(d time.Duration) { g.shortest, g.longest = min(g.shortest, d), max(g.longest, d) }
 
-// minutes gives each time between two runs of one day, and returns the first and the last run, as times since midnight.
+// minutes calls gap for each time between two runs of one day. It returns the first and the last run, as times since midnight.
 func minutes(hourMask, minuteMask uint64, gap func(time.Duration)) (first, last time.Duration) {
 	var before time.Duration
 	ran := false

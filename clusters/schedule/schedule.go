@@ -1,16 +1,16 @@
 // Package schedule resolves the cron schedules of cluster files.
 //
-// A schedule is what a Kubernetes CronJob takes: five fields, or a word such as @daily. Where a number may stand, H may
-// stand too: a number that is stable for one cluster, independent of every other cluster, and spread evenly over the
-// fleet. Without it, N clusters on one schedule start N scan Pods in the same minute.
+// A schedule has the syntax of a Kubernetes CronJob: five fields, or a word such as @daily. H can replace a number. It is a
+// number that is stable for one cluster, independent of every other cluster, and evenly distributed over the fleet. Without it,
+// N clusters with the same schedule start N scan Pods in the same minute.
 //
 //	H            one value of the field: H * * * * is once an hour
 //	H/15         every 15th, from a hashed start: H/15 * * * * is four times an hour
 //	H(9-17)      one value of the range
 //	H(0-29)/10   every 10th of the range, from a hashed start
 //
-// H stands in any field and in lists; in the day of month it stays within 1–28, the days that every month has.
-// [Resolve] replaces it. The package holds no clock and schedules nothing.
+// H works in every field and in lists. In the day of month it ranges over 1–28, the days that every month has. [Resolve]
+// replaces it. The package has no clock and schedules nothing.
 package schedule
 
 import (
@@ -20,21 +20,21 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Default is the schedule for a cluster that has none where its audit config has none either: hourly, as the operator's
-// own default is, but spread over the hour. It must be written into the entry, because the operator fills in its default
-// only when local scanning is on; otherwise the entry's CronJob is refused.
+// Default is the schedule if neither the cluster nor its audit config has one: hourly, like the operator's default, but spread
+// over the hour. It must be written into the entry, because the operator only fills in its default when local scanning is on.
+// Without it, the entry's CronJob would be refused.
 const Default = "H * * * *"
 
-// maxLength holds back expressions that are not written by people. The longest sensible list, every minute of an hour, has
-// 169 characters.
+// maxLength refuses expressions that were not written by hand. The longest sensible list, every minute of an hour, has 169
+// characters.
 const maxLength = 512
 
-// Seed is what H is hashed from, for one cluster of one audit config. Neither name can hold a slash.
+// Seed returns the seed of H for one cluster of one audit config. Neither name can contain a slash.
 func Seed(auditConfig, cluster string) string { return auditConfig + "/" + cluster }
 
-// Resolve replaces every H in the expression by what it stands for with this seed, and returns a schedule that Kubernetes
-// accepts in a CronJob. The same expression and seed give the same schedule, in every process and version. An expression
-// without H comes back as it is, but for its blanks. The error is an [*Error].
+// Resolve replaces every H in the expression with its value for the seed, and returns a schedule that Kubernetes accepts in a
+// CronJob. The same expression and seed return the same schedule, in every process and version. An expression without H is
+// unchanged except for blanks. The error is an [*Error].
 func Resolve(expr, seed string) (string, error) {
 	if len(expr) > maxLength {
 		return "", &Error{Reason: TooLong, Fix: "write a step, such as */5, instead of a list"}
@@ -43,7 +43,7 @@ func Resolve(expr, seed string) (string, error) {
 	if len(parts) == 0 {
 		return "", &Error{Reason: Empty, Fix: `write five fields, such as "H * * * *", or leave the schedule out`}
 	}
-	// Kubernetes refuses every schedule with TZ in it, and robfig/cron panics on "TZ=" without a blank after it.
+	// Kubernetes refuses every schedule that contains TZ, and robfig/cron panics on "TZ=" without a blank after it.
 	if strings.Contains(expr, "TZ") {
 		return "", &Error{Item: parts[0], Reason: TimeZone, Fix: "remove the time zone; schedules run in the time zone of the kube-controller-manager, usually UTC"}
 	}
@@ -68,7 +68,7 @@ func Resolve(expr, seed string) (string, error) {
 	return result, nil
 }
 
-// word checks a schedule that is a word: what robfig/cron takes, and nothing that runs more often than cron can say.
+// word checks a schedule that is a word. It accepts what robfig/cron accepts, unless it runs more often than once a minute.
 func word(parts []string) (string, error) {
 	result := strings.Join(parts, " ")
 	schedule, err := cron.ParseStandard(result)
@@ -81,9 +81,9 @@ func word(parts []string) (string, error) {
 	return result, nil
 }
 
-// fires tells whether the schedule has a next time at all. robfig/cron looks five years ahead, so the search begins at the
-// start of a leap year to find the 29 February. A hashed month must not decide over it: the same line would work for one
-// cluster and not for the next, so then the days have to be ones that every month has.
+// fires reports whether the schedule ever runs. robfig/cron looks five years ahead, so the search starts at a leap year to find
+// 29 February. The result must not depend on a hashed month, or the same line would work for one cluster and not for the next.
+// So with a hashed month, the days must be ones that every month has.
 func fires(expr string, monthHashed bool) error {
 	parsed, err := cron.ParseStandard(expr)
 	if err != nil {
@@ -98,8 +98,8 @@ func fires(expr string, monthHashed bool) error {
 	return nil
 }
 
-// Bits of robfig/cron's fields: the days 1 to 28, and its mark for a field that restricts nothing. With a restricted day of
-// week, either day fires.
+// Bits of robfig/cron's fields: the days 1 to 28, and the mark for an unrestricted field. If the day of week is restricted,
+// either day fires.
 const (
 	everyMonth uint64 = 1<<29 - 2
 	anyDay     uint64 = 1 << 63
