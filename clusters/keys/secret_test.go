@@ -17,18 +17,18 @@ func TestBadCredentials(t *testing.T) {
 	cert := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certify(t, c.google).Raw}))
 	const secret = "canary-f00d"
 	for _, row := range []struct{ reason, field, text, says string }{
-		{"an empty token", "sops.vault-token", "  \n", "one word"},
-		{"two tokens", "sops.vault-token", secret + "\n" + secret, "one word"},
-		{"a token with a header after it", "sops.vault-token", secret + "\r\nX-Evil: 1", "one word"},
-		{"a token that is not text", "sops.vault-token", secret + "\xff", "one word"},
+		{"an empty token", "sops.vault-token", "  \n", "single word"},
+		{"two tokens", "sops.vault-token", secret + "\n" + secret, "single word"},
+		{"a token with a header after it", "sops.vault-token", secret + "\r\nX-Evil: 1", "single word"},
+		{"a token that is not text", "sops.vault-token", secret + "\xff", "single word"},
 		{"a huge token", "sops.vault-token", strings.Repeat(secret, 1<<14), "longer than"},
-		{"a CA that is no certificate", "vault.ca.crt", secret, "no certificate"},
+		{"a CA that is no certificate", "vault.ca.crt", secret, "no PEM certificate"},
 		{"no access key", "sops.aws-kms", "aws_secret_access_key: " + secret, "aws_access_key_id"},
 		{"no secret key", "sops.aws-kms", "aws_access_key_id: " + secret, "aws_secret_access_key"},
 		{"a text", "sops.aws-kms", secret, "YAML"},
 		{"a list", "sops.aws-kms", "[" + secret + "]", "YAML"},
 		{"a broken object", "sops.aws-kms", "aws_access_key_id: {" + secret, "YAML"},
-		{"a credential with a line feed", "sops.aws-kms", "aws_access_key_id: x\naws_secret_access_key: \"" + secret + "\\n\"", "not AWS"},
+		{"a credential with a line feed", "sops.aws-kms", "aws_access_key_id: x\naws_secret_access_key: \"" + secret + "\\n\"", "for AWS credentials"},
 		{"not UTF-8", "sops.aws-kms", "aws_access_key_id: \xff" + secret, "YAML"},
 		{"an external account, which names addresses and programs", "sops.gcp-kms", `{"type":"external_account","credential_source":{"executable":{"command":"` + secret + `"}}}`, "service_account"},
 		{"a user's credentials", "sops.gcp-kms", `{"type":"authorized_user","refresh_token":"` + secret + `"}`, "service_account"},
@@ -43,7 +43,7 @@ func TestBadCredentials(t *testing.T) {
 		{"neither secret nor certificate", "sops.azure-kv", "tenantId: t\nclientId: x", "clientCertificate"},
 		{"both", "sops.azure-kv", "tenantId: t\nclientId: x\nclientSecret: " + secret + "\nclientCertificate: " + secret, "clientCertificate"},
 		{"a certificate without its key", "sops.azure-kv", "tenantId: t\nclientId: x\nclientCertificate: |\n" + indented(cert), "private key"},
-		{"a certificate with another's key", "sops.azure-kv", "tenantId: t\nclientId: x\nclientCertificate: |\n" + indented(cert+pkcs8(t, other)), "not that of the certificate"},
+		{"a certificate with another's key", "sops.azure-kv", "tenantId: t\nclientId: x\nclientCertificate: |\n" + indented(cert+pkcs8(t, other)), "does not match the certificate"},
 		{"a token server of somebody else", "sops.azure-kv", c.azureField() + "authorityHost: https://" + secret + ".example.com", "authorityHost"},
 	} {
 		_, err := keys.FromSecret("sops-keys", text(map[string]string{row.field: row.text}))

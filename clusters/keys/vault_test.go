@@ -313,7 +313,7 @@ func TestManyFilesOfAVaultThatIsDown(t *testing.T) {
 	v.SetDown(true)
 	for i, file := range files {
 		err := verdict(t, "down", ring, file, "unavailable")
-		if alone := strings.Contains(fmt.Sprint(err), "left alone"); alone != (i >= keys.FailuresInARow) {
+		if alone := strings.Contains(fmt.Sprint(err), "times in a row"); alone != (i >= keys.FailuresInARow) {
 			t.Errorf("file %d: %v", i, err)
 		}
 	}
@@ -344,7 +344,7 @@ func TestWrongCAIsNobodyElsesTrouble(t *testing.T) {
 	for range keys.FailuresInARow {
 		check(t, "a wrong CA certificate", wrong, file, "unavailable")
 	}
-	if err := verdict(t, "a wrong CA certificate", wrong, file, "unavailable"); !strings.Contains(fmt.Sprint(err), "left alone") {
+	if err := verdict(t, "a wrong CA certificate", wrong, file, "unavailable"); !strings.Contains(fmt.Sprint(err), "times in a row") {
 		t.Errorf("it is asked for ever: %v", err)
 	}
 	check(t, "the right one", v.ring(remote, v.token), file, "open")

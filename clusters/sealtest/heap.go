@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// PeakHeap runs f and returns by how many bytes the heap grew at most meanwhile. Garbage is collected often, so that what is counted is held.
+// PeakHeap runs f and returns by how many bytes the heap grew at most. It collects garbage often, so that only live memory
+// counts.
 func PeakHeap(f func()) uint64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	runtime.GC()

@@ -17,12 +17,12 @@ import (
 // PGPKey is an OpenPGP key pair: a primary key for signing and a subkey for encryption.
 type PGPKey struct {
 	t testing.TB
-	// Entity may be changed by tests.
+	// Entity may be modified by tests.
 	Entity *openpgp.Entity
 	config packet.Config
 }
 
-// NewPGPKey makes a key of 2025, of Curve25519 unless an option says otherwise. Messages to it are of the same time, and
+// NewPGPKey creates a key from 2025, with Curve25519 unless an option says otherwise. Messages to it are from the same time, and
 // compressed, as gpg does.
 func NewPGPKey(t testing.TB, options ...func(*packet.Config)) *PGPKey {
 	t.Helper()

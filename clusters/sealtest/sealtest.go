@@ -1,6 +1,6 @@
-// Package sealtest encrypts files for tests, as the sops command does.
+// Package sealtest encrypts files for tests, like the sops command.
 //
-// The keys are age and PGP keys made on the spot. Nothing here reads the environment or a file.
+// The age and PGP keys are generated. The package never reads the environment or a file.
 package sealtest
 
 import (
@@ -30,7 +30,7 @@ import (
 // Key is an age key pair.
 type Key struct{ identity *age.X25519Identity }
 
-// NewKey makes a key.
+// NewKey generates a key.
 func NewKey(t testing.TB) *Key {
 	t.Helper()
 	identity, err := age.GenerateX25519Identity()
@@ -46,7 +46,7 @@ func (k *Key) Private() string { return k.identity.String() }
 // Public is the recipient.
 func (k *Key) Public() string { return k.identity.Recipient().String() }
 
-// Opener opens what is encrypted for the key.
+// Opener returns an opener with the key.
 func (k *Key) Opener(t testing.TB) *seal.Opener {
 	t.Helper()
 	return Opener(t, k)
@@ -67,16 +67,16 @@ func (k *Key) encrypt(dataKey []byte) ([]byte, error) {
 
 // Recipient is a key to encrypt for: *Key, *PGPKey or *ServiceKey.
 type Recipient interface {
-	// Private is the key as its own program writes it.
+	// Private is the key in the format of its own program.
 	Private() string
 	master() sopskeys.MasterKey
 	encrypt(dataKey []byte) ([]byte, error)
 }
 
-// Group is a key group of sops: each of its keys gives the same share.
+// Group is a key group of sops. Each of its keys can recover the same share.
 type Group []Recipient
 
-// Opener opens what is encrypted for the keys.
+// Opener returns an opener with the keys.
 func Opener(t testing.TB, given ...Recipient) *seal.Opener {
 	t.Helper()
 	ring := &keys.Ring{}
@@ -88,30 +88,30 @@ func Opener(t testing.TB, given ...Recipient) *seal.Opener {
 	return seal.NewOpener(ring)
 }
 
-// Rule says what of a file is encrypted, as a creation rule in .sops.yaml does.
+// Rule selects the values of a file to encrypt, like a creation rule in .sops.yaml.
 type Rule struct {
-	// EncryptedRegex chooses values by their keys; empty encrypts every value.
+	// EncryptedRegex selects values by their keys. Empty encrypts every value.
 	EncryptedRegex string
 	// MACOnlyEncrypted leaves plain values out of the MAC.
 	MACOnlyEncrypted bool
 }
 
-// Recommended is the rule for cluster files and Secrets that the documentation gives.
+// Recommended is the documented rule for cluster files and Secrets.
 var Recommended = Rule{EncryptedRegex: v1alpha1.EncryptedRegex, MACOnlyEncrypted: true}
 
-// Credentials is a rule that leaves everything but credentials readable, and has all values under the MAC.
+// Credentials is a rule that leaves everything but credentials readable, with a MAC over all values.
 var Credentials = Rule{EncryptedRegex: `^(data|stringData|kubeconfig|token|dockerConfigJson)$`}
 
 // Everything encrypts all values of a file.
 var Everything = Rule{}
 
-// Encrypt encrypts a file, whose name tells its format.
+// Encrypt encrypts a file. Its name determines the format.
 func (k *Key) Encrypt(t testing.TB, name, plain string, rule Rule) string {
 	t.Helper()
 	return Encrypt(t, name, plain, rule, 0, Group{k})
 }
 
-// Encrypt encrypts a file for groups of keys, of which threshold are needed to open it; 0 means all.
+// Encrypt encrypts a file for groups of keys, of which threshold are needed to open it. 0 means all.
 func Encrypt(t testing.TB, name, plain string, rule Rule, threshold int, groups ...Group) string {
 	t.Helper()
 	store := storeFor(name)
@@ -141,7 +141,7 @@ func Encrypt(t testing.TB, name, plain string, rule Rule, threshold int, groups 
 	return emit(t, store, tree, dataKey)
 }
 
-// Edit puts another plain text into an encrypted file, as sops edit does: with the data key that it has.
+// Edit replaces the content of an encrypted file like sops edit: it keeps the data key.
 func (k *Key) Edit(t testing.TB, name, encrypted, plain string) string {
 	t.Helper()
 	store := storeFor(name)
@@ -164,7 +164,7 @@ func (k *Key) Edit(t testing.TB, name, encrypted, plain string) string {
 	return emit(t, store, tree, dataKey)
 }
 
-// emit encrypts the values of a tree, and gives the file.
+// emit encrypts the values of a tree, and returns the file.
 func emit(t testing.TB, store store, tree sops.Tree, dataKey []byte) string {
 	t.Helper()
 	cipher := aes.NewCipher()
@@ -204,7 +204,7 @@ func storeFor(name string) store {
 	}
 }
 
-// encrypter encrypts data keys for its recipients, which it knows by how sops asks for them.
+// encrypter encrypts data keys for its recipients, by the names that sops uses for them.
 type encrypter struct {
 	keyservice.UnimplementedKeyServiceServer
 	recipients map[string]Recipient

@@ -13,35 +13,36 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// Decode reads a cluster file, as YAML or JSON gives it, strictly and completely: it reports every unknown field, every
-// value of the wrong kind and every null, not just the first. The cluster is never nil; it holds what could be read, and
-// [ExternalCluster.Validate] is silent about what Decode reported.
+// Decode strictly parses a cluster file from decoded YAML or JSON. It reports every unknown field, every value of the wrong type
+// and every null, not just the first. The cluster is never nil. It has all values that could be read, and
+// [ExternalCluster.Validate] doesn't report the same fields again.
 //
-// sealed tells which strings are handles of encrypted values; nil means that none is. A handle is good wherever the format
-// takes text that need not be known without keys. A top-level sops block is passed over.
+// sealed reports whether a string is a handle of an encrypted value. nil means that there are none. A handle is valid in every
+// text field whose value isn't needed without keys. A top-level sops block is ignored.
 func Decode(obj map[string]any, sealed func(string) bool) (*ExternalCluster, []Problem) {
-	d := decoder{sealed: orNone(sealed), spokenOf: map[string]bool{}, what: "a cluster file", elsewhere: everywhere()}
+	d := decoder{sealed: orNone(sealed), mentioned: map[string]bool{}, what: "a cluster file", elsewhere: everywhere()}
 	cluster := &ExternalCluster{}
 	top := maps.Clone(obj)
 	delete(top, "sops")
 	d.object(nil, top, reflect.ValueOf(cluster).Elem())
 	d.identity(cluster)
-	if len(d.spokenOf) > 0 {
-		cluster.spokenOf = d.spokenOf
+	if len(d.mentioned) > 0 {
+		cluster.mentioned = d.mentioned
 	}
 	return cluster, d.problems
 }
 
-// Strict reads an object of another format into a struct as Decode reads a cluster file: it reports every unknown field, value of the wrong
-// type and null. The struct has json tags and fields of the kinds that the cluster file has. One of type any takes anything, and the
-// values of a map with the tag seal:"values" may be handles. what names the format in messages, such as "a Secret".
+// Strict parses an object of another format into a struct, like Decode does for a cluster file: it reports every unknown field,
+// value of the wrong type and null. The struct has json tags and the same kinds of fields as the cluster file. A field of type
+// any accepts everything, and the values of a map with the tag seal:"values" may be handles. what is the format's name in
+// messages, such as "a Secret".
 func Strict(obj map[string]any, into any, what string, sealed func(string) bool) []Problem {
-	d := decoder{sealed: orNone(sealed), spokenOf: map[string]bool{}, what: what}
+	d := decoder{sealed: orNone(sealed), mentioned: map[string]bool{}, what: what}
 	d.object(nil, obj, reflect.ValueOf(into).Elem())
 	return d.problems
 }
 
-// orNone makes a missing predicate one that is never true.
+// orNone replaces a nil predicate with one that is always false.
 func orNone(sealed func(string) bool) func(string) bool {
 	if sealed == nil {
 		return func(string) bool { return false }
@@ -50,25 +51,25 @@ func orNone(sealed func(string) bool) func(string) bool {
 }
 
 type decoder struct {
-	sealed   func(string) bool
-	problems []Problem
-	spokenOf map[string]bool
-	// what is the format, for messages, and elsewhere has the paths where it has a field of a name.
+	sealed    func(string) bool
+	problems  []Problem
+	mentioned map[string]bool
+	// what is the format's name in messages. elsewhere has the paths of all fields by name.
 	what      string
 	elsewhere map[string][]string
 }
 
 func (d *decoder) report(code finding.Code, field []string, message, fix string) {
 	d.problems = append(d.problems, Problem{Code: code, Severity: finding.Error, Field: slices.Clone(field), Message: message, Fix: fix})
-	d.spokenOf[dotted(field)] = true
+	d.mentioned[dotted(field)] = true
 }
 
-// identity checks that the file says what it is.
+// identity checks apiVersion and kind.
 func (d *decoder) identity(c *ExternalCluster) {
-	if c.APIVersion != APIVersion && !d.spokenOf["apiVersion"] {
+	if c.APIVersion != APIVersion && !d.mentioned["apiVersion"] {
 		d.report(CodeAPIVersion, []string{"apiVersion"}, "apiVersion is not "+APIVersion, "write apiVersion: "+APIVersion)
 	}
-	if c.Kind != Kind && !d.spokenOf["kind"] {
+	if c.Kind != Kind && !d.mentioned["kind"] {
 		d.report(CodeAPIVersion, []string{"kind"}, "kind is not "+Kind, "write kind: "+Kind)
 	}
 }
@@ -87,10 +88,10 @@ func (d *decoder) object(path []string, obj map[string]any, target reflect.Value
 	}
 }
 
-// value fills one field. The kinds are those that the format's types have; see types.go.
+// value fills one field. The kinds are those of the format's types. See types.go.
 func (d *decoder) value(path []string, value any, target reflect.Value, seal string) {
 	if target.Kind() == reflect.Interface {
-		return // the server's business
+		return // any value; the API server validates it
 	}
 	if value == nil {
 		d.null(path)
@@ -100,7 +101,7 @@ func (d *decoder) value(path []string, value any, target reflect.Value, seal str
 		d.mustBePlain(path)
 		return
 	}
-	if hasOddKey(value) {
+	if hasNonTextKey(value) {
 		d.notTextKey(path)
 		return
 	}
@@ -139,13 +140,13 @@ func (d *decoder) text(path []string, value any, target reflect.Value) {
 	case !ok:
 		d.wrongType(path, "text", value)
 	case text == "":
-		d.report(CodeRequired, path, dotted(path)+" is empty", "give a value, or remove the field")
+		d.report(CodeRequired, path, dotted(path)+" is empty", "set a value, or remove the field")
 	default:
 		target.SetString(text)
 	}
 }
 
-// textList keeps an empty list apart from a missing one.
+// textList keeps an empty list distinct from a missing one.
 func (d *decoder) textList(path []string, value any, target reflect.Value) {
 	list, ok := value.([]any)
 	if !ok {
@@ -192,46 +193,46 @@ func (d *decoder) textMap(path []string, value any, target reflect.Value, seal s
 	target.Set(reflect.ValueOf(texts))
 }
 
-// unknown reports a field that the format does not have, and marks what it was probably meant to be.
+// unknown reports a field that the format does not have, and marks the fields that it was probably meant to be.
 func (d *decoder) unknown(path []string, name string, siblings []formatField) {
-	field, shown := path, "a field whose name can't be shown"
+	field, shown := path, "with a name that can't be shown"
 	if key := printableKey(name); key == name {
 		field = append(slices.Clone(path), name)
 		shown = dotted(field)
 	}
 	fix := "remove it; the fields here are " + namesOf(siblings)
-	paths, beside := advice(name, dotted(path), siblings, d.elsewhere)
+	paths, beside := suggestions(name, dotted(path), siblings, d.elsewhere)
 	switch {
 	case beside:
 		fix = "did you mean " + paths[0] + "?"
 	case len(paths) > 0:
 		fix = "it belongs to " + strings.Join(paths, " or ")
 	}
-	d.problems = append(d.problems, Problem{Code: CodeUnknownField, Severity: finding.Error, Field: slices.Clone(field), Message: shown + " is no field of " + d.what, Fix: fix})
+	d.problems = append(d.problems, Problem{Code: CodeUnknownField, Severity: finding.Error, Field: slices.Clone(field), Message: "unknown field " + shown + " in " + d.what, Fix: fix})
 	for _, p := range paths {
-		if _, known := d.spokenOf[p]; !known {
-			d.spokenOf[p] = false // present, so that it isn't called missing; true only if it was reported itself
+		if _, known := d.mentioned[p]; !known {
+			d.mentioned[p] = false // not missing, but only true if it was reported itself
 		}
 	}
 }
 
 func (d *decoder) null(path []string) {
-	fix := "give a value, or remove the field"
+	fix := "set a value, or remove the field"
 	if last := path[len(path)-1]; last == "filtering" || last == "repositories" {
 		fix = "write " + last + ": {} to scan all, or remove the field to inherit from the audit config"
 	}
 	d.report(CodeNull, path, dotted(path)+" has no value", fix)
 }
 
-// hasOddKey reports whether a mapping has a key that YAML doesn't read as text: a number, true, a date or the like. JSON has no such
-// mapping, and kustomize can't write it.
-func hasOddKey(value any) bool {
+// hasOddKey reports whether a mapping has a key that YAML doesn't read as text, such as a number, a boolean or a date. JSON has
+// no such mapping, and kustomize can't write it.
+func hasNonTextKey(value any) bool {
 	t := reflect.TypeOf(value)
 	return t.Kind() == reflect.Map && t.Key().Kind() != reflect.String
 }
 
 func (d *decoder) notTextKey(path []string) {
-	d.report(CodeWrongType, path, dotted(path)+" has a key that YAML reads as a number, a date, true, false or null, and not as text", "quote the key; what a generator makes needs another key")
+	d.report(CodeWrongType, path, dotted(path)+" has a key that YAML reads as a number, a date, true, false or null instead of text", "quote the key; for a generator, use another key")
 }
 
 func (d *decoder) mustBePlain(path []string) {
@@ -244,14 +245,14 @@ func (d *decoder) wrongType(path []string, expected string, value any) {
 	got, fix := kindOf(value), "write "+expected
 	switch {
 	case expected == "text" && (got == "a number" || got == "true or false" || got == "a date"):
-		fix = "put it in quotes"
+		fix = "quote it"
 	case path[len(path)-1] == "dockerConfigJson" && got == "a mapping":
-		fix = "give the JSON as text: dockerConfigJson: | and the text below it"
+		fix = "write the JSON as text: dockerConfigJson: | and the text below it"
 	}
 	d.report(CodeWrongType, path, fmt.Sprintf("%s must be %s, but is %s", dotted(path), expected, got), fix)
 }
 
-// kindOf names the kind of a value, and nothing of the value.
+// kindOf returns the kind of a value, without the value.
 func kindOf(value any) string {
 	switch value.(type) {
 	case json.Number:
@@ -277,8 +278,8 @@ func kindOf(value any) string {
 	}
 }
 
-// keyForm is what a field's name may look like to be repeated in a message. A wrongly indented credential can become a
-// key; those are longer, or have other characters.
+// keyForm is the form of a field name that may be repeated in a message. A wrongly indented credential can become a key. It
+// would be longer, or have other characters.
 var keyForm = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,40}$`)
 
 func printableKey(key string) string {

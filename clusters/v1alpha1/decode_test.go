@@ -86,12 +86,12 @@ func TestDecodeAdvice(t *testing.T) {
 func TestDecodeMessages(t *testing.T) {
 	tests := []struct{ reason, spec, message, fix string }{
 		{"kinds are named", "auditConfig: [a]", "spec.auditConfig must be text, but is a list", "write text"},
-		{"numbers want quotes", "auditConfig: 5", "spec.auditConfig must be text, but is a number", "put it in quotes"},
-		{"JSON as a mapping", "privateRegistries: {dockerConfigJson: {a: canary}}", "spec.privateRegistries.dockerConfigJson must be text, but is a mapping", "give the JSON as text: dockerConfigJson: | and the text below it"},
+		{"numbers want quotes", "auditConfig: 5", "spec.auditConfig must be text, but is a number", "quote it"},
+		{"JSON as a mapping", "privateRegistries: {dockerConfigJson: {a: canary}}", "spec.privateRegistries.dockerConfigJson must be text, but is a mapping", "write the JSON as text: dockerConfigJson: | and the text below it"},
 		{"null filter", "filtering:", "spec.filtering has no value", "write filtering: {} to scan all, or remove the field to inherit from the audit config"},
 		{"encrypted", "schedule: " + handle, "spec.schedule is encrypted, but Muster must know it without keys", "encrypt only credentials: set mac_only_encrypted: true, encrypted_regex: '^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$' in .sops.yaml, then decrypt and encrypt the file again"},
 		{"a credential became a key", "serviceAccountAuth: {token: {eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary}}", "spec.serviceAccountAuth.token must be text, but is a mapping", "write text"},
-		{"a credential became a field", "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary", "a field whose name can't be shown is no field of a cluster file", "remove it; the fields here are auditConfig, containerImageScanning, filtering, kubeconfig, kubeconfigFile, kubeconfigSecretRef, privateRegistries, privateRegistriesPullSecretRef, repositories, schedule, serviceAccountAuth, spiffeAuth, vaultAuth, workloadIdentity"},
+		{"a credential became a field", "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary", "unknown field with a name that can't be shown in a cluster file", "remove it; the fields here are auditConfig, containerImageScanning, filtering, kubeconfig, kubeconfigFile, kubeconfigSecretRef, privateRegistries, privateRegistriesPullSecretRef, repositories, schedule, serviceAccountAuth, spiffeAuth, vaultAuth, workloadIdentity"},
 	}
 	for _, test := range tests {
 		_, problems := v1alpha1.Decode(object(t, file(test.spec)), encrypted)

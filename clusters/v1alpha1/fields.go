@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// formatField is one field of the format.
+// formatField is a field of the format.
 type formatField struct {
 	name  string
 	index int
-	// seal says where encrypted values may stand: neverSealed, valuesSealed or "".
+	// seal is where encrypted values are allowed: neverSealed, valuesSealed or "".
 	seal string
 }
 
@@ -23,7 +23,7 @@ const (
 	valuesSealed = "values"
 )
 
-// fieldsOf lists the fields of a struct of the format, from its tags.
+// fieldsOf returns the fields of a struct of the format, from its tags.
 func fieldsOf(t reflect.Type) []formatField {
 	var fields []formatField
 	for i := range t.NumField() {
@@ -36,7 +36,7 @@ func fieldsOf(t reflect.Type) []formatField {
 	return fields
 }
 
-// everywhere maps each field's name to the paths where the format has it.
+// everywhere maps each field name to its paths in the format.
 var everywhere = sync.OnceValue(func() map[string][]string {
 	paths := map[string][]string{}
 	var visit func(t reflect.Type, path string)
@@ -44,7 +44,7 @@ var everywhere = sync.OnceValue(func() map[string][]string {
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		// References to Secrets are many and hold but a name, which would be offered for every "name".
+		// Skip references to Secrets. There are many, and each would be suggested for every "name".
 		if t.Kind() != reflect.Struct || t == reflect.TypeFor[SecretRef]() {
 			return
 		}
@@ -58,9 +58,9 @@ var everywhere = sync.OnceValue(func() map[string][]string {
 	return paths
 })
 
-// advice says what an unknown field was probably meant to be: the paths of fields of the format, nearest first, and
-// whether they are beside it. elsewhere has the paths of all fields by name.
-func advice(name, parent string, siblings []formatField, elsewhere map[string][]string) (paths []string, beside bool) {
+// advice returns the fields that an unknown field was probably meant to be, as paths, nearest first, and whether they have the
+// same parent. elsewhere has the paths of all fields by name.
+func suggestions(name, parent string, siblings []formatField, elsewhere map[string][]string) (paths []string, beside bool) {
 	join := func(sibling string) []string { return []string{strings.TrimPrefix(parent+"."+sibling, ".")} }
 	for _, s := range siblings {
 		if plain(s.name) == plain(name) {
@@ -80,7 +80,7 @@ func advice(name, parent string, siblings []formatField, elsewhere map[string][]
 		return join(nearest), true
 	}
 	for known, paths := range elsewhere {
-		// No two fields of the format are equal in plain form, so the order of the map has no say.
+		// No two fields of the format have the same plain form, so the map's order doesn't matter.
 		if plain(known) == plain(name) {
 			return paths, false
 		}
@@ -88,14 +88,14 @@ func advice(name, parent string, siblings []formatField, elsewhere map[string][]
 	return nil, false
 }
 
-// plain takes the writing conventions off a name: ca_cert, CACert and caCert are the same.
+// plain removes naming conventions: ca_cert, CACert and caCert become the same.
 func plain(name string) string {
 	return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
 }
 
-// distance is the optimal string alignment distance: insertions, deletions, replacements and swapped neighbours.
+// distance is the optimal string alignment distance: insertions, deletions, replacements and swapped neighbors.
 func distance(a, b string) int {
-	// A name this long is no typing error, and would cost time in proportion to its length.
+	// A name this long is not a typo, and would take too long.
 	if len(a) > 64 || len(b) > 64 {
 		return 64
 	}
@@ -122,7 +122,7 @@ func distance(a, b string) int {
 	return rows[len(a)][len(b)]
 }
 
-// namesOf lists the fields' names for people.
+// namesOf lists the names of fields, for messages.
 func namesOf(fields []formatField) string {
 	names := make([]string, len(fields))
 	for i, f := range fields {

@@ -6,17 +6,17 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// Problem is what Decode or Validate has to say about one field. It becomes a finding once the field's place in Git is
+// Problem is a problem of one field, found by Decode or Validate. It becomes a finding once the field's position in Git is
 // known.
 type Problem struct {
 	Code     finding.Code
 	Severity finding.Severity
-	// Field is the path of the field, such as ["spec", "schedule"]; an index of a list is "[0]". It may name a field that
-	// is missing; the nearest parent that exists is then the place.
+	// Field is the path of the field, such as ["spec", "schedule"]. A list index is "[0]". The field may be missing; then the
+	// position is that of the nearest parent that exists.
 	Field []string
-	// Message is one line that names the cause. It never holds a value that may be secret.
+	// Message is one line with the cause. It never contains a value that may be secret.
 	Message string
-	// Fix is one line that says how to mend it; empty where the message says it all.
+	// Fix is one line that says how to fix it. It is empty if the message makes that clear.
 	Fix string
 }
 
@@ -39,42 +39,42 @@ func dotted(field []string) string {
 const (
 	// CodeUnknownField: a field that the format does not have. Error.
 	CodeUnknownField finding.Code = "unknown-field"
-	// CodeWrongType: a value of another kind than the field takes. Error.
+	// CodeWrongType: a value of the wrong type. Error.
 	CodeWrongType finding.Code = "wrong-type"
 	// CodeNull: a field without a value. Error.
 	CodeNull finding.Code = "null-value"
-	// CodeAPIVersion: apiVersion or kind is not the cluster file's. Error.
+	// CodeAPIVersion: apiVersion or kind is not that of a cluster file. Error.
 	CodeAPIVersion finding.Code = "api-version"
-	// CodeMustBePlain: an encrypted value where Muster must know the content without keys. Error.
+	// CodeMustBePlain: an encrypted value that Muster needs without keys. Error.
 	CodeMustBePlain finding.Code = "must-be-plain"
-	// CodeRequired: a field that must be given is missing or empty. Error.
+	// CodeRequired: a required field is missing or empty. Error.
 	CodeRequired finding.Code = "required-field"
 	// CodePlainCredential: a credential that is not encrypted. Error.
 	CodePlainCredential finding.Code = "plain-credential"
 
-	// CodeClusterName: metadata.name can't name an entry. Error.
+	// CodeClusterName: metadata.name is not a valid name of an entry. Error.
 	CodeClusterName finding.Code = "cluster-name"
 	// CodeAuthMethod: no authentication method, or more than one. Error.
 	CodeAuthMethod finding.Code = "auth-method"
-	// CodeConflict: two fields that exclude each other, or a provider's block beside another provider. Error.
+	// CodeConflict: two fields that exclude each other, or the block of another provider. Error.
 	CodeConflict finding.Code = "conflicting-fields"
-	// CodeObjectName: a name that no Kubernetes object can have. Error.
+	// CodeObjectName: a name that is not valid in Kubernetes. Error.
 	CodeObjectName finding.Code = "object-name"
 	// CodeKubeconfigFile: a path that is not below the cluster file's folder. Error.
 	CodeKubeconfigFile finding.Code = "kubeconfig-file"
-	// CodeServer: an address that the operator or the scanner can't use. Error, or warning when it may work.
+	// CodeServer: an address that the operator or the scanner can't use. Error, or warning if it may work.
 	CodeServer finding.Code = "server-address"
-	// CodeTLSOff: the remote cluster's certificate is not checked. Warning.
+	// CodeTLSOff: the remote cluster's certificate is not verified. Warning.
 	CodeTLSOff finding.Code = "tls-verification-off"
-	// CodeProvider: a provider that the operator does not know, or one without its block. Error.
+	// CodeProvider: a provider that the operator does not support, or one without its block. Error.
 	CodeProvider finding.Code = "workload-identity-provider"
-	// CodeCloudID: a cloud identifier of the wrong form. Error where the form is certain, else warning.
+	// CodeCloudID: a cloud identifier of the wrong form. Error if the form is certain, else warning.
 	CodeCloudID finding.Code = "cloud-identifier"
 	// CodeVaultAddress: an address that is not a server's, or not https. Error.
 	CodeVaultAddress finding.Code = "vault-address"
 	// CodeVaultPath: a mount path or a namespace that Vault would not find. Error, or warning for an authPath outside of auth/.
 	CodeVaultPath finding.Code = "vault-path"
-	// CodeVaultTTL: a ttl that is no positive duration (error), or shorter than the operator can renew (warning).
+	// CodeVaultTTL: a ttl that is not a positive duration (error), or too short for the operator to renew (warning).
 	CodeVaultTTL finding.Code = "vault-ttl"
 	// CodeSocketPath: a socketPath that is not an absolute path. Error.
 	CodeSocketPath finding.Code = "spiffe-socket-path"
@@ -82,17 +82,18 @@ const (
 	CodeSchedule finding.Code = "schedule"
 	// CodePattern: a pattern that is empty (error), or one that is repeated, matches no name or leaves nothing (warning).
 	CodePattern finding.Code = "filter-pattern"
-	// CodeFilterOverlap: include and exclude together. Warning.
+	// CodeFilterOverlap: both include and exclude. Warning.
 	CodeFilterOverlap finding.Code = "filter-overlap"
-	// CodeEmptyInclude: an empty include list, which chooses everything. Warning.
+	// CodeEmptyInclude: an empty include list, which selects everything. Warning.
 	CodeEmptyInclude finding.Code = "filter-empty-include"
-	// CodeNoImageScanning: a field that works only with containerImageScanning. Warning.
+	// CodeNoImageScanning: a field that only works with containerImageScanning. Warning.
 	CodeNoImageScanning finding.Code = "no-image-scanning"
 )
 
-// EncryptedRegex is the encrypted_regex for .sops.yaml: the fields of a cluster file that hold credentials, those that say where a token
-// goes, and the content of Secret manifests beside it. Everything else stays readable in review.
+// EncryptedRegex is the encrypted_regex for .sops.yaml: the fields of a cluster file that are credentials, the fields that
+// determine where a token is sent, and the content of Secret manifests. Everything else stays readable in review.
 const EncryptedRegex = `^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$`
 
-// SopsRule is what a creation rule in .sops.yaml has for cluster files. With mac_only_encrypted, what is plain can be edited without a key.
+// SopsRule is the part of a creation rule in .sops.yaml for cluster files. With mac_only_encrypted, plain values can be edited
+// without a key.
 const SopsRule = "mac_only_encrypted: true, encrypted_regex: '" + EncryptedRegex + "'"

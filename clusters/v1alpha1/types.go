@@ -1,13 +1,13 @@
 package v1alpha1
 
-// APIVersion and Kind are what a cluster file says of itself.
+// APIVersion and Kind identify a cluster file.
 const (
 	APIVersion = "muster.dev/v1alpha1"
 	Kind       = "ExternalCluster"
 )
 
-// ExternalCluster is one remote cluster that the Mondoo Operator scans. It is read from Git and never applied to
-// Kubernetes: Muster compiles it to one entry of a MondooAuditConfig's externalClusters.
+// ExternalCluster is a remote cluster that the Mondoo Operator scans. It is read from Git and never applied to Kubernetes:
+// Muster compiles it to an entry in a MondooAuditConfig's externalClusters.
 type ExternalCluster struct {
 	// Always muster.dev/v1alpha1.
 	APIVersion string `json:"apiVersion" seal:"never"`
@@ -18,37 +18,38 @@ type ExternalCluster struct {
 	// How to reach and scan the cluster.
 	Spec Spec `json:"spec"`
 
-	// spokenOf holds fields as dotted paths: true where Decode reported the field, so that whatever Validate finds there is
-	// a consequence; false where an unknown field was probably meant to be it, so that it isn't called missing as well.
-	spokenOf map[string]bool
+	// mentioned has fields as dotted paths. True means that Decode reported the field, so that any further problem there is a
+	// consequence. False means that an unknown field was probably meant to be this one, so that it isn't reported as missing
+	// too.
+	mentioned map[string]bool
 }
 
-// Metadata names the cluster. Namespace, labels and annotations are accepted because kustomize sets them; Muster does not
-// pass them on.
+// Metadata names the cluster. Namespace, labels and annotations are accepted because kustomize sets them. Muster does not pass
+// them on.
 type Metadata struct {
-	// The entry's name in the MondooAuditConfig, and the value of the label cluster_name on what the operator makes for
-	// it: lower-case letters, digits and dashes, 63 characters at most.
+	// The entry's name in the MondooAuditConfig, and the value of the label cluster_name on the operator's objects for it:
+	// lower-case letters, digits and dashes, at most 63 characters.
 	Name string `json:"name" seal:"never"`
-	// Ignored: the namespace is the one of the AuditSync.
+	// Ignored. The namespace is that of the AuditSync.
 	Namespace string `json:"namespace,omitempty" seal:"never"`
-	// Free labels, for kustomize's selectors.
+	// Labels, for kustomize's selectors.
 	Labels map[string]string `json:"labels,omitempty" seal:"never"`
-	// Free annotations.
+	// Annotations.
 	Annotations map[string]string `json:"annotations,omitempty" seal:"never"`
 }
 
-// Spec says how to reach and scan the cluster. The fields of an externalClusters[] entry keep the names they have in
-// MondooAuditConfig (without name), so that an existing entry can be pasted here. Exactly one of the five authentication
-// methods is given; the three forms of kubeconfig count as one method.
+// Spec is how to reach and scan the cluster. The fields have the same names as in an externalClusters[] entry of a
+// MondooAuditConfig (without name), so that an existing entry can be pasted here. Exactly one of the five authentication methods
+// must be set. The three forms of kubeconfig count as one method.
 type Spec struct {
-	// A kubeconfig as text, SOPS-encrypted. It becomes a Secret. Exec plugins, auth providers and paths of files in it
-	// can't work where the scanner runs.
+	// A kubeconfig as text, SOPS-encrypted. It becomes a Secret. Exec plugins, auth providers and file paths in it don't work
+	// where the scanner runs.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
-	// The path of a SOPS-encrypted kubeconfig, relative to this file and not above its folder.
+	// The path of a SOPS-encrypted kubeconfig, relative to this file, in the same folder or below.
 	KubeconfigFile string `json:"kubeconfigFile,omitempty" seal:"never"`
-	// A Secret that exists already, with the kubeconfig under the key kubeconfig.
+	// An existing Secret with the kubeconfig under the key kubeconfig.
 	KubeconfigSecretRef *SecretRef `json:"kubeconfigSecretRef,omitempty"`
-	// Authenticate with the token of a ServiceAccount of the remote cluster.
+	// Authenticate with the token of a ServiceAccount in the remote cluster.
 	ServiceAccountAuth *ServiceAccountAuth `json:"serviceAccountAuth,omitempty"`
 	// Authenticate as a cloud identity.
 	WorkloadIdentity *WorkloadIdentity `json:"workloadIdentity,omitempty"`
@@ -56,21 +57,21 @@ type Spec struct {
 	VaultAuth *VaultAuth `json:"vaultAuth,omitempty"`
 	// Authenticate with an X.509 SVID from a SPIRE agent.
 	SPIFFEAuth *SPIFFEAuth `json:"spiffeAuth,omitempty"`
-	// When to scan: five cron fields, or a word such as @daily. H stands for a number that is stable for this cluster and
-	// spread evenly over the fleet, as in "H */2 * * *". Default: the audit config's schedule.
+	// When to scan: five cron fields, or a word such as @daily. H is a number that is stable for this cluster and evenly
+	// distributed over the fleet, as in "H */2 * * *". Default: the audit config's schedule.
 	Schedule string `json:"schedule,omitempty" seal:"never"`
-	// Which namespaces to scan. Absent: as the audit config says. Empty ({}): all of them.
+	// Which namespaces to scan. If absent, the audit config's setting applies. Empty ({}) means all.
 	Filtering *Filtering `json:"filtering,omitempty"`
-	// Scan the images of running containers too. Default: false.
+	// Also scan the images of running containers. Default: false.
 	ContainerImageScanning bool `json:"containerImageScanning,omitempty"`
-	// Which image repositories to scan; only with containerImageScanning. Absent: as the audit config says. Empty ({}):
-	// all of them.
+	// Which image repositories to scan. Only with containerImageScanning. If absent, the audit config's setting applies. Empty
+	// ({}) means all.
 	Repositories *Patterns `json:"repositories,omitempty"`
-	// Credentials for private image registries; only with containerImageScanning.
+	// Credentials for private image registries. Only with containerImageScanning.
 	PrivateRegistries *PrivateRegistries `json:"privateRegistries,omitempty"`
 	// The operator's name for privateRegistries.secretRef, accepted so that an existing entry can be pasted.
 	PrivateRegistriesPullSecretRef *SecretRef `json:"privateRegistriesPullSecretRef,omitempty"`
-	// The MondooAuditConfig that this cluster belongs to; needed only when the path renders more than one.
+	// The MondooAuditConfig that this cluster belongs to. Only required if the path renders more than one.
 	AuditConfig string `json:"auditConfig,omitempty" seal:"never"`
 }
 
@@ -80,49 +81,49 @@ type SecretRef struct {
 	Name string `json:"name" seal:"never"`
 }
 
-// ServiceAccountAuth authenticates with a bearer token: token with caCert, or credentialsSecretRef alone.
+// ServiceAccountAuth authenticates with a bearer token. Set token and caCert, or only credentialsSecretRef.
 type ServiceAccountAuth struct {
 	// The address of the API server: https://host[:port][/path].
 	Server string `json:"server"`
 	// The token of the ServiceAccount, SOPS-encrypted.
 	Token string `json:"token,omitempty"`
-	// The PEM certificates that the API server's certificate is checked against.
+	// The PEM certificates to verify the API server's certificate.
 	CACert string `json:"caCert,omitempty"`
-	// A Secret that exists already, with the keys token and ca.crt.
+	// An existing Secret with the keys token and ca.crt.
 	CredentialsSecretRef *SecretRef `json:"credentialsSecretRef,omitempty"`
-	// Do not check the API server's certificate; whoever answers at the address gets the token. In a file with token, it stands
-	// directly after server. Default: false.
+	// Don't verify the API server's certificate. Any server at the address gets the token. In a file with token, it must
+	// directly follow server. Default: false.
 	SkipTLSVerify *bool `json:"skipTLSVerify,omitempty"`
 }
 
-// SkipsTLS reports whether the API server's certificate is not checked.
+// SkipsTLS reports whether the API server's certificate is not verified.
 func (a *ServiceAccountAuth) SkipsTLS() bool { return a.SkipTLSVerify != nil && *a.SkipTLSVerify }
 
 // Provider is a cloud whose identities the operator can use.
 type Provider string
 
-// The providers that the operator knows.
+// The providers that the operator supports.
 const (
 	GKE Provider = "gke"
 	EKS Provider = "eks"
 	AKS Provider = "aks"
 )
 
-// WorkloadIdentity authenticates as a cloud identity: a provider, and the one block of that name.
+// WorkloadIdentity authenticates as a cloud identity. Set the provider, and the block with the provider's name.
 type WorkloadIdentity struct {
 	// The cloud: gke, eks or aks.
 	Provider Provider `json:"provider" seal:"never"`
-	// Google Kubernetes Engine; with provider gke.
+	// Google Kubernetes Engine, with provider gke.
 	GKE *GKEIdentity `json:"gke,omitempty"`
-	// Amazon Elastic Kubernetes Service; with provider eks.
+	// Amazon Elastic Kubernetes Service, with provider eks.
 	EKS *EKSIdentity `json:"eks,omitempty"`
-	// Azure Kubernetes Service; with provider aks.
+	// Azure Kubernetes Service, with provider aks.
 	AKS *AKSIdentity `json:"aks,omitempty"`
 }
 
-// GKEIdentity is a Google service account and the GKE cluster it may read.
+// GKEIdentity is a Google service account and the GKE cluster that it may read.
 type GKEIdentity struct {
-	// The ID of the Google Cloud project that holds the cluster.
+	// The ID of the Google Cloud project with the cluster.
 	ProjectID string `json:"projectId"`
 	// The name of the cluster in that project.
 	ClusterName string `json:"clusterName"`
@@ -130,11 +131,11 @@ type GKEIdentity struct {
 	ClusterLocation string `json:"clusterLocation"`
 	// The e-mail address of the Google service account.
 	GoogleServiceAccount string `json:"googleServiceAccount"`
-	// The address of the API server, where it isn't the cluster's public endpoint: https://host[:port].
+	// The address of the API server, if it isn't the cluster's public endpoint: https://host[:port].
 	Endpoint string `json:"endpoint,omitempty"`
 }
 
-// EKSIdentity is an IAM role and the EKS cluster it may read.
+// EKSIdentity is an IAM role and the EKS cluster that it may read.
 type EKSIdentity struct {
 	// The AWS region of the cluster, such as eu-central-1.
 	Region string `json:"region"`
@@ -142,15 +143,15 @@ type EKSIdentity struct {
 	ClusterName string `json:"clusterName"`
 	// The ARN of the IAM role: arn:aws:iam::<account>:role/<name>.
 	RoleARN string `json:"roleArn"`
-	// The address of the API server, where it isn't the one that AWS reports.
+	// The address of the API server, if it isn't the one that AWS reports.
 	Endpoint string `json:"endpoint,omitempty"`
 }
 
-// AKSIdentity is a managed identity or app registration and the AKS cluster it may read.
+// AKSIdentity is a managed identity or app registration and the AKS cluster that it may read.
 type AKSIdentity struct {
-	// The UUID of the Azure subscription that holds the cluster.
+	// The UUID of the Azure subscription with the cluster.
 	SubscriptionID string `json:"subscriptionId"`
-	// The resource group that holds the cluster.
+	// The resource group with the cluster.
 	ResourceGroup string `json:"resourceGroup"`
 	// The name of the cluster in that resource group.
 	ClusterName string `json:"clusterName"`
@@ -158,7 +159,7 @@ type AKSIdentity struct {
 	ClientID string `json:"clientId"`
 	// The UUID of the Entra ID tenant.
 	TenantID string `json:"tenantId"`
-	// The address of the API server, where it isn't the one that Azure reports.
+	// The address of the API server, if it isn't the one that Azure reports.
 	Endpoint string `json:"endpoint,omitempty"`
 	// The login server, as in an existing MondooAuditConfig entry.
 	LoginServer string `json:"loginServer,omitempty"`
@@ -168,7 +169,7 @@ type AKSIdentity struct {
 type VaultAuth struct {
 	// The address of the API server: https://host[:port][/path].
 	Server string `json:"server"`
-	// The address of Vault: https://host[:port]. The AuditSync lists those that are allowed, in spec.vaultAuth.addresses.
+	// The address of Vault: https://host[:port]. It must be listed in spec.vaultAuth.addresses of the AuditSync.
 	VaultAddr string `json:"vaultAddr" seal:"never"`
 	// The namespace of Vault Enterprise or HCP Vault, such as admin/team-a. Operators up to v13.3.0 don't have the field.
 	VaultNamespace string `json:"vaultNamespace,omitempty"`
@@ -178,54 +179,54 @@ type VaultAuth struct {
 	AuthRole string `json:"authRole"`
 	// Where Vault's Kubernetes secrets engine is mounted. Default: kubernetes.
 	SecretsPath string `json:"secretsPath,omitempty"`
-	// The role of the secrets engine that credentials are made for.
+	// The role of the secrets engine for which Vault issues credentials.
 	CredsRole string `json:"credsRole"`
-	// The namespace of the remote cluster in which Vault makes the ServiceAccount token.
+	// The namespace of the remote cluster in which Vault creates the ServiceAccount token.
 	KubernetesNamespace string `json:"kubernetesNamespace,omitempty"`
-	// The lifetime to ask for, as a Go duration such as 1h. Under 20m a token can expire before the operator renews it.
+	// The requested lifetime, as a Go duration such as 1h. Below 20m a token can expire before the operator renews it.
 	TTL string `json:"ttl,omitempty"`
-	// The PEM certificates that Vault's certificate is checked against. Default: the system's.
+	// The PEM certificates to verify Vault's certificate. Default: the system's.
 	CACert string `json:"caCert,omitempty"`
-	// A Secret that exists already, with those certificates under the key ca.crt.
+	// An existing Secret with those certificates under the key ca.crt.
 	CACertSecretRef *SecretRef `json:"caCertSecretRef,omitempty"`
-	// The PEM certificates that the API server's certificate is checked against. Without them the operator checks nothing.
+	// The PEM certificates to verify the API server's certificate. Without them the operator doesn't verify it.
 	TargetCACert string `json:"targetCACert,omitempty"`
-	// A Secret that exists already, with those certificates under the key ca.crt.
+	// An existing Secret with those certificates under the key ca.crt.
 	TargetCACertSecretRef *SecretRef `json:"targetCACertSecretRef,omitempty"`
 }
 
-// SPIFFEAuth authenticates with an X.509 SVID: trustBundle or trustBundleSecretRef, one of the two.
+// SPIFFEAuth authenticates with an X.509 SVID. Set either trustBundle or trustBundleSecretRef.
 type SPIFFEAuth struct {
 	// The address of the API server: https://host[:port][/path].
 	Server string `json:"server"`
 	// The absolute path of the SPIRE agent's socket on the node. Default: /run/spire/sockets/agent.sock.
 	SocketPath string `json:"socketPath,omitempty"`
-	// The PEM certificates that the API server's certificate is checked against.
+	// The PEM certificates to verify the API server's certificate.
 	TrustBundle string `json:"trustBundle,omitempty"`
-	// A Secret that exists already, with those certificates under the key ca.crt.
+	// An existing Secret with those certificates under the key ca.crt.
 	TrustBundleSecretRef *SecretRef `json:"trustBundleSecretRef,omitempty"`
 	// The audience of the SVID.
 	Audience string `json:"audience,omitempty"`
 }
 
-// Filtering narrows a scan to some namespaces.
+// Filtering limits a scan to some namespaces.
 type Filtering struct {
-	// The namespaces by name or glob pattern. Absent or empty: all.
+	// The namespaces by name or glob pattern. Absent or empty means all.
 	Namespaces *Patterns `json:"namespaces,omitempty"`
 }
 
-// Patterns chooses by name. With an include list, the operator ignores the exclude list.
+// Patterns selects by name. If there is an include list, the operator ignores the exclude list.
 type Patterns struct {
-	// Only these. An empty list chooses everything.
+	// Only these. An empty list selects everything.
 	Include []string `json:"include,omitempty"`
-	// All but these.
+	// All except these.
 	Exclude []string `json:"exclude,omitempty"`
 }
 
-// PrivateRegistries holds registry credentials: dockerConfigJson or secretRef, one of the two.
+// PrivateRegistries has registry credentials. Set either dockerConfigJson or secretRef.
 type PrivateRegistries struct {
 	// The text of a Docker config.json with auths, SOPS-encrypted. It becomes a Secret.
 	DockerConfigJSON string `json:"dockerConfigJson,omitempty"`
-	// A Secret that exists already, with that text under the key .dockerconfigjson.
+	// An existing Secret with that text under the key .dockerconfigjson.
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
 )
 
-// Validate checks the values of a cluster file and reports every problem, in the order of the format. It is called twice:
-// with handles still in place, which are passed over, and again once they are opened. sealed tells which strings are
-// handles; nil means that none is. What is wrong for certain is an error; what may work after all is a warning.
+// Validate checks the values of a cluster file and reports every problem, in the order of the format. It is called twice: with
+// handles, which it skips, and again after they are opened. sealed reports whether a string is a handle. nil means that there
+// are none. A certain problem is an error. A value that may work is a warning.
 //
-// Credentials are checked no further than that they are given; package credential looks inside.
+// Validate only checks that credentials are present. Package credential checks their content.
 func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
-	v := &validator{sealed: orNone(sealed), spokenOf: c.spokenOf}
+	v := &validator{sealed: orNone(sealed), mentioned: c.mentioned}
 	v.name(c.Metadata.Name)
 	v.method(c.Spec)
 	v.kubeconfig(c.Spec)
@@ -32,14 +32,14 @@ func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
 	return v.problems
 }
 
-// PlainCredentials reports each credential that stands in the file as plain text: one that is neither empty nor a handle.
-// It is asked before opening.
+// PlainCredentials reports each unencrypted credential in the file: one that is neither empty nor a handle. Call it before
+// opening.
 func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
-	v := &validator{sealed: orNone(sealed), spokenOf: c.spokenOf}
+	v := &validator{sealed: orNone(sealed), mentioned: c.mentioned}
 	check := func(value string, field ...string) {
 		if value != "" && !v.sealed(value) {
-			v.fail(CodePlainCredential, field, "holds a credential in plain text",
-				"revoke the credential, since Git keeps it, and encrypt its successor with sops; in .sops.yaml: "+SopsRule)
+			v.fail(CodePlainCredential, field, "is a credential in plaintext",
+				"revoke the credential, because it stays in Git's history, and encrypt a new one with sops; in .sops.yaml: "+SopsRule)
 		}
 	}
 	check(c.Spec.Kubeconfig, "spec", "kubeconfig")
@@ -53,12 +53,12 @@ func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
 }
 
 type validator struct {
-	sealed   func(string) bool
-	spokenOf map[string]bool
-	problems []Problem
+	sealed    func(string) bool
+	mentioned map[string]bool
+	problems  []Problem
 }
 
-// fail reports an error; what is said about the field follows its name.
+// fail reports an error. The message is the field's name followed by what.
 func (v *validator) fail(code finding.Code, field []string, what, fix string) {
 	v.report(code, finding.Error, field, what, fix)
 }
@@ -70,24 +70,24 @@ func (v *validator) warn(code finding.Code, field []string, what, fix string) {
 
 func (v *validator) report(code finding.Code, severity finding.Severity, field []string, what, fix string) {
 	for n := range field {
-		if v.spokenOf[dotted(field[:n+1])] {
+		if v.mentioned[dotted(field[:n+1])] {
 			return
 		}
 	}
 	v.problems = append(v.problems, Problem{Code: code, Severity: severity, Field: slices.Clone(field), Message: dotted(field) + " " + what, Fix: fix})
 }
 
-// missing reports a field that must be given, unless an unknown field was probably meant to be it.
+// missing reports a missing required field, unless an unknown field was probably meant to be it.
 func (v *validator) missing(fix string, field ...string) {
-	if _, ok := v.spokenOf[dotted(field)]; !ok {
+	if _, ok := v.mentioned[dotted(field)]; !ok {
 		v.fail(CodeRequired, field, "is missing", fix)
 	}
 }
 
-// open tells whether the value is there to be checked: given, and no handle.
+// open reports whether a value can be checked: it is set, and not a handle.
 func (v *validator) open(value string) bool { return value != "" && !v.sealed(value) }
 
-// required reports a missing value, and tells whether it is there to be checked.
+// required reports a missing value, and returns whether the value can be checked.
 func (v *validator) required(value string, field ...string) bool {
 	if value == "" {
 		v.missing("", field...)
@@ -95,7 +95,7 @@ func (v *validator) required(value string, field ...string) bool {
 	return v.open(value)
 }
 
-// matches reports a value that is given, open and not of the form.
+// matches reports a value that is set and open, but doesn't match the form.
 func (v *validator) matches(form *regexp.Regexp, value string, code finding.Code, severity finding.Severity, field []string, what, fix string) {
 	if v.open(value) && !form.MatchString(value) {
 		v.report(code, severity, field, what, fix)
@@ -113,21 +113,21 @@ func (v *validator) name(name string) {
 		return
 	}
 	if !clusterName.MatchString(name) {
-		v.fail(CodeClusterName, field, "is not a name that the operator takes", "use lower-case letters, digits and dashes, with a letter or digit at both ends")
+		v.fail(CodeClusterName, field, "is not a name that the operator accepts", "use lower-case letters, digits and dashes, with a letter or digit at both ends")
 	}
 	if len(name) > form.ClusterNameMax {
 		v.fail(CodeClusterName, field, "is longer than 63 characters, the limit of the operator's label cluster_name", "shorten it")
 	}
 }
 
-// objectName checks a name of a Kubernetes object, if one is given.
+// objectName checks the name of a Kubernetes object, if it is set.
 func (v *validator) objectName(name string, field ...string) {
 	if v.open(name) && (!objectName.MatchString(name) || len(name) > form.ObjectNameMax) {
-		v.fail(CodeObjectName, field, "is not a name that a Kubernetes object can have", "use lower-case letters, digits, dashes and dots, 253 characters at most")
+		v.fail(CodeObjectName, field, "is not a valid name of a Kubernetes object", "use lower-case letters, digits, dashes and dots, at most 253 characters")
 	}
 }
 
-// secretRef checks a reference that is given: it must name a Secret.
+// secretRef checks that a reference, if it is set, names a Secret.
 func (v *validator) secretRef(ref *SecretRef, field ...string) {
 	if ref == nil {
 		return
@@ -142,7 +142,7 @@ func (v *validator) schedule(c *ExternalCluster) {
 	if !v.open(c.Spec.Schedule) {
 		return
 	}
-	// Which audit config takes the cluster isn't known here, and has no say in whether the schedule can be used.
+	// The audit config isn't known here, and doesn't affect whether the schedule is valid.
 	_, err := schedule.Resolve(c.Spec.Schedule, c.Metadata.Name)
 	if err == nil {
 		return
@@ -154,7 +154,7 @@ func (v *validator) schedule(c *ExternalCluster) {
 	v.fail(CodeSchedule, []string{"spec", "schedule"}, "can't be used: "+err.Error(), fix)
 }
 
-// given lists the names whose flag is set.
+// given returns the names whose flag is set.
 func given(names []string, set ...bool) []string {
 	var found []string
 	for i, name := range names {
@@ -165,7 +165,7 @@ func given(names []string, set ...bool) []string {
 	return found
 }
 
-// listed joins names for people: "a", "a and b", "a, b and c".
+// listed joins names for messages: "a", "a and b", "a, b and c".
 func listed(names []string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")

@@ -17,15 +17,15 @@ var (
 
 const serverFix = "write https://host, https://host:port or https://host:port/path"
 
-// server checks the address of an API server that must be given. Addresses are never repeated: a user name, a password or
-// a token may have got into them.
+// server checks the required address of an API server. Messages never repeat an address, which may contain a user name, a
+// password or a token by mistake.
 func (v *validator) server(address string, field ...string) {
 	if v.required(address, field...) {
 		v.address(address, serverForm, field)
 	}
 }
 
-// endpoint checks the address of an API server that may be given.
+// endpoint checks the optional address of an API server.
 func (v *validator) endpoint(address string, field ...string) {
 	if v.open(address) {
 		v.address(address, serverForm, field)
@@ -41,9 +41,9 @@ func (v *validator) address(address string, expected *regexp.Regexp, field []str
 	switch {
 	case err != nil:
 	case isLocal(u.Hostname()):
-		v.warn(CodeServer, field, "points to the scanner's own Pod", "give the address under which other machines reach the API server")
+		v.warn(CodeServer, field, "points to the scanner's own Pod", "use the address at which other machines reach the API server")
 	case IsOwnCluster(u.Hostname()):
-		v.warn(CodeServer, field, "is the management cluster itself, in which the scanner runs, and no remote cluster", "give the address under which other machines reach the API server")
+		v.warn(CodeServer, field, "is the management cluster, in which the scanner runs, not a remote cluster", "use the address at which other machines reach the API server")
 	}
 }
 
@@ -51,13 +51,13 @@ func (v *validator) vaultAddress(address string, field ...string) {
 	if !v.required(address, field...) {
 		return
 	}
-	// The operator sends its own token there: never in the clear. It drops a path.
+	// The operator sends its own token there, so it must be encrypted. The operator drops a path.
 	if what := wrongAddress(address, vaultForm, "https://"); what != "" {
 		v.fail(CodeVaultAddress, field, what, "write https://host or https://host:port, without a path")
 	}
 }
 
-// wrongAddress says what is wrong with an address, or nothing.
+// wrongAddress returns the problem of an address, or "".
 func wrongAddress(address string, expected *regexp.Regexp, schemes ...string) string {
 	scheme := ""
 	for _, s := range schemes {
@@ -66,22 +66,22 @@ func wrongAddress(address string, expected *regexp.Regexp, schemes ...string) st
 		}
 	}
 	if scheme == "" {
-		return "does not begin with " + strings.Join(schemes, " or ")
+		return "does not start with " + strings.Join(schemes, " or ")
 	}
 	u, err := url.Parse(address)
 	switch {
 	case strings.ContainsAny(address, " \t\r\n"):
-		return "has a blank in it"
+		return "contains a blank"
 	case err != nil:
 		return "is not an address"
 	case u.User != nil:
-		return "has a user name or password in it"
+		return "contains a user name or password"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
 		return "has a query or a fragment"
 	case u.Hostname() == "":
 		return "has no host"
 	case u.Port() != "" && !isPort(u.Port()) || strings.HasSuffix(u.Host, ":"):
-		return "has no port from 1 to 65535 after the colon"
+		return "has no port between 1 and 65535 after the colon"
 	case !expected.MatchString(address):
 		return "is not an address"
 	}
@@ -93,14 +93,14 @@ func isPort(text string) bool {
 	return err == nil && n >= 1 && n <= 65535
 }
 
-// IsOwnCluster tells whether a host is the API server of the cluster that a Pod is in, by one of the names that Kubernetes gives it.
+// IsOwnCluster reports whether a host is the API server of the cluster that a Pod runs in, by one of its names in Kubernetes.
 func IsOwnCluster(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host == "kubernetes" || host == "kubernetes.default" || host == "kubernetes.default.svc" || strings.HasPrefix(host, "kubernetes.default.svc.")
 }
 
-// isLocal tells whether the host is the machine itself, which for a scanner is its own Pod. The addresses that kind and
-// minikube write into a kubeconfig are such.
+// isLocal reports whether the host is the local machine, which for a scanner is its own Pod. kind and minikube write such
+// addresses into kubeconfigs.
 func isLocal(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true

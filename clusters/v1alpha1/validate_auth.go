@@ -10,10 +10,10 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
 )
 
-// methods are the ways to authenticate, in the order of the format. The first three are forms of one.
+// methods are the authentication fields, in the order of the format. The first three are forms of one method.
 var methods = []string{"kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth"}
 
-// Methods lists the authentication fields that are given, by their names in spec. A valid cluster has exactly one.
+// Methods returns the authentication fields that are set, by their names in spec. A valid cluster has exactly one.
 func (s Spec) Methods() []string {
 	return given(methods, s.Kubeconfig != "", s.KubeconfigFile != "", s.KubeconfigSecretRef != nil,
 		s.ServiceAccountAuth != nil, s.WorkloadIdentity != nil, s.VaultAuth != nil, s.SPIFFEAuth != nil)
@@ -22,17 +22,17 @@ func (s Spec) Methods() []string {
 func (v *validator) method(spec Spec) {
 	found := spec.Methods()
 	if len(found) > 1 {
-		v.fail(CodeAuthMethod, []string{"spec", found[1]}, "is one method too many: "+listed(found)+" are given", "keep exactly one of them")
+		v.fail(CodeAuthMethod, []string{"spec", found[1]}, "is one authentication method too many: "+listed(found)+" are given", "keep exactly one")
 	}
 	if len(found) > 0 {
 		return
 	}
 	for _, name := range methods {
-		if _, ok := v.spokenOf["spec."+name]; ok {
+		if _, ok := v.mentioned["spec."+name]; ok {
 			return
 		}
 	}
-	v.fail(CodeAuthMethod, []string{"spec"}, "has no authentication method", "give exactly one of "+strings.Join(methods, ", "))
+	v.fail(CodeAuthMethod, []string{"spec"}, "has no authentication method", "set exactly one of "+strings.Join(methods, ", "))
 }
 
 func (v *validator) kubeconfig(spec Spec) {
@@ -43,7 +43,7 @@ func (v *validator) kubeconfig(spec Spec) {
 	}
 	field := []string{"spec", "kubeconfigFile"}
 	if path.IsAbs(file) || strings.ContainsAny(file, "\\\x00\r\n") || path.Clean(file) != strings.TrimPrefix(file, "./") || strings.HasPrefix(path.Clean(file), "..") || path.Clean(file) == "." {
-		v.fail(CodeKubeconfigFile, field, "is not the path of a file beside this one or below", "write a relative path with slashes and without .., such as "+field[1]+": eu.kubeconfig")
+		v.fail(CodeKubeconfigFile, field, "is not the path of a file in this folder or below", "write a relative path with slashes and without .., such as "+field[1]+": eu.kubeconfig")
 	}
 }
 
@@ -56,22 +56,22 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 	v.secretRef(auth.CredentialsSecretRef, at("credentialsSecretRef")...)
 	switch inline := auth.Token != "" || auth.CACert != ""; {
 	case inline && auth.CredentialsSecretRef != nil:
-		v.fail(CodeConflict, at("credentialsSecretRef"), "excludes token and caCert", "keep the reference, or token and caCert")
+		v.fail(CodeConflict, at("credentialsSecretRef"), "can't be combined with token and caCert", "keep the reference, or token and caCert")
 	case auth.CredentialsSecretRef != nil:
 	case !inline:
-		v.missing("give token and caCert, or credentialsSecretRef", at("token")...)
+		v.missing("set token and caCert, or credentialsSecretRef", at("token")...)
 	case auth.Token == "":
-		v.missing("give the token that goes with caCert", at("token")...)
+		v.missing("set the token for caCert", at("token")...)
 	case auth.CACert == "" && !auth.SkipsTLS():
-		// The Pod mounts both keys, and without one it never starts.
-		v.missing("give the cluster's CA certificate", at("caCert")...)
+		// The Pod mounts both keys. If one is missing, it never starts.
+		v.missing("set the cluster's CA certificate", at("caCert")...)
 	}
 	if auth.SkipsTLS() {
-		v.warn(CodeTLSOff, at("skipTLSVerify"), "turns off the check of the server's certificate: whoever answers at its address gets the token, and caCert has no effect", "remove it and give the right caCert")
+		v.warn(CodeTLSOff, at("skipTLSVerify"), "disables the check of the server's certificate: any server at its address gets the token, and caCert has no effect", "remove it and set the right caCert")
 	}
 }
 
-// Vault credentials are renewed at half their lifetime, but never more often than every 10 minutes.
+// The operator renews Vault credentials at half their lifetime, but at most every 10 minutes.
 const shortestTTL = 20 * time.Minute
 
 func (v *validator) vault(auth *VaultAuth) {
@@ -81,21 +81,21 @@ func (v *validator) vault(auth *VaultAuth) {
 	at := func(name string) []string { return []string{"spec", "vaultAuth", name} }
 	v.server(auth.Server, at("server")...)
 	v.vaultAddress(auth.VaultAddr, at("vaultAddr")...)
-	v.matches(vaultNamespace, auth.VaultNamespace, CodeVaultPath, finding.Error, at("vaultNamespace"), "is not a namespace of Vault", "write it as vault namespace list does, such as admin/team-a")
+	v.matches(vaultNamespace, auth.VaultNamespace, CodeVaultPath, finding.Error, at("vaultNamespace"), "is not a Vault namespace", "use the form of vault namespace list, such as admin/team-a")
 	v.required(auth.AuthRole, at("authRole")...)
 	v.required(auth.CredsRole, at("credsRole")...)
 	v.mount(auth.AuthPath, at("authPath"))
 	v.mount(auth.SecretsPath, at("secretsPath"))
 	if v.open(auth.AuthPath) && !strings.HasPrefix(auth.AuthPath, "auth/") && auth.AuthPath[0] != '/' {
-		v.warn(CodeVaultPath, at("authPath"), "does not begin with auth/, where Vault mounts every auth method", "write auth/<mount>")
+		v.warn(CodeVaultPath, at("authPath"), "does not start with auth/, where Vault mounts every auth method", "write auth/<mount>")
 	}
-	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a name that a namespace can have", "use lower-case letters, digits and dashes")
+	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a valid namespace name", "use lower-case letters, digits and dashes")
 	v.ttl(auth.TTL, at("ttl"))
 	v.either(auth.CACert, auth.CACertSecretRef, at, "caCert", "caCertSecretRef")
 	v.either(auth.TargetCACert, auth.TargetCACertSecretRef, at, "targetCACert", "targetCACertSecretRef")
 	if auth.TargetCACert == "" && auth.TargetCACertSecretRef == nil {
-		if _, ok := v.spokenOf["spec.vaultAuth.targetCACert"]; !ok {
-			v.warn(CodeTLSOff, at("targetCACert"), "is missing, so the operator turns off the check of the server's certificate", "give targetCACert or targetCACertSecretRef")
+		if _, ok := v.mentioned["spec.vaultAuth.targetCACert"]; !ok {
+			v.warn(CodeTLSOff, at("targetCACert"), "is missing, so the operator disables the check of the server's certificate", "set targetCACert or targetCACertSecretRef")
 		}
 	}
 }
@@ -108,10 +108,10 @@ func (v *validator) mount(value string, field []string) {
 	mount := strings.TrimSuffix(value, "/")
 	switch {
 	case strings.HasPrefix(value, "/"):
-		// The operator adds auth/ before it and escapes the slash: auth/auth%2Fkubernetes.
-		v.fail(CodeVaultPath, field, "begins with a slash, and Vault finds no mount there", "write it without the slash")
+		// The operator prepends auth/ and escapes the slash: auth/auth%2Fkubernetes.
+		v.fail(CodeVaultPath, field, "starts with a slash, so Vault finds no mount there", "remove the slash")
 	case path.Clean(mount) != mount || strings.HasPrefix(mount, "..") || mount == "." || strings.ContainsAny(mount, " \t\r\n\\?#%"):
-		v.fail(CodeVaultPath, field, "is not a mount path", "write it as vault auth list and vault secrets list do")
+		v.fail(CodeVaultPath, field, "is not a mount path", "use the form of vault auth list and vault secrets list")
 	}
 }
 
@@ -121,9 +121,9 @@ func (v *validator) ttl(value string, field []string) {
 	}
 	switch d, err := time.ParseDuration(value); {
 	case err != nil:
-		v.fail(CodeVaultTTL, field, "is not a duration", "write hours, minutes or seconds, such as 1h or 90m; there is no unit for days")
+		v.fail(CodeVaultTTL, field, "is not a duration", "use hours, minutes or seconds, such as 1h or 90m; there is no unit for days")
 	case d <= 0:
-		v.fail(CodeVaultTTL, field, "is not longer than zero", "write 1h, or remove it")
+		v.fail(CodeVaultTTL, field, "must be positive", "write 1h, or remove it")
 	case d < shortestTTL:
 		v.warn(CodeVaultTTL, field, "is under 20m: the credentials can expire before the operator renews them", "write 20m or more")
 	}
@@ -137,14 +137,14 @@ func (v *validator) spiffe(auth *SPIFFEAuth) {
 	v.server(auth.Server, at("server")...)
 	v.either(auth.TrustBundle, auth.TrustBundleSecretRef, at, "trustBundle", "trustBundleSecretRef")
 	if auth.TrustBundle == "" && auth.TrustBundleSecretRef == nil {
-		v.missing("give trustBundle or trustBundleSecretRef", at("trustBundle")...)
+		v.missing("set trustBundle or trustBundleSecretRef", at("trustBundle")...)
 	}
 	if socket := auth.SocketPath; v.open(socket) && (!absolute.MatchString(socket) || path.Clean(socket) != socket || socket == "/") {
-		v.fail(CodeSocketPath, at("socketPath"), "is not an absolute path of a socket", "write a path such as /run/spire/sockets/agent.sock, without unix:// and ..")
+		v.fail(CodeSocketPath, at("socketPath"), "is not an absolute path of a socket", "use a path such as /run/spire/sockets/agent.sock, without unix:// and ..")
 	}
 }
 
-// either checks a value that is given inline or by reference, not both.
+// either reports a value that is set both inline and by reference.
 func (v *validator) either(inline string, ref *SecretRef, at func(string) []string, inlineName, refName string) {
 	v.secretRef(ref, at(refName)...)
 	if inline != "" && ref != nil {

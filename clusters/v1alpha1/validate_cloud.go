@@ -34,15 +34,15 @@ func (v *validator) workloadIdentity(wi *WorkloadIdentity) {
 	switch {
 	case !v.required(provider, append(at, "provider")...):
 	case !known:
-		v.fail(CodeProvider, append(at, "provider"), "is no provider that the operator knows", "write gke, eks or aks")
+		v.fail(CodeProvider, append(at, "provider"), "is not a provider that the operator supports", "write gke, eks or aks")
 	case !slices.Contains(blocks, provider):
-		if _, ok := v.spokenOf["spec.workloadIdentity."+provider]; !ok {
-			v.fail(CodeProvider, append(at, provider), "is missing, but provider is "+provider, "give the block "+provider+", or the provider that goes with your block")
+		if _, ok := v.mentioned["spec.workloadIdentity."+provider]; !ok {
+			v.fail(CodeProvider, append(at, provider), "is missing, but provider is "+provider, "add the block "+provider+", or set the provider of your block")
 		}
 	}
 	for _, block := range blocks {
 		if known && block != provider {
-			v.fail(CodeConflict, append(at, block), "does not go with provider "+provider, "remove it")
+			v.fail(CodeConflict, append(at, block), "does not match provider "+provider, "remove it")
 		}
 	}
 	v.gke(wi.GKE)
@@ -56,10 +56,10 @@ func (v *validator) gke(id *GKEIdentity) {
 	}
 	at := func(name string) []string { return []string{"spec", "workloadIdentity", "gke", name} }
 	if v.required(id.ProjectID, at("projectId")...) {
-		v.matches(googleProject, id.ProjectID, CodeCloudID, finding.Warning, at("projectId"), "does not look like a project's ID", "give the ID, not the name or number, of the project")
+		v.matches(googleProject, id.ProjectID, CodeCloudID, finding.Warning, at("projectId"), "does not look like a project ID", "use the ID of the project, not its name or number")
 	}
 	if v.required(id.ClusterName, at("clusterName")...) {
-		v.matches(noBlank, id.ClusterName, CodeCloudID, finding.Error, at("clusterName"), "has a blank in it", "give the name that gcloud container clusters list shows")
+		v.matches(noBlank, id.ClusterName, CodeCloudID, finding.Error, at("clusterName"), "contains a blank", "use the name that gcloud container clusters list shows")
 	}
 	if v.required(id.ClusterLocation, at("clusterLocation")...) {
 		v.matches(googleLocation, id.ClusterLocation, CodeCloudID, finding.Warning, at("clusterLocation"), "does not look like a region or zone", "write one such as europe-west1 or europe-west1-b")
@@ -84,7 +84,7 @@ func (v *validator) eks(id *EKSIdentity) {
 		v.matches(awsRegion, id.Region, CodeCloudID, finding.Warning, at("region"), "does not look like an AWS region", "write one such as eu-central-1")
 	}
 	if v.required(id.ClusterName, at("clusterName")...) {
-		v.matches(eksCluster, id.ClusterName, CodeCloudID, finding.Warning, at("clusterName"), "does not look like the name of an EKS cluster", "give the name that aws eks list-clusters shows, not the ARN")
+		v.matches(eksCluster, id.ClusterName, CodeCloudID, finding.Warning, at("clusterName"), "does not look like the name of an EKS cluster", "use the name that aws eks list-clusters shows, not the ARN")
 	}
 	if v.required(id.RoleARN, at("roleArn")...) {
 		v.matches(roleARN, id.RoleARN, CodeCloudID, finding.Error, at("roleArn"), "is not the ARN of an IAM role", "write arn:aws:iam::<12-digit account>:role/<name>")
@@ -99,23 +99,23 @@ func (v *validator) aks(id *AKSIdentity) {
 	at := func(name string) []string { return []string{"spec", "workloadIdentity", "aks", name} }
 	for _, f := range []struct{ name, value string }{{"subscriptionId", id.SubscriptionID}, {"clientId", id.ClientID}, {"tenantId", id.TenantID}} {
 		if v.required(f.value, at(f.name)...) {
-			v.matches(uuid, f.value, CodeCloudID, finding.Error, at(f.name), "is not a UUID", "write it as az account show and az identity show do")
+			v.matches(uuid, f.value, CodeCloudID, finding.Error, at(f.name), "is not a UUID", "use the form of az account show and az identity show")
 		}
 	}
 	v.required(id.ResourceGroup, at("resourceGroup")...)
 	if v.required(id.ClusterName, at("clusterName")...) {
-		v.matches(noBlank, id.ClusterName, CodeCloudID, finding.Error, at("clusterName"), "has a blank in it", "give the name that az aks list shows")
+		v.matches(noBlank, id.ClusterName, CodeCloudID, finding.Error, at("clusterName"), "contains a blank", "use the name that az aks list shows")
 	}
 	v.softEndpoint(id.Endpoint, at("endpoint"))
-	v.matches(noBlank, id.LoginServer, CodeCloudID, finding.Warning, at("loginServer"), "has a blank in it", "")
+	v.matches(noBlank, id.LoginServer, CodeCloudID, finding.Warning, at("loginServer"), "contains a blank", "")
 }
 
-// softEndpoint checks an address of which the CRD knows no more than that it begins with https://.
+// softEndpoint checks an address for which the CRD only requires the prefix https://.
 func (v *validator) softEndpoint(address string, field []string) {
 	switch {
 	case !v.open(address) || wrongAddress(address, serverForm, "https://") == "":
 	case !strings.HasPrefix(address, "https://"):
-		v.fail(CodeServer, field, "does not begin with https://, and the API server refuses the whole audit config", serverFix)
+		v.fail(CodeServer, field, "does not start with https://, so the API server refuses the whole audit config", serverFix)
 	default:
 		v.warn(CodeServer, field, "does not look like the https address of an API server", serverFix)
 	}

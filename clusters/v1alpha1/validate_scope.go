@@ -21,26 +21,26 @@ func (v *validator) filters(spec Spec) {
 	}
 }
 
-// needsImages reports a field that has an effect only with image scanning.
+// needsImages reports a field that only has an effect with image scanning.
 func (v *validator) needsImages(spec Spec, field []string) {
-	if _, ok := v.spokenOf["spec.containerImageScanning"]; !ok && !spec.ContainerImageScanning {
+	if _, ok := v.mentioned["spec.containerImageScanning"]; !ok && !spec.ContainerImageScanning {
 		v.warn(CodeNoImageScanning, field, "has no effect without containerImageScanning", "set containerImageScanning: true, or remove it")
 	}
 }
 
-// patterns checks what holds for any choice by name.
+// patterns checks rules that hold for every selection by name.
 func (v *validator) patterns(p Patterns, field []string, what string) {
 	v.list(p.Include, append(slices.Clone(field), "include"))
 	v.list(p.Exclude, append(slices.Clone(field), "exclude"))
 	if p.Include != nil && len(p.Include) == 0 {
-		v.warn(CodeEmptyInclude, append(slices.Clone(field), "include"), "is empty, which chooses all "+what+" and not none", "remove it, or name what to scan")
+		v.warn(CodeEmptyInclude, append(slices.Clone(field), "include"), "is empty, which selects all "+what+", not none", "remove it, or list what to scan")
 	}
 	// The operator's rule.
 	if len(p.Include) > 0 && len(p.Exclude) > 0 {
-		v.warn(CodeFilterOverlap, append(slices.Clone(field), "exclude"), "has no effect beside include", "keep one of the two")
+		v.warn(CodeFilterOverlap, append(slices.Clone(field), "exclude"), "has no effect together with include", "keep one of the two")
 	}
 	if len(p.Include) == 0 && slices.Contains(p.Exclude, "*") {
-		v.warn(CodePattern, append(slices.Clone(field), "exclude"), "holds the pattern *, so nothing is left to scan", "name what to leave out")
+		v.warn(CodePattern, append(slices.Clone(field), "exclude"), "contains the pattern *, so nothing is left to scan", "list what to exclude")
 	}
 }
 
@@ -54,17 +54,17 @@ func (v *validator) list(patterns []string, field []string) {
 		before, repeated := first[pattern]
 		switch {
 		case strings.TrimSpace(pattern) == "":
-			v.fail(CodePattern, at, "is an empty pattern", "name something, or remove it")
+			v.fail(CodePattern, at, "is an empty pattern", "write a name or pattern, or remove it")
 		case strings.Contains(pattern, ","):
-			v.fail(CodePattern, at, "has a comma, at which the operator cuts it into several patterns", "write each of them as an item")
+			v.fail(CodePattern, at, "contains a comma, at which the operator splits it into several patterns", "write each pattern as its own item")
 		case strings.HasPrefix(pattern, "!"):
-			v.fail(CodePattern, at, "begins with !, which turns nothing around and matches no name", "write the name without ! into the other of include and exclude")
+			v.fail(CodePattern, at, "starts with !, which does not negate and matches no name", "write the name without ! in the other list, include or exclude")
 		case !isGlob(pattern):
-			v.fail(CodePattern, at, "has a bracket or brace that isn't closed, or a \\ at its end: the operator can't read it", "close it, or write the name without it")
+			v.fail(CodePattern, at, "has an unclosed bracket or brace, or a trailing \\, which the operator can't parse", "close it, or remove it")
 		case repeated:
 			v.warn(CodePattern, at, fmt.Sprintf("repeats item [%d]", before), "remove it")
 		case strings.ContainsAny(pattern, " \t\r\n"):
-			v.warn(CodePattern, at, "has a blank in it, which no name has", "write one name or pattern an item")
+			v.warn(CodePattern, at, "contains a blank, which no name has", "write one name or pattern per item")
 		}
 		if !repeated {
 			first[pattern] = i
@@ -72,15 +72,15 @@ func (v *validator) list(patterns []string, field []string) {
 	}
 }
 
-// isGlob reports whether the operator's globs can be read: those of path.Match, with alternatives in braces.
+// isGlob reports whether the operator can parse a glob: the syntax of path.Match, with alternatives in braces.
 func isGlob(pattern string) bool {
 	_, err := path.Match(pattern, "")
 	open := strings.Count(pattern, "{")
 	return err == nil && open == strings.Count(pattern, "}") && (open == 0 || strings.Index(pattern, "{") < strings.Index(pattern, "}"))
 }
 
-// namespacePattern is what a pattern that matches some namespace is made of: the characters of a namespace's name, and of
-// globs in their usual dialects.
+// namespacePattern has the characters of a pattern that can match a namespace: those of namespace names, and of globs in the
+// usual dialects.
 var (
 	namespacePattern = regexp.MustCompile(`^[a-z0-9*?\[\]{}!^\\-]*$`)
 	globCharacters   = `*?[]{}!^\`
@@ -92,13 +92,13 @@ func (v *validator) namespacePatterns(p Patterns, field []string) {
 		patterns []string
 	}{{"include", p.Include}, {"exclude", p.Exclude}} {
 		for i, pattern := range list.patterns {
-			// Some have their own problem, above.
+			// Some patterns have another problem, reported above.
 			if v.sealed(pattern) || strings.ContainsAny(pattern, " \t\r\n,") || strings.HasPrefix(pattern, "!") || !isGlob(pattern) {
 				continue
 			}
 			isName := !strings.ContainsAny(pattern, globCharacters)
 			if !namespacePattern.MatchString(pattern) || isName && pattern != "" && !namespace.MatchString(pattern) {
-				v.warn(CodePattern, append(slices.Clone(field), list.name, fmt.Sprintf("[%d]", i)), "matches no namespace: names have lower-case letters, digits and dashes, 63 at most", "correct or remove it")
+				v.warn(CodePattern, append(slices.Clone(field), list.name, fmt.Sprintf("[%d]", i)), "matches no namespace: names have at most 63 lower-case letters, digits and dashes", "correct or remove it")
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func (v *validator) registries(spec Spec) {
 	}
 	v.either(registries.DockerConfigJSON, registries.SecretRef, at, "dockerConfigJson", "secretRef")
 	if registries.DockerConfigJSON == "" && registries.SecretRef == nil {
-		v.missing("give dockerConfigJson or secretRef", at("dockerConfigJson")...)
+		v.missing("set dockerConfigJson or secretRef", at("dockerConfigJson")...)
 	}
 	if pasted != nil {
 		v.fail(CodeConflict, []string{"spec", "privateRegistriesPullSecretRef"}, "excludes privateRegistries", "keep one of the two")

@@ -1,36 +1,36 @@
-// Package form holds the textual forms of values in a cluster file, as regular expressions that Go and JSON Schema read
-// alike, so that the checks and the editor's schema can't differ. It decides nothing about their meaning.
+// Package form has the regular expressions for values in a cluster file. Go and JSON Schema interpret them alike, so the
+// validation and the editor's schema can't differ. It doesn't know what the values mean.
 package form
 
-// Forms that are certain: a value that does not match can't work.
+// Certain forms: a value that does not match can't work.
 const (
-	// ClusterName is the CRD's pattern for an entry's name, which has no length: see ClusterNameMax.
+	// ClusterName is the CRD's pattern for an entry's name. It has no length limit: see ClusterNameMax.
 	ClusterName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	// Endpoint is what the operator's CRD knows of an address.
+	// Endpoint is the operator's CRD's pattern for an address.
 	Endpoint = `^https://`
 	// Server is an https address with a host, and without user name, query and fragment.
 	Server = `^https://[^\s/?#@]+(/[^\s?#]*)?$`
-	// VaultAddress is the same without a path, which the operator drops.
+	// VaultAddress is a Server without a path, which the operator drops.
 	VaultAddress = `^https://[^\s/?#@]+/?$`
-	// VaultNamespace is a path of names, as Vault Enterprise has it.
+	// VaultNamespace is a path of names, as in Vault Enterprise.
 	VaultNamespace = `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$`
-	// ObjectName is a DNS-1123 subdomain, as Kubernetes wants it of Secrets and audit configs.
+	// ObjectName is a DNS-1123 subdomain, which Kubernetes requires for the names of Secrets and audit configs.
 	ObjectName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
-	// Namespace is a DNS-1123 label, of 63 characters at most.
+	// Namespace is a DNS-1123 label of at most 63 characters.
 	Namespace = `^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
 	// RoleARN is an IAM role in any partition (aws, aws-cn, aws-us-gov, aws-iso, …), with an optional path.
 	RoleARN = `^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`
-	// UUID is how Azure writes subscriptions, clients and tenants.
+	// UUID is the form of subscriptions, clients and tenants in Azure.
 	UUID = `^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`
-	// Email is what every service account's address has; GoogleServiceAccount what it nearly always has.
+	// Email is the form of every service account's address; GoogleServiceAccount that of nearly all.
 	Email = `^[^@\s]+@[^@\s]+\.[^@\s]+$`
-	// AbsolutePath begins with a slash and does not end with one.
+	// AbsolutePath starts with a slash and does not end with one.
 	AbsolutePath = `^/(.*[^/])?$`
-	// NoBlank holds no blank.
+	// NoBlank contains no blank.
 	NoBlank = `^\S+$`
 )
 
-// Forms that are nearly certain: a value that does not match is worth a warning.
+// Probable forms: a value that does not match is a warning.
 const (
 	GoogleServiceAccount = `gserviceaccount\.com$`
 	GoogleProject        = `^([a-z][a-z0-9.-]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$`
@@ -47,5 +47,5 @@ const (
 	ObjectNameMax = 253
 )
 
-// Encrypted is how SOPS writes a value. An editor sees it where a cluster file's value may be encrypted.
+// Encrypted is the form of a value that SOPS has encrypted. An editor sees it in fields that may be encrypted.
 const Encrypted = `^ENC\[AES256_GCM,.*\]$`

@@ -17,7 +17,7 @@ var plainForms = map[string]string{
 	"spec.vaultAuth.vaultAddr": form.VaultAddress,
 }
 
-// openForms are the forms of values that may be encrypted, which an editor then shows as SOPS writes them.
+// openForms are the forms of values that may be encrypted. An editor then sees them in SOPS' form.
 var openForms = map[string]string{
 	"spec.serviceAccountAuth.server":                 form.Server,
 	"spec.vaultAuth.server":                          form.Server,
@@ -44,9 +44,9 @@ var secretRefs = []string{
 	"spec.privateRegistriesPullSecretRef",
 }
 
-// constrain adds what Go types don't say.
+// constrain adds the rules that Go types can't express.
 func constrain(root *jsonschema.Schema) error {
-	root.Properties.Set("sops", &jsonschema.Schema{Type: "object", Description: "What SOPS keeps about the encryption; written by sops."})
+	root.Properties.Set("sops", &jsonschema.Schema{Type: "object", Description: "Encryption metadata, written by sops."})
 	notEmpty(root)
 	for path, pattern := range plainForms {
 		if err := edit(root, path, func(s *jsonschema.Schema) { s.Pattern = pattern }); err != nil {
@@ -86,7 +86,7 @@ func constrain(root *jsonschema.Schema) error {
 	return nil
 }
 
-// edit changes the schema of one field. A path that the types don't have is an error, so that no rule is lost to a renaming.
+// edit changes the schema of one field. An unknown path is an error, so that a renaming doesn't silently drop a rule.
 func edit(root *jsonschema.Schema, path string, change func(*jsonschema.Schema)) error {
 	at := root
 	for name := range strings.SplitSeq(path, ".") {
@@ -100,7 +100,7 @@ func edit(root *jsonschema.Schema, path string, change func(*jsonschema.Schema))
 	return nil
 }
 
-// notEmpty gives every text field a minimum length, except in free labels and annotations.
+// notEmpty sets a minimum length for every text field, except in labels and annotations.
 func notEmpty(s *jsonschema.Schema) {
 	switch {
 	case s.Type == "string":
@@ -114,15 +114,15 @@ func notEmpty(s *jsonschema.Schema) {
 	}
 }
 
-// having is a schema that wants these fields.
+// having returns a schema that requires these fields.
 func having(fields ...string) *jsonschema.Schema { return &jsonschema.Schema{Required: fields} }
 
-// without is a schema that wants none of these fields.
+// without returns a schema that forbids these fields.
 func without(fields ...string) *jsonschema.Schema {
 	return &jsonschema.Schema{Not: &jsonschema.Schema{AnyOf: eachOf(fields...)}}
 }
 
-// eachOf gives one schema for each field, which wants that field.
+// eachOf returns one schema per field, which requires that field.
 func eachOf(fields ...string) []*jsonschema.Schema {
 	schemas := make([]*jsonschema.Schema, len(fields))
 	for i, field := range fields {

@@ -1,5 +1,5 @@
-// Schemagen writes the JSON Schema of the cluster file, for editors: structure and descriptions come from the Go types and
-// their comments, forms and alternatives from the rules that Validate holds too. go generate runs it in clusters/v1alpha1.
+// Schemagen writes the JSON Schema of the cluster file, for editors. Structure and descriptions come from the Go types and their
+// comments, forms and alternatives from the rules that Validate uses too. go generate runs it in clusters/v1alpha1.
 package main
 
 import (
@@ -39,19 +39,19 @@ func run(args []string) error {
 	return nil
 }
 
-// draft is the newest that yaml-language-server says it supports ("JSON Schema 7 and below", its README). References are
-// resolved, since draft 7 ignores whatever stands beside a $ref.
+// draft is the newest version that yaml-language-server supports ("JSON Schema 7 and below", its README). References are
+// resolved, because draft 7 ignores everything next to a $ref.
 const draft = "http://json-schema.org/draft-07/schema#"
 
 const pkg = "github.com/muster-gitops/muster/clusters/v1alpha1"
 
-// generate gives the schema. The Go sources of clusters/v1alpha1 must be in the working directory.
+// generate returns the schema. The Go sources of clusters/v1alpha1 must be in the working directory.
 func generate() ([]byte, error) {
 	reflector := jsonschema.Reflector{Anonymous: true, DoNotReference: true}
 	if err := reflector.AddGoComments(pkg, ".", jsonschema.WithFullComment()); err != nil {
 		return nil, fmt.Errorf("read comments: %w", err)
 	}
-	// Line ends in comments are Go's; an editor breaks lines itself.
+	// Line breaks in comments are Go's. An editor breaks lines itself.
 	for name, comment := range reflector.CommentMap {
 		reflector.CommentMap[name] = strings.Join(strings.Fields(comment), " ")
 	}
