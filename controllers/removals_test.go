@@ -69,24 +69,24 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		{"a commit without files", func() string {
 			w.git("rm", "-rqf", ".")
 			return w.push(nil)
-		}, `Ready=False PathInvalid: load clusters: there is no such folder in this revision; what was applied stays (Stalled)`},
+		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; what was applied stays (Stalled)`},
 		{"the path is renamed", func() string {
 			w.git("mv", "clusters", "fleet")
 			return w.push(nil)
-		}, `Ready=False PathInvalid: load clusters: there is no such folder in this revision; what was applied stays (Stalled)`},
+		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; what was applied stays (Stalled)`},
 		{"the files are gone, and a file keeps the folder", func() string {
 			w.git("rm", "-rqf", "clusters")
 			return w.push(map[string]string{"clusters/README.md": "moved"})
-		}, `Ready=False Stopped: nothing was applied: clusters: error: the path holds no YAML file; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
+		}, `Ready=False Stopped: nothing was applied: clusters: error: the path has no YAML files; check spec.path; an empty path never means "remove everything" [empty] (Stalled)`},
 		{"the base is deleted", func() string { return w.push(nil, "base") },
-			`Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:13: error: base: there is no such file; take the line out as well, or bring the file back [not-found] (Stalled)`},
+			`Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:13: error: base: no such file; remove this line too, or restore the file [not-found] (Stalled)`},
 		{"the base is emptied", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "resources: []\n"}, "base/mondoo-client.yaml")
 		}, `Ready=False Quarantined: 11 of 11 clusters can't be used and are left unchanged: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
 		{"nothing in the kustomization, and no other file", func() string {
 			w.git("rm", "-rqf", "clusters", "base")
 			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
-		}, `Ready=False Stopped: nothing was applied: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path is never taken for "remove everything" [empty] (Stalled)`},
+		}, `Ready=False Stopped: nothing was applied: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path never means "remove everything" [empty] (Stalled)`},
 		{"six of ten files are deleted", func() string { return w.push(nil, paths(0, 6)...) },
 			`Ready=False RemovalsHeld: 6 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },
@@ -94,29 +94,29 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		{"a file has a name that isn't text", func() string {
 			w.git("mv", pathOf(0), "clusters/c\xff.yaml")
 			return w.push(nil)
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/c\xff.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is there twice; rename it [file-name] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/c\xff.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is a duplicate; rename it [file-name] (Stalled)`},
 		{"a file has a name with a backslash", func() string {
 			w.git("mv", pathOf(0), `clusters/c\c.yaml`)
 			return w.push(nil)
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/c\\c.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is there twice; rename it [file-name] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/c\\c.yaml: error: the name can't be read: it is not UTF-8, has a backslash, or is a duplicate; rename it [file-name] (Stalled)`},
 		{"a patch writes over annotations, beside originAnnotations", func() string {
 			return w.push(map[string]string{"clusters/kustomization.yaml": kustomized("buildMetadata: [originAnnotations]\npatches:\n- target: {kind: ExternalCluster}\n  patch: |\n    - {op: add, path: /metadata/annotations, value: {team: x}}\n")})
 		}, `Ready=True Succeeded: 11 clusters applied at main@sha1:COMMIT`},
 		{"the first document of the kustomization is empty", func() string {
 			return w.push(map[string]string{"clusters/kustomization.yaml": "# nothing\n---\n---\n" + kustomized("")})
-		}, `Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:1: error: the first document is empty, and kustomize reads no other; take the empty document and its "---" out [kustomization] (Stalled)`},
+		}, `Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:1: error: the first document is empty, and kustomize reads no others; remove the empty document and its "---" [kustomization] (Stalled)`},
 		{"the base is of a kind that isn't known", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "kind: Kustomisation\nresources: [mondoo-client.yaml]\n"})
-		}, `Ready=False Stopped: nothing was applied: base/kustomization.yaml:1:1: error: kustomize refuses this kustomization: kind should be Kustomization or Component; correct kind and apiVersion, or leave both out [kustomization] (Stalled)`},
+		}, `Ready=False Stopped: nothing was applied: base/kustomization.yaml:1:1: error: kustomize refuses this kustomization: kind should be Kustomization or Component; correct kind and apiVersion, or remove both [kustomization] (Stalled)`},
 		{"a component is listed as a base", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [mondoo-client.yaml]\n"})
 		}, `Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:13: error: base is a component; list it under components [kustomization] (Stalled)`},
 		{"a Secret's keys are numbers", func() string {
 			return w.push(map[string]string{"clusters/secret.yaml": strings.Replace(w.key.Encrypt(t, "secret.yaml", secretFile("stringData: {'8443': CANARY-port}\n"), sealtest.Credentials), `"8443"`, "8443", 1)})
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/secret.yaml:5:1: error: stringData has a key that YAML reads as a number, a date, true, false or null, and not as text; put the key in quotes; what a generator makes needs another key [wrong-type] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/secret.yaml:5:1: error: stringData has a key that YAML reads as a number, a date, true, false or null instead of text; quote the key; for a generator, use another key [wrong-type] (Stalled)`},
 		{"a Secret's block is misspelt", func() string {
 			return w.push(map[string]string{"clusters/secret.yaml": w.key.Encrypt(t, "secret.yaml", secretFile("stringdata: {password: CANARY-port}\n"), sealtest.Rule{EncryptedRegex: "^stringdata$"})})
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/secret.yaml:5:1: error: stringdata is no field of a Secret; did you mean stringData? [unknown-field] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/secret.yaml:5:1: error: unknown field stringdata in a Secret; did you mean stringData? [unknown-field] (Stalled)`},
 		{"a Secret's block is text", func() string {
 			return w.push(map[string]string{"clusters/secret.yaml": w.key.Encrypt(t, "secret.yaml", secretFile("stringData: CANARY-text\n"), sealtest.Credentials)})
 		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/secret.yaml:5:1: error: stringData must be a mapping, but is text; write a mapping [wrong-type] (Stalled)`},
@@ -125,7 +125,7 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		}, `Ready=False Refused: clusters/secret.yaml:4:3: error: the Secret fleet-secret has values, but its manifest no longer has any; add a value to the manifest, or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
 		{"a generator's file has a number for a key", func() string {
 			return w.push(map[string]string{"clusters/generated.env": w.key.Encrypt(t, "generated.env", "8443=CANARY-port\n", sealtest.Everything)})
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/kustomization.yaml:3:1: error: data has a key that YAML reads as a number, a date, true, false or null, and not as text; put the key in quotes; what a generator makes needs another key [wrong-type] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/kustomization.yaml:3:1: error: data has a key that YAML reads as a number, a date, true, false or null instead of text; quote the key; for a generator, use another key [wrong-type] (Stalled)`},
 		{"a generator's file is empty", func() string {
 			return w.push(map[string]string{"clusters/generated.env": ""})
 		}, `Ready=False Refused: clusters/kustomization.yaml:1:1: error: the Secret generated has values, but its manifest no longer has any; add a value to the manifest, or delete the manifest to remove the Secret [secret-emptied] (Stalled)`},
@@ -136,21 +136,21 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		}, `Ready=False RemovalsHeld: 1 removals wait: their files exist, but no longer contain them: cluster c0000; correct or delete the files, or approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"a file holds a merge conflict", func() string {
 			return w.push(map[string]string{pathOf(0): "<<<<<<< HEAD\n" + files[pathOf(0)] + "=======\n>>>>>>> other\n"})
-		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:2:1: error: not valid YAML: mapping values are not allowed in this context; mend it, delete it to remove its cluster, or list it in .musterignore [yaml] (Stalled)`},
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:2:1: error: not valid YAML: mapping values are not allowed in this context; fix it, delete it to remove its cluster, or list it in .musterignore [yaml] (Stalled)`},
 		{"a file's kind is misspelt", func() string {
 			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "kind: ExternalCluster", "kind: externalCluster", 1)})
-		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: this is no cluster file: it says neither apiVersion muster.dev/v1alpha1 nor another version of it, or its kind is not written ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: this is not a cluster file: its apiVersion must be muster.dev/v1alpha1 or another version of it, and its kind ExternalCluster; fix it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
 		{"a file's group is misspelt", func() string {
 			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "muster.dev/v1alpha1", "muster.dve/v1alpha1", 1)})
-		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: this is no cluster file: it says neither apiVersion muster.dev/v1alpha1 nor another version of it, or its kind is not written ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: this is not a cluster file: its apiVersion must be muster.dev/v1alpha1 or another version of it, and its kind ExternalCluster; fix it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
 		{"a file's kind is another", func() string {
 			return w.push(map[string]string{pathOf(0): strings.Replace(files[pathOf(0)], "kind: ExternalCluster", "kind: ExternalClusters", 1)})
-		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: its kind is not ExternalCluster; mend it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml:1:1: error: its kind is not ExternalCluster; fix it, delete it to remove its cluster, or list it in .musterignore [not-an-object] (Stalled)`},
 		{"a file is a link", func() string {
 			w.git("mv", pathOf(0), "x.yaml")
 			must(t, os.Symlink("../x.yaml", filepath.Join(w.work, pathOf(0))))
 			return w.push(nil)
-		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml: error: this is a symbolic link, which Muster does not follow; put the file itself there, or list the link in .musterignore [symlink] (Stalled)`},
+		}, `Ready=False Quarantined: 1 of 11 clusters can't be used and is left unchanged: clusters/c0000.yaml: error: this is a symbolic link, which Muster does not follow; replace the link with the file, or list it in .musterignore [symlink] (Stalled)`},
 		{"a file has an ending that isn't taken", func() string {
 			w.git("mv", pathOf(0), "clusters/c0000.YAML")
 			return w.push(nil)
@@ -167,7 +167,7 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			w.git("commit", "-q", "-m", "change")
 			w.git("push", "-q", "--force", "origin", "HEAD:main")
 			return w.git("rev-parse", "HEAD")
-		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/eu: error: this is a Git submodule, or another repository in the work tree, and Muster reads one repository alone; commit the files themselves, or list the folder in .musterignore if it holds nothing for Muster [submodule] (Stalled)`},
+		}, `Ready=False Quarantined: some files can't be used, and their objects are left unchanged: clusters/eu: error: this is a Git submodule, or another repository in the work tree; Muster reads one repository only; commit the files themselves, or list the folder in .musterignore if it has nothing for Muster [submodule] (Stalled)`},
 		{"everything is ignored", func() string { return w.push(map[string]string{"clusters/.musterignore": "*\n"}) }, `Ready=False RemovalsHeld: 11 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005, cluster c0006, cluster c0007, cluster c0008, cluster c0009 and 1 more; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"the encoding is another", func() string {
 			return w.push(map[string]string{pathOf(0): "\xff\xfe" + strings.Join(strings.Split(files[pathOf(0)], ""), "\x00")})
