@@ -3,7 +3,7 @@
 // Build returns what `kustomize build` returns for the same files, with two differences. It includes cluster files that the
 // kustomization does not list. A cluster file that kustomize can't build is left out with a finding, and the rest is built.
 // (buildMetadata's transformerAnnotations list the steps that Muster has kustomize run, which may be fewer or more.) kustomize
-// works in memory on the sealed files alone, so its errors and output hold no secrets, and it has nothing to fetch or run.
+// works in memory, on sealed files only, so its errors and output hold no secrets, and it has nothing to fetch or run.
 //
 // The exception is a generator whose input is encrypted: kustomize needs the content for the hash in the Secret's name. Build
 // opens these files first, and Result.Opened lists their values. kustomize's messages are masked, and a kustomization that

@@ -261,7 +261,7 @@ func (w *walker) checkPlugin(k *Kustomization, at []string, f *File) {
 				Message: fmt.Sprintf("%s is not a builtin of kustomize (apiVersion: builtin), and Muster runs no plugins", d.Kind)})
 		}
 		if ref := remoteScalar(d.Node()); ref != "" {
-			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
+			w.rejectField(k, at, finding.Finding{Code: CodeRemote, Message: fmt.Sprintf("%s is remote; Muster only builds from this commit", redactURL(ref)),
 				Fix: "copy its content into the repository"})
 		}
 	}

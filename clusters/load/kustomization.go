@@ -361,7 +361,7 @@ func (w *walker) resourceFile(k *Kustomization, field []string, name string) boo
 			problem.Fix = "remove this line too, or restore the file"
 		}
 		if (problem.Code == CodeNotFound || problem.Code == CodeSubmodule) && !isYAML(name) {
-			w.Stop(*problem) // a folder, which is to say a base that others build on
+			w.Stop(*problem) // a folder is a base that others build on
 			return false
 		}
 		w.Missing(name, *problem)
@@ -580,12 +580,12 @@ func (w *walker) local(dir, ref string) (string, *finding.Finding) {
 	}
 	if IsRemote(ref) && !w.isFile(dir, ref) {
 		return "", &finding.Finding{Code: CodeRemote,
-			Message: fmt.Sprintf("%s is remote; Muster builds from this commit alone", redactURL(ref)),
+			Message: fmt.Sprintf("%s is remote; Muster only builds from this commit", redactURL(ref)),
 			Fix:     "copy its content into the repository"}
 	}
 	name := path.Join(dir, ref)
 	if path.IsAbs(ref) || !fs.ValidPath(name) {
-		return "", &finding.Finding{Code: CodeOutside, Message: fmt.Sprintf("%s leads out of the repository", ref),
+		return "", &finding.Finding{Code: CodeOutside, Message: fmt.Sprintf("%s is outside of the repository", ref),
 			Fix: "keep every file that the path needs inside the repository"}
 	}
 	return name, nil

@@ -117,7 +117,7 @@ type File struct {
 	parsed *parsed
 }
 
-// PathError means that the path can't be loaded: it does not exist, isn't a folder, or leads out of the repository.
+// PathError means that the path can't be loaded: it does not exist, isn't a folder, or is outside of the repository.
 type PathError struct {
 	Path   string
 	Reason string
@@ -183,7 +183,7 @@ func CleanPath(dir string) (string, error) {
 	case strings.HasPrefix(dir, "/"):
 		return "", &PathError{dir, "the path is absolute; write it relative to the root of the repository"}
 	case !fs.ValidPath(clean):
-		return "", &PathError{dir, "the path leads out of the repository"}
+		return "", &PathError{dir, "the path is outside of the repository"}
 	}
 	return clean, nil
 }
@@ -284,7 +284,7 @@ func (t *Tree) look(name string) (*File, *finding.Finding) {
 		return nil, &finding.Finding{Code: code, Severity: finding.Error, Path: name, Message: message, Fix: fix}
 	}
 	if !fs.ValidPath(name) {
-		return problem(CodeOutside, "the reference leads out of the repository", "keep every file that the path needs inside the repository")
+		return problem(CodeOutside, "the reference is outside of the repository", "keep every file that the path needs inside the repository")
 	}
 	entry, link, err := t.entry(name)
 	switch {

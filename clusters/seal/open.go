@@ -460,7 +460,7 @@ func (b boundService) Decrypt(_ context.Context, req *keyservice.DecryptRequest,
 		return nil, keys.ErrNoKeyFits
 	}
 	b.attempts.tried++
-	answer, err := b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // the caller's context says nothing
+	answer, err := b.KeyServiceClient.Decrypt(b.ctx, req, opts...) //nolint:contextcheck // sops passes the background context
 	if err != nil {
 		b.attempts.note(err)
 	}
