@@ -10,7 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// amplified says where a tree is found to write too much; empty when it isn't. Nothing is built.
+// amplified returns the finding for a tree that writes too much, or "". It builds nothing.
 func (r repository) amplified(t *testing.T) string {
 	t.Helper()
 	tree := seal.NewSealer().Seal(r.load(t, "fleet"), nil)
@@ -31,7 +31,7 @@ func (r repository) amplified(t *testing.T) string {
 	return f.Place()
 }
 
-// TestAmplification: what kustomizations write is bounded by the objects that they write it into.
+// TestAmplification: the limit on what kustomizations write counts the objects that they write into.
 func TestAmplification(t *testing.T) {
 	fleetOf := func(n int, dir, kustomization string) repository {
 		r := repository{}
@@ -125,13 +125,13 @@ func TestAmplification(t *testing.T) {
 	}
 }
 
-// with adds to a file.
+// with adds a file to the repository.
 func (r repository) with(name, text string) repository {
 	r[name] += text
 	return r
 }
 
-// prefixes has a fleet with a prefix at each of so many levels. kustomize keeps the names of all of them in each object.
+// prefixes returns a fleet with a prefix at each of n levels. kustomize keeps the names of all levels in each object.
 func prefixes(levels int) repository {
 	r := repository{"fleet/kustomization.yaml": "resources: [../l0]\n"}
 	for i := range levels {

@@ -10,8 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestBesideAGenerator: kustomize has what a generator takes from an encrypted file in plain text. Nothing stands beside it that could
-// copy, compare or take apart what it didn't write itself, with keys or without.
+// TestBesideAGenerator: kustomize has the plaintext of a generator's encrypted input. No other field may copy, compare or split
+// what it didn't write itself, with keys or without.
 func TestBesideAGenerator(t *testing.T) {
 	key := sealtest.NewKey(t)
 	env := key.Encrypt(t, "s.env", "PASSWORD=short\n", sealtest.Everything)
@@ -21,7 +21,7 @@ func TestBesideAGenerator(t *testing.T) {
 	}
 	for _, row := range []struct {
 		reason, more string
-		refused      string // what the message begins with
+		refused      string // start of the message
 	}{
 		{"nothing", "", ""},
 		{"names, labels and options", "namePrefix: a-\nnameSuffix: -b\nnamespace: fleet\nlabels: [{pairs: {team: a}}]\ncommonAnnotations: {a: b}\ngeneratorOptions: {annotations: {x: z}}\nsortOptions: {order: fifo}\nbuildMetadata: [originAnnotations]\nreplacements: []\n", ""},
@@ -90,7 +90,7 @@ func TestBesideAGenerator(t *testing.T) {
 				t.Errorf("%s, %s: stopped %t: %v", row.reason, who, result.Stopped, result.Findings)
 			}
 		}
-		// Without the generator's encryption all of it is kustomize's ordinary business.
+		// Without the generator's encryption, all of it is ordinary.
 		files["fleet/s.env"] = "PASSWORD=short\n"
 		result := files.build(t, "fleet", nil, unitSize)
 		if slices.ContainsFunc(result.Findings, func(f finding.Finding) bool {

@@ -9,7 +9,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestTries: kustomize tries every patch that has a target on every object, whether it fits or not.
+// TestTries: kustomize matches every patch with a target against every object.
 func TestTries(t *testing.T) {
 	fleet := func(clusters int, kustomization string) repository {
 		r := repository{"fleet/kustomization.yaml": kustomization}
@@ -49,7 +49,7 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// secrets has so many Secrets, in files of 500.
+// secrets returns n Secrets, in files of 500.
 func secrets(n int) repository {
 	r := repository{}
 	list := ""
@@ -64,7 +64,7 @@ func secrets(n int) repository {
 	return r
 }
 
-// lines are so many lines of an env file.
+// lines returns n lines of an env file.
 func lines(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -73,8 +73,8 @@ func lines(n int) string {
 	return b.String()
 }
 
-// TestLargeGenerators: what generators make is bounded in keys, for kustomize compares each with all others; in size, wherever the content
-// comes from; and in lines, of which each is masked.
+// TestLargeGenerators: the output of generators is limited in keys, because kustomize compares each with all others, in size,
+// wherever the content comes from, and in lines, each of which is masked.
 func TestLargeGenerators(t *testing.T) {
 	key := sealtest.NewKey(t)
 	defer func(before int) { maxMasked = before }(maxMasked)
@@ -135,7 +135,7 @@ func TestLargeGenerators(t *testing.T) {
 	}
 }
 
-// numbers are lines of eight digits.
+// numbers returns lines of eight digits.
 func numbers(from, to int) string {
 	var b strings.Builder
 	for i := from; i < to; i++ {

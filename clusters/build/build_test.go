@@ -58,11 +58,11 @@ func clusterFile(name, labels, spec string) string {
 	return clusterHead + "metadata:\n  name: " + name + "\n  labels: {" + labels + "}\nspec: {" + spec + "}\n"
 }
 
-// tree is a random repository, all of whose kustomizations kustomize can build.
+// tree is a random repository that kustomize can build.
 type tree struct {
 	rand  *rand.Rand
 	files repository
-	// names are the clusters of each kustomization, as a patch may name them.
+	// names are the clusters of each kustomization, by the names that a patch may use.
 	names map[string][]string
 	count int
 }
@@ -80,7 +80,7 @@ func randomTree(seed uint64) *tree {
 			spec["buildMetadata"] = []string{"originAnnotations", "managedByLabel"}
 		})
 	}
-	// Files that the root does not list.
+	// files that the root does not list
 	for range g.rand.IntN(3) {
 		g.count++
 		g.files[fmt.Sprintf("fleet/unlisted-%d.yaml", g.count)] = clusterFile(fmt.Sprintf("unlisted-%d", g.count), "tier: a", "schedule: '@daily'")
@@ -88,7 +88,7 @@ func randomTree(seed uint64) *tree {
 	return g
 }
 
-// edit changes a kustomization that has been written.
+// edit changes an existing kustomization.
 func (g *tree) edit(dir string, change func(spec map[string]any)) {
 	spec := map[string]any{}
 	if err := yaml.Unmarshal([]byte(g.files[path.Join(dir, "kustomization.yaml")]), &spec); err != nil {
@@ -102,7 +102,7 @@ func (g *tree) oneOf(of ...string) string { return of[g.rand.IntN(len(of))] }
 
 func (g *tree) chance(percent int) bool { return g.rand.IntN(100) < percent }
 
-// folder writes a kustomization with clusters, folders below it, and whatever shapes them.
+// folder writes a kustomization with clusters, folders below it, patches and so on.
 func (g *tree) folder(dir string, depth int) {
 	var resources, names []string
 	for range 1 + g.rand.IntN(4) {
@@ -132,7 +132,7 @@ func (g *tree) folder(dir string, depth int) {
 		}
 	}
 	spec := map[string]any{}
-	if g.chance(8) { // one of the names that clusters of other folders have, too
+	if g.chance(8) { // a name that clusters of other folders have too
 		g.count++
 		spec["namePrefix"] = fmt.Sprintf("q%d-", g.count)
 		g.files[path.Join(dir, "main.yaml")] = clusterHead + "metadata: {name: main, namespace: " + g.oneOf("default", "n1", "n2") + ", annotations: {tier: main}}\nspec: {schedule: '@daily'}\n"
@@ -161,7 +161,7 @@ func (g *tree) folder(dir string, depth int) {
 	}
 }
 
-// diamond writes a base, and two folders that change it. A patch by the name of its cluster would mean both.
+// diamond writes a base, and two folders that change it. A patch with the name of its cluster would match both.
 func (g *tree) diamond(dir string) []string {
 	g.count++
 	base := fmt.Sprintf("base%d", g.count)
@@ -179,7 +179,7 @@ func (g *tree) diamond(dir string) []string {
 	return folders
 }
 
-// component writes a component, which may bring a cluster of its own.
+// component writes a component, which may add a cluster.
 func (g *tree) component(dir string, names *[]string) string {
 	g.count++
 	name := fmt.Sprintf("component%d", g.count)
@@ -289,7 +289,7 @@ func (g *tree) shape(dir string, spec map[string]any, names []string) {
 	}
 }
 
-// kustomize builds the tree as kustomize itself does, with what the root does not list added to its list.
+// kustomize builds the tree with kustomize, after adding the unlisted files to the root's list.
 func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, error) {
 	t.Helper()
 	fsys := filesys.MakeFsInMemory()
@@ -327,12 +327,12 @@ func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, err
 	return objects, nil
 }
 
-// trees is how many trees TestUnitsAreTheWhole builds. The race detector makes each ten times as long, so make test builds 2,000
-// without it.
+// trees is how many trees TestUnitsAreTheWhole builds. The race detector makes each take ten times as long, so make test builds
+// 2,000 without it.
 var trees = flag.Int("trees", 100, "how many random trees are built")
 
-// TestUnitsAreTheWhole: built in units of any size, with its secrets sealed, a tree gives what one build of kustomize gives for the
-// plain files.
+// TestUnitsAreTheWhole: a tree that is built in units of any size, with its secrets sealed, equals one kustomize build of the
+// plaintext files.
 func TestUnitsAreTheWhole(t *testing.T) {
 	key, trees := sealtest.NewKey(t), *trees
 	var mu sync.Mutex
@@ -366,12 +366,12 @@ func TestUnitsAreTheWhole(t *testing.T) {
 			})
 		}
 	})
-	if refused > trees/5 { // what is refused is half of what is tested: a name that two clusters have
+	if refused > trees/5 { // half of the cases are refusals, such as a name that two clusters have
 		t.Errorf("kustomize refuses %d of %d trees; the generator is of little use", refused, trees)
 	}
 }
 
-// sealed is the tree with the credentials of some clusters encrypted.
+// sealed returns the tree with the credentials of some clusters encrypted.
 func (g *tree) sealed(t *testing.T, key *sealtest.Key) repository {
 	t.Helper()
 	files := maps.Clone(g.files)
@@ -383,7 +383,7 @@ func (g *tree) sealed(t *testing.T, key *sealtest.Key) repository {
 	return files
 }
 
-// opened puts the values of handles in their places.
+// opened replaces handles with their values.
 func opened(t *testing.T, key *sealtest.Key, result *Result) {
 	t.Helper()
 	for _, r := range result.Resources {
@@ -452,8 +452,8 @@ func compare(t *testing.T, want []map[string]any, result *Result) {
 	}
 }
 
-// nameOfBuilder gives kustomize's object the label of Muster's by which managedByLabel names who has built it: in a test, kustomize's
-// own value is kustomize-(devel), which no label can have.
+// nameOfBuilder sets Muster's managedByLabel on kustomize's object: in a test, kustomize's own value is kustomize-(devel), which
+// is not a valid label.
 func nameOfBuilder(want, got map[string]any) {
 	const label = "app.kubernetes.io/managed-by"
 	value, _, _ := unstructured.NestedString(got, "metadata", "labels", label)
@@ -462,8 +462,8 @@ func nameOfBuilder(want, got map[string]any) {
 	}
 }
 
-// withoutSteps takes the annotation of transformerAnnotations off. Muster has kustomize take other steps to the same end, as the comment of
-// the package says.
+// withoutSteps removes the annotation of transformerAnnotations, because Muster has kustomize run other steps (see the package
+// comment).
 func withoutSteps(object map[string]any) {
 	const steps = "alpha.config.kubernetes.io/transformations"
 	annotations, found, err := unstructured.NestedMap(object, "metadata", "annotations")
@@ -476,7 +476,7 @@ func withoutSteps(object map[string]any) {
 	}
 }
 
-// TestConcurrentBuilds: kyaml keeps process-wide state; builds at the same time neither race nor disturb each other.
+// TestConcurrentBuilds: kyaml keeps process-wide state, but concurrent builds neither race nor affect each other.
 func TestConcurrentBuilds(t *testing.T) {
 	g := randomTree(1)
 	want := g.files.build(t, "fleet", nil, 3)
@@ -492,7 +492,7 @@ func TestConcurrentBuilds(t *testing.T) {
 	group.Wait()
 }
 
-// TestOrigin: every resource knows its file and its place there, whatever became of its name.
+// TestOrigin: every resource keeps its file and index, whatever its name becomes.
 func TestOrigin(t *testing.T) {
 	r := repository{
 		"fleet/kustomization.yaml":      "namePrefix: x-\nresources: [../base, a.yaml]\nsecretGenerator:\n  - {name: g, literals: [a=]}\n",
@@ -520,7 +520,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// TestQuarantineInUnits: of many files, those that kustomize can't build are found, and only those.
+// TestQuarantineInUnits: of many files, exactly those that kustomize can't build are found.
 func TestQuarantineInUnits(t *testing.T) {
 	for _, whole := range []bool{false, true} {
 		t.Run(fmt.Sprint("whole ", whole), func(t *testing.T) {
@@ -552,8 +552,8 @@ func TestQuarantineInUnits(t *testing.T) {
 	}
 }
 
-// TestPanic: kustomize panics on annotations of its own that don't fit each other. load refuses them in files; here they come from
-// behind it, as they might through a patch.
+// TestPanic: kustomize panics on inconsistent annotations of its own. load refuses them in files, so the test adds them after
+// load, as a patch might.
 func TestPanic(t *testing.T) {
 	for _, kustomization := range []string{"namePrefix: p-\n", "namePrefix: p-\nconfigurations: [c.txt]\n"} {
 		r := repository{"fleet/kustomization.yaml": kustomization, "fleet/c.txt": "nameReference: []\n"}
@@ -576,7 +576,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestCause: what somebody may have written himself is no part of a message.
+// TestCause: text that a user may have written is not part of a message.
 func TestCause(t *testing.T) {
 	for text, want := range map[string]string{
 		"remove operation does not apply: doc is missing key: /spec/hunter2: missing value":                                                          "remove operation does not apply: doc is missing key …",
@@ -594,7 +594,7 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// TestInputThatIsAResource: one file may be both, and is a resource in its sealed form whatever the generator gets of it.
+// TestInputThatIsAResource: a file may be both. As a resource it is sealed, whatever the generator reads.
 func TestInputThatIsAResource(t *testing.T) {
 	key := sealtest.NewKey(t)
 	r := repository{
@@ -621,7 +621,7 @@ func TestInputThatIsAResource(t *testing.T) {
 	}
 }
 
-// TestWholeTreeThatCannotBeHelped stops after a bounded number of builds instead of blaming every cluster.
+// TestWholeTreeThatCannotBeHelped stops after a limited number of builds instead of blaming every cluster.
 func TestWholeTreeThatCannotBeHelped(t *testing.T) {
 	r := repository{"fleet/kustomization.yaml": "replacements:\n  - source: {kind: Nothing, name: x}\n    targets:\n      - {select: {kind: ExternalCluster}, fieldPaths: [spec.x]}\n"}
 	for i := range 300 {
@@ -633,7 +633,7 @@ func TestWholeTreeThatCannotBeHelped(t *testing.T) {
 	}
 }
 
-// TestUnreadablePatchFile: of a file with several patches, one that kustomize can't read is not passed over.
+// TestUnreadablePatchFile: a patch that kustomize can't read is not skipped in a file with several.
 func TestUnreadablePatchFile(t *testing.T) {
 	for _, base := range []string{"", "m.yaml, "} {
 		r := repository{
@@ -697,7 +697,7 @@ func TestGeneratorInput(t *testing.T) {
 	}
 }
 
-// TestCancelled: a build that nobody waits for ends.
+// TestCancelled: a cancelled build ends.
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -724,7 +724,7 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
-// TestNothingIsFetched: no reference, in whatever field, makes a build open a connection.
+// TestNothingIsFetched: no reference in any field makes a build open a connection.
 func TestNothingIsFetched(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("fetched %s", r.URL) }))
 	defer server.Close()
@@ -744,7 +744,7 @@ func TestNothingIsFetched(t *testing.T) {
 	}
 }
 
-// TestListsAndKinds: nothing that kustomize makes is lost, whatever kind it came as and ends as.
+// TestListsAndKinds: no object that kustomize builds is lost, whatever its kind before and after.
 func TestListsAndKinds(t *testing.T) {
 	for _, row := range []struct {
 		reason string

@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/api/provider"
 )
 
-// TestObject: an object is taken over as kustomize's own Map would give it.
+// TestObject: a converted object equals kustomize's own Map.
 func TestObject(t *testing.T) {
 	const head = "apiVersion: v1\nkind: X\nmetadata: {name: a}\n"
 	for reason, text := range map[string]string{

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// written is how many bytes the built objects take as JSON.
+// written returns how many bytes the built objects take as JSON.
 func (r repository) written(t *testing.T) int {
 	t.Helper()
 	result := r.build(t, "fleet", nil, unitSize)
@@ -25,7 +25,7 @@ func (r repository) written(t *testing.T) int {
 	return n
 }
 
-// numbered repeats a text, with "%d" for the number.
+// numbered repeats a text, with its index for "%d".
 func numbered(n int, text string) string {
 	var out strings.Builder
 	for i := range n {
@@ -34,7 +34,7 @@ func numbered(n int, text string) string {
 	return out.String()
 }
 
-// oneCluster is a fleet of one, with a kustomization and other files.
+// oneCluster returns a fleet of one cluster, with a kustomization and other files.
 func oneCluster(kustomization string, files ...string) repository {
 	r := repository{"fleet/a.yaml": clusterFile("a", "tier: a", "schedule: '@daily', list: [{}, {}]"), "fleet/kustomization.yaml": "resources: [a.yaml]\n" + kustomization}
 	for i := 0; i < len(files); i += 2 {
@@ -43,7 +43,7 @@ func oneCluster(kustomization string, files ...string) repository {
 	return r
 }
 
-// replacing writes replacements from one field of clusters to others.
+// replacing returns replacements from one field of clusters to others.
 func replacing(n int, from, to, options string) string {
 	return numbered(n, "- source: {kind: ExternalCluster, "+from+"}\n  targets:\n  - select: {kind: ExternalCluster}\n    fieldPaths: ["+to+"]\n    options: {"+options+"}\n")
 }
@@ -54,12 +54,12 @@ const (
 	create    = "create: true"
 )
 
-// builtin is the configuration of a transformer.
+// builtin returns the configuration of a transformer.
 func builtin(kind, text string) string {
 	return "apiVersion: builtin\nkind: " + kind + "\nmetadata: {name: t}\n" + text
 }
 
-// TestGrowth: what grows by more than the files that say so is refused before it is built.
+// TestGrowth: what grows to more than its files suggest is refused before it is built.
 func TestGrowth(t *testing.T) {
 	lit := func(n int) string { return strings.Repeat("z", 64*n) }
 	doubling := func(n int) string { return replacing(n, "fieldPath: spec", "spec.x%d", create) }
@@ -70,7 +70,7 @@ func TestGrowth(t *testing.T) {
 	for _, row := range []struct {
 		reason string
 		tree   func(n int) repository
-		few    [2]int // what it writes with so many is three times what it writes with so few
+		few    [2]int // three times as much with the higher number as with the lower
 		many   int
 		want   string
 	}{
@@ -197,7 +197,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// TestHonestGrowth: what fleets of 10,000 clusters have kustomizations write is built.
+// TestHonestGrowth: what the kustomizations of a fleet of 10,000 clusters write can be built.
 func TestHonestGrowth(t *testing.T) {
 	settings := configMap + "  schedule: '@daily'\n  domain: example.com\n  json: '{\"a\": {\"b\": [1, 2, 3]}, \"c\": \"*\"}'\n"
 	many := func(kustomization string, files ...string) repository {

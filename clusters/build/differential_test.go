@@ -27,18 +27,18 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// mixes is how many trees TestAsKustomizeDoes builds, which takes about as long for each as TestUnitsAreTheWhole.
+// mixes is how many trees TestAsKustomizeDoes builds. Each takes about as long as in TestUnitsAreTheWhole.
 var (
 	mixes     = flag.Int("mixes", 150, "how many trees of mixed features are built")
 	firstSeed = flag.Uint64("mixes-seed", 0, "the seed of the first of them")
 )
 
-// ownRules are the reasons for which Muster refuses what kustomize takes. The codes of all others say that kustomize refuses it too.
+// ownRules are the rules by which Muster refuses what kustomize accepts. Any other code means that kustomize refuses it too.
 var ownRules = []finding.Code{load.CodeRemote, load.CodeOutside, load.CodeUnsupported, load.CodeSize, load.CodeAliases, load.CodeEncoding, load.CodeDuplicateKey,
 	load.CodeDocuments, load.CodeNotObject, load.CodeEmpty, load.CodeSymlink, CodeEnvironment}
 
-// TestAsKustomizeDoes: a tree gives what sops and kustomize give for it, or is refused for a reason of Muster's own; and whatever
-// kustomize refuses, Muster refuses.
+// TestAsKustomizeDoes: Muster's result for a tree equals that of sops and kustomize, unless one of Muster's own rules refuses
+// it. Whatever kustomize refuses, Muster refuses.
 func TestAsKustomizeDoes(t *testing.T) {
 	key := sealtest.NewKey(t)
 	var mu sync.Mutex
@@ -62,11 +62,11 @@ func TestAsKustomizeDoes(t *testing.T) {
 	}
 }
 
-// mixed is a random tree with more in it: names, types, documents, formats, generators, and kustomizations with something wrong.
+// mixed is a random tree with more variety: names, types, documents, formats, generators, and kustomizations with errors.
 type mixed struct {
 	*tree
 	key *sealtest.Key
-	// done tells what was done to the tree, for failures.
+	// done lists the changes to the tree, for failure messages.
 	done []string
 }
 
@@ -74,7 +74,7 @@ func (g *mixed) note(format string, args ...any) {
 	g.done = append(g.done, fmt.Sprintf(format, args...))
 }
 
-// differ compares what Muster makes of the tree with what sops and kustomize do.
+// differ compares Muster's result for the tree with that of sops and kustomize.
 func (g *mixed) differ(t *testing.T) (outcome string) {
 	t.Helper()
 	defer func() {
@@ -112,7 +112,7 @@ func (g *mixed) differ(t *testing.T) (outcome string) {
 	return "equal"
 }
 
-// reference is what sops and then kustomize make of the tree, from real files.
+// reference returns the result of sops and then kustomize, from real files.
 func (g *mixed) reference(t *testing.T, unlisted []string) ([]map[string]any, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -159,7 +159,7 @@ func (g *mixed) reference(t *testing.T, unlisted []string) ([]map[string]any, er
 	return objects, nil
 }
 
-// decrypted is what sops prints for an encrypted file.
+// decrypted returns what sops prints for an encrypted file.
 func (g *mixed) decrypted(t *testing.T, name, text string) string {
 	t.Helper()
 	if !strings.Contains(text, "ENC[AES256_GCM") {
@@ -190,7 +190,7 @@ func (g *mixed) decrypted(t *testing.T, name, text string) string {
 	return string(plain)
 }
 
-// stores is what sops reads of how to write files in a folder.
+// stores returns sops' output settings for a folder.
 func (g *mixed) stores(t *testing.T, dir string) *config.StoresConfig {
 	t.Helper()
 	settings, found := g.files[path.Join(dir, ".sops.yaml")]
@@ -211,7 +211,7 @@ func (g *mixed) stores(t *testing.T, dir string) *config.StoresConfig {
 	return stores
 }
 
-// dirs are the folders with a kustomization.
+// dirs returns the folders with a kustomization.
 func (g *mixed) dirs() []string {
 	var dirs []string
 	for _, name := range slices.Sorted(maps.Keys(g.files)) {
@@ -222,7 +222,7 @@ func (g *mixed) dirs() []string {
 	return dirs
 }
 
-// odd are parts of names that a disk takes, and that means something to somebody.
+// odd are parts of names that a disk accepts, and that have a meaning somewhere.
 var odd = []string{" ", "ü", "+", "=", "@", "(1)", ",", "..", ":", "?ref=x", "#", "%20", "&", "'", "[", "git@", "~", "!"}
 
 func (g *mixed) mix(t *testing.T) {
@@ -257,7 +257,7 @@ func (g *mixed) mix(t *testing.T) {
 	}
 }
 
-// resource picks an entry of a kustomization's list that is a file, or a folder below.
+// resource picks an entry of a kustomization that is a file or a folder below it.
 func (g *mixed) resource(dir string, folder bool) (entry string, ok bool) {
 	spec := map[string]any{}
 	if yaml.Unmarshal([]byte(g.files[path.Join(dir, "kustomization.yaml")]), &spec) != nil {
@@ -278,7 +278,7 @@ func (g *mixed) resource(dir string, folder bool) (entry string, ok bool) {
 	return g.oneOf(fit...), true
 }
 
-// rename gives a file or folder another name, wherever the kustomization refers to it.
+// rename renames a file or folder, and the references to it.
 func (g *mixed) rename() {
 	dir, folder := g.oneOf(g.dirs()...), g.chance(30)
 	old, ok := g.resource(dir, folder)
@@ -339,7 +339,7 @@ func (g *mixed) asJSON(t *testing.T) {
 	g.note("%s/%s is JSON", dir, old)
 }
 
-// secrets adds a file of Secrets with values and documents of all sorts.
+// secrets adds a file of Secrets with all sorts of values and documents.
 func (g *mixed) secrets(t *testing.T) {
 	t.Helper()
 	dir := g.oneOf(g.dirs()...)
@@ -460,13 +460,13 @@ func (g *mixed) patch() {
 	if g.chance(30) {
 		g.edit("fleet", func(spec map[string]any) { spec["buildMetadata"] = []string{"originAnnotations"} })
 	}
-	if one["patch"] != nil && strings.Contains(fmt.Sprint(one["patch"]), "name") && g.chance(50) { // by the name that it gives
+	if one["patch"] != nil && strings.Contains(fmt.Sprint(one["patch"]), "name") && g.chance(50) { // by its new name
 		g.add("fleet", "patches", map[string]any{"patch": clusterHead + "metadata: {name: " + g.oneOf("given", "renamed") + "}\nspec: {schedule: '@weekly'}\n"})
 	}
 	g.note("patch %v in %s", one, dir)
 }
 
-// mutate does something to a kustomization that kustomize takes or not.
+// mutate makes a change to a kustomization that kustomize may or may not accept.
 func (g *mixed) mutate() {
 	dir := g.oneOf(g.dirs()...)
 	name := path.Join(dir, "kustomization.yaml")
@@ -523,7 +523,7 @@ func (g *mixed) mutate() {
 	i := g.rand.IntN(len(choices))
 	before := g.files[name]
 	defer func() {
-		if recover() != nil { // the kustomization is none any more
+		if recover() != nil { // the kustomization is no longer one
 			g.files[name] = before
 		}
 	}()

@@ -11,8 +11,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// TestPatchThatMayMeanTwo: kustomize refuses a patch for a name that two clusters have, or have had. Built apart from each other, each of
-// them would be patched.
+// TestPatchThatMayMeanTwo: kustomize refuses a patch for a name that two clusters have, or had. In separate builds, each of them
+// would be patched.
 func TestPatchThatMayMeanTwo(t *testing.T) {
 	inNamespace := func(namespace string) string {
 		return clusterHead + "metadata: {name: a, namespace: " + namespace + "}\nspec: {}\n"
@@ -56,7 +56,7 @@ func TestPatchThatMayMeanTwo(t *testing.T) {
 	}
 }
 
-// TestGroupIsRemembered: what becomes of a cluster may depend on another one's file, and is built anew with it.
+// TestGroupIsRemembered: a cluster whose result depends on another cluster's file is built again when that changes.
 func TestGroupIsRemembered(t *testing.T) {
 	r := repository{"fleet/kustomization.yaml": "resources: [a.yaml, x]\npatches:\n- patch: |\n    {apiVersion: muster.dev/v1alpha1, kind: ExternalCluster, metadata: {name: a}, spec: {schedule: patched}}\n",
 		"fleet/a.yaml": clusterFile("a", "", ""), "fleet/x/kustomization.yaml": "namePrefix: p-\nresources: [a.yaml]\n", "fleet/x/a.yaml": clusterFile("other", "", "")}
@@ -79,7 +79,7 @@ func TestGroupIsRemembered(t *testing.T) {
 	}
 }
 
-// TestGroupsAreCheap: a name that thousands of clusters have is no way to keep a processor busy.
+// TestGroupsAreCheap: a name that thousands of clusters share does not keep a processor busy.
 func TestGroupsAreCheap(t *testing.T) {
 	b := &builder{together: map[string]group{}}
 	for i := range 3000 {

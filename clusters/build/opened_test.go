@@ -10,8 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestOpenedIsWhatIsGenerated: each value that a generator takes from an encrypted file is among those that are told to be secret, to the
-// byte: what kustomize keeps of a line is what is masked, and what is known not to stand in Git in plain text.
+// TestOpenedIsWhatIsGenerated: each value that a generator reads from an encrypted file is reported as secret, byte for byte:
+// exactly what kustomize keeps of a line is masked.
 func TestOpenedIsWhatIsGenerated(t *testing.T) {
 	key := sealtest.NewKey(t)
 	for _, value := range []string{"a", "a ", " a", "a\t", "\ta", "a\u00a0", "\u00a0a", " ", "a=b", `"a"`, "a\r", "#a", "a b", "\u2003a\u2003"} {

@@ -10,8 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// TestObjectsKeepTheirFiles: whatever patches do to annotations, names and neighbours, each object knows its file, and one that kustomize
-// leaves out is named.
+// TestObjectsKeepTheirFiles: whatever patches do to annotations, names and neighbors, each object keeps its file, and an object
+// that kustomize leaves out is reported.
 func TestObjectsKeepTheirFiles(t *testing.T) {
 	const (
 		whole     = "configurations: [c.txt]\n"

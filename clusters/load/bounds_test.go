@@ -13,7 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// TestIgnoreFileIsBounded: every pattern is matched with every path, so that both together can't be large.
+// TestIgnoreFileIsBounded: every pattern is matched with every path, so their product is limited.
 func TestIgnoreFileIsBounded(t *testing.T) {
 	const cluster = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: eu}\nspec: {kubeconfigSecretRef: {name: eu}}\n"
 	lines := func(n int, pattern string) string {
@@ -61,7 +61,7 @@ func hasCode(findings []finding.Finding, code finding.Code) bool {
 	return false
 }
 
-// TestFilesAreBounded: what the libraries after this package take long for, or much memory, they don't get to see.
+// TestFilesAreBounded: files that would take later libraries much time or memory are refused.
 func TestFilesAreBounded(t *testing.T) {
 	named := func(name string) string { return strings.Replace(cluster, "NAME", name, 1) }
 	nested := func(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
@@ -120,7 +120,7 @@ func TestFilesAreBounded(t *testing.T) {
 	}
 }
 
-// TestRememberedFilesCount: what was parsed for the tree before takes as much memory in the next one.
+// TestRememberedFilesCount: a file that was parsed for the previous tree uses as much memory in the next one.
 func TestRememberedFilesCount(t *testing.T) {
 	limits := load.DefaultLimits
 	limits.TreeNodes = 2000
@@ -138,7 +138,7 @@ func TestRememberedFilesCount(t *testing.T) {
 	}
 }
 
-// FuzzIgnore: whatever stands in .musterignore, a path is loaded or refused, and what is refused has a cause that can be shown.
+// FuzzIgnore: with any .musterignore, a path is loaded or refused, and a refusal has a printable cause.
 func FuzzIgnore(f *testing.F) {
 	for _, text := range []string{"old/\n", "*.yaml\n!a.yaml\n", "/f/**/b.yaml\r\n# x\n", "[a-\n", "\\\n", "a/**/**/b", "**\n!**/a.yaml", "\ufeff*.yml", "?[!a]*\\ ", "\x00", "\xff"} {
 		f.Add(text, "d/b.yaml")

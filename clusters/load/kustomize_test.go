@@ -75,7 +75,7 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 	}
 }
 
-// TestNamesOfFiles: a name that a disk takes is one for Muster, though it look like an address.
+// TestNamesOfFiles: Muster accepts every file name that a disk accepts, even if it looks like an address.
 func TestNamesOfFiles(t *testing.T) {
 	for _, name := range []string{"a b.yaml", "ü.yaml", "s+1.yaml", "a=b.yaml", "a@b.yaml", "a(1).yaml", "a,b.yaml", "a..b.yaml", "a:b.yaml", "git@host:x.yaml", "x?ref=y.yaml",
 		"github.com/a/b.yaml", "git::x.yaml", "gh:x.yaml", "a#b.yaml", "a%20b.yaml", "..a.yaml", "d e/a.yaml", "d..e/a.yaml"} {
@@ -103,7 +103,7 @@ func (o omitting) Omitted(dir string) []fs.DirEntry {
 	return entries
 }
 
-// TestNamesThatCannotBeRead: a file that may have been a cluster is broken rather than gone.
+// TestNamesThatCannotBeRead: a file that may have been a cluster is broken, not deleted.
 func TestNamesThatCannotBeRead(t *testing.T) {
 	for reason, fsys := range map[string]fs.FS{
 		"the file system tells of them": omitting{fstest.MapFS{"f/a.yaml": {Data: []byte(someCluster)}}},

@@ -11,7 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// workTree shows some files as a work tree shows those that Git ignores.
+// workTree marks some files as ignored by Git, like a work tree does.
 type workTree struct {
 	fstest.MapFS
 	ignores []string
@@ -33,7 +33,7 @@ func (w workTree) ReadDir(dir string) ([]fs.DirEntry, error) {
 	return list, err
 }
 
-// What a commit doesn't have, and what another repository holds, is left out and said to be.
+// Files that are not in the commit, and those of other repositories, are left out and reported.
 func TestLeftOut(t *testing.T) {
 	cluster := &fstest.MapFile{Data: []byte("apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: a}\n")}
 	module := &fstest.MapFile{Mode: fs.ModeIrregular}

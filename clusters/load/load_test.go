@@ -54,7 +54,7 @@ func TestIsRemote(t *testing.T) {
 
 const cluster = "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: NAME}\n# of a MondooAuditConfig\nspec: {kubeconfigFile: k.yaml}\n"
 
-// TestUnlisted: with a kustomization, cluster files are taken that it does not list, and nothing else is.
+// TestUnlisted: with a kustomization, unlisted cluster files are included, and no other files.
 func TestUnlisted(t *testing.T) {
 	loaded := tree(t, "fleet", map[string]string{
 		"fleet/kustomization.yaml":     "resources: [a.yaml, sub]\n",
@@ -97,7 +97,7 @@ func TestUnlisted(t *testing.T) {
 	}
 }
 
-// TestRepeats: kustomize would build what a diamond of kustomizations leads to once for each way.
+// TestRepeats: kustomize would build the base of a diamond once per path.
 func TestRepeats(t *testing.T) {
 	diamonds := func(levels int) map[string]string {
 		repository := map[string]string{"fleet/l0/kustomization.yaml": "resources: [a.yaml]\n", "fleet/l0/a.yaml": cluster}
@@ -127,7 +127,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestCrowdedFiles: kustomize takes quadratic time for what these files hold.
+// TestCrowdedFiles: kustomize needs quadratic time for these files.
 func TestCrowdedFiles(t *testing.T) {
 	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: s%d}\n"
 	var labels, documents, merged strings.Builder
@@ -158,7 +158,7 @@ func TestCrowdedFiles(t *testing.T) {
 	}
 }
 
-// TestAliasesTogether: each of these files is within the limit of one, and together they would fill the memory.
+// TestAliasesTogether: each file is within its limit, but together they would fill the memory.
 func TestAliasesTogether(t *testing.T) {
 	values := "a: &a [" + strings.TrimSuffix(strings.Repeat("x, ", 1000), ", ") + "]\nb: [" + strings.TrimSuffix(strings.Repeat("*a, ", 100), ", ") + "]\n"
 	named := func(name string) string { return strings.Replace(cluster, "NAME", name, 1) }
@@ -217,7 +217,7 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestSymlinksOnDisk: a work tree on disk, where the system would follow links.
+// TestSymlinksOnDisk: a work tree on disk, where the operating system would follow links.
 func TestSymlinksOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {

@@ -7,7 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// FuzzMarks: no text has more nodes than it has characters that make nodes, but for the root of each document.
+// FuzzMarks: no text has more nodes than it has characters that start nodes, except for the root of each document.
 func FuzzMarks(f *testing.F) {
 	for _, text := range []string{"a", "a: b\nc:\n- d\n- e: f\n", "{a, b: c, [d]: e}", "[a, [], {}, ]", "? a\n: b\n? c\n", "--- a\n--- b\n...\nc", "- - - x\n- ? y", "a: &x [b]\nc: *x\n<<: *x",
 		"\"a\": 'b, c'\n", "-\n-\n-\n", "a: |\n  - b\n  c: d\n", "!!set {a, b}", "[a: b, c]", "{a:, b:}", "{\"a\":1}", "[? a]"} {
@@ -22,7 +22,7 @@ func FuzzMarks(f *testing.F) {
 				break
 			}
 			documents++
-			nodes += below(&doc) - 1 // that of the document itself
+			nodes += below(&doc) - 1 // the document node
 		}
 		if most := Marks(text) + documents; nodes > most {
 			t.Errorf("%d nodes in %d documents, and %d marks: %q", nodes, documents, most, text)

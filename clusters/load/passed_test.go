@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPassedOver: a cluster in a file of another name is no cluster, and somebody is told.
+// TestPassedOver: a cluster in a file with another extension is skipped, with a warning.
 func TestPassedOver(t *testing.T) {
 	const inJSON = `{"apiVersion": "muster.dev/v1alpha1", "kind": "ExternalCluster", "metadata": {"name": "a"}, "spec": {}}`
 	tree := loadFiles(t, map[string]string{"f/kustomization.yaml": "resources: [listed.json]\n", "f/a.yaml": someCluster, "f/listed.json": `{"apiVersion": "muster.dev/v1alpha1", "kind": "ExternalCluster", "metadata": {"name": "b"}}`, "f/cluster.json": inJSON,

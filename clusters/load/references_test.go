@@ -7,8 +7,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// TestReferencesStayInside: a reference names a file of this commit, below or beside its kustomization. One that is absolute is refused, though
-// a file of the folder would fit it; so is one that leads out, is remote, or names nothing.
+// TestReferencesStayInside: a reference must name a file of this commit, relative to its kustomization. One that is absolute is
+// refused, even if a file matches, and so is one that is outside of the repository, remote, or missing.
 func TestReferencesStayInside(t *testing.T) {
 	for field, form := range map[string]string{
 		"resources": "resources: [a.yaml, %q]\n", "bases": "resources: [a.yaml]\nbases: [%q]\n", "components": "resources: [a.yaml]\ncomponents: [%q]\n",

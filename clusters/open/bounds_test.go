@@ -16,8 +16,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestManyLines: each line of what is opened is masked, for each cluster that has it. A fleet with too many of them is refused, and opened
-// once there are fewer.
+// TestManyLines: each opened line is masked, for each cluster that has it. A fleet with too many is refused, and opened once
+// there are fewer.
 func TestManyLines(t *testing.T) {
 	key := sealtest.NewKey(t)
 	open.Know(t, 3000)

@@ -2,7 +2,7 @@ package open
 
 import "testing"
 
-// Know has the redactor know no more than so many texts, for the time of a test.
+// Know limits how many texts the redactor may learn during a test.
 func Know(t *testing.T, most int64) {
 	t.Helper()
 	before := maxKnown

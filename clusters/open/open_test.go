@@ -37,7 +37,7 @@ var (
 	caLine = `"` + strings.ReplaceAll(ca, "\n", `\n`) + `"`
 )
 
-// world is a repository with what opens it.
+// world is a repository with its keys.
 type world struct {
 	key      *sealtest.Key
 	opener   *counting
@@ -48,7 +48,7 @@ type world struct {
 	now      time.Time
 }
 
-// counting counts the files that it opens, and fails for those of bad.
+// counting counts the files that it opens, and fails for those in bad.
 type counting struct {
 	open.Opener
 	mu     sync.Mutex
@@ -107,13 +107,13 @@ func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  ") + "\n"
 }
 
-// encrypt puts a file into the repository, with all of it under the MAC.
+// encrypt adds a file to the repository, with a MAC over all of it.
 func (w *world) encrypt(t *testing.T, name, plain string) {
 	t.Helper()
 	w.files[name] = w.key.Encrypt(t, name, plain, sealtest.Credentials)
 }
 
-// replace changes a file as somebody without a key would.
+// replace modifies a file as an attacker without a key could.
 func (w *world) replace(t *testing.T, name, old, changed string) {
 	t.Helper()
 	if !strings.Contains(w.files[name], old) {
@@ -122,7 +122,7 @@ func (w *world) replace(t *testing.T, name, old, changed string) {
 	w.files[name] = strings.Replace(w.files[name], old, changed, 1)
 }
 
-// compile goes as far as one gets without keys, but for the inputs of generators.
+// compile runs the stages before open. It only uses keys for the inputs of generators.
 func (w *world) compile(t *testing.T) *fleet.Sealed {
 	t.Helper()
 	repository := fstest.MapFS{}
@@ -150,7 +150,7 @@ func (w *world) open(t *testing.T) *fleet.Opened {
 	return opened
 }
 
-// errorsOf are the errors of a fleet as "code path", and quarantined the clusters and Secrets that are left out.
+// errorsOf returns the errors of a fleet as "code path", and quarantined the clusters and Secrets that are left out.
 func errorsOf(opened *fleet.Opened) (errs []string) {
 	for _, f := range opened.Findings {
 		if f.Severity == finding.Error {
@@ -177,7 +177,7 @@ func quarantined(opened *fleet.Opened) (names []string) {
 	return names
 }
 
-// TestOpened: every value is in its place, and the Secrets made of credentials are named after where these go.
+// TestOpened: every value is in its place, and the generated Secrets are named after where their credentials go.
 func TestOpened(t *testing.T) {
 	w := newWorld(t)
 	opened := w.open(t)
@@ -221,8 +221,8 @@ func TestOpened(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeOpened: it is an error of its own file, and keeps the cluster that needs it out of the change, with the cluster's
-// Secrets, and nothing else.
+// TestWhatCannotBeOpened: the error is about its own file, and only the cluster that needs the file is left out, with its
+// Secrets.
 func TestWhatCannotBeOpened(t *testing.T) {
 	for _, row := range []struct {
 		reason string
@@ -296,14 +296,14 @@ func TestWhatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// valueOf is an encrypted value of a file.
+// valueOf returns an encrypted value of a file.
 func valueOf(w *world, name, key string) string {
 	_, rest, _ := strings.Cut(w.files[name], key+": ENC[")
 	value, _, _ := strings.Cut(rest, "]")
 	return "ENC[" + value + "]"
 }
 
-// TestMemory: what is remembered is what opening afresh would give, and nothing is opened twice.
+// TestMemory: a remembered result equals a fresh one, and no file is opened twice.
 func TestMemory(t *testing.T) {
 	w := newWorld(t)
 	all := []string{"f/e.yaml", "f/i.yaml", "f/k.kubeconfig", "f/o.yaml", "f/s.yaml", "f/t.yaml"}
@@ -406,7 +406,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestExpiryOverDays: what expires is told of on the day, though nothing else has changed.
+// TestExpiryOverDays: an expiry is reported on the day, even if nothing else has changed.
 func TestExpiryOverDays(t *testing.T) {
 	w := newWorld(t)
 	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.Add(36*time.Hour).Unix()))
@@ -425,7 +425,7 @@ func TestExpiryOverDays(t *testing.T) {
 	}
 }
 
-// TestRedactorKnows: whatever is opened is masked from then on, and forgotten with what held it.
+// TestRedactorKnows: opened values are masked from then on, until their owner is forgotten.
 func TestRedactorKnows(t *testing.T) {
 	w := newWorld(t)
 	w.files["g.env"] = w.key.Encrypt(t, "g.env", "PASSWORD=generated-"+canary+"\n", sealtest.Everything)

@@ -14,7 +14,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// refusing is a key service that counts how often it is asked, and opens nothing.
+// refusing is a key service that counts the requests and opens nothing.
 type refusing struct {
 	keyservice.KeyServiceClient
 	err   error
@@ -26,7 +26,7 @@ func (r *refusing) Decrypt(context.Context, *keyservice.DecryptRequest, ...grpc.
 	return nil, r.err
 }
 
-// TestManyKeys: a file can't have a server asked, or keys tried, for as long as it likes.
+// TestManyKeys: a file can't cause unlimited requests or attempts.
 func TestManyKeys(t *testing.T) {
 	rejected := &keys.RefusedError{Recipient: "k", Cause: keys.Rejected, Reason: "no such key"}
 	notAllowed := &keys.RefusedError{Recipient: "k", Cause: keys.NotAllowed, Reason: "not allowed"}

@@ -9,8 +9,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// FuzzOpen: whatever an encrypted file becomes, of whichever format, it is sealed and opened, or there is a finding about it which a person can
-// read; and what opens has none of its values encrypted.
+// FuzzOpen: any modification of an encrypted file, in any format, is sealed and opened, or has a readable finding. An opened
+// file has no encrypted values left.
 func FuzzOpen(f *testing.F) {
 	key := sealtest.NewKey(f)
 	for _, name := range []string{"a.yaml", "a.json", "a.env", "a.ini", "a.bin"} {

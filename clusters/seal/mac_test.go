@@ -9,8 +9,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestMACInEachForm: a file of whichever form is opened only as it was encrypted. Those that Muster opens itself, and those that it has the
-// sops library open, which are all that aren't one usual YAML document.
+// TestMACInEachForm: a file of any form only opens unmodified, whether Muster opens it itself or has the sops library open it,
+// as everything but one usual YAML document.
 func TestMACInEachForm(t *testing.T) {
 	key := sealtest.NewKey(t)
 	const head = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n"
@@ -49,7 +49,7 @@ func TestMACInEachForm(t *testing.T) {
 	}
 }
 
-// TestClosedValues: what only looks like an encrypted value, or is left closed by the file's own rule, is given to nobody.
+// TestClosedValues: a value that only looks encrypted, or that the file's own rule keeps encrypted, is never returned.
 func TestClosedValues(t *testing.T) {
 	key := sealtest.NewKey(t)
 	looks := valueIn(key.Encrypt(t, "y.yaml", "token: other\n", sealtest.Everything))
@@ -70,7 +70,7 @@ func TestClosedValues(t *testing.T) {
 	}
 }
 
-// TestAnotherValueInItsPlace: a handle stands for the one encrypted value that was sealed, and for no other in the same place.
+// TestAnotherValueInItsPlace: a handle is only valid for the encrypted value that was sealed, not for another in the same place.
 func TestAnotherValueInItsPlace(t *testing.T) {
 	key := sealtest.NewKey(t)
 	const manifest = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\ntoken: one\n"
@@ -109,7 +109,7 @@ func file(t *testing.T, name, text string) *load.File {
 	return &load.File{Path: "f/" + name, Data: text}
 }
 
-// valueIn is the first encrypted value of a text, and macIn its MAC.
+// valueIn returns the first encrypted value of a text, and macIn its MAC.
 func valueIn(text string) string {
 	at := strings.Index(text, "ENC[")
 	return text[at : at+strings.Index(text[at:], "]")+1]
@@ -120,7 +120,7 @@ func macIn(text string) string {
 	return valueIn(rest)
 }
 
-// without is a text without the line that begins with a key, or the part of a line.
+// without removes the line, or the part of a line, that starts with a key.
 func without(text, key string) string {
 	text = strings.Replace(text, `"note": "before",`, "", 1)
 	var kept []string
@@ -132,7 +132,7 @@ func without(text, key string) string {
 	return strings.Join(kept, "")
 }
 
-// TestUnsound: what sops doesn't write, and its MAC can't be trusted with, has a file refused before it is sealed.
+// TestUnsound: a file with syntax that sops doesn't write, and that makes its MAC unreliable, is refused before it is sealed.
 func TestUnsound(t *testing.T) {
 	key := sealtest.NewKey(t)
 	file := key.Encrypt(t, "x.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nnote: plain\ntoken: one\n", sealtest.Rule{EncryptedRegex: "^token$"})
@@ -165,7 +165,7 @@ func TestUnsound(t *testing.T) {
 	}
 }
 
-// TestTalkAboutEncryption: an annotation may begin like an encrypted value. What has the whole form of one is one there too.
+// TestTalkAboutEncryption: an annotation may start like an encrypted value. Only a complete one counts as encrypted.
 func TestTalkAboutEncryption(t *testing.T) {
 	const begins = "ENC[AES256_GCM, is how sops writes"
 	key := sealtest.NewKey(t)

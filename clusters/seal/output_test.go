@@ -19,7 +19,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// sopsDecrypt is what the command "sops decrypt" does: the formats by name and configuration of its own packages.
+// sopsDecrypt does the same as the command "sops decrypt": the formats come from sops' own packages, by file name and
+// configuration.
 func sopsDecrypt(t *testing.T, key *sealtest.Key, name, settings, text string) ([]byte, error) {
 	t.Helper()
 	stores := config.NewStoresConfig()
@@ -57,7 +58,7 @@ func sopsDecrypt(t *testing.T, key *sealtest.Key, name, settings, text string) (
 	return st.EmitPlainFile(tree.Branches)
 }
 
-// checkOutput holds Output equal to sops.
+// checkOutput compares Output with sops.
 func checkOutput(t *testing.T, key *sealtest.Key, name, settings, text string) {
 	t.Helper()
 	want, err := sopsDecrypt(t, key, name, settings, text)
@@ -98,7 +99,7 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// TestOutputOfRandomFiles: whatever sops can encrypt comes out as sops writes it.
+// TestOutputOfRandomFiles: whatever sops can encrypt is written like sops writes it.
 func TestOutputOfRandomFiles(t *testing.T) {
 	key := sealtest.NewKey(t)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -125,7 +126,8 @@ func TestOutputOfRandomFiles(t *testing.T) {
 	}
 }
 
-// TestOutputInAnotherFormat: what sops can't write by the name is written by the content, and an indent that fills the memory is refused.
+// TestOutputInAnotherFormat: what sops can't write in the format of the name is written in that of the content. An indent that
+// would fill the memory is refused.
 func TestOutputInAnotherFormat(t *testing.T) {
 	key := sealtest.NewKey(t)
 	open := func(name, text string) *seal.Plain {
@@ -156,7 +158,7 @@ func TestOutputInAnotherFormat(t *testing.T) {
 	}
 }
 
-// TestDocumentsWithoutContent: sops puts its block into empty documents, and into those of comments alone. They hold nothing.
+// TestDocumentsWithoutContent: sops adds its block to documents that are empty or only have comments. They have no objects.
 func TestDocumentsWithoutContent(t *testing.T) {
 	key := sealtest.NewKey(t)
 	document := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  a: first-secret\n"
@@ -187,8 +189,8 @@ func TestDocumentsWithoutContent(t *testing.T) {
 	}
 }
 
-// TestDifferentBlocks: sops goes by the block of the first document alone. A second one that says something else is none that sops wrote, and
-// could hide what the first says.
+// TestDifferentBlocks: sops only reads the block of the first document. sops never writes a different second block, which could
+// hide what the first one says.
 func TestDifferentBlocks(t *testing.T) {
 	key := sealtest.NewKey(t)
 	document := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  a: first-secret\n"
@@ -205,7 +207,7 @@ func TestDifferentBlocks(t *testing.T) {
 	}
 }
 
-// TestForm: what only looks like encryption, or is not written as usual.
+// TestForm: text that only looks encrypted, or that is not in the usual form.
 func TestForm(t *testing.T) {
 	key := sealtest.NewKey(t)
 	document := func(note string) string {

@@ -60,7 +60,7 @@ func load1(t *testing.T, files map[string]string) *load.Tree {
 
 var credentials = sealtest.Rule{EncryptedRegex: "^(stringData|token)$"}
 
-// TestHandles: every encrypted value has a handle of its own, which leads back to the value, and nothing else changes.
+// TestHandles: every encrypted value has its own handle, which leads back to the value, and nothing else changes.
 func TestHandles(t *testing.T) {
 	key := sealtest.NewKey(t)
 	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": key.Encrypt(t, "s.yaml", manifest, credentials)}), nil)
@@ -137,7 +137,7 @@ func replace(v any, with func(string) string) any {
 	return v
 }
 
-// TestHandlesAreStable: one Sealer gives the same bytes for the same file, and another gives others.
+// TestHandlesAreStable: one Sealer returns the same bytes for the same file. Another returns different ones.
 func TestHandlesAreStable(t *testing.T) {
 	key := sealtest.NewKey(t)
 	tree := load1(t, map[string]string{"f/s.yaml": key.Encrypt(t, "s.yaml", manifest, credentials)})
@@ -154,7 +154,7 @@ func TestHandlesAreStable(t *testing.T) {
 	}
 }
 
-// TestPlainFilesStay: a file without encryption is passed on to the byte.
+// TestPlainFilesStay: a file without encryption is unchanged, byte for byte.
 func TestPlainFilesStay(t *testing.T) {
 	text := "# comment\napiVersion:   v1\nkind: Secret\nmetadata: {name: x}\n\n\n"
 	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": text}), nil)
@@ -163,7 +163,7 @@ func TestPlainFilesStay(t *testing.T) {
 	}
 }
 
-// TestFormats: files are opened by what they are, whatever they are called.
+// TestFormats: the format comes from the content, whatever the file's name.
 func TestFormats(t *testing.T) {
 	key := sealtest.NewKey(t)
 	opener := key.Opener(t)
@@ -230,7 +230,7 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-// TestEmptyDocuments: sops counts documents that load leaves out, and no value may be taken for another.
+// TestEmptyDocuments: sops counts documents that load drops, but values must not be confused.
 func TestEmptyDocuments(t *testing.T) {
 	key := sealtest.NewKey(t)
 	document := func(name string) string {
@@ -296,7 +296,7 @@ func TestMACOnly(t *testing.T) {
 	}
 }
 
-// TestPanic: what a key service panics with is no part of the finding, and takes nobody along.
+// TestPanic: the text of a key service's panic is not part of the finding, and nothing else fails.
 func TestPanic(t *testing.T) {
 	key := sealtest.NewKey(t)
 	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
@@ -315,7 +315,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestRejected: a resource with broken encryption stands for itself; a patch or an audit config concerns every cluster.
+// TestRejected: a resource with broken encryption only affects itself. A patch or an audit config affects every cluster.
 func TestRejected(t *testing.T) {
 	const broken = "sops: {age: x}\n"
 	for _, row := range []struct {

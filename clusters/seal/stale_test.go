@@ -8,7 +8,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestStale: which changes since an earlier version certainly break a file's MAC.
+// TestStale: the changes since an earlier version that certainly break a file's MAC.
 func TestStale(t *testing.T) {
 	key := sealtest.NewKey(t)
 	const plain = "apiVersion: v1\nkind: Secret\nmetadata:\n    name: s\n    annotations:\n        a: one\n        n: 1.0\nstringData:\n    token: x\n"

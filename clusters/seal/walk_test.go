@@ -91,7 +91,7 @@ func (l *locker) load(text string) *load.File {
 	return f
 }
 
-// quickly opens a file without the sops library's walk; nil when that is not for it.
+// quickly opens a file without the sops library's walk. It returns nil for a file that needs the library.
 func (l *locker) quickly(f *load.File) map[string]value {
 	l.t.Helper()
 	d := openable(f, storeFor(f.Data, config.NewStoresConfig()))
@@ -113,7 +113,7 @@ func (l *locker) quickly(f *load.File) map[string]value {
 	return values
 }
 
-// library opens a file with the sops library alone; nil when it refuses.
+// library opens a file with the sops library only. It returns nil if that fails.
 func (l *locker) library(text string) (values map[string]string) {
 	l.t.Helper()
 	store := yamlstore.NewStore(&config.YAMLStoreConfig{})
@@ -144,7 +144,7 @@ func (l *locker) library(text string) (values map[string]string) {
 	return values
 }
 
-// document is a random document with everything that JSON can say, and comments.
+// document returns a random document with every JSON type, and comments.
 func document(r *rand.Rand) string {
 	var out strings.Builder
 	out.WriteString("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
@@ -175,8 +175,8 @@ func document(r *rand.Rand) string {
 	return out.String()
 }
 
-// TestQuickIsSops: what is opened without the sops library is what the library opens, for each kind of rule; and of files that
-// were changed, nothing is opened that the library refuses.
+// TestQuickIsSops: what is opened without the sops library equals what the library opens, for each kind of rule. Of modified
+// files, none is opened that the library refuses.
 func TestQuickIsSops(t *testing.T) {
 	const seeds = 60
 	l := newLocker(t)
@@ -243,7 +243,7 @@ func compareValues(t *testing.T, got map[string]value, want map[string]string, t
 	}
 }
 
-// tamper changes a file as somebody without keys can: lines are swapped, repeated, taken out or altered.
+// tamper modifies a file as an attacker without keys can: it swaps, repeats, removes or alters lines.
 func tamper(r *rand.Rand, text string) string {
 	lines := strings.Split(text, "\n")
 	i, j := r.IntN(len(lines)), r.IntN(len(lines))
@@ -270,7 +270,7 @@ func tamper(r *rand.Rand, text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestSealedTextIsTheText: kustomize sees every text of an encrypted file as the file has it.
+// TestSealedTextIsTheText: kustomize sees every plain text of an encrypted file unchanged.
 func TestSealedTextIsTheText(t *testing.T) {
 	l := newLocker(t)
 	for _, written := range []string{`"a\x7fb"`, `"a\x85b"`, `"a\u0085  b"`, `"a\x80b"`, `"a\uFFFEb"`, `"a\uFEFFb"`, `"a\u2028b"`, `"\0"`, `"<&>'\"\\"`, "yes", "0x1F", ".inf", "~", "2026-01-01"} {
@@ -292,7 +292,7 @@ func TestSealedTextIsTheText(t *testing.T) {
 	}
 }
 
-// TestQuickRefusesWhatSopsRefuses: line breaks within an encrypted value, which base64 passes over and sops doesn't.
+// TestQuickRefusesWhatSopsRefuses: line breaks within an encrypted value, which base64 ignores and sops doesn't.
 func TestQuickRefusesWhatSopsRefuses(t *testing.T) {
 	l := newLocker(t)
 	text := l.encrypt("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ntoken: secretvalue\n", sops.Metadata{EncryptedRegex: "^token$"})
@@ -321,7 +321,8 @@ func (a answering) Encrypt(context.Context, *keyservice.EncryptRequest, ...grpc.
 	return nil, errors.ErrUnsupported
 }
 
-// TestVerdicts: why no key service gives the key is told from a file that is for others, and asked once.
+// TestVerdicts: the reason why no key service returns the key is distinguished from a file for other keys, and each service is
+// asked once.
 func TestVerdicts(t *testing.T) {
 	l := newLocker(t)
 	f := l.load(l.encrypt("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ntoken: x\n", sops.Metadata{EncryptedRegex: "^token$"}))

@@ -10,7 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// TestRulesAreBounded: sops compiles the rules of a file anew for each key on the way to each value.
+// TestRulesAreBounded: sops compiles the rules of a file again for each key on the path to each value.
 func TestRulesAreBounded(t *testing.T) {
 	key := sealtest.NewKey(t)
 	const rule, plain = "^(token)$", "other: plain\n"
@@ -38,7 +38,7 @@ func TestRulesAreBounded(t *testing.T) {
 	} {
 		for form, f := range map[string]*load.File{"a file of clusters": load1(t, map[string]string{"f/a.yaml": row.text}).Files["f/a.yaml"], "a file of any name": {Path: "k", Data: row.text}} {
 			if f == nil {
-				continue // load itself says no: it is no object
+				continue // load refuses it: it is not an object
 			}
 			_, bad := key.Opener(t).Open(t.Context(), f)
 			var got finding.Code
