@@ -109,7 +109,7 @@ func TestCACert(t *testing.T) {
 	}
 }
 
-// TestManyRegistries: of tens of thousands of registries, each with a mistake, some are told.
+// TestManyRegistries: of tens of thousands of bad registries, some are reported.
 func TestManyRegistries(t *testing.T) {
 	var b strings.Builder
 	for i := range 50_000 {

@@ -12,7 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/credential"
 )
 
-// kubeconfig has one context; cluster and user are YAML in flow form.
+// kubeconfig has one context. cluster and user are YAML in flow style.
 func kubeconfig(cluster, user string) string {
 	return "apiVersion: v1\nkind: Config\ncurrent-context: canary\ncontexts:\n- {name: canary, context: {cluster: canary-c, user: canary-u}}\n" +
 		"clusters:\n- {name: canary-c, cluster: {" + cluster + "}}\nusers:\n- {name: canary-u, user: {" + user + "}}\n"
@@ -138,7 +138,7 @@ func TestKubeconfigFacts(t *testing.T) {
 	}
 }
 
-// TestLongKey: the library computes with a private key of any length before it says that it fits nothing.
+// TestLongKey: the library computes with a private key of any length before it reports a mismatch.
 func TestLongKey(t *testing.T) {
 	cert, _ := pair(t, now.Add(-days), now.Add(365*days))
 	long := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 100<<10), big.NewInt(1))
@@ -158,7 +158,7 @@ func TestLongKey(t *testing.T) {
 	}
 }
 
-// FuzzKubeconfig holds that no text makes the check panic or open a file, and that messages are from the closed set that
+// FuzzKubeconfig verifies that no text makes the check panic or open a file, and that messages are from the closed set that
 // short allows.
 func FuzzKubeconfig(f *testing.F) {
 	f.Add(kubeconfig(server, "token: canary"))

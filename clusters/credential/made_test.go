@@ -21,7 +21,7 @@ var now = time.Date(2026, time.November, 15, 12, 0, 0, 0, time.UTC)
 
 const days = 24 * time.Hour
 
-// pair makes a self-signed certificate and its key, both PEM.
+// pair generates a self-signed certificate and its key, both PEM.
 func pair(t testing.TB, from, to time.Time) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -51,7 +51,7 @@ func valid(t testing.TB) string {
 
 func b64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// jwt makes a JSON Web Token with these claims, unsigned.
+// jwt returns an unsigned JSON Web Token with these claims.
 func jwt(claims string) string {
 	return raw(`{"alg":"RS256"}`) + "." + raw(claims) + "." + raw("canary")
 }
@@ -60,8 +60,8 @@ func raw(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 
 func expiring(at time.Time) string { return jwt(fmt.Sprintf(`{"sub":"canary","exp":%d}`, at.Unix())) }
 
-// short lists problems as "severity code", in their order, and holds the rules for all messages: one line, with a code and
-// without content, of which tests mark every piece by the word canary.
+// short returns the problems as "severity code", in order. It verifies the rules for all messages: one line, with a code, and
+// without content, which tests mark with the word canary.
 func short(t testing.TB, problems []credential.Problem) []string {
 	t.Helper()
 	var list []string

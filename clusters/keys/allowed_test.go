@@ -2,7 +2,7 @@ package keys
 
 import "testing"
 
-// TestAllowed: an entry is the whole key, unless it ends in a star.
+// TestAllowed: an entry matches the whole key, unless it ends in a star.
 func TestAllowed(t *testing.T) {
 	const key = "arn:aws:kms:eu-west-1:111122223333:key/abcd"
 	for _, row := range []struct {

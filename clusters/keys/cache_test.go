@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestCache: values are copies, last for their time and no longer, are bounded in number, and are overwritten at their end.
+// TestCache: values are copied, expire on time, are limited in number, and are overwritten when dropped.
 func TestCache(t *testing.T) {
 	now := time.Now()
 	c := cache{max: 3}
@@ -53,7 +53,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCircuit: one server at a time, one probe at a time.
+// TestCircuit: failures count per server, and only one request probes it.
 func TestCircuit(t *testing.T) {
 	now := time.Now()
 	var c circuits

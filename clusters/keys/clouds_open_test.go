@@ -44,7 +44,7 @@ func countDials(r *keys.Remote) func() int {
 	return func() int { return int(n.Load()) }
 }
 
-// The recipients are encrypted for as sops does, with the clouds' own keys.
+// The files are encrypted like sops does, with the clouds' own keys.
 
 func (c *clouds) awsKey(arn, role string, context map[string]string) *sealtest.ServiceKey {
 	values := map[string]*string{}
@@ -90,7 +90,7 @@ func (c *clouds) ring(remote *keys.Remote, change map[string]string) *keys.Ring 
 	return ring
 }
 
-// TestClouds: each service opens its files, by its own name, with the requests and proofs that it documents.
+// TestClouds: each service opens its files, under its real name, with the requests and signatures that it documents.
 func TestClouds(t *testing.T) {
 	c := startClouds(t)
 	certificateKey := newRSA(t)
@@ -138,7 +138,7 @@ func indented(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") + "\n"
 }
 
-// TestTokensAreKept: an access token and an assumed role serve for many files, and are got anew when they run out.
+// TestTokensAreKept: an access token and an assumed role are used for many files, and renewed when they expire.
 func TestTokensAreKept(t *testing.T) {
 	c := startClouds(t)
 	now := newClock()
@@ -168,7 +168,7 @@ func TestTokensAreKept(t *testing.T) {
 	}
 }
 
-// TestServersInTrouble: what passes is told from what does not, and is tried again a bounded number of times.
+// TestServersInTrouble: temporary errors are distinguished from permanent ones, and retried a limited number of times.
 func TestServersInTrouble(t *testing.T) {
 	c := startClouds(t)
 	file := func(key *sealtest.ServiceKey) string { return sopsFile(t, 0, sealtest.Group{key}) }
@@ -221,7 +221,7 @@ func TestServersInTrouble(t *testing.T) {
 	check(t, "a fault that passes", c.ring(c.remote(time.Now), nil), file(c.awsKey(awsARN, "", nil)), "open")
 }
 
-// TestServerThatDoesNotAnswer: it is waited for only so long, retries included.
+// TestServerThatDoesNotAnswer: the wait is limited, including retries.
 func TestServerThatDoesNotAnswer(t *testing.T) {
 	c := startClouds(t)
 	done := make(chan bool)
@@ -233,7 +233,7 @@ func TestServerThatDoesNotAnswer(t *testing.T) {
 		return true
 	})
 	remote := c.remote(time.Now)
-	remote.SetTimeout(2 * time.Second) // in which the question gets there on a busy machine too
+	remote.SetTimeout(2 * time.Second) // enough for the request to arrive on a busy machine
 	err := verdict(t, "a server that hangs", c.ring(remote, nil), sopsFile(t, 0, sealtest.Group{c.awsKey(awsARN, "", nil)}), "unavailable")
 	if err == nil || !strings.Contains(err.Error(), "in time") {
 		t.Errorf("the error does not say so: %v", err)
@@ -244,7 +244,7 @@ func TestServerThatDoesNotAnswer(t *testing.T) {
 	close(done)
 }
 
-// TestWhoAsksFirstMayGiveUp: one who has gone doesn't take the answer away from the others.
+// TestWhoAsksFirstMayGiveUp: a caller that gives up doesn't cancel the request for the others.
 func TestWhoAsksFirstMayGiveUp(t *testing.T) {
 	c := startClouds(t)
 	arrived, release := make(chan bool, 1), make(chan bool)
@@ -277,8 +277,8 @@ func TestWhoAsksFirstMayGiveUp(t *testing.T) {
 	}
 }
 
-// TestNothingFromTheEnvironment: neither credentials nor addresses nor proxies come from anywhere but Secret and policy. All
-// traps lead to one listener, and the credentials in them are ones that the clouds would take.
+// TestNothingFromTheEnvironment: credentials, addresses and proxies only come from the Secret and the policy. All traps lead to
+// one listener, and the credentials in them are ones that the clouds would accept.
 func TestNothingFromTheEnvironment(t *testing.T) {
 	c, v := startClouds(t), startVault(t)
 	files := map[string]string{
@@ -289,7 +289,7 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 	}
 	sprung := layTraps(t, c, v)
 
-	// With a Secret that has everything, what is in it is used.
+	// With a complete Secret, its content is used.
 	c.took()
 	remote := c.remote(time.Now)
 	ring := c.ring(remote, nil)
@@ -298,7 +298,7 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 	}
 	check(t, "Vault with the Secret's token", v.ring(keys.NewRemote(time.Now), v.token), files["Vault"], "open")
 
-	// With a Secret that has the least, nothing is asked, allowed or not.
+	// With a minimal Secret, nothing is contacted, allowed or not.
 	c.took()
 	asked := v.asked()
 	bare := text(map[string]string{"x.agekey": sealtest.NewKey(t).Private()})
@@ -331,7 +331,7 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 		t.Errorf("%d connections to addresses from the environment", n)
 	}
 
-	// The traps work: who does take the environment springs them.
+	// The traps work: code that reads the environment triggers them.
 	ambient := &keys.Ring{}
 	ambient.AddAmbient(keys.OSEnvironment())
 	if err := open(t, ambient, files["AWS"]); err == nil || sprung() == 0 {
@@ -339,7 +339,7 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// layTraps fills the environment and a home folder, and counts connections to where they lead.
+// layTraps sets up the environment and a home folder, and counts connections to the addresses in them.
 func layTraps(t *testing.T, c *clouds, v *vault) (sprung func() int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -38,14 +38,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 )
 
-// clouds is a server that stands behind the names of AWS, Google Cloud and Azure, and holds to what these document: who signs
-// or proves what, what a request has to have, which errors there are.
+// clouds is a server behind the names of AWS, Google Cloud and Azure. It follows their documentation: signatures and proofs,
+// required fields of requests, and errors.
 type clouds struct {
 	t      *testing.T
 	server *httptest.Server
 	roots  *x509.CertPool
 
-	// What the clouds know.
+	// what the clouds know
 	awsID, awsSecret string
 	kmsKey           [32]byte
 	google           *rsa.PrivateKey // of the service account
@@ -54,12 +54,12 @@ type clouds struct {
 	keyVault         *rsa.PrivateKey
 
 	mu       sync.Mutex
-	requests []string // host and path, and that it was in an assumed role
+	requests []string // host and path, and whether with an assumed role
 	dialed   []string
-	answer   func(http.ResponseWriter, *http.Request) bool // stands in for the service, if it says so
+	answer   func(http.ResponseWriter, *http.Request) bool // replaces the service if it returns true
 }
 
-// The keys that the clouds have.
+// the keys in the clouds
 const (
 	awsARN    = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 	awsRole   = "arn:aws:iam::111122223333:role/fleet"
@@ -70,7 +70,7 @@ const (
 	client    = "559513bd-0c19-4c1a-87cd-851a26afd5fc"
 )
 
-// cloudHosts are the only names that may be asked.
+// cloudHosts are the only names that may be contacted.
 var cloudHosts = []string{"kms.eu-west-1.amazonaws.com", "sts.eu-west-1.amazonaws.com", "cloudkms.googleapis.com",
 	"oauth2.googleapis.com", "fleet.vault.azure.net", "login.microsoftonline.com"}
 
@@ -116,7 +116,7 @@ func certify(t *testing.T, key crypto.Signer, names ...string) *x509.Certificate
 	return cert
 }
 
-// remote reaches the clouds by the names of the real ones. Any other name is an error of the test.
+// remote reaches the clouds by their real names. Any other name is a test error.
 func (c *clouds) remote(now func() time.Time) *keys.Remote {
 	r := keys.NewRemote(now)
 	r.Route(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -132,7 +132,7 @@ func (c *clouds) remote(now func() time.Time) *keys.Remote {
 	return r
 }
 
-// took returns the requests since it was last called.
+// took returns the requests since the last call.
 func (c *clouds) took() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +141,7 @@ func (c *clouds) took() []string {
 	return requests
 }
 
-// answers lets something else answer, until it is called with nil.
+// answers overrides the responses, until it is called with nil.
 func (c *clouds) answers(f func(http.ResponseWriter, *http.Request) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -325,7 +325,7 @@ func (c *clouds) cloudKMS(w http.ResponseWriter, r *http.Request, body []byte) {
 	case r.Header.Get("Authorization") != "Bearer canary-google-token":
 		fail(http.StatusUnauthorized, "UNAUTHENTICATED")
 	case r.URL.Path != "/v1/"+gcpKey+":decrypt":
-		fail(http.StatusForbidden, "PERMISSION_DENIED") // Google doesn't say which keys there are
+		fail(http.StatusForbidden, "PERMISSION_DENIED") // Google doesn't reveal which keys exist
 	case json.Unmarshal(body, &asked) != nil:
 		fail(http.StatusBadRequest, "INVALID_ARGUMENT")
 	default:
@@ -379,7 +379,7 @@ func (c *clouds) vault(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 }
 
-// The fields of a decryption Secret for the clouds.
+// the fields of a decryption Secret for the clouds
 
 func (c *clouds) awsField() string {
 	return "aws_access_key_id: " + c.awsID + "\naws_secret_access_key: " + c.awsSecret + "\n"

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Route makes a Remote dial by the test's function and trust the test's authorities: the names and addresses of the real
-// services stay what they are. It has to be called before the first question.
+// Route makes a Remote connect with the test's dial function and trust the test's authorities, under the real services' names
+// and addresses. Call it before the first question.
 func (r *Remote) Route(dial func(ctx context.Context, network, address string) (net.Conn, error), roots *x509.CertPool) {
 	r.dial, r.roots = dial, roots
 }
 
-// SetTimeout bounds questions by another time than callTimeout.
+// SetTimeout replaces callTimeout.
 func (r *Remote) SetTimeout(d time.Duration) { r.timeout = d }
 
 // Held counts the values in the cache, expired or not.
@@ -23,7 +23,7 @@ func (r *Remote) Held() int {
 	return len(r.cache.values)
 }
 
-// The bounds, for tests that reach them.
+// The limits, for tests that reach them.
 const (
 	FailuresInARow = failuresInARow
 	LeftAlone      = cooldown

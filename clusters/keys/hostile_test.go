@@ -19,7 +19,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
-// writes gives what a writer of packets writes.
+// writes returns the output of a packet writer.
 func writes(t testing.TB, write func(io.Writer) error) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -40,7 +40,7 @@ func literalOf(t testing.TB, data []byte) []byte {
 	})
 }
 
-// compressedOf is a compressed packet of what write writes.
+// compressedOf returns a compressed packet with the output of write.
 func compressedOf(t testing.TB, write func(io.Writer) error) []byte {
 	return writes(t, func(w io.Writer) error {
 		c, err := packet.SerializeCompressed(nopCloser{w}, packet.CompressionZLIB, &packet.CompressionConfig{Level: packet.DefaultCompression})
@@ -58,7 +58,7 @@ func all(parts ...[]byte) func(io.Writer) error {
 	}
 }
 
-// junk is a private packet, which readers skip, of size zeros.
+// junk returns a private packet of size zeros, which readers skip.
 func junk(size uint32) func(io.Writer) error {
 	return func(w io.Writer) error {
 		if _, err := w.Write([]byte{0xc0 | 60, 0xff, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}); err != nil {
@@ -73,7 +73,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// pgpMessage encrypts packets for a key, as the whole of its content.
+// pgpMessage encrypts packets for a key, as the only content.
 func pgpMessage(t testing.TB, key *sealtest.PGPKey, envelopes int, packets []byte) []byte {
 	t.Helper()
 	session := bytes.Repeat([]byte{7}, 32)
@@ -110,8 +110,8 @@ type pgpRow struct {
 	opens     bool
 }
 
-// pgpRows are honest messages, and hostile ones of a few kilobytes that unpack to as much as somebody likes. Each of these ends in a good data
-// key: a reader without bounds opens it in the end, and that end is as far away as the message's author wants.
+// pgpRows are honest messages, and hostile ones of a few kilobytes that unpack to any size. Each hostile message ends in a good
+// data key. A reader without limits would open it eventually, when its author wants.
 func pgpRows(t testing.TB, key *sealtest.PGPKey) []pgpRow {
 	good := literalOf(t, make([]byte, 32))
 	bomb := compressedOf(t, junk(128<<20))
@@ -138,7 +138,7 @@ func pgpRows(t testing.TB, key *sealtest.PGPKey) []pgpRow {
 	}
 }
 
-// Messages that unpack to too much are refused before they are unpacked.
+// A message that unpacks to too much is refused before it is unpacked.
 func TestPGPBombs(t *testing.T) {
 	key := sealtest.NewPGPKey(t)
 	ring := ringOf(t, map[string]string{"k.asc": key.Private()})
@@ -160,7 +160,7 @@ func TestPGPBombs(t *testing.T) {
 	}
 }
 
-// BenchmarkPGPBombs prints how much memory the hostile messages take, and fails when it is more than that of an honest one.
+// BenchmarkPGPBombs prints how much memory the hostile messages take, and fails if it is more than an honest one takes.
 func BenchmarkPGPBombs(b *testing.B) {
 	key := sealtest.NewPGPKey(b)
 	ring := &keys.Ring{}
@@ -186,7 +186,7 @@ func BenchmarkPGPBombs(b *testing.B) {
 	}
 }
 
-// FuzzPGPPackets: whatever a recipient's public key encrypts, it is a data key or nothing.
+// FuzzPGPPackets: whatever is encrypted for a recipient's public key, the result is a data key or nothing.
 func FuzzPGPPackets(f *testing.F) {
 	key := sealtest.NewPGPKey(f)
 	ring := &keys.Ring{}
@@ -205,7 +205,7 @@ func FuzzPGPPackets(f *testing.F) {
 	})
 }
 
-// TestManyStanzas: an age message has a stanza for each recipient, and each is an operation with each identity.
+// TestManyStanzas: an age message has a stanza for each recipient, and each costs an operation per identity.
 func TestManyStanzas(t *testing.T) {
 	mine := sealtest.NewKey(t)
 	ring := ringOf(t, map[string]string{"k.agekey": mine.Private()})

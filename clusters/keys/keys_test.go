@@ -40,7 +40,7 @@ func TestFromSecret(t *testing.T) {
 	}
 }
 
-// TestBadKeys: what can't be used is an error that does not repeat it.
+// TestBadKeys: the error for an unusable key does not quote it.
 func TestBadKeys(t *testing.T) {
 	key := sealtest.NewKey(t).Private()
 	for name, data := range map[string]map[string][]byte{

@@ -36,7 +36,7 @@ func ringOf(t *testing.T, data map[string]string) *keys.Ring {
 	return ring
 }
 
-// finds is the code of the finding about a file, "" when the ring opens it.
+// finds returns the code of the finding for a file, or "" if the ring opens it.
 func finds(t *testing.T, ring *keys.Ring, text string) string {
 	t.Helper()
 	plain, bad := seal.NewOpener(ring).Open(t.Context(), &load.File{Path: "x", Data: text})
@@ -54,7 +54,7 @@ func encryptFor(t *testing.T, groups ...sealtest.Recipient) string {
 	return sealtest.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything, 0, groups)
 }
 
-// TestPGPFromSecret: several blocks a field, several fields, and age beside them make one ring.
+// TestPGPFromSecret: several blocks in a field, several fields, and age keys make one ring.
 func TestPGPFromSecret(t *testing.T) {
 	rsa := sealtest.NewPGPKey(t, func(c *packet.Config) { c.Algorithm, c.RSABits = packet.PubKeyAlgoRSA, 2048 })
 	curve, third, other := sealtest.NewPGPKey(t), sealtest.NewPGPKey(t), sealtest.NewPGPKey(t)
@@ -93,7 +93,7 @@ func TestPGPConcurrently(t *testing.T) {
 	group.Wait()
 }
 
-// TestPGPOutdated: what was encrypted before a key expired or was revoked stays readable.
+// TestPGPOutdated: a message from before its key expired or was revoked stays readable.
 func TestPGPOutdated(t *testing.T) {
 	for name, outdate := range map[string]func(*openpgp.Entity) error{
 		"expired": func(*openpgp.Entity) error { return nil },
@@ -120,7 +120,7 @@ func TestPGPOutdated(t *testing.T) {
 	}
 }
 
-// TestRotation: while a key is replaced the ring holds both, and each file opens before and after its turn.
+// TestRotation: during a rotation the ring has both keys, and each file opens before and after its re-encryption.
 func TestRotation(t *testing.T) {
 	before, after := sealtest.NewPGPKey(t), sealtest.NewPGPKey(t)
 	old, rotated := encryptFor(t, before), encryptFor(t, after)
@@ -143,7 +143,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestKeyGroups: two of three groups make the data key, whichever they are; one does not.
+// TestKeyGroups: any two of three groups recover the data key. One does not.
 func TestKeyGroups(t *testing.T) {
 	first, second, spare, third := sealtest.NewKey(t), sealtest.NewPGPKey(t), sealtest.NewPGPKey(t), sealtest.NewKey(t)
 	text := sealtest.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything, 2, sealtest.Group{first}, sealtest.Group{second, spare}, sealtest.Group{third})
@@ -173,7 +173,7 @@ func TestKeyGroups(t *testing.T) {
 	}
 }
 
-// TestBadPGPKeys: what can't be used is an error that names the field and the way out, and repeats nothing of the key.
+// TestBadPGPKeys: the error for an unusable key names the field and the fix, and quotes nothing of the key.
 func TestBadPGPKeys(t *testing.T) {
 	key := sealtest.NewPGPKey(t)
 	private := key.Private()
@@ -227,7 +227,7 @@ func TestBadPGPKeys(t *testing.T) {
 	}
 }
 
-// TestAdd: a file tells by itself what it holds.
+// TestAdd: the content of a file determines its type.
 func TestAdd(t *testing.T) {
 	ageKey, pgpKey := sealtest.NewKey(t), sealtest.NewPGPKey(t)
 	for _, row := range []struct {
@@ -248,7 +248,7 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestPGPSecrets: the redactor knows every line of a private key, and no header.
+// TestPGPSecrets: the redactor learns every line of a private key, and no header.
 func TestPGPSecrets(t *testing.T) {
 	private := sealtest.NewPGPKey(t).Private()
 	private = strings.Replace(private, "-----\n", "-----\nComment: production\n", 1)
@@ -267,7 +267,7 @@ func TestPGPSecrets(t *testing.T) {
 	}
 }
 
-// TestHostileMessages: a message that the ring did not decrypt with a key of its own never gives a data key.
+// TestHostileMessages: only a message that was decrypted with a key of the ring returns a data key.
 func TestHostileMessages(t *testing.T) {
 	key := sealtest.NewPGPKey(t)
 	ring := ringOf(t, map[string]string{"k.asc": key.Private()})
@@ -387,7 +387,7 @@ func TestGnuPG(t *testing.T) {
 	}
 }
 
-// fingerprint is the first in a listing of gpg --with-colons.
+// fingerprint returns the first fingerprint in the output of gpg --with-colons.
 func fingerprint(listing string) string {
 	for line := range strings.Lines(listing) {
 		if fields := strings.Split(line, ":"); fields[0] == "fpr" {

@@ -14,7 +14,7 @@ func TestPolicyValidate(t *testing.T) {
 	for _, row := range []struct {
 		reason string
 		policy keys.Policy
-		field  string // of the error; empty where the policy is good
+		field  string // of the error; empty for a valid policy
 	}{
 		{"nothing is allowed", keys.Policy{}, ""},
 		{"a server", keys.Policy{VaultAddresses: []string{"https://vault.example.com:8200", "https://vault.example.com/", "http://127.0.0.1:8200", "http://[::1]:8200"}}, ""},
@@ -44,7 +44,7 @@ func TestPolicyValidate(t *testing.T) {
 	}
 }
 
-// TestKeysThatAreNone: what could lead a request elsewhere, or has no such form, is refused before anything is asked.
+// TestKeysThatAreNone: a key that could redirect a request, or has an invalid form, is refused before any request.
 func TestKeysThatAreNone(t *testing.T) {
 	c := startClouds(t)
 	ring, err := c.remote(newClock().Now).Ring("sops-keys", text(c.fields()), keys.Policy{

@@ -10,7 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 )
 
-// TestBadCredentials: each field says what is wrong with it, by its name, and never what is in it.
+// TestBadCredentials: the error names the field and its problem, and never quotes the content.
 func TestBadCredentials(t *testing.T) {
 	c := startClouds(t)
 	other := newRSA(t)

@@ -25,7 +25,7 @@ func sopsFile(t *testing.T, threshold int, groups ...sealtest.Group) string {
 	return sealtest.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything, threshold, groups...)
 }
 
-// collector hands a ring to the sops library and keeps the errors that the library drops.
+// collector passes a ring to the sops library and keeps the errors that the library drops.
 type collector struct {
 	*keys.Ring
 	mu   sync.Mutex
@@ -40,7 +40,7 @@ func (c *collector) Decrypt(ctx context.Context, req *keyservice.DecryptRequest,
 	return answer, err
 }
 
-// open decrypts a file with the sops library, MAC included; its error is the verdict on what the keys said.
+// open decrypts a file with the sops library, including the MAC. Its error is the verdict on the keys' errors.
 func open(t *testing.T, ring *keys.Ring, text string) error {
 	t.Helper()
 	tree, err := yaml.NewStore(&config.YAMLStoreConfig{}).LoadEncryptedFile([]byte(text))
@@ -61,7 +61,7 @@ func open(t *testing.T, ring *keys.Ring, text string) error {
 	return nil
 }
 
-// outcome is what became of a file, in one word.
+// outcome is the result for a file, in one word.
 func outcome(err error) string {
 	var refused *keys.RefusedError
 	switch {
@@ -78,7 +78,7 @@ func outcome(err error) string {
 	}
 }
 
-// clock is one that stands until it is set on.
+// clock only moves when a test sets it.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -98,7 +98,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// text makes a Secret's data of texts.
+// text converts strings to a Secret's data.
 func text(fields map[string]string) map[string][]byte {
 	data := map[string][]byte{}
 	for name, value := range fields {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// decryptOnly is what the documentation tells to write.
+// decryptOnly is the policy in the documentation.
 const decryptOnly = `path "transit/decrypt/*" { capabilities = ["update"] }`
 
 // vault is a real Vault server with a transit engine.
@@ -65,7 +65,7 @@ func issue(t *testing.T, v *server.Vault, name, policy string) string {
 	return token
 }
 
-// key is a recipient as hc_vault_transit_uri in .sops.yaml names it.
+// key is a recipient in the form of hc_vault_transit_uri in .sops.yaml.
 func (v *vault) key(name string) *sealtest.ServiceKey {
 	v.t.Helper()
 	master, err := hcvault.NewMasterKeyFromURI(v.URL() + "/v1/transit/keys/" + name)
@@ -99,7 +99,7 @@ func (v *vault) ring(remote *keys.Remote, token string) *keys.Ring {
 	return ring
 }
 
-// asked counts how often transit was asked to decrypt.
+// asked returns how many decrypt requests transit received.
 func (v *vault) asked() int {
 	v.t.Helper()
 	requests, err := v.Requests()
@@ -122,13 +122,13 @@ func (v *vault) call(method, path string, body any) {
 	}
 }
 
-// check opens a file with a ring and compares what becomes of it.
+// check opens a file with a ring and compares the outcome.
 func check(t *testing.T, reason string, ring *keys.Ring, file, want string) {
 	t.Helper()
-	_ = verdict(t, reason, ring, file, want) // compared already
+	_ = verdict(t, reason, ring, file, want) // already compared
 }
 
-// verdict is check for those who look at the error too. Whatever it is, no credential may be in it.
+// verdict is like check, and returns the error. The error must never contain a credential.
 func verdict(t *testing.T, reason string, ring *keys.Ring, file, want string) error {
 	t.Helper()
 	err := open(t, ring, file)
@@ -143,7 +143,7 @@ func verdict(t *testing.T, reason string, ring *keys.Ring, file, want string) er
 	return err
 }
 
-// TestVaultTransit goes through what can become of files that a real Vault has the keys of.
+// TestVaultTransit covers the outcomes for files whose keys are in a real Vault.
 func TestVaultTransit(t *testing.T) {
 	v := startVault(t)
 	time := newClock()
@@ -189,7 +189,7 @@ func TestVaultTransit(t *testing.T) {
 	}
 }
 
-// TestVaultNotAllowed: an address that a file names and the AuditSync doesn't is not contacted, and the error says what to do.
+// TestVaultNotAllowed: an address in a file that the AuditSync doesn't list is not contacted, and the error explains the fix.
 func TestVaultNotAllowed(t *testing.T) {
 	v := startVault(t)
 	file := sopsFile(t, 0, sealtest.Group{v.key("muster")})
@@ -249,8 +249,8 @@ func TestVaultWithAge(t *testing.T) {
 	}
 }
 
-// TestDataKeysAreKept: an opened data key is asked for once within its lifetime, by however many and in whichever sync, and
-// by nobody with another credential.
+// TestDataKeysAreKept: a data key is requested once within its lifetime, by any number of callers and syncs, but not shared with
+// another credential.
 func TestDataKeysAreKept(t *testing.T) {
 	v := startVault(t)
 	time := newClock()
@@ -277,13 +277,14 @@ func TestDataKeysAreKept(t *testing.T) {
 		check(t, "another file", v.ring(remote, v.token), sopsFile(t, 0, sealtest.Group{v.key("muster")}), "open")
 	})
 
-	// Rotation: the Secret has a new token, and the old one is revoked. Nothing restarts.
+	// Rotation: the Secret has a new token, and the old one is revoked. No restart is needed.
 	rotated := issue(t, v.Vault, "decrypt", decryptOnly)
 	asks("a new token", 1, func() { check(t, "a new token", v.ring(remote, rotated), file, "open") })
 	v.call(http.MethodPost, "auth/token/revoke", map[string]string{"token": v.token})
 	asks("another wrong token", 1, func() { check(t, "another wrong token", v.ring(remote, "hvs.CANARYCANARYCANARY"), file, "Denied") })
 
-	// A token that is revoked while it is in the Secret opens what it has opened before, and nothing new, and that not for long.
+	// A token that is revoked but still in the Secret opens previously opened files, but no new ones, and only for a limited
+	// time.
 	asks("revoked, what it opened before", 0, func() { check(t, "revoked, before", v.ring(remote, v.token), file, "open") })
 	asks("revoked, a new file", 1, func() {
 		check(t, "revoked, a new file", v.ring(remote, v.token), sopsFile(t, 0, sealtest.Group{v.key("muster")}), "Denied")
@@ -299,7 +300,7 @@ func TestDataKeysAreKept(t *testing.T) {
 	asks("the new token, after the lifetime", 1, func() { check(t, "the new token", v.ring(remote, rotated), file, "open") })
 }
 
-// TestManyFilesOfAVaultThatIsDown: after a few failures nobody waits for it any more, until it may be back.
+// TestManyFilesOfAVaultThatIsDown: after a few failures, no request waits for the server until it may be back.
 func TestManyFilesOfAVaultThatIsDown(t *testing.T) {
 	v := startVault(t)
 	time := newClock()
@@ -328,7 +329,8 @@ func TestManyFilesOfAVaultThatIsDown(t *testing.T) {
 	}
 }
 
-// TestWrongCAIsNobodyElsesTrouble: a server that one AuditSync can't reach, for want of the right CA certificate, is asked for the others.
+// TestWrongCAIsNobodyElsesTrouble: a server that one AuditSync can't reach because of a wrong CA certificate is still asked for
+// the others.
 func TestWrongCAIsNobodyElsesTrouble(t *testing.T) {
 	v := startVault(t)
 	remote := keys.NewRemote(newClock().Now)
@@ -350,7 +352,7 @@ func TestWrongCAIsNobodyElsesTrouble(t *testing.T) {
 	check(t, "the right one", v.ring(remote, v.token), file, "open")
 }
 
-// TestVaultPaths: what a file names gets into the address of a request only if transit has such names.
+// TestVaultPaths: a name in a file only becomes part of a request's address if it is valid in transit.
 func TestVaultPaths(t *testing.T) {
 	ring, err := keys.NewRemote(newClock().Now).Ring("sops-keys", text(map[string]string{"sops.vault-token": "hvs.x"}),
 		keys.Policy{VaultAddresses: []string{"https://127.0.0.1:1"}})

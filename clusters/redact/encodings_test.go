@@ -10,9 +10,10 @@ import (
 	"testing"
 )
 
-// TestEncodings: a secret is masked in each encoding, alone and as part of more, at any alignment, in any case, wrapped or not.
+// TestEncodings: a secret is masked in each encoding, alone and inside other text, at any alignment, in any case, wrapped or
+// not.
 func TestEncodings(t *testing.T) {
-	const short = "hunter22" // the shortest that is known
+	const short = "hunter22" // minimum length
 	r := &Redactor{}
 	r.Add(token, short)
 	upper, lower := strings.ToUpper, strings.ToLower
@@ -73,7 +74,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// TestEncodingsOfOthers: what only looks encoded stays.
+// TestEncodingsOfOthers: text that only looks encoded is unchanged.
 func TestEncodingsOfOthers(t *testing.T) {
 	r := &Redactor{}
 	r.Add(token)
@@ -90,7 +91,7 @@ func TestEncodingsOfOthers(t *testing.T) {
 	}
 }
 
-// BenchmarkString masks a mebibyte that looks encoded throughout, which costs most.
+// BenchmarkString masks a mebibyte that looks encoded throughout, the worst case.
 func BenchmarkString(b *testing.B) {
 	r := &Redactor{}
 	r.Add(token)

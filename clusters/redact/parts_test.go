@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPartsByThemselves: a library that takes a value apart prints a part of it, and nothing of what is around it.
+// TestPartsByThemselves: a library that parses a value may print one part without the text around it.
 func TestPartsByThemselves(t *testing.T) {
 	const part = "hunter2/hunter2"
 	basic := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -63,7 +63,7 @@ func TestPartsByThemselves(t *testing.T) {
 	}
 }
 
-// TestReadableParts: what stands beside a secret in a value, and what is too short or too common to be one, stays.
+// TestReadableParts: text next to a secret in a value, and text that is too short or too common to be a secret, is unchanged.
 func TestReadableParts(t *testing.T) {
 	r := &Redactor{}
 	r.Add("https://administrator:hunter2-hunter2@registry.example.com/path", "https://deployment-user@git.example.com/x", "https://user:short@other.example.com",
@@ -85,7 +85,7 @@ func TestReadableParts(t *testing.T) {
 	}
 }
 
-// TestPartsAreForgotten: with a value, what is secret in it is forgotten.
+// TestPartsAreForgotten: the parts of a value are forgotten with it.
 func TestPartsAreForgotten(t *testing.T) {
 	r := &Redactor{}
 	r.AddFor("a", "https://user:hunter2-hunter2@host.example.com/?token=hunter2-hunter2", `{"a":["{\"b\":\"Password=hunter2-hunter2;\"}"]}`)
@@ -95,7 +95,7 @@ func TestPartsAreForgotten(t *testing.T) {
 	}
 }
 
-// BenchmarkAdd is what it costs to make values known, most of which have no parts.
+// BenchmarkAdd measures adding values, most of which have no parts.
 func BenchmarkAdd(b *testing.B) {
 	plain := kubeconfig + strings.Repeat("# "+strings.Repeat("x", 60)+"\n", 64)
 	for name, value := range map[string]string{"kubeconfig of 5 KB": plain, "connection string": "Server=db.example.com;Password=hunter2/hunter2;Encrypt=true"} {

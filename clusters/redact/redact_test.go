@@ -81,7 +81,7 @@ func TestMasked(t *testing.T) {
 	}
 }
 
-// TestParts: the secrets in a value are known by themselves, however they are written there, and in whichever way they are written again.
+// TestParts: the secrets in a value are known separately, in any form there, and masked in any form elsewhere.
 func TestParts(t *testing.T) {
 	quoted, err := json.Marshal("pass\"word\\one")
 	if err != nil {
@@ -111,7 +111,7 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestReadable: names, addresses and the words of the format stay, or no message could be understood.
+// TestReadable: names, addresses and the words of the format are unchanged, or messages would be incomprehensible.
 func TestReadable(t *testing.T) {
 	r := &Redactor{}
 	r.Add(kubeconfig, `{"auths":{"registry.example.com":{"username":"scanner-user","password":"hunter2-hunter2"}}}`, "short", "-----BEGIN CERTIFICATE-----")
@@ -136,7 +136,7 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// TestOverlap: where one secret begins in another, both are masked to their ends.
+// TestOverlap: if one secret starts inside another, both are masked to their ends.
 func TestOverlap(t *testing.T) {
 	r := &Redactor{}
 	r.Add("abcdefgh", "efghijklmnop", "xxxxxxxx", "abcdefghij")
@@ -205,8 +205,7 @@ func unicodeAll(text string) string {
 	return b.String()
 }
 
-// FuzzString: whatever stands around a secret, it does not come through in plain text or in base64, and masking what is
-// masked changes nothing that is secret.
+// FuzzString: whatever is around a secret, it is masked in plaintext and base64, and masking twice changes nothing secret.
 func FuzzString(f *testing.F) {
 	f.Add("before ", " after", token)
 	f.Add("", "", "line one\nline two of it")

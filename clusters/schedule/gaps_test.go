@@ -43,7 +43,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// FuzzGaps compares them with the runs that cron gives within a leap year.
+// FuzzGaps compares the gaps with the runs that cron returns within a leap year.
 func FuzzGaps(f *testing.F) {
 	for _, expr := range []string{"17 * * * *", "5,10 9-17 * * 1-5", "0 */7 1,15 * *", "0 3 13 * 5", "1 1 28 2 *", "@every 90m"} {
 		f.Add(expr)

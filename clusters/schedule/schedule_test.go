@@ -28,7 +28,7 @@ func TestResolve(t *testing.T) {
 		{"the leap day fires", "0 0 29 2 *", "0 0 29 2 *"},
 		{"day of month or week: the week's day fires", "0 0 31 2 1", "0 0 31 2 1"},
 
-		// These pin the hash: if they change, every fleet's scans move.
+		// These pin the hash. If they change, the scans of every fleet move.
 		{"minute", "H * * * *", "23 * * * *"},
 		{"both", "H H * * *", "23 5 * * *"},
 		{"step", "H/15 * * * *", "8-59/15 * * * *"},
@@ -132,13 +132,13 @@ func TestResolveRefuses(t *testing.T) {
 	}
 }
 
-// cluster gives realistic names: what teams number, and what they don't.
+// cluster returns realistic names, numbered and not.
 func cluster(i int) string {
 	return fmt.Sprintf("%s-%s-%d", []string{"prod", "stage", "edge"}[i%3], []string{"eu-west", "us-east", "ap-south"}[i/3%3], i)
 }
 
-// TestSpread holds H even: chi-square over 10,000 clusters. The bound is the mean plus six standard deviations of the
-// chi-square distribution with n-1 degrees of freedom; since the hash is fixed, the test is exact and can't flake.
+// TestSpread verifies that H is even: chi-square over 10,000 clusters. The limit is the mean plus six standard deviations of the
+// chi-square distribution with n-1 degrees of freedom. The hash is fixed, so the test is exact and can't flake.
 func TestSpread(t *testing.T) {
 	const clusters = 10_000
 	tests := []struct {
@@ -183,7 +183,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestFieldsAreIndependent holds that clusters which share a minute don't share the hour: 1,440 minutes of a day are used.
+// TestFieldsAreIndependent verifies that clusters with the same minute don't have the same hour: 1,440 minutes of a day are
+// used.
 func TestFieldsAreIndependent(t *testing.T) {
 	seen := map[string]int{}
 	for i := range 10_000 {
@@ -203,8 +204,8 @@ func TestFieldsAreIndependent(t *testing.T) {
 	}
 }
 
-// TestProperties draws expressions from a grammar: the result is stable, accepted by Kubernetes' parser, free of H, and
-// names only times that the expression without hashing would.
+// TestProperties draws expressions from a grammar. The result is stable, accepted by Kubernetes' parser and free of H, and only
+// has times that the expression without hashing would have.
 func TestProperties(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	bounds := [5][2]int{{0, 59}, {0, 23}, {1, 28}, {1, 12}, {0, 6}}
@@ -265,7 +266,7 @@ func parse(t *testing.T, expr string) *cron.SpecSchedule {
 	return parsed.(*cron.SpecSchedule)
 }
 
-// TestNeighboursDoNotMove: what one cluster gets depends on nothing but its own name and audit config.
+// TestNeighboursDoNotMove: the result for a cluster depends only on its own name and audit config.
 func TestNeighboursDoNotMove(t *testing.T) {
 	if a, b := schedule.Seed("x-y", "z"), schedule.Seed("x", "y-z"); a == b {
 		t.Errorf("two clusters share the seed %s", a)
@@ -277,7 +278,7 @@ func TestNeighboursDoNotMove(t *testing.T) {
 	}
 }
 
-// FuzzResolve holds that any text gives a schedule that Kubernetes takes and that fires, or an *Error; and no panic.
+// FuzzResolve verifies that any text returns a schedule that Kubernetes accepts and that fires, or an *Error, and never panics.
 func FuzzResolve(f *testing.F) {
 	for _, seed := range []string{"H H(0-5)/2 * * H(MON-FRI)", "@every 1h", "TZ=UTC", "0 0 31 2 *", "H/15,H(0-9) * * * *", ", , , , ,", "\xff", "@"} {
 		f.Add(seed, "a/b")

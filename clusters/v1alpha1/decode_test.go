@@ -101,7 +101,7 @@ func TestDecodeMessages(t *testing.T) {
 	}
 }
 
-// TestDecodeTakesWhatParsersGive: numbers come as different Go types, and other types come from careless callers.
+// TestDecodeTakesWhatParsersGive: numbers have different Go types, and careless callers pass other types.
 func TestDecodeTakesWhatParsersGive(t *testing.T) {
 	for _, value := range []any{5, int64(5), uint64(5), 5.5, json.Number("5"), []string{"a"}, map[any]any{"a": "b"}, struct{}{}, make(chan int)} {
 		cluster, problems := v1alpha1.Decode(map[string]any{"spec": map[string]any{"auditConfig": value}}, nil)
@@ -123,7 +123,7 @@ func TestDecodeLeavesItsInputAlone(t *testing.T) {
 	}
 }
 
-// TestValidateTwice: what hides behind a handle is found once it is opened, and only then.
+// TestValidateTwice: a problem behind a handle is found after opening, and only then.
 func TestValidateTwice(t *testing.T) {
 	cluster, problems := v1alpha1.Decode(object(t, file("serviceAccountAuth: {server: '"+handle+"', token: '"+handle+"', caCert: '"+handle+"'}")), encrypted)
 	if problems = append(problems, cluster.Validate(encrypted)...); len(problems) > 0 {
@@ -131,7 +131,7 @@ func TestValidateTwice(t *testing.T) {
 	}
 	cluster.Spec.ServiceAccountAuth.Server = "http://canary"
 	problems = cluster.Validate(nil)
-	// The other two handles are values now, and package credential's to judge.
+	// The other two handles are values now, which package credential checks.
 	if len(problems) != 1 || problems[0].Code != v1alpha1.CodeServer || strings.Contains(problems[0].Message, "canary") {
 		t.Errorf("opened: %+v", problems)
 	}
@@ -163,8 +163,8 @@ func TestPlainCredentials(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds that no document makes Decode or Validate panic, and that nothing beside an unknown field's name gets
-// from the document into a message.
+// FuzzDecode verifies that no document makes Decode or Validate panic, and that messages contain nothing from the document but
+// the names of unknown fields.
 func FuzzDecode(f *testing.F) {
 	for _, text := range good {
 		f.Add(text)
@@ -189,7 +189,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// mark puts a canary at the end of every text value but the schedule's, which may be shown.
+// mark appends a canary to every text value except the schedule, which may be shown.
 func mark(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

@@ -10,7 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// encrypted plays the part of the handles: what SOPS writes.
+// encrypted is an encrypted value as SOPS writes it. It plays the role of a handle.
 func encrypted(s string) bool { return strings.HasPrefix(s, "ENC[AES256_GCM,") }
 
 // file is a cluster file with this spec, indented by two.
@@ -55,7 +55,7 @@ const (
 	handle      = "ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]"
 )
 
-// good are cluster files without a problem, not even a warning.
+// good are cluster files without problems, not even warnings.
 var good = map[string]string{
 	"kubeconfig":           file("kubeconfig: " + handle),
 	"kubeconfig file":      file("kubeconfigFile: creds/eu.kubeconfig"),
@@ -123,11 +123,11 @@ func TestGood(t *testing.T) {
 	}
 }
 
-// sample is a cluster file with problems, given as "severity code path", in their order.
+// sample is a cluster file with problems, as "severity code path", in order.
 type sample struct {
 	text string
 	want []string
-	// onlyGo: the JSON Schema can't say it.
+	// onlyGo is true if the JSON Schema can't express the rule.
 	onlyGo bool
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestSchemaAgrees holds the editor's schema and the Go checks together: what Go takes the schema takes, and what Go
-// refuses the schema refuses, but for the samples that say it can't. Warnings are beyond a schema.
+// TestSchemaAgrees compares the editor's schema with the Go checks: both accept and refuse the same files, except for the
+// samples marked onlyGo. A schema has no warnings.
 func TestSchemaAgrees(t *testing.T) {
 	schema := compile(t)
 	for reason, text := range good {
