@@ -65,7 +65,7 @@ func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring
 	}
 	if ring.Empty() {
 		return nil, &KeyError{"Secret " + name, "it needs a field that ends in " + AgeSuffix + " or " + PGPSuffix +
-			" or one of " + strings.Join([]string{VaultTokenField, AWSField, GCPField, AzureField}, ", ")}
+			", or one of " + strings.Join([]string{VaultTokenField, AWSField, GCPField, AzureField}, ", ")}
 	}
 	return ring, nil
 }

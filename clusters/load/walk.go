@@ -184,7 +184,7 @@ func (w *walker) candidates(all []candidate, listed bool) []*File {
 			return true
 		case listed && !slices.ContainsFunc(f.Documents, (*Document).IsCluster):
 			delete(w.Files, f.Path)
-			w.unlisted(f, parsed[f])
+			w.checkUnlisted(f, parsed[f])
 			return true
 		case parsed[f] == nil && isKubeconfig(f):
 			w.Add(finding.Finding{Code: CodeUnused, Severity: finding.Warning, Path: f.Path, Line: 1,
@@ -196,10 +196,10 @@ func (w *walker) candidates(all []candidate, listed bool) []*File {
 	})
 }
 
-// unlisted checks a file that the kustomization doesn't list and that isn't a cluster. problem is the result of parse. Most such
+// checkUnlisted checks a file that the kustomization doesn't list and that isn't a cluster. problem is the result of parse. Most such
 // files belong to other tools. But a file that was a cluster and can't be read as one now is broken, and its cluster must not be
 // removed silently.
-func (w *walker) unlisted(f *File, problem *finding.Finding) {
+func (w *walker) checkUnlisted(f *File, problem *finding.Finding) {
 	const fix = "fix it, delete it to remove its cluster, or list it in " + IgnoreFile
 	meant := mentionsCluster(f.Data) || hasSops(f.Data) || conflict.MatchString(f.Data)
 	switch {
