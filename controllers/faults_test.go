@@ -182,7 +182,7 @@ func TestRepositoryTroubles(t *testing.T) {
 	})
 	t.Run("the path is empty", func(t *testing.T) {
 		w.push(map[string]string{"clusters/README.md": "nothing here"})
-		not(t, v1alpha1.ConditionRendered, "Stopped", "holds no YAML file")
+		not(t, v1alpha1.ConditionRendered, "Stopped", "has no YAML files")
 	})
 	t.Run("and back", func(*testing.T) {
 		w.git("rm", "-q", "clusters/README.md")
@@ -252,7 +252,7 @@ func TestKeys(t *testing.T) {
 	t.Run("of somebody else", func(t *testing.T) {
 		other := newWorldKey(t)
 		replace("age.agekey", other)
-		rendered(t, "Quarantined", "none of the given keys opens this file")
+		rendered(t, "Quarantined", "no provided key opens this file")
 	})
 	t.Run("under another name", func(*testing.T) {
 		replace("identity.txt", w.key.Private())
