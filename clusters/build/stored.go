@@ -47,9 +47,9 @@ func (b *builder) baseKey() key {
 // from it to the root without their lists of resources, and the patches that name its cluster. Other changes don't affect it.
 // The keys of files that are built together cover each other.
 func (b *builder) fileKeys() func(file string) key {
-	k := &keymaker{builder: b, above: map[string]string{}, named: b.patchesByFile(), groups: map[string]string{}}
+	k := &keymaker{builder: b, pathHashes: map[string]string{}, named: b.patchesByFile(), groups: map[string]string{}}
 	return func(file string) key {
-		made := k.alone(file)
+		made := k.single(file)
 		if g := b.together[file]; g != nil {
 			made.patches = k.group(g)
 		}
@@ -59,13 +59,13 @@ func (b *builder) fileKeys() func(file string) key {
 
 type keymaker struct {
 	*builder
-	above  map[string]string // by folder
-	named  map[string][]string
-	groups map[string]string // by the first file
+	pathHashes map[string]string // by folder
+	named      map[string][]string
+	groups     map[string]string // by the first file
 }
 
-func (k *keymaker) alone(file string) key {
-	made := key{file: k.tree.Loaded.Files[file].Hash, kustomizations: k.users(file)}
+func (k *keymaker) single(file string) key {
+	made := key{file: k.tree.Loaded.Files[file].Hash, kustomizations: k.userHashes(file)}
 	if named := k.named[file]; named != nil {
 		h := sha256.New()
 		write(h, named)
@@ -81,43 +81,43 @@ func (k *keymaker) group(g group) string {
 	}
 	h := sha256.New()
 	for _, file := range g {
-		one := k.alone(file)
+		one := k.single(file)
 		write(h, file, one.file, one.kustomizations, one.patches)
 	}
 	k.groups[g[0]] = sum(h)
 	return k.groups[g[0]]
 }
 
-// users returns the keys of the kustomizations that refer to a file or folder, in the order of their folders.
-func (k *keymaker) users(name string) string {
+// userHashes returns the keys of the kustomizations that refer to a file or folder, in the order of their folders.
+func (k *keymaker) userHashes(name string) string {
 	uses := k.uses[name]
 	if len(uses) == 1 && !uses[0].component {
-		return k.way(uses[0].dir) // all files of a fleet may share this string
+		return k.pathHash(uses[0].dir) // all files of a fleet may share this string
 	}
 	keys := ""
 	for _, u := range uses {
 		if u.component {
 			keys += "component "
 		}
-		keys += k.way(u.dir) + " "
+		keys += k.pathHash(u.dir) + " "
 	}
 	return keys
 }
 
-// way returns a hash of a kustomization, its components, and everything on the paths from it to the root.
-func (k *keymaker) way(dir string) string {
-	if key, known := k.above[dir]; known {
+// pathHash returns a hash of a kustomization, its components, and everything on the paths from it to the root.
+func (k *keymaker) pathHash(dir string) string {
+	if key, known := k.pathHashes[dir]; known {
 		return key
 	}
-	k.above[dir] = "" // load has refused cycles
+	k.pathHashes[dir] = "" // load has refused cycles
 	h := sha256.New()
-	write(h, k.own(dir), k.users(dir))
-	k.above[dir] = sum(h)
-	return k.above[dir]
+	write(h, k.ownHash(dir), k.userHashes(dir))
+	k.pathHashes[dir] = sum(h)
+	return k.pathHashes[dir]
 }
 
-// own returns a hash of what a kustomization, with its components, does to its clusters.
-func (k *keymaker) own(dir string) string {
+// ownHash returns a hash of what a kustomization, with its components, does to its clusters.
+func (k *keymaker) ownHash(dir string) string {
 	spec := k.tree.Loaded.Kustomizations[dir].Spec
 	components := spec.Components
 	spec.Resources, spec.Components, spec.Patches, spec.ConfigMapGenerator, spec.SecretGenerator = nil, nil, nil, nil, nil
@@ -129,7 +129,7 @@ func (k *keymaker) own(dir string) string {
 		}
 	}
 	for _, ref := range components {
-		write(h, ref, k.own(path.Join(dir, ref)))
+		write(h, ref, k.ownHash(path.Join(dir, ref)))
 	}
 	return sum(h)
 }

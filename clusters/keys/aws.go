@@ -80,7 +80,7 @@ func (r *Ring) awsQuestion(key *keyservice.KmsKey, message []byte) (question, er
 		names = append(names, name, key.GetContext()[name])
 	}
 	return question{
-		recipient: quoted(arn), name: r.remote.name(names...),
+		recipient: quoted(arn), id: r.remote.idOf(names...),
 		endpoint: r.remote.endpoint("https://"+call.host("kms"), role, credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken),
 		ask: func(ctx context.Context) ([]byte, error) {
 			if role == "" {
@@ -121,8 +121,8 @@ func (c awsCall) decrypt(ctx context.Context, as aws.Credentials, asked map[stri
 
 // assume assumes a role, https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, and caches the credentials.
 func (c awsCall) assume(ctx context.Context, as aws.Credentials, role string) (aws.Credentials, error) {
-	name := c.remote.name("aws role", c.region, role, as.AccessKeyID, as.SecretAccessKey, as.SessionToken)
-	data, err := c.remote.remembered(ctx, name, func(ctx context.Context) ([]byte, time.Duration, error) {
+	name := c.remote.idOf("aws role", c.region, role, as.AccessKeyID, as.SecretAccessKey, as.SessionToken)
+	data, err := c.remote.cached(ctx, name, func(ctx context.Context) ([]byte, time.Duration, error) {
 		form := url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {role}, "RoleSessionName": {"muster"}}
 		got, err := c.send(ctx, "sts", as, []byte(form.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}})
 		if err != nil {

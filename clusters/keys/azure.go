@@ -57,7 +57,7 @@ func (r *Ring) azureQuestion(key *keyservice.AzureKeyVaultKey, message []byte) (
 	}
 	access, remote := r.azure, r.remote
 	return question{
-		recipient: quoted(identifier), endpoint: remote.endpoint(parts[1], access.fingerprint), name: remote.name("azure", identifier, access.fingerprint, string(message)),
+		recipient: quoted(identifier), endpoint: remote.endpoint(parts[1], access.fingerprint), id: remote.idOf("azure", identifier, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(identifier), "https://"+parts[2]+"/.default")
 			if err != nil {
@@ -75,7 +75,7 @@ func (r *Ring) azureQuestion(key *keyservice.AzureKeyVaultKey, message []byte) (
 
 // token gets an access token from the authority, and caches it.
 func (a azureAccess) token(ctx context.Context, remote *Remote, recipient, scope string) ([]byte, error) {
-	return remote.remembered(ctx, remote.name("azure token", a.fingerprint, scope), func(ctx context.Context) ([]byte, time.Duration, error) {
+	return remote.cached(ctx, remote.idOf("azure token", a.fingerprint, scope), func(ctx context.Context) ([]byte, time.Duration, error) {
 		endpoint := a.authority + "/" + a.tenant + "/oauth2/v2.0/token"
 		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {a.client}, "scope": {scope}}
 		if a.key == nil {

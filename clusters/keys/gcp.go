@@ -46,7 +46,7 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 	}
 	access, remote := r.gcp, r.remote
 	return question{
-		recipient: quoted(resource), endpoint: remote.endpoint(gcpHost, access.fingerprint), name: remote.name("gcp", resource, access.fingerprint, string(message)),
+		recipient: quoted(resource), endpoint: remote.endpoint(gcpHost, access.fingerprint), id: remote.idOf("gcp", resource, access.fingerprint, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(resource))
 			if err != nil {
@@ -63,7 +63,7 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 
 // token exchanges a signed assertion for an access token, RFC 7523, and caches it.
 func (a gcpAccess) token(ctx context.Context, remote *Remote, recipient string) ([]byte, error) {
-	return remote.remembered(ctx, remote.name("gcp token", a.fingerprint), func(ctx context.Context) ([]byte, time.Duration, error) {
+	return remote.cached(ctx, remote.idOf("gcp token", a.fingerprint), func(ctx context.Context) ([]byte, time.Duration, error) {
 		header := map[string]any{}
 		if a.keyID != "" {
 			header["kid"] = a.keyID

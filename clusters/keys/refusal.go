@@ -53,8 +53,8 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
-// gravity ranks the errors for several keys of a file by how useful they are.
-func gravity(err error) int {
+// rank orders the errors for several keys of a file by how useful they are.
+func rank(err error) int {
 	var refused *RefusedError
 	switch {
 	case errors.As(err, new(*UnavailableError)):
@@ -77,7 +77,7 @@ func gravity(err error) int {
 func Verdict(errs []error) error {
 	var worst error
 	for _, err := range errs {
-		if err != nil && (worst == nil || gravity(err) > gravity(worst)) {
+		if err != nil && (worst == nil || rank(err) > rank(worst)) {
 			worst = err
 		}
 	}

@@ -71,18 +71,18 @@ type question struct {
 	recipient string
 	// endpoint is the server with the credentials for it. Failures are counted by endpoint.
 	endpoint endpoint
-	// name identifies everything that the answer depends on: service, key, ciphertext and credential.
-	name id
-	ask  func(context.Context) ([]byte, error)
+	// id identifies everything that the answer depends on: service, key, ciphertext and credential.
+	id  id
+	ask func(context.Context) ([]byte, error)
 }
 
 // endpoint returns the endpoint for a server and credentials.
 func (r *Remote) endpoint(address string, credentials ...string) endpoint {
-	return endpoint{address, r.name(append([]string{"line"}, credentials...)...)}
+	return endpoint{address, r.idOf(append([]string{"line"}, credentials...)...)}
 }
 
-// name returns the id for some parts.
-func (r *Remote) name(parts ...string) id {
+// idOf returns the id for some parts.
+func (r *Remote) idOf(parts ...string) id {
 	mac := hmac.New(sha256.New, r.secret[:])
 	for _, part := range parts {
 		var length [8]byte
@@ -95,15 +95,15 @@ func (r *Remote) name(parts ...string) id {
 
 // open answers a question, from the cache if possible.
 func (r *Remote) open(ctx context.Context, q question) ([]byte, error) {
-	if key, ok := r.cache.get(q.name, r.now()); ok {
+	if key, ok := r.cache.get(q.id, r.now()); ok {
 		return key, nil
 	}
 	// The first caller may give up while others still want the answer.
 	detached := context.WithoutCancel(ctx)
-	result := r.flights.DoChan(string(q.name[:]), func() (any, error) {
+	result := r.flights.DoChan(string(q.id[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, r.timeout)
 		defer cancel()
-		return r.put(ctx, q)
+		return r.request(ctx, q)
 	})
 	select {
 	case <-ctx.Done():
@@ -116,11 +116,11 @@ func (r *Remote) open(ctx context.Context, q question) ([]byte, error) {
 	}
 }
 
-// put sends a question to the service, with retries, and caches the answer.
-func (r *Remote) put(ctx context.Context, q question) ([]byte, error) {
+// request sends a question to the service, with retries, and caches the answer.
+func (r *Remote) request(ctx context.Context, q question) ([]byte, error) {
 	now := r.now()
 	r.cache.expire(now)
-	if key, ok := r.cache.get(q.name, now); ok {
+	if key, ok := r.cache.get(q.id, now); ok {
 		return key, nil
 	}
 	if err := r.circuits.admit(q.endpoint, now); err != nil {
@@ -136,7 +136,7 @@ func (r *Remote) put(ctx context.Context, q question) ([]byte, error) {
 		return nil, err
 	}
 	now = r.now()
-	r.cache.put(q.name, key, now, now.Add(Lifetime))
+	r.cache.put(q.id, key, now, now.Add(Lifetime))
 	return key, nil
 }
 
@@ -157,8 +157,8 @@ func retry(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]by
 	}
 }
 
-// remembered returns a token or the like from the cache, or gets one and caches it for its lifetime.
-func (r *Remote) remembered(ctx context.Context, name id, get func(context.Context) (value []byte, lifetime time.Duration, err error)) ([]byte, error) {
+// cached returns a token or the like from the cache, or gets one and caches it for its lifetime.
+func (r *Remote) cached(ctx context.Context, name id, get func(context.Context) (value []byte, lifetime time.Duration, err error)) ([]byte, error) {
 	if value, ok := r.cache.get(name, r.now()); ok {
 		return value, nil
 	}
@@ -183,7 +183,7 @@ func (r *Remote) remembered(ctx context.Context, name id, get func(context.Conte
 
 // client returns a client that trusts the system's certificates, or only those in caPEM.
 func (r *Remote) client(caPEM string) *http.Client {
-	name := r.name("client", caPEM)
+	name := r.idOf("client", caPEM)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if client := r.clients[name]; client != nil {

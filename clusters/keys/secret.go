@@ -51,7 +51,7 @@ func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring
 	}
 	ring := &Ring{remote: r, policy: policy}
 	for _, field := range slices.Sorted(maps.Keys(data)) {
-		add := ring.adder(field)
+		add := ring.fieldReader(field)
 		if add == nil {
 			continue
 		}
@@ -70,8 +70,8 @@ func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring
 	return ring, nil
 }
 
-// adder returns the function that reads a field of a Secret, or nil for a field that has no keys.
-func (r *Ring) adder(field string) func(source, text string) error {
+// fieldReader returns the function that reads a field of a Secret, or nil for a field that has no keys.
+func (r *Ring) fieldReader(field string) func(source, text string) error {
 	switch {
 	case strings.HasSuffix(field, AgeSuffix):
 		return r.AddAge

@@ -32,7 +32,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	switch {
 	case !ok:
 		return question{}, malformed(recipient, "the address is not https://host or https://host:port")
-	case !vaultEngine.MatchString(key.GetEnginePath()) || !vaultName.MatchString(key.GetKeyName()) || dotted(key.GetEnginePath()+"/"+key.GetKeyName()):
+	case !vaultEngine.MatchString(key.GetEnginePath()) || !vaultName.MatchString(key.GetKeyName()) || hasDotSegment(key.GetEnginePath()+"/"+key.GetKeyName()):
 		return question{}, malformed(recipient, "the key's path is not valid for Vault's transit engine")
 	case !r.policy.allowsVault(address):
 		return question{}, notAllowed(recipient, address, fieldVaultAddresses)
@@ -42,7 +42,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	access, remote, namespace := r.vault, r.remote, r.policy.VaultNamespace
 	return question{
 		recipient: quoted(recipient), endpoint: remote.endpoint(address, namespace, access.ca, access.token),
-		name: remote.name("vault", recipient, namespace, access.ca, access.token, string(message)),
+		id: remote.idOf("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			body, err := json.Marshal(map[string]string{"ciphertext": string(message)})
 			if err != nil {
@@ -68,8 +68,8 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	}, nil
 }
 
-// dotted reports whether a path has a part that a server would resolve.
-func dotted(path string) bool {
+// hasDotSegment reports whether a path has a part that a server would resolve.
+func hasDotSegment(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "." || part == ".." {
 			return true

@@ -68,7 +68,7 @@ func (t *Tree) overfull() *finding.Finding {
 		Message: fmt.Sprintf("the files of this path have more than %d values together", t.limits.TreeNodes)}
 }
 
-// look computes what every load needs to know about the file.
+// inspect computes what every load needs to know about the file.
 func (p *parsed) inspect(f *File) {
 	p.unusable = checkObjects(p.documents)
 	p.cluster = len(p.documents) == 1 && p.documents[0].IsCluster()

@@ -20,7 +20,7 @@ import (
 // sealed reports whether a string is a handle of an encrypted value. nil means that there are none. A handle is valid in every
 // text field whose value isn't needed without keys. A top-level sops block is ignored.
 func Decode(obj map[string]any, sealed func(string) bool) (*ExternalCluster, []Problem) {
-	d := decoder{sealed: orNone(sealed), mentioned: map[string]bool{}, what: "a cluster file", elsewhere: everywhere()}
+	d := decoder{sealed: orNone(sealed), mentioned: map[string]bool{}, what: "a cluster file", pathsByName: pathsByName()}
 	cluster := &ExternalCluster{}
 	top := maps.Clone(obj)
 	delete(top, "sops")
@@ -54,9 +54,9 @@ type decoder struct {
 	sealed    func(string) bool
 	problems  []Problem
 	mentioned map[string]bool
-	// what is the format's name in messages. elsewhere has the paths of all fields by name.
-	what      string
-	elsewhere map[string][]string
+	// what is the format's name in messages. pathsByName has the paths of all fields by name.
+	what        string
+	pathsByName map[string][]string
 }
 
 func (d *decoder) report(code finding.Code, field []string, message, fix string) {
@@ -201,7 +201,7 @@ func (d *decoder) unknown(path []string, name string, siblings []formatField) {
 		shown = dotted(field)
 	}
 	fix := "remove it; the fields here are " + namesOf(siblings)
-	paths, beside := suggestions(name, dotted(path), siblings, d.elsewhere)
+	paths, beside := suggestions(name, dotted(path), siblings, d.pathsByName)
 	switch {
 	case beside:
 		fix = "did you mean " + paths[0] + "?"
@@ -224,7 +224,7 @@ func (d *decoder) null(path []string) {
 	d.report(CodeNull, path, dotted(path)+" has no value", fix)
 }
 
-// hasOddKey reports whether a mapping has a key that YAML doesn't read as text, such as a number, a boolean or a date. JSON has
+// hasNonTextKey reports whether a mapping has a key that YAML doesn't read as text, such as a number, a boolean or a date. JSON has
 // no such mapping, and kustomize can't write it.
 func hasNonTextKey(value any) bool {
 	t := reflect.TypeOf(value)

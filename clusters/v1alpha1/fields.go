@@ -36,8 +36,8 @@ func fieldsOf(t reflect.Type) []formatField {
 	return fields
 }
 
-// everywhere maps each field name to its paths in the format.
-var everywhere = sync.OnceValue(func() map[string][]string {
+// pathsByName maps each field name to its paths in the format.
+var pathsByName = sync.OnceValue(func() map[string][]string {
 	paths := map[string][]string{}
 	var visit func(t reflect.Type, path string)
 	visit = func(t reflect.Type, path string) {
@@ -58,7 +58,7 @@ var everywhere = sync.OnceValue(func() map[string][]string {
 	return paths
 })
 
-// advice returns the fields that an unknown field was probably meant to be, as paths, nearest first, and whether they have the
+// suggestions returns the fields that an unknown field was probably meant to be, as paths, nearest first, and whether they have the
 // same parent. elsewhere has the paths of all fields by name.
 func suggestions(name, parent string, siblings []formatField, elsewhere map[string][]string) (paths []string, beside bool) {
 	join := func(sibling string) []string { return []string{strings.TrimPrefix(parent+"."+sibling, ".")} }

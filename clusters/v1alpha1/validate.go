@@ -84,20 +84,20 @@ func (v *validator) missing(fix string, field ...string) {
 	}
 }
 
-// open reports whether a value can be checked: it is set, and not a handle.
-func (v *validator) open(value string) bool { return value != "" && !v.sealed(value) }
+// checkable reports whether a value can be checked: it is set, and not a handle.
+func (v *validator) checkable(value string) bool { return value != "" && !v.sealed(value) }
 
 // required reports a missing value, and returns whether the value can be checked.
 func (v *validator) required(value string, field ...string) bool {
 	if value == "" {
 		v.missing("", field...)
 	}
-	return v.open(value)
+	return v.checkable(value)
 }
 
 // matches reports a value that is set and open, but doesn't match the form.
 func (v *validator) matches(form *regexp.Regexp, value string, code finding.Code, severity finding.Severity, field []string, what, fix string) {
-	if v.open(value) && !form.MatchString(value) {
+	if v.checkable(value) && !form.MatchString(value) {
 		v.report(code, severity, field, what, fix)
 	}
 }
@@ -122,7 +122,7 @@ func (v *validator) name(name string) {
 
 // objectName checks the name of a Kubernetes object, if it is set.
 func (v *validator) objectName(name string, field ...string) {
-	if v.open(name) && (!objectName.MatchString(name) || len(name) > form.ObjectNameMax) {
+	if v.checkable(name) && (!objectName.MatchString(name) || len(name) > form.ObjectNameMax) {
 		v.fail(CodeObjectName, field, "is not a valid name of a Kubernetes object", "use lower-case letters, digits, dashes and dots, at most 253 characters")
 	}
 }
@@ -139,7 +139,7 @@ func (v *validator) secretRef(ref *SecretRef, field ...string) {
 }
 
 func (v *validator) schedule(c *ExternalCluster) {
-	if !v.open(c.Spec.Schedule) {
+	if !v.checkable(c.Spec.Schedule) {
 		return
 	}
 	// The audit config isn't known here, and doesn't affect whether the schedule is valid.
@@ -165,8 +165,8 @@ func given(names []string, set ...bool) []string {
 	return found
 }
 
-// listed joins names for messages: "a", "a and b", "a, b and c".
-func listed(names []string) string {
+// joinNames joins names for messages: "a", "a and b", "a, b and c".
+func joinNames(names []string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")
 	}

@@ -27,7 +27,7 @@ func (v *validator) server(address string, field ...string) {
 
 // endpoint checks the optional address of an API server.
 func (v *validator) endpoint(address string, field ...string) {
-	if v.open(address) {
+	if v.checkable(address) {
 		v.address(address, serverForm, field)
 	}
 }

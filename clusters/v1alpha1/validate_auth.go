@@ -22,7 +22,7 @@ func (s Spec) Methods() []string {
 func (v *validator) method(spec Spec) {
 	found := spec.Methods()
 	if len(found) > 1 {
-		v.fail(CodeAuthMethod, []string{"spec", found[1]}, "is one authentication method too many: "+listed(found)+" are given", "keep exactly one")
+		v.fail(CodeAuthMethod, []string{"spec", found[1]}, "is one authentication method too many: "+joinNames(found)+" are given", "keep exactly one")
 	}
 	if len(found) > 0 {
 		return
@@ -38,7 +38,7 @@ func (v *validator) method(spec Spec) {
 func (v *validator) kubeconfig(spec Spec) {
 	v.secretRef(spec.KubeconfigSecretRef, "spec", "kubeconfigSecretRef")
 	file := spec.KubeconfigFile
-	if !v.open(file) {
+	if !v.checkable(file) {
 		return
 	}
 	field := []string{"spec", "kubeconfigFile"}
@@ -86,13 +86,13 @@ func (v *validator) vault(auth *VaultAuth) {
 	v.required(auth.CredsRole, at("credsRole")...)
 	v.mount(auth.AuthPath, at("authPath"))
 	v.mount(auth.SecretsPath, at("secretsPath"))
-	if v.open(auth.AuthPath) && !strings.HasPrefix(auth.AuthPath, "auth/") && auth.AuthPath[0] != '/' {
+	if v.checkable(auth.AuthPath) && !strings.HasPrefix(auth.AuthPath, "auth/") && auth.AuthPath[0] != '/' {
 		v.warn(CodeVaultPath, at("authPath"), "does not start with auth/, where Vault mounts every auth method", "write auth/<mount>")
 	}
 	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a valid namespace name", "use lower-case letters, digits and dashes")
 	v.ttl(auth.TTL, at("ttl"))
-	v.either(auth.CACert, auth.CACertSecretRef, at, "caCert", "caCertSecretRef")
-	v.either(auth.TargetCACert, auth.TargetCACertSecretRef, at, "targetCACert", "targetCACertSecretRef")
+	v.exclusive(auth.CACert, auth.CACertSecretRef, at, "caCert", "caCertSecretRef")
+	v.exclusive(auth.TargetCACert, auth.TargetCACertSecretRef, at, "targetCACert", "targetCACertSecretRef")
 	if auth.TargetCACert == "" && auth.TargetCACertSecretRef == nil {
 		if _, ok := v.mentioned["spec.vaultAuth.targetCACert"]; !ok {
 			v.warn(CodeTLSOff, at("targetCACert"), "is missing, so the operator disables the check of the server's certificate", "set targetCACert or targetCACertSecretRef")
@@ -102,7 +102,7 @@ func (v *validator) vault(auth *VaultAuth) {
 
 // mount checks a path below /v1/ of Vault's API.
 func (v *validator) mount(value string, field []string) {
-	if !v.open(value) {
+	if !v.checkable(value) {
 		return
 	}
 	mount := strings.TrimSuffix(value, "/")
@@ -116,7 +116,7 @@ func (v *validator) mount(value string, field []string) {
 }
 
 func (v *validator) ttl(value string, field []string) {
-	if !v.open(value) {
+	if !v.checkable(value) {
 		return
 	}
 	switch d, err := time.ParseDuration(value); {
@@ -135,17 +135,17 @@ func (v *validator) spiffe(auth *SPIFFEAuth) {
 	}
 	at := func(name string) []string { return []string{"spec", "spiffeAuth", name} }
 	v.server(auth.Server, at("server")...)
-	v.either(auth.TrustBundle, auth.TrustBundleSecretRef, at, "trustBundle", "trustBundleSecretRef")
+	v.exclusive(auth.TrustBundle, auth.TrustBundleSecretRef, at, "trustBundle", "trustBundleSecretRef")
 	if auth.TrustBundle == "" && auth.TrustBundleSecretRef == nil {
 		v.missing("set trustBundle or trustBundleSecretRef", at("trustBundle")...)
 	}
-	if socket := auth.SocketPath; v.open(socket) && (!absolute.MatchString(socket) || path.Clean(socket) != socket || socket == "/") {
+	if socket := auth.SocketPath; v.checkable(socket) && (!absolute.MatchString(socket) || path.Clean(socket) != socket || socket == "/") {
 		v.fail(CodeSocketPath, at("socketPath"), "is not an absolute path of a socket", "use a path such as /run/spire/sockets/agent.sock, without unix:// and ..")
 	}
 }
 
-// either reports a value that is set both inline and by reference.
-func (v *validator) either(inline string, ref *SecretRef, at func(string) []string, inlineName, refName string) {
+// exclusive reports a value that is set both inline and by reference.
+func (v *validator) exclusive(inline string, ref *SecretRef, at func(string) []string, inlineName, refName string) {
 	v.secretRef(ref, at(refName)...)
 	if inline != "" && ref != nil {
 		v.fail(CodeConflict, at(refName), "excludes "+inlineName, "keep one of the two")

@@ -113,7 +113,7 @@ func (v *validator) aks(id *AKSIdentity) {
 // softEndpoint checks an address for which the CRD only requires the prefix https://.
 func (v *validator) softEndpoint(address string, field []string) {
 	switch {
-	case !v.open(address) || wrongAddress(address, serverForm, "https://") == "":
+	case !v.checkable(address) || wrongAddress(address, serverForm, "https://") == "":
 	case !strings.HasPrefix(address, "https://"):
 		v.fail(CodeServer, field, "does not start with https://, so the API server refuses the whole audit config", serverFix)
 	default:

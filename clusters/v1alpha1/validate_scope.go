@@ -115,7 +115,7 @@ func (v *validator) registries(spec Spec) {
 	if registries == nil {
 		return
 	}
-	v.either(registries.DockerConfigJSON, registries.SecretRef, at, "dockerConfigJson", "secretRef")
+	v.exclusive(registries.DockerConfigJSON, registries.SecretRef, at, "dockerConfigJson", "secretRef")
 	if registries.DockerConfigJSON == "" && registries.SecretRef == nil {
 		v.missing("set dockerConfigJson or secretRef", at("dockerConfigJson")...)
 	}
