@@ -37,9 +37,10 @@ const (
 // rings of a process. It caches data keys for at most Lifetime, sends one request if several callers need the same key, and
 // stops asking failing servers for a while. It is safe for concurrent use.
 //
-// It doesn't use the services' SDKs for requests. All of them read the process environment and the home folder even if
-// everything is configured (VAULT_TOKEN, AZURE_REGIONAL_AUTHORITY_NAME, GOOGLE_API_USE_CLIENT_CERTIFICATE, …), and a request is
-// just one POST. It ignores proxies from the environment, and doesn't follow redirects.
+// Vault is asked through its own client, without the settings that it finds in the process environment. The clouds' SDKs aren't used. They
+// read the environment and the home folder even if everything is configured (AZURE_REGIONAL_AUTHORITY_NAME,
+// GOOGLE_API_USE_CLIENT_CERTIFICATE, …), and a request is just one POST. Remote ignores proxies from the environment, and doesn't follow
+// redirects.
 type Remote struct {
 	now      func() time.Time
 	secret   [32]byte // makes the cache's ids useless outside of the process
@@ -201,7 +202,7 @@ func (r *Remote) client(caPEM string) *http.Client {
 		roots.AppendCertsFromPEM([]byte(caPEM))
 	}
 	client := &http.Client{
-		Transport: &http.Transport{
+		Transport: bounded{&http.Transport{
 			Proxy:                  nil, // not from the environment
 			DialContext:            r.dial,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -211,9 +212,7 @@ func (r *Remote) client(caPEM string) *http.Client {
 			MaxConnsPerHost:        32,
 			IdleConnTimeout:        time.Minute,
 			ForceAttemptHTTP2:      true,
-		},
-		// A redirect would send the credential to an address that the policy may not allow.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}},
 	}
 	r.clients[name] = client
 	return client
@@ -225,32 +224,54 @@ type answer struct {
 	body   []byte
 }
 
-// post sends a request and reads a limited response. Every error is an *UnavailableError. A response that means the server is
-// temporarily unavailable is an error too.
+// post sends a request. Every error is an *UnavailableError.
 func post(client *http.Client, req *http.Request) (answer, error) {
-	address := req.URL.Scheme + "://" + req.URL.Host
 	req.Header.Set("User-Agent", "muster")
 	resp, err := client.Do(req)
 	if err != nil {
-		return answer{}, &UnavailableError{address, networkReason(req.Context(), err)}
+		return answer{}, unavailable(req.Context(), req.URL.Scheme+"://"+req.URL.Host, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // what is read has been read
+	defer resp.Body.Close() //nolint:errcheck // it is in memory
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, body}, err
+}
+
+// unavailable returns why a server gave no response.
+func unavailable(ctx context.Context, address string, err error) error {
+	if known, ok := errors.AsType[*UnavailableError](err); ok {
+		return known
+	}
+	return &UnavailableError{address, networkReason(ctx, err)}
+}
+
+// bounded reads each response to its end, at most maxAnswer bytes, before a client sees it. A response that means the server is temporarily
+// unavailable is an *UnavailableError. So is a redirect: it would send the credential to an address that the policy may not allow.
+type bounded struct{ *http.Transport }
+
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	address := req.URL.Scheme + "://" + req.URL.Host
+	resp, err := b.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	_ = resp.Body.Close() // what is read has been read
 	switch {
 	case err != nil:
-		return answer{}, &UnavailableError{address, networkReason(req.Context(), err)}
+		return nil, &UnavailableError{address, networkReason(req.Context(), err)}
 	case len(body) > maxAnswer:
-		return answer{}, &UnavailableError{address, fmt.Sprintf("its response is longer than %d bytes", maxAnswer)}
+		return nil, &UnavailableError{address, fmt.Sprintf("its response is longer than %d bytes", maxAnswer)}
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout:
 		reason := fmt.Sprintf("it returned status %d", resp.StatusCode)
 		if said := vaultErrors(body); said != "" {
 			reason += ": " + said
 		}
-		return answer{}, &UnavailableError{address, reason}
+		return nil, &UnavailableError{address, reason}
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return answer{}, &UnavailableError{address, fmt.Sprintf("it returned a redirect (status %d), which Muster does not follow", resp.StatusCode)}
+		return nil, &UnavailableError{address, fmt.Sprintf("it returned a redirect (status %d), which Muster does not follow", resp.StatusCode)}
 	}
-	return answer{resp.StatusCode, body}, nil
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
 }
 
 // networkReason returns why there was no response, without the address of the request.

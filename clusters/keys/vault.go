@@ -1,14 +1,17 @@
 package keys
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/getsops/sops/v3/keyservice"
+	"github.com/hashicorp/vault/api"
 )
 
 // The fields of a decryption Secret for Vault. The first is Flux's. Flux has none for a CA.
@@ -44,26 +47,15 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 		recipient: quoted(recipient), endpoint: remote.endpoint(address, namespace, access.ca, access.token),
 		id: remote.idOf("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
-			body, err := json.Marshal(map[string]string{"ciphertext": string(message)})
+			client, err := vaultClient(remote.client(access.ca), address, access.token, namespace)
 			if err != nil {
 				return nil, err
 			}
-			target := address + "/v1/" + key.GetEnginePath() + "/decrypt/" + key.GetKeyName()
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+			secret, err := client.Logical().WriteWithContext(ctx, key.GetEnginePath()+"/decrypt/"+key.GetKeyName(), map[string]any{"ciphertext": string(message)})
 			if err != nil {
-				return nil, err
+				return nil, vaultError(ctx, address, quoted(recipient), err)
 			}
-			req.Header.Set("Content-Type", "application/json")
-			req.Header.Set("X-Vault-Request", "true")
-			req.Header.Set("X-Vault-Token", access.token)
-			if namespace != "" {
-				req.Header.Set("X-Vault-Namespace", namespace)
-			}
-			got, err := post(remote.client(access.ca), req)
-			if err != nil {
-				return nil, err
-			}
-			return vaultAnswer(quoted(recipient), got)
+			return vaultPlaintext(quoted(recipient), secret)
 		},
 	}, nil
 }
@@ -78,25 +70,43 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-func vaultAnswer(recipient string, got answer) ([]byte, error) {
-	said := vaultErrors(got.body)
-	switch {
-	case got.status == http.StatusForbidden || got.status == http.StatusUnauthorized:
-		return nil, &RefusedError{recipient, Denied, "Vault denied it: " + orNoReason(said),
+// vaultClient returns Vault's own client without what it reads from the process environment: token, namespace, headers, wrapping, retries.
+func vaultClient(client *http.Client, address, token, namespace string) (*api.Client, error) {
+	c, err := api.NewClient(&api.Config{Address: address, HttpClient: client, DisableRedirects: true})
+	if err != nil {
+		return nil, fmt.Errorf("make Vault's client, which can't read its variables VAULT_… in the environment: %w", err)
+	}
+	c.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	c.SetWrappingLookupFunc(func(string, string) string { return "" })
+	c.SetToken(token)
+	if namespace != "" {
+		c.SetNamespace(namespace)
+	}
+	return c, nil
+}
+
+// vaultError classifies an error of Vault's client.
+func vaultError(ctx context.Context, address, recipient string, err error) error {
+	refused, ok := errors.AsType[*api.ResponseError](err)
+	if !ok {
+		return unavailable(ctx, address, err)
+	}
+	said := orNoReason(quoted(strings.Join(refused.Errors, ", ")))
+	if refused.StatusCode == http.StatusForbidden || refused.StatusCode == http.StatusUnauthorized {
+		return &RefusedError{recipient, Denied, "Vault denied it: " + said,
 			"check that the token in the field " + VaultTokenField + " of the decryption Secret is valid, and that its policy allows update on this key's decrypt path"}
-	case got.status != http.StatusOK:
-		return nil, &RefusedError{recipient, Rejected, "Vault can't decrypt it: " + orNoReason(said),
-			"check that the key exists and that its min_decryption_version allows this file"}
 	}
-	var body struct {
-		Data struct {
-			Plaintext string `json:"plaintext"`
-		} `json:"data"`
-	}
-	if json.Unmarshal(got.body, &body) != nil {
+	return &RefusedError{recipient, Rejected, "Vault can't decrypt it: " + said,
+		"check that the key exists and that its min_decryption_version allows this file"}
+}
+
+// vaultPlaintext returns the data key in transit's response.
+func vaultPlaintext(recipient string, secret *api.Secret) ([]byte, error) {
+	if secret == nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
-	return plaintext(recipient, "Vault", base64.StdEncoding, body.Data.Plaintext)
+	text, _ := secret.Data["plaintext"].(string) // what is no text is no key either
+	return plaintext(recipient, "Vault", base64.StdEncoding, text)
 }
 
 // vaultErrors returns the messages in Vault's error response, which never repeats a token.
@@ -110,12 +120,7 @@ func vaultErrors(body []byte) string {
 	return quoted(strings.Join(said.Errors, ", "))
 }
 
-func orNoReason(said string) string {
-	if said == "" {
-		return "no reason given"
-	}
-	return said
-}
+func orNoReason(said string) string { return cmp.Or(said, "no reason given") }
 
 func unexpectedAnswer(recipient, service string) error {
 	return &RefusedError{recipient, Rejected, "the response is not from " + service, "check what runs at this address"}
