@@ -179,7 +179,7 @@ func (m *Memory) keepCluster(o *run, sealed *fleet.Cluster, c *rememberedCluster
 	for _, handle := range sealed.Handles {
 		if ref, ok := o.sealed.Source.Ref(handle); ok {
 			op := o.plain[ref.Path]
-			if op.file == nil || passing(op.problem) {
+			if op.file == nil || temporary(op.problem) {
 				return
 			}
 			c.from = append(c.from, content{ref.Path, op.file.Hash})
@@ -214,7 +214,7 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 	for _, text := range sealed.Data {
 		if ref, ok := o.sealed.Source.Ref(text.Value); ok {
 			op := o.plain[ref.Path]
-			if op.file == nil || passing(op.problem) {
+			if op.file == nil || temporary(op.problem) {
 				m.secrets[s.Name] = nil
 				return
 			}
@@ -225,9 +225,9 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 	delete(o.owners, kept.owner)
 }
 
-// passing reports whether a file failed to open for a reason outside of the file and the keys, which may be gone next time.
-func passing(problem *finding.Finding) bool {
-	return problem != nil && (seal.Passing(problem.Code) || problem.Code == seal.CodeRefused)
+// temporary reports whether a file failed to open for a reason outside of the file and the keys, which may be gone next time.
+func temporary(problem *finding.Finding) bool {
+	return problem != nil && (seal.Temporary(problem.Code) || problem.Code == seal.CodeRefused)
 }
 
 // finish stores a run, and makes the redactor forget what is gone since the last run, whose Secrets and clusters are given.
@@ -235,10 +235,10 @@ func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]s
 	m.sealed, m.opened, m.files = o.sealed, o.opened, o.plain
 	for path, op := range o.fresh {
 		switch {
-		case passing(op.problem):
+		case temporary(op.problem):
 			m.sealed, m.opened = nil, nil
 			o.opened.Provisional = true
-			o.opened.Retry = o.opened.Retry || seal.Passing(op.problem.Code)
+			o.opened.Retry = o.opened.Retry || seal.Temporary(op.problem.Code)
 			delete(m.files, path)
 		case op.file == nil:
 			delete(m.files, path)

@@ -44,8 +44,8 @@ const (
 	CodeInterrupted finding.Code = "sops-stopped"     // the run was cancelled
 )
 
-// Passing reports whether a finding is temporary: opening the file again may succeed.
-func Passing(code finding.Code) bool { return code == CodeInterrupted || code == CodeUnavailable }
+// Temporary reports whether a finding is temporary: opening the file again may succeed.
+func Temporary(code finding.Code) bool { return code == CodeInterrupted || code == CodeUnavailable }
 
 // handlePrefix starts every handle. A handle consists of 48 letters and digits. That is plain YAML, which no emitter quotes, and
 // valid base64, so a handle can be anywhere the value was.

@@ -347,8 +347,8 @@ func TestVerdicts(t *testing.T) {
 			if bad == nil || bad.Code != row.code || !strings.Contains(bad.Message, row.text) || bad.Line == 0 {
 				t.Errorf("%+v", bad)
 			}
-			if Passing(bad.Code) != (row.code == CodeUnavailable) {
-				t.Error("only an outage passes")
+			if Temporary(bad.Code) != (row.code == CodeUnavailable) {
+				t.Error("only an outage is temporary")
 			}
 		})
 	}
