@@ -185,11 +185,11 @@ func (c *copier) doublings(r *replacement, from place, grows bool) int {
 // set returns how many values are written into an object when a value is copied to a place in it.
 func (c *copier) set(at place, value size, joins bool) int {
 	fan := c.fan(at)
-	made := len(at) - 1 // keys on the way, after the last list once per item
-	for made >= 0 && !isItem(at[made]) {
-		made--
+	lastList := len(at) - 1 // keys on the way, after the last list once per item
+	for lastList >= 0 && !isItem(at[lastList]) {
+		lastList--
 	}
-	written := add(mul(add(value.values, len(at)-made), fan), len(at))
+	written := add(mul(add(value.values, len(at)-lastList), fan), len(at))
 	for i := 1; i < len(at); i++ {
 		if holder := c.at(at[:i]); holder.own > 0 {
 			holder = holder.rewritten(value.times(fan))

@@ -49,11 +49,11 @@ func (b *builder) baseKey() key {
 func (b *builder) fileKeys() func(file string) key {
 	k := &keymaker{builder: b, pathHashes: map[string]string{}, named: b.patchesByFile(), groups: map[string]string{}}
 	return func(file string) key {
-		made := k.single(file)
+		result := k.single(file)
 		if g := b.together[file]; g != nil {
-			made.patches = k.group(g)
+			result.patches = k.group(g)
 		}
-		return made
+		return result
 	}
 }
 
@@ -65,19 +65,19 @@ type keymaker struct {
 }
 
 func (k *keymaker) single(file string) key {
-	made := key{file: k.tree.Loaded.Files[file].Hash, kustomizations: k.userHashes(file)}
+	result := key{file: k.tree.Loaded.Files[file].Hash, kustomizations: k.userHashes(file)}
 	if named := k.named[file]; named != nil {
 		h := sha256.New()
 		write(h, named)
-		made.patches = sum(h)
+		result.patches = sum(h)
 	}
-	return made
+	return result
 }
 
 // group returns a hash of all files of a group.
 func (k *keymaker) group(g group) string {
-	if made, known := k.groups[g[0]]; known {
-		return made
+	if cached, known := k.groups[g[0]]; known {
+		return cached
 	}
 	h := sha256.New()
 	for _, file := range g {

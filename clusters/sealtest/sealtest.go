@@ -67,7 +67,7 @@ func (k *Key) encrypt(dataKey []byte) ([]byte, error) {
 
 // Recipient is a key to encrypt for: *Key, *PGPKey or *ServiceKey.
 type Recipient interface {
-	// Private is the key in the format of its own program.
+	// Private is the key as the program that generates it writes it.
 	Private() string
 	master() sopskeys.MasterKey
 	encrypt(dataKey []byte) ([]byte, error)
