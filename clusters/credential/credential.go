@@ -18,7 +18,7 @@ type Problem struct {
 	Severity finding.Severity
 	// Message is one line with the cause.
 	Message string
-	// Fix is one line that says how to fix it. It is empty if the message makes that clear.
+	// Fix is one line with the remedy. It is empty if the message makes that clear.
 	Fix string
 }
 

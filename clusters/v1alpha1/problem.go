@@ -16,7 +16,7 @@ type Problem struct {
 	Field []string
 	// Message is one line with the cause. It never contains a value that may be secret.
 	Message string
-	// Fix is one line that says how to fix it. It is empty if the message makes that clear.
+	// Fix is one line with the remedy. It is empty if the message makes that clear.
 	Fix string
 }
 
