@@ -23,7 +23,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// apply carries out a plan.
+// apply applies a plan.
 func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *state, p *plan.Plan) *report.Failure {
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "apply", r.Clock.Since(started)) }()
@@ -43,17 +43,17 @@ func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 	return nil
 }
 
-// applier writes what a plan says, in an order that leaves nothing behind when it is cut off between any two writes: what is
-// about to be applied is first noted in the inventories; Secrets come before the entries that name them, and go after.
+// applier applies plans. Its order of writes leaves no orphans if it is interrupted between any two of them: objects are added to an
+// inventory before they are applied, and Secrets are written before, and deleted after, the entries that name them.
 type applier struct {
-	// objects writes in the name that the AuditSync asks for, own in Muster's.
+	// objects writes as the AuditSync's ServiceAccount, own as Muster.
 	objects, own client.Client
 	namespace    string
-	// written are the versions of inventories that this run has written, by name.
+	// written are the versions of the inventories that this run has written, by name.
 	written map[string]plan.Version
 }
 
-// run carries out as much of the plan as it can. One object that is refused holds up what depends on it and nothing else.
+// run applies as much of the plan as it can. A rejected object blocks only what depends on it.
 func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	a.written = map[string]plan.Version{}
 	for _, inventory := range p.Before {
@@ -70,7 +70,7 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	}
 	failed = append(failed, a.configs(ctx, p.Configs, missing)...)
 	if len(failed) > 0 || ctx.Err() != nil {
-		// Entries that could not be taken out may still need the Secrets, and the inventories know of everything.
+		// Delete nothing: entries that were not removed may still need the Secrets. The inventories list everything.
 		return errors.Join(append(failed, ctx.Err())...)
 	}
 	if err := a.remove(ctx, p.Delete); err != nil {
@@ -84,15 +84,15 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	return nil
 }
 
-// writers is how many Secrets are written at a time. The API server's priority and fairness lets a few requests of one client
-// run side by side and has the others wait; more would only wait there.
+// writers is how many Secrets are written concurrently. The API server's priority and fairness executes only a few requests of one
+// client at the same time and queues the others, so more writers would gain nothing.
 const writers = 8
 
-// errNotTried stands for a write that was not tried, since none would have been answered.
-var errNotTried = errors.New("not tried, for the API server does not answer")
+// errNotTried is the error of a write that was not attempted because the API server did not respond to an earlier one.
+var errNotTried = errors.New("not attempted because the API server does not respond")
 
-// each writes all of a list, several at a time, and returns what became of each. What is refused holds up nothing else; when
-// there is no answer at all, the rest isn't tried.
+// each writes all items of a list concurrently, and returns the error of each. A rejected item doesn't stop the others. If the API
+// server doesn't respond at all, the remaining items are not attempted.
 func each[T any](ctx context.Context, list []T, write func(context.Context, T) error) []error {
 	errs := make([]error, len(list))
 	var group errgroup.Group
@@ -136,12 +136,12 @@ func (a applier) secret(ctx context.Context, s plan.SecretWrite) error {
 	return nil
 }
 
-// absent is the resourceVersion of no object: the first that etcd gives out is higher. An apply that carries it creates an object, or meets
-// a conflict when one has appeared that the plan knows nothing of. A plain create would leave the fields with a manager from whom no later
-// apply takes them back.
+// absent is a resourceVersion that no object has, because etcd starts higher. An apply with it creates the object, or fails with a
+// conflict if the object exists although the plan did not see it. A plain create would make another manager own the fields, and a later
+// apply could not remove them.
 const absent = "1"
 
-// precondition is what a write carries, so that it changes the object that was planned for and no other.
+// precondition returns the version for a write, so that the write only changes the object that was planned for.
 func precondition(seen plan.Version) plan.Version {
 	if seen.ResourceVersion == "" {
 		seen.ResourceVersion = absent
@@ -149,9 +149,11 @@ func precondition(seen plan.Version) plan.Version {
 	return seen
 }
 
-// configs writes the audit configs, but for what needs the missing Secrets. One that clusters move to comes before the one that they
-// leave, and they leave only if they have arrived: otherwise nobody would scan them until somebody mends what was refused. Where clusters
-// move both ways, one audit config comes first, keeps what leaves it, and is written once more.
+// configs writes the audit configs without the entries that need missing Secrets.
+//
+// If clusters move, their new audit config is written before the old one, and they are removed from the old one only if that succeeded.
+// Otherwise they would not be scanned until the rejected write is fixed. If clusters move both ways, one of the two is written first
+// with its leaving clusters still in it, and then written again.
 func (a applier) configs(ctx context.Context, configs []plan.ConfigWrite, missing map[string]bool) []error {
 	m := moves{applier: a, missing: missing, waiting: map[string]plan.ConfigWrite{}, writing: map[string]bool{}, stuck: map[string]map[string]bool{}}
 	for _, c := range configs {
@@ -166,22 +168,22 @@ func (a applier) configs(ctx context.Context, configs []plan.ConfigWrite, missin
 	return m.failed
 }
 
-// moves are audit configs on their way, by name.
+// moves is the state of writing audit configs that clusters move between, by name of the audit config.
 type moves struct {
 	applier
 	missing map[string]bool
 	waiting map[string]plan.ConfigWrite
 	writing map[string]bool
-	// stuck are the clusters that have not arrived; the one without a name stands for all.
+	// stuck are the clusters that were not written to their new audit config; the empty name means all.
 	stuck  map[string]map[string]bool
 	again  []plan.ConfigWrite
 	failed []error
 }
 
-// write writes an audit config after those that clusters move to from it.
+// write writes an audit config after those that its clusters move to.
 func (m *moves) write(ctx context.Context, name string) {
-	config, there := m.waiting[name]
-	if !there {
+	config, found := m.waiting[name]
+	if !found {
 		return
 	}
 	delete(m.waiting, name)
@@ -199,7 +201,7 @@ func (m *moves) write(ctx context.Context, name string) {
 	delete(m.writing, name)
 }
 
-// put writes an audit config with the clusters that have not arrived where they move to.
+// put writes an audit config. It keeps the clusters that are not yet in their new audit config.
 func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version plan.Version, written bool) {
 	held := config.Held(m.missing)
 	for cluster, target := range config.Leaving() {
@@ -218,13 +220,13 @@ func (m *moves) put(ctx context.Context, config plan.ConfigWrite) (version plan.
 	return version, err == nil
 }
 
-// config writes an audit config, and returns the version that it has then.
+// config writes an audit config, and returns its new version.
 func (a applier) config(ctx context.Context, c plan.ConfigWrite) (plan.Version, error) {
 	object, err := jsonObject(c.Object)
 	if err != nil {
 		return plan.Version{}, &ApplyError{Kind: plan.KindAuditConfig, Name: c.Name, Err: err}
 	}
-	// The list is one field: without this, an entry that somebody adds at this moment would be lost.
+	// The list of entries is one field. Without a precondition, an entry that another client adds at this moment would be lost.
 	version := precondition(c.Version)
 	object.SetUID(types.UID(version.UID))
 	object.SetResourceVersion(version.ResourceVersion)
@@ -239,7 +241,7 @@ func (a applier) config(ctx context.Context, c plan.ConfigWrite) (plan.Version, 
 	return versionOf(object), nil
 }
 
-// jsonObject gives numbers the types that the API machinery wants.
+// jsonObject converts numbers to the types that the API machinery expects.
 func jsonObject(object map[string]any) (*unstructured.Unstructured, error) {
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -261,7 +263,7 @@ func (a applier) remove(ctx context.Context, d plan.Deletions) error {
 		}
 	}
 	if len(failed) > 0 {
-		return errors.Join(failed...) // entries of what is still there may need the Secrets
+		return errors.Join(failed...) // entries of audit configs that still exist may need the Secrets
 	}
 	return errors.Join(each(ctx, d.Secrets, a.removeSecret)...)
 }
@@ -274,13 +276,13 @@ func (a applier) removeSecret(ctx context.Context, gone plan.Deletion) error {
 	return nil
 }
 
-// only keeps a deletion to the version that was seen.
+// only limits a deletion to the version that was seen.
 func only(seen plan.Version) client.Preconditions {
 	uid := types.UID(seen.UID)
 	return client.Preconditions{UID: &uid, ResourceVersion: &seen.ResourceVersion}
 }
 
-// inventory writes an inventory, or deletes an empty one. One that is written twice in a run has its first version then.
+// inventory writes an inventory, or deletes an empty one. The second write of a run uses the version from the first.
 func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
 	name, now := plan.InventoryName(i.Sync, i.AuditConfig), *i
 	if written, found := a.written[name]; found {
@@ -309,7 +311,7 @@ func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
 	return nil
 }
 
-// inventoryConfig is the ConfigMap that holds an inventory, of the version from which that was read.
+// inventoryConfig returns the ConfigMap for an inventory, with the version that the inventory was read from.
 func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMapApplyConfiguration, error) {
 	data, err := i.Encode()
 	if err != nil {
@@ -325,30 +327,31 @@ func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMa
 		WithBinaryData(map[string][]byte{plan.InventoryKey: data}), nil
 }
 
-// ApplyError says which object could not be written.
+// ApplyError is a failed write of an object.
 type ApplyError struct {
 	Kind, Name string
 	Err        error
-	// Appeared says that there is an inventory's ConfigMap which the plan knows nothing of.
+	// Appeared is true for an inventory's ConfigMap that the plan expected not to exist.
 	Appeared bool
 }
 
 func (e *ApplyError) Error() string {
 	if e.Appeared && apierrors.IsConflict(e.Err) {
-		return fmt.Sprintf("there is a ConfigMap %s that Muster doesn't know as its inventory; give it the label %s=true if it is one, or else delete it", e.Name, plan.LabelInventory)
+		return fmt.Sprintf("ConfigMap %s exists, but is not labelled as an inventory; label it %s=true if it is one, or delete it", e.Name, plan.LabelInventory)
 	}
 	return fmt.Sprintf("apply %s %s: %v", e.Kind, e.Name, e.Err)
 }
 
 func (e *ApplyError) Unwrap() error { return e.Err }
 
-// classifyApply names a failed write. A conflict is somebody else's change, seen in time; the next attempt takes it in.
+// classifyApply returns the reason of a failed write. A conflict means that another client changed the object first; the next attempt
+// reads it again.
 func classifyApply(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(firstOf(err))}
-	st.conflict = conflict(err) || st.learned // the caches may not have seen yet what was written beside
-	var unknown *ApplyError
+	st.conflict = conflict(err) || st.learned // the caches may not show the other writes yet
+	var failed *ApplyError
 	switch {
-	case st.conflict && errors.As(err, &unknown) && unknown.Appeared:
+	case st.conflict && errors.As(err, &failed) && failed.Appeared:
 		f.Reason = "InventoryUnknown"
 	case apierrors.IsConflict(err):
 		f.Reason = report.ReasonConflict
@@ -360,7 +363,7 @@ func classifyApply(err error, st *state) *report.Failure {
 	return f
 }
 
-// conflict reports whether any of joined errors is a conflict.
+// conflict reports whether any of the joined errors is a conflict.
 func conflict(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return slices.ContainsFunc(joined.Unwrap(), conflict)
@@ -368,7 +371,7 @@ func conflict(err error) bool {
 	return apierrors.IsConflict(err)
 }
 
-// firstOf is the first of joined errors, with how many there are besides: in one line, however many writes have failed.
+// firstOf returns the first of joined errors and the number of the others, in one line.
 func firstOf(err error) string {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

@@ -1,17 +1,17 @@
-// Package controllers keeps management clusters true to Git.
+// Package controllers syncs management clusters with Git.
 //
-// Reconciler is the story of one AuditSync: fetch a commit, render it, compare it with what is there, apply the difference,
-// report. What happens in each chapter is decided elsewhere, by functions of values: gitsync reads repositories, clusters
-// renders and plans, report says what came of it. Only this package talks to the management cluster, and only Reconcile
-// and the receiver of webhooks log.
+// Reconciler syncs one AuditSync: it fetches a commit, renders it, compares it with the live objects, applies the difference, and
+// reports. Other packages decide what happens in each stage, as functions of values: gitsync reads repositories, clusters renders and
+// plans, report computes status, events and metrics. Only this package talks to the management cluster, and only Reconcile and the
+// webhook receiver log.
 //
-// Everything is read through caches, so that a sync with nothing to do costs one request to the Git server at each interval
-// and none to the API server. Live objects are watched, and put right as soon as somebody changes them.
+// Reads go through caches. A sync without changes costs one request to the Git server per interval and none to the API server. Live
+// objects are watched, and drift is corrected as soon as it happens.
 //
-// The namespace's level of Pod Security is the one exception: it is read before each render and when a sync is asked for.
+// The namespace's Pod Security level is the one exception: it is read before each render and when a sync is requested.
 //
-// CronJobs, Jobs and Pods of scans are watched as well, cut down to what scan looks at. News of them are gathered for a second,
-// and whatever only the clock changes is computed beforehand, so that nothing polls.
+// CronJobs, Jobs and Pods of scans are watched as well, trimmed to what package scan needs. Their changes are batched for a second.
+// The next change that depends only on the time is computed in advance, so nothing polls.
 //
-// Every replica receives webhooks, and asks for a sync as people do, by an annotation. The replica that leads works.
+// Every replica receives webhooks. It requests a sync by annotation, as users do, and the leader runs it.
 package controllers

@@ -36,7 +36,7 @@ func NewSyncRequests(c client.Client, clock clock.Clock, log logr.Logger) SyncRe
 }
 
 // Ask asks for a sync.
-func (s SyncRequests) Ask(key types.NamespacedName) { s.ask(key) }
+func (s SyncRequests) Ask(key types.NamespacedName) { s.add(key) }
 
 // Run passes requests on.
 func (s SyncRequests) Run(ctx context.Context) { s.run(ctx) }

@@ -14,8 +14,8 @@ import (
 	"github.com/muster-gitops/muster/gitsync"
 )
 
-// fetch asks the remote for its present commit, when that is due. A failure leaves the last snapshot in place, as long as
-// its commit is one that may be applied.
+// fetch fetches the ref's current commit from the remote, if that is due. After a failure the last snapshot is used, unless its
+// commit must not be applied.
 func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
 	verify, failure := r.verifier(ctx, audit)
 	if failure != nil {
@@ -45,7 +45,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return rolledBack(rollback, audit)
 	}
 	if err != nil {
-		st.source = "" // whatever it was, ask again at the next chance
+		st.source = "" // fetch again in the next sync
 		return classifyFetch(err, st)
 	}
 	if err := verify(snapshot.Commit()); err != nil {
@@ -63,7 +63,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 	return nil
 }
 
-// originOf is where an AuditSync takes its content from.
+// originOf returns the repository and ref of an AuditSync.
 func originOf(audit *v1alpha1.AuditSync) string {
 	if ref := audit.Spec.Source.Ref; ref != nil {
 		return fmt.Sprintf("%s %+v", audit.Spec.Source.URL, *ref)
@@ -71,19 +71,19 @@ func originOf(audit *v1alpha1.AuditSync) string {
 	return audit.Spec.Source.URL
 }
 
-// fetchDue says whether the remote is to be asked: at each interval, when somebody asks for it, and when what to ask for has
-// changed. Changes of live objects are no reason.
+// fetchDue reports whether to fetch: at each interval, when a sync is requested, and when the source has changed. Changes to live
+// objects don't cause a fetch.
 func (r *Reconciler) fetchDue(audit *v1alpha1.AuditSync, st *state, version string) bool {
 	return st.snapshot == nil || st.source != version || syncRequested(audit) || r.Clock.Since(st.fetched) >= interval(audit)
 }
 
-// syncRequested reports that the annotation asks for a sync that has not run yet.
+// syncRequested reports whether the annotation requests a sync that has not run yet.
 func syncRequested(audit *v1alpha1.AuditSync) bool {
 	requested := audit.Annotations[v1alpha1.AnnotationReconcile]
 	return requested != "" && requested != audit.Status.LastHandledReconcileAt
 }
 
-// source puts together what to fetch. The version changes when any of it does.
+// source returns what to fetch. The version changes with any of it.
 func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (gitsync.Source, string, *report.Failure) {
 	spec := audit.Spec.Source
 	src := gitsync.Source{URL: spec.URL}
@@ -137,14 +137,14 @@ func (r *Reconciler) secret(ctx context.Context, namespace, name, purpose string
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &report.Failure{Class: report.Waiting, Reason: "SecretMissing",
-			Message: fmt.Sprintf("the Secret %s, %s, does not exist in the namespace %s; create it", name, purpose, namespace)}
+			Message: fmt.Sprintf("Secret %s, %s, does not exist in namespace %s; create it", name, purpose, namespace)}
 	case err != nil:
 		return nil, &report.Failure{Class: report.Failed, Reason: "SecretUnreadable", Message: fmt.Sprintf("read Secret %s: %v", name, err)}
 	}
 	return secret, nil
 }
 
-// classifyFetch says what a failed fetch is called and what has to happen. Whatever might pass by itself is tried again.
+// classifyFetch returns the reason and class of a failed fetch. Failures that may be temporary are retried.
 func classifyFetch(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "FetchFailed", Message: st.redactor.String(err.Error())}
 	var (
@@ -167,7 +167,7 @@ func classifyFetch(err error, st *state) *report.Failure {
 		f.Class, f.Reason = report.Rejected, "RepositoryTooLarge"
 	}
 	if st.snapshot != nil {
-		f.Message += fmt.Sprintf("; what was applied from %s stays", st.snapshot.Revision())
+		f.Message += fmt.Sprintf("; %s stays applied", st.snapshot.Revision())
 	}
 	return f
 }

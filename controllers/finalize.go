@@ -16,8 +16,8 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// finalize carries out the deletion policy. With Orphan everything stays, inventories too: an AuditSync of the same name
-// goes on where this one stopped.
+// finalize applies the deletion policy. With Orphan everything is kept, including the inventories, so that an AuditSync with the same
+// name can continue from there.
 func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(audit, v1alpha1.Finalizer) {
 		r.forget(client.ObjectKeyFromObject(audit))
@@ -39,7 +39,7 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 			return ctrl.Result{RequeueAfter: backoff(st.failures)}, nil
 		}
 	}
-	if wait := r.statuses.leave(audit); wait > 0 {
+	if wait := r.statuses.stopForDeletion(audit); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	controllerutil.RemoveFinalizer(audit, v1alpha1.Finalizer)
@@ -50,7 +50,7 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 	return ctrl.Result{}, nil
 }
 
-// deleteAll removes what the inventories have: to plan that is to plan an empty fleet, and to approve what is held of it.
+// deleteAll deletes everything in the inventories. It plans an empty fleet, and approves the held removals.
 func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
 	live, failure := r.live(ctx, audit, r.reader(st))
 	if failure != nil {
@@ -60,13 +60,13 @@ func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, s
 	policy := plan.Policy{Revision: "deletion", Prune: true, MaxRemovals: "100%", Foreign: plan.KeepForeign, CorrectDrift: true}
 	policy.Approved = plan.Compute(empty, live, policy).Approval
 	p := plan.Compute(empty, live, policy)
-	if !st.leaving { // once: what has to be tried again is no news
+	if !st.deletionReported { // only once, not for each attempt
 		damaged, failure := r.damaged(ctx, audit)
 		if failure != nil {
 			return failure
 		}
-		r.tellEvents(ctx, audit, report.CleanUp(p, damaged, st.redactor.String))
-		st.leaving = true
+		r.recordEvents(ctx, audit, report.CleanUp(p, damaged, st.redactor.String))
+		st.deletionReported = true
 	}
 	if p.Empty() {
 		return nil
@@ -74,7 +74,7 @@ func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, s
 	return r.apply(ctx, audit, st, p)
 }
 
-// damaged are the ConfigMaps of an AuditSync whose inventory can't be read. What it lists isn't known any more.
+// damaged returns the ConfigMaps of an AuditSync whose inventory can't be read.
 func (r *Reconciler) damaged(ctx context.Context, audit *v1alpha1.AuditSync) (names []string, _ *report.Failure) {
 	var list corev1.ConfigMapList
 	if err := r.list(ctx, &list, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 )
 
-// inventories keeps what the ConfigMaps of namespaces hold, unpacked: to unpack the inventory of a large fleet takes longer
-// than to plan it. The zero value is ready for use.
+// inventories caches the decoded inventories of each namespace. Decoding the inventory of a large fleet takes longer than planning. The
+// zero value is ready for use.
 type inventories struct {
 	mu          sync.Mutex
 	byNamespace map[string]map[types.UID]unpacked
@@ -22,8 +22,8 @@ type unpacked struct {
 	err             error
 }
 
-// decode unpacks the ConfigMaps of a namespace, in their order, and forgets those of it that it isn't given. What it returns
-// is shared, and must not be changed.
+// decode decodes the ConfigMaps of a namespace, in their order, and drops others of that namespace from the cache. Callers must not
+// modify the result, which is shared.
 func (i *inventories) decode(namespace string, configMaps []corev1.ConfigMap) []unpacked {
 	i.mu.Lock()
 	known := i.byNamespace[namespace]

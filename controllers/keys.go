@@ -7,7 +7,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// keyPolicy is what an AuditSync allows key services to be asked for.
+// keyPolicy returns which key services and keys an AuditSync allows.
 func keyPolicy(d *v1alpha1.Decryption) keys.Policy {
 	var p keys.Policy
 	if d.Vault != nil {
@@ -25,7 +25,7 @@ func keyPolicy(d *v1alpha1.Decryption) keys.Policy {
 	return p
 }
 
-// keyVersion changes with everything that decides which files can be opened: the keys, and what may be asked for.
+// keyVersion changes with everything that decides which files can be decrypted: the keys and the policy.
 func keyVersion(secret string, d *v1alpha1.Decryption) string {
 	return fmt.Sprintf("%s %q", secret, keyPolicy(d))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// auditConfigKind is the operator's one custom resource. It is read as it comes: its types are Mondoo's.
+// auditConfigKind is the operator's custom resource. It is read as unstructured data, because its types belong to Mondoo.
 var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mondoo.Version, Kind: mondoo.Kind}
 
 // plan compares the fleet with the management cluster.
@@ -39,7 +39,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	return p, nil
 }
 
-// maskDrift takes secrets out of what is told of drift. Whoever changes an object chooses the name of the field manager.
+// maskDrift removes secrets from the authors of drift. Any client can choose the name of its field manager.
 func maskDrift(redactor *redact.Redactor, steps []plan.Step) {
 	for i := range steps {
 		for j := range steps[i].ChangedBy {
@@ -49,7 +49,7 @@ func maskDrift(redactor *redact.Redactor, steps []plan.Step) {
 	}
 }
 
-// Policy is what an AuditSync allows, for a plan of a revision. Nil stands for one that has everything at its default.
+// Policy returns the planning policy of an AuditSync for a revision. A nil AuditSync means that all settings have their defaults.
 func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 	p := plan.Policy{Revision: revision, Prune: true, MaxRemovals: plan.DefaultMaxRemovals, Foreign: plan.KeepForeign, CorrectDrift: true, ScanChanged: true}
 	if sync == nil {
@@ -70,7 +70,7 @@ func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 	return p
 }
 
-// reader reads from the caches, or past them once after a conflict: the caches have then not seen something that is there.
+// reader returns the cached client or, once after a conflict, the uncached one: a conflict means that the caches are behind.
 func (r *Reconciler) reader(st *state) client.Reader {
 	if !st.conflict {
 		return r.Client
@@ -79,12 +79,12 @@ func (r *Reconciler) reader(st *state) client.Reader {
 	return r.Live
 }
 
-// live gathers what the namespace has.
+// live reads the live objects of the namespace.
 func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from client.Reader) (plan.Live, *report.Failure) {
 	configs, failure := r.existing(ctx, audit, from)
 	deleting := !audit.DeletionTimestamp.IsZero()
 	if failure != nil && (!deleting || failure.Reason != reasonOperatorMissing) {
-		return plan.Live{}, failure // without the operator's CRD there are no audit configs to take anything out of
+		return plan.Live{}, failure // a deletion needs no audit configs if the operator's CRD is gone
 	}
 	live := plan.Live{AuditConfigs: configs, EverySecret: true, Syncs: map[string]bool{}}
 	var secrets corev1.SecretList
@@ -111,20 +111,21 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from c
 	for i, stored := range r.inventories.decode(audit.Namespace, configMaps.Items) {
 		c, err := &configMaps.Items[i], stored.err
 		if err != nil && (deleting || c.Labels[fleet.LabelSync] != audit.Name) {
-			continue // nothing can be removed by it, and an AuditSync that can't be deleted would help nobody
+			continue // it can't be used to remove anything, and it must not block the deletion
 		}
 		if err != nil {
 			return live, &report.Failure{Class: report.Rejected, Reason: "InventoryDamaged",
-				Message: fmt.Sprintf("the ConfigMap %s, in which Muster remembers what it applied, can't be read: %v; restore it from a backup, or delete it to have everything live treated as foreign", c.Name, err)}
+				Message: fmt.Sprintf("ConfigMap %s, the inventory of what Muster applied, can't be read: %v; restore it from a backup, or delete it so that all live entries count as foreign", c.Name, err)}
 		}
 		live.Inventories = append(live.Inventories, stored.inventory)
 	}
 	return live, nil
 }
 
-// Allowed is what an AuditSync allows its repository. Syncs are those of its namespace, whose Secrets are out of reach.
+// Allowed returns what an AuditSync allows its repository. Syncs are all AuditSyncs of its namespace; the repository must not use the
+// Secrets of any of them.
 func Allowed(audit *v1alpha1.AuditSync, syncs []v1alpha1.AuditSync) policy.Policy {
-	p := policy.Policy{Source: theSync + audit.Name, VaultAddresses: audit.Spec.VaultAuth.Addresses, Allow: audit.Spec.AuditConfigs.Allow,
+	p := policy.Policy{Source: syncPrefix + audit.Name, VaultAddresses: audit.Spec.VaultAuth.Addresses, Allow: audit.Spec.AuditConfigs.Allow,
 		Reserved: map[string]string{}}
 	for i := range syncs {
 		reserve(p.Reserved, &syncs[i])
@@ -133,9 +134,9 @@ func Allowed(audit *v1alpha1.AuditSync, syncs []v1alpha1.AuditSync) policy.Polic
 	return p
 }
 
-const theSync = "the AuditSync "
+const syncPrefix = "the AuditSync "
 
-// Reserve notes the Secrets that an AuditSync uses itself.
+// Reserve adds the Secrets that an AuditSync itself uses.
 func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	if live.Reserved == nil {
 		live.Reserved = map[string]string{}
@@ -143,11 +144,11 @@ func Reserve(live *plan.Live, audit *v1alpha1.AuditSync) {
 	reserve(live.Reserved, audit)
 }
 
-// reserve notes the Secrets that an AuditSync uses itself: keys and credentials, which no repository may replace or read.
+// reserve adds the Secrets that an AuditSync itself uses: keys and credentials, which no repository may replace or read.
 func reserve(reserved map[string]string, audit *v1alpha1.AuditSync) {
 	note := func(ref *v1alpha1.SecretRef) {
 		if ref != nil {
-			reserved[ref.Name] = theSync + audit.Name
+			reserved[ref.Name] = syncPrefix + audit.Name
 		}
 	}
 	note(audit.Spec.Source.SecretRef)
@@ -170,20 +171,20 @@ func (r *Reconciler) list(ctx context.Context, list client.ObjectList, namespace
 	return listAll(ctx, r.Client, list, namespace, opts...)
 }
 
-// listAll lists without copying what comes from a cache: nothing that is listed is changed.
+// listAll lists without copying objects from the cache. Callers must not modify them.
 func listAll(ctx context.Context, from client.Reader, list client.ObjectList, namespace string, opts ...client.ListOption) error {
 	return from.List(ctx, list, append(opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)...)
 }
 
-// versionOf is the version of an object as plans have it.
+// versionOf returns the version of an object for a plan.
 func versionOf(o client.Object) plan.Version {
 	return plan.Version{UID: string(o.GetUID()), ResourceVersion: o.GetResourceVersion()}
 }
 
-// reasonOperatorMissing is the reason of failures for want of the operator's CRD.
+// reasonOperatorMissing is the reason of failures without the operator's CRD.
 const reasonOperatorMissing = "OperatorMissing"
 
-// classifyRead names a failure to read from the management cluster.
+// classifyRead returns the failure for an error from the management cluster.
 func classifyRead(err error) *report.Failure {
 	if meta.IsNoMatchError(err) {
 		return &report.Failure{Class: report.Waiting, Reason: reasonOperatorMissing,

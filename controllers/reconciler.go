@@ -30,7 +30,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// The names under which Muster applies; see there.
+// Muster's field managers; see package plan.
 const (
 	FieldManager = plan.FieldManager
 	ListManager  = plan.ListManager
@@ -40,40 +40,40 @@ const (
 type Reconciler struct {
 	// Client reads through caches and sees its own writes.
 	Client client.Client
-	// Live reads past the caches, what is read too seldom to be watched.
+	// Live reads from the API server objects that are needed too rarely to be cached.
 	Live client.Reader
-	// As returns a client that writes in the name of a ServiceAccount.
+	// As returns a client that writes as a ServiceAccount.
 	As func(namespace, serviceAccount string) (client.Client, error)
-	// Events gets an event when something changes.
+	// Events records an event when something changes.
 	Events  events.EventRecorder
 	Metrics *report.Metrics
 	Clock   clock.PassiveClock
-	// Keys asks key services for data keys, on behalf of all AuditSyncs.
+	// Keys requests data keys from key services, for all AuditSyncs.
 	Keys *keys.Remote
-	// CacheDir holds the clones of repositories, a folder an AuditSync. It may be lost at any time.
+	// CacheDir holds the clones of repositories, one directory for each AuditSync. It may be lost at any time.
 	CacheDir string
-	// Scans sees what becomes of scans; nil leaves them alone.
+	// Scans watches scans; nil turns them off.
 	Scans *ScanWatch
 	// Bounds are how long scans may take.
 	Bounds scan.Bounds
-	// SyncTimeout bounds one sync of one AuditSync; 0: DefaultSyncTimeout.
+	// SyncTimeout bounds one sync of one AuditSync; 0 means DefaultSyncTimeout.
 	SyncTimeout time.Duration
-	// renders are the places for AuditSyncs that are rendered at once; nil: there is no bound.
+	// renders limits how many AuditSyncs are rendered at the same time; nil means no limit.
 	renders *semaphore.Weighted
-	// statuses shows the forge what became of commits.
+	// statuses posts commit statuses to forges.
 	statuses *statuses
-	// Webhooks says that webhooks are received in this process.
+	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
 	inventories inventories
 
 	mu     sync.Mutex
 	states map[types.NamespacedName]*state
-	// outside are the Secrets from elsewhere that the plan of each AuditSync depends on; sorted.
+	// outside are the Secrets that the plan of each AuditSync depends on but that it did not apply; sorted.
 	outside map[types.NamespacedName][]string
 }
 
-// Reconcile brings one AuditSync up to date.
+// Reconcile syncs one AuditSync.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	audit := &v1alpha1.AuditSync{}
 	if err := r.Client.Get(ctx, req.NamespacedName, audit); err != nil {
@@ -88,7 +88,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if audit.Spec.Suspend {
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
-		r.statuses.quit(audit)
+		r.statuses.stop(audit)
 		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -101,7 +101,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if st.watchdog.stuck() {
-		// It was reported when it overran. When it ends by itself, the next look goes on.
+		// An earlier sync has overrun, has been reported, and is still running. A reconcile after its end continues.
 		return ctrl.Result{RequeueAfter: min(time.Minute, interval(audit))}, nil
 	}
 	started := r.Clock.Now()
@@ -124,8 +124,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
-// overran reports a sync that took too long. The state is left alone: it may still be in use. It is tried again at the next interval, and
-// not sooner: it would most likely take as long once more.
+// overran reports a sync that took too long. It doesn't touch the state, which may still be in use. The next attempt comes at the next
+// interval, because an earlier one would most likely take too long as well.
 func (r *Reconciler) overran(ctx context.Context, audit *v1alpha1.AuditSync, st *state, f *report.Failure) (ctrl.Result, error) {
 	outcome := st.watchdog.overran(f, audit)
 	if err := r.report(ctx, audit, outcome); err != nil {
@@ -141,15 +141,14 @@ func (r *Reconciler) syncTimeout() time.Duration {
 	return DefaultSyncTimeout
 }
 
-// sync goes once through the stages. What goes wrong is in the outcome, with every text masked.
+// sync runs all stages once. Failures are in the outcome, with secrets masked.
 func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	st.watchdog.enter(stageFetch)
 	o.Fetch = r.fetch(ctx, audit, st)
 	o.Refused = st.refused
 	if st.snapshot == nil || o.Fetch != nil && st.origin != originOf(audit) {
-		// What is at hand is nothing, or comes from where the AuditSync pointed before.
-		return o
+		return o // no snapshot, or one from the AuditSync's previous source
 	}
 	o.Revision = st.snapshot.Revision().String()
 	r.statuses.begin(audit, o.Revision, st.redactor)
@@ -161,7 +160,7 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	st.watchdog.enter(stageApply)
 	for {
 		o.Plan, o.Apply = r.plan(ctx, audit, st)
-		r.noteOutside(client.ObjectKeyFromObject(audit), o.Plan)
+		r.rememberOutside(client.ObjectKeyFromObject(audit), o.Plan)
 		if o.Apply != nil || o.Plan.Empty() {
 			return o
 		}
@@ -171,8 +170,8 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	}
 }
 
-// noteOutside remembers the Secrets from elsewhere that a plan depends on.
-func (r *Reconciler) noteOutside(key types.NamespacedName, p *plan.Plan) {
+// rememberOutside stores the Secrets that a plan depends on and that the AuditSync did not apply.
+func (r *Reconciler) rememberOutside(key types.NamespacedName, p *plan.Plan) {
 	if p == nil {
 		return
 	}
@@ -184,21 +183,21 @@ func (r *Reconciler) noteOutside(key types.NamespacedName, p *plan.Plan) {
 	r.outside[key] = p.Outside
 }
 
-// needs says whether the plan of an AuditSync depends on a Secret from elsewhere.
-func (r *Reconciler) needs(key types.NamespacedName, secret string) bool {
+// dependsOn reports whether the plan of an AuditSync depends on a Secret that it did not apply.
+func (r *Reconciler) dependsOn(key types.NamespacedName, secret string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, found := slices.BinarySearch(r.outside[key], secret)
 	return found
 }
 
-// report writes status, events and metrics, as far as they have changed.
+// report writes status, events and metrics if they have changed.
 func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
 	status := report.Status(audit, o)
 	r.webhookStatus(ctx, audit, &status)
 	r.statuses.reported(audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
-	r.tellEvents(ctx, audit, report.Events(audit, status, o))
+	r.recordEvents(ctx, audit, report.Events(audit, status, o))
 	return r.patchStatus(ctx, audit, status)
 }
 
@@ -206,7 +205,7 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 func (r *Reconciler) suspended(ctx context.Context, audit *v1alpha1.AuditSync) error {
 	status := report.Suspended(audit)
 	if before := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady); before == nil || before.Reason != report.ReasonSuspended {
-		r.tellEvents(ctx, audit, []report.Event{{Type: corev1.EventTypeNormal, Reason: report.ReasonSuspended, Action: "Sync", Note: "suspended"}})
+		r.recordEvents(ctx, audit, []report.Event{{Type: corev1.EventTypeNormal, Reason: report.ReasonSuspended, Action: "Sync", Note: "suspended"}})
 	}
 	return r.patchStatus(ctx, audit, status)
 }
@@ -224,20 +223,20 @@ func (r *Reconciler) patchStatus(ctx context.Context, audit *v1alpha1.AuditSync,
 	return nil
 }
 
-// tellEvents has events and the log say the same.
-func (r *Reconciler) tellEvents(ctx context.Context, audit *v1alpha1.AuditSync, list []report.Event) {
+// recordEvents records events, and logs the same texts.
+func (r *Reconciler) recordEvents(ctx context.Context, audit *v1alpha1.AuditSync, list []report.Event) {
 	for _, e := range list {
 		r.Events.Eventf(audit, e.Related, e.Type, e.Reason, e.Action, "%s", e.Note)
 		log.FromContext(ctx).Info("sync changed", "reason", e.Reason, "note", e.Note)
 	}
 }
 
-// next is when to look again without being asked: at the next interval, or sooner after a failure that may pass.
+// next returns how long to wait until the next sync: until the next interval, or less after a failure that may be temporary.
 func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome) time.Duration {
 	interval := interval(audit)
 	due := interval - r.Clock.Since(st.fetched)
 	if due <= 0 {
-		due = interval // the fetch was due and didn't come about: somebody has to change something first
+		due = interval // the fetch was due but did not run: a user has to change something first
 	}
 	if o.Plan != nil && !o.Plan.Next.IsZero() {
 		due = min(due, max(o.Plan.Next.Sub(r.Clock.Now()), time.Second))
@@ -262,7 +261,7 @@ func (r *Reconciler) next(audit *v1alpha1.AuditSync, st *state, o report.Outcome
 	return due
 }
 
-// backoff doubles from one second.
+// backoff starts at one second and doubles with each failure.
 func backoff(failures int) time.Duration {
 	const most = 10
 	return time.Second << min(failures-1, most)
@@ -283,7 +282,7 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, audit *v1alpha1.AuditS
 	} else {
 		controllerutil.AddFinalizer(before, v1alpha1.Finalizer)
 	}
-	// A merge patch replaces the whole list, so it must not be applied to one that has changed in between.
+	// A merge patch replaces the whole list, so it must fail if the list has changed in between.
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	err := r.Client.Patch(ctx, audit, patch, client.FieldOwner(FieldManager))
 	if err = client.IgnoreNotFound(err); err != nil {
@@ -292,12 +291,12 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, audit *v1alpha1.AuditS
 	return nil
 }
 
-// repositoryDir is the folder of an AuditSync's clone. Namespaces and names have no separators in them.
+// repositoryDir returns the directory of an AuditSync's clone. Namespaces and names contain no path separators.
 func (r *Reconciler) repositoryDir(key types.NamespacedName) string {
 	return filepath.Join(r.CacheDir, key.Namespace, key.Name)
 }
 
-// forget drops what is held for an AuditSync that is gone.
+// forget drops everything that is kept for a deleted AuditSync.
 func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	st := r.states[key]
@@ -312,11 +311,11 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	if r.Scans != nil {
 		r.Scans.Hold(key, time.Time{})
 	}
-	// A clone that can't be removed costs disk and nothing else; the next start of the Pod clears it.
+	// A clone that can't be removed only costs disk space, and the next start of the Pod clears it.
 	_ = os.RemoveAll(r.repositoryDir(key))
 }
 
-// Impersonate makes clients that write in the name of ServiceAccounts. Reads go through the reader's cache.
+// Impersonate returns a function that returns clients which impersonate ServiceAccounts. They are only used to write.
 func Impersonate(config *rest.Config, options client.Options) func(namespace, serviceAccount string) (client.Client, error) {
 	var mu sync.Mutex
 	clients := map[string]client.Client{}
@@ -329,7 +328,7 @@ func Impersonate(config *rest.Config, options client.Options) func(namespace, se
 		}
 		as := rest.CopyConfig(config)
 		as.Impersonate = rest.ImpersonationConfig{UserName: user}
-		// The shared HTTP client would keep its own identity.
+		// The shared HTTP client would keep Muster's identity.
 		o := options
 		o.HTTPClient = nil
 		c, err := client.New(as, o)

@@ -69,11 +69,11 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 		{"a commit without files", func() string {
 			w.git("rm", "-rqf", ".")
 			return w.push(nil)
-		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; what was applied stays (Stalled)`},
+		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; the applied objects are left unchanged (Stalled)`},
 		{"the path is renamed", func() string {
 			w.git("mv", "clusters", "fleet")
 			return w.push(nil)
-		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; what was applied stays (Stalled)`},
+		}, `Ready=False PathInvalid: load clusters: no such folder in this revision; the applied objects are left unchanged (Stalled)`},
 		{"the files are gone, and a file keeps the folder", func() string {
 			w.git("rm", "-rqf", "clusters")
 			return w.push(map[string]string{"clusters/README.md": "moved"})

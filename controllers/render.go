@@ -25,22 +25,22 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// renderKey names everything that a fleet is made from. Equal keys give equal fleets.
+// renderKey identifies all inputs of a fleet. Equal keys mean equal fleets.
 type renderKey struct {
 	commit, path, auditConfig string
 	// keys is the version of the decryption Secret, and of the policy for key services.
 	keys string
-	// existing is what rendering takes from existing audit configs.
+	// existing is what rendering reads from existing audit configs.
 	existing string
-	// podSecurity is the level that the namespace enforces, as last read: before each render and whenever a sync is asked for.
+	// podSecurity is the Pod Security level that the namespace enforces. It is read before each render and when a sync is requested.
 	podSecurity string
-	// policy stands for what the AuditSync allows.
+	// policy identifies what the AuditSync allows.
 	policy string
-	// day is there because certificates and tokens expire, and a finding says so.
+	// day is an input because findings report certificates and tokens that expire.
 	day time.Time
 }
 
-// render makes the fleet of the present snapshot, unless it is there already.
+// render renders the fleet of the current snapshot, unless that has been done.
 func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
 	secrets, failure := r.open(ctx, audit, st)
 	if failure != nil {
@@ -64,7 +64,8 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 		return nil
 	}
 	if r.renders != nil {
-		// It computes, and takes memory: not everybody at once. Whoever waits for a server, in a fetch, holds no place.
+		// Rendering needs CPU and memory, so only some AuditSyncs render at the same time. Those that wait for a server, in a fetch,
+		// don't count.
 		if err := r.renders.Acquire(ctx, 1); err != nil {
 			return r.classifyRender(err, st)
 		}
@@ -91,17 +92,17 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	st.conceal(secrets...)
 	st.redactor.Keep(func(owner string) bool { return !strings.HasPrefix(owner, accessPrefix) || owner == st.accessOwner() })
 	if st.fleet, st.rendered = fleet, key; fleet.Provisional {
-		st.rendered = renderKey{} // the next look renders again
+		st.rendered = renderKey{} // the next sync renders again
 	}
 	return nil
 }
 
-// PodSecurityLabel on a namespace names the level of Pod Security that is enforced there
+// PodSecurityLabel is the namespace label with the enforced Pod Security level
 // (https://kubernetes.io/docs/concepts/security/pod-security-admission/).
 const PodSecurityLabel = "pod-security.kubernetes.io/enforce"
 
-// podSecurity reads the level of Pod Security that a namespace enforces. Only one warning depends on it, so a namespace that
-// can't be read holds up nothing.
+// podSecurity reads the Pod Security level that a namespace enforces. Only one warning depends on it, so a failed read doesn't fail
+// the sync.
 func (r *Reconciler) podSecurity(ctx context.Context, namespace string) string {
 	object := &corev1.Namespace{}
 	if err := r.Live.Get(ctx, client.ObjectKey{Name: namespace}, object); err != nil {
@@ -112,10 +113,10 @@ func (r *Reconciler) podSecurity(ctx context.Context, namespace string) string {
 
 const accessPrefix = "access "
 
-// accessOwner is what the redactor knows the credentials and keys by that are in use since the last render.
+// accessOwner is the redactor's owner for the credentials and keys that are in use since the last render.
 func (st *state) accessOwner() string { return fmt.Sprint(accessPrefix, st.renders) }
 
-// conceal makes credentials and keys known to the redactor, each once.
+// conceal adds credentials and keys to the redactor, each once.
 func (st *state) conceal(values ...string) {
 	for _, value := range values {
 		if !slices.Contains(st.concealed, value) {
@@ -125,10 +126,10 @@ func (st *state) conceal(values ...string) {
 	}
 }
 
-// maxShown bounds what of a text is masked and kept. A message may repeat a name from a file, of which the file may have five MiB.
+// maxShown is the length to which a text is cut before it is masked. A message may quote a name from a file, which may be up to 5 MiB.
 const maxShown = 16 << 10
 
-// mask takes secrets out of every text of findings.
+// mask removes secrets from all texts of findings.
 func mask(redactor *redact.Redactor, findings []finding.Finding) {
 	for i := range findings {
 		f := &findings[i]
@@ -137,15 +138,15 @@ func mask(redactor *redact.Redactor, findings []finding.Finding) {
 			if long {
 				*text = (*text)[:maxShown]
 			}
-			if *text = redactor.String(*text); long { // a secret may have been cut in two at the end, which is not shown
+			if *text = redactor.String(*text); long { // drop the end, where the cut may have left half a secret
 				*text = report.Cut(*text, maxShown/4)
 			}
 		}
 	}
 }
 
-// open makes the opener from the decryption Secret, unless the one at hand is of the same version, and returns the keys in it.
-// Without a decryption Secret, encrypted files are findings.
+// open creates the opener from the decryption Secret, unless the current one is for the same version. It returns the keys in the Secret.
+// Without a decryption Secret, encrypted files cause findings.
 func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]string, *report.Failure) {
 	if audit.Spec.Decryption == nil {
 		if st.opener == nil || st.keys != "" {
@@ -167,7 +168,7 @@ func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	return ring.Secrets(), nil
 }
 
-// existing are the audit configs of the namespace, by name.
+// existing returns the audit configs of the namespace, by name.
 func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync, from client.Reader) (map[string]map[string]any, *report.Failure) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(auditConfigKind)
@@ -181,7 +182,7 @@ func (r *Reconciler) existing(ctx context.Context, audit *v1alpha1.AuditSync, fr
 	return configs, nil
 }
 
-// inherited is the part of the existing audit configs that rendering depends on: what their clusters inherit.
+// inherited returns the part of the existing audit configs that rendering depends on: what their clusters inherit.
 func inherited(existing map[string]map[string]any) string {
 	parts := make([]string, 0, len(existing))
 	for name, object := range existing {
@@ -195,13 +196,13 @@ func inherited(existing map[string]map[string]any) string {
 
 func (r *Reconciler) classifyRender(err error, st *state) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: "RenderFailed", Message: st.redactor.String(err.Error())}
-	var bad *load.PathError
+	var path *load.PathError
 	switch {
-	case errors.As(err, &bad):
+	case errors.As(err, &path):
 		f.Class, f.Reason = report.Rejected, report.ReasonPathInvalid
-		f.Message += "; what was applied stays"
+		f.Message += "; the applied objects are left unchanged"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrInvalid):
-		// The cache on disk is damaged: forget the snapshot, and the next fetch makes a new one.
+		// The cache on disk is damaged. The next fetch creates a new snapshot.
 		st.source = ""
 		f.Reason = "CacheDamaged"
 	}

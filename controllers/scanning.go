@@ -23,31 +23,31 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// driven is an audit config with the entries that Muster applied, as far as scans are concerned.
-type driven struct {
+// scannedConfig is what is known about the scans of an audit config.
+type scannedConfig struct {
 	name       string
 	uid        types.UID
 	generation int64
 	// inventory is what Muster applied.
 	inventory *plan.Inventory
-	// entries are all, in the order in which the operator works; items are Muster's own, by name, and due those of them that
-	// are to be scanned because they have changed.
+	// entries are all entries, in the order in which the operator works. items are those that Muster applied, by name. due are those
+	// of the items that must be scanned because they changed.
 	entries []scan.Entry
 	items   map[string]*plan.Item
 	due     map[string]bool
-	// scanned are those of them that have been scanned as they are, as far as this process has seen.
+	// scanned are the items whose current entry has been scanned, as far as this process has seen.
 	scanned map[string]bool
-	// taken is when the operator was seen to have taken over entries that have changed, and that the inventory doesn't have yet;
-	// awaited is how many it was not seen to have.
+	// taken is when the operator picked up changed entries, if that is not in the inventory yet. awaited is the number of changed
+	// entries that it has not picked up.
 	taken   map[string]time.Time
 	awaited int
 	paused  bool
-	// reported is what the operator says about each.
+	// reported is what the operator reports about each entry.
 	reported map[string]scan.Reported
 }
 
-// scans tells what became of the scans of all clusters that Muster applied, and has those scanned that have changed. It
-// returns when to look again though nothing happens; zero for never.
+// scans sets the scan results of all clusters that Muster applied in the outcome, and starts the scans of changed clusters. It returns
+// when to reconcile again even if nothing happens; zero for never.
 func (r *Reconciler) scans(ctx context.Context, audit *v1alpha1.AuditSync, st *state, o *report.Outcome) time.Time {
 	if r.Scans == nil {
 		return time.Time{}
@@ -57,45 +57,45 @@ func (r *Reconciler) scans(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		o.ScanNotes.Unknown = missing.Error()
 		return time.Time{}
 	} else if err != nil {
-		return time.Time{} // what was reported before stays until they have been listed
+		return time.Time{} // keep the last report until the scans have been listed
 	}
-	configs, err := r.driven(ctx, audit, st)
+	configs, err := r.scannedConfigs(ctx, audit, st)
 	if err != nil {
-		return time.Time{} // the failure of the sync tells it
+		return time.Time{} // the sync reports the failure
 	}
-	var looks []look
+	var results []scanResult
 	o.ScanNotes.Before, o.Scans = st.scanned, []scan.Status{}
 	for _, config := range configs {
-		l := look{config: config, input: r.scanInput(ctx, audit, st, config)}
+		l := scanResult{config: config, input: r.scanInput(ctx, audit, st, config)}
 		l.statuses = scan.Derive(l.input)
 		l.statuses = slices.DeleteFunc(l.statuses, func(s scan.Status) bool { return config.items[s.Cluster] == nil })
-		config.see(l.statuses)
+		config.observe(l.statuses)
 		o.Scans = append(o.Scans, l.statuses...)
-		looks = append(looks, l)
+		results = append(results, l)
 	}
 	o.Scan = verdict(o.AppliedRevision(audit), configs, o.Scans)
 	st.scanned = o.Scans
-	again := r.scanChanged(ctx, audit, st, looks, o)
+	again := r.scanChanged(ctx, audit, st, results, o)
 	for i := range o.Scans {
 		again = sooner(again, o.Scans[i].Until)
 	}
 	return again
 }
 
-// look is one audit config, looked at.
-type look struct {
-	config   *driven
+// scanResult is an audit config with the statuses of its clusters and the input that they were derived from.
+type scanResult struct {
+	config   *scannedConfig
 	input    scan.Input
 	statuses []scan.Status
 }
 
-// verdict is the answer for the commit that is applied; nil while there is none.
-func verdict(revision string, configs []*driven, statuses []scan.Status) *scan.Verdict {
+// verdict returns the scan verdict for the applied commit, or nil if none is applied.
+func verdict(revision string, configs []*scannedConfig, statuses []scan.Status) *scan.Verdict {
 	_, commit, ok := strings.Cut(revision, "sha1:")
 	if !ok {
 		return nil
 	}
-	byName := make(map[string]*driven, len(configs))
+	byName := make(map[string]*scannedConfig, len(configs))
 	for _, c := range configs {
 		byName[c.name] = c
 	}
@@ -105,9 +105,9 @@ func verdict(revision string, configs []*driven, statuses []scan.Status) *scan.V
 	return &v
 }
 
-// driven are the audit configs that the AuditSync has entries in, in the order of their names. What it takes long to find out
-// about one is kept for as long as neither its spec nor its inventory changes.
-func (r *Reconciler) driven(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]*driven, error) {
+// scannedConfigs returns the audit configs that the AuditSync has entries in, sorted by name. It caches them until their spec or
+// inventory changes.
+func (r *Reconciler) scannedConfigs(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]*scannedConfig, error) {
 	live, failure := r.existing(ctx, audit, r.Client)
 	if failure != nil {
 		return nil, errors.New(failure.Message)
@@ -116,35 +116,34 @@ func (r *Reconciler) driven(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if err := r.list(ctx, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
 		return nil, err
 	}
-	var configs []*driven
+	var configs []*scannedConfig
 	for i, stored := range r.inventories.decode(audit.Namespace, configMaps.Items) {
 		if stored.err != nil || configMaps.Items[i].Labels[fleet.LabelSync] != audit.Name || live[stored.inventory.AuditConfig] == nil {
 			continue
 		}
 		object := &unstructured.Unstructured{Object: live[stored.inventory.AuditConfig]}
-		known, err := st.driven[object.GetName()].now(object, stored.inventory)
+		config, err := st.scannedConfigs[object.GetName()].refresh(object, stored.inventory)
 		if err != nil {
-			continue // it is no list; the sync puts that right, or tells of it
+			continue // the entries are not a list; the sync corrects or reports that
 		}
-		known.paused, known.reported = scan.ScanningPaused(object.Object), scan.ReportedScans(object.Object)
-		configs = append(configs, known)
+		config.paused, config.reported = scan.ScanningPaused(object.Object), scan.ReportedScans(object.Object)
+		configs = append(configs, config)
 	}
-	slices.SortFunc(configs, func(a, b *driven) int { return strings.Compare(a.name, b.name) })
-	st.driven = make(map[string]*driven, len(configs))
+	slices.SortFunc(configs, func(a, b *scannedConfig) int { return strings.Compare(a.name, b.name) })
+	st.scannedConfigs = make(map[string]*scannedConfig, len(configs))
 	for _, c := range configs {
-		st.driven[c.name] = c
+		st.scannedConfigs[c.name] = c
 	}
 	return configs, nil
 }
 
-// now is what is known, brought up to date. To read the entries of a large audit config takes a while, so that is done when its
-// spec has changed.
-func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventory) (*driven, error) {
+// refresh returns an up-to-date copy. It parses the entries only if the spec has changed, because that is slow for a large audit config.
+func (d *scannedConfig) refresh(object *unstructured.Unstructured, inventory *plan.Inventory) (*scannedConfig, error) {
 	same := d != nil && d.uid == object.GetUID() && d.generation == object.GetGeneration()
 	if same && d.inventory == inventory {
 		return d, nil
 	}
-	next := &driven{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: inventory,
+	next := &scannedConfig{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: inventory,
 		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	if same {
 		next.entries = slices.Clone(d.entries)
@@ -177,8 +176,8 @@ func (d *driven) now(object *unstructured.Unstructured, inventory *plan.Inventor
 	return next, nil
 }
 
-// takenAt is when an entry was seen to be taken over, if it has not changed since.
-func (d *driven) takenAt(item *plan.Item) (at time.Time, known bool) {
+// takenAt returns when the operator picked up the change of an entry, if known and if the entry has not changed since.
+func (d *scannedConfig) takenAt(item *plan.Item) (at time.Time, known bool) {
 	if d == nil || d.items[item.Name] == nil || !d.items[item.Name].Changed.Equal(item.Changed) {
 		return at, false
 	}
@@ -186,11 +185,11 @@ func (d *driven) takenAt(item *plan.Item) (at time.Time, known bool) {
 	return at, known
 }
 
-// see notes which clusters have been scanned as they are, and has the statuses say so. That stays true when nothing is left to
-// tell of it, as when the operator changes a CronJob, which costs it its finished Jobs.
-func (d *driven) see(statuses []scan.Status) {
+// observe remembers which current entries have been scanned, and sets Scanned in the statuses. It remembers them even after the
+// operator changed a CronJob, which deletes its finished Jobs.
+func (d *scannedConfig) observe(statuses []scan.Status) {
 	d.awaited = 0
-	news := false
+	added := false
 	for i := range statuses {
 		s := &statuses[i]
 		if !d.scanned[s.Cluster] && s.HasScanned() {
@@ -200,7 +199,7 @@ func (d *driven) see(statuses []scan.Status) {
 		if _, known := d.taken[s.Cluster]; s.NotTaken {
 			d.awaited++
 		} else if !known && item.Taken.IsZero() && !item.Changed.IsZero() {
-			d.taken[s.Cluster], news = s.Taken, true
+			d.taken[s.Cluster], added = s.Taken, true
 		}
 		for _, s := range []*scan.Status{s, s.Before} {
 			if s != nil {
@@ -209,26 +208,26 @@ func (d *driven) see(statuses []scan.Status) {
 		}
 	}
 	for i := range d.entries {
-		if at, known := d.taken[d.entries[i].Name]; news && known {
-			d.entries[i].Taken = at // what the operator has made for it, it may write again
+		if at, known := d.taken[d.entries[i].Name]; added && known {
+			d.entries[i].Taken = at // keep the first time; the operator may write its objects again
 		}
 	}
 }
 
-// hasScanned says whether a cluster has been scanned as it was last applied, as far as this process has seen.
+// hasScanned reports whether a cluster's current entry has been scanned, as far as this process has seen.
 func (st *state) hasScanned(auditConfig, cluster string) bool {
-	d := st.driven[auditConfig]
+	d := st.scannedConfigs[auditConfig]
 	return d != nil && d.scanned[cluster]
 }
 
-func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *driven) scan.Input {
+func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *scannedConfig) scan.Input {
 	in := scan.Input{Entries: c.entries, AuditConfig: c.name, Paused: c.paused, Reported: c.reported, Observed: r.Scans.Observed(audit.Namespace, c.name),
 		Redact: st.redactor.String, Bounds: r.Bounds, Now: r.Clock.Now()}
 	in.Secrets = r.mounted(ctx, audit.Namespace, in.Pods)
 	return in
 }
 
-// mounted are the keys of those Secrets that Pods wait for and that are there. Nil when that can't be told.
+// mounted returns the keys of the existing Secrets that Pods wait for, or nil if they can't be read.
 func (r *Reconciler) mounted(ctx context.Context, namespace string, pods []scan.Pod) map[string][]string {
 	secrets := map[string][]string{}
 	for _, pod := range pods {
@@ -253,7 +252,7 @@ func (r *Reconciler) mounted(ctx context.Context, namespace string, pods []scan.
 	return secrets
 }
 
-// sooner is the earlier of two times, of which zero is never.
+// sooner returns the earlier of two times; zero means never.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return cmp.Or(b, a)
@@ -261,8 +260,8 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// nextLook is when to look again without being asked: after pause, or sooner for scans. Where something is to be tried again
-// after the pause, neither the clock nor news of scans shortens it.
+// nextLook returns how long to wait until the next reconcile: pause, or less for scans. If the sync is retried after the pause, scans
+// don't shorten it.
 func (r *Reconciler) nextLook(audit *v1alpha1.AuditSync, pause time.Duration, scans time.Time, o report.Outcome) time.Duration {
 	if r.Scans == nil {
 		return pause
@@ -280,7 +279,7 @@ func (r *Reconciler) nextLook(audit *v1alpha1.AuditSync, pause time.Duration, sc
 	return min(pause, max(scans.Sub(now), scanDebounce))
 }
 
-// scanStatusChanged says whether the operator has paused scanning, goes on with it, or says something else about a scan.
+// scanStatusChanged reports whether scanningPaused or a reported scan in the operator's status has changed.
 func scanStatusChanged(e event.TypedUpdateEvent[*unstructured.Unstructured]) bool {
 	return scan.ScanningPaused(e.ObjectOld.Object) != scan.ScanningPaused(e.ObjectNew.Object) ||
 		!maps.Equal(scan.ReportedScans(e.ObjectOld.Object), scan.ReportedScans(e.ObjectNew.Object))

@@ -24,37 +24,37 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// refusedPause is how long to wait after the API server has refused a Job.
+// refusedPause is how long to wait after the API server has rejected a Job.
 const refusedPause = time.Minute
 
-// due is a cluster that is to be scanned because it has changed.
+// due is a cluster that must be scanned because it changed.
 type due struct {
 	scan.Change
-	config *driven
+	config *scannedConfig
 }
 
-// asked are clusters that nothing is due for any more.
-type asked map[*driven]map[string]bool
+// doneScans are the clusters that are no longer due for a scan.
+type doneScans map[*scannedConfig]map[string]bool
 
-func (a asked) add(config *driven, cluster string) {
+func (a doneScans) add(config *scannedConfig, cluster string) {
 	if a[config] == nil {
 		a[config] = map[string]bool{}
 	}
 	a[config][cluster] = true
 }
 
-// scanChanged has changed clusters scanned, each once: what is due is in the inventories, where it came by the same write that
-// tells of the change, and from where it goes once the Job is there. The Job's name is made from the change, so that a run
-// which is cut off in between finds it. It returns when to look again though nothing happens.
-func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync, st *state, looks []look, o *report.Outcome) time.Time {
-	done := asked{}
+// scanChanged starts a scan of each changed cluster, once. The write that adds a change to the inventory also marks the cluster as due,
+// and the mark is removed once the Job exists. The Job's name is derived from the change, so that after an interruption in between the
+// existing Job is found. It returns when to reconcile again even if nothing happens.
+func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync, st *state, results []scanResult, o *report.Outcome) time.Time {
+	done := doneScans{}
 	var again time.Time
 	if audit.Spec.ScanOnChange.On() {
-		again = r.scanDue(ctx, audit, st, looks, done, o)
+		again = r.scanDue(ctx, audit, st, results, done, o)
 	}
-	for _, l := range looks {
-		if err := r.noteScans(ctx, audit, l.config, done[l.config]); err != nil {
-			again = sooner(again, r.Clock.Now().Add(time.Second)) // the Jobs are there, and are found to be
+	for _, l := range results {
+		if err := r.recordScans(ctx, audit, l.config, done[l.config]); err != nil {
+			again = sooner(again, r.Clock.Now().Add(time.Second)) // the Jobs exist, and the next attempt finds them
 		}
 		if audit.Spec.ScanOnChange.On() {
 			o.ScanNotes.Due += len(l.config.due) - len(done[l.config])
@@ -63,16 +63,16 @@ func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync,
 	return again
 }
 
-// scanDue makes the Jobs for changes that are due.
-func (r *Reconciler) scanDue(ctx context.Context, audit *v1alpha1.AuditSync, st *state, looks []look, done asked, o *report.Outcome) time.Time {
-	ready, running, again := candidates(looks, done, o)
+// scanDue creates the Jobs of clusters that are due.
+func (r *Reconciler) scanDue(ctx context.Context, audit *v1alpha1.AuditSync, st *state, results []scanResult, done doneScans, o *report.Outcome) time.Time {
+	ready, running, again := candidates(results, done, o)
 	if len(ready) == 0 {
 		return again
 	}
-	places := audit.Spec.ScanOnChange.AtOnce() - running - st.unseenJobs(looks, r.Clock.Now())
+	slots := audit.Spec.ScanOnChange.AtOnce() - running - st.unseenJobs(results, r.Clock.Now())
 	if !r.Clock.Now().Before(st.scansRefused) {
 		var err error
-		if o.ScanNotes.Started, err = r.scanReady(ctx, audit, st, ready, places, done); err != nil {
+		if o.ScanNotes.Started, err = r.scanReady(ctx, audit, st, ready, slots, done); err != nil {
 			st.scansRefused, st.scansRefusal = r.Clock.Now().Add(refusedPause), st.redactor.String(err.Error())
 		}
 	}
@@ -82,10 +82,10 @@ func (r *Reconciler) scanDue(ctx context.Context, audit *v1alpha1.AuditSync, st 
 	return again
 }
 
-// scanReady makes the Jobs of as many changes as there are places, up to the first that is refused.
-func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, st *state, ready []due, places int, done asked) (started []string, err error) {
+// scanReady creates the Jobs of as many changes as there are free slots. It stops at the first rejected Job.
+func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, st *state, ready []due, slots int, done doneScans) (started []string, err error) {
 	for _, d := range ready {
-		if places <= 0 {
+		if slots <= 0 {
 			break
 		}
 		job, err := r.scanNow(ctx, audit, d)
@@ -95,7 +95,7 @@ func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, s
 		if job == "" {
 			continue
 		}
-		places--
+		slots--
 		st.startedJobs[job] = r.Clock.Now()
 		started = append(started, d.Cluster)
 		done.add(d.config, d.Cluster)
@@ -103,25 +103,25 @@ func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, s
 	return started, nil
 }
 
-// unseenJobs is how many of the Jobs that were made a moment ago have not come to be seen yet.
-func (st *state) unseenJobs(looks []look, now time.Time) int {
+// unseenJobs returns how many recently created Jobs the watch has not shown yet.
+func (st *state) unseenJobs(results []scanResult, now time.Time) int {
 	if st.startedJobs == nil {
 		st.startedJobs = map[string]time.Time{}
 	}
-	for _, l := range looks {
+	for _, l := range results {
 		for i := range l.input.Jobs {
 			delete(st.startedJobs, l.input.Jobs[i].Name)
 		}
 	}
-	// One that is never seen was deleted before it could be.
+	// A Job that is never seen was deleted before the watch showed it.
 	maps.DeleteFunc(st.startedJobs, func(_ string, at time.Time) bool { return now.Sub(at) > time.Minute })
 	return len(st.startedJobs)
 }
 
-// candidates are the clusters that may be scanned now, the change that is oldest first. Those that have been scanned
-// meanwhile are no longer due.
-func candidates(looks []look, done asked, o *report.Outcome) (ready []due, running int, again time.Time) {
-	for _, l := range looks {
+// candidates returns the clusters that can be scanned now, the oldest change first. It adds clusters that have been scanned in the
+// meantime to done.
+func candidates(results []scanResult, done doneScans, o *report.Outcome) (ready []due, running int, again time.Time) {
+	for _, l := range results {
 		changes := scan.OnChange(l.input, l.config.due)
 		running += changes.Running
 		again = sooner(again, changes.Next)
@@ -142,11 +142,11 @@ func candidates(looks []look, done asked, o *report.Outcome) (ready []due, runni
 	return ready, running, again
 }
 
-// scanNow makes the Job of a change and returns its name: none where the CronJob is not the one that was seen, for what is
-// there now will be seen.
+// scanNow creates the Job of a change and returns its name. It returns no name if the CronJob is no longer the one that was seen; the
+// watch will show the new one.
 func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d due) (job string, err error) {
 	cron := &batchv1.CronJob{}
-	// Past the caches, which don't keep the template.
+	// Read from the API server, because the caches drop the template.
 	err = r.Live.Get(ctx, types.NamespacedName{Namespace: audit.Namespace, Name: d.CronJob}, cron)
 	if apierrors.IsNotFound(err) || err == nil && (cron.UID != d.UID || cron.DeletionTimestamp != nil || cron.Spec.Suspend != nil && *cron.Spec.Suspend) {
 		return "", nil
@@ -160,17 +160,18 @@ func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d d
 			return "", err
 		}
 	}
-	made := jobOf(cron, d.config.name, d.config.items[d.Cluster], d.Again)
-	err = c.Create(ctx, made, client.FieldOwner(FieldManager))
+	created := jobOf(cron, d.config.name, d.config.items[d.Cluster], d.Again)
+	err = c.Create(ctx, created, client.FieldOwner(FieldManager))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("create a Job from CronJob %s: %w", cron.Name, err)
 	}
-	return made.Name, nil
+	return created.Name, nil
 }
 
-// jobOf is the Job of a change, as kubectl create job --from makes it of a CronJob: the template as it stands, and the CronJob
-// as its owner, whose history limits clean it up. Like there, the owner's deletion is not blocked, which would take a right. Its
-// labels are Muster's own: the operator deletes Jobs that it finds by its own labels, also before they have begun.
+// jobOf returns the Job of a change, as kubectl create job --from would create it from the CronJob. It has the CronJob's template, and
+// the CronJob as its owner, so that the CronJob's history limits clean it up. As with kubectl, it does not block the owner's deletion,
+// which would need another permission. It has Muster's labels instead of the operator's, because the operator deletes Jobs that have
+// its labels, even before they start.
 func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int) *batchv1.Job {
 	annotations := maps.Clone(cron.Spec.JobTemplate.Annotations)
 	if annotations == nil {
@@ -186,9 +187,8 @@ func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int
 	}
 }
 
-// jobName is that of the Job of a change: the same for the same change, and another when a commit is reverted, or when the Job before
-// it was deleted. Kubernetes cuts
-// nothing off a CronJob's 52 characters, which leaves 11 of the 63 that a label value may have.
+// jobName returns the name of a change's Job. It is the same for the same change, and differs after a commit is reverted or a previous Job
+// was deleted. A CronJob's name has at most 52 characters, which leaves 11 of the 63 that a label value may have.
 func jobName(cronJob string, item *plan.Item, again int) string {
 	const most, digits = 52, 10
 	if len(cronJob) > most {
@@ -202,9 +202,10 @@ func jobName(cronJob string, item *plan.Item, again int) string {
 	return strings.TrimRight(cronJob, "-.") + "-" + hex.EncodeToString(sum[:])[:digits]
 }
 
-// noteScans notes in the inventory that clusters are no longer due, and which were taken over. That makes few writes: the second
-// waits for the first, or until the operator has taken over all. A newer inventory is not overwritten.
-func (r *Reconciler) noteScans(ctx context.Context, audit *v1alpha1.AuditSync, c *driven, done map[string]bool) error {
+// recordScans records in the inventory which clusters are no longer due, and which changes the operator has picked up. To save writes,
+// it records the latter only together with the former, or once the operator has picked up all changes. It doesn't overwrite a newer
+// inventory.
+func (r *Reconciler) recordScans(ctx context.Context, audit *v1alpha1.AuditSync, c *scannedConfig, done map[string]bool) error {
 	if len(done) == 0 && (len(c.taken) == 0 || c.awaited > 0) {
 		return nil
 	}

@@ -29,7 +29,7 @@ type hour struct {
 	*rand.Rand
 	clock  *clocktesting.FakeClock
 	watch  *ScanWatch
-	config *driven
+	config *scannedConfig
 
 	clusters map[string]*playedCluster
 	order    []string
@@ -137,7 +137,7 @@ func newHour(t *testing.T, seed uint64) *hour {
 	add("vault", "vault-%d", 0, 5)
 	add("sa", "sa-%02d", 20, 40)
 	add("kc", "kc-%02d", 0, 10)
-	h.config = &driven{name: "m", items: map[string]*plan.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
+	h.config = &scannedConfig{name: "m", items: map[string]*plan.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	for _, name := range h.order {
 		item := &plan.Item{Name: name, Hash: "0", Applied: h.clock.Now(), Changed: h.clock.Now()}
 		h.config.items[name] = item
@@ -401,7 +401,7 @@ func (h *hour) kubelet() {
 func (h *hour) look() {
 	input := scan.Input{Entries: h.config.entries, AuditConfig: "m", Observed: h.watch.Observed("ns", "m"), Now: h.clock.Now()}
 	statuses := scan.Derive(input)
-	h.config.see(statuses)
+	h.config.observe(statuses)
 	for i := range statuses {
 		h.hold(&statuses[i])
 	}

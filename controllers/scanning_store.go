@@ -16,16 +16,16 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// scanScope is an audit config.
+// scanScope identifies an audit config.
 type scanScope struct{ namespace, auditConfig string }
 
-// scanObjects are those of one audit config.
+// scanObjects are the watched objects of one audit config.
 type scanObjects struct {
 	cronJobs scanTable[scan.CronJob]
-	// jobs are those that schedules and people make, and own are Muster's.
+	// jobs are the Jobs from schedules and users, and own are Muster's Jobs.
 	jobs, own scanTable[scan.Job]
 	pods      scanTable[scan.Pod]
-	// gone are the Jobs that were deleted, by cluster.
+	// gone are the deleted Jobs, by cluster.
 	gone map[string][]scan.Job
 }
 
@@ -33,12 +33,12 @@ func (o *scanObjects) empty() bool {
 	return len(o.cronJobs.list)+len(o.jobs.list)+len(o.own.list)+len(o.pods.list) == 0
 }
 
-// maxGone bounds the deleted Jobs that are remembered of a cluster, of Muster's own and of the others each.
+// maxGone is how many deleted Jobs are remembered for each cluster, separately for Muster's Jobs and for others.
 const maxGone = scan.MostAgain
 
-// bury remembers a Job that was deleted, as long as its CronJob is there. The operator deletes Jobs within seconds of their end,
-// and others before it.
-func (o *scanObjects) bury(j scan.Job, at time.Time) {
+// rememberDeleted remembers a deleted Job while its CronJob exists. The operator deletes some Jobs within seconds of their end, and others
+// before they end.
+func (o *scanObjects) rememberDeleted(j scan.Job, at time.Time) {
 	if !slices.ContainsFunc(o.cronJobs.list, func(c scan.CronJob) bool { return c.UID == j.Owner }) {
 		return
 	}
@@ -48,16 +48,16 @@ func (o *scanObjects) bury(j scan.Job, at time.Time) {
 	if i := slices.IndexFunc(o.pods.list, func(p scan.Pod) bool { return p.Job == j.Name }); i >= 0 {
 		pod := o.pods.list[i]
 		j.Pod = &pod
-		o.pods.remove(pod.Name) // which may have been kept for the Job alone
+		o.pods.remove(pod.Name) // it may have been kept only for the Job
 	}
 	if o.gone == nil {
 		o.gone = map[string][]scan.Job{}
 	}
-	o.gone[j.Cluster] = forget(append(o.gone[j.Cluster], j), j.Own)
+	o.gone[j.Cluster] = dropOldest(append(o.gone[j.Cluster], j), j.Own)
 }
 
-// forget drops the oldest of more than maxGone Jobs, but the latest that came to an end: it says what was before those that didn't.
-func forget(jobs []scan.Job, own bool) []scan.Job {
+// dropOldest drops the oldest Job if there are more than maxGone. It keeps the latest one that ended, because that has the last result.
+func dropOldest(jobs []scan.Job, own bool) []scan.Job {
 	alike, latest := []int{}, -1
 	for i, j := range jobs {
 		if j.Own == own {
@@ -71,22 +71,23 @@ func forget(jobs []scan.Job, own bool) []scan.Job {
 		return jobs
 	}
 	oldest := alike[0]
-	if oldest == latest && !own { // three lost Jobs of Muster's own are where it gives up
+	if oldest == latest && !own { // after maxGone deleted Jobs, Muster creates no more
 		oldest = alike[1]
 	}
 	return slices.Delete(jobs, oldest, oldest+1)
 }
 
-// failed reports whether a Pod tells why a Job has failed that is still there. Pods go before Jobs, and the cause would with them.
-func (o *scanObjects) failed(p scan.Pod) bool {
+// explainsFailure reports whether a Pod has failed and its Job still exists. Pods are deleted before their Jobs, and the cause of the
+// failure would be lost with the Pod.
+func (o *scanObjects) explainsFailure(p scan.Pod) bool {
 	return p.Phase == "Failed" && slices.ContainsFunc([]*scanTable[scan.Job]{&o.jobs, &o.own}, func(t *scanTable[scan.Job]) bool {
-		_, there := t.at[p.Job]
-		return there
+		_, exists := t.at[p.Job]
+		return exists
 	})
 }
 
-// identify keeps what is seen later of the Pod of a Job that is gone.
-func (o *scanObjects) identify(cluster string, p scan.Pod) {
+// updateDeleted stores a new state of the Pod of a deleted Job.
+func (o *scanObjects) updateDeleted(cluster string, p scan.Pod) {
 	for i, j := range o.gone[cluster] {
 		if j.Name == p.Job {
 			o.gone[cluster][i].Pod = &p
@@ -94,14 +95,14 @@ func (o *scanObjects) identify(cluster string, p scan.Pod) {
 	}
 }
 
-// scanTable are objects by name, in a list that is copied at once: to go through a map of 30,000 takes ten times as long.
+// scanTable holds objects by name, in a list that can be copied in one go. Iterating over a map of 30,000 takes ten times as long.
 type scanTable[V any] struct {
 	at    map[string]int // in list and names
 	names []string
 	list  []V
 }
 
-// put says whether the value is another than before.
+// put stores a value and reports whether it has changed.
 func (t *scanTable[V]) put(name string, value V) bool {
 	if i, known := t.at[name]; known {
 		same := reflect.DeepEqual(t.list[i], value)
@@ -116,7 +117,7 @@ func (t *scanTable[V]) put(name string, value V) bool {
 	return true
 }
 
-// remove puts the last in the place of the one that goes.
+// remove replaces the removed object with the last one.
 func (t *scanTable[V]) remove(name string) {
 	i, known := t.at[name]
 	if !known {
@@ -129,24 +130,24 @@ func (t *scanTable[V]) remove(name string) {
 	t.list, t.names = slices.Delete(t.list, last, last+1), t.names[:last]
 }
 
-// scanStore is where a reflector puts the objects of one resource.
+// scanStore is the reflector store for one resource.
 type scanStore[O client.Object, V any] struct {
 	watch *ScanWatch
 	name  string // of the kind
 	trim  func(O) V
 	in    func(*scanObjects) *scanTable[V]
-	// label has the audit config as its value.
+	// label is the label whose value is the audit config.
 	label string
-	// seen and removed, which may be nil, come after an object was put, and after one was taken away. The lock is held.
+	// seen and removed are called after an object was stored or removed, with the lock held; they may be nil.
 	seen, removed func(*scanObjects, O, V)
-	// keeps, which may be nil, reports whether an object is kept though it was deleted.
+	// keeps reports whether an object is kept although it was deleted; it may be nil.
 	keeps func(*scanObjects, V) bool
 }
 
-// Add puts an object in the place of what is there of it.
+// Add stores an object.
 func (s *scanStore[O, V]) Add(object any) error { return s.Update(object) }
 
-// Update is Add.
+// Update stores an object.
 func (s *scanStore[O, V]) Update(object any) error {
 	o, ok := object.(O)
 	if !ok {
@@ -157,7 +158,7 @@ func (s *scanStore[O, V]) Update(object any) error {
 	defer s.watch.mu.Unlock()
 	objects := s.objects(o)
 	if s.in(objects).put(o.GetName(), value) {
-		s.watch.tell(o.GetNamespace())
+		s.watch.notify(o.GetNamespace())
 	}
 	if s.seen != nil {
 		s.seen(objects, o, value)
@@ -165,7 +166,7 @@ func (s *scanStore[O, V]) Update(object any) error {
 	return nil
 }
 
-// Delete forgets an object.
+// Delete removes an object.
 func (s *scanStore[O, V]) Delete(object any) error {
 	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
@@ -185,12 +186,12 @@ func (s *scanStore[O, V]) Delete(object any) error {
 		s.removed(objects, o, s.trim(o))
 	}
 	maps.DeleteFunc(s.watch.scopes, func(_ scanScope, o *scanObjects) bool { return o.empty() })
-	s.watch.tell(o.GetNamespace())
+	s.watch.notify(o.GetNamespace())
 	return nil
 }
 
-// Replace puts all objects in the place of all that were there. It comes once when a watch begins. Jobs that went while none was
-// at work aren't remembered: what they came to is in their CronJobs.
+// Replace replaces all objects. It is called once when a watch starts. Jobs that were deleted while no watch was running aren't
+// remembered; the status of their CronJob has their result.
 func (s *scanStore[O, V]) Replace(list []any, _ string) error {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
@@ -206,11 +207,11 @@ func (s *scanStore[O, V]) Replace(list []any, _ string) error {
 	}
 	maps.DeleteFunc(s.watch.scopes, func(_ scanScope, o *scanObjects) bool { return o.empty() })
 	s.watch.listed(s.name)
-	s.watch.tell("")
+	s.watch.notify("")
 	return nil
 }
 
-// objects are those of the audit config that an object belongs to. The lock is held.
+// objects returns the objects of the audit config that an object belongs to. The lock must be held.
 func (s *scanStore[O, V]) objects(o O) *scanObjects {
 	scope := scanScope{o.GetNamespace(), o.GetLabels()[s.label]}
 	objects := s.watch.scopes[scope]
@@ -221,23 +222,23 @@ func (s *scanStore[O, V]) objects(o O) *scanObjects {
 	return objects
 }
 
-// Resync has nothing to do.
+// Resync does nothing.
 func (s *scanStore[O, V]) Resync() error { return nil }
 
-// Transformer makes objects small while the first of them are gathered, which is when there are many at once.
+// Transformer trims objects during the initial list, when many are in memory at the same time.
 func (s *scanStore[O, V]) Transformer() toolscache.TransformFunc { return slim }
 
-// ingredientStore is where a reflector puts the metadata of ConfigMaps or Secrets. Of those that the operator makes for entries it
-// keeps when they were last written.
+// ingredientStore is the reflector store for the metadata of ConfigMaps or Secrets. For those that the operator creates for entries, it
+// keeps when they were last changed.
 type ingredientStore struct {
 	watch *ScanWatch
 	name  string
 }
 
-// Add notes when an object was written.
+// Add records when an object was changed.
 func (s *ingredientStore) Add(object any) error { return s.Update(object) }
 
-// Update is Add.
+// Update records when an object was changed.
 func (s *ingredientStore) Update(object any) error {
 	o, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -259,11 +260,11 @@ func (s *ingredientStore) put(o *metav1.PartialObjectMetadata) {
 	}
 	if before := s.watch.written[key][o.Name]; !before.Equal(at) {
 		s.watch.written[key][o.Name] = at
-		s.watch.tell(o.Namespace)
+		s.watch.notify(o.Namespace)
 	}
 }
 
-// Delete forgets an object.
+// Delete removes an object.
 func (s *ingredientStore) Delete(object any) error {
 	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
@@ -278,7 +279,7 @@ func (s *ingredientStore) Delete(object any) error {
 	return nil
 }
 
-// Replace notes all objects, and forgets all that were there.
+// Replace replaces all objects.
 func (s *ingredientStore) Replace(list []any, _ string) error {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
@@ -291,17 +292,17 @@ func (s *ingredientStore) Replace(list []any, _ string) error {
 		s.put(o)
 	}
 	s.watch.listed(s.name)
-	s.watch.tell("")
+	s.watch.notify("")
 	return nil
 }
 
-// Resync has nothing to do.
+// Resync does nothing.
 func (s *ingredientStore) Resync() error { return nil }
 
-// Transformer makes objects small while the first of them are gathered.
+// Transformer trims objects during the initial list.
 func (s *ingredientStore) Transformer() toolscache.TransformFunc { return slim }
 
-// slim takes off an object the large parts that scan's trimming doesn't look at.
+// slim removes the large parts of an object that package scan doesn't read.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *batchv1.CronJob:

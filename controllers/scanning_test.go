@@ -416,7 +416,7 @@ func testScanInAnotherName(t *testing.T) {
 	mark := s.mark()
 	s.createSync(func(a *v1alpha1.AuditSync) { a.Spec.ServiceAccountName = "applier" })
 	s.untilReady(commit)
-	s.untilScanned("Awaiting", "the API server refuses its Job")
+	s.untilScanned("Awaiting", "the API server rejects its Job")
 	if message := condition(s.sync().Status, v1alpha1.ConditionScanned).Message; !strings.Contains(message, ":applier") {
 		t.Errorf("it was not asked for in the name of the ServiceAccount: %s", message)
 	}
@@ -461,7 +461,7 @@ func TestScansWithoutRights(t *testing.T) {
 	w.untilReady(commit)
 	w.until("the right that is missing", func(a *v1alpha1.AuditSync) bool {
 		c := condition(a.Status, v1alpha1.ConditionScanned)
-		return c.Reason == "Unknown" && c.Status == metav1.ConditionUnknown && strings.Contains(c.Message, "lacks the right to list and watch pods; apply")
+		return c.Reason == "Unknown" && c.Status == metav1.ConditionUnknown && strings.Contains(c.Message, "lacks the permission to list and watch pods; apply")
 	})
 	w.changeRules(func([]rbacv1.PolicyRule) []rbacv1.PolicyRule { return w.shippedRole().Rules })
 	sync := w.until("scans", func(a *v1alpha1.AuditSync) bool {

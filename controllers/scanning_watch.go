@@ -34,40 +34,41 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// scanDebounce is how long news of scans is gathered before an AuditSync is looked at. However many come, that is once in it.
+// scanDebounce is how long changes of scans are batched before an AuditSync is reconciled. It is also the minimum time between two such
+// reconciles.
 const scanDebounce = time.Second
 
-// Pauses between attempts to begin a watch.
+// Pauses between attempts to start a watch.
 const (
 	scanRetry    = time.Second
 	scanRetryMax = 30 * time.Second
 )
 
-// ScanWatch watches the CronJobs, Jobs and Pods that the operator and Kubernetes make for clusters, by their labels, the Jobs that
-// Muster makes, and the metadata of ConfigMaps and Secrets. It keeps of each what scan.Derive looks at, some hundred bytes, and
-// remembers some Jobs that were deleted.
+// ScanWatch watches the CronJobs, Jobs and Pods that the operator and Kubernetes create for clusters, by their labels, the Jobs that Muster
+// creates, and the metadata of ConfigMaps and Secrets. It keeps the fields that scan.Derive reads, a few hundred bytes for each object,
+// and remembers some deleted Jobs.
 //
-// It doesn't use the manager's cache. That one keeps whole objects, of which an empty Job alone takes two kilobytes, and lets
-// no controller start while a right is missing, where here everything but scans has to go on.
+// It doesn't use the manager's cache, for two reasons. The cache keeps whole objects, and even an empty Job takes two kilobytes. And
+// with the cache no controller could start while a permission is missing, but here everything except scans must keep working.
 type ScanWatch struct {
 	kinds []scanKind
 	clock clock.Clock
 
 	mu     sync.Mutex
 	scopes map[scanScope]*scanObjects
-	// written is when what the operator makes for entries was last written, by name.
+	// written is when the operator's ConfigMaps and Secrets for entries last changed, by name.
 	written map[ingredient]map[string]time.Time
-	// synced are the kinds that were listed, and missing what can't be for want of a right.
+	// synced are the kinds that have been listed, and missing the missing permissions by kind.
 	synced  map[string]bool
 	missing map[string]string
-	// held are the AuditSyncs that wait before they try again something that has failed. News of scans must not hurry them.
+	// held are the AuditSyncs that back off after a failure. Changes of scans must not shorten that.
 	held map[types.NamespacedName]time.Time
-	// news are the namespaces with changes, "" for all, and wake says that there are some.
-	news map[string]bool
-	wake chan struct{}
+	// changed are the namespaces with changes, "" for all. wake signals that there are some.
+	changed map[string]bool
+	wake    chan struct{}
 }
 
-// scanKind is what one watch is for.
+// scanKind is the configuration of one watch.
 type scanKind struct {
 	name, resource string
 	object         client.Object
@@ -75,10 +76,10 @@ type scanKind struct {
 	store          toolscache.ReflectorStore
 }
 
-// ingredient is a kind, ConfigMaps or Secrets, and a namespace.
+// ingredient is a kind (ConfigMaps or Secrets) and a namespace.
 type ingredient struct{ kind, namespace string }
 
-// NewScanWatch makes a ScanWatch of one namespace, or of all for an empty one.
+// NewScanWatch returns a ScanWatch for one namespace, or for all if namespace is empty.
 func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c clock.Clock) (*ScanWatch, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.ContentType, cfg.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
@@ -95,9 +96,9 @@ func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c
 		return nil, fmt.Errorf("create client for metadata: %w", err)
 	}
 	w := &ScanWatch{clock: c, scopes: map[scanScope]*scanObjects{}, written: map[ingredient]map[string]time.Time{}, synced: map[string]bool{}, missing: map[string]string{},
-		held: map[types.NamespacedName]time.Time{}, news: map[string]bool{}, wake: make(chan struct{}, 1)}
+		held: map[types.NamespacedName]time.Time{}, changed: map[string]bool{}, wake: make(chan struct{}, 1)}
 	cronJobs, jobs, pods := batch.CronJobs(namespace), batch.Jobs(namespace), core.Pods(namespace)
-	bury := func(o *scanObjects, _ *batchv1.Job, j scan.Job) { o.bury(j, c.Now()) }
+	rememberDeleted := func(o *scanObjects, _ *batchv1.Job, j scan.Job) { o.rememberDeleted(j, c.Now()) }
 	w.kinds = []scanKind{
 		{"cronjobs.batch", "cronjobs.batch", &batchv1.CronJob{}, listWatch(operators, "", cronJobs.List, cronJobs.Watch),
 			&scanStore[*batchv1.CronJob, scan.CronJob]{watch: w, name: "cronjobs.batch", trim: scan.TrimCronJob, label: mondoo.LabelAuditConfig,
@@ -105,17 +106,17 @@ func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c
 				removed: func(o *scanObjects, _ *batchv1.CronJob, c scan.CronJob) { delete(o.gone, c.Cluster) }}},
 		{"jobs.batch", "jobs.batch", &batchv1.Job{}, listWatch(operators, "", jobs.List, jobs.Watch),
 			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "jobs.batch", trim: scan.TrimJob, label: mondoo.LabelAuditConfig,
-				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.jobs }, removed: bury}},
-		// Of a Pod that has succeeded there is nothing to tell.
+				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.jobs }, removed: rememberDeleted}},
+		// There is nothing to report about a Pod that has succeeded.
 		{"pods", "pods", &corev1.Pod{}, listWatch(operators, "status.phase!=Succeeded", pods.List, pods.Watch),
 			&scanStore[*corev1.Pod, scan.Pod]{watch: w, name: "pods", trim: scan.TrimPod, label: mondoo.LabelAuditConfig,
 				in: func(o *scanObjects) *scanTable[scan.Pod] { return &o.pods },
 				seen: func(o *scanObjects, p *corev1.Pod, trimmed scan.Pod) {
-					o.identify(p.Labels[mondoo.LabelCluster], trimmed)
-				}, keeps: (*scanObjects).failed}},
+					o.updateDeleted(p.Labels[mondoo.LabelCluster], trimmed)
+				}, keeps: (*scanObjects).explainsFailure}},
 		{"own jobs", "jobs.batch", &batchv1.Job{}, listWatch(scan.LabelAuditConfig, "", jobs.List, jobs.Watch),
 			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "own jobs", trim: scan.TrimJob, label: scan.LabelAuditConfig,
-				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.own }, removed: bury}},
+				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.own }, removed: rememberDeleted}},
 	}
 	for _, resource := range []string{"configmaps", "secrets"} {
 		objects := meta.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(namespace)
@@ -124,10 +125,10 @@ func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c
 	return w, nil
 }
 
-// operators selects what carries the operator's labels.
+// operators selects the objects with the operator's labels.
 var operators = labels.SelectorFromSet(labels.Set{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue}).String()
 
-// listWatch lists and watches what is selected by labels and by fields.
+// listWatch lists and watches the objects that match a label selector and a field selector.
 func listWatch[L runtime.Object](selector, fields string, list func(context.Context, metav1.ListOptions) (L, error),
 	start func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) *toolscache.ListWatch {
@@ -143,7 +144,7 @@ func listWatch[L runtime.Object](selector, fields string, list func(context.Cont
 	}
 }
 
-// NeedLeaderElection says that the watch belongs to the controller, which only the leader runs.
+// NeedLeaderElection returns true: only the leader runs the watch.
 func (w *ScanWatch) NeedLeaderElection() bool { return true }
 
 // Start watches until ctx ends.
@@ -156,7 +157,7 @@ func (w *ScanWatch) Start(ctx context.Context) error {
 	return nil
 }
 
-// follow begins the watch of one resource again whenever it ends.
+// follow restarts the watch of one resource whenever it ends.
 func (w *ScanWatch) follow(ctx context.Context, kind scanKind) {
 	reflector := toolscache.NewReflectorWithOptions(kind.source, kind.object, kind.store, toolscache.ReflectorOptions{Name: "scans " + kind.name})
 	pause := scanRetry
@@ -175,7 +176,7 @@ func (w *ScanWatch) follow(ctx context.Context, kind scanKind) {
 	}
 }
 
-// refused notes that a right is missing. What else may go wrong with a watch passes by itself, and what was seen stays true.
+// refused records a missing permission. Other failures of a watch are temporary, and the objects seen so far stay valid.
 func (w *ScanWatch) refused(kind scanKind, err error) {
 	if !apierrors.IsForbidden(err) {
 		return
@@ -184,36 +185,36 @@ func (w *ScanWatch) refused(kind scanKind, err error) {
 	defer w.mu.Unlock()
 	if w.missing[kind.name] == "" {
 		w.missing[kind.name] = "list and watch " + kind.resource
-		w.tell("")
+		w.notify("")
 	}
 }
 
-// listed notes that the objects of a kind are known. The lock is held.
+// listed records that the objects of a kind are known. The lock must be held.
 func (w *ScanWatch) listed(kind string) {
 	w.synced[kind] = true
 	delete(w.missing, kind)
 }
 
-// tell wakes up who looks at the AuditSyncs of a namespace. The lock is held.
-func (w *ScanWatch) tell(namespace string) {
-	w.news[namespace] = true
+// notify requests a reconcile of the AuditSyncs in a namespace. The lock must be held.
+func (w *ScanWatch) notify(namespace string) {
+	w.changed[namespace] = true
 	select {
 	case w.wake <- struct{}{}:
-	default: // it is to wake up already
+	default: // a wake-up is already pending
 	}
 }
 
-// errNotWatched says that scans are not known yet.
+// errNotWatched means that scans are not known yet.
 var errNotWatched = errors.New("scans have not been listed yet")
 
-// missingRightsError says which rights Muster lacks.
+// missingRightsError lists the permissions that Muster lacks.
 type missingRightsError struct{ rights []string }
 
 func (e *missingRightsError) Error() string {
-	return "Muster lacks the right to " + strings.Join(e.rights, ", to ") + "; apply its present Role (config/rbac/role.yaml)"
+	return "Muster lacks the permission to " + strings.Join(e.rights, ", to ") + "; apply its current Role (config/rbac/role.yaml)"
 }
 
-// Observed is what there is for an audit config.
+// Observed returns the live objects of an audit config.
 func (w *ScanWatch) Observed(namespace, auditConfig string) scan.Observed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,7 +235,7 @@ func (w *ScanWatch) Observed(namespace, auditConfig string) scan.Observed {
 	return o
 }
 
-// Ready says why nothing can be told of scans: errNotWatched, or a *missingRightsError.
+// Ready returns why scans are unknown: errNotWatched or a *missingRightsError. It returns nil if they are known.
 func (w *ScanWatch) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,7 +248,7 @@ func (w *ScanWatch) Ready() error {
 	return nil
 }
 
-// Hold keeps news of scans from an AuditSync until a time; a zero one lets them through.
+// Hold delays reconciles of an AuditSync because of scans until a time. The zero time ends the delay.
 func (w *ScanWatch) Hold(key types.NamespacedName, until time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -258,8 +259,8 @@ func (w *ScanWatch) Hold(key types.NamespacedName, until time.Time) {
 	w.held[key] = until
 }
 
-// Into has the AuditSyncs that there is news for reconciled, each once in scanDebounce, by a delayed addition to the queue:
-// of several additions of one AuditSync the queue keeps the earliest.
+// Into returns a source that reconciles the AuditSyncs whose scans have changed, each at most once in scanDebounce. It adds them to the
+// queue with a delay, and of several additions of one AuditSync the queue keeps the earliest.
 func (w *ScanWatch) Into(syncs client.Reader) func(context.Context, workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	return func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		go func() {
@@ -269,7 +270,7 @@ func (w *ScanWatch) Into(syncs client.Reader) func(context.Context, workqueue.Ty
 					return
 				case <-w.wake:
 				}
-				for _, key := range w.concerned(ctx, syncs) {
+				for _, key := range w.affectedSyncs(ctx, syncs) {
 					queue.AddAfter(reconcile.Request{NamespacedName: key}, w.delay(key))
 				}
 			}
@@ -278,11 +279,11 @@ func (w *ScanWatch) Into(syncs client.Reader) func(context.Context, workqueue.Ty
 	}
 }
 
-// concerned are the AuditSyncs of the namespaces with news. Those that can't be listed are found at the next interval.
-func (w *ScanWatch) concerned(ctx context.Context, syncs client.Reader) []types.NamespacedName {
+// affectedSyncs returns the AuditSyncs in the namespaces with changes. If they can't be listed, the next interval picks up the changes.
+func (w *ScanWatch) affectedSyncs(ctx context.Context, syncs client.Reader) []types.NamespacedName {
 	w.mu.Lock()
-	namespaces := slices.Sorted(maps.Keys(w.news))
-	clear(w.news)
+	namespaces := slices.Sorted(maps.Keys(w.changed))
+	clear(w.changed)
 	w.mu.Unlock()
 	var keys []types.NamespacedName
 	for _, namespace := range namespaces {

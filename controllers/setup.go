@@ -41,55 +41,53 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// DefaultClusterSeries is for Options.ClusterSeries.
+// DefaultClusterSeries is the default for Options.ClusterSeries.
 const DefaultClusterSeries = report.DefaultClusterSeries
 
 // Options configure the controller.
 type Options struct {
-	// Namespace is the one whose AuditSyncs are reconciled; empty for all.
+	// Namespace is the namespace whose AuditSyncs are reconciled; empty for all.
 	Namespace string
 	// MetricsAddress and ProbeAddress are where metrics and health are served, as host:port; "0" turns metrics off.
 	MetricsAddress, ProbeAddress string
-	// LeaderElection lets several replicas run, of which one works. LeaderElectionNamespace is where the lease is; empty: the
-	// Pod's own namespace.
+	// LeaderElection allows several replicas, of which only the leader reconciles. LeaderElectionNamespace is the namespace of the
+	// lease; empty means the Pod's namespace.
 	LeaderElection          bool
 	LeaderElectionNamespace string
 	// CacheDir holds clones of repositories. It may be lost at any time.
 	CacheDir string
-	// Concurrency is how many AuditSyncs are rendered at once. Four times as many may wait for their servers meanwhile, so that some that
-	// don't answer are in nobody's way.
+	// Concurrency is how many AuditSyncs are rendered at the same time. Four times as many are reconciled at the same time, so that
+	// slow Git servers don't block other AuditSyncs.
 	Concurrency int
-	// SyncTimeout bounds one sync; 0: DefaultSyncTimeout.
+	// SyncTimeout bounds one sync; 0 means DefaultSyncTimeout.
 	SyncTimeout time.Duration
-	// Version is the program's, as metrics tell it.
+	// Version is the program's version, for metrics.
 	Version string
-	// ClusterSeries is how many series of metrics about single clusters an AuditSync may have; one that needs more gets none of them.
-	// 0: none for anybody.
+	// ClusterSeries is how many series about single clusters an AuditSync may have. If it needs more, it gets none. 0 turns them off.
 	ClusterSeries int
-	// Registry gets the metrics of the syncs; nil: that of controller-runtime, which is what is served.
+	// Registry is where metrics are registered; nil means controller-runtime's registry, which is the one that is served.
 	Registry prometheus.Registerer
-	// ShutdownTimeout bounds how long a running reconcile may go on after the order to stop.
+	// ShutdownTimeout bounds how long a running reconcile may continue after the signal to stop.
 	ShutdownTimeout time.Duration
-	// StatusURL is where commit statuses lead to, with {namespace}, {name} and {commit} in place of what they stand for; empty
-	// for nowhere.
+	// StatusURL is the link of commit statuses, with the placeholders {namespace}, {name} and {commit}; empty for none.
 	StatusURL string
-	// ScanBounds are how long scans may take until they count as late; zero values stand for scan.DefaultBounds.
+	// ScanBounds are how long scans may take before they count as late; zero values mean scan.DefaultBounds.
 	ScanBounds scan.Bounds
-	// Webhook configures the receiver of webhooks.
+	// Webhook configures the webhook receiver.
 	Webhook WebhookOptions
 }
 
-// Validate returns what is wrong with the options.
+// Validate returns an error if the options are invalid.
 func (o Options) Validate() error {
 	switch {
 	case o.CacheDir == "":
-		return fmt.Errorf("the cache folder is not set; give one with --cache-dir")
+		return fmt.Errorf("the cache directory is not set; set --cache-dir")
 	case o.Concurrency < 1:
 		return fmt.Errorf("the concurrency is %d; it must be at least 1", o.Concurrency)
 	case o.ClusterSeries < 0:
-		return fmt.Errorf("the number of series about single clusters is negative; 0 turns them off")
+		return fmt.Errorf("the limit on series about single clusters is negative; 0 turns them off")
 	case o.SyncTimeout < 0:
-		return fmt.Errorf("the timeout of syncs is negative")
+		return fmt.Errorf("the sync timeout is negative")
 	case o.ShutdownTimeout < 0:
 		return fmt.Errorf("the shutdown timeout is negative")
 	}
@@ -99,7 +97,7 @@ func (o Options) Validate() error {
 	return o.Webhook.Validate()
 }
 
-// Scheme has the types that the controller works with.
+// Scheme returns a scheme with the types that the controller uses.
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
@@ -117,7 +115,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	return mgr.Start(ctx)
 }
 
-// New makes the manager with the controller in it.
+// New returns a manager that runs the controller.
 func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -170,13 +168,13 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	return mgr, r.SetupWithManager(mgr)
 }
 
-// addWatches adds what watches and posts beside the reconciler.
+// addWatches adds the runnables that watch scans and post commit statuses.
 func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
 	if r.Scans, err = NewScanWatch(mgr.GetConfig(), mgr.GetHTTPClient(), opts.Namespace, clock.RealClock{}); err != nil {
 		return err
 	}
 	if err := mgr.Add(r.Scans); err != nil {
-		return fmt.Errorf("add the watch of scans: %w", err)
+		return fmt.Errorf("add the scan watch: %w", err)
 	}
 	r.statuses = newStatuses(r.Client, clock.RealClock{}, r.Metrics, r.Events, opts.StatusURL)
 	if err := mgr.Add(r.statuses); err != nil {
@@ -195,7 +193,7 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		LeaderElectionNamespace:       opts.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &opts.ShutdownTimeout,
-		// Reads see the writes before them, so that no plan is made from what has just been changed.
+		// Reads see earlier writes, so that no plan is based on objects that were just changed.
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"}), Transform: cache.TransformStripManagedFields()},
@@ -209,8 +207,8 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 	return o
 }
 
-// keepAuthors leaves of a Secret's managedFields what tells who else has changed one that Muster applied. Of a fleet in sync
-// that is nothing.
+// keepAuthors trims a Secret's managedFields. If Muster applied the Secret, it keeps the entries of other managers, which show who
+// else changed it. A fleet in sync has no such entries.
 func keepAuthors(object any) (any, error) {
 	secret, ok := object.(*corev1.Secret)
 	if !ok {
@@ -222,24 +220,24 @@ func keepAuthors(object any) (any, error) {
 	}
 	for i := range secret.ManagedFields {
 		if m := &secret.ManagedFields[i]; plan.Own(m.Manager) {
-			m.FieldsV1 = nil // the entry stays, so that what is transformed already comes out the same
+			m.FieldsV1 = nil // keep the entry, so that transforming the Secret again gives the same result
 		}
 	}
 	return secret, nil
 }
 
-// clientOptions are those of the manager's own client, for clients that only write in another name.
+// clientOptions returns the options of the manager's client, for clients that impersonate a ServiceAccount.
 func clientOptions(mgr manager.Manager) client.Options {
 	return client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()}
 }
 
-// cachesSynced is ready once everything that is watched has been read.
+// cachesSynced returns a readiness check that passes once all caches have synced.
 func cachesSynced(mgr manager.Manager) healthz.Checker {
 	return func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
 		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return fmt.Errorf("the caches are still being filled")
+			return fmt.Errorf("the caches have not synced yet")
 		}
 		return nil
 	}
@@ -262,16 +260,16 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	return mgr.Add(&auditConfigWatch{mgr: mgr, controller: c, syncs: r.syncsOfNamespace, every: 10 * time.Second})
 }
 
-// syncsOfSecret are the AuditSyncs that a Secret concerns: the one that applied it, those that take credentials or keys, private
-// or public, from it, and those with a cluster or an audit config that names it.
+// syncsOfSecret returns the AuditSyncs that a Secret affects: the one that applied it, those that use it for credentials or keys,
+// and those with a cluster or an audit config that names it.
 func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	requests := syncOfLabel(ctx, secret)
 	var syncs v1alpha1.AuditSyncList
 	if err := r.Client.List(ctx, &syncs, client.InNamespace(secret.GetNamespace())); err != nil {
-		return requests // the next interval finds it
+		return requests // the next interval picks it up
 	}
 	for _, s := range syncs.Items {
-		if r.needs(client.ObjectKeyFromObject(&s), secret.GetName()) {
+		if r.dependsOn(client.ObjectKeyFromObject(&s), secret.GetName()) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
 			continue
 		}
@@ -294,16 +292,16 @@ func syncOfLabel(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}}}
 }
 
-// syncsOfNamespace are all AuditSyncs of an object's namespace. Audit configs are few, and any AuditSync may drive one.
+// syncsOfNamespace returns all AuditSyncs in an object's namespace. There are few audit configs, and any AuditSync may manage one.
 func (r *Reconciler) syncsOfNamespace(ctx context.Context, object *unstructured.Unstructured) []reconcile.Request {
 	return r.syncsIn(ctx, object.GetNamespace())
 }
 
-// syncsIn are all AuditSyncs of a namespace.
+// syncsIn returns all AuditSyncs in a namespace.
 func (r *Reconciler) syncsIn(ctx context.Context, namespace string) []reconcile.Request {
 	var syncs v1alpha1.AuditSyncList
 	if err := r.Client.List(ctx, &syncs, client.InNamespace(namespace)); err != nil {
-		return nil // the next interval finds it
+		return nil // the next interval picks it up
 	}
 	requests := make([]reconcile.Request, 0, len(syncs.Items))
 	for _, s := range syncs.Items {
@@ -312,8 +310,8 @@ func (r *Reconciler) syncsIn(ctx context.Context, namespace string) []reconcile.
 	return requests
 }
 
-// auditConfigWatch begins to watch audit configs as soon as the operator's CRD is there. A watch from the start would keep
-// the controller from starting in a cluster that gets the operator later.
+// auditConfigWatch starts to watch audit configs as soon as the operator's CRD exists. A watch from the start would keep the controller
+// from starting in a cluster where the operator is installed later.
 type auditConfigWatch struct {
 	mgr        manager.Manager
 	controller controller.Controller
@@ -321,7 +319,7 @@ type auditConfigWatch struct {
 	every      time.Duration
 }
 
-// NeedLeaderElection says that the watch belongs to the controller, which only the leader runs.
+// NeedLeaderElection returns true: only the leader runs the watch.
 func (w *auditConfigWatch) NeedLeaderElection() bool { return true }
 
 // Start waits for the CRD, adds the watch and returns.
@@ -333,14 +331,14 @@ func (w *auditConfigWatch) Start(ctx context.Context) error {
 		if err == nil {
 			object := &unstructured.Unstructured{}
 			object.SetGroupVersionKind(auditConfigKind)
-			// The operator writes to status with every scan, and that is nothing to look at, but for whether it scans.
+			// The operator updates the status with every scan. Only changes to the reported scans and to scanningPaused matter.
 			changed := predicate.Or(predicate.TypedGenerationChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedLabelChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedAnnotationChangedPredicate[*unstructured.Unstructured]{},
 				predicate.TypedFuncs[*unstructured.Unstructured]{UpdateFunc: scanStatusChanged})
 			return w.controller.Watch(source.Kind(w.mgr.GetCache(), object, handler.TypedEnqueueRequestsFromMapFunc(w.syncs), changed))
 		}
-		// Not there yet, or the API server can't say: a reconcile reports either, and this looks again.
+		// Either the CRD does not exist yet, or the API server failed. Reconcile reports both; here it is enough to retry.
 		select {
 		case <-ctx.Done():
 			return nil

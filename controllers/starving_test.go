@@ -84,6 +84,6 @@ func TestOneDoesNotStarveOthers(t *testing.T) {
 	}
 	wait("those that hang are reported", func(name string, conditions []metav1.Condition) bool {
 		fetched := meta.FindStatusCondition(conditions, v1alpha1.ConditionFetched)
-		return !strings.HasPrefix(name, "a-") || fetched != nil && fetched.Reason == "TookTooLong" && strings.Contains(fetched.Message, "was ended in the stage fetch")
+		return !strings.HasPrefix(name, "a-") || fetched != nil && fetched.Reason == "TookTooLong" && strings.Contains(fetched.Message, "was canceled in stage fetch")
 	})
 }

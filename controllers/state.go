@@ -15,50 +15,50 @@ import (
 	"github.com/muster-gitops/muster/gitsync"
 )
 
-// state is what is kept in memory of an AuditSync between reconciles. It can be lost at any time; everything in it is read
-// or rendered anew then. Reconciles of one AuditSync never overlap, so it needs no lock.
+// state is the in-memory state of an AuditSync between reconciles. If it is lost, everything in it is read or rendered again.
+// Reconciles of one AuditSync never overlap, so it needs no lock.
 type state struct {
 	repository *gitsync.Repository
 	// watchdog runs its syncs.
 	watchdog watchdog
-	// snapshot is of a commit that the public keys verify, where there are any.
+	// snapshot is the last fetched commit. If there are public keys, it is one that they verify.
 	snapshot *gitsync.Snapshot
-	// fetched is when the remote was last asked, and source what it was asked for.
+	// fetched is the time of the last fetch, and source what was fetched.
 	fetched time.Time
 	source  string
-	// origin is the address and ref that the snapshot comes from.
+	// origin is the URL and ref of the snapshot.
 	origin string
-	// refused is the revision that the remote has, when it may not be applied.
+	// refused is the remote's current revision if it must not be applied.
 	refused string
-	// tally is what the present revision has changed so far.
+	// tally is what the current revision has changed so far.
 	tally report.Tally
 	// failures counts failed attempts since the last success.
 	failures int
-	// conflict says that the last write met an object that the caches had not shown.
+	// conflict is true if the last write showed that the caches are behind.
 	conflict bool
-	// undeclared are fields of audit configs that the API server doesn't have, with when it said so. learned says that the last write has
-	// told of another one.
+	// undeclared are the fields of audit configs that the API server doesn't know, and when it last reported them. learned is true if
+	// the last write added one.
 	undeclared map[string]time.Time
 	learned    bool
-	// leaving says that its deletion has been told of.
-	leaving bool
-	// pipeline remembers the last fleet in all its stages; fleet is what it gave for the inputs that rendered names.
+	// deletionReported is true once the events about the deletion have been recorded.
+	deletionReported bool
+	// pipeline caches all stages of the last fleet. fleet is its result for the inputs in rendered.
 	pipeline *clusters.Pipeline
 	fleet    *fleet.Opened
 	rendered renderKey
-	// opener opens files with the keys of the version keys. The pipeline remembers nothing over another opener.
+	// opener decrypts files with the keys of the version in keys. The pipeline drops its cache if the opener changes.
 	opener open.Opener
 	keys   string
-	// redactor knows the secrets of the fleet and of the credentials in use; credentials are the latter by themselves. renders
-	// counts, so that it can tell since when it knows them.
+	// redactor knows the secrets of the fleet and the credentials in use. credentials are those for the repository. renders counts
+	// renders, and concealed are the values added since the last one, so that the redactor can drop older values.
 	redactor    *redact.Redactor
 	credentials []string
 	renders     int
 	concealed   []string
-	// scanned are the statuses that were last reported, and driven what they were derived for.
-	scanned []scan.Status
-	driven  map[string]*driven
-	// startedJobs were made and not seen yet. scansRefused is until when no more are made, for the reason scansRefusal.
+	// scanned are the last reported statuses. scannedConfigs are the audit configs that they were derived from, by name.
+	scanned        []scan.Status
+	scannedConfigs map[string]*scannedConfig
+	// startedJobs were created but not seen yet. No more are created until scansRefused, because of scansRefusal.
 	startedJobs  map[string]time.Time
 	scansRefused time.Time
 	scansRefusal string
@@ -82,7 +82,7 @@ func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
 	return st, nil
 }
 
-// drop lets go of the snapshot, so that nothing is rendered from it any more.
+// drop closes the snapshot, so that it is not rendered any more.
 func (st *state) drop() {
 	if st.snapshot != nil {
 		st.snapshot.Close() //nolint:errcheck // the cache is disposable

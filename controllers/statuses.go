@@ -24,54 +24,53 @@ import (
 )
 
 const (
-	// begunPatience is how long a commit may be worked on before the forge is told that it is. Most have their answer by then,
-	// and are spared two requests.
+	// begunPatience is how long a sync may run before its commit is posted as pending. Most syncs end earlier, which saves two
+	// requests.
 	begunPatience = time.Second
-	// statusWorkers is how many forges are talked to at once. One that hangs holds up no other AuditSync for long.
+	// statusWorkers is how many AuditSyncs are posted concurrently, so that one hanging forge doesn't block the others for long.
 	statusWorkers = 4
 )
 
-// statuses has the forge show the commit statuses that the reconciler wants to see there. It works beside the reconciler,
-// so that a forge that is slow or down holds up no sync, and it keeps at it until what is shown is what is wanted.
+// statuses posts the commit statuses that the reconciler wants to the forges. It runs concurrently with the reconciler, so that a slow or
+// broken forge doesn't delay syncs, and retries until the forge shows what is wanted.
 //
-// The last that is wanted counts. Before anything is posted, what is shown is read and compared, so that nothing is posted
-// twice, whoever posted it: this process, the one before, or another replica. What was found to be shown is remembered, and
-// nothing is asked while nothing changes.
+// Only the last wanted statuses count. Before it posts, it reads the statuses that the forge shows. So no status is posted twice, even if
+// an earlier process or another replica posted it. It remembers what the forge shows, and sends no requests while nothing changes.
 type statuses struct {
 	client  client.Client
 	clock   clock.WithTicker
 	metrics *report.Metrics
-	// url is where people find details, with placeholders; empty for none.
+	// url is the link to details, with placeholders; empty for none.
 	url    string
 	queue  workqueue.TypedDelayingInterface[types.NamespacedName]
 	events events.EventRecorder
-	// changed asks for a sync of an AuditSync whose condition Reported is to change: one writer of conditions is enough.
+	// changed requests a sync of an AuditSync whose condition Reported must change. Only the reconciler writes conditions.
 	changed chan event.TypedGenericEvent[*v1alpha1.AuditSync]
 
 	mu   sync.Mutex
 	byID map[types.NamespacedName]*commitReport
 }
 
-// commitReport is what is to be shown for one AuditSync, and what came of it.
+// commitReport holds the wanted commit statuses of one AuditSync and the state of posting them.
 type commitReport struct {
-	// at is where to show it, as the AuditSync said when it was made. The worker's AuditSync may have changed since, and what is posted
-	// in one place and noted as pending in another, nobody would end.
+	// at is where to post, from the AuditSync at the time of the sync. The AuditSync may have changed before the worker runs. A status
+	// that is posted in one place and recorded as pending in another would never be completed.
 	at *v1alpha1.ReportPlace
-	// wanted is the result of the last sync. current are the revisions that somebody works on or that are in force, the newest
-	// first; nobody waits for an answer about others.
+	// wanted are the statuses from the last sync. current are the revisions that are being synced or applied, the newest first. The
+	// statuses of other revisions are superseded.
 	wanted  []report.CommitStatus
 	current []string
-	// begun is the revision that is being worked on, since a time; nil for none.
+	// begun is the pending status of the revision that is being synced, since begunSince; nil for none.
 	begun      *report.CommitStatus
 	begunSince time.Time
 	redactor   *redact.Redactor
 	condition  *metav1.Condition
 
-	// leaving is since when the AuditSync's deletion waits, and left says that it needs to no more.
-	leaving time.Time
-	left    bool
+	// deletingSince is when the AuditSync's deletion started to wait. released is true once it no longer has to.
+	deletingSince time.Time
+	released      bool
 
-	// poster and ending belong to whoever works on the AuditSync, which the queue makes one at a time.
+	// poster and ending are only used by the worker. The queue ensures that each AuditSync has at most one.
 	poster *poster
 	ending ending
 }
@@ -83,10 +82,10 @@ func newStatuses(c client.Client, clock clock.WithTicker, metrics *report.Metric
 		byID:    map[types.NamespacedName]*commitReport{}}
 }
 
-// NeedLeaderElection says that only the replica that works posts.
+// NeedLeaderElection returns true: only the leader posts.
 func (s *statuses) NeedLeaderElection() bool { return true }
 
-// Start works until ctx ends. What isn't posted by then is so after the next start.
+// Start posts until ctx ends. Statuses that aren't posted by then are posted after the next start.
 func (s *statuses) Start(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range statusWorkers {
@@ -122,14 +121,14 @@ func (s *statuses) of(key types.NamespacedName) *commitReport {
 	return c
 }
 
-// place notes where to show what is wanted from now on. What was wanted elsewhere is not.
+// place sets where to post. A new place drops what was wanted in the old one.
 func (c *commitReport) place(at *v1alpha1.ReportPlace) {
 	if c.at == nil || *c.at != *at {
 		c.at, c.wanted, c.current, c.begun = at, nil, nil, nil
 	}
 }
 
-// begin takes note that a revision is being worked on.
+// begin records that the sync of a revision has begun.
 func (s *statuses) begin(audit *v1alpha1.AuditSync, revision string, redactor *redact.Redactor) {
 	if s == nil || audit.Spec.Forge == nil || audit.Status.LastAttemptedRevision == revision {
 		return
@@ -148,10 +147,10 @@ func (s *statuses) begin(audit *v1alpha1.AuditSync, revision string, redactor *r
 	s.queue.AddAfter(key, begunPatience)
 }
 
-// show takes note of what a sync has come to. Audit is the AuditSync before it.
+// show sets the wanted statuses after a sync. Audit is the AuditSync before the sync.
 func (s *statuses) show(audit *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o report.Outcome, redactor *redact.Redactor) {
 	if s == nil || audit.Spec.Forge == nil {
-		s.quit(audit)
+		s.stop(audit)
 		return
 	}
 	key := client.ObjectKeyFromObject(audit)
@@ -167,43 +166,43 @@ func (s *statuses) show(audit *v1alpha1.AuditSync, status v1alpha1.AuditSyncStat
 		}
 		c.current = []string{o.Refused, o.Revision, status.LastAppliedRevision}
 	}
-	if c.begun != nil && answers(c.wanted, c.begun.Revision) {
+	if c.begun != nil && hasStatus(c.wanted, c.begun.Revision) {
 		c.begun = nil
 	}
 	s.queue.Add(key)
 }
 
-// answers says whether there is an answer about a revision itself.
-func answers(list []report.CommitStatus, revision string) bool {
+// hasStatus reports whether the list has a status for a revision.
+func hasStatus(list []report.CommitStatus, revision string) bool {
 	return slices.ContainsFunc(list, func(s report.CommitStatus) bool { return s.Revision == revision })
 }
 
-// forget drops what is held for an AuditSync that is gone.
+// forget drops everything that is kept for a deleted AuditSync.
 func (s *statuses) forget(key types.NamespacedName) {
 	if s != nil {
 		s.forgetIf(key, func(*commitReport) bool { return true })
 	}
 }
 
-// forgetIdle drops what is held for an AuditSync that has no forge any more, unless it has got one meanwhile.
+// forgetIdle drops everything that is kept for an AuditSync without a forge, unless it has one again.
 func (s *statuses) forgetIdle(key types.NamespacedName) {
 	s.forgetIf(key, func(c *commitReport) bool { return c.begun == nil && len(c.wanted) == 0 })
 }
 
-func (s *statuses) forgetIf(key types.NamespacedName, may func(*commitReport) bool) {
+func (s *statuses) forgetIf(key types.NamespacedName, match func(*commitReport) bool) {
 	s.mu.Lock()
 	c := s.byID[key]
-	gone := c != nil && may(c)
-	if gone {
+	dropped := c != nil && match(c)
+	if dropped {
 		delete(s.byID, key)
 	}
 	s.mu.Unlock()
-	if gone {
+	if dropped {
 		s.metrics.ForgetForge(key.Namespace, key.Name)
 	}
 }
 
-// reported brings the condition Reported into a status.
+// reported sets the condition Reported in a status.
 func (s *statuses) reported(audit *v1alpha1.AuditSync, status *v1alpha1.AuditSyncStatus) {
 	if audit.Spec.Forge == nil {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionReported)
@@ -221,7 +220,7 @@ func (s *statuses) reported(audit *v1alpha1.AuditSync, status *v1alpha1.AuditSyn
 	}
 }
 
-// result notes what came of the last attempt, and has the reconciler report it when it is something else than before.
+// result records the result of the last attempt, and requests a sync if it differs from the one before.
 func (s *statuses) result(ctx context.Context, audit *v1alpha1.AuditSync, status metav1.ConditionStatus, reason, message string) {
 	key := client.ObjectKeyFromObject(audit)
 	s.mu.Lock()
@@ -235,43 +234,43 @@ func (s *statuses) result(ctx context.Context, audit *v1alpha1.AuditSync, status
 	c.condition = &metav1.Condition{Type: v1alpha1.ConditionReported, Status: status, Reason: reason, Message: message}
 	s.mu.Unlock()
 	if !same {
-		s.askForSync(ctx, audit)
+		s.requestSync(ctx, audit)
 	}
 }
 
-func (s *statuses) askForSync(ctx context.Context, audit *v1alpha1.AuditSync) {
+func (s *statuses) requestSync(ctx context.Context, audit *v1alpha1.AuditSync) {
 	select {
 	case s.changed <- event.TypedGenericEvent[*v1alpha1.AuditSync]{Object: audit}:
 	case <-ctx.Done():
 	}
 }
 
-// maxCondition bounds what a forge says in a condition.
+// maxCondition is the maximum length of a forge's message in a condition.
 const maxCondition = 1024
 
-// targetURL is where people find details of a commit.
+// targetURL returns the link to the details of a commit.
 func (s *statuses) targetURL(key types.NamespacedName, hash string) string {
 	return strings.NewReplacer("{namespace}", key.Namespace, "{name}", key.Name, "{commit}", hash).Replace(s.url)
 }
 
-// ValidateStatusURL says what is wrong with a template for the links of commit statuses. Empty is good, and means none.
+// ValidateStatusURL validates the template for the links of commit statuses. Empty is valid and means no links.
 func ValidateStatusURL(template string) error {
 	if template == "" {
 		return nil
 	}
 	filled := strings.NewReplacer("{namespace}", "n", "{name}", "n", "{commit}", "c").Replace(template)
 	if i := strings.IndexAny(filled, "{}"); i >= 0 {
-		return fmt.Errorf("the status URL %q has a placeholder that is none of {namespace}, {name} and {commit}", template)
+		return fmt.Errorf("the status URL %q has an unknown placeholder; use {namespace}, {name} and {commit}", template)
 	}
 	u, err := url.Parse(filled)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" {
-		return fmt.Errorf("the status URL %q is no address; write it as https://HOST/PATH, with {namespace}, {name} and {commit} where they belong", template)
+		return fmt.Errorf("the status URL %q is not a valid URL; use https://HOST/PATH with the placeholders {namespace}, {name} and {commit}", template)
 	}
 	if u.User != nil {
-		return fmt.Errorf("the status URL holds credentials; everybody who sees a commit sees it")
+		return fmt.Errorf("the status URL contains credentials, which everyone who can see a commit could read; remove them")
 	}
 	if strings.ContainsFunc(template, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return fmt.Errorf("the status URL %q has a blank or a control character", template)
+		return fmt.Errorf("the status URL %q contains a blank or a control character", template)
 	}
 	return nil
 }

@@ -16,23 +16,21 @@ import (
 )
 
 const (
-	// endPatience is for how long a forge is asked to end what is pending while something waits for that: the reports to another
-	// place, or a deletion.
+	// endPatience is how long Muster tries to end pending statuses while a deletion, or reports to another place, wait for that.
 	endPatience = 15 * time.Second
-	// leavePatience is for how long a deletion waits in all. It covers a worker that has another forge to talk to first.
-	leavePatience = 20 * time.Second
+	// deletionPatience is how long a deletion waits in total. It allows for a worker that is busy with another forge.
+	deletionPatience = 20 * time.Second
 )
 
-// ending is how far the end of what is pending has come, for a reason.
+// ending is the progress of ending pending statuses. why is the reason, as text for the forge.
 type ending struct {
 	why              string
 	since, notBefore time.Time
 	failures         int
 }
 
-// quit takes note that nothing more is to be shown for an AuditSync, and has ended what is pending: it is suspended, or reports
-// nothing any more.
-func (s *statuses) quit(audit *v1alpha1.AuditSync) {
+// stop stops reporting for an AuditSync that is suspended or no longer has a forge. Its pending statuses will be ended.
+func (s *statuses) stop(audit *v1alpha1.AuditSync) {
 	if s == nil {
 		return
 	}
@@ -48,25 +46,25 @@ func (s *statuses) quit(audit *v1alpha1.AuditSync) {
 	s.queue.Add(key)
 }
 
-// leave is quit for an AuditSync that is being deleted. It returns how long the deletion is to wait for that, at most; 0 once
-// there is nothing to wait for. The worker answers even where nothing is pending, for it may be about to post.
-func (s *statuses) leave(audit *v1alpha1.AuditSync) (wait time.Duration) {
+// stopForDeletion is stop for an AuditSync that is being deleted. It returns how long the deletion must wait at most, or 0 if it need not
+// wait. It waits for the worker even if nothing is pending, because the worker may be about to post.
+func (s *statuses) stopForDeletion(audit *v1alpha1.AuditSync) (wait time.Duration) {
 	if s == nil {
 		return 0
 	}
-	s.quit(audit)
+	s.stop(audit)
 	s.mu.Lock()
 	c := s.byID[client.ObjectKeyFromObject(audit)]
 	switch {
-	case c == nil || c.left:
-	case c.leaving.IsZero():
-		c.leaving, wait = s.clock.Now(), leavePatience
+	case c == nil || c.released:
+	case c.deletingSince.IsZero():
+		c.deletingSince, wait = s.clock.Now(), deletionPatience
 	default:
-		wait = max(leavePatience-s.clock.Since(c.leaving), 0)
+		wait = max(deletionPatience-s.clock.Since(c.deletingSince), 0)
 	}
-	late := c != nil && !c.left && wait == 0
+	late := c != nil && !c.released && wait == 0
 	if late {
-		c.left = true
+		c.released = true
 	}
 	s.mu.Unlock()
 	if late {
@@ -75,21 +73,21 @@ func (s *statuses) leave(audit *v1alpha1.AuditSync) (wait time.Duration) {
 	return wait
 }
 
-var errNotInTime = errors.New("the forge has not answered in the time that a deletion waits for it")
+var errNotInTime = errors.New("the forge did not respond before the deletion stopped waiting")
 
-// acknowledge tells the reconciler that nothing more is posted for an AuditSync that is being deleted.
-func (s *statuses) acknowledge(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport) {
+// release tells the reconciler that no more statuses are posted for an AuditSync that is being deleted.
+func (s *statuses) release(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport) {
 	s.mu.Lock()
-	before := c.left
-	c.left = true
+	before := c.released
+	c.released = true
 	s.mu.Unlock()
 	if !before {
-		s.askForSync(ctx, audit)
+		s.requestSync(ctx, audit)
 	}
 }
 
-// conclude sees to it that nothing stays pending that nobody will answer for. It says whether to go on with what is wanted now, or
-// else when to look again.
+// conclude ends the pending statuses that would never be completed. It returns whether to post what is wanted now, or otherwise when to
+// try again.
 func (s *statuses) conclude(ctx context.Context, audit *v1alpha1.AuditSync, why string) (again time.Duration, proceed bool) {
 	key := client.ObjectKeyFromObject(audit)
 	s.mu.Lock()
@@ -100,7 +98,7 @@ func (s *statuses) conclude(ctx context.Context, audit *v1alpha1.AuditSync, why 
 	case !done:
 		return again, false
 	case !audit.DeletionTimestamp.IsZero():
-		s.acknowledge(ctx, audit, c)
+		s.release(ctx, audit, c)
 		return 0, false
 	case audit.Spec.Forge == nil:
 		s.forgetIdle(key)
@@ -109,8 +107,7 @@ func (s *statuses) conclude(ctx context.Context, audit *v1alpha1.AuditSync, why 
 	return 0, !audit.Spec.Suspend
 }
 
-// end gives what is pending its last state, where it is shown. It returns whether that is done, so far as it can be done, and
-// otherwise when to try again.
+// end sets the final state of all pending statuses. It returns whether that is done as far as possible, and otherwise when to try again.
 func (s *statuses) end(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport, why string) (again time.Duration, done bool) {
 	if len(audit.Status.PendingRevisions) == 0 {
 		c.ending = ending{}
@@ -140,8 +137,8 @@ func (s *statuses) end(ctx context.Context, audit *v1alpha1.AuditSync, c *commit
 	return again, done
 }
 
-// endLater decides whether to try again what has failed. A suspended AuditSync has all the time; elsewhere something waits, and
-// what can't be ended soon is told of and left.
+// endLater decides whether to try again after a failure. A suspended AuditSync can wait. In other cases something waits for the end, so
+// statuses that can't be ended soon are reported and left pending.
 func (s *statuses) endLater(audit *v1alpha1.AuditSync, c *commitReport, left []string, err error) (again time.Duration, done bool) {
 	now := s.clock.Now()
 	_, wait := classifyForge(err, c.ending.failures, now)
@@ -154,13 +151,13 @@ func (s *statuses) endLater(audit *v1alpha1.AuditSync, c *commitReport, left []s
 		return 0, true
 	}
 	if wait == 0 && c.ending.failures == 1 {
-		s.leftPending(audit, c, left, err) // until somebody mends the credentials
+		s.leftPending(audit, c, left, err) // until a user fixes the credentials
 	}
 	return wait, false
 }
 
-// endAll ends what is pending of all commits, and returns those that are left. What the forge does not take for good is told of,
-// and not left.
+// endAll ends the pending statuses of all commits, and returns the commits that are left to try again. Statuses that the forge rejects
+// permanently are reported and not tried again.
 func (s *statuses) endAll(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport, why string) (left []string, err error) {
 	pending := audit.Status.PendingRevisions
 	p, err := s.posterWhereShown(ctx, audit, c)
@@ -174,7 +171,7 @@ func (s *statuses) endAll(ctx context.Context, audit *v1alpha1.AuditSync, c *com
 	for i, text := range pending {
 		revision, err := gitsync.ParseRevision(text)
 		if err != nil {
-			continue // nobody can have posted about it
+			continue // not a commit, so no status was posted
 		}
 		err = s.finish(ctx, client.ObjectKeyFromObject(audit), p, revision, base, why)
 		if unlessFinal(err) != nil {
@@ -187,8 +184,8 @@ func (s *statuses) endAll(ctx context.Context, audit *v1alpha1.AuditSync, c *com
 	return nil, nil
 }
 
-// finish gives the statuses of a commit that are shown as pending their last state. One that is refused for good is an error
-// after all others have theirs.
+// finish sets the final state of a commit's statuses that are shown as pending. If the forge rejects one permanently, it returns the error
+// after it has tried the others.
 func (s *statuses) finish(ctx context.Context, key types.NamespacedName, p *poster, revision gitsync.Revision, base, why string) (refused error) {
 	commit := forge.Commit{Hash: revision.Hash, Branch: revision.Ref}
 	contexts := report.ContextsOf(base)
@@ -202,7 +199,7 @@ func (s *statuses) finish(ctx context.Context, key types.NamespacedName, p *post
 		}
 		status := report.CommitEnded(name, why)
 		status.TargetURL = s.targetURL(key, revision.Hash)
-		delete(p.settled, place{revision.Hash, name}) // or what is wanted after a pause would count as shown
+		delete(p.settled, place{revision.Hash, name}) // otherwise the status that is wanted later would count as shown
 		switch err := s.count(key, p, p.client.SetStatus(ctx, commit, status)); {
 		case final(err):
 			refused = cmp.Or(refused, err)
@@ -213,8 +210,8 @@ func (s *statuses) finish(ctx context.Context, key types.NamespacedName, p *post
 	return refused
 }
 
-// posterWhereShown is the way to where pending statuses are shown: the way that was used for them, where this process knows it,
-// or else the present credentials, where they would go to no other server than the present spec sends them to.
+// posterWhereShown returns a poster for the place where pending statuses are shown. That is the poster that posted them, if this process
+// still has it. Otherwise it uses the current credentials, if the current spec would send them to the same server.
 func (s *statuses) posterWhereShown(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport) (*poster, error) {
 	at, here := audit.Status.PendingAt, report.Place(audit)
 	if at == nil {
@@ -233,7 +230,7 @@ func (s *statuses) posterWhereShown(ctx context.Context, audit *v1alpha1.AuditSy
 		return c.poster, nil
 	}
 	if here == nil {
-		return nil, &noWayError{"spec.forge is gone, and the credentials with it"}
+		return nil, &noWayError{"spec.forge was removed, and with it the credentials"}
 	}
 	former, err := report.Repository(*at)
 	if err != nil {
@@ -249,14 +246,14 @@ func (s *statuses) posterWhereShown(ctx context.Context, audit *v1alpha1.AuditSy
 	return s.newPoster(s.redactorOf(c), secret, *at)
 }
 
-// noWayError says why nothing can be said to a forge any more.
+// noWayError is why a forge can't be reached any more.
 type noWayError struct{ why string }
 
 func (e *noWayError) Error() string {
 	return e.why + "; set these statuses by hand, or push another commit"
 }
 
-// leftPending tells of statuses that could not be ended.
+// leftPending records an event about statuses that could not be ended.
 func (s *statuses) leftPending(audit *v1alpha1.AuditSync, c *commitReport, revisions []string, cause error) {
 	var hashes []string
 	for _, text := range revisions {

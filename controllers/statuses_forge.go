@@ -24,37 +24,37 @@ import (
 
 // Reasons of the condition Reported.
 const (
-	reasonRateLimited      = "RateLimited"        // the forge has been asked enough for now
-	reasonForgeUnreachable = "Unreachable"        // it doesn't answer, or fails
-	reasonTokenRefused     = "TokenRefused"       // the credentials are not accepted, or lack a right
-	reasonRepository       = "RepositoryNotFound" // there is no such repository or commit, or the credentials may not see it
-	reasonRejected         = "Rejected"           // the forge takes no such status, or no more of them
+	reasonRateLimited      = "RateLimited"        // too many requests
+	reasonForgeUnreachable = "Unreachable"        // the forge doesn't respond, or fails
+	reasonTokenRefused     = "TokenRefused"       // the forge rejects the credentials, or they lack a permission
+	reasonRepository       = "RepositoryNotFound" // the repository or commit does not exist, or the credentials can't see it
+	reasonRejected         = "Rejected"           // the forge rejects the status, or any more of them
 	reasonForgeInvalid     = "ForgeInvalid"       // spec.forge or its Secret can't be used
-	reasonAnswer           = "UnexpectedAnswer"   // what answers is no forge, or sends elsewhere
-	reasonReportFailed     = "ReportFailed"       // the management cluster is in the way
+	reasonAnswer           = "UnexpectedAnswer"   // the server is not a forge, or redirects
+	reasonReportFailed     = "ReportFailed"       // a request to the management cluster failed
 )
 
-// poster is the way to one AuditSync's forge, and what is known to be shown there.
+// poster posts to one AuditSync's forge, and remembers what is shown there.
 type poster struct {
-	// version changes with everything that the client is made of, and redactor knows the credentials.
+	// version changes with everything that the client depends on. redactor knows the credentials.
 	version    string
 	redactor   *redact.Redactor
 	client     connect.Client
 	at         v1alpha1.ReportPlace
 	repository forge.Repository
-	// settled are statuses that are shown as they were wanted, or were refused for good, for which rejected has the reason.
+	// settled are statuses that are shown as wanted, or were rejected permanently. rejected has the reason for the latter.
 	settled  map[place]forge.Status
 	rejected map[place]string
 	pace     map[place]*rate.Limiter
-	// notBefore is when the forge may be asked again, after as many failures in a row.
+	// notBefore is when the forge may be tried again, after failures in a row.
 	notBefore time.Time
 	failures  int
 }
 
-// place is where a status is shown.
+// place identifies a status by commit and context.
 type place struct{ hash, context string }
 
-// settle notes that a status needs no more work. Err is why it was refused for good.
+// settle records that a status is done. A non-nil err is why it was rejected permanently.
 func (p *poster) settle(at place, status forge.Status, err error) {
 	p.settled[at] = status
 	delete(p.rejected, at)
@@ -63,10 +63,11 @@ func (p *poster) settle(at place, status forge.Status, err error) {
 	}
 }
 
-// rejection is the first of the refusals.
+// rejection returns the first rejection, in sorted order.
 func (p *poster) rejection() string { return slices.Sorted(maps.Values(p.rejected))[0] }
 
-// posterOf returns the way to the forge, a new one when anything about it has changed: somebody may have mended what failed.
+// posterOf returns the poster for the forge. If the configuration changed it returns a new one without backoff, because the change may fix
+// the failure.
 func (s *statuses) posterOf(ctx context.Context, audit *v1alpha1.AuditSync, c *commitReport) (*poster, error) {
 	secret, err := s.forgeSecret(ctx, audit)
 	if err != nil {
@@ -84,24 +85,24 @@ func (s *statuses) posterOf(ctx context.Context, audit *v1alpha1.AuditSync, c *c
 	return p, err
 }
 
-// posterVersion changes with everything that a client is made of. The context is no part of that.
+// posterVersion changes with everything that a client depends on. It doesn't depend on the context.
 func posterVersion(at v1alpha1.ReportPlace, secret *corev1.Secret) string {
 	return fmt.Sprintf("%q", []string{at.Provider, at.URL, at.APIURL, string(secret.UID), secret.ResourceVersion})
 }
 
-// newPoster makes a way to a forge. The redactor gets to know the credentials first: some servers echo what they are sent.
+// newPoster returns a poster for a forge. It first adds the credentials to the redactor, because some servers echo what they receive.
 func (s *statuses) newPoster(redactor *redact.Redactor, secret *corev1.Secret, at v1alpha1.ReportPlace) (*poster, error) {
-	hide(redactor, secret)
+	redactForge(redactor, secret)
 	repository, err := report.Repository(at)
 	if err != nil {
 		return nil, err
 	}
-	way, err := connect.To(connect.Config{Provider: forge.Provider(at.Provider), URL: at.URL, APIURL: at.APIURL,
+	forgeClient, err := connect.To(connect.Config{Provider: forge.Provider(at.Provider), URL: at.URL, APIURL: at.APIURL,
 		Secret: secret.Data, Options: forge.Options{Now: s.clock.Now}})
 	if err != nil {
 		return nil, err
 	}
-	return &poster{version: posterVersion(at, secret), redactor: redactor, client: way, at: at, repository: repository,
+	return &poster{version: posterVersion(at, secret), redactor: redactor, client: forgeClient, at: at, repository: repository,
 		settled: map[place]forge.Status{}, rejected: map[place]string{}, pace: map[place]*rate.Limiter{}}, nil
 }
 
@@ -119,14 +120,15 @@ func (s *statuses) forgeSecret(ctx context.Context, audit *v1alpha1.AuditSync) (
 	return secret, nil
 }
 
-// redactorOf is the one that knows the secrets of an AuditSync.
+// redactorOf returns the redactor that knows the secrets of an AuditSync.
 func (s *statuses) redactorOf(c *commitReport) *redact.Redactor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return c.redactor
 }
 
-func hide(redactor *redact.Redactor, secret *corev1.Secret) {
+// redactForge adds the credentials in a forge's Secret to a redactor.
+func redactForge(redactor *redact.Redactor, secret *corev1.Secret) {
 	const owner = "forge"
 	var values []string
 	for key, value := range secret.Data {
@@ -144,17 +146,17 @@ var notSecret = map[string]bool{"username": true, "caFile": true, "ca.crt": true
 type secretMissingError struct{ name, namespace string }
 
 func (e *secretMissingError) Error() string {
-	return fmt.Sprintf("the Secret %s, the credentials for the forge (spec.forge.secretRef), does not exist in the namespace %s; create it", e.name, e.namespace)
+	return fmt.Sprintf("Secret %s, the credentials for the forge (spec.forge.secretRef), does not exist in namespace %s; create it", e.name, e.namespace)
 }
 
-// final says whether asking again changes nothing, whatever time passes.
+// final reports whether an error is permanent, so that a retry won't help.
 func final(err error) bool {
 	var rejected *forge.RejectedError
 	var limit *forge.LimitError
 	return errors.As(err, &rejected) || errors.As(err, &limit)
 }
 
-// unlessFinal drops errors that there is no way out of, for a commit that nobody waits for: it may have been deleted.
+// unlessFinal drops permanent errors, including that of a missing commit. It is for old commits, which may have been deleted.
 func unlessFinal(err error) error {
 	var missing *forge.NotFoundError
 	if final(err) || errors.As(err, &missing) {
@@ -163,7 +165,7 @@ func unlessFinal(err error) error {
 	return err
 }
 
-// failed reports why statuses could not be posted, and returns when to try again. Poster is nil when there is no way at all.
+// failed reports why statuses could not be posted, and returns when to try again. Poster is nil if there is none.
 func (s *statuses) failed(ctx context.Context, audit *v1alpha1.AuditSync, p *poster, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
@@ -181,8 +183,7 @@ func (s *statuses) failed(ctx context.Context, audit *v1alpha1.AuditSync, p *pos
 	return wait
 }
 
-// classifyForge says what a failure is called, and how long to wait; 0 means until somebody changes the AuditSync or the Secret,
-// which is noticed.
+// classifyForge returns the reason for a failure and how long to wait. 0 means until the AuditSync or the Secret changes; both are watched.
 func classifyForge(err error, failures int, now time.Time) (reason string, wait time.Duration) {
 	slowly := doubled(time.Minute, failures, 30*time.Minute)
 	var (
@@ -204,7 +205,7 @@ func classifyForge(err error, failures int, now time.Time) (reason string, wait 
 		return reasonForgeUnreachable, max(unavailable.RetryAfter, time.Second)
 	case errors.As(err, &refused):
 		return reasonTokenRefused, slowly
-	case errors.As(err, &missing): // a commit that was pushed a moment ago may be on its way
+	case errors.As(err, &missing): // the forge may not show a commit yet that was just pushed
 		return reasonRepository, doubled(5*time.Second, failures, 5*time.Minute)
 	case errors.As(err, &noSecret):
 		return "SecretMissing", 0
@@ -222,7 +223,7 @@ func doubled(wait time.Duration, times int, limit time.Duration) time.Duration {
 	return min(wait<<min(times, 16), limit)
 }
 
-// ignoreGone is when to look again after an AuditSync could not be read.
+// ignoreGone returns when to try again after an AuditSync could not be read.
 func ignoreGone(err error) time.Duration {
 	if apierrors.IsNotFound(err) {
 		return 0

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// paceEvery is how often one status of one commit is posted in the long run, after paceBurst at once. GitHub takes 1,000 in
-	// all; what changes more often than this, as when two controllers fight over an object, is shown as it is by then.
+	// paceEvery is the minimum interval between posts of one status of one commit, after a burst of paceBurst. GitHub accepts 1,000
+	// posts in total. A status that changes more often, as when two controllers fight over an object, is posted in its latest state.
 	paceEvery = 5 * time.Minute
 	paceBurst = 10
 )
 
-// work brings one AuditSync's statuses up to date, and returns when to look again without being asked; 0 for never.
+// work brings one AuditSync's statuses up to date, and returns when to run again; 0 for never.
 func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again time.Duration) {
 	audit := &v1alpha1.AuditSync{}
 	if err := s.client.Get(ctx, key, audit); err != nil {
@@ -37,7 +37,7 @@ func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again ti
 	}
 	job, found := s.job(key, report.Place(audit))
 	if !found {
-		return 0 // the first sync of this process, or of a changed AuditSync, says what to show
+		return 0 // the first sync of this process, or of a changed AuditSync, sets what to show
 	}
 	p, err := s.posterOf(ctx, audit, job.report)
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *statuses) work(ctx context.Context, key types.NamespacedName) (again ti
 	return earlier(wait, job.wait)
 }
 
-// succeeded reports that the forge has been told everything, with what it has refused for good.
+// succeeded reports that all statuses are posted, or that the forge rejected some permanently.
 func (s *statuses) succeeded(ctx context.Context, audit *v1alpha1.AuditSync, p *poster) {
 	p.failures = 0
 	if len(p.rejected) > 0 {
@@ -78,7 +78,7 @@ func earlier(a, b time.Duration) time.Duration {
 	return a
 }
 
-// statusJob is one look at one AuditSync.
+// statusJob is one run of posting one AuditSync's statuses.
 type statusJob struct {
 	*poster
 	statuses *statuses
@@ -88,18 +88,18 @@ type statusJob struct {
 	// wanted are the statuses by commit, in the order in which they are posted.
 	wanted  []wantedStatuses
 	current []gitsync.Revision
-	// wait is for how long there is nothing to say yet about a commit that is worked on.
+	// wait is how long until the pending status of a running sync is posted.
 	wait time.Duration
 }
 
-// wantedStatuses are those of one commit.
+// wantedStatuses are the statuses of one commit.
 type wantedStatuses struct {
 	revision string
 	commit   forge.Commit
 	statuses []forge.Status
 }
 
-// job gathers what is wanted in a place at this moment.
+// job returns what is currently wanted in a place.
 func (s *statuses) job(key types.NamespacedName, at *v1alpha1.ReportPlace) (*statusJob, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *statuses) job(key types.NamespacedName, at *v1alpha1.ReportPlace) (*sta
 		}
 	}
 	for _, text := range c.current {
-		if revision, err := gitsync.ParseRevision(text); err == nil { // empty ones are none
+		if revision, err := gitsync.ParseRevision(text); err == nil { // skip empty ones
 			j.current = append(j.current, revision)
 		}
 	}
@@ -141,8 +141,8 @@ func (j *statusJob) want(w report.CommitStatus) {
 		statuses: []forge.Status{w.Status}})
 }
 
-// run posts what differs, and ends what is pending of commits that are superseded. A wait is for statuses that have been posted
-// too often.
+// run posts the statuses that differ, and ends the pending statuses of superseded commits. It returns how long to wait with statuses that
+// were posted too often.
 func (j *statusJob) run(ctx context.Context) (wait time.Duration, err error) {
 	j.keep()
 	for _, w := range j.wanted {
@@ -155,7 +155,7 @@ func (j *statusJob) run(ctx context.Context) (wait time.Duration, err error) {
 	return wait, j.close(ctx)
 }
 
-// commit has the forge show one commit's statuses.
+// commit posts one commit's statuses.
 func (j *statusJob) commit(ctx context.Context, w wantedStatuses) (wait time.Duration, err error) {
 	var contexts []string
 	var due []forge.Status
@@ -195,7 +195,7 @@ func (j *statusJob) commit(ctx context.Context, w wantedStatuses) (wait time.Dur
 	return wait, nil
 }
 
-// count notes what came of a status that was to be posted.
+// count counts an attempt to post a status by its result, and returns the error.
 func (s *statuses) count(key types.NamespacedName, p *poster, err error) error {
 	if !errors.Is(err, context.Canceled) {
 		s.metrics.ForgePost(key.Namespace, key.Name, p.repository.Provider, err)
@@ -203,7 +203,7 @@ func (s *statuses) count(key types.NamespacedName, p *poster, err error) error {
 	return err
 }
 
-// behind counts what isn't shown as it should be.
+// behind counts the statuses that are out of date at the forge.
 func (j *statusJob) behind() (n int) {
 	for _, w := range j.wanted {
 		for _, status := range w.statuses {
@@ -216,7 +216,7 @@ func (j *statusJob) behind() (n int) {
 	return n
 }
 
-// keep forgets commits that nothing is wanted of.
+// keep drops commits without wanted statuses from the cache.
 func (j *statusJob) keep() {
 	wanted := func(hash string) bool {
 		return slices.ContainsFunc(j.wanted, func(w wantedStatuses) bool { return w.commit.Hash == hash })
@@ -234,7 +234,7 @@ func (j *statusJob) keep() {
 	}
 }
 
-// paced takes one of the posts that a status may have, or says how long it is until there is one.
+// paced reserves a post of a status, or returns how long to wait for one.
 func (j *statusJob) paced(at place) time.Duration {
 	limiter := j.pace[at]
 	if limiter == nil {

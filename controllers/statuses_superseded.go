@@ -16,13 +16,13 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// maxPending is how many revisions status.pendingRevisions takes.
+// maxPending is the limit on status.pendingRevisions.
 const maxPending = 20
 
-// close ends what is pending of superseded commits, and forgets those of which nothing is pending any more.
+// close ends the pending statuses of superseded commits, and removes commits without pending statuses from the status.
 func (j *statusJob) close(ctx context.Context) error {
 	if len(j.current) == 0 {
-		return nil // who knows what has superseded them
+		return nil // the current commit is unknown
 	}
 	left := make([]string, 0, len(j.audit.Status.PendingRevisions))
 	for _, text := range j.audit.Status.PendingRevisions {
@@ -42,7 +42,7 @@ func (j *statusJob) close(ctx context.Context) error {
 	return j.statuses.writePending(ctx, j.audit, left)
 }
 
-// ended says whether all statuses of a commit have their final answer.
+// ended reports whether all statuses of a commit are final.
 func (j *statusJob) ended(hash string) bool {
 	for _, name := range report.Contexts(j.audit) {
 		if status, settled := j.settled[place{hash, name}]; !settled || status.State == forge.Pending {
@@ -56,8 +56,7 @@ func (j *statusJob) supersede(ctx context.Context, revision gitsync.Revision) er
 	return unlessFinal(j.statuses.finish(ctx, j.key, j.poster, revision, report.Contexts(j.audit)[0], report.CommitSuperseded(j.current[0].Hash)))
 }
 
-// remember notes that a commit is about to get a status that is pending, before it does: whatever happens to this process,
-// somebody will end it.
+// remember records that a commit will get a pending status, before it is posted. So the status will be ended even if this process dies.
 func (j *statusJob) remember(ctx context.Context, revision string) error {
 	pending := j.audit.Status.PendingRevisions
 	if slices.Contains(pending, revision) {
@@ -67,8 +66,8 @@ func (j *statusJob) remember(ctx context.Context, revision string) error {
 	return j.statuses.writePending(ctx, j.audit, pending[max(0, len(pending)-maxPending):])
 }
 
-// writePending notes the commits with pending statuses, and where these are. They all are in one place: what is pending elsewhere
-// is ended first.
+// writePending records the commits with pending statuses, and their place. They are all in one place, because those in another place are
+// ended first.
 func (s *statuses) writePending(ctx context.Context, audit *v1alpha1.AuditSync, pending []string) error {
 	if slices.Equal(pending, audit.Status.PendingRevisions) {
 		return nil
@@ -87,7 +86,7 @@ func (s *statuses) writePending(ctx context.Context, audit *v1alpha1.AuditSync, 
 	written := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: audit.Namespace, Name: audit.Name}}
 	err = s.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
 	if err != nil {
-		return fmt.Errorf("note the commits with pending statuses: %w", err)
+		return fmt.Errorf("record the commits with pending statuses: %w", err)
 	}
 	audit.Status.PendingRevisions, audit.Status.PendingAt = pending, at
 	return nil

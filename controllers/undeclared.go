@@ -9,18 +9,18 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 )
 
-// The API server refuses the whole of an audit config for a field that its CRD doesn't have, and names one field at a time: ".spec.jobOverrides:
-// field not declared in schema".
+// The API server rejects a whole audit config because of a field that is not in its CRD, and names one field at a time:
+// ".spec.jobOverrides: field not declared in schema".
 var (
 	undeclared = regexp.MustCompile(`(?m)(?:\): |^\s+)\.(spec\.\S+): field not declared in schema$`)
 	indexes    = regexp.MustCompile(`\[[^\]]*\]`)
 )
 
-// maxUndeclared is how many fields are remembered. There are a handful between versions of the operator.
+// maxUndeclared is how many fields are remembered. Versions of the operator differ by a handful.
 const maxUndeclared = 32
 
-// learn notes the fields that the API server doesn't have, and reports whether one of them is new.
-func (st *state) learn(err error, now time.Time) (news bool) {
+// learn remembers the fields that the API server doesn't know, and reports whether one of them is new.
+func (st *state) learn(err error, now time.Time) (added bool) {
 	for _, found := range undeclared.FindAllStringSubmatch(err.Error(), -1) {
 		path := indexes.ReplaceAllString(found[1], "")
 		if _, known := st.undeclared[path]; known || len(st.undeclared) >= maxUndeclared {
@@ -29,12 +29,12 @@ func (st *state) learn(err error, now time.Time) (news bool) {
 		if st.undeclared == nil {
 			st.undeclared = map[string]time.Time{}
 		}
-		st.undeclared[path], news = now, true
+		st.undeclared[path], added = now, true
 	}
-	return news
+	return added
 }
 
-// unknownFields are those that the API server didn't have when they were last applied, which is tried once a day.
+// unknownFields returns the fields that the API server did not know when they were last applied. Each is tried again once a day.
 func (st *state) unknownFields(clock clock.PassiveClock) map[string]bool {
 	fields := map[string]bool{}
 	for path, at := range st.undeclared {

@@ -91,7 +91,7 @@ func TestVerify(t *testing.T) {
 	t.Run("an unsigned one changes nothing", func(t *testing.T) {
 		w.sign("")
 		last = w.push(map[string]string{"clusters/us.yaml": w.tokenCluster("us", "")})
-		w.untilRefused(t, "Unverified", last, "is not signed", "; what was applied from main@sha1:"+signed+" stays")
+		w.untilRefused(t, "Unverified", last, "is not signed", "; main@sha1:"+signed+" stays applied")
 		w.wantEntries(t, "eu")
 	})
 	t.Run("meanwhile drift is put right from the last good one", func(*testing.T) {
@@ -118,7 +118,7 @@ func TestVerify(t *testing.T) {
 	})
 	t.Run("and nothing is rendered from it once it is gone", func(t *testing.T) {
 		w.replaceSecret(t, "signers", "ada.pub", adaPublic)
-		w.untilRefused(t, "Unverified", last, "what was applied from main@sha1:"+last+" stays")
+		w.untilRefused(t, "Unverified", last, "; main@sha1:"+last+" stays applied")
 		w.changeSync(func(s *v1alpha1.AuditSync) { s.Spec.AuditConfig, s.Spec.Path = "other", "./elsewhere" })
 		w.untilRefused(t, "Unverified", last)
 		if reason := condition(w.sync().Status, v1alpha1.ConditionRendered).Reason; reason != "Pending" {
@@ -157,7 +157,7 @@ func TestVerifyIsAddedLater(t *testing.T) {
 	w.changeSync(func(s *v1alpha1.AuditSync) {
 		s.Spec.Source.Verify = &v1alpha1.Verify{SecretRef: v1alpha1.SecretRef{Name: "signers"}}
 	})
-	w.untilRefused(t, "Unverified", commit, "is not signed", "what was applied from main@sha1:"+commit+" stays")
+	w.untilRefused(t, "Unverified", commit, "is not signed", "; main@sha1:"+commit+" stays applied")
 	w.wantEntries(t, "eu", "us")
 }
 
@@ -184,7 +184,7 @@ func TestVerifyMonotonic(t *testing.T) {
 	t.Run("an older commit is refused", func(t *testing.T) {
 		w.git("push", "--quiet", "--force", "origin", old+":refs/heads/main")
 		w.untilRefused(t, "NotDescendant", "main@sha1:"+old, "not a descendant of "+last, "push a commit that reverts it",
-			"spec.source.verify.monotonic", "; what was applied from main@sha1:"+last+" stays")
+			"spec.source.verify.monotonic", "; main@sha1:"+last+" stays applied")
 		w.wantEntries(t, "asia", "eu")
 		if applied := w.sync().Status.LastAppliedRevision; applied != "main@sha1:"+last {
 			t.Errorf("lastAppliedRevision %s", applied)

@@ -10,34 +10,35 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 )
 
-// DefaultSyncTimeout is for Options.SyncTimeout. The largest fleets take a minute or two from nothing.
+// DefaultSyncTimeout is the default for Options.SyncTimeout. The first sync of the largest fleets takes a minute or two.
 const DefaultSyncTimeout = 10 * time.Minute
 
-// reasonOverrun is the reason of the condition whose stage ran out of time.
+// reasonOverrun is the condition reason for a stage that ran out of time.
 const reasonOverrun = "TookTooLong"
 
-// grace is how long a stage may take to end once it was told to.
+// grace is how long a stage may take to return after its context is canceled.
 const grace = 5 * time.Second
 
-// The stages of a sync, as messages name them.
+// The stages of a sync, as named in messages.
 const (
 	stageFetch  = "fetch"
 	stageRender = "render"
 	stageApply  = "apply"
 )
 
-// watchdog ends a sync that takes too long. What heeds its context ends at once. What doesn't (a library at work on a hostile file) can't be
-// ended: it is left alone, and until it ends by itself nothing else is done for its AuditSync. Either way the worker is free for the next.
+// watchdog ends a sync that takes too long, by its context. A sync that ignores its context (such as a library that parses a hostile
+// file) can't be ended. It is abandoned, and its AuditSync is not synced again until it returns. Either way the worker is free for
+// the next AuditSync.
 type watchdog struct {
 	stage atomic.Value // string
-	// running is closed when the sync that was left alone has ended; nil when there is none.
+	// running is closed when the abandoned sync returns; nil if there is none.
 	running chan struct{}
 }
 
-// enter notes which stage has begun.
+// enter records the current stage.
 func (w *watchdog) enter(stage string) { w.stage.Store(stage) }
 
-// stuck says whether a sync that was left alone still runs.
+// stuck reports whether an abandoned sync is still running.
 func (w *watchdog) stuck() bool {
 	if w.running == nil {
 		return false
@@ -51,8 +52,8 @@ func (w *watchdog) stuck() bool {
 	}
 }
 
-// run runs a sync for no longer than limit. The failure is nil unless the sync overran; then what it returns isn't used, and the state
-// may only be touched when stuck says no.
+// run runs a sync for at most limit. The failure is nil unless the sync overran. After an overrun, the caller must not use the outcome,
+// and must not touch the state while stuck returns true.
 func (w *watchdog) run(ctx context.Context, limit time.Duration, sync func(context.Context) report.Outcome) (report.Outcome, *report.Failure) {
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -65,7 +66,7 @@ func (w *watchdog) run(ctx context.Context, limit time.Duration, sync func(conte
 		defer close(ended)
 		var r result
 		defer func() {
-			r.panicked = recover() // it is for the worker, which survives it
+			r.panicked = recover() // passed on to the worker, which survives panics
 			results <- r
 		}()
 		r.outcome = sync(timed)
@@ -94,15 +95,15 @@ func (w *watchdog) run(ctx context.Context, limit time.Duration, sync func(conte
 
 func (w *watchdog) overrun(limit time.Duration, stuck bool) *report.Failure {
 	f := &report.Failure{Class: report.Failed, Reason: reasonOverrun,
-		Message: fmt.Sprintf("the sync took longer than %s and was ended in the stage %s; what was applied stays", limit, w.stage.Load())}
+		Message: fmt.Sprintf("the sync took longer than %s and was canceled in stage %s; the applied objects are left unchanged", limit, w.stage.Load())}
 	if stuck {
-		f.Message = fmt.Sprintf("the sync took longer than %s and can't be ended in the stage %s: nothing is done until that ends by itself; what was applied stays. "+
-			"Undo the last change in Git and restart Muster", limit, w.stage.Load())
+		f.Message = fmt.Sprintf("the sync took longer than %s and can't be canceled in stage %s, so nothing is synced until it returns; the applied objects are left unchanged; "+
+			"revert the last change in Git and restart Muster", limit, w.stage.Load())
 	}
 	return f
 }
 
-// overran is the outcome of a sync that overran, for the condition of its stage.
+// overran returns the outcome of a sync that overran, with the failure in its stage.
 func (w *watchdog) overran(f *report.Failure, audit *v1alpha1.AuditSync) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	switch w.stage.Load() {

@@ -25,16 +25,16 @@ func TestWatchdog(t *testing.T) {
 	}{
 		{reason: "in time", sync: func(context.Context, *watchdog) { time.Sleep(limit - time.Second) }, takes: limit - time.Second},
 		{reason: "a fetch that heeds its context", sync: func(ctx context.Context, w *watchdog) { w.enter(stageFetch); <-ctx.Done() }, takes: limit,
-			says: "was ended in the stage fetch", outcome: func(o report.Outcome) *report.Failure { return o.Fetch }},
+			says: "was canceled in stage fetch", outcome: func(o report.Outcome) *report.Failure { return o.Fetch }},
 		{reason: "a render that takes a moment to end", sync: func(ctx context.Context, w *watchdog) {
 			w.enter(stageRender)
 			<-ctx.Done()
 			time.Sleep(grace - time.Second)
-		}, takes: limit + grace - time.Second, says: "was ended in the stage render", outcome: func(o report.Outcome) *report.Failure { return o.Render }},
+		}, takes: limit + grace - time.Second, says: "was canceled in stage render", outcome: func(o report.Outcome) *report.Failure { return o.Render }},
 		{reason: "a render that heeds nothing", sync: func(_ context.Context, w *watchdog) { w.enter(stageFetch); w.enter(stageRender); time.Sleep(time.Hour) }, takes: limit + grace,
-			says: "can't be ended in the stage render", stuck: true, outcome: func(o report.Outcome) *report.Failure { return o.Render }},
+			says: "can't be canceled in stage render", stuck: true, outcome: func(o report.Outcome) *report.Failure { return o.Render }},
 		{reason: "an API server that does not answer", sync: func(ctx context.Context, w *watchdog) { w.enter(stageApply); <-ctx.Done() }, takes: limit,
-			says: "was ended in the stage apply", outcome: func(o report.Outcome) *report.Failure { return o.Apply }},
+			says: "was canceled in stage apply", outcome: func(o report.Outcome) *report.Failure { return o.Apply }},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &watchdog{}

@@ -28,22 +28,22 @@ import (
 	"github.com/muster-gitops/muster/gitsync/webhook"
 )
 
-// WebhookOptions configure the receiver of webhooks, which every replica has.
+// WebhookOptions configure the webhook receiver, which runs in every replica.
 type WebhookOptions struct {
-	// Address is where it listens, as host:port; empty or "0": nowhere.
+	// Address is where it listens, as host:port; empty or "0" turns it off.
 	Address string
-	// CertFile and KeyFile serve https. They are read again when they change. Without them it is http, for an ingress that
-	// ends TLS.
+	// CertFile and KeyFile enable https. They are reloaded when they change. Without them it serves http, for an ingress that
+	// terminates TLS.
 	CertFile, KeyFile string
-	// TrustedProxies are networks whose X-Forwarded-For is believed, such as 10.0.0.0/8.
+	// TrustedProxies are networks whose X-Forwarded-For is trusted, such as 10.0.0.0/8.
 	TrustedProxies []string
-	// MaxBody is the largest body that is read, in bytes; 0: webhook.Limits has the default.
+	// MaxBody is the maximum size of a body in bytes; 0 means the default of webhook.Limits.
 	MaxBody int64
 }
 
 func (o WebhookOptions) enabled() bool { return o.Address != "" && o.Address != "0" }
 
-// Validate returns what is wrong with the options.
+// Validate returns an error if the options are invalid.
 func (o WebhookOptions) Validate() error {
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return errors.New("webhooks over https need both the certificate and the key")
@@ -67,7 +67,7 @@ func (o WebhookOptions) proxies() ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// webhookServer is the receiver as a part of the manager.
+// webhookServer runs the webhook receiver in the manager.
 type webhookServer struct {
 	options  WebhookOptions
 	receiver *webhook.Receiver
@@ -81,7 +81,7 @@ type webhookServer struct {
 func addWebhooks(mgr manager.Manager, opts Options, registry prometheus.Registerer) error {
 	numbers, err := webhook.NewMetrics(registry)
 	if err != nil {
-		return fmt.Errorf("register metrics of webhooks: %w", err)
+		return fmt.Errorf("register webhook metrics: %w", err)
 	}
 	s := &webhookServer{options: opts.Webhook, cache: mgr.GetCache(), log: mgr.GetLogger().WithName("webhook")}
 	s.requests = newSyncRequests(mgr.GetClient(), clock.RealClock{}, s.log)
@@ -94,7 +94,7 @@ func addWebhooks(mgr manager.Manager, opts Options, registry prometheus.Register
 		Limits:  webhook.Limits{MaxBody: opts.Webhook.MaxBody}}
 	if opts.Webhook.CertFile != "" {
 		if s.watcher, err = certwatcher.New(opts.Webhook.CertFile, opts.Webhook.KeyFile); err != nil {
-			return fmt.Errorf("read the certificate for webhooks: %w", err)
+			return fmt.Errorf("read webhook certificate: %w", err)
 		}
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.watcher.GetCertificate}
 	}
@@ -104,12 +104,12 @@ func addWebhooks(mgr manager.Manager, opts Options, registry prometheus.Register
 	return mgr.Add(s)
 }
 
-// NeedLeaderElection says that every replica receives; what it asks for is done by the one that leads.
+// NeedLeaderElection returns false: every replica receives webhooks, and the leader runs the syncs.
 func (s *webhookServer) NeedLeaderElection() bool { return false }
 
-// Start serves until ctx ends. What has been received by then is passed on.
+// Start serves until ctx ends, and then passes on what it has received.
 func (s *webhookServer) Start(ctx context.Context) error {
-	// A replica that doesn't lead has nobody else who fills its cache.
+	// In a replica that is not the leader, nothing else starts these informers.
 	for _, object := range []client.Object{&v1alpha1.AuditSync{}, &corev1.Secret{}} {
 		if _, err := s.cache.GetInformer(ctx, object); err != nil {
 			return fmt.Errorf("watch for webhooks: %w", err)
@@ -121,7 +121,7 @@ func (s *webhookServer) Start(ctx context.Context) error {
 	}
 	s.log.Info("listening for webhooks", "address", listener.Addr().String(), "tls", s.watcher != nil)
 	if s.watcher != nil {
-		go s.watcher.Start(ctx) //nolint:errcheck // it tells the log itself, and the certificate that is there goes on being served
+		go s.watcher.Start(ctx) //nolint:errcheck // it logs its errors, and the old certificate stays in use
 	}
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -138,11 +138,11 @@ func (s *webhookServer) Start(ctx context.Context) error {
 // webhookTargets are the AuditSyncs with a webhook, read from the cache.
 type webhookTargets struct {
 	reader    client.Reader
-	namespace string // the only one that is in the cache; empty: all are
+	namespace string // the only namespace in the cache; empty for all
 	requests  *syncRequests
 }
 
-// Target looks an AuditSync up, with what its deliveries are verified with.
+// Target returns an AuditSync's repository, ref and webhook secrets.
 func (w *webhookTargets) Target(ctx context.Context, namespace, name string) (webhook.Target, error) {
 	if w.namespace != "" && namespace != w.namespace {
 		return webhook.Target{}, webhook.ErrUnknown
@@ -158,7 +158,7 @@ func (w *webhookTargets) Target(ctx context.Context, namespace, name string) (we
 	secret := &corev1.Secret{}
 	err = w.reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: audit.Spec.Webhook.SecretRef.Name}, secret)
 	if apierrors.IsNotFound(err) {
-		return webhook.Target{}, webhook.ErrUnknown // status says so to whoever may know
+		return webhook.Target{}, webhook.ErrUnknown // the missing Secret is reported in the status
 	}
 	if err != nil {
 		return webhook.Target{}, fmt.Errorf("get Secret: %w", err)
@@ -171,9 +171,9 @@ func (w *webhookTargets) Target(ctx context.Context, namespace, name string) (we
 	return t, nil
 }
 
-// Notify asks for a sync. For a pull request it does so too: its head is a ref of the remote like any other.
+// Notify requests a sync. This includes pull requests, because their head is a ref like any other.
 func (w *webhookTargets) Notify(_ context.Context, namespace, name string, _ webhook.Event) error {
-	w.requests.ask(types.NamespacedName{Namespace: namespace, Name: name})
+	w.requests.add(types.NamespacedName{Namespace: namespace, Name: name})
 	return nil
 }
 
@@ -183,15 +183,15 @@ const (
 	webhookPreviousToken = "previousToken"
 )
 
-// webhookSecrets are the secrets that can be used, and what is wrong with others.
+// webhookSecrets returns the usable secrets, and what is wrong with the others.
 func webhookSecrets(data map[string][]byte) (secrets [][]byte, problem string) {
 	for _, field := range []string{webhookToken, webhookPreviousToken} {
-		value := bytes.TrimRight(data[field], "\r\n") // which editors and --from-file leave there
+		value := bytes.TrimRight(data[field], "\r\n") // left by editors and --from-file
 		if len(value) == 0 && field == webhookPreviousToken {
 			continue
 		}
 		if err := webhook.CheckSecret(value); err != nil && problem == "" {
-			problem = fmt.Sprintf("its field %s can't be used: %v", field, err)
+			problem = fmt.Sprintf("key %s can't be used: %v", field, err)
 		} else if err == nil {
 			secrets = append(secrets, value)
 		}
@@ -199,7 +199,7 @@ func webhookSecrets(data map[string][]byte) (secrets [][]byte, problem string) {
 	return secrets, problem
 }
 
-// webhookStatus says where the webhook goes, and whether what comes in can be verified.
+// webhookStatus sets the webhook's path, and the condition that reports whether deliveries can be verified.
 func (r *Reconciler) webhookStatus(ctx context.Context, audit *v1alpha1.AuditSync, status *v1alpha1.AuditSyncStatus) {
 	if audit.Spec.Webhook == nil {
 		status.WebhookPath = ""
@@ -216,13 +216,13 @@ func (r *Reconciler) webhookStatus(ctx context.Context, audit *v1alpha1.AuditSyn
 	}
 	switch {
 	case !r.Webhooks:
-		c.Reason, c.Message = "NotServed", "this Muster receives no webhooks; start it with --webhook-address"
+		c.Reason, c.Message = "NotServed", "this Muster doesn't receive webhooks; start it with --webhook-address"
 	case failure != nil:
 		c.Reason, c.Message = failure.Reason, failure.Message
 	case problem != "":
-		c.Reason, c.Message = "SecretInvalid", fmt.Sprintf("the Secret %s: %s", name, problem)
+		c.Reason, c.Message = "SecretInvalid", fmt.Sprintf("Secret %s: %s", name, problem)
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Listening", "the Secret "+name+" verifies what comes to "+status.WebhookPath
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Listening", "deliveries to "+status.WebhookPath+" are verified with Secret "+name
 	}
 	meta.SetStatusCondition(&status.Conditions, c)
 }

@@ -17,18 +17,18 @@ import (
 )
 
 const (
-	// requestEvery is how often one AuditSync is asked for a sync at most. The first of a burst is passed on at once, and
-	// after the last there is one more.
+	// requestEvery is the minimum interval between sync requests for one AuditSync. The first of a burst is passed on immediately, and
+	// one more after the last.
 	requestEvery = time.Second
-	// requestTimeout bounds one request to the API server, and requestFlush what is done about them after the order to stop.
+	// requestTimeout bounds one request to the API server. requestFlush bounds all remaining ones after the signal to stop.
 	requestTimeout = 10 * time.Second
 	requestFlush   = 5 * time.Second
-	// requestBackoff is the longest wait between attempts while the API server doesn't take a request.
+	// requestBackoff is the maximum wait between attempts while the API server fails.
 	requestBackoff = 30 * time.Second
 )
 
-// syncRequests ask for syncs by the annotation that people use too, so that any replica can ask, and the one that leads works.
-// Many requests for one AuditSync become one, and none is lost as long as the process lives.
+// syncRequests requests syncs by the annotation that users use too. So any replica can request a sync, and the leader runs it. Many
+// requests for one AuditSync become one, and none is lost while the process lives.
 type syncRequests struct {
 	client client.Client
 	clock  clock.Clock
@@ -39,7 +39,7 @@ type syncRequests struct {
 	pending map[types.NamespacedName]*syncRequest
 }
 
-// syncRequest is what is to be done for one AuditSync.
+// syncRequest is the request for one AuditSync.
 type syncRequest struct {
 	wanted   bool
 	due      time.Time // not before
@@ -50,8 +50,8 @@ func newSyncRequests(c client.Client, clock clock.Clock, log logr.Logger) *syncR
 	return &syncRequests{client: c, clock: clock, log: log, wake: make(chan struct{}, 1), pending: map[types.NamespacedName]*syncRequest{}}
 }
 
-// ask asks for a sync that begins after now. It doesn't wait for anything.
-func (s *syncRequests) ask(key types.NamespacedName) {
+// add requests a sync that starts after this call. It doesn't block.
+func (s *syncRequests) add(key types.NamespacedName) {
 	s.mu.Lock()
 	request := s.pending[key]
 	if request == nil {
@@ -62,11 +62,11 @@ func (s *syncRequests) ask(key types.NamespacedName) {
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
-	default: // it is going to look anyway
+	default: // a wake-up is already pending
 	}
 }
 
-// run passes requests on until ctx ends, and then at once what is left.
+// run passes requests on until ctx ends, and then immediately those that are left.
 func (s *syncRequests) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		due, wait := s.due()
@@ -91,8 +91,7 @@ func (s *syncRequests) run(ctx context.Context) {
 	}
 }
 
-// due takes out what is to be passed on now, forgets AuditSyncs for which nothing has been asked for a while, and says how long
-// there is nothing to do.
+// due removes and returns the requests that are due, drops idle AuditSyncs, and returns how long to wait for the next request.
 func (s *syncRequests) due() (keys []types.NamespacedName, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +112,7 @@ func (s *syncRequests) due() (keys []types.NamespacedName, wait time.Duration) {
 	return keys, wait
 }
 
-// left takes out what is wanted, due or not.
+// left returns all requests, whether due or not.
 func (s *syncRequests) left() (keys []types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,13 +124,13 @@ func (s *syncRequests) left() (keys []types.NamespacedName) {
 	return keys
 }
 
-// pass sets the annotation. When that can't be done it is tried again, unless the AuditSync is gone.
+// pass sets the annotation. If that fails it will be retried, unless the AuditSync does not exist.
 func (s *syncRequests) pass(ctx context.Context, key types.NamespacedName) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	audit := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	at := s.clock.Now().UTC().Format(time.RFC3339Nano)
-	// Nothing but this: whatever else somebody changes at the same time stays.
+	// Patch only the annotation, so that concurrent changes by others are kept.
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.AnnotationReconcile: at}}})
 	if err == nil {
 		err = s.client.Patch(ctx, audit, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
@@ -146,9 +145,9 @@ func (s *syncRequests) pass(ctx context.Context, key types.NamespacedName) {
 		request.wanted = true
 		request.failures++
 		request.due = s.clock.Now().Add(min(time.Second<<min(request.failures-1, 10), requestBackoff))
-		s.log.Error(err, "ask for a sync after a webhook", "namespace", key.Namespace, "name", key.Name)
+		s.log.Error(err, "request a sync after a webhook", "namespace", key.Namespace, "name", key.Name)
 	default:
 		request.failures = 0
-		s.log.Info("webhook asked for a sync", "namespace", key.Namespace, "name", key.Name)
+		s.log.Info("webhook requested a sync", "namespace", key.Namespace, "name", key.Name)
 	}
 }

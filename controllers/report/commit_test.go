@@ -87,8 +87,8 @@ func TestCommitStatuses(t *testing.T) {
 		{"a tree that can't be built changes nothing", before, good(stopped(), nil), []string{
 			"1b muster/production failure nothing was applied: clusters/kustomization.yaml:2: no such file; take it out of the list"}},
 		{"the path is gone: the commit's fault, even when it was good before", head, report.Outcome{Revision: head,
-			Render: failure(report.Rejected, report.ReasonPathInvalid, "the commit has no folder clusters; what was applied stays")}, []string{
-			"1b muster/production failure the commit has no folder clusters; what was applied stays"}},
+			Render: failure(report.Rejected, report.ReasonPathInvalid, "the commit has no folder clusters; the applied objects are left unchanged")}, []string{
+			"1b muster/production failure the commit has no folder clusters; the applied objects are left unchanged"}},
 		{"keys are missing: nobody can tell yet", before, report.Outcome{Revision: head, Render: failure(report.Waiting, "SecretMissing", "the Secret sops-age does not exist")}, []string{
 			"1b muster/production error not checked yet: the Secret sops-age does not exist"}},
 		{"trouble replaces no answer", head, report.Outcome{Revision: head, Render: failure(report.Failed, "ReadFailed", "read the management cluster: timeout")}, nil},

@@ -5,11 +5,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Annotations on an AuditSync by which people ask for something.
+// Names that Muster uses in the metadata of an AuditSync.
 const (
-	// AnnotationReconcile asks for a sync now, whenever its value changes. status.lastHandledReconcileAt answers.
+	// AnnotationReconcile requests a sync whenever its value changes. status.lastHandledReconcileAt is the last handled value.
 	AnnotationReconcile = "muster.dev/reconcile-requested-at"
-	// Finalizer holds an AuditSync until its deletion policy has been carried out.
+	// Finalizer keeps an AuditSync until its deletion policy has been applied.
 	Finalizer = "muster.dev/finalizer"
 )
 
@@ -17,28 +17,29 @@ const (
 const (
 	// ConditionReady: the path is applied at the latest revision, completely and without errors.
 	ConditionReady = "Ready"
-	// ConditionReconciling and ConditionStalled are there only while they are true, as kstatus wants it: work is going on or
-	// is tried again; or nothing will happen until somebody changes something, as when it is suspended.
+	// ConditionReconciling: a sync is in progress or will be retried. As kstatus expects, the condition is absent when it is not true.
 	ConditionReconciling = "Reconciling"
-	ConditionStalled     = "Stalled"
-	// ConditionFetched: the repository was read at the last attempt.
+	// ConditionStalled: nothing will happen until a user changes something, for example because the AuditSync is suspended. It is
+	// absent when it is not true.
+	ConditionStalled = "Stalled"
+	// ConditionFetched: the last fetch succeeded.
 	ConditionFetched = "Fetched"
-	// ConditionRendered: the path compiled without errors; false with reason Quarantined when some clusters are left out.
+	// ConditionRendered: the path rendered without errors; false with reason Quarantined if some clusters are left out.
 	ConditionRendered = "Rendered"
-	// ConditionApplied: what could be rendered is in the management cluster.
+	// ConditionApplied: everything that could be rendered is applied.
 	ConditionApplied = "Applied"
-	// ConditionInSync: nobody has changed what Muster applied.
+	// ConditionInSync: the live objects have no drift.
 	ConditionInSync = "InSync"
-	// ConditionScanned: the latest scan of every cluster was good. Ready doesn't depend on it.
+	// ConditionScanned: the latest scan of every cluster succeeded. Ready doesn't depend on it.
 	ConditionScanned = "Scanned"
-	// ConditionWebhook: deliveries can be verified. It is there only with spec.webhook, and Ready doesn't depend on it.
+	// ConditionWebhook: deliveries can be verified. It exists only with spec.webhook, and Ready doesn't depend on it.
 	ConditionWebhook = "Webhook"
-	// ConditionReported: the forge shows the commit statuses as they should be. It is there only with spec.forge, and Ready
-	// doesn't depend on it.
+	// ConditionReported: the commit statuses at the forge are up to date. It exists only with spec.forge, and Ready doesn't depend
+	// on it.
 	ConditionReported = "Reported"
 )
 
-// AuditSync keeps the audit configs of its namespace true to a path of a Git repository.
+// AuditSync syncs the audit configs of its namespace from a path in a Git repository.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -73,20 +74,20 @@ type AuditSyncList struct {
 	Items           []AuditSync `json:"items"`
 }
 
-// AuditSyncSpec says what is applied, from where, and with which policy.
+// AuditSyncSpec defines what is applied, from where, and with which policy.
 type AuditSyncSpec struct {
 	// The Git repository.
 	Source Source `json:"source"`
 
-	// The folder of the repository that holds the cluster files, relative to its root. Default: the root.
+	// The directory with the cluster files, relative to the root of the repository. Default: the root.
 	// +kubebuilder:default="./"
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="the path is relative to the root of the repository and stays within it"
 	// +optional
 	Path string `json:"path,omitempty"`
 
-	// How often the repository is asked for changes, as a duration such as 5m; at least 5s. A sync can be asked for at any
-	// time with the annotation muster.dev/reconcile-requested-at.
+	// How often to fetch the repository, as a duration such as 5m; at least 5s. The annotation
+	// muster.dev/reconcile-requested-at requests a sync at any time.
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
@@ -94,17 +95,17 @@ type AuditSyncSpec struct {
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
-	// The keys that open SOPS-encrypted files. Without it, a path with encrypted files can't be applied.
+	// The keys for SOPS-encrypted files. Without them, a path with encrypted files can't be applied.
 	// +optional
 	Decryption *Decryption `json:"decryption,omitempty"`
 
-	// The MondooAuditConfig that gets the clusters when the path holds none: one that exists in the namespace, installed by
-	// Helm or from Mondoo's console. Muster then owns its list of external clusters and touches nothing else of it.
+	// The MondooAuditConfig for the clusters if the path contains none: an existing one in the namespace, installed by Helm
+	// or from Mondoo's console. Muster then owns its list of external clusters and changes nothing else in it.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	AuditConfig string `json:"auditConfig,omitempty"`
 
-	// What audit configs in the repository may have beyond harmless fields.
+	// Which privileged fields audit configs in the repository may set.
 	// +optional
 	AuditConfigs AuditConfigs `json:"auditConfigs,omitempty"`
 
@@ -112,64 +113,65 @@ type AuditSyncSpec struct {
 	// +optional
 	VaultAuth VaultAuth `json:"vaultAuth,omitempty"`
 
-	// What happens when a live object differs from what Muster applied while Git has not changed: Correct puts it right at
-	// once; Report only says so.
+	// What to do when a live object differs from what Muster applied and Git has not changed. Correct restores it
+	// immediately. Report only reports the drift.
 	// +kubebuilder:validation:Enum=Correct;Report
 	// +kubebuilder:default=Correct
 	// +optional
 	Drift DriftPolicy `json:"drift,omitempty"`
 
-	// What happens to clusters and Secrets that are no longer in Git.
+	// What to do with clusters and Secrets that are no longer in Git.
 	// +kubebuilder:default={}
 	// +optional
 	Prune Prune `json:"prune,omitempty"`
 
-	// What happens to entries of the audit config that are in no file and that Muster never applied: Keep leaves and reports
-	// them, Remove removes them. More than prune.maxRemovals allows of the audit config's entries waits for an approval, and so
-	// do all while a file can't be read.
+	// What to do with entries of the audit config that are in no file and that Muster never applied. Keep keeps and reports
+	// them. Remove removes them; if they exceed prune.maxRemovals of the audit config's entries, or while a file can't be
+	// read, they wait for an approval.
 	// +kubebuilder:validation:Enum=Keep;Remove
 	// +kubebuilder:default=Keep
 	// +optional
 	ForeignClusters ForeignPolicy `json:"foreignClusters,omitempty"`
 
-	// What happens to what Muster applied when the AuditSync is deleted: Orphan leaves everything as it is, Delete removes it.
+	// What to do with the applied objects when the AuditSync is deleted. Orphan keeps them, Delete deletes them.
 	// +kubebuilder:validation:Enum=Orphan;Delete
 	// +kubebuilder:default=Orphan
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// Stops everything: no fetch, no apply, no correction of drift. Commit statuses that are pending are ended.
+	// Stops all syncs: no fetch, no apply, no drift correction. Pending commit statuses are ended.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// Lets the forge ask for a sync as soon as something is pushed. The interval stays, for what gets lost on the way.
+	// Lets the forge request a sync as soon as commits are pushed. Syncs also run at each interval, in case a delivery is lost.
 	// +optional
 	Webhook *Webhook `json:"webhook,omitempty"`
 
-	// Tells the forge by commit statuses what became of each commit: whether it is valid and applied, whether somebody has
-	// changed what it applied, and whether its clusters were scanned.
+	// Reports the result of each commit to the forge as commit statuses: whether it is valid and applied, whether there is
+	// drift, and whether its clusters were scanned.
 	// +optional
 	Forge *Forge `json:"forge,omitempty"`
 
-	// Scans a cluster that has changed once at once, rather than at its next scheduled time.
+	// Scans a changed cluster once as soon as possible, instead of at its next scheduled time.
 	// +kubebuilder:default={}
 	// +optional
 	ScanOnChange ScanOnChange `json:"scanOnChange,omitempty"`
 
-	// The ServiceAccount of this namespace in whose name Muster applies; its rights bound what this AuditSync can change.
-	// Default: Muster's own.
+	// The ServiceAccount in this namespace that Muster impersonates to apply. Its permissions limit what this AuditSync can
+	// change. Default: Muster's ServiceAccount.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 
-// AuditConfigs says what audit configs in the repository may have.
+// AuditConfigs defines which privileged fields audit configs in the repository may set.
 type AuditConfigs struct {
-	// Fields of MondooAuditConfigs that name a Secret, choose the code that runs, or change its rights, each as it is written below
-	// spec: FIELD=VALUE allows one value, such as mondooCredsSecretRef=mondoo-client or scanner.image.tag=13.3.0; FIELD any value and
-	// all fields below it, such as nodes.jobOverrides. Lists are passed through: scanner.env. A field that names a Secret, at
-	// whatever depth, needs the Secret's name: scanner.env.valueFrom.secretKeyRef=proxy. Secrets that an AuditSync uses itself, and
-	// those that Muster makes of inline credentials, are never allowed.
+	// The allowed privileged fields of MondooAuditConfigs: fields that name a Secret, choose the code that runs, or change its
+	// permissions. Each is a path below spec. FIELD=VALUE allows one value, such as mondooCredsSecretRef=mondoo-client or
+	// scanner.image.tag=13.3.0. FIELD allows any value and all fields below it, such as nodes.jobOverrides. Paths skip list
+	// indexes: scanner.env. A field that names a Secret, at any depth, must be allowed with the Secret's name:
+	// scanner.env.valueFrom.secretKeyRef=proxy. Secrets that an AuditSync itself uses, and those that Muster creates from inline
+	// credentials, are never allowed.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^[^=[:space:].]+([.][^=[:space:].]+)*(=.+)?$'))",message="an entry is FIELD or FIELD=VALUE, such as scanner.image.tag=13.3.0"
@@ -179,10 +181,10 @@ type AuditConfigs struct {
 	Allow []string `json:"allow,omitempty"`
 }
 
-// VaultAuth says where the operator may log in for clusters.
+// VaultAuth defines the Vault servers that the operator may log in to for clusters.
 type VaultAuth struct {
-	// The servers, as https://host or https://host:port. The operator sends its own ServiceAccount's token to the server that a
-	// cluster names, so a cluster that names another one is left out.
+	// The servers, as https://host or https://host:port. The operator sends its ServiceAccount token to the server that a
+	// cluster names. So a cluster that names a server not listed here is left out.
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[^/?#@%[:space:]]+/?$'))",message="an address is https://host or https://host:port, without a path or credentials"
@@ -191,10 +193,10 @@ type VaultAuth struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// Source is a Git repository and what to take of it.
+// Source is a Git repository and the ref to follow.
 type Source struct {
-	// The address: https://host/path, or ssh://user@host/path. http:// is taken for loopback addresses alone. It holds no
-	// credentials; these are in secretRef.
+	// The URL: https://host/path, or ssh://user@host/path. http:// is only allowed for loopback addresses. It must not contain
+	// credentials, which belong in secretRef.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|ssh)://')",message="the address starts with https:// or ssh://; write git@host:path as ssh://git@host/path"
@@ -205,13 +207,13 @@ type Source struct {
 	// +optional
 	Ref *Ref `json:"ref,omitempty"`
 
-	// The Secret with the credentials. Keys, as Flux has them: username and password, or bearerToken; identity, known_hosts
-	// and password (the passphrase) for ssh; caFile for a private CA.
+	// The Secret with the credentials, with the same keys as in Flux: username and password, or bearerToken; identity,
+	// known_hosts and password (the passphrase) for ssh; caFile for a private CA.
 	// +optional
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
 
-	// Applies only commits that are signed with one of these keys. A commit that is not leaves everything as it was. What is
-	// verified is the commit that would be applied; signatures of tags, and of the commits before it, are not looked at.
+	// Applies only commits that are signed with one of these keys. Any other commit changes nothing. Only the commit to apply is
+	// verified; signatures of tags and of earlier commits are not checked.
 	// +optional
 	Verify *Verify `json:"verify,omitempty"`
 
@@ -222,7 +224,7 @@ type Source struct {
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 
-// Ref selects a commit. Of several fields, commit goes before semver, tag and branch, in this order.
+// Ref selects a commit. If several fields are set, the order of precedence is commit, semver, tag, branch.
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.semver) ? 1 : 0) + (has(self.tag) ? 1 : 0) + (has(self.branch) ? 1 : 0) <= 1",message="give one of branch, tag and semver"
 // +kubebuilder:validation:XValidation:rule="!(has(self.commit) && has(self.semver))",message="a commit and a range of versions exclude each other"
@@ -239,70 +241,69 @@ type Ref struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	SemVer string `json:"semver,omitempty"`
-	// One commit by its full hash. With branch, it is looked for there.
+	// A commit, by its full hash. With branch, the commit must be on that branch.
 	// +kubebuilder:validation:Pattern="^[0-9a-f]{40}$"
 	// +optional
 	Commit string `json:"commit,omitempty"`
 }
 
-// Verify says whose signatures are accepted.
+// Verify defines whose signatures are accepted.
 type Verify struct {
-	// The Secret with the public keys. Fields named NAME.asc hold armored PGP keys, as in Flux; fields named NAME.pub and
-	// authorized_keys hold SSH keys, one a line; allowed_signers holds them with principals, which are not compared.
+	// The Secret with the public keys. Keys named NAME.asc contain armored PGP keys, as in Flux. Keys named NAME.pub and
+	// authorized_keys contain SSH keys, one per line. allowed_signers contains SSH keys with principals, which are ignored.
 	SecretRef SecretRef `json:"secretRef"`
 
-	// Applies only descendants of the commit that was applied last. Otherwise whoever may force-push, or runs the Git server, can
-	// bring back an older signed commit, and with it a cluster that was removed or a token that was replaced. When the branch is
-	// rewritten, or url or ref lead to another history, set it to false until that is applied.
+	// Applies only descendants of the last applied commit. Otherwise anyone who can force-push, or who runs the Git server, can
+	// restore an older signed commit, and with it a removed cluster or a replaced token. If the branch is rewritten, or url or ref
+	// lead to another history, set it to false until that is applied.
 	// +optional
 	Monotonic bool `json:"monotonic,omitempty"`
 }
 
-// SecretRef names a Secret of the AuditSync's namespace.
+// SecretRef names a Secret in the AuditSync's namespace.
 type SecretRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 }
 
-// Webhook says who may send to this AuditSync's receiver, whose path is status.webhookPath.
+// Webhook configures the webhook receiver of this AuditSync. Its path is status.webhookPath.
 type Webhook struct {
-	// The Secret with what the forge proves itself with, in the field token, as Flux has it: the webhook's secret, GitLab's
-	// secret token, or, when it begins with whsec_, a signing token of GitLab or of another sender of Standard Webhooks; of 16
-	// bytes at least. While it is being changed, the field previousToken holds the one before, which is taken as well.
+	// The Secret that authenticates deliveries, in the key token, as in Flux. The token is the webhook's secret, GitLab's secret
+	// token, or, if it starts with whsec_, a signing token of GitLab or of another sender of Standard Webhooks. It has at least
+	// 16 bytes. During a rotation, the key previousToken contains the previous token, which is accepted as well.
 	SecretRef SecretRef `json:"secretRef"`
 
-	// The kind of webhook that is taken: github, gitlab, gitea or forgejo (which are the same), or generic, for any sender that
-	// puts the HMAC-SHA256 of the body into X-Signature or X-Hub-Signature as sha256=…, or that follows Standard Webhooks. auto
-	// goes by the host of the repository where that is a public forge, and otherwise by the delivery's headers.
+	// The accepted kind of webhook: github, gitlab, gitea or forgejo (the same as gitea), or generic. generic accepts any sender
+	// that puts the HMAC-SHA256 of the body into X-Signature or X-Hub-Signature as sha256=…, or that follows Standard Webhooks.
+	// auto uses the repository's host if that is a public forge, and otherwise the delivery's headers.
 	// +kubebuilder:validation:Enum=auto;github;gitlab;gitea;forgejo;generic
 	// +kubebuilder:default=auto
 	// +optional
 	Provider string `json:"provider,omitempty"`
 }
 
-// Forge says where commit statuses go, and as whom.
+// Forge defines where commit statuses are posted, and with which credentials.
 type Forge struct {
-	// github, gitlab or gitea, which stands for Forgejo too. Default: what the host of the repository's address tells, for the
-	// public forges.
+	// github, gitlab or gitea (also for Forgejo). Default: derived from the repository's host, for public forges.
 	// +kubebuilder:validation:Enum=github;gitlab;gitea
 	// +optional
 	Provider string `json:"provider,omitempty"`
 
-	// The address of the server or of its API, as https://host or https://host/path, where it isn't at the host of the
-	// repository's address. http:// is taken for loopback addresses alone.
+	// The URL of the server or of its API, as https://host or https://host/path. Only needed if it is not on the repository's
+	// host. http:// is only allowed for loopback addresses.
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@%[:space:]]+(/[^?#@[:space:]]*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?(/[^?#@[:space:]]*)?$')",message="an address is https://host or https://host/path, without credentials or a query; http:// is for loopback alone"
 	// +optional
 	APIURL string `json:"apiURL,omitempty"`
 
-	// The Secret with what statuses are set as: token, an access token that may set commit statuses; or bearerToken; or username
-	// and password; or githubAppID, githubAppInstallationID and githubAppPrivateKey. Beside it caFile for a private CA, and
-	// proxy. It may be that of the repository.
+	// The Secret with the credentials for the forge: token, an access token with permission to set commit statuses; or
+	// bearerToken; or username and password; or githubAppID, githubAppInstallationID and githubAppPrivateKey. Optional keys are
+	// caFile for a private CA, and proxy. It may be the repository's Secret.
 	SecretRef SecretRef `json:"secretRef"`
 
-	// The name of the status; those for drift and scans have it with /drift and /scan. Two AuditSyncs that follow the same
-	// repository, in other namespaces or clusters, need different ones, or each overwrites what the other has said. Default:
+	// The name of the status. Those for drift and scans have the suffixes /drift and /scan. Two AuditSyncs for the same
+	// repository, in different namespaces or clusters, need different names, or they overwrite each other's statuses. Default:
 	// muster/ and the name of the AuditSync.
 	// +kubebuilder:validation:MaxLength=200
 	// +kubebuilder:validation:Pattern="^[A-Za-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$"
@@ -310,38 +311,39 @@ type Forge struct {
 	Context string `json:"context,omitempty"`
 }
 
-// Decryption says where the keys for SOPS are, and which key services may be asked for them. A file only ever chooses among
-// the servers and keys that are named here.
+// Decryption defines the keys for SOPS, and which key services may be used. Files can only use the servers and keys that are
+// listed here.
 type Decryption struct {
-	// The Secret with the keys and credentials, named as in Flux, so that its sops-age and sops-gpg Secrets serve. Fields whose
-	// names end in .agekey hold age identities, those that end in .asc armored PGP private keys without passphrase. The fields
-	// sops.vault-token, sops.aws-kms, sops.gcp-kms and sops.azure-kv hold the credentials of key services.
+	// The Secret with the keys and credentials, with the same keys as in Flux, so that Flux's sops-age and sops-gpg Secrets
+	// work. Keys that end in .agekey contain age identities. Keys that end in .asc contain armored PGP private keys without a
+	// passphrase. The keys sops.vault-token, sops.aws-kms, sops.gcp-kms and sops.azure-kv contain the credentials for key
+	// services.
 	SecretRef SecretRef `json:"secretRef"`
 
-	// The Vault servers whose transit engine may be asked. The Secret then has a token in the field sops.vault-token, and for
-	// a server with a private CA its certificate in vault.ca.crt. What the token may decrypt is up to its policy in Vault.
+	// The Vault servers whose transit engine may be used. The Secret then needs a token in the key sops.vault-token and, for a
+	// server with a private CA, the CA's certificate in vault.ca.crt. The token's policy in Vault limits what it can decrypt.
 	// +optional
 	Vault *VaultDecryption `json:"vault,omitempty"`
 
-	// The AWS KMS keys that may be asked for. The Secret then has aws_access_key_id, aws_secret_access_key and, if need be,
-	// aws_session_token in the field sops.aws-kms.
+	// The AWS KMS keys that may be used. The Secret then needs aws_access_key_id, aws_secret_access_key and, if necessary,
+	// aws_session_token in the key sops.aws-kms.
 	// +optional
 	AWS *AWSDecryption `json:"aws,omitempty"`
 
-	// The Google Cloud KMS keys that may be asked for. The Secret then has the JSON key of a service account in the field
+	// The Google Cloud KMS keys that may be used. The Secret then needs the JSON key of a service account in the key
 	// sops.gcp-kms.
 	// +optional
 	GCP *GCPDecryption `json:"gcp,omitempty"`
 
-	// The Azure Key Vault keys that may be asked for. The Secret then has a service principal in the field sops.azure-kv.
+	// The Azure Key Vault keys that may be used. The Secret then needs a service principal in the key sops.azure-kv.
 	// +optional
 	Azure *AzureDecryption `json:"azure,omitempty"`
 }
 
-// VaultDecryption names Vault servers.
+// VaultDecryption lists Vault servers.
 type VaultDecryption struct {
-	// The servers, as https://host or https://host:port, each as the files name it. http:// is taken for loopback addresses
-	// alone.
+	// The servers, as https://host or https://host:port, each as it is written in the files. http:// is only allowed for
+	// loopback addresses.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
@@ -349,25 +351,25 @@ type VaultDecryption struct {
 	// +listType=set
 	Addresses []string `json:"addresses"`
 
-	// The namespace of Vault Enterprise that the engine is in. Default: the root.
+	// The Vault Enterprise namespace of the transit engine. Default: the root namespace.
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern="^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$"
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// AWSDecryption names keys of AWS KMS.
+// AWSDecryption lists AWS KMS keys.
 type AWSDecryption struct {
-	// ARNs of keys and aliases, as the files name them. A * may stand at the end, after the account, such as
+	// ARNs of keys and aliases, as they are written in the files. A * is allowed at the end, after the account, such as
 	// arn:aws:kms:eu-west-1:111122223333:key/*.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:([*]|(key|alias)/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is arn:aws:kms:REGION:ACCOUNT:key/ID; a * may stand at the end, after the account"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:([*]|(key|alias)/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is arn:aws:kms:REGION:ACCOUNT:key/ID; a * is allowed at the end, after the account"
 	// +listType=set
 	Keys []string `json:"keys"`
 
-	// ARNs of the roles that may be assumed when a file names a role.
+	// ARNs of the roles that may be assumed if a file names a role.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@/_-]+$'))",message="a role is arn:aws:iam::ACCOUNT:role/NAME"
@@ -376,26 +378,26 @@ type AWSDecryption struct {
 	Roles []string `json:"roles,omitempty"`
 }
 
-// GCPDecryption names keys of Google Cloud KMS.
+// GCPDecryption lists Google Cloud KMS keys.
 type GCPDecryption struct {
-	// Resource IDs, as projects/P/locations/L/keyRings/R/cryptoKeys/K. A * may stand at the end, after the project, such as
+	// Resource IDs, as projects/P/locations/L/keyRings/R/cryptoKeys/K. A * is allowed at the end, after the project, such as
 	// projects/fleet/*.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^projects/[a-z0-9.:-]+/([*]|locations/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is projects/P/locations/L/keyRings/R/cryptoKeys/K; a * may stand at the end, after the project"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^projects/[a-z0-9.:-]+/([*]|locations/[A-Za-z0-9/_-]*[*]?)$'))",message="a key is projects/P/locations/L/keyRings/R/cryptoKeys/K; a * is allowed at the end, after the project"
 	// +listType=set
 	Keys []string `json:"keys"`
 }
 
-// AzureDecryption names keys of Azure Key Vault.
+// AzureDecryption lists Azure Key Vault keys.
 type AzureDecryption struct {
-	// Key identifiers, as https://NAME.vault.azure.net/keys/KEY/VERSION. A * may stand at the end, after the host, such as
+	// Key identifiers, as https://NAME.vault.azure.net/keys/KEY/VERSION. A * is allowed at the end, after the host, such as
 	// https://fleet.vault.azure.net/*.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[a-z0-9-]+[.](vault[.]azure[.]net|managedhsm[.]azure[.]net|vault[.]azure[.]cn|vault[.]usgovcloudapi[.]net|managedhsm[.]usgovcloudapi[.]net)/([*]|keys/[A-Za-z0-9/-]*[*]?)$'))",message="a key is https://NAME.vault.azure.net/keys/KEY/VERSION; a * may stand at the end, after the host"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[a-z0-9-]+[.](vault[.]azure[.]net|managedhsm[.]azure[.]net|vault[.]azure[.]cn|vault[.]usgovcloudapi[.]net|managedhsm[.]usgovcloudapi[.]net)/([*]|keys/[A-Za-z0-9/-]*[*]?)$'))",message="a key is https://NAME.vault.azure.net/keys/KEY/VERSION; a * is allowed at the end, after the host"
 	// +listType=set
 	Keys []string `json:"keys"`
 }
@@ -427,16 +429,16 @@ const (
 	DeletionDelete DeletionPolicy = "Delete"
 )
 
-// Prune says how removals are handled.
+// Prune defines how removals are handled.
 type Prune struct {
-	// Whether what is no longer in Git is removed.
+	// Whether to remove what is no longer in Git.
 	// +kubebuilder:default=true
 	// +optional
 	Enabled *bool `json:"enabled,omitempty"`
 
-	// How many clusters and Secrets one change may remove, as a number or a percentage of what is applied; a percentage always
-	// allows one. More than that waits until somebody approves exactly this with the annotation
-	// muster.dev/approve-removals and the value that the status gives; everything else is applied meanwhile.
+	// How many clusters and Secrets one change may remove, as a number or a percentage of what is applied. A percentage always
+	// allows one. Further removals wait until a user approves exactly these, with the annotation muster.dev/approve-removals and
+	// the value from the status. Everything else is applied in the meantime.
 	// +kubebuilder:default="25%"
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="a number from 0, or a percentage from 0% to 100%"
@@ -444,16 +446,16 @@ type Prune struct {
 	MaxRemovals *intstr.IntOrString `json:"maxRemovals,omitempty"`
 }
 
-// ScanOnChange says how clusters are scanned that have changed: by a Job made from the operator's CronJob, as kubectl create
-// job --from makes it, once the operator has taken the change over.
+// ScanOnChange defines how changed clusters are scanned. Once the operator has picked up the change, Muster creates a Job from
+// the operator's CronJob, as kubectl create job --from does.
 type ScanOnChange struct {
-	// Whether changed clusters are scanned at once.
+	// Whether to scan changed clusters as soon as possible.
 	// +kubebuilder:default=true
 	// +optional
 	Enabled *bool `json:"enabled,omitempty"`
 
-	// How many of these scans run at a time. Up to 100 changed clusters wait for their turn; what a change has beyond that, such
-	// as a fleet that is applied for the first time, is scanned as scheduled.
+	// How many of these scans run at the same time. Up to 100 changed clusters wait in a queue. If more change, for example when
+	// a fleet is applied for the first time, the others are scanned as scheduled.
 	// +kubebuilder:default=5
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
@@ -461,10 +463,10 @@ type ScanOnChange struct {
 	Concurrency int32 `json:"concurrency,omitempty"`
 }
 
-// On says whether changed clusters are scanned at once.
+// On reports whether changed clusters are scanned as soon as possible.
 func (s ScanOnChange) On() bool { return s.Enabled == nil || *s.Enabled }
 
-// AtOnce is how many of these scans run at a time.
+// AtOnce returns how many of these scans run at the same time.
 func (s ScanOnChange) AtOnce() int {
 	const standard = 5
 	if s.Concurrency < 1 {
@@ -473,14 +475,14 @@ func (s ScanOnChange) AtOnce() int {
 	return int(s.Concurrency)
 }
 
-// AuditSyncStatus is what became of the last revisions.
+// AuditSyncStatus is the result of the last syncs.
 type AuditSyncStatus struct {
-	// The generation that this status is about.
+	// The generation of the AuditSync that this status is for.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready, Fetched, Rendered, Applied, InSync and Scanned; with spec.webhook Webhook, and with spec.forge Reported; while they
-	// hold, Reconciling and Stalled.
+	// Ready, Fetched, Rendered, Applied, InSync and Scanned; Webhook with spec.webhook, and Reported with spec.forge;
+	// Reconciling and Stalled while they are true.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -494,23 +496,23 @@ type AuditSyncStatus struct {
 	// +optional
 	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
 
-	// The value of the annotation muster.dev/reconcile-requested-at that was last acted upon.
+	// The last handled value of the annotation muster.dev/reconcile-requested-at.
 	// +optional
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 
-	// The path of the webhook's receiver, below the address under which Muster's Service muster-webhook is reached.
+	// The path of the webhook receiver, at the address of Muster's Service muster-webhook.
 	// +optional
 	WebhookPath string `json:"webhookPath,omitempty"`
 
-	// What the revision that was last applied has changed.
+	// What the last applied revision changed.
 	// +optional
 	LastChanges string `json:"lastChanges,omitempty"`
 
-	// What was last put right of the revision that was last applied, after somebody had changed it by hand.
+	// The last drift correction since the revision was applied.
 	// +optional
 	LastCorrection string `json:"lastCorrection,omitempty"`
 
-	// Revisions with a commit status that is pending, so that none is left so when nobody will answer for it any more.
+	// Revisions with a pending commit status. Muster ends these statuses if they will not get a result.
 	// +kubebuilder:validation:MaxItems=20
 	// +listType=atomic
 	// +optional
@@ -520,55 +522,55 @@ type AuditSyncStatus struct {
 	// +optional
 	PendingAt *ReportPlace `json:"pendingAt,omitempty"`
 
-	// How many clusters the path has, and what state they are in.
+	// The number of clusters, by state.
 	// +optional
 	Clusters *ClusterCounts `json:"clusters,omitempty"`
 
-	// The findings of the last revision, gravest first: 50 at most.
+	// The findings for the last revision, most severe first; 50 at most.
 	// +kubebuilder:validation:MaxItems=50
 	// +listType=atomic
 	// +optional
 	Problems []Problem `json:"problems,omitempty"`
 
-	// How many more problems there are than are listed.
+	// The number of problems that are not listed.
 	// +optional
 	MoreProblems int32 `json:"moreProblems,omitempty"`
 }
 
-// ReportPlace is where commit statuses are shown: spec.forge and the repository as they were. No credentials are sent to an
-// address because it stands here alone.
+// ReportPlace is where commit statuses are shown: the values of spec.forge and the repository at that time. Muster never sends
+// credentials to an address that is only in the status.
 type ReportPlace struct {
 	// +optional
 	Provider string `json:"provider,omitempty"`
-	// The repository's Git address.
+	// The Git URL of the repository.
 	URL string `json:"url"`
 	// +optional
 	APIURL string `json:"apiURL,omitempty"`
-	// The name of the status about the commit itself.
+	// The name of the status for the commit itself.
 	Context string `json:"context"`
 }
 
 // ClusterCounts counts clusters by state.
 type ClusterCounts struct {
-	// In the path.
+	// Clusters in the path.
 	Total int32 `json:"total"`
-	// In the management cluster as the path says.
+	// Clusters that are applied as in the path.
 	Applied int32 `json:"applied"`
-	// Left out because of an error; what was applied for them before stays.
+	// Clusters left out because of an error; their applied state is left unchanged.
 	Quarantined int32 `json:"quarantined"`
-	// Removals that wait for an approval: of clusters, and of Secrets and audit configs beside them.
+	// Removals that wait for approval: of clusters, and also of Secrets and audit configs.
 	// +optional
 	Held int32 `json:"held,omitempty"`
-	// In the audit configs and in no file.
+	// Entries of the audit configs that are in no file.
 	// +optional
 	Foreign int32 `json:"foreign,omitempty"`
-	// Applied, and not scanned yet.
+	// Clusters that are applied but not scanned yet.
 	// +optional
 	Awaiting int32 `json:"awaiting,omitempty"`
-	// Whose latest scan was good.
+	// Clusters whose latest scan succeeded.
 	// +optional
 	Passing int32 `json:"passing,omitempty"`
-	// Whose latest scan has failed or can't start, that are overdue, or that the operator has not taken over.
+	// Clusters whose latest scan failed or can't start, whose scan is overdue, or that the operator has not picked up.
 	// +optional
 	Failing int32 `json:"failing,omitempty"`
 }
@@ -582,12 +584,12 @@ type Problem struct {
 	// The cluster it is about.
 	// +optional
 	Cluster string `json:"cluster,omitempty"`
-	// The place in the repository, as path:line:column.
+	// The location in the repository, as path:line:column.
 	// +optional
 	Place string `json:"place,omitempty"`
 	// The cause.
 	Message string `json:"message"`
-	// The way out.
+	// How to fix it.
 	// +optional
 	Fix string `json:"fix,omitempty"`
 }

@@ -1,7 +1,7 @@
-// Package v1alpha1 is the API of muster.dev/v1alpha1: AuditSync, the one resource that Muster adds to Kubernetes.
+// Package v1alpha1 is the API muster.dev/v1alpha1: AuditSync, the only resource that Muster adds to Kubernetes.
 //
-// An AuditSync says: this path of this repository drives the audit configs of this namespace. It holds policy, which no
-// branch or pull request can change. What it refers to (Secrets, audit configs) is in its own namespace.
+// An AuditSync syncs the audit configs of its namespace from a path in a repository. It contains policy, which no branch or pull
+// request can change. Everything that it refers to (Secrets, audit configs) is in its namespace.
 //
 // +kubebuilder:object:generate=true
 // +groupName=muster.dev
