@@ -19,37 +19,36 @@ import (
 )
 
 // BenchmarkFleet renders fleets whose clusters have an age-encrypted kubeconfig of 5 KB each, through one kustomization with
-// a patch and labels, from a real Git server. A process of its own does the work, so that its memory is that of the work. It
-// prints, per size:
+// a patch and labels, from a real Git server. A separate process does the work, so that its memory can be measured. It prints, per
+// size:
 //
 //	ms/fetch         fetch from an empty cache
-//	ms/cold          render with nothing remembered: read from Git, seal, build, compile, open
+//	ms/cold          render without caches: read from Git, seal, build, compile, open
 //	ms/unchanged     render of a new commit that changes nothing below the path
-//	ms/one-changed   render of a new commit that changes one cluster file: the median of five, before each of which garbage was
-//	                 collected, as it is where commits are minutes apart
-//	ms/one-in-a-row  the same, of five right behind each other, with the garbage of them all
-//	ms/plan          comparison with a management cluster that has the former commit: one change
-//	ms/floor         the same files decrypted one by one with the sops library alone, divided by the processors
+//	ms/one-changed   render of a new commit that changes one cluster file: the median of five, with a garbage collection before
+//	                 each, as if commits were minutes apart
+//	ms/one-in-a-row  the same for five commits in a row, without garbage collections in between
+//	ms/plan          comparison with a management cluster that has the previous commit: one change
+//	ms/floor         the same files decrypted one by one with only the sops library, divided by the number of processors
 //	cold/floor       the ratio of the two, in the same run
-//	cold/unchanged   how many times cheaper it is when nothing has changed
-//	MiB/peak         the most memory that the process had at any time, all of it (VmHWM), before the floor was measured, with
-//	                 GOMEMLIMIT=520MiB
+//	cold/unchanged   the ratio of the two: how much faster it is if nothing has changed
+//	MiB/peak         the peak memory of the whole process (VmHWM), before the floor was measured, with GOMEMLIMIT=520MiB
 //
-// Where a size is measured several times, the round with the best ratio counts: the other ones shared the processors with something else.
+// If a size is measured several times, the round with the best ratio counts, because other rounds shared the processors with other work.
 func BenchmarkFleet(b *testing.B) {
 	for _, n := range []int{100, 1_000, 5_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) { benchmarkFleet(b, n) })
 	}
 }
 
-// The measuring process runs under a soft limit, as the controller does in its Deployment: near it, garbage is collected before
-// the heap has doubled.
+// The measuring process has a soft memory limit, as the controller has in its Deployment. Near the limit, Go collects garbage before the
+// heap has doubled.
 const memoryLimit = "520MiB"
 
 // changes is how many commits that change one file are measured in each way.
 const changes = 5
 
-// result is what the measuring process has found.
+// result is the output of the measuring process.
 type result struct {
 	Fetch, Cold, Unchanged, Plan, Floor time.Duration
 	Changed, InARow                     []time.Duration // sorted
@@ -86,7 +85,7 @@ func benchmarkFleet(b *testing.B, n int) {
 
 func (r result) ratio() float64 { return float64(r.Cold) / float64(r.Floor) }
 
-// measure runs the measuring process, and changes the repository when it asks for it.
+// measure runs the measuring process, and changes the repository when the process requests it.
 func measure(b *testing.B, repository *worktree, url string) result {
 	b.Helper()
 	child := exec.CommandContext(b.Context(), os.Args[0])

@@ -29,7 +29,7 @@ import (
 	"github.com/muster-gitops/muster/gitsync"
 )
 
-// The measuring process is told by its environment what to measure, and asks on its standard output for changes.
+// The measuring process reads from its environment what to measure, and requests changes on its standard output.
 const (
 	childURL   = "MUSTER_BENCH_URL"
 	childKey   = "MUSTER_BENCH_KEY"
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// renderer is what the controller has of one AuditSync.
+// renderer is the controller's state for one AuditSync.
 type renderer struct {
 	repository *gitsync.Repository
 	pipeline   *clusters.Pipeline
@@ -63,7 +63,7 @@ func child(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a folder for temporary files
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	ring := &keys.Ring{}
 	if err := ring.AddAge("benchmark", os.Getenv(childKey)); err != nil {
 		return err
@@ -117,14 +117,14 @@ func child(ctx context.Context) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// sync fetches and renders the present commit.
+// sync fetches and renders the current commit.
 func (r *renderer) sync(ctx context.Context) (opened *fleet.Opened, fetch, render time.Duration, err error) {
 	began := time.Now()
 	snapshot, err := r.repository.Fetch(ctx, gitsync.Source{URL: os.Getenv(childURL), Ref: gitsync.Ref{Branch: "main"}})
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	defer snapshot.Close() //nolint:errcheck // the cache is for this process alone
+	defer snapshot.Close() //nolint:errcheck // only this process uses the cache
 	fetch = time.Since(began)
 	began = time.Now()
 	sealed, err := r.pipeline.Compile(ctx, clusters.Source{FS: snapshot.FS(), Path: "fleet"}, compile.Options{Namespace: "mondoo-operator", Sync: "bench", Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}}, r.opener)
@@ -139,7 +139,7 @@ func (r *renderer) sync(ctx context.Context) (opened *fleet.Opened, fetch, rende
 	return opened, fetch, render, err
 }
 
-// compare plans a fleet for a management cluster that has the former one.
+// compare plans a fleet for a management cluster that has the previous one.
 func compare(former, opened *fleet.Opened) time.Duration {
 	policy := plan.Policy{Revision: "x", Prune: true, CorrectDrift: true}
 	p := plan.Compute(former, plan.Live{}, policy)
@@ -156,7 +156,7 @@ func compare(former, opened *fleet.Opened) time.Duration {
 	return time.Since(began)
 }
 
-// peak is the most memory that the process has had.
+// peak returns the peak memory of the process.
 func peak() (int, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -170,14 +170,14 @@ func peak() (int, error) {
 	return 0, errors.New("/proc/self/status has no VmHWM")
 }
 
-// floor decrypts every cluster file with the sops library, one after the other, and divides by the processors: what nobody who
-// decrypts with that library can do without.
+// floor decrypts every cluster file with the sops library, one after the other, and divides the time by the number of processors. Nothing
+// that decrypts with that library can be faster.
 func floor(dir string) (time.Duration, error) {
 	names, err := filepath.Glob(filepath.Join(dir, "fleet", "cluster-*.yaml"))
 	if err != nil {
 		return 0, err
 	}
-	// The library takes its key from the environment, which is that of this process alone.
+	// The library reads its key from the environment of this process.
 	if err := os.Setenv("SOPS_AGE_KEY", os.Getenv(childKey)); err != nil {
 		return 0, err
 	}

@@ -66,9 +66,9 @@ func (d *deriver) written(cluster string) (last time.Time) {
 	return last
 }
 
-// stuckText says that the operator has not picked up the change of an entry, and which entry most likely stops it. The operator works
-// in order, so only entries up to this one can. It rewrites the Vault kubeconfigs at each reconcile, so it stops at the first entry
-// whose kubeconfig is older than the change.
+// stuckText returns the message for an entry whose change the operator has not picked up. It names the entry that most likely stops the
+// operator. The operator works in order, so only entries up to this one can. It rewrites the Vault kubeconfigs at each reconcile, so it
+// stops at the first entry whose kubeconfig is older than the change.
 func (d *deriver) stuckText(i int) string {
 	text := "the operator has not picked up the change yet" // a forge cuts the text at 140 characters
 	if c := d.culprit(); c.entry != "" && slices.IndexFunc(d.Entries, func(e Entry) bool { return e.Name == c.entry }) <= i {
