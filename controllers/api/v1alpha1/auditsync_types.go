@@ -200,7 +200,7 @@ type Source struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|ssh)://')",message="the address starts with https:// or ssh://; write git@host:path as ssh://git@host/path"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@') && !self.matches('^ssh://[^/@]*:[^/@]*@')",message="the address must not hold credentials; put them into the Secret of secretRef"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@') && !self.matches('^ssh://[^/@]*:[^/@]*@')",message="the address must not contain credentials; put them into the Secret of secretRef"
 	URL string `json:"url"`
 
 	// What to follow. Default: the repository's default branch.
@@ -226,8 +226,8 @@ type Source struct {
 
 // Ref selects a commit. If several fields are set, the order of precedence is commit, semver, tag, branch.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.semver) ? 1 : 0) + (has(self.tag) ? 1 : 0) + (has(self.branch) ? 1 : 0) <= 1",message="give one of branch, tag and semver"
-// +kubebuilder:validation:XValidation:rule="!(has(self.commit) && has(self.semver))",message="a commit and a range of versions exclude each other"
+// +kubebuilder:validation:XValidation:rule="(has(self.semver) ? 1 : 0) + (has(self.tag) ? 1 : 0) + (has(self.branch) ? 1 : 0) <= 1",message="set at most one of branch, tag and semver"
+// +kubebuilder:validation:XValidation:rule="!(has(self.commit) && has(self.semver))",message="commit and semver are mutually exclusive"
 type Ref struct {
 	// A branch.
 	// +kubebuilder:validation:MaxLength=1024
@@ -293,7 +293,7 @@ type Forge struct {
 	// The URL of the server or of its API, as https://host or https://host/path. Only needed if it is not on the repository's
 	// host. http:// is only allowed for loopback addresses.
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@%[:space:]]+(/[^?#@[:space:]]*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?(/[^?#@[:space:]]*)?$')",message="an address is https://host or https://host/path, without credentials or a query; http:// is for loopback alone"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@%[:space:]]+(/[^?#@[:space:]]*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?(/[^?#@[:space:]]*)?$')",message="an address is https://host or https://host/path, without credentials or a query; http:// is only allowed for loopback"
 	// +optional
 	APIURL string `json:"apiURL,omitempty"`
 
@@ -347,7 +347,7 @@ type VaultDecryption struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[^/?#@%[:space:]]+/?$') || a.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?/?$'))",message="an address is https://host or https://host:port, without a path or credentials; http:// is for loopback alone"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^https://[^/?#@%[:space:]]+/?$') || a.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?/?$'))",message="an address is https://host or https://host:port, without a path or credentials; http:// is only allowed for loopback"
 	// +listType=set
 	Addresses []string `json:"addresses"`
 
