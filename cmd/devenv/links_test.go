@@ -158,11 +158,13 @@ func TestLinks(t *testing.T) {
 			if u.Path != "" {
 				to = path.Join(path.Dir(file), u.Path)
 			}
-			if !filepath.IsLocal(to) {
+			_, err = os.Stat(filepath.Join(root, to))
+			switch {
+			case !filepath.IsLocal(to):
 				t.Errorf("%s: the link %s leads out of the repository", file, target)
-			} else if _, err := os.Stat(filepath.Join(root, to)); err != nil {
+			case err != nil:
 				t.Errorf("%s: the link %s leads to no file", file, target)
-			} else if u.Fragment != "" && !slices.Contains(all[to].headings, u.Fragment) {
+			case u.Fragment != "" && !slices.Contains(all[to].headings, u.Fragment):
 				t.Errorf("%s: the link %s leads to no heading", file, target)
 			}
 		}
@@ -250,7 +252,7 @@ func TestTestsInDocuments(t *testing.T) {
 		}
 		for _, m := range testsPlaces.FindAllStringSubmatch(text, -1) {
 			for _, name := range testName.FindAllString(m[1], -1) {
-				for _, folder := range strings.Split(m[2], ", ") {
+				for folder := range strings.SplitSeq(m[2], ", ") {
 					if placed++; !slices.Contains(folders[name], folder) {
 						t.Errorf("%s: %s is not in %s, but in %q", file, name, folder, folders[name])
 					}
