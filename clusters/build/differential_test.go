@@ -507,7 +507,8 @@ func (g *mixed) mutate() {
 			g.add(dir, "configMapGenerator", map[string]any{"name": g.scalar(), "literals": []any{g.scalar()}})
 		},
 		func() {
-			g.add(dir, "patchesStrategicMerge", g.oneOf("gone.yaml", "", clusterHead+"metadata: {name: nobody}\n", "{}", "# a\n\n"))
+			g.add(dir, "patchesStrategicMerge", g.oneOf("gone.yaml", "", clusterHead+"metadata: {name: nobody}\n", "{}", "# a\n\n", "{}\n", "# a", "null", "[]",
+				"{apiVersion: muster.dev/v1alpha1, kind: ExternalCluster, metadata: {name: nobody}}", "# a\n---\n"+clusterHead+"metadata: {name: nobody}\n"))
 		},
 		func() {
 			g.add(dir, g.oneOf("transformers", "validators"), "apiVersion: builtin\nkind: PrefixTransformer\nmetadata: {name: x}\nprefix: t-\nfieldSpecs: [{path: metadata/name}]\n")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"path"
@@ -244,13 +245,34 @@ func unmarshal(spec *types.Kustomization, data []byte) (err error) {
 func strategicPatches(list []types.PatchStrategicMerge) []types.Patch {
 	var patches []types.Patch
 	for _, entry := range list {
-		p := types.Patch{Path: string(entry)}
-		if strings.Contains(string(entry), "\n") {
-			p = types.Patch{Patch: string(entry)}
-		}
-		patches = append(patches, p)
+		patches = append(patches, strategicPatch(string(entry)))
 	}
 	return patches
+}
+
+// strategicPatch interprets an entry of patchesStrategicMerge as kustomize does: it is a patch if YAML reads it as anything but text, and
+// otherwise a path. Empty mappings, comments and nulls alone are a patch without content.
+func strategicPatch(entry string) types.Patch {
+	hasContent := false
+	for decoder := yaml.NewDecoder(strings.NewReader(entry)); ; {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		text := err != nil || len(document.Content) > 0 && document.Content[0].Kind == yaml.ScalarNode && document.Content[0].Tag != "!!null"
+		if text && !strings.Contains(entry, "\n") {
+			return types.Patch{Path: entry}
+		}
+		hasContent = hasContent || text || len(document.Content) > 0 && len(document.Content[0].Content) > 0
+		if err != nil {
+			break // the error is reported where the patch is read
+		}
+	}
+	if !hasContent {
+		return types.Patch{}
+	}
+	return types.Patch{Patch: entry}
 }
 
 // unmarshalCause keeps an error that names an unknown field. Other errors can quote values, such as the literals of a

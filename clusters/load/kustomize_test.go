@@ -54,6 +54,10 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 		{"a patch that is none, with a target", "resources: [a.yaml]\npatches:\n- target: {kind: Secret}\n", "", "kustomization f/kustomization.yaml:3"},
 		{"a patch that is none, of a component", "components: [b]\n", component + "patches: [{patch: ''}]\n", "kustomization f/b/kustomization.yaml:3"},
 		{"a patch and a path", "resources: [a.yaml]\npatches: [{path: a.yaml, patch: '{a: b}'}]\n", "", "kustomization f/kustomization.yaml:2"},
+		{"a patch in one line", "resources: [a.yaml]\npatchesStrategicMerge: ['{apiVersion: muster.dev/v1alpha1, kind: ExternalCluster, metadata: {name: a}}']\n", "", ""},
+		{"a patch after an empty document", "resources: [a.yaml]\npatchesStrategicMerge: [\"# a\\n---\\n{kind: x}\"]\n", "", ""},
+		{"an empty patch beside another", "resources: [a.yaml]\npatchesStrategicMerge: [\"{kind: x}\\n\", '{}', '# a', 'null', '']\n", "", ""},
+		{"empty patches alone", "resources: [a.yaml]\npatchesStrategicMerge: ['{}', '# a', '']\n", "", "kustomization f/kustomization.yaml:2"},
 		{"no patch in the list of patches", "patchesStrategicMerge: [\"# nothing\\n\"]\n", "", "kustomization f/kustomization.yaml:1"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
