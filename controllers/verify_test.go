@@ -131,7 +131,7 @@ func TestVerify(t *testing.T) {
 		private, err := os.ReadFile(ada)
 		must(t, err)
 		w.replaceSecret(t, "signers", "ada.pub", string(private))
-		w.untilRefused(t, "VerifyKeysInvalid", "Secret signers", "ada.pub holds a private key", last)
+		w.untilRefused(t, "VerifyKeysInvalid", "Secret signers", "ada.pub contains a private key", last)
 		w.wantEntries(t, "eu", "us")
 	})
 	t.Run("no Secret", func(t *testing.T) {

@@ -185,7 +185,7 @@ func TestWebhookSecret(t *testing.T) {
 	w.createSecret("fleet-webhook", map[string]string{"secret": webhookToken})
 	says("SecretInvalid", "key token can't be used: it has 0 bytes")
 	change(map[string]string{"token": "CANARY-short"})
-	says("SecretInvalid", "key token can't be used: it has 12 bytes, and at least 16 are needed")
+	says("SecretInvalid", "key token can't be used: it has 12 bytes, but needs at least 16")
 	answers("CANARY-short", 401)
 	change(map[string]string{"token": "whsec_CANARY!"})
 	says("SecretInvalid", "is not base64")

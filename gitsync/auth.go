@@ -16,12 +16,12 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Auth holds the credentials of one repository, checked and parsed. The zero value is
-// anonymous. However it is printed, it shows its kind and nothing else.
+// Auth holds the credentials of one repository, checked and parsed. The zero value is anonymous. Whatever the format, it
+// prints only its kind.
 type Auth struct {
 	username, password string
 	bearerToken        string
-	roots              *x509.CertPool // system roots and caFile; nil for the system's alone
+	roots              *x509.CertPool // system roots and caFile; nil for the system roots only
 	signer             ssh.Signer
 	hostKeys           *hostKeys
 }
@@ -37,23 +37,22 @@ const (
 	keyCACert     = "ca.crt"
 )
 
-// unsupportedKeys are keys that Flux gives a meaning which Muster does not, or not here.
-// Ignoring them would make for an error that nobody can place.
+// unsupportedKeys are keys that Flux supports and Muster doesn't, or not here. Ignoring them would cause errors that are
+// hard to explain.
 var unsupportedKeys = map[string]string{
 	"tls.crt":     "client certificates are not supported; use username and password, or bearerToken",
 	"tls.key":     "client certificates are not supported; use username and password, or bearerToken",
 	"certFile":    "client certificates are not supported; use username and password, or bearerToken",
 	"keyFile":     "client certificates are not supported; use username and password, or bearerToken",
-	"githubAppID": "exchange the GitHub App's key for an installation token, and give that as the password",
+	"githubAppID": "exchange the GitHub App's key for an installation token, and use it as the password",
 }
 
-// AuthFromSecret makes credentials for the URL from a Secret's data. For https:// it takes
-// username and password, or bearerToken, and caFile (or ca.crt), PEM certificates that are
-// trusted beside the system's. For ssh:// it takes identity (a private key), password (its
-// passphrase, if it has one) and known_hosts. Line breaks at the end of values are dropped, for
-// many tools leave one. identity.pub and keys that mean nothing to Git are ignored.
+// AuthFromSecret returns credentials for the URL from a Secret's data. For https:// it accepts username and password, or
+// bearerToken, and caFile (or ca.crt): PEM certificates that are trusted in addition to the system's. For ssh:// it accepts
+// identity (a private key), password (its passphrase, if any) and known_hosts. Line breaks at the end of values are dropped,
+// because many tools add one. identity.pub and keys without a meaning for Git are ignored.
 //
-// What doesn't fit is a *SecretError, or a *SourceError when it is the URL. No error holds a value of the Secret.
+// Invalid data is a *SecretError, an invalid URL a *SourceError. No error contains a value of the Secret.
 func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
 	u, err := parseURL(rawURL, true)
 	if err != nil {
@@ -66,7 +65,7 @@ func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
 	}
 	for _, key := range []string{keyUsername, keyPassword, keyBearer, keyIdentity, keyKnownHosts, keyCAFile, keyCACert} {
 		if value, found := data[key]; found && len(bytes.TrimSpace(value)) == 0 {
-			return Auth{}, &SecretError{Key: key, Problem: "is empty", Remedy: "fill it in or take it out"}
+			return Auth{}, &SecretError{Key: key, Problem: "is empty", Remedy: "set a value or remove it"}
 		}
 	}
 	if u.Scheme == "ssh" {
@@ -76,26 +75,26 @@ func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
 }
 
 func httpAuth(scheme string, data map[string][]byte) (Auth, error) {
-	if err := refuseKeys(data, "is for ssh:// URLs, and this one is "+scheme+"://",
+	if err := rejectKeys(data, "is for ssh:// URLs, and this one is "+scheme+"://",
 		"use username and password, or an ssh:// URL", keyIdentity, keyKnownHosts); err != nil {
 		return Auth{}, err
 	}
 	a := Auth{username: line(data[keyUsername]), password: line(data[keyPassword]), bearerToken: line(data[keyBearer])}
 	switch {
 	case a.bearerToken != "" && (a.username != "" || a.password != ""):
-		return Auth{}, &SecretError{Key: keyBearer, Problem: "stands beside username or password", Remedy: "keep one of the two ways"}
+		return Auth{}, &SecretError{Key: keyBearer, Problem: "is set together with username or password", Remedy: "keep one of them"}
 	case a.username != "" && a.password == "":
-		return Auth{}, &SecretError{Key: keyPassword, Problem: "is missing", Remedy: "add it beside username"}
+		return Auth{}, &SecretError{Key: keyPassword, Problem: "is missing", Remedy: "add it next to username"}
 	case a.username == "" && a.password != "":
 		return Auth{}, &SecretError{Key: keyUsername, Problem: "is missing",
-			Remedy: "add it beside password; for a token, GitHub takes x-access-token and GitLab oauth2"}
+			Remedy: "add it next to password; for a token, GitHub accepts x-access-token and GitLab oauth2"}
 	case strings.Contains(a.username, ":"):
-		return Auth{}, &SecretError{Key: keyUsername, Problem: "holds a colon, which HTTP basic authentication can't carry",
-			Remedy: "put the name alone into username and the rest into password"}
+		return Auth{}, &SecretError{Key: keyUsername, Problem: "contains a colon, which HTTP basic authentication doesn't allow",
+			Remedy: "put only the name into username, and the rest into password"}
 	}
 	for key, value := range map[string]string{keyUsername: a.username, keyPassword: a.password, keyBearer: a.bearerToken} {
 		if strings.ContainsFunc(value, unicode.IsControl) {
-			return Auth{}, &SecretError{Key: key, Problem: "holds a line break or another control character", Remedy: "write it as one line"}
+			return Auth{}, &SecretError{Key: key, Problem: "contains a line break or another control character", Remedy: "write it as one line"}
 		}
 	}
 	roots, err := rootsFrom(scheme, data)
@@ -104,7 +103,7 @@ func httpAuth(scheme string, data map[string][]byte) (Auth, error) {
 	}
 	a.roots = roots
 	if a.anonymous() && a.roots == nil {
-		return Auth{}, &SecretError{Key: keyUsername, Problem: "is missing, and so is every other key that serves " + scheme + "://",
+		return Auth{}, &SecretError{Key: keyUsername, Problem: "is missing, and so is every other key for " + scheme + "://",
 			Remedy: "add username and password, bearerToken or caFile"}
 	}
 	return a, nil
@@ -119,34 +118,34 @@ func rootsFrom(scheme string, data map[string][]byte) (*x509.CertPool, error) {
 		return nil, nil
 	}
 	if scheme != "https" {
-		return nil, &SecretError{Key: key, Problem: "is for https:// URLs, and this one is " + scheme + "://", Remedy: "take it out or use https://"}
+		return nil, &SecretError{Key: key, Problem: "is for https:// URLs, and this one is " + scheme + "://", Remedy: "remove it or use https://"}
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
-		// An image without a CA bundle: the Secret's certificates then stand alone.
+		// An image without a CA bundle: only the Secret's certificates are trusted.
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(bundle) {
-		return nil, &SecretError{Key: key, Problem: "holds no certificate in PEM form", Remedy: "it starts with -----BEGIN CERTIFICATE-----"}
+		return nil, &SecretError{Key: key, Problem: "contains no PEM certificate", Remedy: "it starts with -----BEGIN CERTIFICATE-----"}
 	}
 	return roots, nil
 }
 
 func sshAuth(host string, data map[string][]byte) (Auth, error) {
-	if err := refuseKeys(data, "is for https:// URLs, and this one is ssh://",
+	if err := rejectKeys(data, "is for https:// URLs, and this one is ssh://",
 		"use identity and known_hosts, or an https:// URL", keyUsername, keyBearer, keyCAFile, keyCACert); err != nil {
 		return Auth{}, err
 	}
 	if data[keyIdentity] == nil {
-		return Auth{}, &SecretError{Key: keyIdentity, Problem: "is missing", Remedy: "add the private key that may read the repository"}
+		return Auth{}, &SecretError{Key: keyIdentity, Problem: "is missing", Remedy: "add a private key with read access to the repository"}
 	}
 	signer, err := parseIdentity(data[keyIdentity], []byte(line(data[keyPassword])))
 	if err != nil {
 		return Auth{}, err
 	}
 	if data[keyKnownHosts] == nil {
-		return Auth{}, &SecretError{Key: keyKnownHosts, Problem: "is missing, and without it the server can't be told from an impostor",
-			Remedy: "add the output of " + keyscan(host) + ", after comparing it with what the server's owner publishes"}
+		return Auth{}, &SecretError{Key: keyKnownHosts, Problem: "is missing, and without it the server can't be authenticated",
+			Remedy: "add the output of " + keyscan(host) + ", after comparing it with the keys that the server's owner publishes"}
 	}
 	keys, err := parseKnownHosts(data[keyKnownHosts])
 	if err != nil {
@@ -155,13 +154,13 @@ func sshAuth(host string, data map[string][]byte) (Auth, error) {
 	return Auth{signer: signer, hostKeys: keys}, nil
 }
 
-// maxIdentity bounds a private key before it is parsed, which takes time that grows with the square of its length. One of 16,384 bits has 13
-// KiB. The rounds of a passphrase are bounded by the library.
+// maxIdentity bounds a private key before it is parsed, because parsing takes time quadratic in its length. A key with
+// 16,384 bits has 13 KiB. The library bounds the rounds of a passphrase.
 const maxIdentity = 32 << 10
 
 func parseIdentity(pem, passphrase []byte) (ssh.Signer, error) {
 	if len(pem) > maxIdentity {
-		return nil, &SecretError{Key: keyIdentity, Problem: fmt.Sprintf("is longer than %d KiB", maxIdentity>>10), Remedy: "put one private key into it, and nothing else"}
+		return nil, &SecretError{Key: keyIdentity, Problem: fmt.Sprintf("is longer than %d KiB", maxIdentity>>10), Remedy: "put only one private key into it"}
 	}
 	signer, err := ssh.ParsePrivateKey(pem)
 	var locked *ssh.PassphraseMissingError
@@ -174,15 +173,15 @@ func parseIdentity(pem, passphrase []byte) (ssh.Signer, error) {
 		if signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, passphrase); err == nil {
 			return signer, nil
 		}
-		return nil, &SecretError{Key: keyPassword, Problem: "does not open identity", Remedy: "check the passphrase, and that the key is whole"}
+		return nil, &SecretError{Key: keyPassword, Problem: "does not decrypt identity", Remedy: "check the passphrase, and that the key is complete"}
 	default:
-		// The parser's own words are left out: they may quote what they could not read.
-		return nil, &SecretError{Key: keyIdentity, Problem: "is no private key that can be read",
-			Remedy: "use an unbroken OpenSSH or PEM key (ssh-ed25519, ecdsa or rsa), not its .pub"}
+		// The parser's own message is left out: it may quote what it could not read.
+		return nil, &SecretError{Key: keyIdentity, Problem: "is not a readable private key",
+			Remedy: "use a complete OpenSSH or PEM key (ssh-ed25519, ecdsa or rsa), not its .pub"}
 	}
 }
 
-func refuseKeys(data map[string][]byte, problem, remedy string, keys ...string) error {
+func rejectKeys(data map[string][]byte, problem, remedy string, keys ...string) error {
 	for _, key := range keys {
 		if _, found := data[key]; found {
 			return &SecretError{Key: key, Problem: problem, Remedy: remedy}
@@ -195,7 +194,7 @@ func line(value []byte) string { return strings.TrimRight(string(value), "\r\n")
 
 func (a Auth) anonymous() bool { return a.username == "" && a.bearerToken == "" && a.signer == nil }
 
-// validateFor catches a Source whose Auth was made for another URL.
+// validateFor catches a Source whose Auth is for another kind of URL.
 func (a Auth) validateFor(scheme string) error {
 	switch {
 	case scheme == "ssh" && a.signer == nil:
@@ -215,7 +214,7 @@ func (a Auth) apply(req *http.Request) {
 	}
 }
 
-// mask takes the credentials out of text that comes from a server: some echo what they were sent.
+// mask removes the credentials from a server's text: some servers echo them.
 func (a Auth) mask(s string) string {
 	secrets := []string{a.bearerToken, a.password}
 	if a.username != "" {

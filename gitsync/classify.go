@@ -14,7 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
 
-// fail makes a *RemoteError of any error from the wire. What is no fault of the remote passes unchanged.
+// fail turns any error from the network into a *RemoteError. Errors that aren't the remote's fault pass unchanged.
 func (r *remote) fail(ctx context.Context, err error) error {
 	var remoteErr *RemoteError
 	var limitErr *LimitError
@@ -57,7 +57,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout()
 }
 
-// classify finds the reason in the error's type where it has one, and in its words where Git has nothing else.
+// classify finds the reason in the error's type or, where Git has no type, in its message.
 func classify(err error) *RemoteError {
 	var (
 		line     *pktline.ErrorLine
@@ -107,7 +107,7 @@ func classifyWords(text string) *RemoteError {
 	}
 }
 
-// saysNotFound knows how the common forges put it over SSH, where there is no status code.
+// saysNotFound recognizes the messages of common forges over SSH, where there is no status code.
 func saysNotFound(text string) bool {
 	lower := strings.ToLower(text)
 	for _, words := range []string{
@@ -121,7 +121,7 @@ func saysNotFound(text string) bool {
 	return false
 }
 
-// innermost leaves out the layers that only repeat the URL and the address.
+// innermost drops the layers that only repeat the URL and the address.
 func innermost(err error) string {
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err

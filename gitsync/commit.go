@@ -9,16 +9,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Commit is what a commit says of itself. Nothing in it is proven unless a Verifier has verified the signature.
+// Commit is the metadata of a commit. None of it is proven unless a Verifier has verified the signature.
 type Commit struct {
 	// Hash is the SHA-1, 40 hex digits in lower case.
 	Hash string
-	// Author wrote the change, Committer put it into the history.
+	// Author wrote the change, Committer added it to the history.
 	Author, Committer Person
 	// Subject is the message's first line, made printable and at most 200 characters long.
 	Subject string
-	// Signature is the armored PGP or SSH signature, empty when there is none; SignedPayload is
-	// the bytes that it covers, exactly as they were signed.
+	// Signature is the armored PGP or SSH signature, or empty. SignedPayload is the bytes that it covers, exactly as they
+	// were signed.
 	Signature     string
 	SignedPayload []byte
 }

@@ -14,14 +14,14 @@ func TestMessages(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&SourceError{Field: "ref.branch", Value: "a..b", Problem: `holds "..", which no ref name can`}, `ref.branch "a..b" holds "..", which no ref name can`},
-		{&SecretError{Key: "password", Problem: "is missing", Remedy: "add it beside username"}, "credentials: password is missing; add it beside username"},
+		{&SourceError{Field: "ref.branch", Value: "a..b", Problem: `contains "..", which is not allowed in a ref name`}, `ref.branch "a..b" contains "..", which is not allowed in a ref name`},
+		{&SecretError{Key: "password", Problem: "is missing", Remedy: "add it next to username"}, "credentials: password is missing; add it next to username"},
 		{&RefNotFoundError{URL: url, Kind: "branch", Name: "mian", Known: []string{"develop", "main"}}, url + ` has no branch "mian"; it has develop, main`},
-		{&RefNotFoundError{URL: url, Kind: "version", Name: ">9"}, url + ` has no tag within the constraint ">9"`},
+		{&RefNotFoundError{URL: url, Kind: "version", Name: ">9"}, url + ` has no tag that matches the constraint ">9"`},
 		{&RefNotFoundError{URL: url, Kind: "default branch"}, url + " has no default branch"},
 		{&NotACommitError{URL: url, Ref: "tag v1", Hash: "0a", Type: "tree"}, "tag v1 of " + url + " points at the tree 0a, not at a commit"},
-		{&RemoteError{URL: url, Reason: NotFound, Status: 404}, "read " + url + ": there is no such repository, or the credentials may not see it (HTTP 404); check the URL's path and the credentials' access"},
-		{&RemoteError{URL: url, Reason: ServerFailed, Status: 503, Detail: "maintenance"}, "read " + url + ": the server failed (HTTP 503): maintenance; try later, and ask the server's owner if it stays so"},
+		{&RemoteError{URL: url, Reason: NotFound, Status: 404}, "read " + url + ": the repository does not exist, or the credentials have no access to it (HTTP 404); check the URL's path and the credentials' access"},
+		{&RemoteError{URL: url, Reason: ServerFailed, Status: 503, Detail: "maintenance"}, "read " + url + ": the server failed (HTTP 503): maintenance; try again later, and ask the server's owner if it persists"},
 		{&LimitError{What: "file", Name: "big.yaml", Limit: 10, Got: 11}, "file big.yaml: 11 is over the limit of 10"},
 		{&SymlinkError{Path: "a", Target: "../b"}, `a is a symbolic link to "../b", and links are not followed`},
 		{&SubmoduleError{Path: "a"}, "a is a submodule, and submodules are not fetched"},

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-// openFile reads its content when it is first asked for, so that opening for a Stat costs nothing.
+// openFile reads its content on first use, so that opening for a Stat costs nothing.
 type openFile struct {
 	node   *node
 	reader *bytes.Reader

@@ -59,7 +59,7 @@ func (f *treeFS) lookup(op, name string) (*node, error) {
 	return &node{fs: f, path: name, entry: at}, nil
 }
 
-// through is the error for a path that goes on below something that is no folder.
+// through is the error for a path that continues below something that isn't a folder.
 func (f *treeFS) through(name string, e entry) error {
 	if e.mode.IsRegular() {
 		return fs.ErrNotExist
@@ -67,7 +67,7 @@ func (f *treeFS) through(name string, e entry) error {
 	return f.unreadable(&node{fs: f, path: name, entry: e})
 }
 
-// unreadable is the error for reading what is not a file; it is nil for a file.
+// unreadable is the error for reading anything but a file. It is nil for a file.
 func (f *treeFS) unreadable(n *node) error {
 	full := path.Join(f.prefix, n.path)
 	switch {
@@ -85,7 +85,7 @@ func (f *treeFS) unreadable(n *node) error {
 	return nil
 }
 
-// maxLinkTarget is the longest path that Linux takes.
+// maxLinkTarget is the longest path that Linux accepts.
 const maxLinkTarget = 4096
 
 func (f *treeFS) target(n *node) (string, error) {
@@ -109,7 +109,7 @@ func (f *treeFS) content(n *node, limit int64) ([]byte, error) {
 	return content, f.orClosed(err)
 }
 
-// orClosed keeps a Close in mid-read from looking like damage.
+// orClosed keeps a Close during a read from looking like damage.
 func (f *treeFS) orClosed(err error) error {
 	if err != nil && f.closed.Load() {
 		return fs.ErrClosed
@@ -170,7 +170,7 @@ func (f *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return n.list()
 }
 
-// Omitted lists what is in a folder and can't be shown, by its escaped name. Nothing of it can be read.
+// Omitted lists the entries of a folder that can't be shown, by their escaped names. None of them can be read.
 func (f *treeFS) Omitted(dir string) []fs.DirEntry {
 	n, err := f.lookup("readdir", dir)
 	if err != nil || n.entry.dir == nil {
@@ -196,7 +196,7 @@ func (f *treeFS) Sub(dir string) (fs.FS, error) {
 	return &sub, nil
 }
 
-// node is an entry at its path. It is the fs.DirEntry; with its size known it is the fs.FileInfo.
+// node is an entry at its path. It implements fs.DirEntry; with its size known, it is a fs.FileInfo.
 type node struct {
 	fs    *treeFS
 	path  string
@@ -211,7 +211,7 @@ func (n *node) String() string    { return fs.FormatDirEntry(n) }
 // Hash is the Git hash of the content.
 func (n *node) Hash() string { return n.entry.hash.String() }
 
-// Info finds the size, for which the store is asked but nothing unpacked.
+// Info asks the store for the size. Nothing is unpacked.
 func (n *node) Info() (fs.FileInfo, error) {
 	info := fileInfo{node: n}
 	if n.entry.dir != nil || isSubmodule(n.entry.mode) {

@@ -22,8 +22,8 @@ const (
 	dialTimeout = 15 * time.Second
 )
 
-// httpWire is Git's smart HTTP protocol. Each Fetch has its own, so that neither
-// connections nor credentials outlive it; within it the two requests share a connection.
+// httpWire is Git's smart HTTP protocol. Each Fetch has its own, so that neither connections nor credentials outlive it. The
+// two requests of a Fetch share a connection.
 type httpWire struct {
 	client *http.Client
 	base   *url.URL
@@ -58,7 +58,7 @@ func (h *httpWire) advertisement(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A renamed repository answers at its new path: what follows has to go there as well.
+	// A renamed repository answers at its new path, so later requests must go there as well.
 	moved := *res.Request.URL
 	if !strings.HasSuffix(moved.Path, infoRefs) {
 		_ = res.Body.Close()
@@ -86,7 +86,7 @@ func (h *httpWire) do(ctx context.Context, method string, target *url.URL, body 
 	if err != nil {
 		return nil, err
 	}
-	// Some forges tell Git clients from browsers by the agent's first word.
+	// Some forges tell Git clients from browsers by the first word of the user agent.
 	req.Header.Set("User-Agent", "git/muster")
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/x-"+uploadPack+"-request")
@@ -107,16 +107,16 @@ func (h *httpWire) do(ctx context.Context, method string, target *url.URL, body 
 	return nil, statusError(res)
 }
 
-// checkRedirect follows a redirect of the listing within the server: same scheme, host and
-// port. To anywhere else it is an error, even without credentials, for the URL is what
-// Muster's owner vouched for. Requests for objects are never redirected; Git sends them to where the listing was found.
+// checkRedirect follows a redirect of the listing within the server: same scheme, host and port. A redirect to any other
+// server is an error, even without credentials, because the configured URL is the only one that is trusted. Requests for
+// objects are never redirected; as in Git, they go to where the listing was found.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	from := via[0].URL
 	if req.Method != http.MethodGet || via[0].Method != http.MethodGet || !sameServer(req.URL, from) {
 		return redirected(req.URL)
 	}
 	if len(via) >= 5 {
-		return errors.New("the server redirects in circles")
+		return errors.New("the server redirects in a loop")
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func statusError(res *http.Response) *RemoteError {
 	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
-	// A web page's markup would say nothing; forges answer Git in plain text.
+	// The markup of a web page would be useless; forges answer Git in plain text.
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
 		words, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
 		e.Detail = string(words)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostKeys holds the lines of a known_hosts file. The knownhosts package of x/crypto reads
-// files only, and a Secret should not have to touch the disk for that.
+// hostKeys holds the lines of a known_hosts file. The knownhosts package of x/crypto reads only files, and a Secret should
+// not be written to disk for it.
 type hostKeys struct{ lines []hostKeyLine }
 
 type hostKeyLine struct {
@@ -35,8 +35,8 @@ func parseKnownHosts(data []byte) (*hostKeys, error) {
 			break
 		}
 		if err != nil {
-			return nil, &SecretError{Key: keyKnownHosts, Problem: fmt.Sprintf("can't be read near line %d", lineOf(data, rest)),
-				Remedy: "use lines as ssh-keyscan prints them: host, key type, key"}
+			return nil, &SecretError{Key: keyKnownHosts, Problem: fmt.Sprintf("is malformed near line %d", lineOf(data, rest)),
+				Remedy: "use the lines that ssh-keyscan prints: host, key type, key"}
 		}
 		if marker != "" && marker != "revoked" {
 			return nil, &SecretError{Key: keyKnownHosts, Problem: "has an @" + tidy(marker) + " line, which is not supported",
@@ -46,12 +46,12 @@ func parseKnownHosts(data []byte) (*hostKeys, error) {
 		rest = next
 	}
 	if len(keys.lines) == 0 {
-		return nil, &SecretError{Key: keyKnownHosts, Problem: "holds no host key", Remedy: "use lines as ssh-keyscan prints them: host, key type, key"}
+		return nil, &SecretError{Key: keyKnownHosts, Problem: "contains no host key", Remedy: "use the lines that ssh-keyscan prints: host, key type, key"}
 	}
 	return keys, nil
 }
 
-// lineOf is the number of the first line in rest that says something; ssh.ParseKnownHosts skips the others.
+// lineOf is the number of the first line in rest that has content; ssh.ParseKnownHosts skips the others.
 func lineOf(data, rest []byte) int {
 	number := 1 + bytes.Count(data[:len(data)-len(rest)], []byte("\n"))
 	for l := range bytes.Lines(rest) {
@@ -63,8 +63,8 @@ func lineOf(data, rest []byte) int {
 	return number
 }
 
-// algorithms lists the host key algorithms to offer to the server at addr, so that a server
-// with several keys presents one that known_hosts has. It is empty for an unknown server.
+// algorithms lists the host key algorithms to offer to the server at addr, so that a server with several keys presents one
+// that is in known_hosts. It is empty for an unknown server.
 func (k *hostKeys) algorithms(addr string) []string {
 	var algos []string
 	for _, l := range k.lines {
@@ -73,7 +73,7 @@ func (k *hostKeys) algorithms(addr string) []string {
 		}
 		offered := []string{l.key.Type()}
 		if l.key.Type() == ssh.KeyAlgoRSA {
-			// The key type's name is also that of its SHA-1 signature, which is not offered any more.
+			// The name of the RSA key type is also that of its SHA-1 signature, which is not offered any more.
 			offered = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 		}
 		for _, algo := range offered {
@@ -85,7 +85,7 @@ func (k *hostKeys) algorithms(addr string) []string {
 	return algos
 }
 
-// errHostKey is the cause of every refused host key.
+// errHostKey is the cause of every rejected host key.
 var errHostKey = errors.New("host key not trusted")
 
 // check is an ssh.HostKeyCallback.
@@ -101,12 +101,12 @@ func (k *hostKeys) check(addr string, _ net.Addr, key ssh.PublicKey) error {
 		trusted = true
 	}
 	if !trusted {
-		return fmt.Errorf("%w: the server showed the %s key %s, and known_hosts has another for %s", errHostKey, key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(addr))
+		return fmt.Errorf("%w: the server presented the %s key %s, but known_hosts has another one for %s", errHostKey, key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(addr))
 	}
 	return nil
 }
 
-// matches follows sshd(8): any pattern may match, and a negated one that does decides.
+// matches follows sshd(8): any pattern may match, and a matching negated pattern decides.
 func (l hostKeyLine) matches(addr string) bool {
 	host := strings.ToLower(knownhosts.Normalize(addr))
 	found := false
@@ -132,13 +132,13 @@ func matchHost(pattern, host string) bool {
 		mac.Write([]byte(host))
 		return err1 == nil && err2 == nil && hmac.Equal(mac.Sum(nil), sum)
 	}
-	// Brackets set off a port here and a character class in path.Match.
+	// Brackets enclose a host with a port here, but a character class in path.Match.
 	escaped := strings.NewReplacer(`[`, `\[`, `]`, `\]`, `\`, `\\`).Replace(strings.ToLower(pattern))
 	ok, err := path.Match(escaped, host)
 	return err == nil && ok
 }
 
-// keyscan is the command that prints known_hosts lines for a host, which may carry a port.
+// keyscan is the command that prints known_hosts lines for a host, with an optional port.
 func keyscan(host string) string {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 // lineage is a commit and one that it does not descend from.
 type lineage struct{ commit, of plumbing.Hash }
 
-// descends reports whether the store proves that a commit is the other one or has it in its history. A commit holds the hashes
-// of its parents, so no server can make up a history. Every commit descends from the zero hash.
+// descends reports whether the store proves that a commit is the other one or has it in its history. A commit contains the
+// hashes of its parents, so no server can forge a history. Every commit descends from the zero hash.
 func (r *Repository) descends(ctx context.Context, commit, of plumbing.Hash) bool {
 	return of.IsZero() || commit == of || r.store != nil && r.store.descends(ctx, commit, of)
 }
@@ -38,7 +38,8 @@ func (s *store) descends(ctx context.Context, commit, of plumbing.Hash) bool {
 	return false
 }
 
-// parents reads what Git reads: the lines after the tree's. It is empty for what can't be read, which then proves nothing.
+// parents reads what Git reads: the lines after the tree's. It is empty for a commit that can't be read, which then proves
+// nothing.
 func (s *store) parents(hash plumbing.Hash) []plumbing.Hash {
 	kind, content, err := s.readAny(hash)
 	if err != nil || kind != plumbing.CommitObject {

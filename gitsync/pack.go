@@ -24,19 +24,19 @@ type pack struct {
 	bytes int64
 	file  io.Closer
 	index *idxfile.MemoryIndex
-	// readers are as many as read at a time, made when they are needed: a store has tens of packs, and most are seldom read. Each keeps a
-	// position, and fills caches even when it is only read.
+	// readers has one reader for each concurrent read. Readers are created when needed: a store has tens of packs, and most
+	// are rarely read. Each has a position, and fills caches even when it only reads.
 	readers sync.Pool
 }
 
-// errPack is the cause of every pack that a server sent and that can't be used.
+// errPack is the cause of every received pack that can't be used.
 var errPack = errors.New("unusable pack")
 
-// receivePack stores the pack from r in dir under its checksum and indexes it. It is measured
-// against the limits before anything of it is unpacked into memory. The index is written
-// before the pack gets its name, so what has a name is whole. A pack without objects has the name "".
+// receivePack stores the pack from r in dir under its checksum and indexes it. It checks the limits before it unpacks
+// anything into memory. It writes the index before the pack gets its name, so a pack with a name is complete. The name of a
+// pack without objects is "".
 //
-// bases, which may be nil, gives the objects that a thin pack builds on.
+// bases returns the objects that a thin pack builds on. It may be nil.
 func receivePack(ctx context.Context, r io.Reader, dir string, limits Limits, bases baseFunc) (name string, err error) {
 	incoming, err := os.CreateTemp(dir, "incoming-*")
 	if err != nil {
@@ -49,7 +49,7 @@ func receivePack(ctx context.Context, r io.Reader, dir string, limits Limits, ba
 	if _, err := io.Copy(incoming, r); err != nil {
 		return "", fmt.Errorf("store pack: %w", err)
 	}
-	// go-git's parser knows no context: when this one ends, the file goes away under it.
+	// go-git's parser ignores contexts: when this one ends, its file is closed.
 	stop := context.AfterFunc(ctx, func() { _ = incoming.Close() })
 	defer stop()
 	index, err := examinePack(ctx, incoming, limits, bases)
@@ -94,9 +94,9 @@ func examinePack(ctx context.Context, f *os.File, limits Limits, bases baseFunc)
 	return indexPack(f)
 }
 
-// measurePack unpacks every object into nothing and compares the sizes that they declare with
-// the limits. go-git holds the declaration against what comes out, so a bomb is found by its label.
-// references are the objects that deltas name as their base.
+// measurePack unpacks every object without keeping it, and compares the declared sizes with the limits. go-git checks that
+// the unpacked size matches the declared one, so a decompression bomb can't hide its size. references are the objects that
+// deltas name as their base.
 func measurePack(r io.ReadSeeker, limits Limits) (count uint32, references []plumbing.Hash, total int64, err error) {
 	s := packfile.NewScanner(r)
 	_, count, err = s.Header()
@@ -146,7 +146,7 @@ func measureObject(s *packfile.Scanner, limits Limits) (*packfile.ObjectHeader, 
 	if !header.Type.IsDelta() {
 		return header, header.Length, nil
 	}
-	// A delta of some bytes can ask for gigabytes of copies: what counts is the size it declares for the result.
+	// A delta of some bytes can request gigabytes of copies, so its declared result size counts.
 	size := start.resultSize()
 	if size < 0 {
 		return nil, 0, fmt.Errorf("%w: a delta without sizes", errPack)
@@ -157,7 +157,7 @@ func measureObject(s *packfile.Scanner, limits Limits) (*packfile.ObjectHeader, 
 	return header, header.Length + size, nil
 }
 
-// badPack marks what went wrong while reading a pack as the pack's fault.
+// badPack marks an error while reading a pack as the pack's fault.
 func badPack(err error) error { return fmt.Errorf("%w: %w", errPack, err) }
 
 func indexPack(r io.ReadSeeker) (*idxfile.MemoryIndex, error) {
@@ -205,18 +205,18 @@ func openPack(dir, name string, objects cache.Object) (*pack, error) {
 	}
 	p := &pack{name: name, bytes: info.Size(), file: file, index: index}
 	p.readers.New = func() any {
-		// Without a filesystem go-git reads through the open file and never by name: the file may be gone by then.
+		// Without a filesystem go-git reads through the open file and never by name: the file may have been removed by then.
 		return packfile.NewPackfileWithCache(index, nil, view{file, io.NewSectionReader(file, 0, info.Size())}, objects, 0)
 	}
 	return p, nil
 }
 
-// reader is one that nobody else uses until it is put back.
+// reader returns a reader for exclusive use until it is put back.
 func (p *pack) reader() *packfile.Packfile {
-	return p.readers.Get().(*packfile.Packfile) //nolint:forcetypeassert // nothing else is put there
+	return p.readers.Get().(*packfile.Packfile) //nolint:forcetypeassert // the pool contains nothing else
 }
 
-// view is an open file with a position of its own.
+// view is an open file with its own position.
 type view struct {
 	billy.File
 	section *io.SectionReader
@@ -250,7 +250,7 @@ func (p *pack) read(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 		return 0, nil, err
 	}
 	defer func() { _ = r.Close() }()
-	// A copy: the object stays in the cache, and callers may write into what they get.
+	// A copy: the object stays in the cache, and callers may write into the result.
 	content := make([]byte, obj.Size())
 	_, err = io.ReadFull(r, content)
 	return obj.Type(), content, err
@@ -266,7 +266,7 @@ func (d *deltaHead) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// resultSize is -1 when the delta is cut off or its size no number that an object can have.
+// resultSize is -1 if the delta is cut off or its size isn't a valid object size.
 func (d *deltaHead) resultSize() int64 {
 	rest := d.b
 	var size int64

@@ -16,22 +16,22 @@ import (
 type Reference struct {
 	// Name is the full name, such as "refs/heads/main".
 	Name string
-	// Hash is what the ref holds. For an annotated tag that is the tag object.
+	// Hash is the ref's hash. For an annotated tag that is the tag object.
 	Hash string
-	// Commit is what the ref stands for: Hash, or what the annotated tag points at in the end.
+	// Commit is Hash or, for an annotated tag, the object that it points at in the end.
 	Commit string
 }
 
 // Refs are a remote's refs at one moment.
 type Refs struct {
-	// Head is the full name of the default branch. It is empty when the remote's HEAD is
-	// detached, or names a branch that does not exist.
+	// Head is the full name of the default branch. It is empty if the remote's HEAD is detached, or names a branch that does
+	// not exist.
 	Head string
 	// All holds every ref that the remote shows, by name; on forges that includes pull requests.
 	All []Reference
 
 	headHash       string
-	wantsAnyCommit bool // the server says that it hands out commits which no ref holds
+	wantsAnyCommit bool // the server sends commits that no ref points at
 	caps           *capability.List
 }
 
@@ -44,7 +44,7 @@ func (r Refs) Lookup(name string) (Reference, bool) {
 	return r.All[i], true
 }
 
-// List reads the remote's refs in one request. The source's Ref is not looked at. Errors are Fetch's.
+// List reads the remote's refs in one request. It ignores the source's Ref. Its errors are those of Fetch.
 func List(ctx context.Context, src Source) (Refs, error) {
 	if err := src.Validate(); err != nil {
 		return Refs{}, err
@@ -87,24 +87,24 @@ func refsFrom(adv *packp.AdvRefs) Refs {
 	return refs
 }
 
-// target is what a Ref comes to on one remote.
+// target is a Ref resolved on one remote.
 type target struct {
 	label  string        // Revision.Ref
-	commit plumbing.Hash // the commit to arrive at
-	ways   []way         // how to ask for it, best first
-	lost   func() error  // the error for a commit that no way leads to; nil for refs
+	commit plumbing.Hash // the commit to fetch
+	ways   []way         // how to request it, best first
+	lost   func() error  // the error if no way finds the commit; nil for refs
 	kind   string        // for messages: "branch main"
-	alone  bool          // whether nothing but what the ways lead to may hold the commit
-	of     plumbing.Hash // the commit that it must descend from; zero: any
+	alone  bool          // whether the commit must be found by these ways only
+	of     plumbing.Hash // the commit that it must descend from; zero for any
 }
 
-// way is one request for objects: what to want, and whether without history.
+// way is one request for objects: what to want, and whether to leave out the history.
 type way struct {
 	wants   []plumbing.Hash
 	history bool
 }
 
-// descendingFrom asks for the history as well, where that is needed to find the other commit in it.
+// descendingFrom also requests the history if that is needed to find the other commit in it.
 func (t target) descendingFrom(of plumbing.Hash) target {
 	t.of = of
 	if of.IsZero() || of == t.commit {
@@ -117,7 +117,7 @@ func (t target) descendingFrom(of plumbing.Hash) target {
 	return t
 }
 
-// resolve finds what the ref selects. It is pure; url serves the errors.
+// resolve finds what the ref selects. It is pure; url is only for errors.
 func (r Refs) resolve(ref Ref, url string) (target, error) {
 	switch {
 	case ref.Commit != "":
@@ -144,7 +144,7 @@ func (r Refs) resolveName(full, label, kind, url string) (target, error) {
 }
 
 func targetOf(ref Reference, label, kind string) target {
-	// The ref's own hash is wanted, not the peeled one: by default servers hand out nothing but what a ref holds.
+	// The ref's own hash is wanted, not the peeled one: by default servers send only the hashes of refs.
 	return target{label: label, kind: kind, commit: plumbing.NewHash(ref.Commit), ways: []way{{wants: hashes(ref.Hash)}}}
 }
 
@@ -160,7 +160,7 @@ func (r Refs) resolveHead(url string) (target, error) {
 	return target{}, &RefNotFoundError{URL: url, Kind: "default branch", Known: r.some("branch")}
 }
 
-// resolveVersion reads tags strictly, as Flux does: a tag such as 2024 is no version, or it would beat every v1.2.3.
+// resolveVersion parses tags strictly, as Flux does: a tag such as 2024 isn't a version, or it would beat every v1.2.3.
 func (r Refs) resolveVersion(constraint, url string) (target, error) {
 	allowed, err := semver.NewConstraint(constraint)
 	if err != nil {
@@ -177,7 +177,7 @@ func (r Refs) resolveVersion(constraint, url string) (target, error) {
 		if err != nil || !allowed.Check(version) {
 			continue
 		}
-		// Equal versions (v1.0.0 and 1.0.0, or other build metadata) go by name, so that the choice never flips.
+		// Equal versions (v1.0.0 and 1.0.0, or other build metadata) are sorted by name, so that the choice is stable.
 		if bestVersion == nil || !version.LessThan(bestVersion) {
 			best, bestVersion = ref, version
 		}
@@ -189,8 +189,8 @@ func (r Refs) resolveVersion(constraint, url string) (target, error) {
 	return targetOf(best, tag, "tag "+tag), nil
 }
 
-// resolveCommit plans for servers of three kinds: those where a ref holds the commit, those
-// which hand out any commit by its hash, and those where it has to be found in the history.
+// resolveCommit handles three kinds of servers: a ref points at the commit, the server sends any commit by its hash, or the
+// commit must be found in the history.
 func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 	t := target{commit: plumbing.NewHash(ref.Commit), kind: "commit " + ref.Commit}
 	known := []string(nil)
@@ -210,7 +210,7 @@ func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 	t.lost = func() error {
 		return &RefNotFoundError{URL: url, Kind: "commit", Name: ref.Commit, Known: known}
 	}
-	if within { // the history of that ref alone, so that what is found there is on it
+	if within { // only the history of that ref, so that the commit is on it
 		t.ways, t.alone = []way{{wants: tips, history: true}}, true
 		return t, nil
 	}
@@ -232,7 +232,7 @@ func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 	return t, nil
 }
 
-// tips are what branches and tags hold. Pull requests are left out: their history is not the project's.
+// tips are the hashes of branches and tags. Pull requests are left out: their history isn't the project's.
 func (r Refs) tips() []plumbing.Hash {
 	var all []plumbing.Hash
 	for _, ref := range r.All {
@@ -243,10 +243,10 @@ func (r Refs) tips() []plumbing.Hash {
 	return all
 }
 
-// maxKnown keeps the list of what exists fit for a message.
+// maxKnown keeps the list of existing names short enough for a message.
 const maxKnown = 10
 
-// some lists a few names of a kind, for whoever asked for one that isn't there.
+// some lists a few names of a kind, for a user who asked for one that doesn't exist.
 func (r Refs) some(kind string) []string {
 	prefix := map[string]string{"branch": "refs/heads/", "tag": "refs/tags/", "version": "refs/tags/", "ref": "refs/"}[kind]
 	var names []string
@@ -261,7 +261,7 @@ func (r Refs) some(kind string) []string {
 		names = append(names, tidy(name))
 	}
 	if kind == "version" || kind == "tag" {
-		// The last ones by name are likelier to be what was meant than the first.
+		// The last ones by name are more likely to be meant than the first.
 		slices.Reverse(names)
 	}
 	return names[:min(len(names), maxKnown)]

@@ -15,8 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 )
 
-// remote speaks the reading half of Git's protocol, version 0, over a wire. It turns
-// whatever goes wrong into a *RemoteError.
+// remote speaks the reading half of Git's protocol, version 0, over a wire. It turns every error into a *RemoteError.
 type remote struct {
 	url    string // for messages
 	auth   Auth
@@ -25,15 +24,15 @@ type remote struct {
 	wire   wire
 }
 
-// wire carries the two exchanges of a fetch. HTTP and SSH are the two there are.
+// wire carries the two exchanges of a fetch. HTTP and SSH implement it.
 type wire interface {
 	// advertisement is the server's listing of refs.
 	advertisement(ctx context.Context) (io.ReadCloser, error)
 	// exchange sends a request for objects and returns the answer.
 	exchange(ctx context.Context, request []byte) (io.ReadCloser, error)
-	// spent tells that the wire can't carry another exchange.
+	// spent reports that the wire can't carry another exchange.
 	spent() bool
-	// words is what the server said beside the protocol, once it has ended.
+	// words is the server's message outside of the protocol, once it has ended.
 	words() string
 	close()
 }
@@ -86,8 +85,8 @@ func (r *remote) refs(ctx context.Context) (Refs, error) {
 	return refsFrom(adv), nil
 }
 
-// listing reads a listing to its end, which is a flush: the first, or over HTTP the one after the refs. The decoder comes after that, so that
-// a slow server holds nothing that others wait for.
+// listing reads a listing to its end, which is a flush: the first or, over HTTP, the one after the refs. It is decoded only
+// afterwards, so that a slow server doesn't hold the turn that others wait for.
 func listing(r io.Reader) *spool {
 	said := &spool{}
 	lines := pktline.NewScanner(io.TeeReader(r, said))
@@ -99,10 +98,10 @@ func listing(r io.Reader) *spool {
 		}
 		service = service || i == 0 && line[0] == '#'
 	}
-	return said // of one that is cut off, the decoder says so
+	return said // the decoder reports one that is cut off
 }
 
-// spool keeps what is written, in pieces: one that grows would take up to three times as much.
+// spool keeps the written data in pieces: a growing buffer would take up to three times as much.
 type spool struct {
 	pieces [][]byte
 	size   int
@@ -139,9 +138,8 @@ func explainAdvertisement(err error, said *spool) error {
 	return err
 }
 
-// objects asks for the way's objects and hands the pack to receive. have lists commits whose
-// trees the caller holds completely, without their history. An error of receive is returned as it
-// is, unless the remote is behind it.
+// objects requests the objects of the way and passes the pack to receive. have lists commits whose trees the caller has
+// completely, without their history. An error of receive is returned unchanged, unless the remote is its cause.
 func (r *remote) objects(ctx context.Context, refs Refs, w way, have []plumbing.Hash, receive func(io.Reader) error) error {
 	if r.wire.spent() {
 		if err := r.redial(ctx); err != nil {
@@ -164,7 +162,8 @@ func (r *remote) objects(ctx context.Context, refs Refs, w way, have []plumbing.
 	if err := res.Decode(io.NopCloser(answer)); err != nil {
 		return r.fail(ctx, cmp.Or(answer.err, err))
 	}
-	// Frames and progress messages come on top of the pack. They are bounded with it, since the demultiplexer drops them unseen.
+	// Frames and progress messages come in addition to the pack. They are bounded together, since the demultiplexer drops
+	// them silently.
 	answer.left, answer.what = maxNegotiation+r.limits.PackBytes+r.limits.PackBytes/16, "answer with the pack"
 	pack := &limitedReader{r: demux(req, res), left: r.limits.PackBytes, what: "pack"}
 	err = receive(pack)
@@ -177,7 +176,7 @@ func (r *remote) objects(ctx context.Context, refs Refs, w way, have []plumbing.
 	return err
 }
 
-// redial opens a new wire and reads past the refs, which the protocol puts first.
+// redial opens a new wire and skips the refs, which the protocol sends first.
 func (r *remote) redial(ctx context.Context) error {
 	fresh, err := r.dial(ctx)
 	if err != nil {
@@ -189,13 +188,12 @@ func (r *remote) redial(ctx context.Context) error {
 	return err
 }
 
-// uploadRequest asks for a commit without history, or with. What is had already is made to
-// count in two ways, for Git's server heeds the folders and files of a commit that is not in the
-// wanted one's history only when it makes a thin pack.
+// uploadRequest requests a commit with or without its history. It declares the objects at hand in two ways, because Git's
+// server considers the folders and files of a commit outside of the wanted commit's history only when it makes a thin pack.
 func uploadRequest(server *capability.List, w way, have []plumbing.Hash) *packp.UploadPackRequest {
 	req := packp.NewUploadPackRequest()
-	// Azure DevOps serves no client without multi_ack_detailed. Its additional ACK lines come
-	// before the pack, since the request ends in "done", and packp reads past them.
+	// Azure DevOps rejects clients without multi_ack_detailed. Its additional ACK lines come before the pack, since the
+	// request ends in "done", and packp skips them.
 	for _, wish := range []capability.Capability{capability.MultiACKDetailed, capability.OFSDelta, capability.NoProgress} {
 		if server.Supports(wish) {
 			_ = req.Capabilities.Set(wish)
@@ -216,7 +214,7 @@ func uploadRequest(server *capability.List, w way, have []plumbing.Hash) *packp.
 	}
 	if len(have) > 0 {
 		_ = req.Capabilities.Set(capability.Shallow)
-		// Without the shallow lines the server would take what precedes the commits for held, too.
+		// Without the shallow lines the server would assume that the parents of these commits are here, too.
 		req.Shallows, req.Haves = have, slices.Clone(have)
 		if server.Supports(capability.ThinPack) {
 			_ = req.Capabilities.Set(capability.ThinPack)
@@ -236,8 +234,8 @@ func demux(req *packp.UploadPackRequest, res io.Reader) io.Reader {
 	}
 }
 
-// limitedReader fails, and says with what, when there is more than allowed. It keeps the
-// error, for decoders that drop it.
+// limitedReader fails with a *LimitError when there is more data than allowed. It keeps the error, for decoders that drop
+// it.
 type limitedReader struct {
 	r    io.Reader
 	left int64

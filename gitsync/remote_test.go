@@ -71,15 +71,15 @@ func TestBadServers(t *testing.T) {
 		reason Reason
 		says   string
 	}{
-		"401":              {answer(401), Unauthorized, "does not accept the credentials (HTTP 401): you sent Basic ***, that is robot and ***"},
-		"403":              {answer(403), Forbidden, "may not read"},
-		"404":              {answer(404), NotFound, "no such repository"},
-		"410":              {answer(410), NotFound, "no such repository"},
+		"401":              {answer(401), Unauthorized, "rejected the credentials (HTTP 401): you sent Basic ***, that is robot and ***"},
+		"403":              {answer(403), Forbidden, "have no access"},
+		"404":              {answer(404), NotFound, "does not exist"},
+		"410":              {answer(410), NotFound, "does not exist"},
 		"418":              {answer(418), NotGit, "HTTP 418"},
 		"500":              {answer(500), ServerFailed, "HTTP 500"},
 		"503":              {answer(503), ServerFailed, "HTTP 503"},
-		"403 for the pack": {onPost(answer(403)), Forbidden, "may not read"},
-		"404 for the pack": {onPost(answer(404)), NotFound, "no such repository"},
+		"403 for the pack": {onPost(answer(403)), Forbidden, "have no access"},
+		"404 for the pack": {onPost(answer(404)), NotFound, "does not exist"},
 		"429": {func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.Header().Set("Retry-After", "17")
 			w.WriteHeader(429)
@@ -91,7 +91,7 @@ func TestBadServers(t *testing.T) {
 		"a dumb server": {func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = io.WriteString(w, strings.Repeat("0a", 20)+"\trefs/heads/main\n")
-		}, NotGit, "not a Git repository's address"},
+		}, NotGit, "not the address of a Git repository"},
 		"a redirect to another host": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, strings.Replace(elsewhere.URL, "//", "//u:"+secretWord+"@", 1)+r.URL.Path+"?token="+secretWord, 302)
 		}, Redirected, "redirects to " + elsewhere.URL + "/" + originName + ","},
@@ -103,7 +103,7 @@ func TestBadServers(t *testing.T) {
 				http.Redirect(w, r, "/login", 302)
 			}
 		}, Redirected, "/login"},
-		"redirects in circles": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		"redirects in a loop": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, r.URL.String(), 302)
 		}, Unreachable, "in circles"},
 		"a redirect for the pack": {onPost(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -117,7 +117,7 @@ func TestBadServers(t *testing.T) {
 		}), TimedOut, "did not answer in time"},
 		"nothing":                  {listing(""), Protocol, "empty input"},
 		"an empty repository":      {listing("001e# service=git-upload-pack\n00000000"), Empty, "no commits"},
-		"a listing of garbage":     {listing("zzzz"), Protocol, "no valid Git protocol"},
+		"a listing of garbage":     {listing("zzzz"), Protocol, "violates the Git protocol"},
 		"a listing that is cut":    {listing("001e# service=git-upload-pack\n0000004a" + strings.Repeat("0a", 20)), Unreachable, "unexpected EOF"},
 		"an error for a listing":   {listing("001e# service=git-upload-pack\n0000001eERR the disk is on fire\n0000"), ServerFailed, "the disk is on fire"},
 		"a SHA-256 repository":     {listing(pkt("# service=git-upload-pack\n") + "0000" + pkt(strings.Repeat("0a", 32)+" HEAD\x00object-format=sha256\n") + "0000"), Unsupported, "SHA-256"},
@@ -303,7 +303,7 @@ func TestCredentialsAreSent(t *testing.T) {
 	}
 	srv.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusUnauthorized) })
 	_, err := open(t, t.TempDir()).Fetch(t.Context(), Source{URL: srv.url})
-	if err == nil || !strings.Contains(err.Error(), "asks for credentials") {
+	if err == nil || !strings.Contains(err.Error(), "requires credentials") {
 		t.Errorf("anonymous: %v", err)
 	}
 }

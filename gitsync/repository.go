@@ -12,31 +12,29 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// A store is replaced by a fresh clone when it has become this much larger than it needs to be.
+// A store is replaced by a fresh clone when it has become this much larger than necessary.
 const (
-	// DefaultMaxPacks is how many fetches a store takes. Each keeps a file open and adds objects
-	// of commits that are history by now.
+	// DefaultMaxPacks is how many fetches a store holds. Each keeps a file open and adds objects of outdated commits.
 	DefaultMaxPacks = 32
-	// growthFloor is how much a store may grow whatever its size; beyond it, it may double.
+	// growthFloor is how much a store may always grow. Beyond it, a store may double.
 	growthFloor = 32 << 20
 )
 
-// Repository is the cache of one remote repository on disk, for all its refs. It is safe for
-// concurrent use; fetches wait for each other, and reading snapshots waits for none of them.
-// The folder belongs to one Repository of one process at a time.
+// Repository is the cache of one remote repository on disk, for all its refs. It is safe for concurrent use. Fetches wait
+// for each other; reading snapshots waits for none of them. Only one Repository of one process may use the folder at a time.
 type Repository struct {
 	dir      string
 	limits   Limits
 	maxPacks int
 
-	// turn is held by the one Fetch that runs. It is a channel, for waiting to end with the context.
+	// turn is held by the running Fetch. It is a channel, so that waiting ends with the context.
 	turn chan struct{}
 
-	// What follows belongs to whoever holds turn.
+	// The holder of turn owns the following fields.
 	state   state
-	store   *store // nil when there is no cache yet
+	store   *store // nil if there is no cache yet
 	commits map[plumbing.Hash]*commit
-	// within is the commit that was found in a ref's history last, by the ref's label.
+	// within is the commit that was last found in a ref's history, by the ref's label.
 	within map[string]string
 	// lineage is the last answer to whether a commit descends from another, so that no history is fetched twice for it.
 	lineage lineage
@@ -49,12 +47,12 @@ type Option func(*Repository)
 // WithLimits sets what a repository may cost. Fields left zero keep their defaults.
 func WithLimits(l Limits) Option { return func(r *Repository) { r.limits = l.withDefaults() } }
 
-// WithMaxPacks sets how many fetches the cache takes before it is cloned afresh. The default is
-// DefaultMaxPacks; 1 clones at every change.
+// WithMaxPacks sets how many fetches the cache holds before it is cloned afresh. The default is DefaultMaxPacks; 1 clones at
+// every change.
 func WithMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = max(1, n) } }
 
-// Open opens the cache in dir, which is made if it isn't there. Leftovers of a process that was
-// killed are removed, and a cache that can't be read is treated as none. Other files in dir are left alone.
+// Open opens the cache in dir and creates it if necessary. It removes leftovers of a killed process, and ignores a cache
+// that can't be read. Other files in dir are left alone.
 func Open(dir string, opts ...Option) (*Repository, error) {
 	r := &Repository{
 		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks,
@@ -77,7 +75,7 @@ func Open(dir string, opts ...Option) (*Repository, error) {
 	return r, nil
 }
 
-// Close gives up the Repository's files. The cache stays on disk, and open snapshots stay readable.
+// Close closes the Repository's files. The cache stays on disk, and open snapshots stay readable.
 func (r *Repository) Close() error {
 	r.turn <- struct{}{}
 	defer func() { <-r.turn }()
@@ -88,13 +86,13 @@ func (r *Repository) Close() error {
 	return nil
 }
 
-// Fetch returns the commit that the source selects, now, on the remote. It makes one request when
-// the cache holds that commit already, and none for a Ref with a Commit that it holds. The caller
-// closes the Snapshot. After an error the cache is as it was, and so are earlier snapshots.
+// Fetch returns the commit that the source selects on the remote now. It makes one request if the cache has that commit
+// already, and none for a Ref with a Commit that is in the cache. The caller closes the Snapshot. After an error the cache
+// and earlier snapshots are unchanged.
 //
-// Errors are a *SourceError or *SecretError for a source that can't work, a *RefNotFoundError or
-// *NotACommitError for one that asks for what isn't there, a *NotDescendantError, a *RemoteError for a remote that can't be
-// read, a *LimitError for a repository that is too large, context.Canceled, or an error of the local disk.
+// The error is a *SourceError or *SecretError for a source that can't work, a *RefNotFoundError or *NotACommitError for one
+// that selects something that doesn't exist, a *NotDescendantError, a *RemoteError for a remote that can't be read, a
+// *LimitError for a repository that is too large, context.Canceled, or an error of the local disk.
 func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 	if err := src.Validate(); err != nil {
 		return nil, err
@@ -144,7 +142,7 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if err != nil {
 		return nil, err
 	}
-	refs.All = nil // there may be hundreds of thousands, and the download may take long
+	refs.All = nil // there may be hundreds of thousands, and the download may take a long time
 	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
 	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
 	if r.lineage == (lineage{commit: t.commit, of: t.of}) {
@@ -184,7 +182,7 @@ func commitLabel(ref Ref) string {
 	}
 }
 
-// held returns the commit if the store has all of it. After Open that is found out here, once.
+// held returns the commit if the store has all of it. After Open, that is checked here once.
 func (r *Repository) held(ctx context.Context, url string, hash plumbing.Hash) *commit {
 	if !r.usable(url) {
 		return nil
@@ -207,7 +205,7 @@ func (r *Repository) usable(url string) bool {
 	return r.store != nil && r.state.URL == url && !r.store.damaged.Load()
 }
 
-// download brings the commit into the cache: into the current store if that will do, into a new one otherwise.
+// download brings the commit into the cache: into the current store if possible, into a new one otherwise.
 func (r *Repository) download(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
 	if have := r.usableFor(t); len(have) > 0 && r.usable(rem.url) && !r.overgrown() {
 		c, err := r.extend(ctx, rem, refs, t, have)
@@ -218,8 +216,8 @@ func (r *Repository) download(ctx context.Context, rem *remote, refs Refs, t tar
 	return r.clone(ctx, rem, refs, t)
 }
 
-// usableFor lists the commits of the store that the server may build on. For a history it is the commit where that ends: what
-// another one stands on would be left out of it.
+// usableFor lists the commits of the store that the server may build on. For a history it is the commit where that ends: the
+// ancestors of any other one would be left out of it.
 func (r *Repository) usableFor(t target) []plumbing.Hash {
 	switch {
 	case !t.ways[0].history:
@@ -230,14 +228,14 @@ func (r *Repository) usableFor(t target) []plumbing.Hash {
 	return nil
 }
 
-// overgrown tells that the store holds more of the past than is good.
+// overgrown reports whether the store holds too many outdated objects.
 func (r *Repository) overgrown() bool {
 	names, bytes := r.store.packNames()
 	return len(names) >= r.maxPacks || bytes-r.state.FirstBytes > max(r.state.FirstBytes, growthFloor)
 }
 
-// worthCloning tells whether a fresh clone might succeed where adding to the store did not. That
-// is so after anything that the store may be to blame for, a confused server included.
+// worthCloning reports whether a fresh clone might succeed after adding to the store failed. That is so for every error that
+// the store may have caused, including a confused server.
 func worthCloning(err error) bool {
 	var remoteErr *RemoteError
 	var limitErr *LimitError
@@ -251,7 +249,7 @@ func worthCloning(err error) bool {
 	return true
 }
 
-// extend adds the commit to the current store, asking only for what that lacks.
+// extend adds the commit to the current store, and requests only the missing objects.
 func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t target, have []plumbing.Hash) (*commit, error) {
 	if err := receive(ctx, rem, refs, t.ways[0], have, r.store); err != nil {
 		return nil, err
@@ -272,7 +270,7 @@ func (r *Repository) extend(ctx context.Context, rem *remote, refs Refs, t targe
 	return c, nil
 }
 
-// clone fetches the commit into a new store, and makes that the current one when all of it is there.
+// clone fetches the commit into a new store, and makes that the current one once it is complete.
 func (r *Repository) clone(ctx context.Context, rem *remote, refs Refs, t target) (*commit, error) {
 	dir, err := os.MkdirTemp(r.dir, storePrefix)
 	if err != nil {
@@ -305,14 +303,14 @@ func (r *Repository) swap(fresh *store, next state) {
 	r.store, r.state, r.commits = fresh, next, map[plumbing.Hash]*commit{}
 }
 
-// fill tries the ways to the commit in turn. Only a server's refusal leads on to the next.
+// fill tries the ways to the commit in turn. It continues with the next one only if the server refuses.
 func (r *Repository) fill(ctx context.Context, fresh *store, rem *remote, refs Refs, t target) (*commit, error) {
 	var err error
 	for _, w := range t.ways {
 		if err = receive(ctx, rem, refs, w, nil, fresh); err == nil {
 			c, err := loadTarget(ctx, fresh, rem.url, t)
 			if damage, ok := errors.AsType[*CorruptError](err); ok {
-				// There was no time for damage: the server did not send what it said it would.
+				// Not damage to the cache, which is new: the server did not send what it announced.
 				return nil, rem.fail(ctx, fmt.Errorf("object %s of %s is missing or wrong: %w", damage.Object, t.kind, damage))
 			}
 			return c, err
@@ -341,8 +339,7 @@ func receive(ctx context.Context, rem *remote, refs Refs, w way, have []plumbing
 	return into.addPack(name)
 }
 
-// loadTarget is where a commit is held against what was asked for: its content has the hash,
-// or there is no such commit in what the server sent.
+// loadTarget verifies that the store has the requested commit: its content has the hash, or the server did not send it.
 func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, error) {
 	if t.lost != nil && !s.has(t.commit) {
 		return nil, t.lost()
@@ -357,7 +354,7 @@ func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, e
 	return c, nil
 }
 
-// snapshot makes a handle that keeps the store's files until it is closed.
+// snapshot returns a handle that keeps the store's files until it is closed.
 func (r *Repository) snapshot(label string, c *commit) *Snapshot {
 	r.store.use()
 	return newSnapshot(Revision{Ref: label, Hash: c.info.Hash}, r.store, c)

@@ -9,8 +9,7 @@ const revisionMark = "sha1:"
 
 // Revision names a commit together with the ref that led to it.
 type Revision struct {
-	// Ref is the short name of the branch or tag, the full name of any other ref, and empty
-	// when only a commit was asked for.
+	// Ref is the short name of the branch or tag, the full name of any other ref, or empty if only a commit was selected.
 	Ref string
 	// Hash is the commit's SHA-1, 40 hex digits in lower case.
 	Hash string
@@ -24,14 +23,14 @@ func (r Revision) String() string {
 	return r.Ref + "@" + revisionMark + r.Hash
 }
 
-// ParseRevision reads what Revision.String prints. The ref may itself hold an @.
+// ParseRevision parses the output of Revision.String. The ref may itself contain an @.
 func ParseRevision(s string) (Revision, error) {
 	var r Revision
 	rest := s
 	if i := strings.LastIndex(s, "@"+revisionMark); i >= 0 {
 		r.Ref, rest = s[:i], s[i+1:]
 		if r.Ref == "" || refNameProblem(r.Ref) != "" {
-			return Revision{}, fmt.Errorf("parse revision %q: what stands before @ is no ref name", s)
+			return Revision{}, fmt.Errorf("parse revision %q: the part before @ is not a ref name", s)
 		}
 	}
 	hash, ok := strings.CutPrefix(rest, revisionMark)

@@ -27,23 +27,22 @@ func newSnapshot(revision Revision, s *store, c *commit) *Snapshot {
 // Revision names the commit, and the ref that led to it.
 func (s *Snapshot) Revision() Revision { return s.revision }
 
-// Commit is what the commit says of itself.
+// Commit is the metadata of the commit.
 func (s *Snapshot) Commit() Commit { return s.files.commit.info }
 
-// Files is the number of files in the commit, symbolic links and submodules among them.
+// Files is the number of files in the commit, including symbolic links and submodules.
 func (s *Snapshot) Files() int { return int(s.files.root.files) }
 
-// FS shows the commit's files. It implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS
-// and fs.ReadLinkFS. Every fs.DirEntry and fs.FileInfo in it has a method Hash() string, the Git
-// hash of the content, for which nothing is read.
+// FS shows the commit's files. It implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS and fs.ReadLinkFS. Every
+// fs.DirEntry and fs.FileInfo in it has a method Hash() string, the Git hash of the content, which reads nothing.
 //
-// Symbolic links are shown as such and never followed: Stat tells of the link itself, and reading
-// it, or a path through it, fails with a *SymlinkError. Submodules are irregular files that can't be
-// read (*SubmoduleError). A file over Limits.FileBytes fails with a *LimitError before it is read, damage
-// to the cache with a *CorruptError; all of them come inside an *fs.PathError. ModTime is the commit's time.
+// Symbolic links are shown as links and never followed: Stat describes the link itself, and reading it, or a path through
+// it, fails with a *SymlinkError. Submodules are irregular files that can't be read (*SubmoduleError). A file over
+// Limits.FileBytes fails with a *LimitError before it is read, a damaged cache with a *CorruptError. All of them are wrapped
+// in an *fs.PathError. ModTime is the commit's time.
 //
-// What has a name that no fs.FS can show (not UTF-8, with a slash or backslash, twice in its folder) is left out. The method
-// Omitted(dir string) []fs.DirEntry lists it, by its escaped name.
+// Entries with a name that no fs.FS can show (not UTF-8, with a slash or backslash, twice in its folder) are left out. The
+// method Omitted(dir string) []fs.DirEntry lists them by their escaped names.
 func (s *Snapshot) FS() fs.FS { return s.files }
 
 // BlobHash is the Git hash of the file, folder or link at path. Equal hashes mean equal content.
@@ -55,8 +54,8 @@ func (s *Snapshot) BlobHash(path string) (string, error) {
 	return info.Hash(), nil
 }
 
-// Close lets go of the files on disk. Reading fails with fs.ErrClosed from then on. A Snapshot that
-// is never closed keeps its files, but no longer than until the next Open of the Repository.
+// Close releases the files on disk. Reading fails with fs.ErrClosed from then on. A Snapshot that is never closed keeps its
+// files, but only until the next Open of the Repository.
 func (s *Snapshot) Close() error { return s.close() }
 
 func (c *commit) time() time.Time { return c.info.Committer.When.UTC() }

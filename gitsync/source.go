@@ -12,19 +12,19 @@ import (
 // DefaultTimeout bounds a Fetch whose Source sets no Timeout; it is Flux's default.
 const DefaultTimeout = time.Minute
 
-// Source says what to fetch and how to get at it. It holds no open resources and may be
-// copied; everything in it comes from whoever configures Muster, never from the repository.
+// Source is what to fetch and how to reach it. It holds no open resources and may be copied. All of it comes from the
+// configuration of Muster, never from the repository.
 type Source struct {
-	// URL is the repository's address, https:// or ssh://. It must not hold credentials.
-	// http:// is accepted for loopback addresses, and for others with AllowPlainHTTP.
+	// URL is the repository's address, https:// or ssh://. It must not contain credentials. http:// is accepted for loopback
+	// addresses, and for others with AllowPlainHTTP.
 	URL string
 	// Ref selects the commit. The zero value selects the remote's default branch.
 	Ref Ref
-	// Auth holds the credentials. The zero value is anonymous, which ssh:// refuses.
+	// Auth holds the credentials. The zero value is anonymous, which ssh:// rejects.
 	Auth Auth
-	// DescendantOf is a full SHA-1, or empty. The commit that Ref selects must be this one or have it in its history, however
-	// many commits back; anything else is a *NotDescendantError. What lies between the two is fetched with it, and all of the
-	// history when the cache does not hold DescendantOf.
+	// DescendantOf is a full SHA-1, or empty. The commit that Ref selects must be this one or have it in its history,
+	// however far back; anything else is a *NotDescendantError. The commits between the two are fetched as well, or the
+	// whole history if DescendantOf isn't in the cache.
 	DescendantOf string
 	// Timeout bounds one Fetch from dialing to the last object. Zero means DefaultTimeout.
 	Timeout time.Duration
@@ -33,20 +33,20 @@ type Source struct {
 	AllowPlainHTTP bool
 }
 
-// Ref selects a commit as Flux does: Commit goes before Name, Name before SemVer, SemVer
-// before Tag, Tag before Branch; when all are empty, the remote's HEAD is meant.
+// Ref selects a commit as Flux does: Commit takes precedence over Name, Name over SemVer, SemVer over Tag, Tag over Branch.
+// If all are empty, it selects the remote's HEAD.
 type Ref struct {
 	// Branch is a branch's short name, such as "main".
 	Branch string
-	// Tag is a tag's short name. An annotated tag stands for the commit it points at.
+	// Tag is a tag's short name. An annotated tag selects the commit it points at.
 	Tag string
-	// SemVer is a constraint such as ">=1.2.0 <2.0.0"; the highest tag within it is taken.
-	// Tags count with or without a leading v; pre-releases only if the constraint names one.
+	// SemVer is a constraint such as ">=1.2.0 <2.0.0"; it selects the highest matching tag. Tags count with or without a
+	// leading v; pre-releases only if the constraint names one.
 	SemVer string
 	// Name is a full ref name, such as "refs/pull/7/head".
 	Name string
-	// Commit is a full SHA-1 of 40 hex digits. Where Name, Tag or Branch is given with it, the commit must be in that
-	// ref's history, all of which is then fetched once.
+	// Commit is a full SHA-1 of 40 hex digits. If Name, Tag or Branch is set too, the commit must be in that ref's history,
+	// which is then fetched once.
 	Commit string
 }
 
@@ -77,8 +77,8 @@ func (s Source) timeout() time.Duration {
 
 var fullSHA1 = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// Validate reports the first field that no remote could satisfy, as a *SourceError.
-// Fields that a field of higher precedence hides are checked too: a mistake there is still one.
+// Validate reports the first invalid field, as a *SourceError. Fields that are hidden by a field of higher precedence are
+// checked too.
 func (r Ref) Validate() error {
 	if r.Commit != "" && !fullSHA1.MatchString(r.Commit) {
 		return &SourceError{Field: "ref.commit", Value: r.Commit, Problem: "is not a full SHA-1",
@@ -118,29 +118,29 @@ func validateShortName(field, name string) error {
 	return nil
 }
 
-// refNameProblem holds the rules of git-check-ref-format that a name can break.
+// refNameProblem checks the rules of git-check-ref-format.
 func refNameProblem(name string) string {
 	if len(name) > 1024 {
 		return "is longer than 1024 bytes"
 	}
 	for _, c := range name {
 		if c <= ' ' || c == 0x7f || strings.ContainsRune(`~^:?*[\`, c) {
-			return fmt.Sprintf("holds %q, which no ref name can", c)
+			return fmt.Sprintf("contains %q, which is not allowed in a ref name", c)
 		}
 	}
-	for _, bad := range []string{"..", "@{", "//", "/."} {
-		if strings.Contains(name, bad) {
-			return fmt.Sprintf("holds %q, which no ref name can", bad)
+	for _, part := range []string{"..", "@{", "//", "/."} {
+		if strings.Contains(name, part) {
+			return fmt.Sprintf("contains %q, which is not allowed in a ref name", part)
 		}
 	}
-	for _, bad := range []string{"-", "/", "."} {
-		if strings.HasPrefix(name, bad) {
-			return fmt.Sprintf("starts with %q, which no ref name does", bad)
+	for _, prefix := range []string{"-", "/", "."} {
+		if strings.HasPrefix(name, prefix) {
+			return fmt.Sprintf("starts with %q, which is not allowed in a ref name", prefix)
 		}
 	}
-	for _, bad := range []string{"/", ".", ".lock"} {
-		if strings.HasSuffix(name, bad) {
-			return fmt.Sprintf("ends in %q, which no ref name does", bad)
+	for _, suffix := range []string{"/", ".", ".lock"} {
+		if strings.HasSuffix(name, suffix) {
+			return fmt.Sprintf("ends in %q, which is not allowed in a ref name", suffix)
 		}
 	}
 	return ""

@@ -39,7 +39,7 @@ func dialSSH(ctx context.Context, u *url.URL, auth Auth) (wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The SSH library takes no context: when this one ends, so does the connection, handshake included.
+	// The SSH library ignores contexts: when this one ends, the connection is closed, even during the handshake.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	w, err := startUploadPack(conn, addr, u, &ssh.ClientConfig{
 		User:              cmp.Or(u.User.Username(), "git"),
@@ -74,7 +74,7 @@ func startUploadPack(conn net.Conn, addr string, u *url.URL, config *ssh.ClientC
 	if err != nil {
 		return nil, err
 	}
-	// Git's lines are read by a few bytes, and each read of an SSH channel costs a message to the server.
+	// Git's lines are read a few bytes at a time, and each read of an SSH channel costs a message to the server.
 	w.stdout = bufio.NewReaderSize(stdout, 32<<10)
 	if err = w.session.Start(uploadPack + " " + shellQuote(remotePath(u))); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func explainHandshake(err error) error {
 	case errors.As(err, &negotiation) && strings.Contains(negotiation.What, "host key"):
 		return &RemoteError{Reason: HostKeyRejected, Detail: "the server has no key of the types that known_hosts lists for it", Err: err}
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return &RemoteError{Reason: Unauthorized, Detail: "the server takes no key that was offered", Err: err}
+		return &RemoteError{Reason: Unauthorized, Detail: "the server rejected every offered key", Err: err}
 	case errors.Is(err, io.EOF):
 		return &RemoteError{Reason: Unreachable, Detail: "the server closed the connection during the SSH handshake", Err: err}
 	}
@@ -106,7 +106,7 @@ func innerText(err error) string {
 	return strings.TrimPrefix(err.Error(), "ssh: handshake failed: "+errHostKey.Error()+": ")
 }
 
-// remotePath leaves ~user to the server, as Git does with ssh://host/~user/path.
+// remotePath lets the server expand ~user, as Git does with ssh://host/~user/path.
 func remotePath(u *url.URL) string {
 	if strings.HasPrefix(u.Path, "/~") {
 		return u.Path[1:]
@@ -132,7 +132,7 @@ func (w *sshWire) exchange(_ context.Context, request []byte) (io.ReadCloser, er
 
 func (w *sshWire) spent() bool { return w.used }
 
-// words waits a moment for stderr, where servers say why they have hung up.
+// words waits a moment for stderr, where servers explain why they closed the connection.
 func (w *sshWire) words() string {
 	select {
 	case <-w.ended:
@@ -143,7 +143,7 @@ func (w *sshWire) words() string {
 
 func (w *sshWire) close() {
 	if !w.used {
-		// The polite end of a listing: without it the server logs a hung-up client at every poll.
+		// A proper end of a listing: without it the server logs an aborted client at every poll.
 		_, _ = w.stdin.Write(pktline.FlushPkt)
 	}
 	_ = w.session.Close()
@@ -151,7 +151,7 @@ func (w *sshWire) close() {
 	w.stop()
 }
 
-// quietBuffer keeps the first of what a server writes to stderr and drops the rest.
+// quietBuffer keeps the beginning of a server's stderr and drops the rest.
 type quietBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

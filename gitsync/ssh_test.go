@@ -275,13 +275,13 @@ func TestBadSSHServers(t *testing.T) {
 		reason   Reason
 		says     string
 	}{
-		"an unknown key":             {identity: stranger, reason: Unauthorized, says: "does not accept the credentials"},
+		"an unknown key":             {identity: stranger, reason: Unauthorized, says: "rejected the credentials"},
 		"another host key":           {hosts: func(s *sshServer) string { return known(s, otherHost) }, reason: HostKeyRejected, says: ssh.FingerprintSHA256(host.PublicKey())},
 		"a key of another type":      {hosts: func(s *sshServer) string { return known(s, rsaHost) }, reason: HostKeyRejected, says: "types that known_hosts lists"},
 		"a host that isn't known":    {hosts: func(*sshServer) string { return knownhosts.Line([]string{"example.com"}, host.PublicKey()) }, reason: HostKeyRejected, says: "ssh-keyscan -p "},
 		"a revoked key":              {hosts: func(s *sshServer) string { return right(s) + "@revoked " + right(s) }, reason: HostKeyRejected, says: "revoked"},
 		"a negated host":             {hosts: func(s *sshServer) string { return "!" + knownhosts.Normalize(s.addr) + "," + right(s) }, reason: HostKeyRejected, says: "no key for this host"},
-		"no such repository":         {path: "/nothing.git", reason: NotFound, says: "no such repository"},
+		"no such repository":         {path: "/nothing.git", reason: NotFound, says: "the repository does not exist"},
 		"GitHub's word for it":       {set: func(s *sshServer) { s.say.Store(new("ERROR: Repository not found.\n")) }, reason: NotFound, says: "Repository not found."},
 		"another word":               {set: func(s *sshServer) { s.say.Store(new("remote: \x1b[31mquota exceeded\n")) }, reason: ServerFailed, says: "quota exceeded"},
 		"a server that says nothing": {set: func(s *sshServer) { s.stall.Store(true) }, reason: TimedOut, says: "did not answer in time"},

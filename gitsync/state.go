@@ -9,33 +9,33 @@ import (
 	"strings"
 )
 
-// Names in a Repository's folder. What else lies there is not Muster's and is left alone.
+// Names in a Repository's folder. Other files in it aren't Muster's and are left alone.
 const (
 	stateFile   = "state.json"
 	storePrefix = "store-"
 	tempPrefix  = "state-"
 )
 
-// state is what the cache on disk holds. It is written after what it speaks of and replaced
-// in one step, so that a process killed at any moment leaves either the old state or the new.
-// Nothing is synced to disk: after a power failure the worst is a cache that is thrown away.
+// state describes the cache on disk. It is written after the files that it describes and replaced atomically, so that a
+// process killed at any moment leaves either the old state or the new. Nothing is synced to disk: after a power failure, at
+// worst the cache is thrown away.
 type state struct {
 	Version int `json:"version"`
-	// URL is the repository's without credentials: a cache of another one is of no use, and
-	// might hold what the new one's readers may not see.
+	// URL is the repository's without credentials: the cache of another repository is useless, and might contain content
+	// that the new one's readers have no access to.
 	URL string `json:"url"`
-	// Store is the folder of the current store; Packs are the packs in it that are complete.
+	// Store is the folder of the current store. Packs are the complete packs in it.
 	Store string   `json:"store"`
 	Packs []string `json:"packs"`
-	// FirstBytes is the size of the store's first pack, the measure for its growth.
+	// FirstBytes is the size of the store's first pack, the baseline for its growth.
 	FirstBytes int64 `json:"firstBytes"`
-	// Commits are those that were found whole in the store, oldest first.
+	// Commits are the complete commits in the store, oldest first.
 	Commits []string `json:"commits"`
 }
 
 const stateVersion = 1
 
-// readState returns the zero state when there is none, or none that can be used.
+// readState returns the zero state if there is none, or if it can't be used.
 func readState(dir string) state {
 	encoded, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {
@@ -82,8 +82,8 @@ func writeState(dir string, st state) error {
 	return nil
 }
 
-// sweep removes what a killed process left behind: stores other than the current one and,
-// within it, packs that never made it into the state.
+// sweep removes the leftovers of a killed process: all stores except the current one, and packs in it that aren't in the
+// state.
 func sweep(dir string, st state) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

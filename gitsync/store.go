@@ -16,10 +16,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// store is one generation of the cache: a folder of packs, and the commits found whole in
-// them. Packs are only ever added. It is safe for concurrent use.
+// store is one generation of the cache: a folder of packs, and the complete commits in them. Packs are only ever added. It
+// is safe for concurrent use.
 //
-// It lives until its last user is done: the Repository, while the store is the current one, and every open Snapshot.
+// It is closed when its last user releases it: the Repository, while the store is the current one, and every open Snapshot.
 type store struct {
 	dir    string
 	limits Limits
@@ -31,11 +31,11 @@ type store struct {
 	users   int
 	retired bool // remove the folder with the last user
 
-	// trees lets commits share the folders that they have in common. Only load uses it, which a
-	// Repository calls once at a time; snapshots reach trees through their commit.
+	// trees lets commits share common folders. Only load uses it, which a Repository never calls concurrently; snapshots
+	// reach trees through their commit.
 	trees map[plumbing.Hash]*tree
 
-	damaged atomic.Bool // an object could not be read; the store must be replaced
+	damaged atomic.Bool // an object could not be read, so the store must be replaced
 }
 
 // openStore opens the named packs in dir. The caller is its first user.
@@ -81,7 +81,7 @@ func (s *store) use() {
 	s.users++
 }
 
-// retire lets the store's folder go as soon as nobody uses it. The caller still has to release it.
+// retire marks the store's folder for removal after its last use. The caller must still release it.
 func (s *store) retire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s *store) release() {
 		_ = p.file.Close()
 	}
 	if s.retired {
-		// What can't be removed now, Open removes.
+		// Open removes the remaining files.
 		_ = os.RemoveAll(s.dir)
 	}
 }
@@ -118,7 +118,7 @@ func (s *store) find(hash plumbing.Hash) *pack {
 
 func (s *store) has(hash plumbing.Hash) bool { return s.find(hash) != nil }
 
-// errMissing is the cause of an object that should be in the store and is not.
+// errMissing is the cause for an object that should be in the store but isn't.
 var errMissing = errors.New("not in the cache")
 
 func (s *store) size(hash plumbing.Hash) (int64, error) {
@@ -142,7 +142,7 @@ func (s *store) size(hash plumbing.Hash) (int64, error) {
 	return size, nil
 }
 
-// read returns an object's content after comparing it with its hash, so that damage on disk can't pass for content.
+// read returns an object's content after comparing it with its hash, so that damage on disk is detected.
 func (s *store) read(want plumbing.ObjectType, hash plumbing.Hash) ([]byte, error) {
 	kind, content, err := s.readAny(hash)
 	if err != nil {
@@ -154,8 +154,8 @@ func (s *store) read(want plumbing.ObjectType, hash plumbing.Hash) ([]byte, erro
 	return content, nil
 }
 
-// objectHash is the hash of an object. It guards against damage on disk. An object that was made to collide with another is
-// not found under that hash: packs are indexed with one that detects collisions, and takes several times as long.
+// objectHash is the hash of an object. It detects damage on disk. It needn't detect collisions: packs are indexed with a
+// hash that does, which takes several times as long, so a colliding object is not found under the hash.
 func objectHash(kind plumbing.ObjectType, content []byte) (hash plumbing.Hash) {
 	h := sha1.New() //nolint:gosec // Git's
 	fmt.Fprintf(h, "%s %d\x00", kind, len(content))
@@ -200,19 +200,19 @@ func (s *store) corrupt(hash plumbing.Hash, err error) error {
 	return &CorruptError{Object: hash.String(), Err: err}
 }
 
-// commit is a commit of which the store holds every file.
+// commit is a commit with all of its files in the store.
 type commit struct {
 	info Commit
 	root *tree
 }
 
-// notCommitError is the cause for an object that is there and is something else.
+// notCommitError is the cause for an object that exists but isn't a commit.
 type notCommitError struct{ kind plumbing.ObjectType }
 
 func (e notCommitError) Error() string { return "it is a " + e.kind.String() }
 
-// load reads a commit and all its folders, and makes sure that every file is there: a Snapshot
-// is never of a part. The folders stay in memory, some 100 bytes for each file.
+// load reads a commit and all its folders, and checks that every file exists: a Snapshot is always complete. The folders
+// stay in memory, some 100 bytes for each file.
 func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
 	kind, content, err := s.readAny(hash)
 	if err != nil {
@@ -242,8 +242,8 @@ func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
 	return &commit{info: info, root: root}, nil
 }
 
-// loadTree loads each folder once, however often it is repeated, and counts the files as if it
-// were not shared: a tree of a dozen objects can spell out billions.
+// loadTree loads each folder once, however often it is repeated, but counts the files of each repetition: a tree of a dozen
+// objects can expand to billions.
 func (s *store) loadTree(ctx context.Context, hash plumbing.Hash, depth int) (*tree, error) {
 	known := s.trees[hash]
 	if known != nil && depth+known.height <= maxTreeDepth {

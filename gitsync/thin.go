@@ -11,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// baseFunc reads an object of the store that a pack is for; found is false when the store has none of the name.
+// baseFunc reads an object of the store that a pack belongs to. found is false if the store doesn't have it.
 type baseFunc func(plumbing.Hash) (kind plumbing.ObjectType, content []byte, found bool, err error)
 
 const (
@@ -20,10 +20,9 @@ const (
 	packTypeShift = 4
 )
 
-// completePack makes a thin pack whole, as git index-pack --fix-thin does: the bases that its
-// deltas name and that the store has are put in the place of the trailer, and a new trailer after
-// them. Each pack of a store can then be read by itself, which is what go-git expects. A base that
-// nobody has is left for the indexing to complain of.
+// completePack completes a thin pack, as git index-pack --fix-thin does: it replaces the trailer by those bases of the
+// pack's deltas that the store has, and adds a new trailer. Each pack of a store can then be read on its own, as go-git
+// expects. A base that is missing everywhere makes indexing fail.
 func completePack(f *os.File, count uint32, references []plumbing.Hash, bases baseFunc) error {
 	added := map[plumbing.Hash]bool{}
 	for _, hash := range references {
@@ -86,7 +85,7 @@ func encodeObject(w io.Writer, kind plumbing.ObjectType, content []byte) error {
 	return z.Close()
 }
 
-// seal corrects the count in the header and ends the pack in the checksum of it all.
+// seal corrects the count in the header and appends the checksum.
 func seal(f *os.File, count uint32) error {
 	if _, err := f.WriteAt(binary.BigEndian.AppendUint32(nil, count), packCountAt); err != nil {
 		return err

@@ -17,8 +17,8 @@ import (
 type tree struct {
 	hash    plumbing.Hash
 	entries []entry // by name
-	// files counts the files below, as a checkout would have them, and all counts the folders with them. height counts the levels of
-	// folders below.
+	// files counts the files below, as in a checkout; all counts the folders too. height is the number of folder levels
+	// below.
 	files  int64
 	all    int64
 	height int
@@ -47,8 +47,8 @@ func tooManyFiles(got, limit int64) *LimitError {
 
 var errTree = errors.New("malformed tree")
 
-// parseTree reads a tree object: octal mode, space, name, NUL, 20 bytes of hash, over and over.
-// One of more than limit entries is a *LimitError.
+// parseTree parses a tree object: octal mode, space, name, NUL, 20 bytes of hash, repeated. More than limit entries are a
+// *LimitError.
 func parseTree(data []byte, limit int64) (*tree, error) {
 	t := &tree{}
 	for len(data) > 0 {
@@ -77,8 +77,8 @@ func parseTree(data []byte, limit int64) (*tree, error) {
 	return t, nil
 }
 
-// settle orders the entries by name (Git orders folders as if their names ended in a slash)
-// and takes out names that come twice: which one is meant can't be told.
+// settle sorts the entries by name (Git sorts folders as if their names ended in a slash) and removes names that occur
+// twice, because they are ambiguous.
 func (t *tree) settle() {
 	slices.SortStableFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	twice := func(i int) bool {
@@ -95,7 +95,7 @@ func (t *tree) settle() {
 	t.entries = kept
 }
 
-// fileMode is what an fs.FS shows for a Git mode. Git knows one permission bit, the executable's.
+// fileMode is the fs.FileMode for a Git mode. Git has one permission bit, the executable's.
 func fileMode(octal string) (fs.FileMode, error) {
 	mode, err := strconv.ParseUint(octal, 8, 32)
 	if err != nil {
@@ -114,18 +114,18 @@ func fileMode(octal string) (fs.FileMode, error) {
 	return 0, errTree
 }
 
-// maxName is the longest name that Linux takes for a file. Git can hold names of megabytes.
+// maxName is the longest file name that Linux accepts. Git can store names of megabytes.
 const maxName = 255
 
-// canShow reports whether an fs.FS can show a name. Git can hold others, and a checkout would fail or do harm with them.
+// canShow reports whether an fs.FS can show a name. Git can store others, and a checkout of those would fail or do harm.
 func canShow(name string) bool {
 	return len(name) <= maxName && name != "" && name != "." && name != ".." && !strings.ContainsAny(name, `/\`) && utf8.ValidString(name)
 }
 
-// escaped writes a name that no fs.FS can show so that each of them is another one, and a single element of a path.
+// escaped rewrites a name that no fs.FS can show to a unique name that is a single path element.
 func escaped(name string) string {
 	if len(name) > maxName {
-		name = name[:maxName/2] + `\` + name[len(name)-maxName/4:] // with the end, which tells what it is
+		name = name[:maxName/2] + `\` + name[len(name)-maxName/4:] // with the end, which has the extension
 	}
 	quoted := strconv.Quote(name)
 	quoted = strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\x2f`)

@@ -8,18 +8,17 @@ import (
 	"unicode"
 )
 
-// scpLike is Git's short form of SSH addresses, user@host:path. The path of a Windows
-// drive (C:\repo) also looks so; either way it is not accepted.
+// scpLike is Git's short form of SSH addresses, user@host:path. The path of a Windows drive (C:\repo) matches too; neither
+// is accepted.
 var scpLike = regexp.MustCompile(`^(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9.-]+):([^/].*|/[^/].*)$`)
 
-// parseURL accepts the URLs that a Source may have. Its errors don't repeat the URL, since
-// what makes it wrong may be the password in it.
+// parseURL accepts the URLs that a Source may have. Its errors don't repeat the URL, which may contain a password.
 func parseURL(raw string, allowPlainHTTP bool) (*url.URL, error) {
 	fail := func(problem, remedy string) (*url.URL, error) {
 		return nil, &SourceError{Field: "url", Problem: problem, Remedy: remedy}
 	}
 	if raw == "" {
-		return fail("is missing", "give the repository's https:// or ssh:// URL")
+		return fail("is missing", "set the repository's https:// or ssh:// URL")
 	}
 	if !strings.Contains(raw, "://") {
 		if m := scpLike.FindStringSubmatch(raw); m != nil {
@@ -29,7 +28,7 @@ func parseURL(raw string, allowPlainHTTP bool) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return fail("does not parse", "check it for blanks, stray percent signs and the port")
+		return fail("does not parse", "check it for spaces, stray percent signs and the port")
 	}
 	switch u.Scheme {
 	case "https", "ssh":
@@ -39,32 +38,32 @@ func parseURL(raw string, allowPlainHTTP bool) (*url.URL, error) {
 				"use https://")
 		}
 	case "file":
-		return fail("is a file:// URL, and Muster does not read its own disk", "use https:// or ssh://")
+		return fail("is a file:// URL, but Muster does not read its local disk", "use https:// or ssh://")
 	default:
 		return fail("has a scheme that is not supported", "use https:// or ssh://")
 	}
 	if u.User != nil {
 		_, hasPassword := u.User.Password()
 		if u.Scheme != "ssh" || hasPassword {
-			return fail("holds credentials", "take out what stands before the @ and put it into the Secret, as username and password")
+			return fail("contains credentials", "move the part before the @ into the Secret, as username and password")
 		}
 	}
 	if u.Hostname() == "" {
-		return fail("names no host", "write it as https://host/path")
+		return fail("has no host", "write it as https://host/path")
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return fail("has a query or a fragment", "take out what follows the ? or the #")
+		return fail("has a query or a fragment", "remove everything from the ? or the # on")
 	}
 	if strings.Trim(u.Path, "/") == "" {
-		return fail("names no repository", "add the repository's path")
+		return fail("has no path", "add the repository's path")
 	}
 	if strings.ContainsFunc(u.Path+u.Host+u.User.Username(), unicode.IsControl) {
-		return fail("holds a control character", "check it for line breaks")
+		return fail("contains a control character", "check it for line breaks")
 	}
 	return u, nil
 }
 
-// sshForm repeats the user only if it is the customary one: anything else might be a token.
+// sshForm repeats the user only if it is git: anything else might be a token.
 func sshForm(user, host, path string) string {
 	if user != "git" {
 		user = "USER"

@@ -12,24 +12,24 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Verifier knows the public keys of those who may sign commits. It is immutable.
+// Verifier holds the public keys that may sign commits. It is immutable.
 //
-// A signature proves one commit and with it all of its files. It says nothing of the commits before
-// it, nor of the branch or tag that led to it; signatures of tags are not looked at.
+// A signature proves one commit and with it all of its files. It proves nothing about earlier commits, or about the branch
+// or tag that points at it; signatures of tags are ignored.
 type Verifier struct {
 	pgp openpgp.EntityList
 	// ssh holds keys by their wire form.
 	ssh map[string]ssh.PublicKey
 }
 
-// VerifierFromSecret makes a Verifier from a Secret's data. The names of the fields say what they hold:
+// VerifierFromSecret returns a Verifier from a Secret's data. The names of the fields tell their content:
 //
 //   - NAME.asc: armored PGP public keys, as in Flux;
 //   - NAME.pub and authorized_keys: SSH public keys, one a line;
 //   - allowed_signers: the same with principals before each key, as for Git's gpg.ssh.allowedSignersFile.
-//     The principals are not compared with anything: whoever has the key may sign.
+//     The principals are ignored: the owner of the key may sign.
 //
-// Every field must be understood completely, or the result is a *KeyError. No error holds a value of the Secret.
+// Every field must be understood completely, or the result is a *KeyError. No error contains a value of the Secret.
 func VerifierFromSecret(data map[string][]byte) (*Verifier, error) {
 	v := &Verifier{ssh: map[string]ssh.PublicKey{}}
 	for _, field := range slices.Sorted(maps.Keys(data)) {
@@ -38,7 +38,7 @@ func VerifierFromSecret(data map[string][]byte) (*Verifier, error) {
 		}
 	}
 	if len(v.pgp)+len(v.ssh) == 0 {
-		return nil, &KeyError{Problem: "there are none", Remedy: "add a field NAME.asc with a PGP public key, or NAME.pub with an SSH public key"}
+		return nil, &KeyError{Problem: "there are no keys", Remedy: "add a field NAME.asc with a PGP public key, or NAME.pub with an SSH public key"}
 	}
 	return v, nil
 }
@@ -46,24 +46,24 @@ func VerifierFromSecret(data map[string][]byte) (*Verifier, error) {
 func (v *Verifier) add(field string, value []byte) error {
 	switch {
 	case bytes.Contains(value, []byte("PRIVATE KEY")):
-		return &KeyError{Field: field, Problem: "holds a private key, which has no business here",
-			Remedy: "put the public key in its place, and consider the private one as known to whoever can read the Secret"}
+		return &KeyError{Field: field, Problem: "contains a private key, which does not belong here",
+			Remedy: "replace it by the public key, and assume that every reader of the Secret knows the private key"}
 	case len(bytes.TrimSpace(value)) == 0:
-		return &KeyError{Field: field, Problem: "is empty", Remedy: "fill it in or take it out"}
+		return &KeyError{Field: field, Problem: "is empty", Remedy: "set a value or remove it"}
 	case strings.HasSuffix(field, ".asc"):
 		return v.addPGP(field, string(value))
 	case strings.HasSuffix(field, ".pub"), field == "authorized_keys", field == "allowed_signers":
 		return v.addSSH(field, string(value))
 	}
-	return &KeyError{Field: field, Problem: "does not say by its name what it holds",
+	return &KeyError{Field: field, Problem: "has a name that doesn't tell its content",
 		Remedy: "name PGP public keys NAME.asc and SSH public keys NAME.pub, authorized_keys or allowed_signers"}
 }
 
-// maxSignature bounds a signature before it is parsed. The largest in use, RSA with 16,384 bits, has a tenth of it.
+// maxSignature bounds a signature before it is parsed. The largest in use, RSA with 16,384 bits, is a tenth of it.
 const maxSignature = 32 << 10
 
-// Verify returns nil when one of the keys has signed the commit, and a *SignatureError otherwise. A key that
-// has expired by now is good for what it signed while it was valid, by the signature's own account of when that was.
+// Verify returns nil if one of the keys has signed the commit, and a *SignatureError otherwise. An expired key is valid for
+// what it signed before it expired, according to the time in the signature.
 func (v *Verifier) Verify(c Commit, now time.Time) error {
 	signature := strings.TrimSpace(c.Signature)
 	fault := &SignatureError{Commit: c.Hash}
@@ -71,7 +71,7 @@ func (v *Verifier) Verify(c Commit, now time.Time) error {
 	case signature == "":
 		fault.Reason = Unsigned
 	case len(signature) > maxSignature:
-		fault.Reason, fault.Detail = SignatureUnsupported, fmt.Sprintf("it is %d bytes long, and %d are the limit", len(signature), maxSignature)
+		fault.Reason, fault.Detail = SignatureUnsupported, fmt.Sprintf("it has %d bytes, and the limit is %d", len(signature), maxSignature)
 	case strings.HasPrefix(signature, pgpSignatureStart):
 		fault = v.verifyPGP(signature, c.SignedPayload, now)
 	case strings.HasPrefix(signature, sshSignatureStart):
@@ -88,11 +88,11 @@ func (v *Verifier) Verify(c Commit, now time.Time) error {
 	return fault
 }
 
-// KeyError says that the data of a Secret makes no set of public keys. It never holds a value.
+// KeyError reports that the data of a Secret is not a valid set of public keys. It never contains a value.
 type KeyError struct {
-	// Field is the Secret's field that is wrong, empty when it is none of them.
+	// Field is the Secret's invalid field, or empty if it is none of them.
 	Field string
-	// Line is the line in it, from 1; 0 when it is all of it.
+	// Line is the line in the field, from 1, or 0 for the whole field.
 	Line int
 	// Problem completes "FIELD …"; Remedy is an instruction.
 	Problem, Remedy string
@@ -117,19 +117,19 @@ const (
 	Unsigned             SignatureReason = "Unsigned"
 	SignerUnknown        SignatureReason = "SignerUnknown"        // none of the public keys is the signer's
 	SignerExpired        SignatureReason = "SignerExpired"        // the key had expired when it signed, or the signature has
-	SignerRevoked        SignatureReason = "SignerRevoked"        // whenever it signed
+	SignerRevoked        SignatureReason = "SignerRevoked"        // the key is revoked, whenever it signed
 	SignatureInvalid     SignatureReason = "SignatureInvalid"     // made for something else, or damaged
 	SignatureUnsupported SignatureReason = "SignatureUnsupported" // X.509, SSH certificates, weak hashes
 )
 
-// SignatureError says that a commit is not signed by one of the keys of a Verifier.
+// SignatureError reports that a commit is not signed by one of the keys of a Verifier.
 type SignatureError struct {
 	Commit string
 	Reason SignatureReason
-	// Key names the signer's key as far as it is known: "PGP key HEX" or "SSH key SHA256:…". For SignerUnknown it is
-	// what the signature claims, proven by nothing.
+	// Key names the signer's key as far as known: "PGP key HEX" or "SSH key SHA256:…". For SignerUnknown it is the
+	// signature's unproven claim.
 	Key string
-	// Detail tells more about it, on one line.
+	// Detail explains more, on one line.
 	Detail string
 }
 
@@ -148,7 +148,7 @@ func (e *SignatureError) explain() (problem, remedy string) {
 		return "is not signed", "sign it with git commit -S, and push again"
 	case SignerUnknown:
 		return "is signed with the " + e.Key + ", which is not one of the trusted public keys",
-			"add the key if its owner may sign, or sign with one of those"
+			"add the key if its owner may sign, or sign with one of the trusted keys"
 	case SignerExpired:
 		return "is signed with the " + e.Key + ", which had expired",
 			"sign with a valid key, or have the owner extend this one and replace its public key"
@@ -157,6 +157,6 @@ func (e *SignatureError) explain() (problem, remedy string) {
 	case SignatureUnsupported:
 		return "has a signature that can't be verified", "sign with a PGP or SSH key"
 	default:
-		return "has a signature that does not fit it", "sign it anew, and find out who changed it if it was signed before"
+		return "has a signature that does not match", "sign it again, and find out who changed it if it was signed before"
 	}
 }

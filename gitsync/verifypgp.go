@@ -3,7 +3,7 @@ package gitsync
 import (
 	"bytes"
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // to refuse keys
+	"crypto/dsa" //nolint:staticcheck // to reject keys
 	"errors"
 	"fmt"
 	"io"
@@ -21,22 +21,22 @@ const (
 	pgpKeyStart       = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 )
 
-// minRSABits is what NIST SP 800-131A asks for.
+// minRSABits is the minimum of NIST SP 800-131A.
 const minRSABits = 2048
 
 func (v *Verifier) addPGP(field, text string) error {
-	// The library reads one block and leaves the rest; exports are often appended to each other.
+	// The library reads one block and ignores the rest; exports are often appended to each other.
 	blocks := strings.Split(text, pgpKeyStart)
 	if len(blocks) < 2 || strings.TrimSpace(blocks[0]) != "" {
-		return &KeyError{Field: field, Problem: "is no armored PGP public key", Remedy: "write it with gpg --armor --export KEY"}
+		return &KeyError{Field: field, Problem: "is not an armored PGP public key", Remedy: "export it with gpg --armor --export KEY"}
 	}
 	for _, block := range blocks[1:] {
 		if hasLongPGPKey(pgpKeyStart + block) {
-			return &KeyError{Field: field, Problem: fmt.Sprintf("holds a PGP key with more than %d bits", maxPGPBits), Remedy: "use a key of a usual length"}
+			return &KeyError{Field: field, Problem: fmt.Sprintf("contains a PGP key with more than %d bits", maxPGPBits), Remedy: "use a key of a usual length"}
 		}
 		list, err := openpgp.ReadArmoredKeyRing(strings.NewReader(pgpKeyStart + block))
 		if err != nil || len(list) == 0 {
-			return &KeyError{Field: field, Problem: "holds a PGP public key that can't be read", Remedy: "write it anew with gpg --armor --export KEY"}
+			return &KeyError{Field: field, Problem: "contains an unreadable PGP public key", Remedy: "export it again with gpg --armor --export KEY"}
 		}
 		for _, entity := range list {
 			if err := checkPGPKey(field, entity); err != nil {
@@ -48,14 +48,15 @@ func (v *Verifier) addPGP(field, text string) error {
 	return nil
 }
 
-// More bits than any key in use has. To read a keyring, the library verifies every signature in it: with a DSA key of 65,535 bits, one takes
-// minutes.
+// Limits above any key in use. To read a keyring, the library verifies every signature in it: with a DSA key of 65,535 bits,
+// one signature takes minutes.
 const (
 	maxPGPBits = 16_384
 	maxDSABits = 512 // of the exponents
 )
 
-// hasLongPGPKey looks at the packets of an armored block before any signature of it is verified. What can't be read is for the library.
+// hasLongPGPKey reads the packets of an armored block before any of its signatures is verified. Unreadable packets are left
+// to the library.
 func hasLongPGPKey(block string) bool {
 	decoded, err := armor.Decode(strings.NewReader(block))
 	if err != nil {
@@ -82,7 +83,7 @@ func hasLongPGPKey(block string) bool {
 func checkPGPKey(field string, entity *openpgp.Entity) error {
 	name := fmt.Sprintf("%X", entity.PrimaryKey.Fingerprint)
 	if self, _ := entity.PrimarySelfSignature(); self == nil {
-		return &KeyError{Field: field, Problem: "holds the PGP key " + name + " without a signature of itself", Remedy: "write it anew with gpg --armor --export KEY"}
+		return &KeyError{Field: field, Problem: "contains the PGP key " + name + " without a self-signature", Remedy: "export it again with gpg --armor --export KEY"}
 	}
 	keys := []*packet.PublicKey{entity.PrimaryKey}
 	for _, sub := range entity.Subkeys {
@@ -92,14 +93,14 @@ func checkPGPKey(field string, entity *openpgp.Entity) error {
 		bits, err := key.BitLength()
 		isRSA := key.PubKeyAlgo == packet.PubKeyAlgoRSA || key.PubKeyAlgo == packet.PubKeyAlgoRSASignOnly
 		if isRSA && (err != nil || bits < minRSABits) {
-			return &KeyError{Field: field, Problem: fmt.Sprintf("holds the PGP key %s, an RSA key with less than %d bits", name, minRSABits), Remedy: "use a stronger key"}
+			return &KeyError{Field: field, Problem: fmt.Sprintf("contains the PGP key %s, an RSA key with fewer than %d bits", name, minRSABits), Remedy: "use a stronger key"}
 		}
 	}
 	return nil
 }
 
-// verifyPGP returns nil for a good signature. A key may be there more than once, as exports of different days: of two, one may know that it
-// is revoked, or that it was extended.
+// verifyPGP returns nil for a good signature. A key may be present more than once, as exports of different days: one of them
+// may be revoked or extended.
 func (v *Verifier) verifyPGP(signature string, payload []byte, now time.Time) *SignatureError {
 	raw, claimed, err := readPGPSignature(signature)
 	if err != nil {
@@ -129,7 +130,7 @@ func (v *Verifier) verifyPGP(signature string, payload []byte, now time.Time) *S
 func verifyPGPBy(key openpgp.EntityList, raw []byte, claimed string, payload []byte, now time.Time) *SignatureError {
 	config := &packet.Config{Time: func() time.Time { return now }}
 	sig, signer, err := openpgp.VerifyDetachedSignature(key, bytes.NewReader(payload), bytes.NewReader(raw), config)
-	// Of all that is wrong with a key, expiry comes last: the signature is right, and the key is not revoked.
+	// Of all errors of a key, expiry comes last: the signature is valid, and the key is not revoked.
 	if errors.Is(err, pgperrors.ErrKeyExpired) && sig != nil && !sig.SigExpired(now) && !expiredAt(signer, sig) {
 		err = nil
 	}
@@ -143,7 +144,7 @@ func verifyPGPBy(key openpgp.EntityList, raw []byte, claimed string, payload []b
 	return &SignatureError{Reason: SignatureUnsupported, Key: claimed, Detail: "its hash is " + sig.Hash.String() + ", which can be forged"}
 }
 
-// expiredAt says whether the key had expired, or did not exist, when it made the signature.
+// expiredAt reports whether the key had expired, or did not exist yet, when it made the signature.
 func expiredAt(signer *openpgp.Entity, sig *packet.Signature) bool {
 	self, _ := signer.PrimarySelfSignature()
 	if signer.PrimaryKey.KeyExpired(self, sig.CreationTime) {
@@ -157,7 +158,7 @@ func expiredAt(signer *openpgp.Entity, sig *packet.Signature) bool {
 	return false
 }
 
-// readPGPSignature takes the armor off, and names the key that the signature claims to be made with.
+// readPGPSignature removes the armor, and names the key that the signature claims to be made with.
 func readPGPSignature(signature string) (raw []byte, claimed string, err error) {
 	block, err := armor.Decode(strings.NewReader(signature))
 	if err != nil || block.Type != openpgp.SignatureType {
@@ -173,7 +174,7 @@ func readPGPSignature(signature string) (raw []byte, claimed string, err error) 
 	sig, ok := p.(*packet.Signature)
 	switch {
 	case !ok:
-		return nil, "", pgperrors.StructuralError("it is no signature packet")
+		return nil, "", pgperrors.StructuralError("it is not a signature packet")
 	case len(sig.IssuerFingerprint) > 0:
 		return raw, fmt.Sprintf("PGP key %X", sig.IssuerFingerprint), nil
 	case sig.IssuerKeyId != nil:

@@ -16,19 +16,19 @@ import (
 const (
 	sshSignatureType  = "SSH SIGNATURE"
 	sshSignatureStart = "-----BEGIN " + sshSignatureType + "-----"
-	// sshNamespace is the purpose that Git gives to its signatures.
+	// sshNamespace is the namespace that Git uses for its signatures.
 	sshNamespace = "git"
 	sshMagic     = "SSHSIG"
 )
 
-// sshSignature is a signature as PROTOCOL.sshsig of OpenSSH lays it out, after the magic.
+// sshSignature is the layout of a signature in OpenSSH's PROTOCOL.sshsig, after the magic.
 type sshSignature struct {
 	Version                             uint32
 	PublicKey                           []byte
 	Namespace, Reserved, Hash, Envelope string
 }
 
-// sshSigned is what is really signed, after the magic.
+// sshSigned is the signed data, after the magic.
 type sshSigned struct {
 	Namespace, Reserved, Hash, Digest string
 }
@@ -47,13 +47,13 @@ func (v *Verifier) addSSH(field, text string) error {
 		}
 		key, err := parseSSHKey(content)
 		if err != nil {
-			return &KeyError{Field: field, Line: line, Problem: err.Error(), Remedy: "a key is written as in the file .pub of ssh-keygen"}
+			return &KeyError{Field: field, Line: line, Problem: err.Error(), Remedy: "write the key as in the .pub file of ssh-keygen"}
 		}
 		v.ssh[string(key.Marshal())] = key
 		found = true
 	}
 	if !found {
-		return &KeyError{Field: field, Problem: "holds no key", Remedy: "fill it in or take it out"}
+		return &KeyError{Field: field, Problem: "contains no key", Remedy: "set a value or remove it"}
 	}
 	return nil
 }
@@ -70,16 +70,16 @@ func withoutPrincipals(line string) string {
 	return ""
 }
 
-// parseSSHKey takes options as a narrowing that must not be lost: one that isn't understood is an error.
+// parseSSHKey treats an option that it doesn't understand as an error, because options restrict a key.
 func parseSSHKey(line string) (ssh.PublicKey, error) {
 	key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
-		return nil, errors.New("is no SSH public key")
+		return nil, errors.New("is not an SSH public key")
 	}
 	for _, option := range options {
 		name, value, _ := strings.Cut(option, "=")
 		if !strings.EqualFold(name, "namespaces") {
-			return nil, errors.New("has an option before the key, and namespaces is the only one that is understood")
+			return nil, errors.New("has an option before the key, and only namespaces is supported")
 		}
 		if !slices.Contains(strings.Split(strings.Trim(value, `"`), ","), sshNamespace) {
 			return nil, errors.New(`is a key for other namespaces than "git"`)
@@ -94,12 +94,12 @@ func parseSSHKey(line string) (ssh.PublicKey, error) {
 				return key, nil
 			}
 		}
-		return nil, fmt.Errorf("is an RSA key with less than %d bits", minRSABits)
+		return nil, fmt.Errorf("is an RSA key with fewer than %d bits", minRSABits)
 	}
-	return nil, fmt.Errorf("is a key of the type %s, which can't be used", key.Type())
+	return nil, fmt.Errorf("is a key of type %s, which is not supported", key.Type())
 }
 
-// parseSSHSignature takes a signature apart and checks nothing but its form.
+// parseSSHSignature parses a signature, and checks only its form.
 func parseSSHSignature(text string) (sshSignature, error) {
 	var s sshSignature
 	block, rest := pem.Decode([]byte(text))
@@ -120,16 +120,16 @@ func (v *Verifier) verifySSH(text string, payload []byte) *SignatureError {
 		return &SignatureError{Reason: SignatureInvalid, Detail: err.Error()}
 	}
 	if s.Version != 1 {
-		return &SignatureError{Reason: SignatureUnsupported, Detail: fmt.Sprintf("it has version %d of the format, and 1 is known", s.Version)}
+		return &SignatureError{Reason: SignatureUnsupported, Detail: fmt.Sprintf("it has version %d of the format, and only 1 is supported", s.Version)}
 	}
 	claimed, err := ssh.ParsePublicKey(s.PublicKey)
 	if err != nil {
-		return &SignatureError{Reason: SignatureUnsupported, Detail: "the type of its key is not known"}
+		return &SignatureError{Reason: SignatureUnsupported, Detail: "the type of its key is unknown"}
 	}
 	name := "SSH key " + ssh.FingerprintSHA256(claimed)
 	key := v.ssh[string(s.PublicKey)]
 	if _, isCertificate := claimed.(*ssh.Certificate); isCertificate {
-		return &SignatureError{Reason: SignatureUnsupported, Key: name, Detail: "it is made with an SSH certificate"}
+		return &SignatureError{Reason: SignatureUnsupported, Key: name, Detail: "it was made with an SSH certificate"}
 	}
 	if key == nil {
 		return &SignatureError{Reason: SignerUnknown, Key: name}
@@ -157,7 +157,7 @@ func checkSSH(key ssh.PublicKey, name, envelope string, signed []byte) *Signatur
 		return &SignatureError{Reason: SignatureInvalid, Key: name, Detail: "it is damaged"}
 	}
 	if signature.Format == ssh.KeyAlgoRSA {
-		// An RSA key's own name stands for SHA-1 here.
+		// The name of the RSA key type means SHA-1 here.
 		return &SignatureError{Reason: SignatureUnsupported, Key: name, Detail: "its hash is SHA-1, which can be forged"}
 	}
 	if key.Verify(signed, &signature) != nil {

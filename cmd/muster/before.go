@@ -10,13 +10,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// before gives the version of a file in the base, or without one in HEAD or its first parent, whichever differs from what the file is
-// now. It is nil where Git knows nothing of the folder.
+// before returns a function that finds an earlier version of a file: the one in base or, without a base, the first one in
+// HEAD or its first parent that differs from the file's present content. The function is nil where Git doesn't know the
+// folder.
 func (r *repository) before(base string) (func(name, data string) (string, bool), error) {
 	repo, err := git.PlainOpenWithOptions(r.root, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
 	if err != nil {
 		if base != "" {
-			return nil, usagef("--base %s: %s is no work tree of Git", base, r.root)
+			return nil, usagef("--base %s: %s is not a Git work tree", base, r.root)
 		}
 		return nil, nil
 	}

@@ -67,10 +67,10 @@ func TestLintAgainstTheCommitBefore(t *testing.T) {
 	lint(true, "--base", good)
 	write("whole.yaml", key.Edit(t, "whole.yaml", whole, edit(strings.Replace(plain, "NAME", "whole", 1))))
 	lint(false, "--base", good)
-	if status, out := runWith(t, "lint", dir, "--no-keys", "--base", "nowhere"); status != exitTrouble || !strings.Contains(out, "no such commit") {
+	if status, out := runWith(t, "lint", dir, "--no-keys", "--base", "nowhere"); status != exitFailure || !strings.Contains(out, "no such commit") {
 		t.Errorf("an unknown base: status %d\n%s", status, out)
 	}
-	if status, _ := runWith(t, "lint", t.TempDir(), "--no-keys", "--base", "main"); status != exitTrouble {
+	if status, _ := runWith(t, "lint", t.TempDir(), "--no-keys", "--base", "main"); status != exitFailure {
 		t.Errorf("no work tree: status %d", status)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// nameAsApplied gives the Secrets of a fleet that stayed closed the names that the management cluster has for them, since only keys
-// can tell the hash in a name. What has no name there yet keeps mondoo.UnknownHash.
+// nameAsApplied renames the Secrets of a fleet that was not decrypted to their names in the management cluster, since only
+// keys can tell the hash in a name. A Secret with no name there yet keeps mondoo.UnknownHash.
 func nameAsApplied(opened *fleet.Opened, configs map[string]map[string]any) {
 	opened.Clusters, opened.Secrets = slices.Clone(opened.Clusters), slices.Clone(opened.Secrets)
 	hashes := map[string]string{} // by the name with the unknown hash
@@ -32,7 +32,8 @@ func nameAsApplied(opened *fleet.Opened, configs map[string]map[string]any) {
 	}
 }
 
-// appliedHash is the hash in the names of the Secrets that the live entry of a cluster has. Empty: the hash is known, or there is none.
+// appliedHash is the hash in the names of the Secrets that the live entry of a cluster refers to. It is empty when the hash
+// is known already, or when there is no such Secret.
 func appliedHash(c fleet.Cluster, config map[string]any) string {
 	if len(c.Secrets) == 0 || !strings.HasSuffix(c.Secrets[0], "-"+mondoo.UnknownHash) {
 		return ""

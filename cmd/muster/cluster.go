@@ -33,15 +33,15 @@ var (
 )
 
 const (
-	// pageSize bounds what the API server puts into one answer.
+	// pageSize bounds what the API server returns in one response.
 	pageSize = 500
-	// parallel is how many Secrets are read at a time.
+	// parallel is how many Secrets are read concurrently.
 	parallel = 8
-	// requestTimeout bounds one request, so that an address where nobody answers ends the command.
+	// requestTimeout bounds one request, so that the command ends if nothing answers at the address.
 	requestTimeout = time.Minute
 )
 
-// kubeFlags say which management cluster to read, as kubectl's flags do.
+// kubeFlags select the management cluster, as kubectl's flags do.
 type kubeFlags struct{ kubeconfig, context string }
 
 func (k *kubeFlags) add(cmd *cobra.Command) {
@@ -59,17 +59,17 @@ type cluster struct {
 	config    *rest.Config
 }
 
-// load reads the kubeconfig that kubectl would.
+// load reads the same kubeconfig as kubectl.
 func (k *kubeFlags) load() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = k.kubeconfig
-	rules.Warner = func(error) {} // a missing file is an error, or somebody else's
+	rules.Warner = func(error) {} // a missing file is an error, or irrelevant
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context}).ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err) && k.kubeconfig != "":
-		return nil, fmt.Errorf("read kubeconfig: %s names no cluster to talk to; see kubectl config view --kubeconfig %[1]s", k.kubeconfig)
+		return nil, fmt.Errorf("read kubeconfig: %s doesn't name a cluster; see kubectl config view --kubeconfig %[1]s", k.kubeconfig)
 	case clientcmd.IsEmptyConfig(err):
-		return nil, fmt.Errorf("there is no kubeconfig; give --kubeconfig, or set KUBECONFIG")
+		return nil, fmt.Errorf("no kubeconfig found; use --kubeconfig, or set KUBECONFIG")
 	case err != nil && k.context != "":
 		return nil, fmt.Errorf("read kubeconfig: %w; see kubectl config get-contexts", err)
 	case err != nil:
@@ -78,14 +78,14 @@ func (k *kubeFlags) load() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// connect prepares the clients; nothing is contacted yet.
+// connect prepares the clients. It sends no request yet.
 func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 	cfg, err := k.load()
 	if err != nil {
 		return nil, err
 	}
 	s.redactor.Add(cfg.BearerToken, cfg.Password)
-	cfg.QPS, cfg.Burst, cfg.Timeout = 50, 300, requestTimeout // as kubectl has them
+	cfg.QPS, cfg.Burst, cfg.Timeout = 50, 300, requestTimeout // as in kubectl
 	cfg.UserAgent = "muster/" + shortVersion()
 	cfg.WarningHandler = rest.NoWarnings{}
 	c := &cluster{host: cfg.Host, namespace: namespace, config: cfg}
@@ -99,25 +99,25 @@ func (k *kubeFlags) connect(s *shell, namespace string) (*cluster, error) {
 	return c, nil
 }
 
-// lendStderr lets clients that are made until it is taken back have the user's standard error: a kubeconfig may name a program for
-// credentials, which says there how to log in.
-func lendStderr(s *shell) (back func()) {
+// lendStderr gives clients that are created until restore is called the user's standard error: a kubeconfig may name a
+// credential plugin, which prints there how to log in.
+func lendStderr(s *shell) (restore func()) {
 	stderr := osFile(s.stderr)
 	if stderr == nil {
 		return func() {}
 	}
-	before := os.Stderr
+	previous := os.Stderr
 	os.Stderr = stderr
-	return func() { os.Stderr = before }
+	return func() { os.Stderr = previous }
 }
 
-// state is what the namespace has, with the AuditSyncs by name; those are nil where they can't be read.
+// state is the live state of the namespace, with the AuditSyncs by name. syncs is nil if they can't be read.
 type state struct {
 	plan.Live
 	syncs map[string]*v1alpha1.AuditSync
 }
 
-// gather reads everything but the Secrets.
+// gather reads everything except the Secrets.
 func (c *cluster) gather(ctx context.Context) (*state, error) {
 	s := &state{Live: plan.Live{AuditConfigs: map[string]map[string]any{}, Secrets: map[string]plan.LiveSecret{}, Syncs: map[string]bool{}}}
 	err := c.each(ctx, auditConfigs, func(u *unstructured.Unstructured) error {
@@ -136,8 +136,8 @@ func (c *cluster) gather(ctx context.Context) (*state, error) {
 	return s, c.auditSyncs(ctx, s)
 }
 
-// podSecurity is the level of Pod Security that the namespace enforces. Without the right to read the namespace, nothing is
-// known of it, and a plan does without.
+// podSecurity is the Pod Security level that the namespace enforces. It is "" if the user has no permission to read the
+// namespace; a plan works without it.
 func (c *cluster) podSecurity(ctx context.Context) string {
 	namespace, err := c.core.Namespaces().Get(ctx, c.namespace, metav1.GetOptions{})
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *cluster) podSecurity(ctx context.Context) string {
 	return namespace.Labels[controllers.PodSecurityLabel]
 }
 
-// each visits all objects of a kind, page by page.
+// each calls visit for all objects of a kind, page by page.
 func (c *cluster) each(ctx context.Context, kind schema.GroupVersionResource, visit func(*unstructured.Unstructured) error) error {
 	opts := metav1.ListOptions{Limit: pageSize}
 	for {
@@ -180,8 +180,8 @@ func (c *cluster) inventories(ctx context.Context, s *state) error {
 	return nil
 }
 
-// auditSyncs reads the policies, and tells abandoned inventories from those in use. Where they can't be read, no inventory
-// is taken for abandoned.
+// auditSyncs reads the policies, and tells abandoned inventories from those in use. If AuditSyncs can't be read, no
+// inventory counts as abandoned.
 func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
 	s.syncs = map[string]*v1alpha1.AuditSync{}
 	err := c.each(ctx, auditSyncs, func(u *unstructured.Unstructured) error {
@@ -195,7 +195,7 @@ func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
 	})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil // Muster is not installed there yet
+		return nil // Muster isn't installed yet
 	case apierrors.IsForbidden(err):
 		for _, inventory := range s.Inventories {
 			s.Syncs[inventory.Sync] = true
@@ -207,8 +207,8 @@ func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
 	return nil
 }
 
-// addSecrets reads the Secrets of these names: in one list those of the AuditSync, if that is allowed, and each other one by
-// itself.
+// addSecrets reads the Secrets with these names. Those of the AuditSync are read with one list request if that is permitted,
+// all others one by one.
 func (c *cluster) addSecrets(ctx context.Context, live *plan.Live, syncName string, names []string) error {
 	if syncName != "" {
 		if err := c.listSecrets(ctx, live, syncName); err != nil {
@@ -266,15 +266,15 @@ func liveSecret(s *corev1.Secret) plan.LiveSecret {
 		ManagedFields: s.ManagedFields}
 }
 
-// explain adds the way out to an error of the API.
+// explain adds a fix to an API error.
 func (c *cluster) explain(what string, err error) error {
 	switch {
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s: %w; the credentials of the kubeconfig are not accepted by %s, log in again", what, err, c.host)
+		return fmt.Errorf("%s: %w; %s rejected the credentials of the kubeconfig; log in again", what, err, c.host)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%s: %w; this needs the right to %s", what, err, what)
+		return fmt.Errorf("%s: %w; this needs permission to %s", what, err, what)
 	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
-		return fmt.Errorf("%s: %w; is %s the right address, and can it be reached from here?", what, err, c.host)
+		return fmt.Errorf("%s: %w; check that %s is the right address and reachable from here", what, err, c.host)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}

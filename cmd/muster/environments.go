@@ -9,22 +9,22 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// environments are the folders that the AuditSyncs in a repository read, by the root of the repository.
+// environments are the folders that the AuditSyncs in a repository read, by the repository's root.
 type environments map[string][]string
 
-// of are those of one repository. The path of an AuditSync may be that of a folder in another repository, and is none here then.
+// of are those of one repository. An AuditSync's path may be a folder of another repository; such a path doesn't count.
 func (e environments) of(r *repository) []string {
 	folders, known := e[r.root]
 	if known {
 		return folders
 	}
-	there := func(name string) bool {
+	isFolder := func(name string) bool {
 		info, err := fs.Stat(r.fs, name)
 		return err == nil && info.IsDir()
 	}
 	for _, m := range auditSyncsIn(r.fs) {
 		tops := m.tops()
-		if at := slices.IndexFunc(tops, there); at >= 0 {
+		if at := slices.IndexFunc(tops, isFolder); at >= 0 {
 			folders = append(folders, tops[at])
 		}
 	}
@@ -33,17 +33,17 @@ func (e environments) of(r *repository) []string {
 	return e[r.root]
 }
 
-// below are those below a folder that none of them has in it. Where there are any, the folder is no tree by itself.
+// below are the environments below a folder that is in no environment itself. If there are any, the folder isn't a tree.
 func (e environments) below(t *target) []string {
 	folders := e.of(t.repository)
-	if e.around(t) != "" {
+	if e.enclosing(t) != "" {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(folders), func(folder string) bool { return !within(folder, t.path) })
 }
 
-// around is the innermost one that has a folder in it, "" where none has.
-func (e environments) around(t *target) string {
+// enclosing is the innermost environment that contains a folder, or "".
+func (e environments) enclosing(t *target) string {
 	innermost := ""
 	for _, folder := range e.of(t.repository) {
 		if within(t.path, folder) && len(folder) >= len(innermost) {
@@ -53,8 +53,8 @@ func (e environments) around(t *target) string {
 	return innermost
 }
 
-// unread tells of the clusters in a folder that no AuditSync of its repository reads.
-func (e environments) unread(t *target, read map[string]bool) []finding.Finding {
+// unreadClusters reports the clusters in a folder that no AuditSync of its repository reads.
+func (e environments) unreadClusters(t *target, read map[string]bool) []finding.Finding {
 	var findings []finding.Finding
 	folders := e.below(t)
 	manifestsIn(t.fs, t.path, v1alpha1.Kind, func(name string, data []byte) {
@@ -64,8 +64,8 @@ func (e environments) unread(t *target, read map[string]bool) []finding.Finding 
 		for _, err := range documents(data, v1alpha1.Kind) {
 			if err == nil {
 				findings = append(findings, finding.Finding{Code: load.CodeUnused, Severity: finding.Info, Path: name,
-					Message: "no AuditSync in this repository reads this cluster: their paths here are " + some(folders),
-					Fix:     "move it to one of them; or name its folder, and it is checked"})
+					Message: "no AuditSync in this repository reads this cluster; their paths are " + firstFew(folders),
+					Fix:     "move it to one of these paths; or pass its folder as an argument to check it"})
 				return
 			}
 		}

@@ -13,18 +13,18 @@ import (
 // Exit statuses. Users script against them.
 const (
 	exitOK       = 0
-	exitFindings = 1 // the work was done, and has found errors
-	exitTrouble  = 2 // the work could not be done: usage, files, network
-	exitChanges  = 2 // plan --detailed-exitcode: there are changes; trouble is exitFindings then, as terraform has it
+	exitFindings = 1 // the command ran, and found errors
+	exitFailure  = 2 // the command failed: usage, files, network
+	exitChanges  = 2 // plan --detailed-exitcode: there are changes; failures exit with exitFindings then, as in terraform
 	exitStopped  = 130
 )
 
-// statusError ends a command whose output says everything already.
+// statusError ends a command whose output already says everything.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// usageError is a command line that can't be understood.
+// usageError is an invalid command line.
 type usageError struct{ cause error }
 
 func (e *usageError) Error() string { return e.cause.Error() }
@@ -32,7 +32,7 @@ func (e *usageError) Unwrap() error { return e.cause }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// end prints the error of a command, on one line with the way out, and says how the process ends.
+// end prints the error of a command and its fix on one line, and returns the exit status.
 func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err error) int {
 	var code statusError
 	switch {
@@ -49,9 +49,9 @@ func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err 
 		message += fmt.Sprintf("; see %s --help", cmd.CommandPath())
 	}
 	fmt.Fprintln(s.stderr, printable("muster: "+message))
-	// A flag before this one may have ended the parsing, so the command line itself is asked.
+	// An invalid flag before this one may have ended the parsing, so look at the arguments themselves.
 	if slices.Contains(args, "--"+flagDetailedExitCode) {
 		return exitFindings
 	}
-	return exitTrouble
+	return exitFailure
 }

@@ -15,21 +15,21 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-const explainHelp = `Explain says of one cluster where each field of its entry comes from: the cluster file, a patch or something else in a
+const explainHelp = `Explain tells where each field of a cluster's entry comes from: the cluster file, a patch or something else in a
 kustomization, a default, or the audit config, with the file and the line. It names the Secrets that the entry needs, where
-their content stands and, where a key opens it, when it expires.
+their content is defined and, where a key decrypts it, when it expires.
 
-With --live it looks at the management cluster too: what differs there, the CronJob, the last scan and the next one.
+With --live it reads the management cluster too: what differs there, the CronJob, the last scan and the next one.
 
-What a field comes from is found by building the one file again, step by step. Replacements and vars, which take values from
-other resources, can't be followed in that way; explain says so. Values of Secrets are never printed.
+Explain finds the origin of a field by building the one file again, step by step. It can't follow replacements and vars,
+which copy values from other resources, and reports that. Values of Secrets are never printed.
 
-Exit status: 0, 1 when the cluster has error findings, 2 when there is no such cluster or it could not be looked at.`
+Exit status: 0, 1 when the cluster has error findings, 2 when there is no such cluster or the command failed.`
 
 const explainExample = `  # Where does everything come from?
   muster explain prod-eu-west-1 clusters/production
 
-  # And what became of it?
+  # What is the live state?
   muster explain prod-eu-west-1 clusters/production --live
 
   # For programs: every field that a patch has set
@@ -39,7 +39,7 @@ func newExplainCommand(s *shell) *cobra.Command {
 	var flags folderFlags
 	var where liveFlags
 	cmd := &cobra.Command{
-		Use: "explain CLUSTER [PATH]", Short: "Say where each field of a cluster comes from, and what became of it", Long: explainHelp, Example: explainExample,
+		Use: "explain CLUSTER [PATH]", Short: "Show where each field of a cluster comes from, and its live state", Long: explainHelp, Example: explainExample,
 		Args: clusterAndFolder, ValidArgsFunction: completeClusterAndFolder,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
@@ -83,14 +83,14 @@ func completeClusterAndFolder(cmd *cobra.Command, args []string, word string) ([
 	return completeFolders(cmd, args[1:], word)
 }
 
-// explainer explains the clusters of one name.
+// explainer explains the clusters with one name.
 type explainer struct {
 	*folder
 	name string
 	now  time.Time
 }
 
-// explained is all there is to say about one cluster.
+// explained is everything that is known about one cluster.
 type explained struct {
 	Cluster     string `json:"cluster"`
 	AuditConfig string `json:"auditConfig,omitempty"`
@@ -98,15 +98,15 @@ type explained struct {
 	Revision    string `json:"revision,omitempty"`
 	Quarantined bool   `json:"quarantined"`
 	explain.Explanation
-	Expires  map[string]time.Time `json:"expires,omitempty"` // of Secrets, as far as it is known
+	Expires  map[string]time.Time `json:"expires,omitempty"` // of Secrets, as far as known
 	Live     *liveCluster         `json:"live,omitempty"`
 	Findings []finding.Finding    `json:"findings"`
 }
 
-// liveCluster is what the management cluster has of it.
+// liveCluster is the state of a cluster in the management cluster.
 type liveCluster struct {
 	Applied bool         `json:"applied"`
-	Commit  string       `json:"commit,omitempty"` // that last changed it
+	Commit  string       `json:"commit,omitempty"` // the last one that changed it
 	Steps   []plan.Step  `json:"steps"`
 	Scan    *scan.Status `json:"scan,omitempty"`
 	Notes   []string     `json:"notes,omitempty"`
@@ -133,7 +133,7 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 		if c.Name != e.name {
 			continue
 		}
-		x, err := e.one(ctx, r, c, findings, opts.Existing)
+		x, err := e.explainOne(ctx, r, c, findings, opts.Existing)
 		if err != nil {
 			return nil, err
 		}
@@ -147,11 +147,11 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 	if len(list) > 0 {
 		return list, nil
 	}
-	return e.unread(ctx, r, live, planned, opts.Sync, findings)
+	return e.explainUnread(ctx, r, live, planned, opts.Sync, findings)
 }
 
-// one explains a cluster that the files have. Existing are the live audit configs, as far as they are known.
-func (e explainer) one(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding, existing map[string]map[string]any) (explained, error) {
+// explainOne explains a cluster that is in the files. existing are the live audit configs, as far as known.
+func (e explainer) explainOne(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding, existing map[string]map[string]any) (explained, error) {
 	x := explained{Cluster: c.Name, AuditConfig: c.AuditConfig, File: c.Origin.Path, Revision: r.revision, Quarantined: c.Quarantined,
 		Findings: e.findingsOf(c.Name, c.Origin.Path, findings), Expires: map[string]time.Time{}}
 	entry, ok := explain.Entry(c)
@@ -189,12 +189,12 @@ func (e explainer) findingsOf(name, file string, findings []finding.Finding) []f
 	return list
 }
 
-// live says what the management cluster has of a cluster.
+// live returns the state of a cluster in the management cluster.
 func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, auditConfig, sync string, closed bool) (*liveCluster, error) {
 	owned := items(live.Inventories, auditConfig, sync)[e.name]
 	l := &liveCluster{Commit: owned.Commit, Steps: e.steps(planned, auditConfig, owned.Secrets, !closed)}
 	if closed {
-		l.Notes = append(l.Notes, "the content of Secrets was not compared, for encrypted files were not opened; "+keyHint(e.env))
+		l.Notes = append(l.Notes, "the content of Secrets was not compared, because encrypted files were not decrypted; "+keyHint(e.env))
 	}
 	object := live.AuditConfigs[auditConfig]
 	if object == nil {
@@ -215,7 +215,7 @@ func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, au
 	return l, nil
 }
 
-// steps are those of a plan that are about the cluster, with its Secrets or, where their content wasn't compared, without.
+// steps are the steps of a plan that concern the cluster, including its Secrets if their content was compared.
 func (e explainer) steps(planned *plan.Plan, auditConfig string, secrets []string, compared bool) []plan.Step {
 	steps := []plan.Step{}
 	for _, step := range planned.Steps {
@@ -230,7 +230,7 @@ func (e explainer) steps(planned *plan.Plan, auditConfig string, secrets []strin
 	return steps
 }
 
-// configObject is an audit config as Git has it, or else as it is live; nil where neither is known.
+// configObject is an audit config from Git, or else the live one. It is nil if neither is known.
 func configObject(r *rendered, existing map[string]map[string]any, name string) map[string]any {
 	for _, c := range r.opened.AuditConfigs {
 		if c.Name == name && c.Object != nil {

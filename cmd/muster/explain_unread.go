@@ -14,8 +14,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 )
 
-// unread explains what is left of a cluster whose file can't be read, or that is in no file: findings, and what is live.
-func (e explainer) unread(ctx context.Context, r *rendered, live *state, planned *plan.Plan, sync string, findings []finding.Finding) ([]explained, error) {
+// explainUnread explains a cluster whose file can't be read, or that is in no file: its findings, and its live state.
+func (e explainer) explainUnread(ctx context.Context, r *rendered, live *state, planned *plan.Plan, sync string, findings []finding.Finding) ([]explained, error) {
 	x := explained{Cluster: e.name, Revision: r.revision, Quarantined: true, File: fileOf(e.name, r)}
 	x.Findings = e.findingsOf(e.name, x.File, findings)
 	if live != nil {
@@ -28,7 +28,7 @@ func (e explainer) unread(ctx context.Context, r *rendered, live *state, planned
 		}
 	}
 	if r.opened.Stopped && (x.File != "" || x.Live != nil) {
-		x.Findings = append(x.Findings, e.shared(findings)...)
+		x.Findings = append(x.Findings, e.sharedErrors(findings)...)
 	}
 	if len(x.Findings) > 0 || x.Live != nil {
 		return []explained{x}, nil
@@ -36,7 +36,7 @@ func (e explainer) unread(ctx context.Context, r *rendered, live *state, planned
 	return nil, e.missing(r, live, findings)
 }
 
-// fileOf is the file of a cluster, though kustomize may not be able to build it.
+// fileOf is the file of a cluster, even if kustomize can't build it.
 func fileOf(name string, r *rendered) string {
 	for file, f := range r.sealed.Source.Loaded.Files {
 		if slices.ContainsFunc(f.Documents, func(d *load.Document) bool { return d.IsCluster() && d.Name == name }) {
@@ -46,7 +46,7 @@ func fileOf(name string, r *rendered) string {
 	return ""
 }
 
-// configOf is the audit config of the management cluster that has a cluster.
+// configOf is the live audit config that has a cluster in its list.
 func configOf(name string, live *state) string {
 	for _, config := range slices.Sorted(maps.Keys(live.AuditConfigs)) {
 		if slices.Contains(entryNames(live.AuditConfigs[config]), name) {
@@ -56,7 +56,7 @@ func configOf(name string, live *state) string {
 	return ""
 }
 
-// entryNames are the clusters of a live audit config: none when its list is no list, of which the plan tells.
+// entryNames are the clusters of a live audit config. There are none when its list isn't a list; the plan reports that.
 func entryNames(auditConfig map[string]any) []string {
 	entries, err := mondoo.Entries(auditConfig)
 	if err != nil {
@@ -70,8 +70,8 @@ func entryNames(auditConfig map[string]any) []string {
 	return names
 }
 
-// shared are the errors that are no single cluster's, and so may keep any of them from being known.
-func (e explainer) shared(findings []finding.Finding) []finding.Finding {
+// sharedErrors are the errors that belong to no single cluster, and so may keep Muster from reading any of them.
+func (e explainer) sharedErrors(findings []finding.Finding) []finding.Finding {
 	var list []finding.Finding
 	for _, f := range finding.Sorted(findings) {
 		if f.Severity == finding.Error && f.Cluster == "" {
@@ -81,7 +81,7 @@ func (e explainer) shared(findings []finding.Finding) []finding.Finding {
 	return list
 }
 
-// missingError says that no cluster has the name, with the findings that may be why.
+// missingError reports that no cluster has the name, with the findings that may be the cause.
 type missingError struct {
 	text     string
 	findings []finding.Finding
@@ -89,7 +89,7 @@ type missingError struct {
 
 func (e *missingError) Error() string { return e.text }
 
-// missing looks for a name that may have been meant among those of files, findings and the management cluster.
+// missing looks for similar names in files, findings and the management cluster.
 func (e explainer) missing(r *rendered, live *state, findings []finding.Finding) error {
 	var known []string
 	for _, c := range r.opened.Clusters {
@@ -112,7 +112,7 @@ func (e explainer) missing(r *rendered, live *state, findings []finding.Finding)
 			known = append(known, entryNames(object)...)
 		}
 	}
-	text := fmt.Sprintf("there is no cluster %q in %s", e.name, e.fromWorkingDir(e.path))
+	text := fmt.Sprintf("no cluster %q in %s", e.name, e.fromWorkingDir(e.path))
 	near := explain.Near(e.name, known)
 	switch {
 	case len(near) > 0:
@@ -120,5 +120,5 @@ func (e explainer) missing(r *rendered, live *state, findings []finding.Finding)
 	case !r.opened.Stopped:
 		text += ", which has " + plural(len(r.opened.Clusters), "cluster") + "; muster tree lists them"
 	}
-	return &missingError{text, e.shared(findings)}
+	return &missingError{text, e.sharedErrors(findings)}
 }

@@ -21,17 +21,17 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// codeNotOpened is the code of the finding about encrypted files that were left closed.
+// codeNotOpened is the code of the finding about encrypted files that were not decrypted.
 const codeNotOpened finding.Code = "not-opened"
 
-// fleetFlags say whom a fleet is rendered for, which an AuditSync says for the controller.
+// fleetFlags tell whom a fleet is rendered for. For the controller, the AuditSync does.
 type fleetFlags struct {
 	namespace, auditConfig, sync, policy string
 }
 
 func (f *fleetFlags) add(cmd *cobra.Command) {
 	addNamespace(cmd, &f.namespace)
-	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config of clusters that name none, when none is in Git")
+	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config for clusters that don't name one, if none is in Git")
 	f.addPolicy(cmd)
 }
 
@@ -44,8 +44,8 @@ func addNamespace(cmd *cobra.Command, namespace *string) {
 }
 
 func checkNamespace(namespace string) error {
-	if bad := validation.IsDNS1123Label(namespace); len(bad) > 0 {
-		return usagef("--namespace %q is no name of a namespace", namespace)
+	if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+		return usagef("--namespace %q is not a valid namespace name", namespace)
 	}
 	return nil
 }
@@ -55,28 +55,28 @@ func (f *fleetFlags) options() (compile.Options, error) {
 	if err := checkNamespace(f.namespace); err != nil {
 		return compile.Options{}, err
 	}
-	if bad := validation.IsDNS1123Subdomain(f.auditConfig); len(bad) > 0 {
-		return compile.Options{}, usagef("--audit-config %q is no name of a MondooAuditConfig", f.auditConfig)
+	if problems := validation.IsDNS1123Subdomain(f.auditConfig); len(problems) > 0 {
+		return compile.Options{}, usagef("--audit-config %q is not a valid MondooAuditConfig name", f.auditConfig)
 	}
-	if bad := validation.IsDNS1123Label(f.sync); f.sync != "" && len(bad) > 0 {
-		return compile.Options{}, usagef("--sync %q is no name of an AuditSync", f.sync)
+	if problems := validation.IsDNS1123Label(f.sync); f.sync != "" && len(problems) > 0 {
+		return compile.Options{}, usagef("--sync %q is not a valid AuditSync name", f.sync)
 	}
 	return compile.Options{Namespace: f.namespace, AuditConfig: f.auditConfig, Sync: f.sync, Offline: true}, nil
 }
 
-// rendered is a fleet with its secrets, or, where there was no key, with masks in their places.
+// rendered is a fleet with its secrets, or with masks in their place if there was no key.
 type rendered struct {
 	sealed *fleet.Sealed
 	opened *fleet.Opened
-	// revision is the commit that the fleet comes from; see repository.revision.
+	// revision is the commit of the fleet; see repository.revision.
 	revision string
-	// reserved are the Secrets that AuditSyncs use themselves, as far as they are known.
+	// reserved are the Secrets that AuditSyncs use themselves, as far as known.
 	reserved map[string]string
-	// closed are the encrypted files that were not opened, for want of any key.
+	// closed are the encrypted files that were not decrypted, because there was no key.
 	closed []string
 }
 
-// openerFor returns nil for an empty ring, which leaves everything closed.
+// openerFor returns nil for an empty ring, so that no file is decrypted.
 func openerFor(ring *keys.Ring) open.Opener {
 	if ring.Empty() {
 		return nil
@@ -84,7 +84,7 @@ func openerFor(ring *keys.Ring) open.Opener {
 	return seal.NewOpener(ring)
 }
 
-// openerOrNone never returns nil: with an empty ring, it says of each encrypted file which key it wants.
+// openerOrNone never returns nil. With an empty ring, the opener reports for each encrypted file which key it needs.
 func openerOrNone(ring *keys.Ring) open.Opener {
 	if ring.Empty() {
 		return seal.NewOpener()
@@ -92,7 +92,7 @@ func openerOrNone(ring *keys.Ring) open.Opener {
 	return seal.NewOpener(ring)
 }
 
-// render goes through the pipeline as the controller does. Without an opener the fleet stays closed.
+// render runs the pipeline as the controller does. Without an opener, nothing is decrypted.
 func (s *shell) render(ctx context.Context, t *target, opts compile.Options, opener open.Opener) (*rendered, error) {
 	pipeline := clusters.NewPipeline()
 	sealed, err := pipeline.Compile(ctx, clusters.Source{FS: t.fs, Path: t.path}, opts, opener)
@@ -105,11 +105,11 @@ func (s *shell) render(ctx context.Context, t *target, opts compile.Options, ope
 	} else if r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now()); err != nil {
 		return nil, err
 	}
-	t.noted(&r.opened.Report)
+	t.noteNoRepository(&r.opened.Report)
 	return r, nil
 }
 
-// noteClosed adds to findings that files were left closed, if any were.
+// noteClosed adds a finding about files that were not decrypted, if there are any.
 func (s *shell) noteClosed(findings []finding.Finding, path string, files []string, severity finding.Severity) []finding.Finding {
 	if len(files) == 0 {
 		return findings
@@ -122,12 +122,12 @@ func (s *shell) noteClosed(findings []finding.Finding, path string, files []stri
 		names[i] = strings.TrimPrefix(name, path+"/")
 	}
 	return append(findings, finding.Finding{Code: codeNotOpened, Severity: severity, Path: path,
-		Message: fmt.Sprintf("%s %s not opened, so the content is not checked: %s", plural(len(files), "encrypted file"), verb, some(names)),
+		Message: fmt.Sprintf("%s %s not decrypted, so the content is not checked: %s", plural(len(files), "encrypted file"), verb, firstFew(names)),
 		Fix:     keyHint(s.env)})
 }
 
-// fresh plans a fleet for a cluster that has nothing of it. It is what the controller applies, before it is compared with
-// what is there. Audit configs that aren't in Git are taken for installed, and empty.
+// fresh plans a fleet for an empty management cluster. The plan has what the controller applies, before it is compared with
+// live objects. Audit configs that aren't in Git are assumed to be installed and empty.
 func (r *rendered) fresh() *plan.Plan {
 	live := plan.Live{AuditConfigs: map[string]map[string]any{}, Reserved: r.reserved}
 	for _, c := range r.opened.AuditConfigs {
@@ -139,7 +139,7 @@ func (r *rendered) fresh() *plan.Plan {
 	return plan.Compute(r.opened, live, plan.Policy{Revision: r.revision, Foreign: plan.KeepForeign, CorrectDrift: true})
 }
 
-// withMasks stands in for an opened fleet where it is only shown: every value of a Secret is a mask.
+// withMasks replaces opening a fleet when it is only shown: every value of a Secret is a mask.
 func withMasks(sealed *fleet.Sealed) *fleet.Opened {
 	opened := &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
 		AuditConfigs: sealed.AuditConfigs, Clusters: sealed.Clusters, Whole: sealed.Whole}
@@ -155,7 +155,7 @@ func withMasks(sealed *fleet.Sealed) *fleet.Opened {
 	return opened
 }
 
-// encryptedFiles are the files of the tree that are encrypted, in part or as a whole.
+// encryptedFiles are the files of the tree that are partly or completely encrypted.
 func encryptedFiles(sealed *fleet.Sealed) []string {
 	var files []string
 	for _, name := range sealed.Source.Loaded.Paths() {
@@ -166,8 +166,8 @@ func encryptedFiles(sealed *fleet.Sealed) []string {
 	return files
 }
 
-// some lists the first names.
-func some(names []string) string {
+// firstFew lists the first few names.
+func firstFew(names []string) string {
 	const most = 3
 	if len(names) > most {
 		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)

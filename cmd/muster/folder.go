@@ -16,7 +16,7 @@ import (
 	"github.com/muster-gitops/muster/controllers"
 )
 
-// folderFlags are the flags of a command that renders a folder: for whom, and with which keys.
+// folderFlags are the flags of a command that renders a folder: for which AuditSync, and with which keys.
 type folderFlags struct {
 	fleetFlags
 	keyFlags
@@ -27,9 +27,9 @@ func (f *folderFlags) add(cmd *cobra.Command) {
 	f.keyFlags.add(cmd)
 }
 
-// addOwner adds --sync for commands that find the AuditSync themselves where it is not given.
+// addOwner adds --sync for commands that find the AuditSync themselves when the flag is absent.
 func (f *folderFlags) addOwner(cmd *cobra.Command) {
-	f.addSync(cmd, "name of the AuditSync (default: the one that drives the folder's audit config)")
+	f.addSync(cmd, "name of the AuditSync (default: the one that manages the folder's audit config)")
 }
 
 func pathArgument(args []string) string {
@@ -46,23 +46,23 @@ func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Complet
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// folder is what a command that renders a folder works with.
+// folder is the state of a command that renders a folder.
 type folder struct {
 	*shell
 	*target
 	opts compile.Options
 	ring *keys.Ring
-	// auditConfigGiven says that opts.AuditConfig is the user's word, and not a default.
+	// auditConfigGiven reports whether the user set opts.AuditConfig, so that it isn't a default.
 	auditConfigGiven bool
-	// policyGiven says that opts.Policy is the user's word, and the management cluster's doesn't count.
+	// policyGiven reports whether the user set opts.Policy, so that the management cluster's is ignored.
 	policyGiven bool
 	// policyFor finds the policy of each folder, for a command that renders several.
 	policyFor func(*target) (policy.Policy, error)
-	// cluster is nil when only files are looked at.
+	// cluster is nil when the command only reads files.
 	cluster *cluster
 }
 
-// open checks the flags, finds the folder and reads the keys. The caller closes the folder.
+// open checks the flags, finds the folder and reads the keys. The caller must close the folder.
 func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder, error) {
 	opts, err := f.options()
 	if err != nil {
@@ -84,8 +84,8 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config"), policyGiven: f.policy != ""}, nil
 }
 
-// gather reads what the management cluster has, and completes the options with it: with the AuditSync that drives the folder's
-// audit config, and the audit config that this names.
+// gather reads the management cluster and completes the options: with the AuditSync that manages the folder's audit config,
+// and with the audit config that this AuditSync names.
 func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
 	opts := f.opts
 	live, err := f.cluster.gather(ctx)
@@ -110,7 +110,7 @@ func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
 	return live, opts, nil
 }
 
-// owner is the AuditSync whose inventory has an audit config of the folder.
+// owner is the AuditSync whose inventory has an audit config of the folder, or "".
 func (f *folder) owner(ctx context.Context, opts compile.Options, inventories []*plan.Inventory) (string, error) {
 	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: f.fs, Path: f.path}, opts, nil)
 	if err != nil {
@@ -131,6 +131,6 @@ func (f *folder) owner(ctx context.Context, opts compile.Options, inventories []
 	case 1:
 		return names[0], nil
 	default:
-		return "", usagef("several AuditSyncs have applied audit configs of this folder (%s); name one with --sync", strings.Join(names, ", "))
+		return "", usagef("several AuditSyncs have applied audit configs of this folder (%s); choose one with --sync", strings.Join(names, ", "))
 	}
 }

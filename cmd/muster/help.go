@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// widest is how long a line of help gets, however wide the terminal is.
-const widest = 120
+// maxHelpWidth is the maximum length of a line of help, however wide the terminal is.
+const maxHelpWidth = 120
 
-// newHelpCommand replaces cobra's, which explains the whole program when it is asked for a command that there isn't.
+// newHelpCommand replaces cobra's, which prints the help of the whole program for an unknown command.
 func newHelpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", Short: "Explain a command", Example: "  muster help render", Args: atMost(2), // completion bash
@@ -35,9 +35,9 @@ func newHelpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-const completionHelp = `Completion prints a script with which a shell completes Muster's commands, flags, formats, rules and folders.`
+const completionHelp = `Completion prints a script that lets a shell complete Muster's commands, flags, formats, rules and folders.`
 
-const completionExample = `  # bash: for this shell; the line belongs into ~/.bashrc
+const completionExample = `  # bash: for this shell; add the line to ~/.bashrc to keep it
   source <(muster completion bash)
 
   # zsh
@@ -49,7 +49,7 @@ const completionExample = `  # bash: for this shell; the line belongs into ~/.ba
   # PowerShell
   muster completion powershell | Out-String | Invoke-Expression`
 
-// newCompletionCommand replaces cobra's, which ends well when it is asked for a shell that it doesn't know.
+// newCompletionCommand replaces cobra's, which succeeds for a shell that it doesn't know.
 func newCompletionCommand(s *shell) *cobra.Command {
 	shells := map[string]func(*cobra.Command, io.Writer) error{
 		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
@@ -66,18 +66,18 @@ func newCompletionCommand(s *shell) *cobra.Command {
 			}
 			script, known := shells[args[0]]
 			if !known {
-				return usagef("there is no completion for %q, only for %s", args[0], strings.Join(cmd.ValidArgs, ", "))
+				return usagef("completion is not supported for %q, only for %s", args[0], strings.Join(cmd.ValidArgs, ", "))
 			}
 			return script(cmd.Root(), s.stdout)
 		},
 	}
 }
 
-// fitHelp breaks the help of all commands to the width of a terminal, which is 0 for anything else.
+// fitHelp wraps the help of all commands to the width of a terminal. The width is 0 for anything else.
 func fitHelp(root *cobra.Command, width int) {
-	flags := widest
+	flags := maxHelpWidth
 	if width > 0 {
-		flags = min(width, widest)
+		flags = min(width, maxHelpWidth)
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", fmt.Sprintf("Flags.FlagUsagesWrapped %d ", flags)))
 	fitText(root, width)
@@ -90,7 +90,7 @@ func fitText(cmd *cobra.Command, width int) {
 	}
 }
 
-// reflowed breaks the paragraphs of a text between words, but for those that are indented. A width of 0 leaves all as it is.
+// reflowed wraps the paragraphs of a text, except indented ones. With a width of 0 it returns the text unchanged.
 func reflowed(text string, width int) string {
 	if width == 0 {
 		return text
@@ -98,7 +98,7 @@ func reflowed(text string, width int) string {
 	paragraphs := strings.Split(text, "\n\n")
 	for i, p := range paragraphs {
 		if p != "" && !strings.HasPrefix(p, " ") {
-			paragraphs[i] = strings.Join(wrapped(p, min(width, widest)), "\n")
+			paragraphs[i] = strings.Join(wrapped(p, min(width, maxHelpWidth)), "\n")
 		}
 	}
 	return strings.Join(paragraphs, "\n\n")

@@ -16,25 +16,25 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-const lintHelp = `Lint checks folders as the controller does, and prints what it finds. It needs no key: what stands in encrypted files is
-checked as well when there is one.
+const lintHelp = `Lint checks folders as the controller does, and prints its findings. It needs no key. With a key, it also checks the content
+of encrypted files.
 
-A PATH that is a folder is read as one tree, as an AuditSync with that path reads it. Where AuditSyncs in the repository have
-their paths below it, each of these is a tree of its own: muster lint without a PATH checks all environments of a repository
-that holds their AuditSyncs. Where it doesn't, name each environment.
+A PATH that is a folder is read as one tree, as by an AuditSync with that path. If AuditSyncs in the repository have their
+paths below it, each of these paths is a separate tree: without a PATH, muster lint checks all environments of a repository
+that contains their AuditSyncs. In any other repository, name each environment.
 
-A PATH that is a file is checked within its tree, which is the path of the AuditSync in the repository that reads it, or the
-nearest folder from the file upwards with a kustomization.yaml, or else the file's own folder; findings about other files are
-left out. That makes lint a hook for pre-commit, which names the changed files.
+A PATH that is a file is checked as part of its tree. That is the path of the AuditSync in the repository that reads it, or
+the nearest parent folder with a kustomization.yaml, or the file's own folder. Findings about other files are left out. This
+makes lint a hook for pre-commit, which passes the changed files.
 
 What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. With --live it is read
 from the management cluster.
 
-In a work tree of Git, encrypted files are compared with the last commit that has another version of them, or with --base: where
-a value has changed and the MAC has not, the file can't be opened, and no key is needed to see it.
+In a Git work tree, encrypted files are compared with the last commit that has another version of them, or with --base. If a
+value has changed but the MAC has not, the file can't be decrypted. Lint detects that without a key.
 
-Findings are printed to standard output. As text they name files as seen from the working directory; as JSON, SARIF
-(2.1.0) and GitHub annotations, from the root of the repository.`
+Findings are printed to standard output. Text names files relative to the working directory; JSON, SARIF (2.1.0) and GitHub
+annotations name them relative to the root of the repository.`
 
 const lintExample = `  # Check two environments
   muster lint clusters/production clusters/staging
@@ -59,7 +59,7 @@ func newLintCommand(s *shell) *cobra.Command {
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github")
 	base := cmd.Flags().String("base", "", "commit or branch to compare encrypted files with (default: HEAD, and the commit before it)")
-	failOn := addChoice(cmd, "fail-on", "", "severity from which findings end lint with status 1", "error", "warning")
+	failOn := addChoice(cmd, "fail-on", "", "lowest severity of findings that makes lint exit with 1", "error", "warning")
 	flags.add(cmd)
 	flags.addNone(cmd)
 	where.add(cmd)
@@ -96,20 +96,20 @@ func newLintCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// report is what lint has found in one repository.
+// report is the findings of one repository.
 type report struct {
 	repo     *repository
 	findings []finding.Finding
 }
 
-// tree is a folder to lint, whole or for the sake of some files in it.
+// tree is a folder to lint. If whole is false, only some of its files matter.
 type tree struct {
 	*target
 	whole bool
 	files []string
 }
 
-// lint checks each folder once, however many paths lead to it.
+// lint checks each folder once, even if several paths lead to it.
 func (f folder) lint(ctx context.Context, args []string, base string) ([]report, error) {
 	envs := environments{}
 	trees, split, err := treesOf(ctx, args, envs)
@@ -141,12 +141,12 @@ func (f folder) lint(ctx context.Context, args []string, base string) ([]report,
 		add(t.repository, findings)
 	}
 	for _, t := range split {
-		add(t.repository, envs.unread(t, read[t.root]))
+		add(t.repository, envs.unreadClusters(t, read[t.root]))
 	}
 	return reports, nil
 }
 
-// lintTree checks one tree, and returns what was read of it.
+// lintTree checks one tree, and returns the findings and the files that it read.
 func (f folder) lintTree(ctx context.Context, t *tree, base string) (_ []finding.Finding, _ *load.Tree, err error) {
 	f.target = t.target
 	if f.opts.Policy, err = f.policyFor(t.target); err != nil {
@@ -165,14 +165,14 @@ func (f folder) lintTree(ctx context.Context, t *tree, base string) (_ []finding
 	}
 	findings, closed, loaded := r.fresh().Findings, r.closed, r.sealed.Source.Loaded
 	if !t.whole {
-		findings = about(t.files, r.opened, findings, loaded)
+		findings = findingsAbout(t.files, r.opened, findings, loaded)
 		closed = slices.DeleteFunc(closed, func(file string) bool { return !slices.Contains(t.files, file) })
 	}
 	return f.noteClosed(findings, t.path, closed, finding.Info), loaded, nil
 }
 
-// treesOf are the trees that paths lead to, and the folders among these that are no tree by themselves, but hold the environments of
-// several AuditSyncs.
+// treesOf are the trees of the paths. split are the folders among the paths that aren't trees themselves, but contain the
+// environments of several AuditSyncs.
 func treesOf(ctx context.Context, args []string, envs environments) (trees []*tree, split []*target, _ error) {
 	for _, arg := range args {
 		t, err := locate(ctx, arg)
@@ -181,7 +181,7 @@ func treesOf(ctx context.Context, args []string, envs environments) (trees []*tr
 		}
 		paths := []string{t.path}
 		if t.file != "" {
-			paths[0] = cmp.Or(envs.around(t), treeOf(t))
+			paths[0] = cmp.Or(envs.enclosing(t), treeOf(t))
 		} else if below := envs.below(t); len(below) > 0 {
 			paths, split = below, append(split, t)
 		}
@@ -201,7 +201,7 @@ func treesOf(ctx context.Context, args []string, envs environments) (trees []*tr
 	return trees, split, nil
 }
 
-// treeOf is the folder that a file is rendered with.
+// treeOf is the folder with which a file is rendered.
 func treeOf(t *target) string {
 	for dir := t.path; ; dir = path.Dir(dir) {
 		for _, name := range konfig.RecognizedKustomizationFileNames() {
@@ -215,19 +215,19 @@ func treeOf(t *target) string {
 	}
 }
 
-// about keeps the findings about some files: those that stand there, those about the clusters that are defined there, and
-// the errors of a tree in which something shared is broken, for nobody has checked the files then.
-func about(files []string, opened *fleet.Opened, findings []finding.Finding, loaded *load.Tree) []finding.Finding {
+// findingsAbout keeps the findings about some files: those in the files, and those about clusters that the files define. If
+// something shared is broken, it also keeps the errors of the tree, because nothing has checked the files then.
+func findingsAbout(files []string, opened *fleet.Opened, findings []finding.Finding, loaded *load.Tree) []finding.Finding {
 	type cluster struct{ name, file string }
 	defined := map[cluster]bool{}
 	for _, c := range opened.Clusters {
 		defined[cluster{c.Name, c.Origin.Path}] = true
 	}
-	taken := func(file string) bool {
-		// Without its kustomization, a tree has no files to tell from.
+	used := func(file string) bool {
+		// Without its kustomization, Muster can't tell which files the tree uses.
 		return loaded.Files[file] != nil || opened.Broken[file] || loaded.Kustomizations[loaded.Path] == nil
 	}
-	unchecked := opened.Stopped && slices.ContainsFunc(files, taken)
+	unchecked := opened.Stopped && slices.ContainsFunc(files, used)
 	var kept []finding.Finding
 	for _, f := range findings {
 		concerns := func(file string) bool {
@@ -238,16 +238,16 @@ func about(files []string, opened *fleet.Opened, findings []finding.Finding, loa
 		}
 	}
 	for _, file := range files {
-		told := slices.ContainsFunc(kept, func(f finding.Finding) bool { return f.Path == file })
-		if !taken(file) && !told {
+		reported := slices.ContainsFunc(kept, func(f finding.Finding) bool { return f.Path == file })
+		if !used(file) && !reported {
 			kept = append(kept, finding.Finding{Code: load.CodeUnused, Severity: finding.Info, Path: file,
-				Message: "this file is not for Muster: nothing that it renders comes from it"})
+				Message: "Muster doesn't use this file: no rendered object comes from it"})
 		}
 	}
 	return kept
 }
 
-// fails says whether one of the findings that nobody has accepted is as grave as from.
+// fails reports whether one of the findings that aren't accepted has at least the severity from.
 func fails(reports []report, from finding.Severity) bool {
 	return slices.ContainsFunc(reports, func(r report) bool {
 		return slices.ContainsFunc(r.findings, func(f finding.Finding) bool {

@@ -23,7 +23,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// liveFlags are kubeFlags for commands that can do without a cluster.
+// liveFlags are kubeFlags for commands that can run without a cluster.
 type liveFlags struct {
 	kubeFlags
 	live bool
@@ -31,10 +31,10 @@ type liveFlags struct {
 
 func (l *liveFlags) add(cmd *cobra.Command) {
 	l.kubeFlags.add(cmd)
-	cmd.Flags().BoolVar(&l.live, "live", false, "look at the management cluster as well; --kubeconfig and --context imply it")
+	cmd.Flags().BoolVar(&l.live, "live", false, "also read the management cluster; --kubeconfig and --context imply it")
 }
 
-// connect returns nil when only files are to be looked at.
+// connect returns nil when the command only reads files.
 func (l *liveFlags) connect(s *shell, namespace string) (*cluster, error) {
 	if !l.live && l.kubeconfig == "" && l.context == "" {
 		return nil, nil
@@ -42,7 +42,7 @@ func (l *liveFlags) connect(s *shell, namespace string) (*cluster, error) {
 	return l.kubeFlags.connect(s, namespace)
 }
 
-// gatherIfLive is gather for commands that can do without a cluster: there is no state then.
+// gatherIfLive is gather for commands that can run without a cluster. The state is nil then.
 func (f *folder) gatherIfLive(ctx context.Context) (*state, compile.Options, error) {
 	if f.cluster == nil {
 		return nil, f.opts, nil
@@ -50,8 +50,8 @@ func (f *folder) gatherIfLive(ctx context.Context) (*state, compile.Options, err
 	return f.gather(ctx)
 }
 
-// scans derives what became of the scans of an audit config, of which owned are the clusters that AuditSyncs have applied.
-// Whoever may not list what that takes is told so in the note.
+// scans derives the state of the scans of an audit config. owned are the clusters that AuditSyncs have applied. When the
+// user has no permission to list the objects, note says so.
 func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]any, owned map[string]ownedItem) (list []scan.Status, note string, err error) {
 	object := unstructured.Unstructured{Object: auditConfig}
 	entries, err := scanEntries(&object, owned)
@@ -60,14 +60,14 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 	}
 	reader, err := client.New(c.config, client.Options{Scheme: clientscheme.Scheme})
 	if err != nil {
-		return nil, "", c.explain("look at scans", err)
+		return nil, "", c.explain("read scans", err)
 	}
 	observed, err := scan.Reader{Client: reader}.Read(ctx, c.namespace, object.GetName())
 	switch {
 	case apierrors.IsForbidden(err):
-		return nil, "scans are not shown, which takes the right to list CronJobs, Jobs and Pods in " + c.namespace, nil
+		return nil, "scans are not shown: no permission to list CronJobs, Jobs and Pods in " + c.namespace, nil
 	case err != nil:
-		return nil, "", c.explain("look at scans", err)
+		return nil, "", c.explain("read scans", err)
 	}
 	return scan.Derive(scan.Input{Entries: entries, Paused: scan.ScanningPaused(auditConfig), Reported: scan.ReportedScans(auditConfig), Observed: observed,
 		Redact: s.redactor.String, Now: time.Now()}), "", nil
@@ -93,8 +93,8 @@ func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]o
 	return list
 }
 
-// scanEntries are the entries of an audit config, each with the time at which it got its present form: the one that the
-// inventory has, and else the latest that it can be.
+// scanEntries are the entries of an audit config, each with the time of its last change: the time in the inventory, or else
+// the latest possible time.
 func scanEntries(auditConfig *unstructured.Unstructured, owned map[string]ownedItem) ([]scan.Entry, error) {
 	entries, err := scan.Entries(auditConfig.Object, appliedAt(auditConfig))
 	if err != nil {
@@ -108,8 +108,8 @@ func scanEntries(auditConfig *unstructured.Unstructured, owned map[string]ownedI
 	return entries, nil
 }
 
-// appliedAt is when Muster last changed an audit config, as the API server has it; for one that it has not applied, when it
-// was made.
+// appliedAt is when Muster last changed an audit config, according to the API server. For one that it has never applied, it
+// is the creation time.
 func appliedAt(object *unstructured.Unstructured) time.Time {
 	at := object.GetCreationTimestamp().Time
 	for _, field := range object.GetManagedFields() {
@@ -120,8 +120,8 @@ func appliedAt(object *unstructured.Unstructured) time.Time {
 	return at
 }
 
-// expiries are the ends of the credentials in the Secrets that Muster has applied, by name. The Secrets themselves are let go
-// page by page, and nothing of them is kept or shown.
+// expiries are the times at which credentials expire, by the name of the Secret that Muster has applied. Secrets are read
+// page by page, and none of their content is kept or shown.
 func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]time.Time, note string, err error) {
 	ends = map[string]time.Time{}
 	opts := metav1.ListOptions{LabelSelector: fleet.LabelSync, Limit: pageSize}
@@ -129,7 +129,7 @@ func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]
 		list, err := c.core.Secrets(c.namespace).List(ctx, opts)
 		switch {
 		case apierrors.IsForbidden(err):
-			return nil, "when credentials expire is not shown, which takes the right to list Secrets in " + c.namespace, nil
+			return nil, "expiry of credentials is not shown: no permission to list Secrets in " + c.namespace, nil
 		case err != nil:
 			return nil, "", c.explain("list Secrets", err)
 		}
@@ -144,9 +144,9 @@ func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]
 	}
 }
 
-// past is how long something is past, in its largest unit, and in is how long it is ahead.
-func past(now, t time.Time) string { return span(now.Sub(t)) + " ago" }
-func in(now, t time.Time) string   { return "in " + span(t.Sub(now)) }
+// since tells how long ago t was, and in how long until t, in the largest unit.
+func since(now, t time.Time) string { return span(now.Sub(t)) + " ago" }
+func in(now, t time.Time) string    { return "in " + span(t.Sub(now)) }
 
 // span is a duration in its largest unit.
 func span(d time.Duration) string {
@@ -162,7 +162,7 @@ func span(d time.Duration) string {
 	}
 }
 
-// expires says when a credential ends, and how grave that is.
+// expires formats the time at which a credential expires, and colours it by urgency.
 func expires(now, end time.Time) (string, colour) {
 	if end.IsZero() {
 		return "-", dim
@@ -178,8 +178,8 @@ func expires(now, end time.Time) (string, colour) {
 	return day, ""
 }
 
-// expiry says whether a credential has ended, and whether it ends within the time of which findings warn. One without an end,
-// which is zero, does neither.
+// expiry reports whether a credential has expired, and whether it expires within the time of which findings warn. A zero end
+// means that it never expires.
 func expiry(now, end time.Time) (expired, soon bool) {
 	if end.IsZero() {
 		return false, false
@@ -187,7 +187,7 @@ func expiry(now, end time.Time) (expired, soon bool) {
 	return !end.After(now), end.Before(now.Add(credential.Notice))
 }
 
-// scanColour is how grave the state of a scan is.
+// scanColour is the colour for the state of a scan.
 func scanColour(state scan.State) colour {
 	switch state {
 	case scan.Failed, scan.NotPickedUp:
@@ -203,14 +203,14 @@ func scanColour(state scan.State) colour {
 	return dim
 }
 
-// scanText is a scan state in words: "Succeeded 5m ago, took 2m".
+// scanText describes the state of a scan: "Succeeded 5m ago, took 2m".
 func scanText(now time.Time, s scan.Status) string {
 	text := string(s.State)
 	if s.Reason != "" {
 		text += " (" + string(s.Reason) + ")"
 	}
 	if !s.Since.IsZero() {
-		text += " " + past(now, s.Since)
+		text += " " + since(now, s.Since)
 	}
 	if s.Duration > 0 {
 		text += ", took " + span(s.Duration)

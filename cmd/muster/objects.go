@@ -8,16 +8,16 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// values decide how what may be secret is shown.
+// values decide how possibly secret content is shown.
 type values struct {
-	// data is a value of a Secret, as it stands below "data".
+	// data shows a value of a Secret below "data".
 	data func([]byte) string
-	// text is any other string of an object.
+	// text shows any other string of an object.
 	text func(string) string
 }
 
-// valuesFor shows everything, or masks the values of Secrets and whatever else was encrypted. A mask is no base64: objects
-// with one can't be applied by mistake.
+// valuesFor shows everything, or masks the values of Secrets and whatever else was encrypted. A mask isn't base64, so
+// objects that contain one can't be applied by mistake.
 func (s *shell) valuesFor(show bool) values {
 	if show {
 		return values{data: base64.StdEncoding.EncodeToString, text: func(text string) string { return text }}
@@ -33,7 +33,7 @@ func (s *shell) valuesFor(show bool) values {
 	}
 }
 
-// objects are what a plan applies, in its order.
+// objects are the objects that a plan applies, in its order.
 func objects(p *plan.Plan, v values) []map[string]any {
 	var list []map[string]any
 	for _, secret := range p.Secrets {
@@ -67,7 +67,7 @@ func (v values) secret(namespace string, s plan.SecretWrite) map[string]any {
 	return object
 }
 
-// mapping copies an object, as shown does.
+// mapping is shown for an object.
 func (v values) mapping(object map[string]any) map[string]any {
 	out := make(map[string]any, len(object))
 	for key, item := range object {
@@ -76,7 +76,7 @@ func (v values) mapping(object map[string]any) map[string]any {
 	return out
 }
 
-// shown copies a value of an object with each of its strings as it may be shown.
+// shown copies a value of an object, and replaces each string with what may be shown of it.
 func (v values) shown(value any) any {
 	switch value := value.(type) {
 	case string:

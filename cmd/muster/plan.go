@@ -15,26 +15,26 @@ import (
 
 const flagDetailedExitCode = "detailed-exitcode"
 
-const planHelp = `Plan compares a folder with what the management cluster has, and prints what the controller would change. It only reads.
+const planHelp = `Plan compares a folder with the management cluster, and prints what the controller would change. It only reads.
 
-The folder is planned in the name of an AuditSync, whose inventory tells what Muster has applied before and whose policy
-says what may be removed. Without --sync it is the one whose inventory has an audit config of the folder; without any, the
-plan is that of a new AuditSync with the default policy.
+The folder is planned for an AuditSync. Its inventory tells what Muster has applied before, and its policy decides what may
+be removed. Without --sync it is the AuditSync whose inventory has an audit config of the folder. If there is none, the plan
+is that of a new AuditSync with the default policy.
 
-Signs: + added, ~ changed, > comes from another file now, - removed, ! no longer in Git, but held. Files are named from the
-root of the repository. Values of Secrets are never printed. Where a live object differs though Git has not changed, that is
-drift; who has changed it, and when, is what the API server remembers (metadata.managedFields).
+Signs: + added, ~ changed, > now comes from another file, - removed, ! no longer in Git, but held. Files are named relative
+to the root of the repository. Values of Secrets are never printed. Where a live object differs although Git has not
+changed, that is drift. Who changed it, and when, comes from the API server (metadata.managedFields).
 
-Plan needs the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
-compares; with the right to list them as well it is faster.
+Plan needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
+compares. Permission to list Secrets makes it faster.
 
-Exit status: 0, 1 with error findings, 2 when the plan could not be made. With --detailed-exitcode, as terraform has it:
-0 no changes, 2 changes, 1 error findings or no plan.`
+Exit status: 0, 1 with error findings, 2 when planning failed. With --detailed-exitcode, as in terraform: 0 no changes,
+2 changes, 1 error findings or no plan.`
 
 const planExample = `  # What would change in production?
   muster plan clusters/production --context mgmt-production
 
-  # In a pipeline: is the cluster as Git says?
+  # In a pipeline: does the cluster match Git?
   muster plan clusters/production --sync production --detailed-exitcode
 
   # For programs
@@ -78,13 +78,13 @@ func newPlanCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// planned is a plan with what its summary needs besides.
+// planned is a plan with the number of quarantined clusters, which its summary needs.
 type planned struct {
 	*plan.Plan
 	quarantined int
 }
 
-// changes counts what would be done. What is held stays as it is.
+// changes counts what would change. Held objects don't.
 func (p planned) changes() int {
 	n := 0
 	for _, step := range p.Steps {
@@ -111,7 +111,7 @@ func (f *folder) plan(ctx context.Context) (planned, error) {
 	return planned{p, fleet.Quarantined(r.opened.Clusters) + plan.Unread(r.opened)}, nil
 }
 
-// compare plans what was rendered for the management cluster, as its AuditSync would.
+// compare plans the rendered fleet for the management cluster, as its AuditSync would.
 func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.Plan, error) {
 	sync := r.opened.Sync
 	if len(r.closed) > 0 {
@@ -123,7 +123,7 @@ func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.P
 	return plan.Compute(r.opened, live.Live, controllers.Policy(live.syncs[sync], r.revision)), nil
 }
 
-// secretNames are the Secrets that a plan may be about: those of the fleet, and those that were applied before.
+// secretNames are the Secrets that a plan may concern: those of the fleet, and those that were applied before.
 func secretNames(opened *fleet.Opened, inventories []*plan.Inventory) []string {
 	names := map[string]bool{}
 	for _, secret := range opened.Secrets {

@@ -17,7 +17,7 @@ var sign = map[plan.Action]string{plan.Add: "+", plan.Change: "~", plan.Move: ">
 
 var actionColour = map[plan.Action]colour{plan.Add: green, plan.Change: yellow, plan.Move: cyan, plan.Remove: red, plan.Hold: yellow}
 
-// printPlan writes a plan; what could be secret is masked.
+// printPlan writes a plan with secrets masked.
 func (s *shell) printPlan(format string, p planned) error {
 	steps := make([]plan.Step, len(p.Steps))
 	for i, step := range p.Steps {
@@ -48,7 +48,7 @@ func (s *shell) printPlan(format string, p planned) error {
 	return err
 }
 
-// writeStep writes a step, which text describes, with the fields that it changes.
+// writeStep writes a step, described by text, with the fields that it changes.
 func writeStep(b *strings.Builder, paint func(colour, string) string, indent string, step plan.Step, text string) {
 	fmt.Fprintf(b, "%s%s %s\n", indent, paint(actionColour[step.Action], sign[step.Action]), text)
 	for _, field := range step.Fields {
@@ -85,7 +85,8 @@ func whoAndWhen(a plan.Author, now time.Time) string {
 	return fmt.Sprintf("%s %s (%s)", a.Name(), ago(now.Sub(a.Time)), a.Time.UTC().Format(time.RFC3339))
 }
 
-// ago is a time in the past, in the largest unit that it fills. The clocks of two machines may differ a little.
+// ago is a time in the past, in the largest unit that it fills. A negative duration is possible: clocks of two machines may
+// differ a little.
 func ago(past time.Duration) string {
 	for _, unit := range []struct {
 		length time.Duration
@@ -101,7 +102,7 @@ func ago(past time.Duration) string {
 	return "less than a minute ago"
 }
 
-// change is a field with its values. Of a Secret's data there are none to show.
+// change is a field with its old and new values. Values of Secrets are never shown.
 func change(kind string, f plan.Field) string {
 	switch {
 	case kind == plan.KindSecret && strings.HasPrefix(f.Path, "data."):
@@ -109,7 +110,7 @@ func change(kind string, f plan.Field) string {
 	case f.From == "":
 		return f.Path + ": " + f.To + " (new)"
 	case f.To == "":
-		return f.Path + ": " + f.From + " (taken out)"
+		return f.Path + ": " + f.From + " (removed)"
 	default:
 		return f.Path + ": " + f.From + " → " + f.To
 	}
@@ -122,7 +123,7 @@ func (s *shell) maskedStep(step plan.Step) plan.Step {
 	for i, f := range step.Fields {
 		to := s.redactor.String(f.To)
 		if to != f.To {
-			f.From = redact.Mask // the value before was a secret as well, and the redactor does not know it
+			f.From = redact.Mask // the old value was a secret as well, which the redactor doesn't know
 		}
 		fields[i] = plan.Field{Path: f.Path, From: s.redactor.String(f.From), To: to}
 	}
@@ -161,7 +162,7 @@ func summary(p planned) string {
 	text += fmt.Sprintf("; %d quarantined", t.Quarantined)
 	switch {
 	case p.Stopped:
-		return "No plan: an error that concerns every cluster has to be mended first."
+		return "No plan: first fix the error that affects every cluster."
 	case p.changes() == 0 && t.Held == 0 && finding.Errors(p.Findings) == 0:
 		return "No changes. " + text
 	}

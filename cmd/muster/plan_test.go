@@ -244,8 +244,8 @@ func TestPlan(t *testing.T) {
 	m.commit()
 
 	// Whoever may do nothing learns which right is missing.
-	out, errs := m.plan(exitTrouble)
-	if out != "" || !strings.Contains(errs, "muster: list MondooAuditConfigs: ") || !strings.HasSuffix(errs, "this needs the right to list MondooAuditConfigs\n") {
+	out, errs := m.plan(exitFailure)
+	if out != "" || !strings.Contains(errs, "muster: list MondooAuditConfigs: ") || !strings.HasSuffix(errs, "this needs permission to list MondooAuditConfigs\n") {
 		t.Errorf("without rights: %s%s", out, errs)
 	}
 	m.grant(readOnly("get")...)
@@ -353,7 +353,7 @@ func TestPlan(t *testing.T) {
 	m.apply(corev1.SchemeGroupVersion.WithResource("configmaps"), "muster", map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata":   map[string]any{"name": "second", "labels": map[string]any{plan.LabelInventory: "true"}},
 		"binaryData": map[string]any{plan.InventoryKey: inventory(t, &plan.Inventory{Sync: "second", AuditConfig: "mondoo-client"})}})
-	if _, errs = m.plan(exitTrouble); !strings.Contains(errs, "production, second") || !strings.Contains(errs, "--sync") {
+	if _, errs = m.plan(exitFailure); !strings.Contains(errs, "production, second") || !strings.Contains(errs, "--sync") {
 		t.Errorf("two owners: %s", errs)
 	}
 	m.plan(exitOK, "--sync", "production")

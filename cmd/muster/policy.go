@@ -24,47 +24,47 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// Bounds for the search of AuditSyncs in a repository.
+// Bounds for the search for AuditSyncs in a repository.
 const (
 	maxManifest = 1 << 20
 	maxSearched = 100_000 // files
 )
 
 func (f *fleetFlags) addPolicy(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.policy, "policy", "", "manifest of the AuditSync whose policy counts (default: the AuditSync in the repository with this path)")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "manifest of the AuditSync whose policy applies (default: the AuditSync in the repository with this path)")
 }
 
-// policyFor is what the AuditSync of a path allows: that of --policy, or one that is in the repository. It stands in for the AuditSync of
-// the management cluster, which alone decides there. Where several have the path, what all of them allow counts. The zero value allows
-// nothing.
+// policyFor is what the AuditSync of a path allows: the one of --policy, or one in the repository. It replaces the AuditSync
+// in the management cluster, which is the only one that counts for the controller. If several have the path, only what all
+// of them allow is allowed. The zero value allows nothing.
 func (f *fleetFlags) policyFor(t *target) (policy.Policy, error) {
 	syncs, err := f.manifests(t)
 	if err != nil {
 		return policy.Policy{}, err
 	}
-	var fits []manifest
+	var matching []manifest
 	nearest := -1
 	for _, m := range syncs {
-		depth := m.covers(t.path)
+		depth := m.depthOf(t.path)
 		if f.policy != "" && len(syncs) == 1 {
-			depth = 0 // what is rendered may be a copy, in another folder
+			depth = 0 // the rendered folder may be a copy in another place
 		}
 		switch {
 		case depth < 0 || depth < nearest || f.sync != "" && m.Name != f.sync:
 			continue
 		case depth > nearest:
-			fits, nearest = nil, depth
+			matching, nearest = nil, depth
 		}
-		fits = append(fits, m)
+		matching = append(matching, m)
 	}
-	if len(fits) == 0 && f.policy != "" {
-		return policy.Policy{}, usagef("--policy %s: none of its %s is for the path %s", f.policy, plural(len(syncs), "AuditSync"), t.path)
+	if len(matching) == 0 && f.policy != "" {
+		return policy.Policy{}, usagef("--policy %s: none of its %s has the path %s", f.policy, plural(len(syncs), "AuditSync"), t.path)
 	}
-	return shared(fits, syncs), nil
+	return commonPolicy(matching, syncs), nil
 }
 
-// shared is what all of some AuditSyncs allow.
-func shared(syncs, all []manifest) policy.Policy {
+// commonPolicy is what all of these AuditSyncs allow.
+func commonPolicy(syncs, all []manifest) policy.Policy {
 	var both policy.Policy
 	for i, m := range syncs {
 		p := m.policy(all)
@@ -84,12 +84,12 @@ func shared(syncs, all []manifest) policy.Policy {
 type manifest struct {
 	v1alpha1.AuditSync
 	file string
-	// inside says that the file is in the repository that is rendered.
+	// inside reports whether the file is in the repository that is rendered.
 	inside bool
 }
 
-// tops are the folders that spec.path may name, the nearest to the manifest first. It counts from the root of the repository, or from a
-// folder above the manifest: the repository may be part of a larger one.
+// tops are the folders that spec.path may name. The nearest to the manifest comes first. spec.path is relative to the root
+// of the repository, or to a folder above the manifest, because the rendered repository may be part of a larger one.
 func (m manifest) tops() []string {
 	var tops []string
 	for root := path.Dir(m.file); ; root = path.Dir(root) {
@@ -103,8 +103,8 @@ func (m manifest) tops() []string {
 	}
 }
 
-// covers says how deep the folder of an AuditSync is that has a folder in it, and is negative where it has not.
-func (m manifest) covers(folder string) int {
+// depthOf is the depth of the AuditSync's folder that contains a folder. It is negative if none does.
+func (m manifest) depthOf(folder string) int {
 	depth := -1
 	for _, top := range m.tops() {
 		if within(folder, top) {
@@ -114,25 +114,25 @@ func (m manifest) covers(folder string) int {
 	return depth
 }
 
-// within reports whether a path is a folder, or something in it.
+// within reports whether name is folder or is inside it.
 func within(name, folder string) bool {
 	return folder == "." || name == folder || strings.HasPrefix(name, folder+"/")
 }
 
-// policy is what the AuditSync allows, beside others of its namespace.
+// policy is what the AuditSync allows, given the other AuditSyncs in its namespace.
 func (m manifest) policy(all []manifest) policy.Policy {
-	var beside []v1alpha1.AuditSync
+	var siblings []v1alpha1.AuditSync
 	for _, other := range all {
 		if other.Namespace == m.Namespace {
-			beside = append(beside, other.AuditSync)
+			siblings = append(siblings, other.AuditSync)
 		}
 	}
-	p := controllers.Allowed(&m.AuditSync, beside)
+	p := controllers.Allowed(&m.AuditSync, siblings)
 	p.Source += " (" + m.file + ")"
 	return p
 }
 
-// manifests are the AuditSyncs of --policy, or else of the repository.
+// manifests are the AuditSyncs of --policy, or those of the repository.
 func (f *fleetFlags) manifests(t *target) ([]manifest, error) {
 	if f.policy == "" {
 		return auditSyncsIn(t.fs), nil
@@ -143,7 +143,7 @@ func (f *fleetFlags) manifests(t *target) ([]manifest, error) {
 	}
 	list, err := auditSyncsOf(f.policy, data, false, yaml.UnmarshalStrict)
 	if err == nil && len(list) == 0 {
-		err = errors.New("it holds no AuditSync")
+		err = errors.New("the file contains no AuditSync")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read --policy %s: %w", f.policy, err)
@@ -151,23 +151,23 @@ func (f *fleetFlags) manifests(t *target) ([]manifest, error) {
 	return list, nil
 }
 
-// auditSyncsIn finds the AuditSyncs of a repository. What can't be read is none: it may be for any other tool.
+// auditSyncsIn finds the AuditSyncs of a repository. Unreadable files are skipped: they may belong to another tool.
 func auditSyncsIn(repository fs.FS) []manifest {
 	var list []manifest
 	manifestsIn(repository, ".", kindAuditSync, func(name string, data []byte) {
-		found, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
-		list = append(list, found...)
+		syncs, _ := auditSyncsOf(name, data, true, yaml.Unmarshal)
+		list = append(list, syncs...)
 	})
 	return list
 }
 
-// manifestsIn calls found for each YAML file below a folder that has a word in it.
-func manifestsIn(repository fs.FS, dir, word string, found func(name string, data []byte)) {
+// manifestsIn calls visit for each YAML file below a folder that contains a word.
+func manifestsIn(repository fs.FS, dir, word string, visit func(name string, data []byte)) {
 	searched := 0
 	_ = fs.WalkDir(repository, dir, func(name string, d fs.DirEntry, err error) error {
 		switch ext := path.Ext(name); {
 		case err != nil:
-			return nil //nolint:nilerr // what can't be read is none
+			return nil //nolint:nilerr // unreadable files are skipped
 		case d.IsDir() && name != dir && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
 		case searched == maxSearched:
@@ -180,7 +180,7 @@ func manifestsIn(repository fs.FS, dir, word string, found func(name string, dat
 			return nil //nolint:nilerr // likewise
 		}
 		if data, err := fs.ReadFile(repository, name); err == nil && bytes.Contains(data, []byte(word)) {
-			found(name, data)
+			visit(name, data)
 		}
 		return nil
 	})
@@ -188,7 +188,7 @@ func manifestsIn(repository fs.FS, dir, word string, found func(name string, dat
 
 const kindAuditSync = "AuditSync"
 
-// auditSyncsOf are the AuditSyncs among the documents of a file, up to the first that can't be read.
+// auditSyncsOf are the AuditSyncs among the documents of a file, up to the first unreadable document.
 func auditSyncsOf(file string, data []byte, inside bool, unmarshal func([]byte, any, ...yaml.JSONOpt) error) ([]manifest, error) {
 	var list []manifest
 	for document, err := range documents(data, kindAuditSync) {
@@ -205,7 +205,7 @@ func auditSyncsOf(file string, data []byte, inside bool, unmarshal func([]byte, 
 	return list, nil
 }
 
-// documents are those of a file that hold a kind of Muster's, up to the first that can't be read.
+// documents are the documents of a file that have one of Muster's kinds, up to the first unreadable document.
 func documents(data []byte, kind string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
@@ -213,15 +213,15 @@ func documents(data []byte, kind string) iter.Seq2[[]byte, error] {
 			if errors.Is(err, io.EOF) {
 				return
 			}
-			var is struct{ APIVersion, Kind string }
+			var meta struct{ APIVersion, Kind string }
 			if err == nil {
-				err = yaml.Unmarshal(document, &is)
+				err = yaml.Unmarshal(document, &meta)
 			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if is.Kind == kind && is.APIVersion == v1alpha1.GroupVersion.String() && !yield(document, nil) {
+			if meta.Kind == kind && meta.APIVersion == v1alpha1.GroupVersion.String() && !yield(document, nil) {
 				return
 			}
 		}

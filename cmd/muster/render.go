@@ -13,17 +13,17 @@ import (
 )
 
 const renderHelp = `Render prints the objects that the controller would apply for a folder: the Secrets, then the MondooAuditConfigs. An
-audit config that is in Git is printed whole; of any other one, only the list of clusters, which is all that Muster owns.
+audit config in Git is printed whole; for any other one, only the list of clusters, which is all that Muster owns.
 
-The origin of an object is noted as path@commit when what was rendered is what the checked-out commit has, and as path
-alone when there are changes.
+The origin of an object is noted as path@commit when the rendered files match the checked-out commit, and as path alone
+when there are changes.
 
-What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. It is left out, and said
-to be. With --live it is read from the management cluster.
+What clusters inherit from an audit config that isn't in Git, such as a schedule, is unknown here. It is left out, with a
+finding. With --live it is read from the management cluster.
 
-Values of Secrets are masked, with --show-secrets they are not. Without any key, encrypted files stay closed: the objects
-are the same, and what the files hold is not checked. The name of a Secret that holds the credentials of a cluster file ends
-in a hash of the cluster's server, CA and TLS mode; where that is encrypted too, 16 zeros stand for it.`
+Values of Secrets are masked unless you use --show-secrets. Without a key, encrypted files are not decrypted: the objects
+are the same, but the content of the files is not checked. The name of a Secret that holds the credentials of a cluster file
+ends in a hash of the cluster's server, CA and TLS mode; where those are encrypted too, 16 zeros replace it.`
 
 const renderExample = `  # What would be applied for this folder?
   muster render clusters/production
@@ -31,7 +31,7 @@ const renderExample = `  # What would be applied for this folder?
   # What does this branch change? (../main is a work tree of the main branch)
   diff <(muster render ../main/clusters/production) <(muster render clusters/production)
 
-  # Apply by hand what the controller would
+  # Apply by hand what the controller would apply
   muster render clusters/production --sync production --show-secrets | kubectl apply --server-side -f -`
 
 func newRenderCommand(s *shell) *cobra.Command {
@@ -79,7 +79,7 @@ func newRenderCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// conclude prints the findings of a command whose output is another, and ends it.
+// conclude prints the findings of a command whose output is something else, and returns its exit status.
 func (s *shell) conclude(repo *repository, findings []finding.Finding) error {
 	if err := s.printFindings(s.stderr, repo, findings); err != nil {
 		return fmt.Errorf("print findings: %w", err)
@@ -90,7 +90,7 @@ func (s *shell) conclude(repo *repository, findings []finding.Finding) error {
 	return nil
 }
 
-// printObjects writes objects as YAML documents, or as a List in JSON; either is what kubectl takes.
+// printObjects writes objects as YAML documents, or as a List in JSON. kubectl accepts both.
 func printObjects(w io.Writer, format string, list []map[string]any) error {
 	if format == "json" {
 		if list == nil {

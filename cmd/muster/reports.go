@@ -91,14 +91,14 @@ func printAnnotations(w io.Writer, findings []finding.Finding) error {
 		if f.Accepted != "" {
 			command = annotation[finding.Info]
 		}
-		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", command, strings.Join(properties, ","), escapeMessage.Replace(visible(inWords(f)))); err != nil {
+		if _, err := fmt.Fprintf(w, "::%s %s::%s\n", command, strings.Join(properties, ","), escapeMessage.Replace(visible(textOf(f)))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// visible is printable line by line, for text whose line ends are escaped later.
+// visible is printable for each line, for text whose newlines are escaped later.
 func visible(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -107,8 +107,8 @@ func visible(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// inWords is a finding's text for formats that have places of their own for its location and severity.
-func inWords(f finding.Finding) string {
+// textOf is a finding's text for formats that have separate places for its location and severity.
+func textOf(f finding.Finding) string {
 	text := f.Message
 	if f.Cluster != "" {
 		text = "cluster " + f.Cluster + ": " + text

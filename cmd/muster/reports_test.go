@@ -44,7 +44,7 @@ func TestSARIFEscapesPaths(t *testing.T) {
 		}
 	}
 	for _, rule := range log.Runs[0].Tool.Driver.Rules {
-		if rule.ShortDescription.Text == "" || !strings.Contains(rule.Help.Text, "Way out: ") || rule.DefaultConfiguration.Level != "error" {
+		if rule.ShortDescription.Text == "" || !strings.Contains(rule.Help.Text, "Fix: ") || rule.DefaultConfiguration.Level != "error" {
 			t.Errorf("the rule %s does not come from the catalogue: %+v", rule.ID, rule)
 		}
 	}

@@ -13,19 +13,19 @@ import (
 	"github.com/muster-gitops/muster/gitsync/worktree"
 )
 
-// codeNoRepository is the code of the finding about a folder that is in no Git repository.
+// codeNoRepository is the code of the finding about a folder outside of a Git repository.
 const codeNoRepository finding.Code = "no-repository"
 
-// repository is the folder that everything is read from, and nothing is read outside of.
+// repository is the folder that everything is read from. Nothing outside of it is read.
 type repository struct {
 	root string // absolute
-	// fs has what Git would commit, or every file where loose says that there is no Git repository.
+	// fs has what Git would commit. If loose is true, there is no Git repository, and fs has every file.
 	fs    fs.FS
 	loose bool
 	dir   *os.Root
 }
 
-// target is a path that the user names: a folder of a repository, or one file in it.
+// target is a path that the user gives: a folder of a repository, or a file in it.
 type target struct {
 	*repository
 	path string // of the folder, slash-separated and relative to the root
@@ -40,7 +40,7 @@ func locate(ctx context.Context, arg string) (*target, error) {
 	}
 	info, err := os.Stat(abs)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open %s: there is no such file or folder here", arg)
+		return nil, fmt.Errorf("open %s: no such file or folder", arg)
 	} else if err != nil {
 		return nil, fmt.Errorf("open %s: %w", arg, withoutPath(err))
 	}
@@ -50,7 +50,7 @@ func locate(ctx context.Context, arg string) (*target, error) {
 	}
 	root := gitRoot(ctx, dir)
 	if root == "" {
-		// The folder may have been entered through a link.
+		// The folder may have been entered through a symbolic link.
 		if target, err := filepath.EvalSymlinks(dir); err == nil && gitRoot(ctx, target) != "" {
 			if file != "" {
 				file = filepath.Join(target, filepath.Base(file))
@@ -67,7 +67,7 @@ func locate(ctx context.Context, arg string) (*target, error) {
 		t.file, err = t.relative(file)
 	}
 	if err == nil {
-		err = t.committed()
+		err = t.checkNotIgnored()
 	}
 	if err != nil {
 		t.close()
@@ -76,7 +76,7 @@ func locate(ctx context.Context, arg string) (*target, error) {
 	return t, nil
 }
 
-// openRepository opens the work tree at root, or the folder alone where there is none.
+// openRepository opens the work tree at root, or only the folder if root is "".
 func openRepository(ctx context.Context, root, folder string) (*repository, error) {
 	r := &repository{root: root, loose: root == ""}
 	if r.loose {
@@ -103,28 +103,28 @@ func openRepository(ctx context.Context, root, folder string) (*repository, erro
 	return r, nil
 }
 
-// committed refuses a folder that Git ignores, and which the controller would therefore not find.
-func (t *target) committed() error {
+// checkNotIgnored rejects a folder that Git ignores, because the controller wouldn't find it.
+func (t *target) checkNotIgnored() error {
 	tree, ok := t.fs.(*worktree.FS)
 	if !ok {
 		return nil
 	}
 	info, err := tree.Lstat(t.path)
 	if missing := errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir(); missing && tree.Show(t.path) {
-		return errors.New("Git ignores this folder, or all that it holds, so the controller would not find it; git check-ignore -v FILE names the rule") //nolint:staticcheck // Git is a name
+		return errors.New("Git ignores this folder or everything in it, so the controller would not find it; git check-ignore -v FILE shows the rule") //nolint:staticcheck // Git is a name
 	}
-	return nil // what else is wrong with it is found when it is read
+	return nil // other problems are found when it is read
 }
 
-// noted adds to findings that every file was read, where no Git repository tells them apart.
-func (t *target) noted(report *finding.Report) {
+// noteNoRepository adds a finding that every file was read, if there is no Git repository.
+func (t *target) noteNoRepository(report *finding.Report) {
 	if t.loose {
 		report.Add(finding.Finding{Code: codeNoRepository, Severity: finding.Info, Path: t.path,
-			Message: "this folder is in no Git repository, so every file in it is read"})
+			Message: "this folder is not in a Git repository, so every file in it is read"})
 	}
 }
 
-// withoutPath is the cause of an error of the file system, for messages that have named the file.
+// withoutPath is the cause of a file system error, for messages that already name the file.
 func withoutPath(err error) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err
@@ -132,20 +132,20 @@ func withoutPath(err error) error {
 	return err
 }
 
-// locateFolder is locate for commands that take folders alone, as an AuditSync does.
+// locateFolder is locate for commands that accept only folders, as an AuditSync does.
 func locateFolder(ctx context.Context, arg string) (*target, error) {
 	t, err := locate(ctx, arg)
 	if err == nil && t.file != "" {
 		t.close()
-		return nil, fmt.Errorf("open %s: it is a file; give the folder that holds it, or see muster lint", arg)
+		return nil, fmt.Errorf("open %s: it is a file; use its folder, or see muster lint", arg)
 	}
 	return t, err
 }
 
-func (r *repository) close() { _ = r.dir.Close() } // a folder that was only read has nothing to lose
+func (r *repository) close() { _ = r.dir.Close() } // nothing was written
 
-// gitRoot is the nearest folder from dir upwards that has a .git: a folder, or a file in linked work trees and submodules. Where there
-// is none, it is the work tree that Git's environment names, if dir is in it.
+// gitRoot is the nearest folder from dir upwards with a .git: a folder, or a file in linked work trees and submodules. If
+// there is none, it is the work tree that Git's environment variables name, if dir is in it.
 func gitRoot(ctx context.Context, dir string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
@@ -169,8 +169,8 @@ func (r *repository) relative(name string) (string, error) {
 	return filepath.ToSlash(rel), nil
 }
 
-// fromWorkingDir is a path of the repository as the user would type it where they are: relative, or absolute where that is
-// shorter.
+// fromWorkingDir is a path of the repository as the user would type it: relative to the working directory, or absolute if
+// that is shorter.
 func (r *repository) fromWorkingDir(name string) string {
 	if r == nil {
 		return name

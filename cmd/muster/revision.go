@@ -15,8 +15,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
-// revision is the commit that is checked out, as long as what was rendered is what stands in it: every file that was read,
-// and no file of the path missing. It is empty for a folder with changes, and where Git can't tell.
+// revision is the checked-out commit, if the rendered files match it: every file that was read is as committed, and no file
+// of the path is missing. It is empty for a folder with changes, and when Git can't tell.
 func (r *repository) revision(tree *load.Tree) string {
 	repo, err := git.PlainOpenWithOptions(r.root, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
 	if err != nil {
@@ -47,7 +47,7 @@ func sameFiles(committed *object.Tree, tree *load.Tree) bool {
 	return true
 }
 
-// sameIgnoreFile compares the file that decides which others are read.
+// sameIgnoreFile compares the file that decides which other files are read.
 func (r *repository) sameIgnoreFile(committed *object.Tree, dir string) bool {
 	name := path.Join(dir, load.IgnoreFile)
 	data, err := fs.ReadFile(r.fs, name)
@@ -59,7 +59,7 @@ func (r *repository) sameIgnoreFile(committed *object.Tree, dir string) bool {
 	return err == nil && bytes.Equal(data, []byte(text))
 }
 
-// complete says whether every committed file of the path is there.
+// complete reports whether every committed file of the path exists in the work tree.
 func (r *repository) complete(committed *object.Tree, dir string) bool {
 	if dir != "." {
 		below, err := committed.Tree(dir)

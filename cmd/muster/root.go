@@ -13,22 +13,22 @@ import (
 
 const rootHelp = `Muster is GitOps for the external clusters of the Mondoo Operator.
 
-The commands read a folder of a Git work tree as the controller reads it from a commit, and say what it would do.
-A folder's repository is the nearest folder above it with a .git, and nothing outside of that is read. What is read is what
+The commands read a folder of a Git work tree as the controller reads it from a commit, and show what it would do.
+The repository of a folder is the nearest parent folder with a .git. Nothing outside of it is read. The commands read what
 Git would commit: tracked files as they are in the work tree, and files that are neither tracked nor ignored. Outside of a
-Git repository every file is read.
+Git repository they read every file.
 
-Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files as
-seen from the working directory; JSON, SARIF and GitHub annotations name them from the root of the repository.
+Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files
+relative to the working directory; JSON, SARIF and GitHub annotations name them relative to the root of the repository.
 
-Encrypted files are opened with the keys of --sops-key (age, or armored OpenPGP) and those that sops would take: SOPS_AGE_KEY,
-SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because Muster
-starts no program but git; write SOPS_AGE_KEY="$(command)" instead.
+Encrypted files are decrypted with the keys of --sops-key (age, or armored OpenPGP) and those that sops would use:
+SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because
+Muster starts no program but git; use SOPS_AGE_KEY="$(command)" instead.
 
-Exit status: 0 when all is well, 1 when there are error findings, 2 when the work could not be done (wrong usage, no
-such path, API server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`
+Exit status: 0 on success, 1 when there are error findings, 2 when the command failed (wrong usage, no such path, API
+server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`
 
-// newRootCommand is where commands are registered.
+// newRootCommand registers the commands.
 func newRootCommand(s *shell) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "muster",
@@ -44,13 +44,13 @@ func newRootCommand(s *shell) *cobra.Command {
 				if err := cmd.Help(); err != nil {
 					return err
 				}
-				return statusError(exitTrouble)
+				return statusError(exitFailure)
 			}
 			return unknownCommand(cmd, args[0])
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{inWordsOfUsers(err)} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{friendlyFlagError(err)} })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(newHelpCommand(root))
@@ -72,62 +72,62 @@ func newRootCommand(s *shell) *cobra.Command {
 func unknownCommand(root *cobra.Command, name string) error {
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(name); len(near) > 0 {
-		return fmt.Errorf("there is no command %q; did you mean %s?; see muster --help", name, strings.Join(near, " or "))
+		return fmt.Errorf("unknown command %q; did you mean %s?; see muster --help", name, strings.Join(near, " or "))
 	}
-	return fmt.Errorf("there is no command %q; see muster --help", name)
+	return fmt.Errorf("unknown command %q; see muster --help", name)
 }
 
-// inWordsOfUsers replaces what a parser says of the value of a flag, where that is for programmers.
-func inWordsOfUsers(err error) error {
+// friendlyFlagError replaces a flag parser's message where it is written for programmers.
+func friendlyFlagError(err error) error {
 	cause := errors.Unwrap(err)
 	number, isNumber := errors.AsType[*strconv.NumError](cause)
-	var words string
+	var message string
 	switch {
 	case isNumber && number.Func == "ParseBool":
-		words = "it is neither true nor false"
+		message = "must be true or false"
 	case isNumber:
-		words = "it is no whole number"
+		message = "must be a whole number"
 	case errors.Is(cause, resource.ErrFormatWrong):
-		words = "it is no size such as 8Mi"
+		message = "must be a size such as 8Mi"
 	default:
 		return err
 	}
-	return errors.New(strings.TrimSuffix(err.Error(), cause.Error()) + words)
+	return errors.New(strings.TrimSuffix(err.Error(), cause.Error()) + message)
 }
 
-// exclude refuses two flags together, and keeps the shell from completing the one after the other.
+// exclude rejects two flags together, and keeps the shell from completing one after the other.
 func exclude(cmd *cobra.Command, a, b string) {
 	cmd.MarkFlagsMutuallyExclusive(a, b)
-	before := cmd.PreRunE
+	previous := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed(a) && cmd.Flags().Changed(b) {
-			return usagef("--%s and --%s exclude each other", a, b)
+			return usagef("--%s and --%s can't be used together", a, b)
 		}
-		if before == nil {
+		if previous == nil {
 			return nil
 		}
-		return before(cmd, args)
+		return previous(cmd, args)
 	}
 }
 
-// atMost refuses more arguments than a command takes.
+// atMost rejects more arguments than a command accepts.
 func atMost(n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > n {
-			return usagef("%q is one argument too many", args[n])
+			return usagef("%q is an unexpected argument", args[n])
 		}
 		return nil
 	}
 }
 
-// completeFiles lets the shell complete a flag with names of files.
+// completeFiles makes the shell complete a flag with file names.
 func completeFiles(cmd *cobra.Command, flag string) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)); err != nil {
 		panic(err) // the caller has just added the flag
 	}
 }
 
-// choice is a flag that takes one of a few words.
+// choice is a flag that accepts one of a few values.
 type choice struct {
 	value   string
 	options []string
@@ -141,7 +141,7 @@ func (c *choice) Set(value string) error {
 		c.value = value
 		return nil
 	}
-	return fmt.Errorf("it is none of %s", strings.Join(c.options, ", "))
+	return fmt.Errorf("must be one of %s", strings.Join(c.options, ", "))
 }
 
 // addChoice adds a flag, with completion, whose first option is the default.

@@ -13,14 +13,14 @@ import (
 
 // The rules themselves are in clusters/finding, in the files rules_*.go.
 
-const rulesHelp = `Rules prints what Muster may find, or explains one rule by the code that stands in brackets behind a finding.
+const rulesHelp = `Rules lists everything that Muster may report, or explains one rule by the code in brackets at the end of a finding.
 
-JSON has all that the catalogue has; Markdown is the rules reference, clusters/finding/RULES.md.`
+JSON has the whole catalogue; Markdown is the rules reference, clusters/finding/RULES.md.`
 
 const rulesExample = `  # All rules
   muster rules
 
-  # What does [same-minute] mean, and what is to be done?
+  # What does [same-minute] mean, and how do I fix it?
   muster rules same-minute
 
   # Codes of rules that can be errors
@@ -41,7 +41,7 @@ func newRulesCommand(s *shell) *cobra.Command {
 		if len(args) == 1 {
 			rule, ok := finding.RuleOf(finding.Code(args[0]))
 			if !ok {
-				return fmt.Errorf("there is no rule %q%s; muster rules lists them", args[0], suggestion(args[0], rules))
+				return fmt.Errorf("unknown rule %q%s; muster rules lists them", args[0], suggestion(args[0], rules))
 			}
 			rules = []finding.Rule{rule}
 		}
@@ -94,7 +94,7 @@ func tableOf(rules []finding.Rule) table {
 	return t
 }
 
-// suggestion names the rules whose codes are nearly what was asked for, or else those that have a part of it in them.
+// suggestion names the rules whose codes are similar to the one asked for, or else those that share a part with it.
 func suggestion(asked string, rules []finding.Rule) string {
 	var codes, parts []string
 	for _, r := range rules {

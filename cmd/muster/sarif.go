@@ -22,7 +22,7 @@ type (
 	sarifRun struct {
 		Tool    sarifTool     `json:"tool"`
 		Results []sarifResult `json:"results"`
-		// ColumnKind says that columns count code points.
+		// ColumnKind is the unit of columns: code points.
 		ColumnKind string `json:"columnKind"`
 	}
 	sarifTool struct {
@@ -53,7 +53,7 @@ type (
 		PartialFingerprints map[string]string  `json:"partialFingerprints"`
 		Suppressions        []sarifSuppression `json:"suppressions,omitempty"`
 	}
-	// sarifSuppression is a finding that is accepted in the file it is about.
+	// sarifSuppression marks a finding that is accepted in its file.
 	sarifSuppression struct {
 		Kind          string `json:"kind"`
 		Status        string `json:"status"`
@@ -81,7 +81,7 @@ type (
 
 var sarifLevel = map[finding.Severity]string{finding.Error: "error", finding.Warning: "warning", finding.Info: "note"}
 
-// sarif puts findings into a log of one run, with the rules that they break.
+// sarif returns a log of one run, with the findings and the rules that they break.
 func sarif(findings []finding.Finding) sarifLog {
 	index := map[finding.Code]int{}
 	for _, f := range findings {
@@ -99,12 +99,12 @@ func sarif(findings []finding.Finding) sarifLog {
 			suppressions = []sarifSuppression{{Kind: "inSource", Status: "accepted", Justification: f.Accepted}}
 		}
 		run.Results = append(run.Results, sarifResult{RuleID: f.Code, RuleIndex: index[f.Code], Level: sarifLevel[f.Severity],
-			Message: sarifText{inWords(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}, Suppressions: suppressions})
+			Message: sarifText{textOf(f)}, Locations: sarifLocations(f), PartialFingerprints: map[string]string{"muster/v1": fingerprint(f)}, Suppressions: suppressions})
 	}
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 }
 
-// sarifRuleOf is what the catalogue says of a code.
+// sarifRuleOf is the catalogue's entry for a code.
 func sarifRuleOf(code finding.Code) sarifRule {
 	rule, ok := finding.RuleOf(code)
 	if !ok {
@@ -112,11 +112,11 @@ func sarifRuleOf(code finding.Code) sarifRule {
 		return sarifRule{ID: code, ShortDescription: text, FullDescription: text, Help: text, DefaultConfiguration: sarifConfiguration{sarifLevel[finding.Error]}}
 	}
 	return sarifRule{ID: code, ShortDescription: sarifText{sentence(rule.Cause)}, FullDescription: sarifText{rule.Cause},
-		Help:                 sarifText{"Way out: " + rule.Fix + ".\n\nExample:\n\n" + rule.Example},
+		Help:                 sarifText{"Fix: " + rule.Fix + ".\n\nExample:\n\n" + rule.Example},
 		DefaultConfiguration: sarifConfiguration{sarifLevel[rule.Severities[0]]}}
 }
 
-// sentence is the first thought of a cause, for places that show one short line.
+// sentence is the first clause of a cause, for places that show one short line.
 func sentence(cause string) string {
 	for _, end := range []string{"; ", ": "} {
 		if first, _, more := strings.Cut(cause, end); more {
@@ -126,9 +126,9 @@ func sentence(cause string) string {
 	return cause
 }
 
-// sarifLocations is the place of a finding. There is always one: GitHub refuses results without.
+// sarifLocations is the place of a finding. There is always one: GitHub rejects results without a location.
 func sarifLocations(f finding.Finding) []sarifLocation {
-	uri := url.URL{Path: f.Path} // escapes what a file name may have and a URI may not
+	uri := url.URL{Path: f.Path} // escapes what a file name may contain and a URI may not
 	if f.Path == "" {
 		uri.Path = "."
 	}
@@ -139,7 +139,7 @@ func sarifLocations(f finding.Finding) []sarifLocation {
 	return []sarifLocation{{at}}
 }
 
-// fingerprint tells findings apart over commits that only move them to other lines.
+// fingerprint identifies a finding across commits that only move it to another line.
 func fingerprint(f finding.Finding) string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{string(f.Code), f.Path, f.Cluster, f.Message}, "\x00")))
 	return hex.EncodeToString(sum[:16])

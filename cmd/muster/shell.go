@@ -15,7 +15,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 )
 
-// shell is what a command has of the process around it. The redactor knows every secret of the run.
+// shell is the process around a command. The redactor knows every secret of the run.
 type shell struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -30,8 +30,8 @@ func (s *shell) masked(f finding.Finding) finding.Finding {
 	return f
 }
 
-// printFindings writes findings as text, with paths as seen from the working directory. Each is a line, which a terminal gets broken
-// between words.
+// printFindings writes findings as text, with paths relative to the working directory. Each is one line, wrapped in a
+// terminal.
 func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.Finding) error {
 	paint, width := s.painter(w), widthOf(w)
 	for _, f := range finding.Sorted(findings) {
@@ -40,7 +40,7 @@ func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.
 		if f.Path != "" {
 			f.Path = repo.fromWorkingDir(f.Path)
 			place = f.Place() + ": "
-			// At the start of a line, CI systems take "::" and "##[" for commands.
+			// CI systems treat "::" and "##[" at the start of a line as commands.
 			if strings.HasPrefix(place, ":") || strings.HasPrefix(place, "#") {
 				place = "./" + place
 			}
@@ -53,7 +53,7 @@ func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.
 	return nil
 }
 
-// findingText is a finding behind its place. In a terminal of some width, what doesn't fit goes to further lines, indented.
+// findingText is a finding after its place. In a terminal, the text is wrapped and continuation lines are indented.
 func findingText(place string, f finding.Finding, paint func(colour, string) string, width int) string {
 	severity := string(f.Severity)
 	text := printable(strings.TrimPrefix(f.String(), severity+": "))
@@ -61,11 +61,11 @@ func findingText(place string, f finding.Finding, paint func(colour, string) str
 	if width == 0 {
 		return head + " " + text
 	}
-	// A word of the same length holds the place of the head, which may have blanks and colours in it.
-	stand := strings.Repeat("x", utf8.RuneCountInString(place+severity+":"))
+	// A word of the same length replaces the head, which may contain spaces and colours, while the text is wrapped.
+	placeholder := strings.Repeat("x", utf8.RuneCountInString(place+severity+":"))
 	const indent = "    "
-	lines := wrapped(stand+" "+text, width-len(indent))
-	return head + strings.TrimPrefix(strings.Join(lines, "\n"+indent), stand)
+	lines := wrapped(placeholder+" "+text, width-len(indent))
+	return head + strings.TrimPrefix(strings.Join(lines, "\n"+indent), placeholder)
 }
 
 // colour is an ANSI escape code.
@@ -81,7 +81,8 @@ const (
 
 var severityColour = map[finding.Severity]colour{finding.Error: red, finding.Warning: yellow, finding.Info: cyan}
 
-// painter colours text for a terminal, and leaves it as it is for everything else and where NO_COLOR asks for that.
+// painter returns a function that colours text for a terminal. It leaves text unchanged for everything else, and with
+// NO_COLOR.
 func (s *shell) painter(w io.Writer) func(colour, string) string {
 	f := osFile(w)
 	if f == nil || s.env("NO_COLOR") != "" || s.env("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
@@ -90,11 +91,11 @@ func (s *shell) painter(w io.Writer) func(colour, string) string {
 	return func(c colour, text string) string { return "\x1b[" + string(c) + "m" + text + "\x1b[0m" }
 }
 
-// safeWriter is where all output of the process goes. It passes no control character on but line ends, tabs and the colours of painter:
-// whatever a repository, a server or a library says can't talk to the terminal, in no format and no error.
+// safeWriter carries all output of the process. The only control characters that it lets through are newlines, tabs and the
+// colours of painter: text from a repository, a server or a library can't control the terminal, whatever the format.
 type safeWriter struct{ io.Writer }
 
-// control is a colour of painter, or a control character.
+// control matches a colour of painter or a control character.
 var control = regexp.MustCompile(`\x1b\[(?:0|1|2|31|32|33|36)m|[\x00-\x08\x0b-\x1f\x7f]`)
 
 func (w safeWriter) Write(p []byte) (int, error) {
@@ -109,7 +110,7 @@ func (w safeWriter) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// osFile is the file behind a writer, nil for none.
+// osFile is the file behind a writer, or nil.
 func osFile(w io.Writer) *os.File {
 	if safe, ok := w.(safeWriter); ok {
 		w = safe.Writer
@@ -118,8 +119,8 @@ func osFile(w io.Writer) *os.File {
 	return f
 }
 
-// printable replaces what could move a terminal's cursor, or start a line of its own in a CI log: names come from
-// repositories that anybody may have written.
+// printable replaces characters that could move a terminal's cursor or start a new line in a CI log. Names come from
+// repositories that anyone may have written.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {

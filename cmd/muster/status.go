@@ -19,19 +19,19 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-const statusHelp = `Status shows the fleet as the management cluster has it: each AuditSync with what it says of itself, and the clusters of
-its audit configs with their scans, the end of their credentials and the next scan. The worst come first. It only reads.
+const statusHelp = `Status shows the fleet in the management cluster: each AuditSync with its status, and the clusters of its audit configs
+with their scans, the expiry of their credentials and the next scan. The worst come first. It only reads.
 
-A cluster is applied, quarantined (an error keeps its file out; what was applied before stays) or foreign (in an audit
-config, and in no file). Quarantined ones are those that the AuditSync's status names, which is 50 problems at most.
+A cluster is applied, quarantined (an error blocks its file, and the objects applied before are kept) or foreign (in an
+audit config, but in no file). Quarantined clusters are those in the AuditSync's status, which lists at most 50 problems.
 
-Without --all or --scan, clusters that are well are counted and not listed, and no more than --limit of the others are.
-Status needs the rights to list MondooAuditConfigs, AuditSyncs and ConfigMaps; with those to list CronJobs, Jobs and Pods
-it shows scans, and with that to list Secrets the end of credentials.
+Without --all or --scan, healthy clusters are counted but not listed, and at most --limit of the others are listed.
+Status needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps. With permission to list CronJobs, Jobs and
+Pods it shows scans, and with permission to list Secrets the expiry of credentials.
 
-Exit status: 0, 2 when it could not look. With --exit-code 1 when an AuditSync is not ready or a cluster is not well.`
+Exit status: 0, 2 when it failed. With --exit-code, 1 when an AuditSync is not ready or a cluster needs attention.`
 
-const statusExample = `  # What needs somebody?
+const statusExample = `  # What needs attention?
   muster status
 
   # Everything of one AuditSync
@@ -40,14 +40,14 @@ const statusExample = `  # What needs somebody?
   # Clusters whose scans fail
   muster status --scan Failed -o json | jq -r '.clusters[].cluster'`
 
-// statusFlags choose what is shown.
+// statusFlags select what is shown.
 type statusFlags struct {
 	namespace, sync string
 	all, exitCode   bool
 	limit           int
 }
 
-// scanStates are what --scan takes.
+// scanStates are the values of --scan.
 func scanStates() []string {
 	states := []string{"any"}
 	for _, state := range scan.States() {
@@ -59,16 +59,16 @@ func scanStates() []string {
 func (f *statusFlags) add(cmd *cobra.Command) {
 	addNamespace(cmd, &f.namespace)
 	cmd.Flags().StringVar(&f.sync, "sync", "", "only this AuditSync and its audit configs")
-	cmd.Flags().BoolVar(&f.all, "all", false, "list every cluster, also those that are well")
-	cmd.Flags().IntVar(&f.limit, "limit", 30, "how many clusters are listed at most without --all")
-	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "exit with 1 when something is not well")
+	cmd.Flags().BoolVar(&f.all, "all", false, "list every cluster, including healthy ones")
+	cmd.Flags().IntVar(&f.limit, "limit", 30, "maximum number of clusters to list without --all")
+	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "exit with 1 when something needs attention")
 }
 
 func newStatusCommand(s *shell) *cobra.Command {
 	var flags statusFlags
 	var where kubeFlags
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show the fleet as the management cluster has it", Long: statusHelp, Example: statusExample,
+		Use: "status", Short: "Show the fleet in the management cluster", Long: statusHelp, Example: statusExample,
 		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
@@ -78,7 +78,7 @@ func newStatusCommand(s *shell) *cobra.Command {
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if flags.limit < 1 {
-			return usagef("--limit %d is no number of clusters", flags.limit)
+			return usagef("--limit %d must be at least 1", flags.limit)
 		}
 		if err := checkNamespace(flags.namespace); err != nil {
 			return err
@@ -92,7 +92,7 @@ func newStatusCommand(s *shell) *cobra.Command {
 			return err
 		}
 		if wanted.value != "any" {
-			flags.all = true // who asks for a state wants to see what is in it
+			flags.all = true // a user who asks for a state wants to see all clusters in it
 			f.Clusters = slices.DeleteFunc(f.Clusters, func(c clusterStatus) bool { return c.Scan == nil || string(c.Scan.State) != wanted.value })
 		}
 		if err := s.printStatus(output.value, f, flags); err != nil {
@@ -106,7 +106,7 @@ func newStatusCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// fleetStatus is what a namespace has.
+// fleetStatus is the status of the fleet in a namespace.
 type fleetStatus struct {
 	Namespace string          `json:"namespace"`
 	Syncs     []syncStatus    `json:"syncs"`
@@ -140,7 +140,7 @@ type clusterStatus struct {
 	State       string `json:"state"`
 	Commit      string `json:"commit,omitempty"`
 	Problem     string `json:"problem,omitempty"`
-	// Schedule is that of the entry, or of the audit config where the entry has none.
+	// Schedule is the entry's, or the audit config's if the entry has none.
 	Schedule string       `json:"schedule,omitempty"`
 	Expires  time.Time    `json:"credentialsExpire,omitzero"`
 	Scan     *scan.Status `json:"scan,omitempty"`
@@ -155,10 +155,10 @@ func (s syncStatus) ready() bool {
 	return slices.ContainsFunc(s.Conditions, func(c metav1.Condition) bool { return c.Type == "Ready" && c.Status == metav1.ConditionTrue })
 }
 
-// well is the gravity from which a cluster needs nobody.
+// well is the gravity from which a cluster needs no attention.
 const well = 10
 
-// gravity sorts clusters, the worst with the smallest number.
+// gravity sorts clusters. The worst has the smallest number.
 func (c clusterStatus) gravity(now time.Time) int {
 	expired, soon := expiry(now, c.Expires)
 	scanned := scan.State("")
@@ -186,7 +186,7 @@ func (c clusterStatus) gravity(now time.Time) int {
 	return well + 2
 }
 
-// fleetStatus gathers what a namespace has.
+// fleetStatus gathers the status of the fleet in the namespace.
 func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now time.Time) (fleetStatus, error) {
 	f := fleetStatus{Namespace: c.namespace, Syncs: []syncStatus{}, Clusters: []clusterStatus{}, now: now}
 	live, err := c.gather(ctx)
@@ -194,7 +194,7 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 		return f, err
 	}
 	if sync != "" && live.syncs[sync] == nil {
-		return f, fmt.Errorf("there is no AuditSync %q in %s", sync, c.namespace)
+		return f, fmt.Errorf("no AuditSync %q in %s", sync, c.namespace)
 	}
 	problems := f.addSyncs(s, live.syncs, sync)
 	ends, note, err := c.expiries(ctx, now)
@@ -211,7 +211,7 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 			return f, err
 		}
 	}
-	for key, problem := range problems { // of files that nothing was ever applied for
+	for key, problem := range problems { // of files that were never applied
 		f.Clusters = append(f.Clusters, clusterStatus{Cluster: key[1], Sync: key[0], State: stateQuarantined, Problem: problem})
 	}
 	slices.SortFunc(f.Clusters, func(a, b clusterStatus) int {
@@ -220,7 +220,7 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 	return f, nil
 }
 
-// addSyncs adds the AuditSyncs, or the one of a name, and returns their problems with clusters, by AuditSync and cluster.
+// addSyncs adds the AuditSyncs, or only the named one, and returns their problems with clusters, by AuditSync and cluster.
 func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync, only string) map[[2]string]string {
 	problems := map[[2]string]string{}
 	for _, name := range slices.Sorted(maps.Keys(syncs)) {
@@ -243,7 +243,7 @@ func (f *fleetStatus) note(text string) {
 	}
 }
 
-// config adds the clusters of an audit config. Problems that are told of one of them are taken out of the list.
+// config adds the clusters of an audit config. It deletes their problems from problems.
 func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object map[string]any, owned map[string]ownedItem, ends map[string]time.Time, problems map[[2]string]string) error {
 	meta, _ := object["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
@@ -282,7 +282,7 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 	return nil
 }
 
-// scheduleOf is the schedule of an entry, or the one that it inherits from its audit config; "" where there is none.
+// scheduleOf is the schedule of an entry, or the one that it inherits from its audit config, or "".
 func scheduleOf(entry, auditConfig map[string]any) string {
 	if own, _, _ := unstructured.NestedString(entry, "schedule"); own != "" {
 		return own

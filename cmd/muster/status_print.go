@@ -15,7 +15,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-// printStatus writes the fleet. Without --all, programs get the same choice of clusters as people.
+// printStatus writes the fleet. Without --all, JSON has the same clusters as text.
 func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) error {
 	all := f.Clusters
 	if !flags.all {
@@ -36,7 +36,8 @@ func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) err
 	return err
 }
 
-// statusText is the fleet as text, with those of all clusters that it has; hidden is how many more need a look.
+// statusText writes the fleet as text. all are the clusters to count; hidden is the number of clusters that need attention
+// but aren't listed.
 func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlags, paint func(colour, string) string, width int) string {
 	var b strings.Builder
 	for _, sync := range f.Syncs {
@@ -51,7 +52,7 @@ func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlag
 	}
 	b.WriteString("\n")
 	if hidden > 0 {
-		fmt.Fprintf(&b, "%d more need somebody; --all lists them\n", hidden)
+		fmt.Fprintf(&b, "%d more need attention; --all lists them\n", hidden)
 	}
 	fmt.Fprintln(&b, summaryOf(all))
 	for _, note := range f.Notes {
@@ -60,7 +61,7 @@ func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlag
 	return b.String()
 }
 
-// headline is an AuditSync in one line, or two where a terminal is narrow.
+// headline is an AuditSync on one line, or on two in a narrow terminal.
 func (sync syncStatus) headline(paint func(colour, string) string, width int) string {
 	line, counts := sync.stateLine(paint), sync.countsText()
 	plainLine := sync.stateLine(func(_ colour, text string) string { return text })
@@ -79,7 +80,7 @@ func (sync syncStatus) stateLine(paint func(colour, string) string) string {
 	case sync.Suspended:
 		state = paint(dim, "suspended")
 	case len(sync.Conditions) == 0:
-		state = paint(cyan, "not looked at yet")
+		state = paint(cyan, "not reconciled yet")
 	case !sync.ready():
 		state = paint(red, "not ready")
 	}
@@ -106,10 +107,10 @@ func (sync syncStatus) countsText() string {
 	return text
 }
 
-// maxMessage is how much of a condition's message is shown. The way out is at its end.
+// maxMessage is how many characters of a condition's message are shown. The fix is at its end.
 const maxMessage = 1000
 
-// writeSync writes what an AuditSync says of itself: the conditions that don't hold, and the problems that are no cluster's.
+// writeSync writes an AuditSync with its unmet conditions, and the problems that belong to no single cluster.
 func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) string, all bool, width int) {
 	fmt.Fprintln(b, sync.headline(paint, width))
 	for _, c := range sync.unmet() {
@@ -129,26 +130,26 @@ func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) s
 	}
 }
 
-// writeIndented writes a line of an AuditSync: a head, which is coloured, and a text that goes on below it in a terminal.
+// writeIndented writes a line of an AuditSync: a coloured head, and a text that is wrapped in a terminal.
 func writeIndented(b *strings.Builder, painted, head, text string, width int) {
 	if width == 0 {
 		fmt.Fprintf(b, "  %s %s\n", painted, text)
 		return
 	}
-	stand := strings.Repeat("x", utf8.RuneCountInString(head))
-	fmt.Fprintf(b, "  %s%s\n", painted, strings.TrimPrefix(strings.Join(wrapped(stand+" "+text, width-4), "\n    "), stand))
+	placeholder := strings.Repeat("x", utf8.RuneCountInString(head))
+	fmt.Fprintf(b, "  %s%s\n", painted, strings.TrimPrefix(strings.Join(wrapped(placeholder+" "+text, width-4), "\n    "), placeholder))
 }
 
-// unmetCondition is one or more conditions that don't hold for one cause.
+// unmetCondition is one or more unmet conditions with the same cause.
 type unmetCondition struct{ types, reason, message string }
 
-// unmet are the conditions that don't hold. Those with the same message are one, and what a message repeats of a problem is left to the
-// problem, which has the way out as well.
+// unmet are the conditions that aren't met. Conditions with the same message are merged. The part of a message that repeats
+// a problem is removed: the problem is printed separately, with its fix.
 func (sync syncStatus) unmet() []unmetCondition {
 	var list []unmetCondition
 	for _, c := range sync.Conditions {
-		bad := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
-		if !bad {
+		failing := c.Status == metav1.ConditionFalse && c.Type != "Stalled" && c.Type != "Reconciling" || c.Type == "Stalled" && c.Status == metav1.ConditionTrue
+		if !failing {
 			continue
 		}
 		message := sync.withoutProblem(c.Message)
@@ -163,11 +164,11 @@ func (sync syncStatus) unmet() []unmetCondition {
 	return list
 }
 
-// withoutProblem takes the text of a problem out of a message: it is told by itself, with the way out.
+// withoutProblem removes the text of a problem from a message: the problem is printed separately, with its fix.
 func (sync syncStatus) withoutProblem(message string) string {
 	for _, p := range sync.Problems {
 		if p.Severity == string(finding.Info) {
-			continue // which may not be shown
+			continue // it may be hidden
 		}
 		f := finding.Finding{Code: finding.Code(p.Code), Severity: finding.Severity(p.Severity), Cluster: p.Cluster, Message: p.Message, Fix: p.Fix}
 		text := f.String()
@@ -183,7 +184,7 @@ func (sync syncStatus) withoutProblem(message string) string {
 	return message
 }
 
-// problemText is a problem with its place and the way out.
+// problemText is a problem with its place and its fix.
 func problemText(p v1alpha1.Problem) string {
 	text := p.Message
 	if p.Place != "" {
@@ -195,7 +196,7 @@ func problemText(p v1alpha1.Problem) string {
 	return text
 }
 
-// shortRevision is branch@sha1:commit with seven characters of the commit.
+// shortRevision is branch@sha1:commit with the commit cut to seven characters.
 func shortRevision(revision string) string {
 	at := strings.LastIndexByte(revision, ':')
 	if at < 0 || len(revision)-at <= 8 {
@@ -218,9 +219,9 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 			name = c.AuditConfig + "/" + name
 		}
 		t = append(t, rowOf(c, name, f.now))
-		details = append(details, printable(because(c)))
+		details = append(details, printable(causeOf(c)))
 	}
-	if width > 0 { // state and scan are never left out, so the name gets what they leave
+	if width > 0 { // state and scan are always shown, so the name gets the remaining width
 		widths := widthsOf(t)
 		for _, row := range t {
 			row[0].text = cut(row[0].text, max(12, width-widths[1]-widths[2]-4))
@@ -241,14 +242,14 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 	}
 }
 
-// rowOf is a cluster in the columns of the table.
+// rowOf is the table row of a cluster.
 func rowOf(c clusterStatus, name string, now time.Time) []cell {
 	state := map[string]colour{stateQuarantined: red, stateForeign: dim}[c.State]
 	scanned, last, next, schedule := cell{"-", dim}, "-", "-", cmp.Or(c.Schedule, "-")
 	if s := c.Scan; s != nil {
 		scanned = cell{printable(scanShort(now, *s)), scanColour(s.State)}
 		if !s.LastSuccess.IsZero() {
-			last = past(now, s.LastSuccess)
+			last = since(now, s.LastSuccess)
 		}
 		if s.Next.After(now) {
 			next = in(now, s.Next)
@@ -259,7 +260,7 @@ func rowOf(c clusterStatus, name string, now time.Time) []cell {
 	return []cell{{printable(name), ""}, {c.State, state}, scanned, {last, ""}, {next, ""}, {end, grave}, {printable(schedule), ""}, {}}
 }
 
-// renderRows writes each row by itself, and leaves columns out from the right until the rows fit into the terminal.
+// renderRows renders each row separately, and drops columns from the right until the rows fit the terminal.
 func renderRows(t table, paint func(colour, string) string, width int) []string {
 	columns := len(t[0]) - 1
 	for columns > 3 && width > 0 {
@@ -291,8 +292,8 @@ func scanShort(now time.Time, s scan.Status) string {
 	return strings.TrimSuffix(scanText(now, s), ", took "+span(s.Duration))
 }
 
-// because is what stands in the way of a cluster.
-func because(c clusterStatus) string {
+// causeOf tells what is wrong with a cluster.
+func causeOf(c clusterStatus) string {
 	if c.Problem != "" {
 		return c.Problem
 	}
@@ -302,7 +303,7 @@ func because(c clusterStatus) string {
 	return ""
 }
 
-// summaryOf counts all clusters, shown or not.
+// summaryOf counts all clusters, listed or not.
 func summaryOf(clusters []clusterStatus) string {
 	n := map[string]int{}
 	for _, c := range clusters {

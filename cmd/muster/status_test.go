@@ -177,11 +177,11 @@ func TestStatus(t *testing.T) {
 	m.cronJob("late", now.Add(-30*time.Minute), now.Add(-3*time.Hour))
 	m.failedJob("late", now.Add(-30*time.Minute))
 
-	m.look(exitTrouble, "status")
+	m.look(exitFailure, "status")
 	m.login("viewer")
 	m.grant(slices.DeleteFunc(readOnly("get"), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "secrets" })...)
 	out, _ := m.look(exitOK, "status", "--all")
-	for _, want := range []string{"scans are not shown, which takes the right to list", "when credentials expire is not shown", "3 clusters"} {
+	for _, want := range []string{"scans are not shown: no permission to list", "expiry of credentials is not shown", "3 clusters"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status without rights does not say %q:\n%s", want, out)
 		}
@@ -210,7 +210,7 @@ func TestStatus(t *testing.T) {
 		if out, _ := m.look(exitFindings, "status", "--exit-code"); strings.Contains(out, "\nscanned") || !strings.Contains(out, "\nlate") {
 			t.Errorf("without --all, clusters that are well are listed:\n%s", out)
 		}
-		m.look(exitTrouble, "status", "--sync", "nowhere")
+		m.look(exitFailure, "status", "--sync", "nowhere")
 		var doc struct {
 			Clusters []struct {
 				Cluster string
@@ -243,7 +243,7 @@ func TestStatus(t *testing.T) {
 		}
 		m.write("waiting.yaml", clusterFile("waiting", "  kubeconfigSecretRef: {nam: other}\n"))
 		out, _ = m.look(exitFindings, "explain", "waiting", m.dir, "--sops-key", m.keyFile)
-		quarantined, entry := strings.Index(out, "quarantined: an error keeps it out; what was applied for it before stays"), strings.Index(out, "error:")
+		quarantined, entry := strings.Index(out, "quarantined because of an error; the objects applied before are kept"), strings.Index(out, "error:")
 		if quarantined < 0 || entry < quarantined {
 			t.Errorf("a quarantined cluster's findings do not come first:\n%s", out)
 		}
@@ -253,7 +253,7 @@ func TestStatus(t *testing.T) {
 	t.Run("tree", func(t *testing.T) {
 		out, _ := m.look(exitOK, "tree", m.dir, "--sops-key", m.keyFile)
 		out = hashes.ReplaceAllString(out, "-HASH")
-		for _, want := range []string{"AuditSync production", "cluster waiting  in no file of this folder", "CronJob mondoo-k8s-scan-late", "Secret mondoo-client-scanned-kubeconfig-HASH  kubeconfig"} {
+		for _, want := range []string{"AuditSync production", "cluster waiting  not in any file of this folder", "CronJob mondoo-k8s-scan-late", "Secret mondoo-client-scanned-kubeconfig-HASH  kubeconfig"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("tree does not say %q:\n%s", want, out)
 			}
@@ -294,7 +294,7 @@ func TestStatusOfThousands(t *testing.T) {
 	var out bytes.Buffer
 	s := &shell{stdout: &out, env: func(string) string { return "" }, redactor: &redact.Redactor{}}
 	check(t, s.printStatus("text", f, statusFlags{limit: 30}))
-	if lines := strings.Count(out.String(), "\n"); lines > 40 || !strings.Contains(out.String(), "4970 more need somebody") || !strings.Contains(out.String(), "5000 clusters, 5000 quarantined") {
+	if lines := strings.Count(out.String(), "\n"); lines > 40 || !strings.Contains(out.String(), "4970 more need attention") || !strings.Contains(out.String(), "5000 clusters, 5000 quarantined") {
 		t.Errorf("%d lines:\n%s", lines, out.String())
 	}
 }

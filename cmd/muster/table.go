@@ -11,17 +11,17 @@ import (
 // bold marks headings.
 const bold colour = "1"
 
-// cell is a text in a table, in a colour or, with the empty one, in none.
+// cell is text in a table. An empty colour means none.
 type cell struct {
 	text   string
 	colour colour
 }
 
-// table is rows of cells, the last of which are of any length.
+// table is rows of cells. The last cell of a row may be of any length.
 type table [][]cell
 
-// write writes the table with its columns in line. Where a row does not fit into a terminal, everything behind the first
-// columns goes to lines of its own, which break between words: nothing is harder to read than columns that wrap.
+// write writes the table with aligned columns. A row that is too wide for the terminal keeps its first columns; everything
+// after them is wrapped onto separate lines, because wrapped columns are hard to read.
 func (t table) write(b *strings.Builder, paint func(colour, string) string, indent string, keep, width int) {
 	widths := widthsOf(t)
 	stacked := width > 0 && t.longest(widths)+len(indent) > width
@@ -49,7 +49,7 @@ func (t table) write(b *strings.Builder, paint func(colour, string) string, inde
 	}
 }
 
-// widthsOf are the widths of the columns, of which the last one has none.
+// widthsOf are the widths of the columns. The last column of a row doesn't count.
 func widthsOf(t table) []int {
 	var widths []int
 	for _, row := range t {
@@ -65,7 +65,7 @@ func widthsOf(t table) []int {
 	return widths
 }
 
-// longest is how long the longest row is.
+// longest is the length of the longest row.
 func (t table) longest(widths []int) int {
 	longest := 0
 	for _, row := range t {
@@ -89,7 +89,7 @@ func painted(paint func(colour, string) string, c cell) string {
 	return paint(c.colour, c.text)
 }
 
-// widthOf is the width of a terminal, and 0 for everything else.
+// widthOf is the width of a terminal, or 0 for everything else.
 func widthOf(w io.Writer) int {
 	f := osFile(w)
 	if f == nil {
@@ -102,7 +102,7 @@ func widthOf(w io.Writer) int {
 	return width
 }
 
-// cut shortens a text for people.
+// cut shortens text for display.
 func cut(text string, most int) string {
 	if utf8.RuneCountInString(text) <= most {
 		return text
@@ -110,7 +110,7 @@ func cut(text string, most int) string {
 	return string([]rune(text)[:most-1]) + "…"
 }
 
-// wrapped breaks a text between words into lines of a width; a word that is longer has a line of its own.
+// wrapped breaks text between words into lines of the given width. A longer word gets its own line.
 func wrapped(text string, width int) []string {
 	var lines []string
 	line := ""

@@ -18,19 +18,19 @@ import (
 	"github.com/muster-gitops/muster/controllers/scan"
 )
 
-const treeHelp = `Tree shows what belongs to what: the folder, its AuditSync, the audit configs, the clusters with their files, and the
-Secrets of each. With --live it looks at the management cluster too, and adds each cluster's CronJob with its latest scan
-and the clusters that are in no file.
+const treeHelp = `Tree shows how objects relate: the folder, its AuditSync, the audit configs, the clusters with their files, and the Secrets
+of each. With --live it reads the management cluster too, and adds each cluster's CronJob with its latest scan, and the
+clusters that are in no file.
 
-Exit status: 0, 1 with error findings, 2 when it could not look.`
+Exit status: 0, 1 with error findings, 2 when it failed.`
 
 const treeExample = `  # What does this folder render?
   muster tree clusters/production
 
-  # And what is there of it?
+  # What exists in the management cluster?
   muster tree clusters/production --live --all`
 
-// maxTreeClusters is how many clusters of an audit config are shown to people without --all.
+// maxTreeClusters is how many clusters of an audit config are shown without --all.
 const maxTreeClusters = 50
 
 func newTreeCommand(s *shell) *cobra.Command {
@@ -38,7 +38,7 @@ func newTreeCommand(s *shell) *cobra.Command {
 	var where liveFlags
 	var all bool
 	cmd := &cobra.Command{
-		Use: "tree [PATH]", Short: "Show what belongs to what, from the folder to Secrets and CronJobs", Long: treeHelp, Example: treeExample,
+		Use: "tree [PATH]", Short: "Show how objects relate, from the folder to Secrets and CronJobs", Long: treeHelp, Example: treeExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
@@ -56,7 +56,7 @@ func newTreeCommand(s *shell) *cobra.Command {
 		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
 			return err
 		}
-		root, r, err := grower{folder: f, now: time.Now()}.grow(cmd.Context())
+		root, r, err := treeBuilder{folder: f, now: time.Now()}.build(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (n *node) add(child *node) *node {
 	return child
 }
 
-// drawing draws a tree as kubectl tree does.
+// drawing draws a tree in the style of kubectl tree.
 type drawing struct {
 	b     *strings.Builder
 	paint func(colour, string) string
@@ -127,7 +127,8 @@ func (d drawing) node(n *node, first, rest string) {
 	}
 }
 
-// note is what stands behind a name, as long as the line has room for it. Of a path the end tells more.
+// note is the text after a name, as far as the line has room for it. A path is cut at its beginning, because its end says
+// more.
 func (d drawing) note(n *node, room int) string {
 	file := n.Path
 	if file != "" {
@@ -150,13 +151,13 @@ func (d drawing) note(n *node, room int) string {
 	return cut(file+text, room)
 }
 
-// grower makes the tree of a folder.
-type grower struct {
+// treeBuilder builds the tree of a folder.
+type treeBuilder struct {
 	*folder
 	now time.Time
 }
 
-func (g grower) grow(ctx context.Context) (*node, *rendered, error) {
+func (g treeBuilder) build(ctx context.Context) (*node, *rendered, error) {
 	live, opts, err := g.gatherIfLive(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -191,8 +192,8 @@ func (g grower) grow(ctx context.Context) (*node, *rendered, error) {
 	return root, r, nil
 }
 
-// config adds an audit config with its clusters, those of files first.
-func (g grower) config(ctx context.Context, parent *node, opened *fleet.Opened, config fleet.AuditConfig, live *state) error {
+// config adds an audit config with its clusters. Those in files come first.
+func (g treeBuilder) config(ctx context.Context, parent *node, opened *fleet.Opened, config fleet.AuditConfig, live *state) error {
 	n := parent.add(&node{Kind: mondoo.Kind, Name: config.Name, Path: config.Origin.Path, colour: dim})
 	if config.Object == nil {
 		n.Note = "not in Git"
@@ -215,15 +216,16 @@ func (g grower) config(ctx context.Context, parent *node, opened *fleet.Opened, 
 	}
 	for _, name := range slices.Sorted(maps.Keys(scans)) {
 		if !inFiles[name] {
-			child := n.add(&node{Kind: plan.KindCluster, Name: name, Note: "in no file of this folder", colour: yellow})
+			child := n.add(&node{Kind: plan.KindCluster, Name: name, Note: "not in any file of this folder", colour: yellow})
 			g.addScan(child, scans[name])
 		}
 	}
 	return nil
 }
 
-// scansOf are the scans of an audit config by cluster, and none without a management cluster. What stands in the way is noted.
-func (g grower) scansOf(ctx context.Context, config *node, live *state) (map[string]scan.Status, error) {
+// scansOf are the scans of an audit config by cluster. There are none without a management cluster. If they can't be read,
+// a note on the node tells why.
+func (g treeBuilder) scansOf(ctx context.Context, config *node, live *state) (map[string]scan.Status, error) {
 	if live == nil {
 		return nil, nil
 	}
@@ -246,21 +248,21 @@ func (g grower) scansOf(ctx context.Context, config *node, live *state) (map[str
 	return scans, nil
 }
 
-func (g grower) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Status) *node {
+func (g treeBuilder) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Status) *node {
 	n := &node{Kind: plan.KindCluster, Name: c.Name, Path: c.Origin.Path, colour: dim}
 	if c.Quarantined {
 		n.Note, n.colour = "quarantined", red
 	}
-	made := map[string]bool{}
+	generated := map[string]bool{}
 	for _, secret := range opened.Secrets {
 		if secret.Cluster == c.Name && secret.AuditConfig == c.AuditConfig {
-			made[secret.Name] = true
+			generated[secret.Name] = true
 			n.add(&node{Kind: plan.KindSecret, Name: secret.Name, Note: strings.Join(slices.Sorted(maps.Keys(secret.Data)), ", "), colour: dim})
 		}
 	}
 	for ref := range compile.References(&c.Entry) {
-		if !made[ref.Name] {
-			n.add(&node{Kind: plan.KindSecret, Name: ref.Name, Note: "referred to", colour: dim})
+		if !generated[ref.Name] {
+			n.add(&node{Kind: plan.KindSecret, Name: ref.Name, Note: "referenced", colour: dim})
 		}
 	}
 	if s != nil {
@@ -270,7 +272,7 @@ func (g grower) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Statu
 }
 
 // addScan adds the CronJob of a cluster with its latest scan.
-func (g grower) addScan(n *node, s scan.Status) {
+func (g treeBuilder) addScan(n *node, s scan.Status) {
 	if s.CronJob == "" {
 		n.add(&node{Kind: "CronJob", Name: "-", Note: scanText(g.now, s), colour: scanColour(s.State)})
 		return

@@ -37,7 +37,7 @@ func version() string {
 	return fmt.Sprintf("muster %s (%s%s, %s/%s)", name, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// shortVersion is the version alone: of a release, or of the module when it was built as a dependency or by go install.
+// shortVersion is the version only: that of the release, or of the module if it was built as a dependency or by go install.
 func shortVersion() string {
 	if release != "" {
 		return release

@@ -89,7 +89,7 @@ func TestStatusFitsTheTerminal(t *testing.T) {
 			{Cluster: "production-us-east-1-payments", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Schedule: "9 * * * *", Scan: &scan.Status{State: scan.Failed, Reason: scan.ReasonOutOfMemory, CronJob: "us", Schedule: "9 * * * *", Since: now.Add(-time.Hour), Detail: "container mondoo-k8s-scan was out of memory; its limit is 300Mi"}},
 			{Cluster: "eu", Sync: "production", State: stateQuarantined, Schedule: "17 3 * * *", Problem: problemText(v1alpha1.Problem{Place: "clusters/eu.yaml:13:13", Message: "the schedule \"61 * * * *\" has a minute over 59", Fix: "write five fields"})},
 		},
-		Notes: []string{"when credentials expire is not shown, which takes the right to list Secrets in mondoo-operator"}}
+		Notes: []string{"expiry of credentials is not shown: no permission to list Secrets in mondoo-operator"}}
 	for name, width := range widths {
 		text := statusText(f, f.Clusters, 0, statusFlags{}, plain, width)
 		fits(t, text, width)

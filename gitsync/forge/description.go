@@ -7,12 +7,12 @@ import (
 
 const (
 	ellipsis = '…'
-	joiner   = '\u200d' // makes one picture of several
+	joiner   = '\u200d' // joins several emoji into one
 	replaced = '�'
 )
 
-// Line makes one line of any text: blanks and line breaks become one blank, and what can't be seen or turns the direction
-// of what follows is dropped, for descriptions quote files that anybody may have written.
+// Line converts any text to one line: spaces and line breaks become one space, and characters that are invisible or change
+// the direction of text are dropped, because descriptions quote files that anyone may have written.
 func Line(s string) string {
 	s = strings.ToValidUTF8(s, string(replaced))
 	s = strings.Map(func(r rune) rune {
@@ -27,8 +27,8 @@ func Line(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// Truncate shortens s to at most limit characters, the ellipsis that says so included. It cuts behind a word where there is
-// one in the last third, and never within what is seen as one character.
+// Truncate shortens s to at most limit characters, including the ellipsis. It cuts after a word if there is one in the last
+// third, and never within a visible character.
 func Truncate(s string, limit int) string {
 	runes := []rune(s)
 	if len(runes) <= limit {
@@ -54,14 +54,14 @@ func Truncate(s string, limit int) string {
 	}) + string(ellipsis)
 }
 
-// joined says whether the characters before and at i are seen as one: a letter and its marks, a picture and what varies it,
-// pictures that are joined, the two letters of a flag.
+// joined reports whether the characters before and at i form one visible character: a letter and its marks, an emoji and its
+// modifiers, joined emoji, the two letters of a flag.
 func joined(runes []rune, i int) bool {
 	r := runes[i]
 	switch {
 	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Mc), r == joiner, runes[i-1] == joiner:
 		return true
-	case r >= 0x1F3FB && r <= 0x1F3FF: // tones of skin
+	case r >= 0x1F3FB && r <= 0x1F3FF: // skin tones
 		return true
 	case !flagLetter(r):
 		return false
@@ -75,10 +75,10 @@ func joined(runes []rune, i int) bool {
 
 func flagLetter(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
 
-// basicPlane puts one replacement character where there were some above U+FFFF.
+// basicPlane replaces each sequence of characters above U+FFFF by one replacement character.
 func basicPlane(s string) string {
 	var out strings.Builder
-	after := false // behind a replacement, where what belonged to it goes too
+	after := false // after a replacement, where modifiers are dropped too
 	for _, r := range s {
 		switch {
 		case r > 0xFFFF:

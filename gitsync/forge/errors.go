@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Call is what was asked of which forge. It holds no credentials.
+// Call is a request to a forge. It contains no credentials.
 type Call struct {
 	Provider Provider
-	// Host is the API's, with its port if that isn't the usual one.
+	// Host is the API's, with its port if that isn't the default.
 	Host string
 	// Repository is the path on the forge, such as "platform/fleet".
 	Repository string
-	// Action is what was to be done, as an instruction, such as "read the statuses of 1a2b3c4d5e".
+	// Action is the purpose of the request, as an instruction, such as "read the statuses of 1a2b3c4d5e".
 	Action string
 }
 
@@ -24,7 +24,7 @@ func (c Call) String() string {
 	return c.Action + " in " + c.Repository + " on " + c.Host
 }
 
-// say puts the parts of a message together. Detail is the forge's own words.
+// say builds a message. Detail is the forge's message.
 func (c Call) say(problem string, status int, detail, remedy string) string {
 	msg := c.String() + ": " + problem
 	if status != 0 {
@@ -39,9 +39,9 @@ func (c Call) say(problem string, status int, detail, remedy string) string {
 	return msg
 }
 
-// ConfigError says that a forge can't be used as it is written, or a status not be set, whatever the forge does.
+// ConfigError reports that the configuration of a forge, or a status, is invalid, whatever the forge does.
 type ConfigError struct {
-	// Field is what is wrong, below spec.forge where it is a field of that.
+	// Field is the invalid field, below spec.forge if it is one of its fields.
 	Field string
 	// Problem completes "FIELD …"; Remedy is an instruction.
 	Problem, Remedy string
@@ -49,32 +49,32 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Field + " " + e.Problem + "; " + e.Remedy }
 
-// RateLimitedError says that the forge has been asked enough. It is also returned without a request, before Until.
+// RateLimitedError reports that the forge's rate limit is exhausted. It is also returned without a request, before Until.
 type RateLimitedError struct {
 	Call
-	// Until is when to come back. It is at most an hour away: who then asks too early hears so again.
+	// Until is when to try again. It is at most an hour away: a caller that comes too early gets another RateLimitedError.
 	Until time.Time
-	// Status is the HTTP status, 0 when nothing was sent.
+	// Status is the HTTP status, or 0 if nothing was sent.
 	Status int
 	Detail string
 }
 
 func (e *RateLimitedError) Error() string {
-	return e.say("the forge limits the rate of requests until "+e.Until.UTC().Format(time.RFC3339), e.Status, e.Detail, "")
+	return e.say("the forge's rate limit is exhausted until "+e.Until.UTC().Format(time.RFC3339), e.Status, e.Detail, "")
 }
 
-// RefusedError says that the credentials are not accepted (401), or lack a right (403).
+// RefusedError reports that the credentials are rejected (401), or lack a permission (403).
 type RefusedError struct {
 	Call
 	Status int
 	Detail string
-	// Missing is what the credentials lack; Remedy says which right to give.
+	// Missing is what the credentials lack. Remedy tells which permission to grant.
 	Missing, Remedy string
 }
 
 func (e *RefusedError) Error() string { return e.say(e.Missing, e.Status, e.Detail, e.Remedy) }
 
-// NotFoundError says that the forge does not know the repository or the commit, or does not show it to these credentials:
+// NotFoundError reports that the forge does not know the repository or the commit, or does not show it to these credentials:
 // forges answer both in the same way.
 type NotFoundError struct {
 	Call
@@ -83,26 +83,26 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	return e.say("there is no such repository or commit, or the credentials may not see it", e.Status, e.Detail,
-		"check the repository's address, that the commit is pushed there, and that the credentials may read it")
+	return e.say("the repository or commit does not exist, or the credentials have no access to it", e.Status, e.Detail,
+		"check the repository's address, that the commit is pushed there, and that the credentials have read access")
 }
 
-// UnavailableError says that the forge could not be reached or failed. A status that was to be set may have been set.
+// UnavailableError reports that the forge could not be reached or failed. A requested status may have been set anyway.
 type UnavailableError struct {
 	Call
-	// Status is the HTTP status, 0 when there was no answer.
+	// Status is the HTTP status, or 0 if there was no answer.
 	Status int
-	// Problem says what happened, in few words; Remedy is empty where waiting is all there is to do.
+	// Problem is a short description. Remedy is empty if waiting is the only remedy.
 	Problem, Detail, Remedy string
-	// RetryAfter is how long to wait: what the forge asks for, or else longer after each failure in a row.
+	// RetryAfter is how long to wait: as long as the forge asks, or longer after each consecutive failure.
 	RetryAfter time.Duration
-	// Timeout tells that there was no answer in time.
+	// Timeout reports that there was no answer in time.
 	Timeout bool
 }
 
 func (e *UnavailableError) Error() string { return e.say(e.Problem, e.Status, e.Detail, e.Remedy) }
 
-// RejectedError says that the forge understood what it was asked and will not do it. Asking again changes nothing.
+// RejectedError reports that the forge understood the request and rejected it. Repeating it changes nothing.
 type RejectedError struct {
 	Call
 	Status int
@@ -110,16 +110,16 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
-	return e.say("the forge rejects this", e.Status, e.Detail, "")
+	return e.say("the forge rejected the request", e.Status, e.Detail, "")
 }
 
-// LimitError says that the forge takes no more of what it was given, or has more than can be read.
+// LimitError reports that a limit of the forge is exhausted, or that the forge has more than can be read.
 type LimitError struct {
 	Call
-	// What is counted, and Limit is how many there can be.
+	// What is counted, and Limit is the maximum.
 	What  string
 	Limit int
-	// Detail is the forge's words; empty where the limit is Muster's.
+	// Detail is the forge's message. It is empty if the limit is Muster's.
 	Detail string
 }
 
@@ -127,7 +127,7 @@ func (e *LimitError) Error() string {
 	return e.say(fmt.Sprintf("there are more than %d %s", e.Limit, e.What), 0, e.Detail, "push another commit")
 }
 
-// RedirectedError says that the forge sends to another address, where the credentials don't follow.
+// RedirectedError reports that the forge redirects to another address, which gets no credentials.
 type RedirectedError struct {
 	Call
 	// Location is that address, without credentials and query.
@@ -135,11 +135,11 @@ type RedirectedError struct {
 }
 
 func (e *RedirectedError) Error() string {
-	return e.say("the forge redirects to "+e.Location+", and credentials don't follow", 0, "",
-		"write the repository's present address, or put that of the API into spec.forge.apiURL")
+	return e.say("the forge redirects to "+e.Location+", and Muster does not follow", 0, "",
+		"use the repository's present address, or set spec.forge.apiURL to the address of the API")
 }
 
-// AnswerError says that something answers, but not as the forge's API does.
+// AnswerError reports an answer that isn't one of the forge's API.
 type AnswerError struct {
 	Call
 	// Problem completes "the answer …".
@@ -148,5 +148,5 @@ type AnswerError struct {
 
 func (e *AnswerError) Error() string {
 	return e.say("the answer "+e.Problem, 0, "", fmt.Sprintf(
-		"check spec.forge.provider (%s) and spec.forge.apiURL, and whether a proxy or a login page stands before the forge", e.Provider))
+		"check spec.forge.provider (%s) and spec.forge.apiURL, and whether a proxy or a login page answers instead of the forge", e.Provider))
 }

@@ -13,22 +13,22 @@ import (
 // Repository is a repository on a forge.
 type Repository struct {
 	Provider Provider
-	// Path is what the forge calls it, such as "platform/fleet"; on GitLab it may have subgroups.
+	// Path is the repository's path on the forge, such as "platform/fleet". On GitLab it may have subgroups.
 	Path string
-	// API is the address below which the forge's REST API is, without a slash at the end.
+	// API is the base address of the forge's REST API, without a slash at the end.
 	API url.URL
 }
 
-// Owner and Name are the two halves of a path that has no subgroups.
+// Owner is the first half of a path without subgroups.
 func (r Repository) Owner() string { owner, _, _ := strings.Cut(r.Path, "/"); return owner }
 
-// Name is what follows the owner.
+// Name is the part of the path after the owner.
 func (r Repository) Name() string { _, name, _ := strings.Cut(r.Path, "/"); return name }
 
-// apiPaths are what comes between a server's address and its API's methods.
+// apiPaths are the paths between a server's address and its API's methods.
 var apiPaths = map[Provider]string{GitHub: "/api/v3", GitLab: "/api/v4", Gitea: "/api/v1"}
 
-// publicHosts are those whose provider is known. The value's host is what the names stand for: some take SSH at another name.
+// publicHosts are the hosts with a known provider. The value's host is their main name: some serve SSH at another name.
 var publicHosts = map[string]struct {
 	provider Provider
 	host     string
@@ -43,9 +43,9 @@ var publicHosts = map[string]struct {
 
 const enterpriseCloud = ".ghe.com" // GitHub Enterprise Cloud with data residency
 
-// ParseRepository finds out where the API of a repository is from its Git address, https:// or ssh://. Provider may be empty
-// for the public forges, whose names tell. APIURL is for servers whose API is elsewhere than at the Git address's host: the
-// address of the server, or of the API itself. What doesn't fit is a *ConfigError, which repeats no address.
+// ParseRepository finds the API of a repository from its Git address, https:// or ssh://. Provider may be empty for the
+// public forges, which are known by their hosts. APIURL is for servers with an API at another host than the Git address: the
+// address of the server, or of the API itself. Invalid input is a *ConfigError, which repeats no address.
 func ParseRepository(provider Provider, gitURL, apiURL string) (Repository, error) {
 	git, err := parseURL("source.url", gitURL, "https", "http", "ssh")
 	if err != nil {
@@ -60,7 +60,7 @@ func ParseRepository(provider Provider, gitURL, apiURL string) (Repository, erro
 		return Repository{}, err
 	}
 	if git.Scheme != "ssh" && !public {
-		host = strings.ToLower(git.Host) // with its port, which for SSH would be another server's
+		host = strings.ToLower(git.Host) // with its port; for SSH the port is another service's
 	}
 	api, err := apiAddress(provider, git.Scheme, host, apiURL)
 	if err != nil {
@@ -80,22 +80,22 @@ func pick(given, known Provider, host string) (Provider, error) {
 	list := strings.Trim(fmt.Sprint(Providers()), "[]")
 	switch {
 	case given == "" && known == "":
-		return "", &ConfigError{Field: "forge.provider", Problem: "is missing, and the host does not tell it", Remedy: "give one of " + list}
+		return "", &ConfigError{Field: "forge.provider", Problem: "is missing, and the host is not a known forge", Remedy: "use one of " + list}
 	case given != "" && !slices.Contains(Providers(), given):
-		return "", &ConfigError{Field: "forge.provider", Problem: "is none that is known", Remedy: "give one of " + list}
+		return "", &ConfigError{Field: "forge.provider", Problem: "is unknown", Remedy: "use one of " + list}
 	}
 	return cmp.Or(given, known), nil
 }
 
-// apiAddress returns the API's address: the one that is given, completed by the path that all servers of a kind have, or else
-// the usual one of the host.
+// apiAddress returns the API's address: the given one, completed with the provider's usual path, or the usual address for
+// the host.
 func apiAddress(provider Provider, scheme, host, given string) (*url.URL, error) {
 	if given == "" {
 		switch {
 		case scheme == "ssh":
 			scheme = "https"
 		case scheme == "http" && !loopback(host):
-			return nil, &ConfigError{Field: "source.url", Problem: "is plain http://, over which no token is sent", Remedy: "use https://"}
+			return nil, &ConfigError{Field: "source.url", Problem: "is plain http://, and tokens are only sent over https://", Remedy: "use https://"}
 		}
 		api := &url.URL{Scheme: scheme, Host: host, Path: apiPaths[provider]}
 		switch {
@@ -111,18 +111,18 @@ func apiAddress(provider Provider, scheme, host, given string) (*url.URL, error)
 		return nil, err
 	}
 	if api.Scheme == "http" && !loopback(api.Hostname()) {
-		return nil, &ConfigError{Field: "forge.apiURL", Problem: "is plain http://, over which no token is sent", Remedy: "use https://"}
+		return nil, &ConfigError{Field: "forge.apiURL", Problem: "is plain http://, and tokens are only sent over https://", Remedy: "use https://"}
 	}
 	api.Path, api.RawPath = strings.TrimRight(api.Path, "/"), ""
-	bare := provider == GitHub && strings.HasPrefix(api.Hostname(), "api.") // GitHub's own have no path
+	bare := provider == GitHub && strings.HasPrefix(api.Hostname(), "api.") // those of github.com have no path
 	if !bare && !strings.HasSuffix(api.Path, apiPaths[provider]) {
 		api.Path += apiPaths[provider]
 	}
 	return api, nil
 }
 
-// repositoryPath takes the repository's path from the Git address. A server below a path, as https://example.com/gitlab, has
-// it in both addresses.
+// repositoryPath takes the repository's path from the Git address. A server below a path, such as
+// https://example.com/gitlab, has the path in both addresses.
 func repositoryPath(provider Provider, git, api *url.URL) (string, error) {
 	fail := func(problem, remedy string) (string, error) {
 		return "", &ConfigError{Field: "source.url", Problem: problem, Remedy: remedy}
@@ -137,52 +137,52 @@ func repositoryPath(provider Provider, git, api *url.URL) (string, error) {
 		if s == "" || s == "." || s == ".." || strings.ContainsFunc(s, func(r rune) bool {
 			return unicode.IsControl(r) || unicode.IsSpace(r) || strings.ContainsRune(`\?#%`, r)
 		}) {
-			return fail("has a path that is no repository's", "check it for blanks, dots and stray slashes")
+			return fail("has an invalid repository path", "check it for spaces, dots and stray slashes")
 		}
 	}
 	switch {
 	case len(segments) < 2:
-		return fail("names no repository", "it ends in OWNER/NAME")
+		return fail("has no repository", "it ends in OWNER/NAME")
 	case len(segments) > 2 && provider != GitLab:
-		return fail("has more than OWNER/NAME", "check it; where the server is below a path, put its address into spec.forge.apiURL")
+		return fail("has more than OWNER/NAME", "check it; if the server is below a path, set spec.forge.apiURL to its address")
 	}
 	return path, nil
 }
 
-// parseURL doesn't repeat what it is given: what makes it wrong may be a password in it.
+// parseURL doesn't repeat the URL in errors, because it may contain a password.
 func parseURL(field, raw string, schemes ...string) (*url.URL, error) {
 	fail := func(problem, remedy string) (*url.URL, error) {
 		return nil, &ConfigError{Field: field, Problem: problem, Remedy: remedy}
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return fail("does not parse", "check it for blanks, stray percent signs and the port")
+		return fail("does not parse", "check it for spaces, stray percent signs and the port")
 	}
 	_, password := u.User.Password()
 	switch {
 	case !slices.Contains(schemes, u.Scheme):
 		return fail("does not start with "+schemes[0]+"://", "write it as "+schemes[0]+"://HOST/PATH")
 	case u.Hostname() == "":
-		return fail("names no host", "write it as "+schemes[0]+"://HOST/PATH")
+		return fail("has no host", "write it as "+schemes[0]+"://HOST/PATH")
 	case strings.ContainsFunc(u.Hostname(), notInHosts):
-		return fail("names a host by characters that hosts don't have", "write an international name in its ASCII form, xn--…")
+		return fail("has invalid characters in its host", "write an international name in its ASCII form, xn--…")
 	case u.User != nil && (u.Scheme != "ssh" || password):
-		return fail("holds credentials", "take out what stands before the @ and put it into the Secret")
+		return fail("contains credentials", "move the part before the @ into the Secret")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return fail("has a query or a fragment", "take out what follows the ? or the #")
+		return fail("has a query or a fragment", "remove everything from the ? or the # on")
 	case strings.Contains(strings.ToLower(u.EscapedPath()), "%2f"):
 		return fail("has an escaped slash in its path", "write it as /")
 	}
 	return u, nil
 }
 
-// notInHosts leaves no two ways to read who gets the token.
+// notInHosts rejects characters that make the host of a URL ambiguous, so that only one host can get the token.
 func notInHosts(r rune) bool {
 	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 	return !letter && (r < '0' || r > '9') && !strings.ContainsRune(".-_:", r)
 }
 
-// loopback takes a host with or without a port.
+// loopback accepts a host with or without a port.
 func loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") || strings.HasPrefix(strings.ToLower(host), "localhost:") {
 		return true

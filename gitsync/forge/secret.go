@@ -32,12 +32,12 @@ const (
 	keyInstallationOrg = "githubAppInstallationOwner"
 )
 
-// Credentials are what a client shows to a forge, checked and parsed. However they are printed, they show their kind alone.
+// Credentials are what a client sends to a forge, checked and parsed. Whatever the format, they print only their kind.
 type Credentials struct {
-	header, value string // what a request carries; empty for an App, whose tokens come and go
+	header, value string // what a request carries; empty for an App, whose tokens are short-lived
 	secrets       []string
 	app           *App
-	roots         *x509.CertPool // nil for the system's alone
+	roots         *x509.CertPool // nil for the system's only
 	proxy         *url.URL       // nil for none
 	kind          string
 }
@@ -54,17 +54,18 @@ func (a App) String() string { return fmt.Sprintf("GitHub App %d", a.ID) }
 // Format keeps %+v and %#v from printing the key.
 func (a App) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
-// CredentialsFromSecret makes credentials from a Secret's data, by exactly one of these:
+// CredentialsFromSecret returns credentials from a Secret's data. It needs exactly one of these:
 //
-//   - token, an access token: of a user, a project, a group or a robot; password and bearerToken beside it are Git's
+//   - token, an access token of a user, a project, a group or a robot; password and bearerToken next to it are for Git
 //   - bearerToken, an OAuth token
-//   - username and password; GitHub and GitLab take no passwords in their API, so there the password is an access token
+//   - username and password; the APIs of GitHub and GitLab accept no passwords, so there the password is an access token
 //   - githubAppID, githubAppInstallationID and githubAppPrivateKey
 //
-// Beside these, caFile or ca.crt holds PEM certificates that are trusted beside the system's, and proxy is the address of
-// an HTTP proxy, which may hold a name and password. Other keys are ignored, so that a Secret can serve Git too.
+// In addition, caFile or ca.crt has PEM certificates that are trusted in addition to the system's, and proxy is the address
+// of an HTTP proxy, which may contain a name and password. Other keys are ignored, so that the same Secret can be used for
+// Git.
 //
-// What doesn't fit is a *gitsync.SecretError. No error holds a value of the Secret.
+// Invalid data is a *gitsync.SecretError. No error contains a value of the Secret.
 func CredentialsFromSecret(provider Provider, data map[string][]byte) (Credentials, error) {
 	c, err := authentication(provider, data)
 	if err != nil {
@@ -90,9 +91,9 @@ func authentication(provider Provider, data map[string][]byte) (Credentials, err
 	case len(ways) == 0 && (data[keyAppID] != nil || data[keyInstallationID] != nil):
 		return Credentials{}, secretError(keyAppKey, "is missing", "add the App's private key in PEM form")
 	case len(ways) == 0:
-		return Credentials{}, secretError(keyToken, "is missing", "add an access token that may set commit statuses")
+		return Credentials{}, secretError(keyToken, "is missing", "add an access token with permission to set commit statuses")
 	case len(ways) > 1:
-		return Credentials{}, secretError(ways[1], "stands beside "+ways[0], "keep one of the two ways")
+		return Credentials{}, secretError(ways[1], "is set together with "+ways[0], "keep one of them")
 	case ways[0] == keyAppKey:
 		return appFrom(provider, data)
 	}
@@ -120,8 +121,8 @@ func authentication(provider Provider, data map[string][]byte) (Credentials, err
 	return c, nil
 }
 
-// waysOf returns the keys that each would be enough. In a Secret that serves Git too, a token is for the API alone, so it goes
-// before what Git takes; beside an SSH key, the password is that key's passphrase.
+// waysOf returns the keys of which one would be enough. In a Secret that is also used for Git, token is only for the API, so
+// it takes precedence over Git's keys; next to an SSH key, password is that key's passphrase.
 func waysOf(data map[string][]byte) (ways []string) {
 	_, token := data[keyToken]
 	_, identity := data["identity"]
@@ -141,22 +142,23 @@ func appFrom(provider Provider, data map[string][]byte) (Credentials, error) {
 	}
 	app := &App{}
 	if _, found := data[keyInstallationOrg]; found && data[keyInstallationID] == nil {
-		return Credentials{}, secretError(keyInstallationOrg, "can't be used", "give the number of the installation as "+keyInstallationID)
+		return Credentials{}, secretError(keyInstallationOrg, "can't be used", "use the ID of the installation as "+keyInstallationID)
 	}
 	for key, number := range map[string]*int64{keyAppID: &app.ID, keyInstallationID: &app.InstallationID} {
 		n, err := strconv.ParseInt(strings.TrimSpace(string(data[key])), 10, 64)
 		if err != nil || n <= 0 {
-			return Credentials{}, secretError(key, "is missing or no number", "copy the number from the App's settings")
+			return Credentials{}, secretError(key, "is missing or not a number", "copy it from the App's settings")
 		}
 		*number = n
 	}
 	if app.Key = rsaKey(data[keyAppKey]); app.Key == nil {
-		return Credentials{}, secretError(keyAppKey, "is no RSA private key in PEM form", "use the .pem file that GitHub made, unchanged")
+		return Credentials{}, secretError(keyAppKey, "is not an RSA private key in PEM form", "use the unchanged .pem file from GitHub")
 	}
 	return Credentials{app: app, kind: app.String()}, nil
 }
 
-// maxKey bounds a private key before it is parsed, which takes time that grows with the square of its length. One of 16,384 bits has 13 KiB.
+// maxKey bounds a private key before it is parsed, because parsing takes time quadratic in its length. A key with 16,384
+// bits has 13 KiB.
 const maxKey = 32 << 10
 
 func rsaKey(content []byte) *rsa.PrivateKey {
@@ -179,9 +181,9 @@ func oneLine(key string, data map[string][]byte) (string, error) {
 	value := strings.TrimRight(string(data[key]), "\r\n")
 	switch {
 	case strings.TrimSpace(value) == "":
-		return "", secretError(key, "is missing or empty", "fill it in")
+		return "", secretError(key, "is missing or empty", "set a value")
 	case strings.ContainsFunc(value, unicode.IsControl):
-		return "", secretError(key, "holds a line break or another control character", "write it as one line")
+		return "", secretError(key, "contains a line break or another control character", "write it as one line")
 	}
 	return value, nil
 }
@@ -196,10 +198,10 @@ func rootsFrom(data map[string][]byte) (*x509.CertPool, error) {
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
-		roots = x509.NewCertPool() // an image without certificates: the Secret's then stand alone
+		roots = x509.NewCertPool() // an image without certificates: only the Secret's are trusted
 	}
 	if !roots.AppendCertsFromPEM(bundle) {
-		return nil, secretError(key, "holds no certificate in PEM form", "it starts with -----BEGIN CERTIFICATE-----")
+		return nil, secretError(key, "contains no PEM certificate", "it starts with -----BEGIN CERTIFICATE-----")
 	}
 	return roots, nil
 }
@@ -211,7 +213,7 @@ func proxyFrom(data map[string][]byte) (*url.URL, error) {
 	}
 	proxy, err := url.Parse(string(bytes.TrimSpace(raw)))
 	if err != nil || proxy.Hostname() == "" || proxy.Scheme != "http" && proxy.Scheme != "https" {
-		return nil, secretError(keyProxy, "is no address of an HTTP proxy", "write it as http://HOST:PORT or https://HOST:PORT")
+		return nil, secretError(keyProxy, "is not the address of an HTTP proxy", "write it as http://HOST:PORT or https://HOST:PORT")
 	}
 	return proxy, nil
 }
@@ -220,23 +222,23 @@ func secretError(key, problem, remedy string) error {
 	return &gitsync.SecretError{Key: key, Problem: problem, Remedy: remedy}
 }
 
-// Authorize puts the credentials on a request. Those of an App are put there by its client.
+// Authorize adds the credentials to a request. For an App, its client does that.
 func (c Credentials) Authorize(req *http.Request) {
 	if c.header != "" {
 		req.Header.Set(c.header, c.value)
 	}
 }
 
-// App returns the GitHub App that these are the credentials of, or nil.
+// App returns the GitHub App of these credentials, or nil.
 func (c Credentials) App() *App { return c.app }
 
-// Roots are the certificates that are trusted; nil means the system's.
+// Roots are the trusted certificates. Nil means the system's.
 func (c Credentials) Roots() *x509.CertPool { return c.roots }
 
-// Proxy is the proxy to use; nil means none.
+// Proxy is the proxy to use. Nil means none.
 func (c Credentials) Proxy() *url.URL { return c.proxy }
 
-// Mask takes the credentials out of text that comes from a server: some echo what they were sent.
+// Mask removes the credentials from a server's text: some servers echo them.
 func (c Credentials) Mask(s string) string {
 	for _, secret := range c.secrets {
 		s = strings.ReplaceAll(s, secret, "***")

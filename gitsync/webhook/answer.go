@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// outcome is what became of a delivery, as metrics name it.
+// outcome is the result of a delivery, as named in metrics.
 type outcome string
 
 const (
-	outcomeAccepted    outcome = "accepted"     // the target was told
+	outcomeAccepted    outcome = "accepted"     // the target was notified
 	outcomeIgnored     outcome = "ignored"      // another branch, repository or event
 	outcomePing        outcome = "ping"         //
 	outcomeReplayed    outcome = "replayed"     // received before
 	outcomeUnverified  outcome = "unverified"   // no such receiver, or the signature does not match
-	outcomeCredentials outcome = "credentials"  // no signature, or one that can't be
-	outcomeMalformed   outcome = "malformed"    // verified, and not to be understood
+	outcomeCredentials outcome = "credentials"  // no signature, or an invalid one
+	outcomeMalformed   outcome = "malformed"    // verified, but can't be parsed
 	outcomePath        outcome = "path"         // another path or method
 	outcomeTooLarge    outcome = "too_large"    //
 	outcomeMediaType   outcome = "media_type"   // a form, or compressed
 	outcomeTimeout     outcome = "timeout"      // the body came too slowly
-	outcomeAborted     outcome = "aborted"      // the client went away
+	outcomeAborted     outcome = "aborted"      // the client closed the connection
 	outcomeRateLimited outcome = "rate_limited" //
-	outcomeBusy        outcome = "busy"         // no place, or no memory
-	outcomeFailed      outcome = "failed"       // the target could not be looked up or told
+	outcomeBusy        outcome = "busy"         // too many deliveries, or no memory
+	outcomeFailed      outcome = "failed"       // the target could not be looked up or notified
 	outcomePanic       outcome = "panic"        //
 )
 
-// outcomes are all of them.
+// outcomes are all outcomes.
 var outcomes = []outcome{outcomeAccepted, outcomeIgnored, outcomePing, outcomeReplayed, outcomeUnverified, outcomeCredentials, outcomeMalformed,
 	outcomePath, outcomeTooLarge, outcomeMediaType, outcomeTimeout, outcomeAborted, outcomeRateLimited, outcomeBusy, outcomeFailed, outcomePanic}
 
-// unproven says whether nothing has shown that the sender is the forge.
+// unproven reports whether nothing has shown that the sender is the forge.
 func (o outcome) unproven() bool {
 	switch o {
 	case outcomeUnverified, outcomeCredentials, outcomePath, outcomeTooLarge, outcomeMediaType, outcomeTimeout, outcomeAborted:
@@ -44,27 +44,27 @@ func (o outcome) unproven() bool {
 	}
 }
 
-// answer is what a sender is told.
+// answer is the response to a sender.
 type answer struct {
 	status  int
 	outcome outcome
 	text    string
-	retry   time.Duration // after which to try again; 0: says nothing
-	hangUp  bool          // closes the connection, so that what is left of the body is not waited for
+	retry   time.Duration // after which to try again; 0 for none
+	hangUp  bool          // closes the connection, so that nothing waits for the rest of the body
 }
 
-// The same for a receiver that doesn't exist and for a signature that doesn't match.
+// The answer is the same for a receiver that doesn't exist and for a signature that doesn't match.
 var unverified = answer{status: http.StatusUnauthorized, outcome: outcomeUnverified,
-	text: "there is no such receiver, or the signature does not match its secret", hangUp: true}
+	text: "no such receiver, or the signature does not match its secret", hangUp: true}
 
-var busy = answer{status: http.StatusServiceUnavailable, outcome: outcomeBusy, text: "too much at once; try again", retry: time.Second, hangUp: true}
+var busy = answer{status: http.StatusServiceUnavailable, outcome: outcomeBusy, text: "too many deliveries at once; try again", retry: time.Second, hangUp: true}
 
 func tooLargeAnswer(limit int64) answer {
 	return answer{status: http.StatusRequestEntityTooLarge, outcome: outcomeTooLarge, text: fmt.Sprintf("the body has more than %d bytes", limit), hangUp: true}
 }
 
 func rateLimited(wait time.Duration) answer {
-	return answer{status: http.StatusTooManyRequests, outcome: outcomeRateLimited, text: "too many deliveries; wait", retry: max(wait, time.Second), hangUp: true}
+	return answer{status: http.StatusTooManyRequests, outcome: outcomeRateLimited, text: "too many deliveries; try again later", retry: max(wait, time.Second), hangUp: true}
 }
 
 func (a answer) write(w http.ResponseWriter) {

@@ -7,15 +7,15 @@ import (
 	"os"
 )
 
-// errNoMemory says that too many large bodies are being read.
+// errNoMemory reports that too many large bodies are being read.
 var errNoMemory = errors.New("no memory for the body")
 
-// readBody reads a body through the verifier. Memory is taken as bytes come in, so that a sender who only announces a large
-// body holds none.
+// readBody reads a body through the verifier. It reserves memory as bytes come in, so that a sender who only announces a
+// large body reserves none.
 func readBody(r io.Reader, v *verifier, t *ticket, announced, most int64) ([]byte, error) {
 	size := int64(4 << 10)
 	if announced > 0 {
-		size = min(announced+1, freeBody) // one more, so that the end is seen without growing
+		size = min(announced+1, freeBody) // one more, so that the end is found without growing
 	}
 	body := make([]byte, 0, size)
 	for {
@@ -38,7 +38,7 @@ func readBody(r io.Reader, v *verifier, t *ticket, announced, most int64) ([]byt
 	}
 }
 
-// bodyAnswer says what to tell whoever sent a body that could not be read.
+// bodyAnswer is the answer to a body that could not be read.
 func bodyAnswer(err error) answer {
 	var tooLarge *http.MaxBytesError
 	switch {

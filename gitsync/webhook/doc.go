@@ -1,23 +1,24 @@
-// Package webhook receives what forges send when a repository changes, proves that the forge sent it, and passes on a hint.
+// Package webhook receives the deliveries that forges send when a repository changes, verifies that the forge sent them, and
+// passes on a hint.
 //
-// It owns the listener, the limits on what strangers can cost, the signatures and the payloads of GitHub, GitLab, Gitea,
-// Forgejo and of whatever else can sign with HMAC-SHA256. It knows nothing of Kubernetes and decides nothing: an Event is a
-// hint that something has changed, and state is always read from the forge. So nothing is lost by a delivery that is
-// dropped, and nothing is won by one that is repeated.
+// It owns the listener, the limits on what unverified senders can cost, the signatures and the payloads of GitHub, GitLab,
+// Gitea, Forgejo and any other sender that can sign with HMAC-SHA256. It knows nothing about Kubernetes and decides nothing:
+// an Event is only a hint that something has changed, and state is always read from the forge. So a dropped delivery loses
+// nothing, and a repeated one gains nothing.
 //
-// The main types are Receiver (the server), Targets (who has receivers and is told, implemented by the caller), Target (the
-// secrets and the repository of one receiver) and Event (what a delivery says).
+// The main types are Receiver (the server), Targets (looks up and notifies targets, implemented by the caller), Target (the
+// secrets and the repository of one receiver) and Event (the content of a delivery).
 //
-// # The order of things
+// # Order of the checks
 //
-// Until a signature is verified, the sender is a stranger, and pays from what belongs to its address alone: connections,
-// requests at the same time, bytes in memory, and a bucket of failures. A delivery that is verified costs its sender none of
-// the last, and is charged to the receiver that it is for; so strangers can't use up what the forge needs. The body is read
-// once, through the HMAC; it is parsed only when that has matched. A receiver that doesn't exist is verified against random
-// keys, so that neither the answer nor the time it takes tells which receivers there are.
+// Until its signature is verified, a delivery can use only the limits of its address: connections, concurrent requests,
+// bytes in memory, and a bucket of failures. A verified delivery doesn't count as a failure, and is charged to its receiver;
+// so unverified senders can't use up what the forge needs. The body is read once, through the HMAC. It is parsed only after
+// the HMAC has matched. A receiver that doesn't exist is verified against random keys, so that neither the answer nor its
+// timing reveals which receivers exist.
 //
 // # Several replicas
 //
-// Any replica may receive. What a replica remembers of deliveries is its own: a delivery repeated at another replica is
-// passed on once more, which asks for a sync that finds nothing new.
+// Any replica may receive. Replicas don't share the deliveries that they remember: one that is repeated at another replica
+// is passed on once more, which requests a sync that finds nothing new.
 package webhook

@@ -7,33 +7,33 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits bound what the receiver spends. Zero values are the defaults.
+// Limits bound the receiver's resources. Zero values are the defaults.
 type Limits struct {
-	// MaxBody is the largest body that is read, in bytes. GitHub delivers up to 25 MB, of which Muster needs none but the
-	// names of ref and repository: a push of a few thousand commits has several MiB. What is dropped is found at the next
-	// interval. Default: 8 MiB.
+	// MaxBody is the largest body that is read, in bytes. GitHub delivers up to 25 MB, of which Muster needs only the names
+	// of the ref and the repository: a push of a few thousand commits has several MiB. A change whose delivery is dropped is
+	// found at the next interval. Default: 8 MiB.
 	MaxBody int64
-	// MaxBuffered is how much of bodies is in memory at once, in bytes, beyond the first 64 KiB of each, which nearly all
-	// deliveries fit into. One source can have half of it. Default: 64 MiB, and at least twice MaxBody.
+	// MaxBuffered is how many bytes of bodies are in memory at once, beyond the first 64 KiB of each, into which nearly all
+	// deliveries fit. One source can use half of it. Default: 64 MiB, and at least twice MaxBody.
 	MaxBuffered int64
-	// MaxConcurrent is how many deliveries are read at once; one source can have a quarter of that. Others wait for a moment.
+	// MaxConcurrent is how many deliveries are read at once. One source can use a quarter of them. Others wait for a moment.
 	// Default: 128.
 	MaxConcurrent int
-	// MaxConnections is how many connections are open at once; one source can have a quarter. Further ones are closed at
+	// MaxConnections is how many connections are open at once. One source can use a quarter of them. More are closed at
 	// once. Default: 1024.
 	MaxConnections int
-	// HeaderTimeout, RequestTimeout and IdleTimeout bound how long a client may take for its headers, for all of a request,
-	// and until the next one. Defaults: 5s, 15s, 60s.
+	// HeaderTimeout, RequestTimeout and IdleTimeout bound how long a client may take for its headers, for a complete
+	// request, and until the next one. Defaults: 5s, 15s, 60s.
 	HeaderTimeout, RequestTimeout, IdleTimeout time.Duration
-	// FailureRate and FailureBurst are how many deliveries a source may send a second that are not verified, before it is
-	// told to wait. Defaults: 10, 50.
+	// FailureRate and FailureBurst are how many unverified deliveries per second a source may send before it has to wait.
+	// Defaults: 10, 50.
 	FailureRate  rate.Limit
 	FailureBurst int
-	// TargetRate and TargetBurst are how many verified deliveries a target takes a second. Defaults: 1000, 2000.
+	// TargetRate and TargetBurst are how many verified deliveries per second a target accepts. Defaults: 1000, 2000.
 	TargetRate  rate.Limit
 	TargetBurst int
-	// Replays is how many deliveries are remembered, and ReplayAge for how long. Later, a delivery that somebody sends again
-	// by hand counts as new, which it is meant to. Defaults: 8192, 10m.
+	// Replays is how many deliveries are remembered, and ReplayAge for how long. A delivery that a user resends later counts
+	// as new, which is intended. Defaults: 8192, 10m.
 	Replays   int
 	ReplayAge time.Duration
 }
@@ -46,13 +46,13 @@ const (
 	share       = 4
 )
 
-// Validate says what can't work.
+// Validate reports values that can't work.
 func (l Limits) Validate() error {
 	switch {
 	case l.MaxBody < 0 || l.MaxBody > 0 && l.MaxBody < 1<<10:
 		return fmt.Errorf("the largest body is %d bytes; it must be at least 1 KiB", l.MaxBody)
 	case l.MaxBody > 256<<20:
-		return fmt.Errorf("the largest body is %d bytes; no forge sends more than 25 MB, and 256 MiB is the most that can be set", l.MaxBody)
+		return fmt.Errorf("the largest body is %d bytes; no forge sends more than 25 MB, and the maximum is 256 MiB", l.MaxBody)
 	case l.MaxBuffered < 0 || l.MaxConcurrent < 0 || l.MaxConnections < 0 || l.FailureRate < 0 || l.FailureBurst < 0 || l.TargetRate < 0 ||
 		l.TargetBurst < 0 || l.Replays < 0 || l.ReplayAge < 0 || l.HeaderTimeout < 0 || l.RequestTimeout < 0 || l.IdleTimeout < 0:
 		return fmt.Errorf("a limit is negative")

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// ignores says why an event does not concern the target, in words for whoever looks at the forge's list of deliveries; it is
-// empty when the event does.
+// ignores is the reason why an event does not concern the target, for a user who reads the forge's list of deliveries. It is
+// empty if the event does concern the target.
 func (t Target) ignores(e Event) string {
 	switch {
 	case e.Kind == Other:
-		return "this event is not used; push and pull request events are"
+		return "this event is not used; only push and pull request events are"
 	case e.Repository != "" && !sameRepository(t.RepositoryURL, e.Repository):
 		return fmt.Sprintf("%q is not the repository of this AuditSync", e.Repository)
 	case e.Ref == "":
@@ -23,11 +23,11 @@ func (t Target) ignores(e Event) string {
 	if follows {
 		return ""
 	}
-	return fmt.Sprintf("%q was pushed, and this AuditSync follows %s", e.Ref, want)
+	return fmt.Sprintf("%q was pushed, but this AuditSync follows %s", e.Ref, want)
 }
 
-// follows says whether a push to the ref can change what the target selects, and what that is. The order of the cases is that
-// of gitsync.Ref. A commit that is named needs no push, but may only now have come.
+// follows reports whether a push to the ref can change what the target selects, and what that is. The cases have the order
+// of gitsync.Ref. A selected commit doesn't change with a push, but the push may have brought it.
 func (t Target) follows(e Event) (bool, string) {
 	ref := t.Ref
 	switch {
@@ -46,8 +46,8 @@ func (t Target) follows(e Event) (bool, string) {
 	}
 }
 
-// ignoresBase says why a pull request does not concern the target: it goes to another branch than the one that is followed,
-// which for tags and commits is taken to be the default branch.
+// ignoresBase is the reason why a pull request does not concern the target: its base is another branch than the followed
+// one. For tags and commits, the followed branch is assumed to be the default branch.
 func (t Target) ignoresBase(e Event) string {
 	branch := t.Ref.Branch
 	if branch == "" {
@@ -56,12 +56,12 @@ func (t Target) ignoresBase(e Event) string {
 	if branch == "" || e.Ref == "refs/heads/"+branch {
 		return ""
 	}
-	return fmt.Sprintf("the pull request goes to %q, and this AuditSync follows the branch %s", e.Ref, branch)
+	return fmt.Sprintf("the base of the pull request is %q, but this AuditSync follows the branch %s", e.Ref, branch)
 }
 
-// sameRepository compares the address that is followed with the path that a payload names. Hosts are left out: the forge has
-// one name within a cluster and another outside of it, and the secret is the AuditSync's own. It is there for webhooks of
-// whole organisations, which tell of all their repositories. Forges take no account of case.
+// sameRepository compares the followed URL with the path in a payload. Hosts are ignored: the forge may have different names
+// inside and outside of the cluster, and each AuditSync has its own secret. The check is for webhooks of whole
+// organisations, which report all their repositories. Like the forges, it ignores case.
 func sameRepository(address, path string) bool {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -69,6 +69,6 @@ func sameRepository(address, path string) bool {
 	}
 	have := strings.ToLower(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"))
 	named := strings.ToLower(strings.Trim(path, "/"))
-	// A forge may live below a path of its host.
+	// A forge may be served below a path of its host.
 	return named != "" && (have == named || strings.HasSuffix(have, "/"+named))
 }

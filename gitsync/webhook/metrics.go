@@ -6,10 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// unknownProvider is the provider of deliveries whose headers tell none.
+// unknownProvider is the provider of deliveries whose headers don't name one.
 const unknownProvider Provider = "unknown"
 
-// Metrics count deliveries. No label has a value that a sender can choose.
+// Metrics count deliveries. A sender can't choose the value of any label.
 type Metrics struct {
 	requests    *prometheus.CounterVec
 	duration    prometheus.Histogram
@@ -23,19 +23,19 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "muster_webhook_requests_total",
-			Help: "Webhook deliveries by what their headers call the forge (unknown when nothing) and what became of them."}, []string{"provider", "outcome"}),
+			Help: "Webhook deliveries by the forge that their headers name (or unknown) and by outcome."}, []string{"provider", "outcome"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "muster_webhook_duration_seconds",
 			Help: "Time from the headers of a delivery to its answer, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}),
 		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "muster_webhook_body_bytes",
-			Help: "Size of the bodies that were read whole, in bytes.", Buckets: prometheus.ExponentialBuckets(1<<10, 8, 6)}),
+			Help: "Size of the bodies that were read completely, in bytes.", Buckets: prometheus.ExponentialBuckets(1<<10, 8, 6)}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "muster_webhook_in_flight",
-			Help: "Deliveries that are being read or wait for it."}),
+			Help: "Deliveries that are being read or waiting to be read."}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "muster_webhook_connections",
 			Help: "Open connections."}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "muster_webhook_connections_refused_total",
-			Help: "Connections closed at once, because there or of their source were too many."}),
+			Help: "Connections closed immediately, because there were too many in total or from their source."}),
 	}
-	// The first of a kind is to be seen as an increase.
+	// Initialize the counters, so that the first event of a kind shows as an increase.
 	for _, provider := range []Provider{GitHub, GitLab, Gitea, Forgejo, Generic, unknownProvider} {
 		for _, o := range outcomes {
 			m.requests.WithLabelValues(string(provider), string(o))

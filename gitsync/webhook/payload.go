@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// maxText is the longest value that is read of a payload: that of a ref name.
+// maxText is the longest value that is read from a payload: that of a ref name.
 const maxText = 1024
 
-// text is a string of a payload, of moderate length and without control characters. null is the empty one.
+// text is a string in a payload, of limited length and without control characters. null is the empty string.
 type text string
 
-// UnmarshalJSON looks at the length before it makes a string.
+// UnmarshalJSON checks the length before it allocates a string.
 func (t *text) UnmarshalJSON(raw []byte) error {
 	if len(raw) > maxText {
 		return errors.New("a value is too long")
@@ -28,12 +28,12 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// payloadError says why a verified payload can't be understood. It never quotes the payload.
+// payloadError explains why a verified payload can't be parsed. It never quotes the payload.
 type payloadError string
 
 func (m payloadError) Error() string { return string(m) }
 
-// parse reads a verified body. Errors are of the type payloadError.
+// parse parses a verified body. Errors are of the type payloadError.
 func parse(c credentials, body []byte) (Event, error) {
 	var event Event
 	var err error
@@ -52,16 +52,16 @@ func parse(c credentials, body []byte) (Event, error) {
 	return event, event.check()
 }
 
-// decode reads what is asked for of a JSON object, and passes over the rest.
+// decode decodes the requested fields of a JSON object, and ignores the rest.
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		// The library's errors quote what they find, and the library bounds the depth.
-		return payloadError("the body is not the JSON that this webhook has; is its content type application/json?")
+		// The library's errors quote their input. The library bounds the depth.
+		return payloadError("the body is not the JSON of this webhook; check that the webhook's content type is application/json")
 	}
 	return nil
 }
 
-// check holds an event to what its kind needs.
+// check validates the fields that an event of its kind needs.
 func (e Event) check() error {
 	switch {
 	case e.Kind == Ping || e.Kind == Other:
@@ -71,14 +71,14 @@ func (e Event) check() error {
 	case e.Ref != "" && !strings.HasPrefix(e.Ref, "refs/") || e.Ref == "" && e.Provider != Generic:
 		return payloadError("the payload names no ref")
 	case !isCommit(e.Before) || !isCommit(e.After) || !isCommit(e.Head):
-		return payloadError("the payload has a commit that is no hash")
+		return payloadError("the payload has an invalid commit hash")
 	case e.Kind != Push && (e.PullRequest < 1 || e.Head == ""):
 		return payloadError("the payload names no pull request")
 	}
 	return nil
 }
 
-// isCommit takes SHA-1 and SHA-256 in hexadecimal, and nothing.
+// isCommit accepts SHA-1 and SHA-256 in hexadecimal, and the empty string.
 func isCommit(s string) bool {
 	if len(s) != 0 && len(s) != 40 && len(s) != 64 {
 		return false
@@ -86,7 +86,7 @@ func isCommit(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
 }
 
-// gitHubPayload is what is read of GitHub's payloads, and of Gitea's and Forgejo's, which have the same names for it.
+// gitHubPayload has the used fields of GitHub's payloads. Gitea and Forgejo use the same names.
 type gitHubPayload struct {
 	Ref         text  `json:"ref"`
 	Before      text  `json:"before"`
@@ -98,8 +98,8 @@ type gitHubPayload struct {
 		Base gitHubSide `json:"base"`
 	} `json:"pull_request"`
 	Changes struct {
-		Base json.RawMessage `json:"base"` // GitHub: it goes to another branch now
-		Ref  json.RawMessage `json:"ref"`  // Gitea's name for the same
+		Base json.RawMessage `json:"base"` // GitHub: the base branch has changed
+		Ref  json.RawMessage `json:"ref"`  // Gitea's name for it
 	} `json:"changes"`
 	Repository struct {
 		FullName      text `json:"full_name"`
@@ -137,13 +137,13 @@ func parseGitHub(name string, body []byte) (Event, error) {
 	}
 	head, base := p.PullRequest.Head, p.PullRequest.Base
 	e.PullRequest, e.Head, e.Ref = p.Number, string(head.SHA), "refs/heads/"+string(base.Ref)
-	// The repository of a fork may be gone; what is unknown is foreign.
+	// The repository of a fork may have been deleted. An unknown repository counts as a fork.
 	e.Fork = head.Repo == nil || base.Repo == nil || head.Repo.ID != base.Repo.ID
 	e.Kind = pullRequestKind(string(p.Action), len(p.Changes.Base)+len(p.Changes.Ref) > 0)
 	return e, nil
 }
 
-// pullRequestKind knows the actions of GitHub, Gitea and Forgejo, and those of GitLab.
+// pullRequestKind maps the actions of GitHub, Gitea and Forgejo, and those of GitLab.
 func pullRequestKind(action string, moved bool) Kind {
 	switch action {
 	case "opened", "reopened", "open", "reopen":
@@ -173,23 +173,23 @@ type gitLabPayload struct {
 	Changes struct {
 		TargetBranch json.RawMessage `json:"target_branch"`
 	} `json:"changes"`
-	// Of comments and issues these are other things, so that it is read in a second step.
+	// For comments and issues these fields have other types, so they are decoded in a second step.
 	Attributes json.RawMessage `json:"object_attributes"`
 }
 
 type mergeRequest struct {
 	Number       int64 `json:"iid"`
 	Action       text  `json:"action"`
-	OldRevision  text  `json:"oldrev"` // there only when there are other commits
+	OldRevision  text  `json:"oldrev"` // only present if the commits have changed
 	TargetBranch text  `json:"target_branch"`
-	Source       int64 `json:"source_project_id"` // null, read as 0, when it is gone
+	Source       int64 `json:"source_project_id"` // null, read as 0, if it was deleted
 	Target       int64 `json:"target_project_id"`
 	LastCommit   struct {
 		ID text `json:"id"`
 	} `json:"last_commit"`
 }
 
-// parseGitLab reads the kind first. Events that are of no interest have other types in fields of the same names, and those about members,
+// parseGitLab decodes the kind first. Unused events have other types in fields of the same names. Those about members,
 // groups, projects and, for system hooks, repositories have no object_kind at all.
 func parseGitLab(name string, body []byte) (Event, error) {
 	var kind struct {
@@ -219,14 +219,14 @@ func parseGitLab(name string, body []byte) (Event, error) {
 		return Event{Kind: Other}, nil
 	default:
 		if err != nil {
-			return Event{Kind: Other}, nil //nolint:nilerr // it is verified and not for us, whatever it looks like
+			return Event{Kind: Other}, nil //nolint:nilerr // verified, but unused, whatever its form
 		}
 	}
 	return e, err
 }
 
-// parseGeneric takes any body at all: whoever has the secret may ask for a sync. When it is a JSON object with a ref, that
-// counts as GitHub's does.
+// parseGeneric accepts any body: a sender with the secret may request a sync. If it is a JSON object with a ref, that is
+// used as in GitHub's payloads.
 func parseGeneric(body []byte) Event {
 	var p struct {
 		Ref text `json:"ref"`

@@ -19,21 +19,21 @@ import (
 
 // Options configure a Receiver.
 type Options struct {
-	// Targets knows the receivers.
+	// Targets looks up the receivers.
 	Targets Targets
-	// Limits bound what strangers cost.
+	// Limits bound what unverified senders can cost.
 	Limits Limits
-	// TrustedProxies are those whose X-Forwarded-For is believed. Behind a proxy that isn't one of them, all senders are one
-	// source, and share what one source may have.
+	// TrustedProxies are the proxies whose X-Forwarded-For is trusted. Behind any other proxy, all senders are one source
+	// and share its limits.
 	TrustedProxies []netip.Prefix
-	// TLS serves https; nil serves http.
+	// TLS serves https. Nil serves http.
 	TLS *tls.Config
-	// Log gets what happens at the level debug, and what should not at the level error. It never gets a body, a header or a
+	// Log gets every delivery at level debug, and unexpected failures at level error. It never gets a body, a header or a
 	// secret.
 	Log *slog.Logger
-	// Metrics count.
+	// Metrics count deliveries.
 	Metrics *Metrics
-	// Now is the clock; nil is time.Now.
+	// Now is the clock. Nil is time.Now.
 	Now func() time.Time
 }
 
@@ -47,11 +47,11 @@ type Receiver struct {
 	router    *mux.Router
 }
 
-// Path is where the receiver of a target is. It is no secret: the signature is. So it says in the forge's settings what it is
-// for, stays as it is when the secret is changed, and can be followed through a proxy's log.
+// Path is the path of a target's receiver. It isn't secret; the signature is. So it is readable in the forge's settings,
+// doesn't change with the secret, and can be found in a proxy's log.
 func Path(namespace, name string) string { return "/hook/" + namespace + "/" + name }
 
-// New makes a Receiver. Errors are those of Limits.
+// New returns a Receiver. Errors are those of Limits.
 func New(o Options) (*Receiver, error) {
 	if err := o.Limits.Validate(); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func New(o Options) (*Receiver, error) {
 	l := o.Limits.withDefaults()
 	rc := &Receiver{Options: o, limits: l, admission: newAdmission(l), rates: newRecent[string, *rate.Limiter](maxTargets, 0),
 		seen: newRecent[[sha256.Size]byte, struct{}](l.Replays, l.ReplayAge)}
-	// Paths are taken as they are sent: a redirect to a cleaner one would lose the body.
+	// Paths are not cleaned: a redirect to a clean path would lose the body.
 	rc.router = mux.NewRouter().SkipClean(true)
 	const label = `[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?`
 	rc.router.Handle(Path("{namespace:"+label+"}", "{name:"+label+"}"), rc.frame(rc.answer)).Methods(http.MethodPost)
@@ -79,17 +79,17 @@ func New(o Options) (*Receiver, error) {
 // ServeHTTP answers one request.
 func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) { rc.router.ServeHTTP(w, r) }
 
-// frame is what is the same for every request: the limits of its source, metrics, log, and a net below.
+// frame handles what is common to all requests: the limits of their source, metrics, log, and recovery from panics.
 func (rc *Receiver) frame(answers func(http.ResponseWriter, *http.Request, *delivery) answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		started := rc.Now()
 		d := &delivery{namespace: mux.Vars(r)["namespace"], name: mux.Vars(r)["name"], source: proxies(rc.TrustedProxies).source(r)}
 		rc.Metrics.inFlight.Inc()
 		defer rc.Metrics.inFlight.Dec()
-		a := answer{status: http.StatusInternalServerError, outcome: outcomePanic, text: "something is wrong here", hangUp: true}
+		a := answer{status: http.StatusInternalServerError, outcome: outcomePanic, text: "internal error", hangUp: true}
 		defer func() {
 			if recover() != nil {
-				// The stack holds no data; what was thrown may.
+				// The stack contains no data, but the panic value may.
 				rc.Log.Error("webhook handler panicked", "stack", string(debug.Stack()))
 			}
 			if a.outcome.unproven() {
@@ -107,14 +107,14 @@ func (rc *Receiver) frame(answers func(http.ResponseWriter, *http.Request, *deli
 	}
 }
 
-// delivery is what is known of a request on its way.
+// delivery is a request that is being handled.
 type delivery struct {
 	namespace, name string
 	source          source
 	credentials     credentials
 }
 
-// answer goes through the checks, the cheap ones first, and parses nothing before the signature has matched.
+// answer runs the checks, cheap ones first. Nothing is parsed before the signature has matched.
 func (rc *Receiver) answer(w http.ResponseWriter, r *http.Request, d *delivery) answer {
 	if r.ContentLength > rc.limits.MaxBody {
 		return tooLargeAnswer(rc.limits.MaxBody)
@@ -151,7 +151,7 @@ func (rc *Receiver) answer(w http.ResponseWriter, r *http.Request, d *delivery) 
 	return rc.verified(r.Context(), d, target, body)
 }
 
-// isJSON refuses forms, which sign another text than the payload on some forges, and compressed bodies, which grow.
+// isJSON rejects forms, because some forges sign a different text than the payload, and compressed bodies, which expand.
 func isJSON(h http.Header) bool {
 	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return false
@@ -160,7 +160,7 @@ func isJSON(h http.Header) bool {
 	return err == nil && kind == "application/json"
 }
 
-// verified handles a delivery of the forge.
+// verified handles a verified delivery.
 func (rc *Receiver) verified(ctx context.Context, d *delivery, target Target, body []byte) answer {
 	now, address := rc.Now(), d.namespace+"/"+d.name
 	id := deliveryKey(address, d.credentials.delivery, body)
@@ -177,7 +177,7 @@ func (rc *Receiver) verified(ctx context.Context, d *delivery, target Target, bo
 	if why := target.ignores(event); why != "" {
 		return answer{status: http.StatusOK, outcome: outcomeIgnored, text: "ignored: " + why}
 	}
-	// What is ignored doesn't count. A forge that has much else to tell would be told to wait, and may turn the webhook off.
+	// Ignored deliveries don't count. A forge with many other events would be told to wait, and may disable the webhook.
 	limiter, _ := rc.rates.getOrMake(address, now, func() *rate.Limiter { return rate.NewLimiter(rc.limits.TargetRate, rc.limits.TargetBurst) })
 	if !limiter.AllowN(now, 1) {
 		return rateLimited(time.Second)
@@ -186,14 +186,14 @@ func (rc *Receiver) verified(ctx context.Context, d *delivery, target Target, bo
 		return rc.failed("pass on webhook", err)
 	}
 	if d.credentials.delivery != "" {
-		// Only now: what was not passed on may be sent again. Without an id, the same content may well be another event.
+		// Only after success: a delivery that wasn't passed on may be sent again. Without an id, the same content may be
+		// another event.
 		rc.seen.getOrMake(id, now, func() struct{} { return struct{}{} })
 	}
-	return answer{status: http.StatusAccepted, outcome: outcomeAccepted, text: "accepted: a sync was asked for"}
+	return answer{status: http.StatusAccepted, outcome: outcomeAccepted, text: "accepted: a sync was requested"}
 }
 
-// deliveryKey tells deliveries apart: by what the forge calls them, which the signature mostly does not cover, and by the body,
-// which it does.
+// deliveryKey identifies deliveries by the forge's id, which most signatures don't cover, and by the body, which they do.
 func deliveryKey(address, id string, body []byte) [sha256.Size]byte {
 	h := sha256.New()
 	content := sha256.Sum256(body)
@@ -206,5 +206,5 @@ func deliveryKey(address, id string, body []byte) [sha256.Size]byte {
 
 func (rc *Receiver) failed(what string, err error) answer {
 	rc.Log.Error(what, "error", err)
-	return answer{status: http.StatusServiceUnavailable, outcome: outcomeFailed, text: "not possible at the moment; try again", retry: 10 * time.Second}
+	return answer{status: http.StatusServiceUnavailable, outcome: outcomeFailed, text: "temporarily not possible; try again", retry: 10 * time.Second}
 }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// recent is a map of bounded size that forgets what was used longest ago. It is safe for concurrent use.
+// recent is a map of bounded size that evicts the least recently used entry. It is safe for concurrent use.
 type recent[K comparable, V any] struct {
 	mu    sync.Mutex
 	most  int
-	age   time.Duration // entries older than that are gone; 0: they stay until there is no room
+	age   time.Duration // entries older than that have expired; 0 for no expiry
 	order *list.List    // of *entry, newest first
 	items map[K]*list.Element
 }
@@ -25,7 +25,7 @@ func newRecent[K comparable, V any](most int, age time.Duration) *recent[K, V] {
 	return &recent[K, V]{most: most, age: age, order: list.New(), items: map[K]*list.Element{}}
 }
 
-// getOrMake returns the value of a key, made by fresh when it is not there, and whether it was.
+// getOrMake returns the value of a key, or creates it with fresh, and reports whether it created it.
 func (r *recent[K, V]) getOrMake(key K, now time.Time, fresh func() V) (V, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,7 +40,7 @@ func (r *recent[K, V]) getOrMake(key K, now time.Time, fresh func() V) (V, bool)
 	return value, false
 }
 
-// has says whether a key is there.
+// has reports whether a key exists.
 func (r *recent[K, V]) has(key K, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// drainTimeout is how long deliveries may take to end after the order to stop.
+// drainTimeout is how long deliveries may take to finish after a signal to stop.
 const drainTimeout = 5 * time.Second
 
-// Serve answers what comes in at the listener, until ctx ends. It closes the listener.
+// Serve answers requests from the listener until ctx ends. It closes the listener.
 func (rc *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 	listener = &boundedListener{Listener: listener, most: rc.limits.MaxConnections, trusted: rc.TrustedProxies, metrics: rc.Metrics, open: map[source]int{}}
 	if rc.TLS != nil {
@@ -24,13 +24,13 @@ func (rc *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 		Handler:           rc,
 		ReadHeaderTimeout: rc.limits.HeaderTimeout,
 		ReadTimeout:       rc.limits.RequestTimeout,
-		// Counted from the end of the headers, and with time for a look at the cache.
+		// Counted from the end of the headers, with time for a lookup in the cache.
 		WriteTimeout:   rc.limits.RequestTimeout + 2*waitForSlot,
 		IdleTimeout:    rc.limits.IdleTimeout,
 		MaxHeaderBytes: 16 << 10,
-		// Whatever strangers do wrong with TLS or HTTP, it is nothing to fill a log with.
+		// TLS and HTTP errors of strangers must not fill the log.
 		ErrorLog: slog.NewLogLogger(rc.Log.Handler(), slog.LevelDebug),
-		// Forges speak HTTP/1.1; with HTTP/2, one connection would be many.
+		// Forges use HTTP/1.1; with HTTP/2, one connection would carry many requests.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	stopped := make(chan error, 1)
@@ -50,8 +50,8 @@ func (rc *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 	return <-stopped
 }
 
-// boundedListener closes connections at once when there are too many, of one source or of all. It does not wait for others to
-// end, as that would let those that are open keep everybody out.
+// boundedListener closes connections immediately if there are too many, from one source or in total. It doesn't wait for
+// others to end, because open connections could then block all others.
 type boundedListener struct {
 	net.Listener
 	most    int
@@ -63,7 +63,7 @@ type boundedListener struct {
 	open  map[source]int
 }
 
-// Accept returns the next connection that may stay.
+// Accept returns the next connection within the limits.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -75,7 +75,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(s) })}, nil
 		}
 		l.metrics.refused.Inc()
-		_ = conn.Close() // a stranger's, and he is not told why
+		_ = conn.Close() // the sender is unverified, and gets no reason
 	}
 }
 
@@ -106,7 +106,7 @@ type boundedConn struct {
 	leave func()
 }
 
-// Close gives the place back.
+// Close closes the connection and releases its slot.
 func (c *boundedConn) Close() error {
 	defer c.leave()
 	return c.Conn.Close()

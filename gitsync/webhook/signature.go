@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// credentials are what a delivery brings along to prove where it comes from, and the headers that say what it is.
+// credentials are what a delivery presents to prove its origin, and the headers that identify it.
 type credentials struct {
 	provider Provider
-	// event is the forge's name for what has happened, delivery its name for this message. Both are outside of most
-	// signatures, so that nothing may depend on them.
+	// event is the forge's name for the change, delivery its id for this message. Most signatures cover neither, so nothing
+	// may depend on them.
 	event, delivery string
-	// macs are signatures over prefix and body, any of which may match.
+	// macs are signatures over prefix and body. Any of them may match.
 	macs   [][]byte
 	prefix string
-	// standard says that they are those of Standard Webhooks, made with a whsec_ key.
+	// standard reports that they are those of Standard Webhooks, made with a whsec_ key.
 	standard bool
-	// token is GitLab's secret as it is.
+	// token is GitLab's plain secret.
 	token    string
 	hasToken bool
 }
 
-// What is read of headers.
+// Limits for headers.
 const (
 	maxHeader     = 4096
 	maxSignatures = 16
-	// tolerance is how far a signed time may be off. It is that of the reference implementation of Standard Webhooks.
+	// tolerance is how far a signed time may be off. The reference implementation of Standard Webhooks has the same.
 	tolerance = 5 * time.Minute
 )
 
-// The names of headers. Forgejo sends those of Gitea and GitHub too, Gitea those of GitHub, each with the same HMAC.
+// The names of headers. Forgejo also sends those of Gitea and GitHub, Gitea those of GitHub, each with the same HMAC.
 const (
 	headerSignature    = "X-Signature"
 	headerHub          = "X-Hub-Signature"
@@ -45,17 +45,17 @@ const (
 	headerStandardTime = "Webhook-Timestamp"
 )
 
-// credentialsError says what is wrong with the headers themselves, whoever the receiver is.
+// credentialsError is an error in the headers themselves, whatever the receiver.
 type credentialsError string
 
 func (b credentialsError) Error() string { return string(b) }
 
-// readCredentials takes the signature out of the headers. Its errors are of the type credentialsError: they depend on the request alone,
-// so that they may be shown to the sender.
+// readCredentials reads the signature from the headers. Its errors are of the type credentialsError: they depend only on the
+// request, so the sender may see them.
 func readCredentials(h http.Header, now time.Time) (credentials, error) {
 	for name, values := range h {
 		if isCredential(name) && len(values) > 1 {
-			return credentials{}, credentialsError("the header " + name + " is there more than once")
+			return credentials{}, credentialsError("the header " + name + " is present more than once")
 		}
 	}
 	provider, err := providerOf(h)
@@ -86,8 +86,8 @@ func isCredential(name string) bool {
 	return false
 }
 
-// providerOf says which forge the headers are of. Those of two that don't go together are refused, so that nobody can choose
-// the weaker check.
+// providerOf identifies the forge by the headers. It rejects a combination of two forges, so that a sender can't choose the
+// weaker check.
 func providerOf(h http.Header) (Provider, error) {
 	has := func(names ...string) bool {
 		for _, n := range names {
@@ -114,10 +114,10 @@ func providerOf(h http.Header) (Provider, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return "", credentialsError("the delivery carries no signature; give the webhook a secret where you made it")
+		return "", credentialsError("the delivery has no signature; set a secret in the webhook's settings on the forge")
 	case len(found) > 1 || found[0] != Generic && found[0] != GitLab && has(headerStandard),
 		(found[0] == GitLab || found[0] == Generic && has(headerStandard)) && has(headerHub, headerHub256, headerSignature):
-		return "", credentialsError("the delivery carries the headers of more than one kind of webhook")
+		return "", credentialsError("the delivery has the headers of more than one kind of webhook")
 	}
 	return found[0], nil
 }
@@ -126,18 +126,18 @@ func (c credentials) gitHub(h http.Header) (credentials, error) {
 	c.event, c.delivery = h.Get("X-GitHub-Event"), h.Get("X-GitHub-Delivery")
 	value := h.Get(headerHub256)
 	if value == "" && h.Get(headerHub) != "" {
-		return c, credentialsError("the delivery is signed with SHA-1 alone; X-Hub-Signature-256 is needed")
+		return c, credentialsError("the delivery is signed with SHA-1 only; X-Hub-Signature-256 is required")
 	}
 	return c.prefixedHex(headerHub256, value)
 }
 
-// plainHex reads the signatures of Gitea and Forgejo. A bad one is not made good by another header.
+// plainHex reads the signatures of Gitea and Forgejo. Another header can't make up for an invalid one.
 func (c credentials) plainHex(h http.Header, forge string) (credentials, error) {
 	c.event, c.delivery = h.Get("X-"+forge+"-Event"), h.Get("X-"+forge+"-Delivery")
 	name := "X-" + forge + "-Signature"
 	value := h.Get(name)
 	if value == "" {
-		return c, credentialsError("the delivery carries no " + name + "; give the webhook a secret where you made it")
+		return c, credentialsError("the delivery has no " + name + "; set a secret in the webhook's settings on the forge")
 	}
 	mac, err := decodeHex(name, value)
 	c.macs = [][]byte{mac}
@@ -148,7 +148,7 @@ func (c credentials) gitLab(h http.Header, now time.Time) (credentials, error) {
 	c.event = h.Get("X-Gitlab-Event")
 	c.token = h.Get(headerGitLabToken)
 	c.hasToken = c.token != ""
-	// GitLab names a delivery in the first of these since 19.0, in the second since 17.4, in the third before.
+	// GitLab's id of a delivery is in the first of these since 19.0, in the second since 17.4, in the third before.
 	for _, name := range []string{headerStandardID, "Idempotency-Key", "X-Gitlab-Event-UUID"} {
 		if c.delivery = h.Get(name); c.delivery != "" {
 			break
@@ -158,15 +158,15 @@ func (c credentials) gitLab(h http.Header, now time.Time) (credentials, error) {
 	case h.Get(headerStandard) != "":
 		return c.standardWebhooks(h, now)
 	case !c.hasToken:
-		return c, credentialsError("the delivery carries neither webhook-signature nor X-Gitlab-Token; give the webhook a signing token where you made it")
+		return c, credentialsError("the delivery has neither webhook-signature nor X-Gitlab-Token; set a signing token in the webhook's settings on the forge")
 	case len(c.token) > maxHeader:
 		return c, credentialsError("X-Gitlab-Token is too long")
 	}
 	return c, nil
 }
 
-// generic takes Standard Webhooks, and the HMAC-SHA256 of the body in X-Signature (as Flux has it), in X-Hub-Signature (as
-// Bitbucket has it) or in X-Hub-Signature-256.
+// generic accepts Standard Webhooks, and the HMAC-SHA256 of the body in X-Signature (as in Flux), in X-Hub-Signature (as in
+// Bitbucket) or in X-Hub-Signature-256.
 func (c credentials) generic(h http.Header, now time.Time) (credentials, error) {
 	c.event = "push"
 	if h.Get(headerStandard) != "" {
@@ -176,9 +176,9 @@ func (c credentials) generic(h http.Header, now time.Time) (credentials, error) 
 	name := headerSignature
 	switch {
 	case h.Get(headerSignature) != "" && h.Get(headerHub)+h.Get(headerHub256) != "":
-		return c, credentialsError("the delivery carries more than one signature")
+		return c, credentialsError("the delivery has more than one signature")
 	case h.Get(headerHub256) != "":
-		name = headerHub256 // what stands in X-Hub-Signature beside it is SHA-1
+		name = headerHub256 // next to it, X-Hub-Signature is SHA-1
 	case h.Get(headerHub) != "":
 		name = headerHub
 	}
@@ -187,11 +187,11 @@ func (c credentials) generic(h http.Header, now time.Time) (credentials, error) 
 
 func (c credentials) prefixedHex(name, value string) (credentials, error) {
 	if value == "" {
-		return c, credentialsError("the delivery carries no " + name + "; give the webhook a secret where you made it")
+		return c, credentialsError("the delivery has no " + name + "; set a secret in the webhook's settings on the forge")
 	}
 	digits, ok := strings.CutPrefix(value, "sha256=")
 	if !ok {
-		return c, credentialsError(name + " is not sha256=…, the only algorithm that is accepted")
+		return c, credentialsError(name + " is not sha256=…, the only accepted algorithm")
 	}
 	mac, err := decodeHex(name, digits)
 	c.macs = [][]byte{mac}
@@ -200,7 +200,7 @@ func (c credentials) prefixedHex(name, value string) (credentials, error) {
 
 func decodeHex(name, digits string) ([]byte, error) {
 	if len(digits) != 2*sha256.Size {
-		return nil, credentialsError(name + " is not 64 hex digits long; was it cut off?")
+		return nil, credentialsError(name + " does not have 64 hex digits; it may have been cut off")
 	}
 	mac, err := hex.DecodeString(digits)
 	if err != nil {
@@ -209,23 +209,23 @@ func decodeHex(name, digits string) ([]byte, error) {
 	return mac, nil
 }
 
-// standardWebhooks reads the form of the Standard Webhooks specification, which GitLab calls signing token: base64 HMACs over
-// "id.timestamp.body", separated by blanks, each after the version v1. Other versions are left out of account.
+// standardWebhooks reads the format of the Standard Webhooks specification, which GitLab calls signing token: base64 HMACs
+// over "id.timestamp.body", separated by spaces, each after the version v1. Other versions are ignored.
 func (c credentials) standardWebhooks(h http.Header, now time.Time) (credentials, error) {
 	id, at, value := h.Get(headerStandardID), h.Get(headerStandardTime), h.Get(headerStandard)
 	if id == "" || at == "" || len(id)+len(at)+len(value) > maxHeader {
-		return c, credentialsError("webhook-signature needs webhook-id and webhook-timestamp, of moderate length")
+		return c, credentialsError("webhook-signature needs webhook-id and webhook-timestamp, and all of them must be short")
 	}
-	// The dots join what is signed. With one in the id, parts could be moved from one to the other.
+	// Dots join the signed parts. A dot in the id would allow moving text from one part to the other.
 	if strings.Contains(id, ".") {
-		return c, credentialsError("webhook-id has a dot in it")
+		return c, credentialsError("webhook-id contains a dot")
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	if err != nil || len(at) > 12 {
 		return c, credentialsError("webhook-timestamp is not a Unix time in seconds")
 	}
 	if off := now.Sub(time.Unix(seconds, 0)); off > tolerance || off < -tolerance {
-		return c, credentialsError("webhook-timestamp is more than 5 minutes off; is it an old delivery, or is a clock wrong?")
+		return c, credentialsError("webhook-timestamp is more than 5 minutes off; the delivery is old, or a clock is wrong")
 	}
 	for entry := range strings.FieldsSeq(value) {
 		version, encoded, _ := strings.Cut(entry, ",")
@@ -234,14 +234,14 @@ func (c credentials) standardWebhooks(h http.Header, now time.Time) (credentials
 		}
 		mac, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || len(mac) != sha256.Size {
-			return c, credentialsError("webhook-signature holds something that is not the base64 of an HMAC-SHA256")
+			return c, credentialsError("webhook-signature contains something other than a base64 HMAC-SHA256")
 		}
 		if c.macs = append(c.macs, mac); len(c.macs) > maxSignatures {
-			return c, credentialsError("webhook-signature holds too many signatures")
+			return c, credentialsError("webhook-signature contains too many signatures")
 		}
 	}
 	if len(c.macs) == 0 {
-		return c, credentialsError("webhook-signature holds no v1 signature, the only version that is accepted")
+		return c, credentialsError("webhook-signature contains no v1 signature, the only accepted version")
 	}
 	c.delivery, c.prefix, c.standard = id, id+"."+at+".", true
 	return c, nil

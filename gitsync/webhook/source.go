@@ -14,8 +14,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// source is where a delivery comes from, as far as limits care: an IPv4 address, or an IPv6 network of 64 bits, of which one
-// client has all addresses.
+// source is the origin of a delivery for the limits: an IPv4 address, or an IPv6 network of 64 bits, because one client owns
+// all of its addresses.
 type source netip.Prefix
 
 func sourceOf(address netip.Addr) source {
@@ -24,7 +24,7 @@ func sourceOf(address netip.Addr) source {
 	if address.Is6() {
 		bits = 64
 	}
-	prefix, _ := address.Prefix(bits) // the zero value for an address that is none
+	prefix, _ := address.Prefix(bits) // the zero value for an invalid address
 	return source(prefix)
 }
 
@@ -33,7 +33,7 @@ func sourceOfConn(address net.Addr) (netip.Addr, source) {
 	return parsed.Addr().Unmap(), sourceOf(parsed.Addr())
 }
 
-// proxies are those whose word about the client's address is taken.
+// proxies are the proxies whose X-Forwarded-For is trusted.
 type proxies []netip.Prefix
 
 func (p proxies) trust(address netip.Addr) bool {
@@ -45,8 +45,8 @@ func (p proxies) trust(address netip.Addr) bool {
 	return false
 }
 
-// source reads X-Forwarded-For from its end, where the proxies that are trusted have written, to the first address of which
-// none of them says that it is a proxy.
+// source reads X-Forwarded-For from its end, where the trusted proxies have written, up to the first address that isn't a
+// trusted proxy.
 func (p proxies) source(r *http.Request) source {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	address := remote.Addr()
@@ -67,7 +67,7 @@ func (p proxies) source(r *http.Request) source {
 	return sourceOf(address)
 }
 
-// parseHop reads an address; some proxies write the port with it.
+// parseHop parses an address; some proxies add the port.
 func parseHop(text string) (netip.Addr, bool) {
 	if hop, err := netip.ParseAddr(text); err == nil {
 		return hop, true
@@ -76,7 +76,7 @@ func parseHop(text string) (netip.Addr, bool) {
 	return hop.Addr(), err == nil
 }
 
-// admission shares out what strangers may use.
+// admission shares the resources that unverified senders may use.
 type admission struct {
 	limits   Limits
 	failures *recent[source, *rate.Limiter]
@@ -87,7 +87,7 @@ type admission struct {
 	active map[source]*allotment
 }
 
-// allotment is what one source has at the moment. It lives as long as the source has a delivery here.
+// allotment is what one source uses at the moment. It exists as long as the source has a delivery in progress.
 type allotment struct {
 	users  int
 	slots  *semaphore.Weighted
@@ -99,8 +99,8 @@ func newAdmission(l Limits) *admission {
 		slots: semaphore.NewWeighted(int64(l.MaxConcurrent)), memory: semaphore.NewWeighted(l.MaxBuffered)}
 }
 
-// wait says for how long a source is not heard because too many of its deliveries were not verified; 0: it is heard. Asking
-// costs nothing: those that are verified are not counted.
+// wait is how long a source is rejected because too many of its deliveries were not verified, or 0. Asking costs nothing:
+// verified deliveries are not counted.
 func (a *admission) wait(s source, now time.Time) time.Duration {
 	limiter := a.limiter(s, now)
 	if missing := 1 - limiter.TokensAt(now); missing > 0 {
@@ -117,16 +117,16 @@ func (a *admission) limiter(s source, now time.Time) *rate.Limiter {
 	return limiter
 }
 
-// ticket lets one delivery be read.
+// ticket is the permission to read one delivery.
 type ticket struct {
 	admission *admission
 	source    source
 	mine      *allotment
-	held      int64 // bytes taken from both memories
+	held      int64 // bytes reserved in both budgets
 }
 
-// enter waits for a place, first among those of the source, so that whoever sends too much waits for himself. It returns nil
-// when there is none in time.
+// enter waits for a slot, first for one of the source's, so that a source that sends too much only delays itself. It returns
+// nil if no slot is free in time.
 func (a *admission) enter(ctx context.Context, s source) *ticket {
 	ctx, cancel := context.WithTimeout(ctx, waitForSlot)
 	defer cancel()
@@ -158,7 +158,7 @@ func (a *admission) leave(s source, mine *allotment) {
 	}
 }
 
-// take asks for memory, and does not wait for it: deliveries that wait with memory in hand could wait for each other.
+// take reserves memory without waiting: deliveries that wait while they hold memory could deadlock.
 func (t *ticket) take(n int64) bool {
 	if !t.mine.memory.TryAcquire(n) {
 		return false
@@ -171,7 +171,7 @@ func (t *ticket) take(n int64) bool {
 	return true
 }
 
-// release gives everything back.
+// release returns all memory and the slot.
 func (t *ticket) release() {
 	t.mine.memory.Release(t.held)
 	t.admission.memory.Release(t.held)

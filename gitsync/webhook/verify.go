@@ -13,45 +13,45 @@ import (
 	"strings"
 )
 
-// keyOf returns the key in a secret, and whether it is one for Standard Webhooks. Errors don't repeat the secret.
+// keyOf returns the key in a secret, and reports whether it is one for Standard Webhooks. Errors don't repeat the secret.
 func keyOf(secret []byte) (key []byte, standard bool, err error) {
 	encoded, standard := strings.CutPrefix(string(secret), "whsec_")
 	if key = secret; standard {
 		if key, err = base64.StdEncoding.DecodeString(encoded); err != nil {
-			return nil, true, errors.New("what follows whsec_ is not base64; take the signing token as the forge shows it")
+			return nil, true, errors.New("the part after whsec_ is not base64; copy the signing token exactly as the forge shows it")
 		}
 	}
 	if len(key) < MinSecretLength {
-		return nil, standard, fmt.Errorf("it has %d bytes, and at least %d are needed; make one with: openssl rand -hex 32", len(key), MinSecretLength)
+		return nil, standard, fmt.Errorf("it has %d bytes, but needs at least %d; generate one with: openssl rand -hex 32", len(key), MinSecretLength)
 	}
 	return key, standard, nil
 }
 
-// CheckSecret says what makes a secret useless, without repeating it.
+// CheckSecret reports why a secret can't be used, without repeating it.
 func CheckSecret(secret []byte) error {
 	_, _, err := keyOf(secret)
 	return err
 }
 
-// verifier checks a delivery while its body passes by. It does the same work whatever the secrets are, and whether there are
-// any: where one is missing or is of another kind than the signature, a random key that never counts takes its place.
+// verifier checks a delivery while its body is read. It does the same work whatever the secrets are, and even if there are
+// none: a random key that never counts replaces a missing secret, or one of another kind than the signature.
 type verifier struct {
 	credentials credentials
 	slots       [MaxSecrets]slot
-	// signed says that one of the secrets is for Standard Webhooks, so that the plain token of a delivery that is signed in
-	// this way is not looked at.
+	// signed reports that one of the secrets is for Standard Webhooks, so that the plain token of a delivery with such a
+	// signature is ignored.
 	signed bool
 }
 
-// slot is the place of one secret.
+// slot is the check for one secret.
 type slot struct {
-	mac         hash.Hash // nil when nothing in the delivery depends on the body
+	mac         hash.Hash // nil if nothing in the delivery depends on the body
 	macCounts   bool
 	token       []byte
 	tokenCounts bool
 }
 
-// verifier starts the check of a delivery to a target that takes it only from this provider.
+// verifier starts the check of a delivery to a target, which may accept only this provider.
 func (c credentials) verifier(t Target) *verifier {
 	v := &verifier{credentials: c}
 	secrets := t.Secrets
@@ -70,7 +70,7 @@ func (c credentials) verifier(t Target) *verifier {
 	return v
 }
 
-// slot puts a key where the delivery can be checked with it, if it can.
+// slot prepares the check with a key, if the key can verify the delivery.
 func (c credentials) slot(key []byte, standard, usable bool) slot {
 	random := make([]byte, sha256.Size)
 	_, _ = rand.Read(random) // never fails
@@ -88,10 +88,10 @@ func (c credentials) slot(key []byte, standard, usable bool) slot {
 	return s
 }
 
-// needsBody says whether the outcome depends on the body. It follows from the headers alone.
+// needsBody reports whether the result depends on the body. Only the headers decide that.
 func (v *verifier) needsBody() bool { return len(v.credentials.macs) > 0 }
 
-// Write takes a part of the body.
+// Write adds a part of the body.
 func (v *verifier) Write(p []byte) (int, error) {
 	for _, s := range v.slots {
 		if s.mac != nil {
@@ -101,7 +101,7 @@ func (v *verifier) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ok says, after the whole body, whether the delivery is of somebody who has one of the secrets.
+// ok reports, after the whole body, whether the sender has one of the secrets.
 func (v *verifier) ok() bool {
 	byMAC, byToken := 0, 0
 	given := sha256.Sum256([]byte(v.credentials.token))
@@ -112,7 +112,7 @@ func (v *verifier) ok() bool {
 				byMAC |= subtle.ConstantTimeCompare(sum, mac) & count(s.macCounts)
 			}
 		}
-		// Hashes have one length, so that the time says nothing about the length of the token.
+		// Hashes have one length, so that the timing does not reveal the length of the token.
 		token := sha256.Sum256(s.token)
 		byToken |= subtle.ConstantTimeCompare(given[:], token[:]) & count(s.tokenCounts)
 	}
@@ -129,8 +129,8 @@ func count(yes bool) int {
 	return 0
 }
 
-// accepts says whether a delivery of this kind may be for the target. Gitea and Forgejo go together: the one was the other,
-// and their signatures are the same.
+// accepts reports whether a delivery of this kind may be for the target. Gitea and Forgejo are equivalent: Forgejo is a fork
+// of Gitea, and their signatures are the same.
 func (t Target) accepts(p Provider) bool {
 	want := t.Provider
 	if want == Auto || want == "" {
@@ -146,8 +146,8 @@ func (t Target) accepts(p Provider) bool {
 	}
 }
 
-// hostedBy knows the public forges, so that with auto nobody can use the form of another one there. The list is short on
-// purpose: for all others it is Auto.
+// hostedBy knows the public forges, so that with Auto a sender can't use the format of another forge there. The list is
+// short on purpose: all other hosts are Auto.
 func hostedBy(repository string) Provider {
 	u, err := url.Parse(repository)
 	if err != nil {

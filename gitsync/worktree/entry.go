@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// entry is what Git would commit at a path. It is the fs.DirEntry, and the fs.FileInfo of what isn't on disk.
+// entry is what Git would commit at a path. It is the fs.DirEntry, and also the fs.FileInfo if it isn't on disk.
 type entry struct {
 	fs   *FS
 	path string
 	node *node
 	mode fs.FileMode
-	info fs.FileInfo // nil for what isn't a file or link on disk
+	info fs.FileInfo // nil if it isn't a file or link on disk
 	size int64
 }
 
@@ -62,12 +62,12 @@ func (e *entry) read(op string) ([]byte, error) {
 		target, err := e.fs.disk.Readlink(filepath.FromSlash(e.path))
 		return []byte(target), err
 	case !e.mode.IsRegular():
-		return nil, &fs.PathError{Op: op, Path: e.path, Err: errors.New("is no file that Git would commit")}
+		return nil, &fs.PathError{Op: op, Path: e.path, Err: errors.New("is not a file that Git would commit")}
 	}
 	return e.fs.disk.ReadFile(filepath.FromSlash(e.path))
 }
 
-// Open opens a file or folder, and no link.
+// Open opens a file or folder, but not a link.
 func (f *FS) Open(name string) (fs.File, error) {
 	e, err := f.lookup("open", name)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 // Stat is Lstat: neither follows links.
 func (f *FS) Stat(name string) (fs.FileInfo, error) { return f.Lstat(name) }
 
-// Lstat tells of what is at a path.
+// Lstat describes the entry at a path.
 func (f *FS) Lstat(name string) (fs.FileInfo, error) {
 	e, err := f.lookup("stat", name)
 	if err != nil {
@@ -101,7 +101,7 @@ func (f *FS) ReadLink(name string) (string, error) {
 	return string(target), err
 }
 
-// ReadFile reads a file, and follows no link.
+// ReadFile reads a file. It does not follow links.
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	e, err := f.lookup("read", name)
 	if err != nil {
@@ -113,7 +113,7 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	return e.read("read")
 }
 
-// ReadDir lists a folder by name.
+// ReadDir lists a folder, sorted by name.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	e, err := f.lookup("readdir", name)
 	if err != nil {

@@ -12,25 +12,25 @@ import (
 	"strings"
 )
 
-// ErrNoGit is the error where the git command isn't there.
-var ErrNoGit = errors.New("the git command is not there, and it alone knows which files Git would commit; install git")
+// ErrNoGit is the error if the git command is not installed.
+var ErrNoGit = errors.New("the git command is not installed, and Muster needs it to find out which files Git would commit; install git")
 
 // git runs git for one repository.
 type git struct {
-	dir string // where it runs; "" for the process's own folder
+	dir string // where it runs; "" for the process's working directory
 	env []string
 }
 
-// local are the variables that tie git to one repository, as git rev-parse --local-env-vars lists them, without those of
-// configuration. What changes how paths are read is among them.
+// local are the variables that bind git to one repository, as listed by git rev-parse --local-env-vars, except those for
+// configuration. They include variables that change how paths are read.
 var local = []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 	"GIT_NAMESPACE", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_INTERNAL_SUPER_PREFIX"}
 
 var pathspecs = []string{"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
 
-// guards keep git from asking, fetching and writing. Messages are in English, because one is looked for.
+// guards keep git from prompting, fetching and writing. Messages are in English, because the code looks for one of them.
 var guards = []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1",
-	"GIT_ALLOW_PROTOCOL=none"} // which no configuration overrides
+	"GIT_ALLOW_PROTOCOL=none"} // no configuration overrides it
 
 func without(env, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
@@ -39,8 +39,8 @@ func without(env, names []string) []string {
 	})
 }
 
-// gitFor returns git for the work tree at root: as the environment has it where that is about this work tree, and else as it is
-// found from root.
+// gitFor returns git for the work tree at root: with the environment's repository if that is the one at root, otherwise with
+// the one that git finds from root.
 func gitFor(ctx context.Context, root string, env []string) git {
 	env = append(without(env, pathspecs), guards...)
 	if top := topOf(ctx, env); top != "" && sameFolder(top, root) {
@@ -49,7 +49,7 @@ func gitFor(ctx context.Context, root string, env []string) git {
 	return git{dir: root, env: without(env, local)}
 }
 
-// Root is the root of the work tree that the environment names, "" where it names none. Without such a name, the root is the nearest
+// Root is the root of the work tree that the environment names, or "". Without such a variable, the root is the nearest
 // folder with a .git.
 func Root(ctx context.Context, env []string) string {
 	return topOf(ctx, append(without(env, pathspecs), guards...))
@@ -84,10 +84,10 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// list is what git ls-files lists of the whole work tree.
+// list is the output of git ls-files for the whole work tree.
 func (g git) list(ctx context.Context, what ...string) ([]string, error) {
-	// A monitor of the file system is a program that the repository's configuration names. What a sparse checkout leaves out is not
-	// committed without add --sparse, even when it is there.
+	// A file system monitor is a program that the repository's configuration names, so it is disabled. Files outside of a
+	// sparse checkout are not committed without add --sparse, even if they exist.
 	args := append([]string{"-c", "core.fsmonitor=false", "-c", "sparse.expectFilesOutsideOfPatterns=true", "ls-files", "-z", "--full-name"}, what...)
 	out, err := g.run(ctx, append(args, "--", ":/")...)
 	if err != nil || len(out) == 0 {
@@ -106,7 +106,7 @@ func (g git) blob(hash string) ([]byte, error) {
 		return nil, err
 	}
 	if size > maxBlob {
-		return nil, fmt.Errorf("the file has %d bytes, and %d is the limit", size, maxBlob)
+		return nil, fmt.Errorf("the file has %d bytes, and the limit is %d", size, maxBlob)
 	}
 	return g.run(context.Background(), "cat-file", "blob", hash)
 }
@@ -120,7 +120,7 @@ func (g git) size(hash string) (int64, error) {
 }
 
 func (g git) run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the words are those of this file, and a path behind --
+	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the arguments are constants in this file, and a path after --
 	cmd.Dir, cmd.Env = g.dir, g.env
 	var said bytes.Buffer
 	cmd.Stderr = &said

@@ -1,9 +1,10 @@
-// Package worktree shows what Git would commit of a work tree as a read-only file system.
+// Package worktree shows the files of a work tree that Git would commit, as a read-only file system.
 //
-// Those are the tracked files as they are in the work tree, and the files that are neither tracked nor ignored. The git command says
-// which ones they are. Its rules for ignored files (those of the user, the system, the repository and each folder, upper and lower case,
-// sparse checkouts, files whose changes are skipped) are more than the libraries know, and a file that is shown by mistake is a promise
-// that the controller doesn't keep. No program that the repository configures is run, and nothing is fetched.
+// These are the tracked files as they are in the work tree, and the files that are neither tracked nor ignored. The git
+// command decides which ones they are. Its rules for ignored files (those of the user, the system, the repository and each
+// folder, upper and lower case, sparse checkouts, files whose changes are skipped) go beyond what libraries support, and
+// showing a file by mistake would promise something that the controller doesn't do. It runs no program that the repository
+// configures, and fetches nothing.
 package worktree
 
 import (
@@ -16,12 +17,12 @@ import (
 	"strings"
 )
 
-// ErrNotRepository is the error of Open for a folder that is in no repository, as Git sees it.
-var ErrNotRepository = errors.New("no Git repository")
+// ErrNotRepository is the error of Open for a folder that isn't in a Git repository.
+var ErrNotRepository = errors.New("not a Git repository")
 
-// FS is what Git would commit. Symbolic links are shown and never followed. Submodules, and other repositories in the work tree, are
-// irregular files, as in a gitsync.Snapshot. Ignored files and folders are irregular, too, and their fs.DirEntry has a method
-// Ignored() bool that returns true. Neither can be read.
+// FS has the files that Git would commit. Symbolic links are shown and never followed. Submodules, and other repositories in
+// the work tree, are irregular files, as in a gitsync.Snapshot. Ignored files and folders are irregular, too, and their
+// fs.DirEntry has a method Ignored() bool that returns true. Neither can be read.
 type FS struct {
 	git  git
 	disk *os.Root
@@ -35,14 +36,14 @@ var (
 	_ fs.ReadLinkFS = (*FS)(nil)
 )
 
-// node is a path that Git has named.
+// node is a path that Git has listed.
 type node struct {
 	children map[string]*node
 	kind     kind
-	// blob is set for a file or link that Git commits as the index has it, whatever the work tree has.
+	// blob is set for a file or link that Git commits from the index, whatever the work tree has.
 	blob string
 	link bool
-	// asked says that the folder is shown even when it is empty.
+	// asked reports that the folder is shown even if it is empty.
 	asked bool
 }
 
@@ -50,16 +51,16 @@ type kind int
 
 const (
 	folder kind = iota
-	file        // or a link
+	file        // or a symbolic link
 	submodule
 	ignored
 )
 
-// Open asks Git about the work tree at disk. Env is the environment of the process. Where it names a repository, as in a hook of
-// Git, and that is the one at disk, it counts. The error is ErrNotRepository, ErrNoGit, or has what git printed.
+// Open asks Git about the work tree at disk. env is the environment of the process. It applies if it names the repository at
+// disk, as in a Git hook. The error is ErrNotRepository, ErrNoGit, or contains git's output.
 func Open(ctx context.Context, disk *os.Root, env []string) (*FS, error) {
 	f := &FS{git: gitFor(ctx, disk.Name(), env), disk: disk, root: &node{}}
-	// A .git that is no repository doesn't keep git from finding one further up.
+	// A .git that isn't a repository doesn't keep git from finding one further up.
 	if top, err := f.git.top(ctx); err != nil {
 		return nil, err
 	} else if !sameFolder(top, disk.Name()) {
@@ -79,7 +80,7 @@ func Open(ctx context.Context, disk *os.Root, env []string) (*FS, error) {
 		return nil, err
 	}
 	for _, name := range others {
-		if nested, ok := strings.CutSuffix(name, "/"); ok { // it has a repository of its own
+		if nested, ok := strings.CutSuffix(name, "/"); ok { // it is a separate repository
 			f.root.at(nested).kind = submodule
 			continue
 		}
@@ -97,12 +98,12 @@ func Open(ctx context.Context, disk *os.Root, env []string) (*FS, error) {
 	return f, nil
 }
 
-// addTracked takes a line of git ls-files: "H 100644 1a2b3c… 0\tclusters/eu.yaml".
+// addTracked adds a line of git ls-files: "H 100644 1a2b3c… 0\tclusters/eu.yaml".
 func (f *FS) addTracked(line string) error {
 	head, name, ok := strings.Cut(line, "\t")
 	fields := strings.Fields(head)
 	if !ok || len(fields) != 4 {
-		return fmt.Errorf("git ls-files: unknown answer %q", line)
+		return fmt.Errorf("git ls-files: unexpected output %q", line)
 	}
 	n := f.root.at(name)
 	tag, mode, blob := fields[0], fields[1], fields[2]
@@ -111,14 +112,14 @@ func (f *FS) addTracked(line string) error {
 		return nil
 	}
 	n.kind = file
-	// S is a file that Git leaves out of the work tree; a tag in lower case is one that it takes for unchanged.
+	// S is a file that Git leaves out of the work tree; a lower-case tag is a file that Git assumes to be unchanged.
 	if tag == "S" || tag != strings.ToUpper(tag) {
 		n.blob, n.link = blob, mode == "120000"
 	}
 	return nil
 }
 
-// at returns the node of a path, and makes it where there is none.
+// at returns the node of a path, and creates it if necessary.
 func (n *node) at(name string) *node {
 	for part := range strings.SplitSeq(name, "/") {
 		if n.children == nil {
@@ -132,8 +133,8 @@ func (n *node) at(name string) *node {
 	return n
 }
 
-// Show has a folder shown which holds nothing that Git would commit. It reports whether that is because Git ignores it, or all that
-// it holds; it is not shown then.
+// Show makes a folder visible even if Git would commit nothing in it. It reports whether Git ignores the folder or
+// everything in it; such a folder stays hidden.
 func (f *FS) Show(name string) (ignores bool) {
 	if name == "." {
 		return false
@@ -174,7 +175,7 @@ func (f *FS) lookup(op, name string) (*entry, error) {
 	return at, nil
 }
 
-// look compares what Git has named with what is in the work tree. The error is fs.ErrNotExist where Git would commit nothing.
+// look compares Git's listing with the work tree. The error is fs.ErrNotExist if Git would commit nothing.
 func (f *FS) look(name string, n *node) (*entry, error) {
 	e := &entry{fs: f, path: name, node: n}
 	if n.blob != "" {
@@ -194,7 +195,7 @@ func (f *FS) look(name string, n *node) (*entry, error) {
 	case onDisk && !info.IsDir() && n.kind != folder:
 		e.mode, e.info = info.Mode(), info
 	case n.asked && onDisk && info.IsDir(), (!onDisk || info.IsDir()) && n.holds(f, name):
-		e.mode = fs.ModeDir // not on disk: it has files that Git leaves out of the work tree
+		e.mode = fs.ModeDir // not on disk: it contains files that Git leaves out of the work tree
 	default:
 		return nil, fs.ErrNotExist
 	}

@@ -1,4 +1,4 @@
-// Package connect picks the client for a forge. It is the one place that knows them all.
+// Package connect selects the client for a forge. It is the only package that knows them all.
 package connect
 
 import (
@@ -12,27 +12,26 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge/gitlab"
 )
 
-// Client is what every forge can do. All methods are safe for concurrent use, and answer with the errors of package forge, or
-// with the context's when that was cancelled.
+// Client is what every forge supports. All methods are safe for concurrent use, and return the errors of package forge, or
+// the context's if it was cancelled.
 type Client interface {
 	// Statuses returns the latest status of each of the contexts that has one.
 	Statuses(ctx context.Context, commit forge.Commit, contexts []string) (map[string]forge.Status, error)
-	// UpToDate says whether setting the wanted status would change nothing of what is shown. A zero status is one that isn't
-	// there.
+	// UpToDate reports whether setting the wanted status would change nothing. A zero status is one that doesn't exist.
 	UpToDate(shown, wanted forge.Status) bool
-	// SetStatus sets a status, by at most one request that writes.
+	// SetStatus sets a status with at most one request that writes.
 	SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error
-	// Rate is what the forge last said about how much it may be asked.
+	// Rate is the rate limit that the forge last reported.
 	Rate() forge.Rate
 }
 
-// Config says which forge, and as whom.
+// Config selects the forge and the credentials.
 type Config struct {
-	// Provider may be empty for the public forges, whose names tell.
+	// Provider may be empty for the public forges, which are known by their hosts.
 	Provider forge.Provider
 	// URL is the repository's Git address, https:// or ssh://.
 	URL string
-	// APIURL is the address of the server or of its API, where that isn't at the Git address's host.
+	// APIURL is the address of the server or of its API, if it isn't at the Git address's host.
 	APIURL string
 	// Secret is the data of the Secret with the credentials; see forge.CredentialsFromSecret.
 	Secret map[string][]byte
@@ -40,8 +39,8 @@ type Config struct {
 	forge.Options
 }
 
-// To makes a client, without a request. It remembers what the forge says about rates, so keep it for as long as the Config
-// stays as it is. What can't work is a *forge.ConfigError, or a *gitsync.SecretError.
+// To returns a client without sending a request. It remembers the forge's rate limits, so keep it while the Config is
+// unchanged. An invalid Config is a *forge.ConfigError, or a *gitsync.SecretError.
 func To(c Config) (Client, error) {
 	repository, err := c.repository()
 	if err != nil {
@@ -61,7 +60,7 @@ func To(c Config) (Client, error) {
 	}
 }
 
-// made keeps a nil pointer from becoming a Client.
+// made keeps a nil pointer from becoming a non-nil Client.
 func made[T Client](client T, err error) (Client, error) {
 	if err != nil {
 		return nil, err
@@ -69,8 +68,8 @@ func made[T Client](client T, err error) (Client, error) {
 	return client, nil
 }
 
-// repository finds the API. Secrets made for Flux say where a GitHub App's server is; it must not be another than the
-// AuditSync's, or its key would go there.
+// repository finds the API. Secrets in Flux's format contain the address of a GitHub App's server. It must match the
+// AuditSync's, or the App's key would be sent elsewhere.
 func (c Config) repository() (forge.Repository, error) {
 	const key = "githubAppBaseURL"
 	base := strings.TrimSpace(string(c.Secret[key]))
@@ -83,7 +82,7 @@ func (c Config) repository() (forge.Repository, error) {
 	}
 	repository, err := forge.ParseRepository(c.Provider, c.URL, c.APIURL)
 	if err == nil && repository != inSecret {
-		return repository, &gitsync.SecretError{Key: key, Problem: "is another address than spec.forge.apiURL", Remedy: "take one of them out"}
+		return repository, &gitsync.SecretError{Key: key, Problem: "differs from spec.forge.apiURL", Remedy: "remove one of them"}
 	}
 	return repository, err
 }

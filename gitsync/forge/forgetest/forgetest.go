@@ -1,7 +1,8 @@
-// Package forgetest has servers that keep commit statuses as GitHub, GitLab and Gitea do, and refuse what these refuse. They are
-// for tests where the real thing can't run, or can't be made to fail in time: what they answer is what the forges document.
+// Package forgetest has servers that store commit statuses as GitHub, GitLab and Gitea do, and reject what these reject.
+// They are for tests in which the real forge can't run, or can't be made to fail in time. They answer as the forges
+// document.
 //
-// Gitea's is there for tests with a clock of their own; the real one is server.StartGitea of cmd/devenv/server.
+// The server for Gitea is for tests that control the clock; server.StartGitea in cmd/devenv/server runs a real one.
 package forgetest
 
 import (
@@ -20,18 +21,18 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// Options say what the server has and whom it lets in. The zero value has the repository platform/fleet without commits, for
-// whoever has the token "t0ken".
+// Options are the content of the server and the accepted credentials. The zero value has the repository platform/fleet
+// without commits, and accepts the token "t0ken".
 type Options struct {
 	// Repository is its path. Default "platform/fleet".
 	Repository string
-	// Token may do everything; ReadToken may read alone. Default "t0ken", and none.
+	// Token has all permissions, ReadToken only reads. Default "t0ken", and none.
 	Token, ReadToken string
-	// App is the public half of a GitHub App's key, whose id is 1 and whose installation is 2.
+	// App is the public half of a GitHub App's key. The App's id is 1, its installation's is 2.
 	App *rsa.PublicKey
-	// TLS serves https, with the certificate that CACert vouches for.
+	// TLS serves https with a certificate of CACert.
 	TLS bool
-	// Rate is how many requests are answered in an hour on GitHub, in a minute on GitLab. Default 5,000 and 2,000.
+	// Rate is how many requests are answered per hour on GitHub, or per minute on GitLab. Default 5,000 and 2,000.
 	Rate int
 	// Now is the server's clock. Default time.Now.
 	Now func() time.Time
@@ -41,7 +42,7 @@ type Options struct {
 type Post struct {
 	Commit string
 	forge.Status
-	// Branch is what GitLab keeps it at.
+	// Branch is the branch of the status on GitLab.
 	Branch string
 	// Pipeline is GitLab's, 0 elsewhere.
 	Pipeline int64
@@ -57,7 +58,7 @@ type Server struct {
 	tokens   map[string]bool // of App installations
 
 	mu       sync.Mutex
-	commits  map[string][]string // to the branches that have it
+	commits  map[string][]string // the branches that have it
 	posts    []Post
 	requests []string
 	answer   http.HandlerFunc
@@ -65,20 +66,20 @@ type Server struct {
 	used     int
 	writes   []time.Time
 
-	jobs      []*job // these two are GitLab's
+	jobs      []*job // jobs and the next field are GitLab's
 	pipelines []pipeline
 }
 
-// StartGitHub starts a server that answers as GitHub Enterprise Server does, until the test ends.
+// StartGitHub starts a server that answers as GitHub Enterprise Server does. It stops when the test ends.
 func StartGitHub(t testing.TB, o Options) *Server { return start(t, forge.GitHub, o) }
 
-// StartGitLab starts a server that answers as GitLab does, until the test ends.
+// StartGitLab starts a server that answers as GitLab does. It stops when the test ends.
 func StartGitLab(t testing.TB, o Options) *Server { return start(t, forge.GitLab, o) }
 
-// StartGitea starts a server that answers as Gitea does, until the test ends.
+// StartGitea starts a server that answers as Gitea does. It stops when the test ends.
 func StartGitea(t testing.TB, o Options) *Server { return start(t, forge.Gitea, o) }
 
-// Start starts a server of that kind.
+// Start starts a server of that provider.
 func Start(t testing.TB, provider forge.Provider, o Options) *Server { return start(t, provider, o) }
 
 func start(t testing.TB, provider forge.Provider, o Options) *Server {
@@ -97,7 +98,7 @@ func start(t testing.TB, provider forge.Provider, o Options) *Server {
 	s := &Server{provider: provider, options: o, release: make(chan struct{}), tokens: map[string]bool{}, commits: map[string][]string{}}
 	handler := map[forge.Provider]http.HandlerFunc{forge.GitHub: s.github, forge.GitLab: s.gitlab, forge.Gitea: s.gitea}[provider]
 	s.http = httptest.NewUnstartedServer(s.count(handler))
-	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what tests are about
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // tests provoke failed handshakes
 	if o.TLS {
 		s.http.StartTLS()
 	} else {
@@ -113,10 +114,10 @@ func start(t testing.TB, provider forge.Provider, o Options) *Server {
 // URL is the server's address, without a slash at the end.
 func (s *Server) URL() string { return s.http.URL }
 
-// GitURL is where its repository would be, if it kept any.
+// GitURL is where its repository would be, if it had one.
 func (s *Server) GitURL() string { return s.http.URL + "/" + s.options.Repository + ".git" }
 
-// CACert is the authority of its certificate in PEM, nil without TLS.
+// CACert is the PEM certificate of its CA, or nil without TLS.
 func (s *Server) CACert() []byte {
 	if s.http.Certificate() == nil {
 		return nil
@@ -124,7 +125,7 @@ func (s *Server) CACert() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
 }
 
-// AddCommit makes a commit known, as being on these branches; main if none are given.
+// AddCommit adds a commit on these branches, or on main if none are given.
 func (s *Server) AddCommit(hash string, branches ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,14 +135,14 @@ func (s *Server) AddCommit(hash string, branches ...string) {
 	s.commits[hash] = branches
 }
 
-// Posts are all statuses that were set, oldest first. What was refused is not among them.
+// Posts are all statuses that were set, oldest first, without rejected ones.
 func (s *Server) Posts() []Post {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Post(nil), s.posts...)
 }
 
-// Requests are all requests, as "METHOD PATH", refused ones too.
+// Requests are all requests, as "METHOD PATH", including rejected ones.
 func (s *Server) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,9 +167,9 @@ func (s *Server) AnswerWith(h http.HandlerFunc) {
 	s.answer = h
 }
 
-// Hang answers nothing until the client goes or the test ends.
+// Hang answers nothing until the client disconnects or the test ends.
 func (s *Server) Hang(_ http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that a client goes
+	_, _ = io.Copy(io.Discard, r.Body) // the server notices a disconnect only after that
 	select {
 	case <-r.Context().Done():
 	case <-s.release:
@@ -183,7 +184,7 @@ func Status(code int, body string, headers ...string) http.HandlerFunc {
 			w.Header().Set(headers[i], headers[i+1])
 		}
 		w.WriteHeader(code)
-		_, _ = io.WriteString(w, body) // a client that is gone is no fault here
+		_, _ = io.WriteString(w, body) // the client may have disconnected
 	}
 }
 
@@ -202,12 +203,13 @@ func (s *Server) count(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// record keeps a status; s.mu is held.
+// record stores a status. The caller holds s.mu.
 func (s *Server) record(commit string, status forge.Status) {
 	s.posts = append(s.posts, Post{Commit: commit, Status: status, At: s.options.Now()})
 }
 
-// latest are the last statuses of each context of a commit in the order of their contexts' first; s.mu is held.
+// latest are the last statuses of each context of a commit, in the order in which the contexts first appeared. The caller
+// holds s.mu.
 func (s *Server) latest(commit string) []Post {
 	var order []string
 	last := map[string]Post{}
@@ -232,10 +234,10 @@ func characters(s string) int { return utf8.RuneCountInString(s) }
 func answerJSON(w http.ResponseWriter, code int, value any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(value) // a client that is gone is no fault here
+	_ = json.NewEncoder(w).Encode(value) // the client may have disconnected
 }
 
-// paged cuts a page out of a list; the first is 1.
+// paged returns a page of a list. The first page is 1.
 func paged[T any](all []T, page, size int) []T {
 	from := min(max(page-1, 0)*size, len(all))
 	return all[from:min(from+size, len(all))]

@@ -91,7 +91,7 @@ func (s *Server) giteaCreate(w http.ResponseWriter, r *http.Request, commit stri
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.commits[commit]; !known {
-		giteaError(w, http.StatusInternalServerError, "") // as the real one does: it logs why, and says nothing
+		giteaError(w, http.StatusInternalServerError, "") // as the real one does: it logs the reason, and sends none
 		return
 	}
 	s.record(commit, forge.Status{Context: in.Context, State: forge.State(in.State), Description: in.Description, TargetURL: in.TargetURL})

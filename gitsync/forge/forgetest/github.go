@@ -19,7 +19,7 @@ const (
 	githubAPI    = "/api/v3"
 	githubDocs   = "https://docs.github.com/rest/commits/statuses#create-a-commit-status"
 	githubLimits = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"
-	// githubWrites is how many requests that create content are taken in a minute.
+	// githubWrites is how many requests that create content are accepted per minute.
 	githubWrites   = 80
 	githubStatuses = 1000
 )
@@ -82,7 +82,7 @@ func (s *Server) githubAuthentic(w http.ResponseWriter, r *http.Request) (writes
 	return false, false
 }
 
-// githubRate counts down, and refuses with both of GitHub's limits.
+// githubRate counts down, and applies both of GitHub's limits.
 func (s *Server) githubRate(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +181,7 @@ func (s *Server) githubCreate(w http.ResponseWriter, r *http.Request, commit str
 	answerJSON(w, http.StatusCreated, githubStatus(s.posts[len(s.posts)-1]))
 }
 
-// githubProblem is one element of "errors", in GitHub's words; s.mu is held.
+// githubProblem is an element of "errors" in GitHub's wording. The caller holds s.mu.
 func (s *Server) githubProblem(commit, state, description, name, target string) map[string]string {
 	problem := func(field, message string) map[string]string {
 		return map[string]string{"resource": "Status", "code": "custom", "field": field, "message": message}
@@ -208,7 +208,7 @@ func (s *Server) githubProblem(commit, state, description, name, target string) 
 	return nil
 }
 
-// githubToken checks an App's JSON Web Token as GitHub does: RS256, by the App's key, for ten minutes at most.
+// githubToken checks an App's JSON Web Token as GitHub does: RS256, with the App's key, valid for at most ten minutes.
 func (s *Server) githubToken(w http.ResponseWriter, r *http.Request) {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if s.options.App == nil || !githubJWT(token, s.options.App) {

@@ -14,11 +14,11 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// job is what GitLab makes of a status.
+// job is GitLab's representation of a status.
 type job struct {
 	id, pipeline                           int64
 	commit, ref, name, state, text, target string
-	retried                                bool // another of its name has taken its place
+	retried                                bool // replaced by another one with its name
 }
 
 func (s *Server) gitlab(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +47,7 @@ func (s *Server) gitlab(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.commits[read+write]; !known { // one of the two is empty
+	if _, known := s.commits[read+write]; !known { // one of them is empty
 		answerJSON(w, http.StatusNotFound, map[string]string{"message": "404 Commit Not Found"})
 		return
 	}
@@ -64,7 +64,7 @@ func (s *Server) gitlab(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// gitlabRate answers as GitLab's throttle, which comes before everything and speaks plain text.
+// gitlabRate answers like GitLab's throttle, which precedes everything else and answers in plain text.
 func (s *Server) gitlabRate(w http.ResponseWriter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +132,7 @@ type gitlabStatusIn struct {
 	PipelineID                             int64  `json:"pipeline_id"`
 }
 
-// problem is the body of an answer 400, nil when there is none.
+// problem is the body of an answer 400, or nil.
 func (in gitlabStatusIn) problem() any {
 	tooLong := []string{"is too long (maximum is 255 characters)"}
 	switch {
@@ -146,8 +146,8 @@ func (in gitlabStatusIn) problem() any {
 	return nil
 }
 
-// gitlabSet is what Ci::CreateCommitStatusService does: it finds the pipeline or makes one, then in it the job that isn't at
-// its end or makes one, then has the job change its state, which its state machine may refuse.
+// gitlabSet does what Ci::CreateCommitStatusService does: it finds or creates the pipeline, finds or creates the unfinished
+// job in it, then changes the job's state, which the state machine may reject.
 func (s *Server) gitlabSet(w http.ResponseWriter, r *http.Request, commit string) {
 	var in gitlabStatusIn
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {
@@ -170,7 +170,7 @@ func (s *Server) gitlabSet(w http.ResponseWriter, r *http.Request, commit string
 			"Cannot transition status via :%s from :%s (Reason(s): Status cannot transition via %q)", event, j.state, event)})
 		return
 	}
-	// What isn't given, or is empty, stays as it was.
+	// Values that are missing or empty don't change.
 	j.state, j.text, j.target = in.State, cmp.Or(in.Description, j.text), cmp.Or(in.TargetURL, j.target)
 	state := map[string]forge.State{"failed": forge.Failure, "running": forge.Pending}[in.State]
 	s.posts = append(s.posts, Post{Commit: commit, Branch: ref, Pipeline: pipeline, At: s.options.Now(), Status: forge.Status{
@@ -178,7 +178,7 @@ func (s *Server) gitlabSet(w http.ResponseWriter, r *http.Request, commit string
 	answerJSON(w, http.StatusCreated, gitlabStatus(j))
 }
 
-// gitlabJob finds the job of that name which has begun, or makes one that takes the place of those before it.
+// gitlabJob finds the unfinished job with that name, or creates one that replaces those before it.
 func (s *Server) gitlabJob(pipeline int64, commit, ref, name string) (_ *job, begun bool) {
 	for _, j := range s.jobs {
 		if j.pipeline == pipeline && j.name == name && (j.state == "pending" || j.state == "running") {
@@ -193,8 +193,8 @@ func (s *Server) gitlabJob(pipeline int64, commit, ref, name string) (_ *job, be
 	return j, false
 }
 
-// gitlabPipeline finds the newest pipeline of the commit, at that ref if one is given, or makes one at the first branch that
-// has the commit. Pipelines are numbered by commit and ref; NewPipeline makes others.
+// gitlabPipeline finds the newest pipeline of the commit, at that ref if given, or creates one at the first branch that has
+// the commit. There is one pipeline per commit and ref; NewPipeline creates more.
 func (s *Server) gitlabPipeline(commit, ref string, id int64) (pipeline int64, at string, known bool) {
 	for _, p := range slices.Backward(s.pipelines) {
 		if p.commit == commit && (ref == "" || p.ref == ref) && (id == 0 || p.id == id) {
@@ -221,7 +221,7 @@ type pipeline struct {
 	commit, ref string
 }
 
-// NewPipeline starts a pipeline on GitLab, as a push or a person does.
+// NewPipeline starts a pipeline on GitLab, as a push or a user does.
 func (s *Server) NewPipeline(commit, ref string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

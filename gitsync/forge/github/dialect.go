@@ -10,12 +10,12 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
 )
 
-// dialect is how GitHub speaks: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api and
+// dialect describes GitHub's answers: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api and
 // https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api.
 func dialect() wire.Dialect {
 	return wire.Dialect{
 		RateLimit: "X-Ratelimit-Limit", RateRemaining: "X-Ratelimit-Remaining", RateReset: "X-Ratelimit-Reset",
-		// An App's tokens are made in the App's name, with a limit of its own.
+		// An App's tokens are created in the App's name, with a separate limit.
 		Aside: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/access_tokens") },
 		Throttled: func(a *wire.StatusError) bool {
 			return a.Status == http.StatusForbidden &&
@@ -31,30 +31,30 @@ func dialect() wire.Dialect {
 func right(a *wire.StatusError) (missing, remedy string) {
 	switch {
 	case a.Aside && a.Status == http.StatusNotFound:
-		return "there is no such installation of the App", "copy githubAppInstallationID from the address of the installation's page"
+		return "the App has no such installation", "copy githubAppInstallationID from the address of the installation's page"
 	case a.Aside && a.Says("permissions requested are not granted"):
-		return "the App's installation may not set statuses", `give the App "Commit statuses: write", and have the organization accept that`
+		return "the App's installation lacks permission to set statuses", `grant the App "Commit statuses: write", and have the organization accept it`
 	case a.Aside && a.Status == http.StatusUnprocessableEntity:
 		return "the App's installation has no access to the repository", "add it to the repositories of the installation"
 	case a.Status == http.StatusUnauthorized:
-		return "GitHub does not accept the credentials", "put a token that hasn't expired into the Secret, or the App's present key"
+		return "GitHub rejected the credentials", "put a token that hasn't expired into the Secret, or the App's present key"
 	case a.Header.Get("X-Github-Sso") != "":
 		return "the token is not authorized for the organization's single sign-on", "authorize it in the settings of the user it belongs to"
 	case a.Says("ip allow list"):
-		return "the organization allows other addresses alone", "add the cluster's to its IP allow list"
+		return "the organization's IP allow list does not contain the cluster's address", "add the cluster's address to the IP allow list"
 	}
-	missing = "the credentials may not do this"
-	// GitHub says what would do: for classic tokens, and for fine-grained ones and Apps.
+	missing = "the credentials lack permission"
+	// GitHub names what is required: for classic tokens, and for fine-grained ones and Apps.
 	if accepted := a.Header.Get("X-Accepted-Github-Permissions"); accepted != "" {
-		missing += fmt.Sprintf(", which takes %s", forge.Truncate(forge.Line(accepted), 80))
+		missing += fmt.Sprintf("; it requires %s", forge.Truncate(forge.Line(accepted), 80))
 	} else if has, wants := a.Header.Get("X-Oauth-Scopes"), a.Header.Get("X-Accepted-Oauth-Scopes"); wants != "" {
-		missing += fmt.Sprintf(", which takes one of the scopes %s while the token has %q",
+		missing += fmt.Sprintf("; it requires one of the scopes %s, and the token has %q",
 			forge.Truncate(forge.Line(wants), 80), forge.Truncate(forge.Line(has), 80))
 	}
-	return missing, `give a fine-grained token or an App "Commit statuses: write" on this repository, or a classic token the scope repo:status`
+	return missing, `grant a fine-grained token or an App "Commit statuses: write" on this repository, or a classic token the scope repo:status`
 }
 
-// exhausted recognizes the end of what a commit takes.
+// exhausted recognizes that a commit accepts no more statuses.
 func (c *Client) exhausted(action string, err error) error {
 	rejected, ok := errors.AsType[*forge.RejectedError](err)
 	if ok && strings.Contains(strings.ToLower(rejected.Detail), "maximum number of statuses") {

@@ -13,25 +13,25 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
 )
 
-// What GitHub takes, by https://docs.github.com/rest/commits/statuses and the errors of its validation: "description is too
-// long (maximum is 140 characters)", "description doesn't accept 4-byte Unicode", and "This SHA and context has reached the
+// GitHub's limits, from https://docs.github.com/rest/commits/statuses and its validation errors: "description is too long
+// (maximum is 140 characters)", "description doesn't accept 4-byte Unicode", and "This SHA and context has reached the
 // maximum number of statuses", which is 1,000.
 var limits = forge.Limits{Description: 140, TargetURL: 2048, BasicPlane: true, NoCanceled: true}
 
 const (
 	maxStatuses = 1000
 	pageSize    = 100
-	maxPages    = 10 // of contexts, by all programs together
+	maxPages    = 10 // of contexts, of all programs together
 )
 
-// Client speaks for one repository. It is safe for concurrent use.
+// Client is the client for one repository. It is safe for concurrent use.
 type Client struct {
 	repository forge.Repository
 	conn       *wire.Conn
 	api        *github.Client
 }
 
-// New makes a client. It sends nothing yet.
+// New returns a client. It sends no request yet.
 func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (*Client, error) {
 	conn := wire.Dial(repository, credentials, dialect(), o)
 	client := conn.HTTP()
@@ -43,14 +43,14 @@ func New(repository forge.Repository, credentials forge.Credentials, o forge.Opt
 	}
 	withSlash := base + "/"
 	api, err := github.NewClient(github.WithHTTPClient(client), github.WithURLs(&withSlash, &withSlash),
-		github.WithDisableRateLimitCheck()) // it goes by its own clock; the connection's gate goes by the caller's
+		github.WithDisableRateLimitCheck()) // it uses its own clock; the connection's gate uses the caller's
 	if err != nil {
 		return nil, err
 	}
 	return &Client{repository: repository, conn: conn, api: api}, nil
 }
 
-// installation gets the App's tokens, each good for an hour and for no more than setting statuses in this one repository.
+// installation gets the App's tokens. Each is valid for an hour, and only for setting statuses in this repository.
 func installation(next http.RoundTripper, app *forge.App, repository forge.Repository, base string) http.RoundTripper {
 	apps := ghinstallation.NewAppsTransportFromPrivateKey(next, app.ID, app.Key)
 	apps.BaseURL = base
@@ -72,7 +72,7 @@ func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []s
 	for page := 1; page <= maxPages; page++ {
 		combined, res, err := c.api.Repositories.GetCombinedStatus(ctx, c.repository.Owner(), c.repository.Name(), commit.Hash,
 			&github.ListOptions{Page: page, PerPage: pageSize})
-		if err == nil && !strings.EqualFold(combined.GetSHA(), commit.Hash) { // which the answer names, even when it has no status
+		if err == nil && !strings.EqualFold(combined.GetSHA(), commit.Hash) { // the answer has the SHA, even without a status
 			err = wire.ErrNothing
 		}
 		if err != nil {
@@ -87,7 +87,7 @@ func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []s
 	return nil, &forge.LimitError{Call: c.call(action), What: "contexts of statuses", Limit: maxPages * pageSize}
 }
 
-// collect picks by name as GitHub compares names, whatever their case.
+// collect selects by name, ignoring case as GitHub does.
 func collect(found map[string]forge.Status, statuses []*github.RepoStatus, contexts []string) {
 	for _, s := range statuses {
 		for _, name := range contexts {
@@ -100,11 +100,11 @@ func collect(found map[string]forge.Status, statuses []*github.RepoStatus, conte
 	}
 }
 
-// UpToDate says whether setting the wanted status would change nothing of what is shown.
+// UpToDate reports whether setting the wanted status would change nothing.
 func (c *Client) UpToDate(shown, wanted forge.Status) bool { return shown == limits.Fit(wanted) }
 
-// SetStatus adds a status, which takes the place of its context's last one. After 1,000 of a commit and context it is a
-// *forge.LimitError.
+// SetStatus adds a status, which replaces the last one of its context. After 1,000 statuses of a commit and context, the
+// error is a *forge.LimitError.
 func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error {
 	if err := commit.Validate(); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forg
 	return nil
 }
 
-// Rate is what GitHub last said about how much it may be asked.
+// Rate is the rate limit that GitHub last reported.
 func (c *Client) Rate() forge.Rate { return c.conn.Rate() }
 
 func (c *Client) call(action string) forge.Call {

@@ -223,7 +223,7 @@ func TestAppThatIsRefused(t *testing.T) {
 		check  func(error) bool
 		says   string
 	}{
-		{"another key", appSecret(other, "2"), nil, as[*forge.RefusedError], "does not accept"},
+		{"another key", appSecret(other, "2"), nil, as[*forge.RefusedError], "rejected"},
 		{"no such installation", appSecret(key, "7"), forgetest.Status(404, `{"message": "Not Found"}`), as[*forge.RefusedError], "githubAppInstallationID"},
 		{"rights that it hasn't", appSecret(key, "2"),
 			forgetest.Status(422, `{"message": "The permissions requested are not granted to this installation."}`), as[*forge.RefusedError], "Commit statuses: write"},

@@ -6,7 +6,8 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
 )
 
-// dialect is how GitLab speaks: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/#response-headers and
+// dialect describes GitLab's answers:
+// https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/#response-headers and
 // https://docs.gitlab.com/api/rest/troubleshooting/#status-codes.
 func dialect() wire.Dialect {
 	return wire.Dialect{
@@ -14,12 +15,12 @@ func dialect() wire.Dialect {
 		Right: func(a *wire.StatusError) (missing, remedy string) {
 			switch {
 			case a.Status == http.StatusUnauthorized:
-				return "GitLab does not accept the token", "put one that hasn't expired into the Secret"
+				return "GitLab rejected the token", "put a token that hasn't expired into the Secret"
 			case a.Says("insufficient_scope"):
-				return "the token lacks a scope", "give it the scope api"
+				return "the token lacks a scope", "grant it the scope api"
 			}
-			return "the token may not do this",
-				"give its owner the role Developer, or Maintainer where the branch is protected, and the token the scope api"
+			return "the token lacks permission",
+				"give its owner the role Developer, or Maintainer if the branch is protected, and the token the scope api"
 		},
 	}
 }

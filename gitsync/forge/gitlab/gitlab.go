@@ -1,9 +1,9 @@
-// Package gitlab sets and reads commit statuses on GitLab: gitlab.com and servers of one's own.
+// Package gitlab sets and reads commit statuses on GitLab: gitlab.com and self-hosted servers.
 //
-// GitLab keeps a status as a job of a pipeline, which makes for three differences to other forges. A status belongs to a
-// branch or tag, so Commit.Branch matters. One that isn't final can't be set to what it is: an answer "Cannot transition
-// status" says that it is so already. And one that was started in a pipeline has to be ended in the same one, or that
-// pipeline never ends; SetStatus looks for it.
+// GitLab stores a status as a job of a pipeline, which causes three differences to other forges. A status belongs to a
+// branch or tag, so Commit.Branch matters. A status that isn't final can't be set to its present state: the answer "Cannot
+// transition status" means that it has that state already. And a status that was started in a pipeline must be ended in the
+// same one, or that pipeline never ends; SetStatus looks for it.
 package gitlab
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge/internal/wire"
 )
 
-// What GitLab takes, by https://docs.gitlab.com/api/commits/#set-commit-pipeline-status: "Must be 255 characters or fewer".
+// GitLab's limits, from https://docs.gitlab.com/api/commits/#set-commit-pipeline-status: "Must be 255 characters or fewer".
 var limits = forge.Limits{Description: 255, TargetURL: 255}
 
 const (
@@ -28,17 +28,17 @@ const (
 	maxPages = 5 // of pipelines in which one commit has a status of one name
 )
 
-// Client speaks for one project. It is safe for concurrent use.
+// Client is the client for one project. It is safe for concurrent use.
 type Client struct {
 	repository forge.Repository
 	conn       *wire.Conn
 	api        *gitlab.Client
 }
 
-// New makes a client. It sends nothing yet.
+// New returns a client. It sends no request yet.
 func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (*Client, error) {
 	conn := wire.Dial(repository, credentials, dialect(), o)
-	// The connection does the authentication, and decides alone when to try again. Left to itself the SDK repeats POSTs, and
+	// The connection authenticates, and alone decides when to retry. Without these options the SDK repeats POSTs, and
 	// sleeps.
 	api, err := gitlab.NewAuthSourceClient(gitlab.Unauthenticated{},
 		gitlab.WithBaseURL(repository.API.String()), gitlab.WithHTTPClient(conn.HTTP()), gitlab.WithoutRetries(),
@@ -49,13 +49,13 @@ func New(repository forge.Repository, credentials forge.Credentials, o forge.Opt
 	return &Client{repository: repository, conn: conn, api: api}, nil
 }
 
-// unlimited takes the place of a limiter that sleeps.
+// unlimited replaces a limiter that sleeps.
 type unlimited struct{}
 
 func (unlimited) Wait(context.Context) error { return nil }
 
-// Statuses returns the latest status of each of the contexts that has one, at the commit's branch where that is known. It
-// asks by name, one request each: a commit may have hundreds of other jobs.
+// Statuses returns the latest status of each of the contexts that has one, on the commit's branch if that is known. It asks
+// by name, with one request each, because a commit may have hundreds of other jobs.
 func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []string) (map[string]forge.Status, error) {
 	if err := commit.Validate(); err != nil {
 		return nil, err
@@ -105,8 +105,8 @@ func (c *Client) latest(ctx context.Context, commit forge.Commit, name string) (
 	return nil, &forge.LimitError{Call: c.call(action), What: "pipelines with the status " + name, Limit: maxPages * pageSize}
 }
 
-// UpToDate says whether setting the wanted status would change nothing of what is shown. Of a pending status nothing can be
-// changed but its state, and a description or link can be replaced but not taken away.
+// UpToDate reports whether setting the wanted status would change nothing. Only the state of a pending status can be
+// changed, and a description or link can be replaced but not removed.
 func (c *Client) UpToDate(shown, wanted forge.Status) bool {
 	wanted = limits.Fit(wanted)
 	if wanted.State == forge.Pending && shown.State == forge.Pending {
@@ -118,7 +118,7 @@ func (c *Client) UpToDate(shown, wanted forge.Status) bool {
 	return shown == wanted
 }
 
-// SetStatus adds a status, or ends the one that is pending. It asks for the present one first.
+// SetStatus adds a status, or ends the pending one. It reads the present one first.
 func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error {
 	if err := commit.Validate(); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forg
 	}
 	if present != nil && stateOf(present.Status) == forge.Pending {
 		if s.State == forge.Pending {
-			return nil // there is nothing that GitLab would change
+			return nil // GitLab would change nothing
 		}
 		post.PipelineID, post.Ref = &present.PipelineID, &present.Ref
 	}
@@ -153,7 +153,7 @@ func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forg
 	return nil
 }
 
-// settled takes no offence when another replica, or GitLab itself, was faster.
+// settled ignores the error if another replica, or GitLab itself, was faster.
 func settled(err error) error {
 	rejected, ok := errors.AsType[*forge.RejectedError](err)
 	if ok && rejected.Status == http.StatusBadRequest && (strings.Contains(rejected.Detail, "Cannot transition status via :enqueue") ||
@@ -163,7 +163,7 @@ func settled(err error) error {
 	return err
 }
 
-// Rate is what GitLab last said about how much it may be asked.
+// Rate is the rate limit that GitLab last reported.
 func (c *Client) Rate() forge.Rate { return c.conn.Rate() }
 
 func (c *Client) call(action string) forge.Call {
@@ -183,8 +183,8 @@ func buildState(s forge.State) gitlab.BuildStateValue {
 	}
 }
 
-// stateOf reads GitLab's states. All that is not at its end is pending; what is at an end that can't be set is left as it is
-// called, and so differs from whatever is wanted.
+// stateOf maps GitLab's states. A state that isn't final is pending. A final state that can't be set keeps its name, and so
+// differs from any wanted state.
 func stateOf(s string) forge.State {
 	switch gitlab.BuildStateValue(s) {
 	case gitlab.Success:

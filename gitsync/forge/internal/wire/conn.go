@@ -1,8 +1,8 @@
-// Package wire is the way to a forge's API that all clients share: one HTTP client which bounds, waits, masks and tells
-// failures apart. The clients hand it to their SDKs.
+// Package wire is the connection to a forge's API that all clients share: an HTTP client that bounds, limits, masks and
+// classifies failures. The clients pass it to their SDKs.
 //
-// An answer that is no success becomes an error where it arrives, below the SDK, so that none of them reads, repeats or
-// retries it; Conn.Fail then makes one of package forge's errors of it.
+// An answer that isn't a success becomes an error where it arrives, below the SDK, so that no SDK reads, repeats or retries
+// it. Conn.Fail then turns it into an error of package forge.
 package wire
 
 import (
@@ -19,11 +19,11 @@ import (
 
 const (
 	dialTimeout  = 10 * time.Second
-	maxAnswer    = 2 << 20 // 100 statuses are some 200 KiB on GitHub, with their creators; an SDK makes 150 MiB of 2 MiB of empty ones
+	maxAnswer    = 2 << 20 // 100 statuses are some 200 KiB on GitHub, with their creators; an SDK turns 2 MiB of empty ones into 150 MiB
 	maxRedirects = 3
 )
 
-// Conn is the way to the API of one repository with one set of credentials. It is safe for concurrent use.
+// Conn is the connection to the API of one repository with one set of credentials. It is safe for concurrent use.
 type Conn struct {
 	repository forge.Repository
 	dialect    Dialect
@@ -34,7 +34,7 @@ type Conn struct {
 	gate       *gate
 }
 
-// Dial makes the way; it connects when something is asked.
+// Dial prepares the connection. It connects with the first request.
 func Dial(repository forge.Repository, credentials forge.Credentials, dialect Dialect, o forge.Options) *Conn {
 	o = o.WithDefaults()
 	c := &Conn{
@@ -49,7 +49,7 @@ func Dial(repository forge.Repository, credentials forge.Credentials, dialect Di
 	return c
 }
 
-// baseTransport reads nothing of the environment. Idle connections end soon: a client may be dropped at any time.
+// baseTransport uses nothing of the environment. Idle connections end soon, because a client may be dropped at any time.
 func baseTransport(credentials forge.Credentials) *http.Transport {
 	return &http.Transport{
 		Proxy:               func(*http.Request) (*url.URL, error) { return credentials.Proxy(), nil },
@@ -71,15 +71,16 @@ func (c *Conn) clientOver(transport http.RoundTripper) *http.Client {
 // HTTP returns the client, with credentials.
 func (c *Conn) HTTP() *http.Client { return c.client }
 
-// Wrap returns a client whose credentials are put on by what it is given: a transport made of the bounded one.
+// Wrap returns a client whose credentials are added by the given function: it gets the bounded transport, and returns one
+// that authenticates.
 func (c *Conn) Wrap(credentials func(http.RoundTripper) http.RoundTripper) *http.Client {
 	return c.clientOver(credentials(c.transport))
 }
 
-// Rate is what the forge last said about its limit.
+// Rate is the rate limit that the forge last reported.
 func (c *Conn) Rate() forge.Rate { return c.gate.rate() }
 
-// Get asks what an SDK can't. The path is escaped, and below the API's address.
+// Get is for requests that an SDK doesn't support. The path is escaped, and relative to the API's address.
 func (c *Conn) Get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	target := c.repository.API.String() + path + "?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
@@ -90,7 +91,7 @@ func (c *Conn) Get(ctx context.Context, path string, query url.Values) (*http.Re
 	return c.client.Do(req)
 }
 
-// authorized puts credentials on a copy of the request, as the contract of transports wants it.
+// authorized adds credentials to a copy of the request, as the contract of transports requires.
 type authorized struct {
 	next        http.RoundTripper
 	credentials forge.Credentials
@@ -102,7 +103,7 @@ func (t authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
-// checkRedirect follows what reads within the server, as for a repository that was renamed. What writes is never sent again.
+// checkRedirect follows redirects of reads within the server, such as for a renamed repository. Writes are never sent again.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[0].Method != http.MethodGet || !sameServer(req.URL, via[0].URL) || len(via) > maxRedirects {
 		return &redirected{to: *req.URL}

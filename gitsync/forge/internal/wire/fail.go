@@ -15,17 +15,17 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// Dialect is what one provider says differently from the others.
+// Dialect is what differs between the providers' answers.
 type Dialect struct {
-	// RateLimit, RateRemaining and RateReset name headers; the reset is in seconds since 1970. Empty where there are none.
+	// RateLimit, RateRemaining and RateReset are names of headers, or empty. The reset is in seconds since 1970.
 	RateLimit, RateRemaining, RateReset string
-	// Aside picks requests for a token, which count against another limit; nil for none.
+	// Aside selects requests for a token, which have a separate limit. Nil selects none.
 	Aside func(*http.Request) bool
-	// Throttled tells a limit of rates from a lack of rights, where both are 403. 429 always is one.
+	// Throttled distinguishes a rate limit from a missing permission if both are 403. 429 always is a rate limit.
 	Throttled func(*StatusError) bool
-	// Missing tells a commit that isn't there from a request that is wrong, where both are 422 or the like.
+	// Missing distinguishes an unknown commit from an invalid request if both are 422 or similar.
 	Missing func(*StatusError) bool
-	// Right says what a token lacks and which right to give, for 401 and 403, and for whatever is said instead of a token.
+	// Right is what a token lacks and which permission to grant, for 401 and 403, and for failed requests for a token.
 	Right func(*StatusError) (missing, remedy string)
 }
 
@@ -36,12 +36,12 @@ const (
 	notDocumented = "is not what the API documents"
 )
 
-// ErrNothing is for answers that hold nothing at all, not even an empty list: to take them for "no statuses" would be to post
-// again and again.
+// ErrNothing is for answers without any content, not even an empty list. If they counted as "no statuses", the same status
+// would be posted again and again.
 var ErrNothing = errors.New("an answer without content")
 
-// Fail makes one of package forge's errors of what came out of an SDK, or the context's own. It keeps nothing of the
-// original, whose text may be less careful.
+// Fail turns an SDK's error into one of package forge, or the context's own. It keeps nothing of the original, whose text
+// may contain secrets.
 func (c *Conn) Fail(ctx context.Context, action string, err error) error {
 	call := forge.Call{Provider: c.repository.Provider, Host: c.repository.API.Host, Repository: c.repository.Path, Action: action}
 	if answer, ok := errors.AsType[*StatusError](err); ok {
@@ -59,7 +59,7 @@ func (c *Conn) Fail(ctx context.Context, action string, err error) error {
 	return c.failTransport(call, err)
 }
 
-// Done takes note that the forge works.
+// Done records that the forge works.
 func (c *Conn) Done() { c.gate.succeeded() }
 
 func (c *Conn) failAnswer(call forge.Call, a *StatusError) error {
@@ -79,12 +79,12 @@ func (c *Conn) failAnswer(call forge.Call, a *StatusError) error {
 	case a.Status == http.StatusNotFound, a.Status == http.StatusGone, d.Missing != nil && d.Missing(a):
 		return &forge.NotFoundError{Call: call, Status: a.Status, Detail: a.Message}
 	case a.Status == http.StatusProxyAuthRequired:
-		return c.unavailable(call, "the proxy refuses", checkProxy)
+		return c.unavailable(call, "the proxy refused the request", checkProxy)
 	}
 	return &forge.RejectedError{Call: call, Status: a.Status, Detail: a.Message}
 }
 
-// failTransport is for errors without an answer, and for answers that can't be read.
+// failTransport is for errors without an answer, and for answers that can't be parsed.
 func (c *Conn) failTransport(call forge.Call, err error) error {
 	var (
 		dns     *net.DNSError
@@ -98,24 +98,24 @@ func (c *Conn) failTransport(call forge.Call, err error) error {
 		kind    *json.UnmarshalTypeError
 	)
 	switch {
-	case errors.Is(err, ErrNothing), errors.As(err, &syntax), errors.As(err, &kind): // an App's token is decoded by a transport, so ask before what those say
+	case errors.Is(err, ErrNothing), errors.As(err, &syntax), errors.As(err, &kind): // a transport decodes an App's token, so check these before the transport's errors
 		return &forge.AnswerError{Call: call, Problem: notDocumented}
 	case errors.Is(err, errOtherServer):
 		return &forge.AnswerError{Call: call, Problem: "leads to another server"}
 	case errors.Is(err, errTooLarge):
 		return &forge.AnswerError{Call: call, Problem: errTooLarge.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		e := c.unavailable(call, "there is no answer in time", "")
+		e := c.unavailable(call, "the server did not answer in time", "")
 		e.Timeout = true
 		return e
 	case errors.As(err, &verify), errors.As(err, &roots):
 		return c.unavailable(call, "the server's certificate is not trusted", checkCA)
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return c.unavailable(call, "the server speaks no TLS on this port", "check spec.forge.apiURL")
+		return c.unavailable(call, "the server does not use TLS on this port", "check spec.forge.apiURL")
 	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
-		return c.unavailable(call, "the proxy refuses", checkProxy)
+		return c.unavailable(call, "the proxy refused the request", checkProxy)
 	case errors.As(err, &dns):
-		return c.unavailable(call, "the host has no address", "check spec.forge.apiURL, DNS and the proxy")
+		return c.unavailable(call, "the host can't be resolved", "check spec.forge.apiURL, DNS and the proxy")
 	case errors.As(err, &op) && op.Op == "dial", errors.As(err, &op) && op.Op == "proxyconnect":
 		return c.unavailable(call, "the server can't be reached", "check spec.forge.apiURL, the proxy and network policies")
 	case errors.As(err, &op), errors.As(err, &client), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
@@ -128,7 +128,7 @@ func (c *Conn) unavailable(call forge.Call, problem, remedy string) *forge.Unava
 	return &forge.UnavailableError{Call: call, Problem: problem, Remedy: remedy, RetryAfter: c.gate.failed()}
 }
 
-// location is the form of a redirect's target that errors show.
+// location is a redirect's target in the form that errors show.
 func (c *Conn) location(u url.URL) string {
 	if u.Host == "" {
 		return "nowhere"

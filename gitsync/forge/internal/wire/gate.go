@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// maxWait bounds what a forge can ask for. The longest real wait is GitHub's, whose limit is renewed each hour; a header
-	// that is wrong must not silence a client for good.
+	// maxWait bounds how long a forge can ask to wait. The longest real wait is GitHub's, whose limit is reset each hour; a
+	// wrong header must not silence a client for good.
 	maxWait = time.Hour
-	// throttledWait is GitHub's advice for a limit that doesn't say how long: "wait for at least one minute".
+	// throttledWait is GitHub's advice for a limit without a time: "wait for at least one minute".
 	throttledWait = time.Minute
-	// firstWait and lastWait are for a forge that fails: doubled with each failure in a row.
+	// firstWait and lastWait are for a failing forge. The wait doubles with each consecutive failure.
 	firstWait = 2 * time.Second
 	lastWait  = 5 * time.Minute
 )
 
-// gate remembers what the forge has said about rates, and how often it has failed.
+// gate remembers the forge's rate limits and how often it has failed.
 type gate struct {
 	now func() time.Time
 
@@ -51,14 +51,14 @@ func (g *gate) rate() forge.Rate {
 	return g.last
 }
 
-// observed is what the headers of an answer say. Wait is how long it takes to the reset.
+// observed is the information in the headers of an answer. Wait is the time until the reset.
 type observed struct {
 	limit, remaining int
 	wait             time.Duration
 	found            bool
 }
 
-// observe takes note. With nothing remaining the gate closes even though this request was answered.
+// observe records the headers. If nothing remains, the gate closes even though this request was answered.
 func (g *gate) observe(o observed) {
 	if !o.found {
 		return
@@ -72,12 +72,12 @@ func (g *gate) observe(o observed) {
 	}
 }
 
-// throttle closes the gate after a refusal and returns when it opens. Wait is 0 where the forge didn't say.
+// throttle closes the gate after a refusal and returns when it opens. Wait is 0 if the forge sent none.
 func (g *gate) throttle(wait time.Duration) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if wait <= 0 {
-		if wait = g.until.Sub(g.now()); wait <= 0 { // else the answer's own headers have said it
+		if wait = g.until.Sub(g.now()); wait <= 0 { // otherwise the answer's headers had it
 			wait = jittered(throttledWait, maxWait, g.failures)
 		}
 	}
@@ -103,15 +103,15 @@ func (g *gate) succeeded() {
 	g.failures = 0
 }
 
-// jittered doubles the wait n times, to at most the cap, and adds up to half of it: those who failed together don't come back
-// together, and none comes back earlier than it should.
+// jittered doubles the wait n times, up to the limit, and adds up to half of it, so that clients that failed together don't
+// come back together, and none comes back too early.
 func jittered(wait, limit time.Duration, n int) time.Duration {
 	wait = min(wait<<min(n, 16), limit)
-	return min(wait+rand.N(wait/2), limit) //nolint:gosec // spreads load; nobody gains by guessing it
+	return min(wait+rand.N(wait/2), limit) //nolint:gosec // spreads load; not security-relevant
 }
 
-// rateOf reads the headers. Resets are times by the forge's clock, so they are taken relative to the answer's own Date: a
-// clock here that is wrong would wait for hours, or not at all.
+// rateOf reads the headers. Resets are times of the forge's clock, so they are relative to the answer's Date: with a wrong
+// local clock the client would otherwise wait for hours, or not at all.
 func (d Dialect) rateOf(h http.Header) observed {
 	limit, errLimit := strconv.Atoi(h.Get(d.RateLimit))
 	remaining, errRemaining := strconv.Atoi(h.Get(d.RateRemaining))
@@ -127,7 +127,7 @@ func (d Dialect) rateOf(h http.Header) observed {
 	return o
 }
 
-// retryAfter reads the header of that name: seconds, or a time by the forge's clock.
+// retryAfter reads that header: seconds, or a time of the forge's clock.
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {

@@ -10,11 +10,11 @@ import (
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
-// maxMessage keeps a forge's words short enough for a condition.
+// maxMessage keeps a forge's message short enough for a condition.
 const maxMessage = 300
 
-// messageOf finds what an error says. The forges write {"message": …}, GitLab {"error": …} too, where the value is text or
-// lists by field; GitHub has "errors" beside it, with the actual reason. A web page's markup would say nothing.
+// messageOf finds the message of an error. The forges use {"message": …}, GitLab also {"error": …}, with text or lists by
+// field as the value; GitHub also has "errors" with the actual reason. The markup of a web page would be useless.
 func messageOf(contentType string, body []byte) string {
 	var fields map[string]any
 	if err := json.Unmarshal(body, &fields); err != nil {
@@ -32,7 +32,7 @@ func messageOf(contentType string, body []byte) string {
 	return forge.Truncate(forge.Line(strings.Join(words, ": ")), maxMessage)
 }
 
-// flat writes lists and objects as text, a few levels deep, for GitLab answers {"description": ["is too long"]}.
+// flat formats lists and objects as text, up to a few levels deep, because GitLab answers {"description": ["is too long"]}.
 func flat(value any, depth int) string {
 	if depth > 4 {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// bounded is the innermost layer: whatever an SDK or an App's transport sends goes through here.
+// bounded is the innermost layer: every request of an SDK or an App's transport goes through it.
 type bounded struct {
 	next    http.RoundTripper
 	host    url.URL
@@ -20,7 +20,7 @@ type bounded struct {
 	gate    *gate
 }
 
-// errOtherServer can't be seen from outside unless an SDK sends something where it shouldn't.
+// errOtherServer only occurs if an SDK sends a request to the wrong server.
 var errOtherServer = errors.New("a request to another server than the API's")
 
 func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -54,18 +54,18 @@ func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// refusedRedirect catches what net/http hands out as an answer: a redirect that says nowhere.
+// refusedRedirect catches what net/http returns as an answer: a redirect without a location.
 func (t *bounded) refusedRedirect(res *http.Response) bool {
 	return res.StatusCode >= 300 && res.StatusCode < 400 && res.Header.Get("Location") == ""
 }
 
-// maxWords bounds what is read of an answer that is an error.
+// maxWords bounds how much of an error answer is read.
 const maxWords = 64 << 10
 
-// answer makes an error of an answer. What the request carried as credentials is taken out of its words here, for an App's
+// answer turns an answer into an error. The credentials of the request are removed from its text here, because an App's
 // tokens are known nowhere else.
 func (t *bounded) answer(req *http.Request, res *http.Response, aside bool) *StatusError {
-	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // an answer that breaks off is as much of an error
+	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // a truncated answer is an error as well
 	message := messageOf(res.Header.Get("Content-Type"), words)
 	return &StatusError{
 		Status: res.StatusCode, Header: res.Header, Method: req.Method, Aside: aside,
@@ -92,18 +92,18 @@ func maskRequest(s string, req *http.Request) string {
 	return s
 }
 
-// StatusError is an answer that is no success. It is an error only on its way through an SDK.
+// StatusError is an answer that isn't a success. It only exists on its way through an SDK.
 type StatusError struct {
 	Status  int
 	Header  http.Header
 	Method  string // of the request
-	Aside   bool   // the request was one for a token
-	Message string // the forge's words, without credentials
+	Aside   bool   // the request was for a token
+	Message string // the forge's message, without credentials
 }
 
 func (a *StatusError) Error() string { return fmt.Sprintf("HTTP %d", a.Status) }
 
-// Says asks for a phrase, whatever its case.
+// Says reports whether the message contains a phrase, ignoring case.
 func (a *StatusError) Says(phrase string) bool {
 	return strings.Contains(strings.ToLower(a.Message), strings.ToLower(phrase))
 }
@@ -113,7 +113,7 @@ type redirected struct{ to url.URL }
 
 func (*redirected) Error() string { return "redirected" }
 
-// errTooLarge is what a reader of a larger answer gets, rather than the beginning of it.
+// errTooLarge is the error for reading an answer that is too large, instead of a truncated one.
 var errTooLarge = fmt.Errorf("is larger than %d MiB", maxAnswer>>20)
 
 type limited struct {
@@ -138,6 +138,6 @@ func (l *limited) Close() error { return l.body.Close() }
 
 func closeBody(body io.Closer) {
 	if body != nil {
-		_ = body.Close() // nothing was to be had of it any more
+		_ = body.Close() // nothing more to read
 	}
 }
