@@ -105,7 +105,7 @@ func TestBadServers(t *testing.T) {
 		}, Redirected, "/login"},
 		"redirects in a loop": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, r.URL.String(), 302)
-		}, Unreachable, "in circles"},
+		}, Unreachable, "in a loop"},
 		"a redirect for the pack": {onPost(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, r.URL.Path, 307)
 		}), Redirected, "redirects to"},

@@ -17,7 +17,7 @@ func TestRepositoryWithoutGit(t *testing.T) {
 	if _, err := git.PlainInit(dir, false); err != nil {
 		t.Fatal(err)
 	}
-	if status, out := runWith(t, "lint", dir); status != exitFailure || !strings.Contains(out, "the git command is not there") || !strings.Contains(out, "install git") {
+	if status, out := runWith(t, "lint", dir); status != exitFailure || !strings.Contains(out, "the git command is not installed") || !strings.Contains(out, "install git") {
 		t.Errorf("a repository: %d\n%s", status, out)
 	}
 }

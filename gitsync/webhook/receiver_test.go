@@ -71,7 +71,7 @@ func TestSignatures(t *testing.T) {
 		{"truncated by a byte", plain, tea, with(gitea("push", secret, tea), "X-Gitea-Signature", hexMAC(secret, tea)[:63]), 401, "it may have been cut off"},
 		{"truncated base64", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-signature", "v1,AAAA"), 401, "other than a base64 HMAC-SHA256"},
 		{"no hexadecimal", plain, push, with(gitHub("push", secret, push), "X-Hub-Signature-256", "sha256="+strings.Repeat("z", 64)), 401, "not hexadecimal"},
-		{"SHA-1 alone", plain, push, with(gitHub("push", secret, push), "X-Hub-Signature-256", ""), 401, "signed with SHA-1 alone"},
+		{"SHA-1 alone", plain, push, with(gitHub("push", secret, push), "X-Hub-Signature-256", ""), 401, "signed with SHA-1 only"},
 		{"another algorithm", plain, push, with(gitHub("push", secret, push), "X-Hub-Signature-256", "sha512="+hexMAC(secret, push)), 401, "the only accepted algorithm"},
 		{"no algorithm", plain, push, with(gitHub("push", secret, push), "X-Hub-Signature-256", hexMAC(secret, push)), 401, "the only accepted algorithm"},
 		{"a public-key signature", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-signature", "v1a,AAAA"), 401, "no v1 signature"},
@@ -86,11 +86,11 @@ func TestSignatures(t *testing.T) {
 		{"two of the same header", plain, push, append(gitHub("push", secret, push), "X-Hub-Signature-256: sha256="+strings.Repeat("0", 64)), 401, "more than once"},
 
 		{"an old delivery", signed, lab, gitLabSigned("Push Hook", signing, lab, -6*time.Minute), 401, "the delivery is old"},
-		{"one from the future", signed, lab, gitLabSigned("Push Hook", signing, lab, 6*time.Minute), 401, "is a clock wrong"},
+		{"one from the future", signed, lab, gitLabSigned("Push Hook", signing, lab, 6*time.Minute), 401, "a clock is wrong"},
 		{"a time that is none", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-timestamp", "soon"), 401, "not a Unix time"},
 		{"the time changed", signed, lab, with(gitLabSigned("Push Hook", signing, lab, -time.Minute), "webhook-timestamp", strconv.FormatInt(time.Now().Unix(), 10)), 401, "no such receiver, or"},
 		{"the id changed", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-id", "another"), 401, "no such receiver, or"},
-		{"a dot in the id", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-id", "a.b"), 401, "has a dot"},
+		{"a dot in the id", signed, lab, with(gitLabSigned("Push Hook", signing, lab, 0), "webhook-id", "a.b"), 401, "contains a dot"},
 
 		{"GitLab's header with GitHub's signature", plain, push, append(gitHub("push", secret, push), "X-Gitlab-Event: Push Hook"), 401, "more than one kind"},
 		{"GitLab's token with a bad signature", moving, lab, append(gitLabSigned("Push Hook", wrong, lab, 0), "X-Gitlab-Token: "+previous), 401, "no such receiver, or"},

@@ -231,7 +231,7 @@ func TestAppThatIsRefused(t *testing.T) {
 			`{"message": "There is at least one repository that does not exist or is not accessible to the parent installation."}`), as[*forge.RefusedError], "add it to"},
 		{"suspended", appSecret(key, "2"), forgetest.Status(403, `{"message": "This installation has been suspended"}`), as[*forge.RefusedError], "suspended"},
 		{"failing", appSecret(key, "2"), forgetest.Status(502, ``), as[*forge.UnavailableError], "failed"},
-		{"limited", appSecret(key, "2"), forgetest.Status(403, `{"message": "API rate limit exceeded"}`, "Retry-After", "30"), as[*forge.RateLimitedError], "limits"},
+		{"limited", appSecret(key, "2"), forgetest.Status(403, `{"message": "API rate limit exceeded"}`, "Retry-After", "30"), as[*forge.RateLimitedError], "rate limit"},
 		{"an answer that is no token", appSecret(key, "2"), forgetest.Status(201, `<html>`), as[*forge.AnswerError], "API"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
