@@ -34,9 +34,9 @@ func (r *remote) fail(ctx context.Context, err error) error {
 		remoteErr.Err = err
 	}
 	if remoteErr.Reason == Unreachable || remoteErr.Reason == Protocol {
-		if words := r.words(); words != "" {
-			said := classifyWords(words)
-			remoteErr.Reason, remoteErr.Detail = said.Reason, said.Detail
+		if message := r.serverMessage(); message != "" {
+			classified := classifyWords(message)
+			remoteErr.Reason, remoteErr.Detail = classified.Reason, classified.Detail
 		}
 	}
 	remoteErr.URL, remoteErr.Anonymous = r.url, r.auth.anonymous()
@@ -45,11 +45,11 @@ func (r *remote) fail(ctx context.Context, err error) error {
 	return remoteErr
 }
 
-func (r *remote) words() string {
+func (r *remote) serverMessage() string {
 	if r.wire == nil {
 		return ""
 	}
-	return r.wire.words()
+	return r.wire.serverMessage()
 }
 
 func isTimeout(err error) bool {
@@ -110,11 +110,11 @@ func classifyWords(text string) *RemoteError {
 // saysNotFound recognizes the messages of common forges over SSH, where there is no status code.
 func saysNotFound(text string) bool {
 	lower := strings.ToLower(text)
-	for _, words := range []string{
+	for _, phrase := range []string{
 		"repository not found", "does not appear to be a git repository", "not a git repository", "no such repository",
 		"repository does not exist", "project you were looking for could not be found", "cannot find repository", "access denied",
 	} {
-		if strings.Contains(lower, words) {
+		if strings.Contains(lower, phrase) {
 			return true
 		}
 	}

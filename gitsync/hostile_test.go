@@ -453,9 +453,9 @@ func (w saidWire) advertisement(context.Context) (io.ReadCloser, error) {
 func (w saidWire) exchange(context.Context, []byte) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(w.answer)), nil
 }
-func (saidWire) spent() bool   { return false }
-func (saidWire) words() string { return "" }
-func (saidWire) close()        {}
+func (saidWire) spent() bool           { return false }
+func (saidWire) serverMessage() string { return "" }
+func (saidWire) close()                {}
 
 // Whatever a server says, the answer is refs and a pack, or one of the documented errors.
 func FuzzAnswers(f *testing.F) {

@@ -46,9 +46,9 @@ func newHTTPWire(u *url.URL, auth Auth) *httpWire {
 	}}
 }
 
-func (h *httpWire) spent() bool   { return false }
-func (h *httpWire) words() string { return "" }
-func (h *httpWire) close()        { h.client.CloseIdleConnections() }
+func (h *httpWire) spent() bool           { return false }
+func (h *httpWire) serverMessage() string { return "" }
+func (h *httpWire) close()                { h.client.CloseIdleConnections() }
 
 func (h *httpWire) advertisement(ctx context.Context) (io.ReadCloser, error) {
 	target := *h.base
@@ -155,8 +155,8 @@ func statusError(res *http.Response) *RemoteError {
 	}
 	// The markup of a web page would be useless; forges answer Git in plain text.
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
-		words, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		e.Detail = string(words)
+		body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		e.Detail = string(body)
 	}
 	return e
 }

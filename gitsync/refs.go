@@ -89,13 +89,13 @@ func refsFrom(adv *packp.AdvRefs) Refs {
 
 // target is a Ref resolved on one remote.
 type target struct {
-	label  string        // Revision.Ref
-	commit plumbing.Hash // the commit to fetch
-	ways   []way         // how to request it, best first
-	lost   func() error  // the error if no way finds the commit; nil for refs
-	kind   string        // for messages: "branch main"
-	alone  bool          // whether the commit must be found by these ways only
-	of     plumbing.Hash // the commit that it must descend from; zero for any
+	label     string        // Revision.Ref
+	commit    plumbing.Hash // the commit to fetch
+	ways      []way         // how to request it, best first
+	notFound  func() error  // the error if no way finds the commit; nil for refs
+	kind      string        // for messages: "branch main"
+	exclusive bool          // whether the commit must be found by these ways only
+	ancestor  plumbing.Hash // the commit that it must descend from; zero for any
 }
 
 // way is one request for objects: what to want, and whether to leave out the history.
@@ -106,7 +106,7 @@ type way struct {
 
 // descendingFrom also requests the history if that is needed to find the other commit in it.
 func (t target) descendingFrom(of plumbing.Hash) target {
-	t.of = of
+	t.ancestor = of
 	if of.IsZero() || of == t.commit {
 		return t
 	}
@@ -138,7 +138,7 @@ func (r Refs) resolve(ref Ref, url string) (target, error) {
 func (r Refs) resolveName(full, label, kind, url string) (target, error) {
 	found, ok := r.Lookup(full)
 	if !ok {
-		return target{}, &RefNotFoundError{URL: url, Kind: kind, Name: label, Known: r.some(kind)}
+		return target{}, &RefNotFoundError{URL: url, Kind: kind, Name: label, Known: r.knownNames(kind)}
 	}
 	return targetOf(found, label, kind+" "+label), nil
 }
@@ -157,7 +157,7 @@ func (r Refs) resolveHead(url string) (target, error) {
 	if r.headHash != "" {
 		return targetOf(Reference{Hash: r.headHash, Commit: r.headHash}, "HEAD", "HEAD"), nil
 	}
-	return target{}, &RefNotFoundError{URL: url, Kind: "default branch", Known: r.some("branch")}
+	return target{}, &RefNotFoundError{URL: url, Kind: "default branch", Known: r.knownNames("branch")}
 }
 
 // resolveVersion parses tags strictly, as Flux does: a tag such as 2024 isn't a version, or it would beat every v1.2.3.
@@ -183,7 +183,7 @@ func (r Refs) resolveVersion(constraint, url string) (target, error) {
 		}
 	}
 	if bestVersion == nil {
-		return target{}, &RefNotFoundError{URL: url, Kind: "version", Name: constraint, Known: r.some("version")}
+		return target{}, &RefNotFoundError{URL: url, Kind: "version", Name: constraint, Known: r.knownNames("version")}
 	}
 	tag := strings.TrimPrefix(best.Name, "refs/tags/")
 	return targetOf(best, tag, "tag "+tag), nil
@@ -207,11 +207,11 @@ func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 			return t, nil
 		}
 	}
-	t.lost = func() error {
+	t.notFound = func() error {
 		return &RefNotFoundError{URL: url, Kind: "commit", Name: ref.Commit, Known: known}
 	}
 	if within { // only the history of that ref, so that the commit is on it
-		t.ways, t.alone = []way{{wants: tips, history: true}}, true
+		t.ways, t.exclusive = []way{{wants: tips, history: true}}, true
 		return t, nil
 	}
 	for _, held := range r.All {
@@ -227,7 +227,7 @@ func (r Refs) resolveCommit(ref Ref, url string) (target, error) {
 		t.ways = append(t.ways, way{wants: tips, history: true})
 	}
 	if len(t.ways) == 0 {
-		return target{}, t.lost()
+		return target{}, t.notFound()
 	}
 	return t, nil
 }
@@ -246,8 +246,8 @@ func (r Refs) tips() []plumbing.Hash {
 // maxKnown keeps the list of existing names short enough for a message.
 const maxKnown = 10
 
-// some lists a few names of a kind, for a user who asked for one that doesn't exist.
-func (r Refs) some(kind string) []string {
+// knownNames lists a few names of a kind, for a user who asked for one that doesn't exist.
+func (r Refs) knownNames(kind string) []string {
 	prefix := map[string]string{"branch": "refs/heads/", "tag": "refs/tags/", "version": "refs/tags/", "ref": "refs/"}[kind]
 	var names []string
 	for _, ref := range r.All {

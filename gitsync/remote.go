@@ -32,8 +32,8 @@ type wire interface {
 	exchange(ctx context.Context, request []byte) (io.ReadCloser, error)
 	// spent reports that the wire can't carry another exchange.
 	spent() bool
-	// words is the server's message outside of the protocol, once it has ended.
-	words() string
+	// serverMessage is the server's message outside of the protocol, once it has ended.
+	serverMessage() string
 	close()
 }
 
@@ -66,18 +66,18 @@ func (r *remote) refs(ctx context.Context) (Refs, error) {
 	}
 	defer func() { _ = body.Close() }()
 	limited := &limitedReader{r: body, left: maxAdvertisement, what: "list of refs"}
-	said := listing(limited)
+	refsListing := listing(limited)
 	if limited.err != nil {
 		return Refs{}, r.fail(ctx, limited.err)
 	}
-	leave, err := enter(ctx, said.size > smallAdvertisement)
+	leave, err := enter(ctx, refsListing.size > smallAdvertisement)
 	if err != nil {
 		return Refs{}, r.fail(ctx, err)
 	}
 	defer leave()
 	adv := packp.NewAdvRefs()
-	if err := adv.Decode(said.reader()); err != nil {
-		return Refs{}, r.fail(ctx, explainAdvertisement(err, said))
+	if err := adv.Decode(refsListing.reader()); err != nil {
+		return Refs{}, r.fail(ctx, explainAdvertisement(err, refsListing))
 	}
 	if adv.IsEmpty() {
 		return Refs{}, r.fail(ctx, packp.ErrEmptyAdvRefs)
@@ -88,8 +88,8 @@ func (r *remote) refs(ctx context.Context) (Refs, error) {
 // listing reads a listing to its end, which is a flush: the first or, over HTTP, the one after the refs. It is decoded only
 // afterwards, so that a slow server doesn't hold the turn that others wait for.
 func listing(r io.Reader) *spool {
-	said := &spool{}
-	lines := pktline.NewScanner(io.TeeReader(r, said))
+	received := &spool{}
+	lines := pktline.NewScanner(io.TeeReader(r, received))
 	service := false
 	for i := 0; lines.Scan(); i++ {
 		line := lines.Bytes()
@@ -98,7 +98,7 @@ func listing(r io.Reader) *spool {
 		}
 		service = service || i == 0 && line[0] == '#'
 	}
-	return said // the decoder reports one that is cut off
+	return received // the decoder reports one that is cut off
 }
 
 // spool keeps the written data in pieces: a growing buffer would take up to three times as much.

@@ -145,22 +145,22 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	refs.All = nil // there may be hundreds of thousands, and the download may take a long time
 	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
 	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
-	if r.lineage == (lineage{commit: t.commit, of: t.of}) {
+	if r.lineage == (lineage{commit: t.commit, of: t.ancestor}) {
 		return nil, notDescendant
 	}
 	var c *commit
-	if !t.alone && r.descends(ctx, t.commit, t.of) {
+	if !t.exclusive && r.descends(ctx, t.commit, t.ancestor) {
 		c = r.held(ctx, url, t.commit)
 	}
 	if c == nil {
 		if c, err = r.download(ctx, rem, refs, t); err != nil {
 			return nil, err
 		}
-		if !r.descends(ctx, t.commit, t.of) {
+		if !r.descends(ctx, t.commit, t.ancestor) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			r.lineage = lineage{commit: t.commit, of: t.of}
+			r.lineage = lineage{commit: t.commit, of: t.ancestor}
 			return nil, notDescendant
 		}
 	}
@@ -222,8 +222,8 @@ func (r *Repository) usableFor(t target) []plumbing.Hash {
 	switch {
 	case !t.ways[0].history:
 		return hashes(r.state.Commits...)
-	case !t.alone && slices.Contains(r.state.Commits, t.of.String()):
-		return []plumbing.Hash{t.of}
+	case !t.exclusive && slices.Contains(r.state.Commits, t.ancestor.String()):
+		return []plumbing.Hash{t.ancestor}
 	}
 	return nil
 }
@@ -341,8 +341,8 @@ func receive(ctx context.Context, rem *remote, refs Refs, w way, have []plumbing
 
 // loadTarget verifies that the store has the requested commit: its content has the hash, or the server did not send it.
 func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, error) {
-	if t.lost != nil && !s.has(t.commit) {
-		return nil, t.lost()
+	if t.notFound != nil && !s.has(t.commit) {
+		return nil, t.notFound()
 	}
 	c, err := s.load(ctx, t.commit)
 	if other, ok := errors.AsType[notCommitError](err); ok {

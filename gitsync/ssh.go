@@ -132,8 +132,8 @@ func (w *sshWire) exchange(_ context.Context, request []byte) (io.ReadCloser, er
 
 func (w *sshWire) spent() bool { return w.used }
 
-// words waits a moment for stderr, where servers explain why they closed the connection.
-func (w *sshWire) words() string {
+// serverMessage waits a moment for stderr, where servers explain why they closed the connection.
+func (w *sshWire) serverMessage() string {
 	select {
 	case <-w.ended:
 	case <-time.After(time.Second):

@@ -109,13 +109,13 @@ func (v *Verifier) verifyPGP(signature string, payload []byte, now time.Time) *S
 	var fault *SignatureError
 	good := false
 	for _, copied := range v.pgp {
-		switch bad := verifyPGPBy(openpgp.EntityList{copied}, raw, claimed, payload, now); {
-		case bad == nil:
+		switch failure := verifyPGPBy(openpgp.EntityList{copied}, raw, claimed, payload, now); {
+		case failure == nil:
 			good = true
-		case bad.Reason == SignerRevoked:
-			return bad
+		case failure.Reason == SignerRevoked:
+			return failure
 		case fault == nil || fault.Reason == SignerUnknown:
-			fault = bad
+			fault = failure
 		}
 	}
 	switch {

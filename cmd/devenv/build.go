@@ -13,7 +13,7 @@ import (
 func buildCommand() command {
 	return command{
 		name: "build", args: "[COMPONENT...]",
-		does: "build components that aren't built yet, and print where they are; without names, those of `up`",
+		does: "build missing components and print their paths; without names, the components of `up`",
 		run:  build,
 	}
 }
@@ -41,7 +41,7 @@ func selected(names []string) ([]server.Component, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(server.Components(), func(c server.Component) bool { return c.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("%w: there is no component %q, only %s", errUsage, name, known())
+			return nil, fmt.Errorf("%w: unknown component %q; the components are %s", errUsage, name, known())
 		}
 		found = append(found, server.Components()[i])
 	}

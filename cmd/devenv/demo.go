@@ -22,7 +22,7 @@ import (
 func demoCommand() command {
 	return command{
 		name: "demo", args: "[--forge gitea]",
-		does: "show Muster at work on this machine, with steps to try, until Ctrl-C; with a forge, commit statuses and scans too",
+		does: "run Muster on this machine with steps to try, until Ctrl-C; with a forge, also commit statuses and scans",
 		run:  runDemo,
 	}
 }
@@ -38,16 +38,16 @@ func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("%w: demo takes no arguments", errUsage)
 	case *forge != "" && *forge != "gitea":
-		return fmt.Errorf("%w: there is no demo with the forge %q, only with gitea", errUsage, *forge)
+		return fmt.Errorf("%w: the forge %q is not supported; use gitea", errUsage, *forge)
 	}
 	d, err := startDemo(ctx, stdout, *forge != "")
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C while it starts; what had begun is gone
+			return nil //nolint:nilerr // Ctrl-C during the start; everything has been cleaned up
 		}
 		return err
 	}
-	fmt.Fprint(d.out, d.text()) // the watch writes to it too
+	fmt.Fprint(d.out, d.text()) // the watch also writes to it
 	select {
 	case err = <-d.controller.failed:
 	case <-ctx.Done():
@@ -56,32 +56,32 @@ func runDemo(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	return errors.Join(err, d.Stop())
 }
 
-// demo is a running demonstration. With a forge, Gitea takes the place of plain Git, and commits get statuses. All of its
-// files are in one folder:
+// demo is a running demonstration. With a forge, Gitea replaces plain Git, and commits get statuses. All of its files are in
+// one folder:
 //
 //	kubeconfig, sops-key.txt, env   for the reader's shell
 //	bin/muster                      the program
 //	fleet/                          a clone of the repository, with examples/quickstart
 //	try/                            files for the steps
 //	controller.log, controller.pid  the running controller
-//	cache/, control-plane/, git/    what the servers keep; with a forge gitea/ instead of git/
-//	gitea.curl                      for curl, to speak to Gitea
+//	cache/, control-plane/, git/    data of the servers; with a forge gitea/ instead of git/
+//	gitea.curl                      curl's options for Gitea
 type demo struct {
 	dir        string
 	out        *lines
 	tools      tools
 	plane      *server.ControlPlane
 	git        *server.Git // nil with a forge
-	forge      *demoForge  // nil without
+	forge      *demoForge  // nil without a forge
 	cluster    *demoCluster
 	controller *demoController
 	stops      []func() error // in the order of starting
 }
 
-// demoPatience is how long the first sync may take. It takes a second or two; a loaded machine needs more.
+// demoPatience is how long the first sync may take. It usually takes a second or two, and more on a loaded machine.
 const demoPatience = 2 * time.Minute
 
-// demoStage is a part of the start.
+// demoStage is a stage of the start.
 type demoStage struct {
 	does string
 	run  func(ctx context.Context, root string) error
@@ -96,33 +96,33 @@ func (d *demo) stages() []demoStage {
 		{"Starting a Kubernetes control plane (etcd, kube-apiserver)", d.startControlPlane},
 		{"Starting Git, and pushing examples/quickstart to it", d.startGit},
 		{"Installing the CRDs, config/rbac and two Secrets", d.install},
-		{"Starting the controller, with the rights of config/rbac alone", d.startController},
+		{"Starting the controller, with only the permissions of config/rbac", d.startController},
 		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
 	}
 }
 
-// quiet keeps the libraries' notes on watches that break, as all do at the end, from the reader. It is for the start of the
-// process alone: the libraries read what it sets without a lock.
+// quiet hides log messages of libraries about closed watches, which all watches are at the end. Call it only at the start of
+// the process: libraries read the settings without a lock.
 func quiet() {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 }
 
-// startDemo returns when everything runs and the first sync is done. Whatever fails, nothing is left behind.
+// startDemo returns when everything runs and the first sync is done. After an error, it leaves nothing behind.
 func startDemo(ctx context.Context, stdout io.Writer, forge bool) (_ *demo, err error) {
 	d := &demo{out: &lines{out: stdout}, tools: findTools()}
 	if _, err := exec.LookPath("git"); err != nil {
-		return nil, fmt.Errorf("git is not on the PATH; install it and run this again")
+		return nil, fmt.Errorf("git is not on the PATH; install it and try again")
 	}
 	if forge && !d.tools.curl {
-		return nil, fmt.Errorf("curl is not on the PATH, and the steps with Gitea need it; install it and run this again")
+		return nil, fmt.Errorf("curl is not on the PATH, and the steps with Gitea need it; install it and try again")
 	}
 	root, err := server.Root()
 	if err != nil {
-		return nil, fmt.Errorf("%w; run this from its top folder", err)
+		return nil, fmt.Errorf("%w; run this in a checkout", err)
 	}
 	if d.dir, err = os.MkdirTemp("", "muster-demo-"); err != nil {
-		return nil, fmt.Errorf("make the folder of the demo: %w; TMPDIR says where it goes", err)
+		return nil, fmt.Errorf("create the folder of the demo: %w; set TMPDIR to choose another place", err)
 	}
 	d.stops = append(d.stops, func() error { return os.RemoveAll(d.dir) })
 	defer func() {
@@ -146,7 +146,7 @@ func startDemo(ctx context.Context, stdout io.Writer, forge bool) (_ *demo, err 
 	return d, nil
 }
 
-// Stop ends everything, the last first, and removes the folder.
+// Stop ends everything in reverse order, and removes the folder.
 func (d *demo) Stop() error {
 	var errs []error
 	for _, stop := range slices.Backward(d.stops) {
@@ -169,7 +169,7 @@ func (d *demo) buildMuster(ctx context.Context, root string) error {
 }
 
 func (d *demo) startControlPlane(ctx context.Context, _ string) (err error) {
-	// The servers outlive ctx, so that the controller can end in order before them.
+	// The servers outlive ctx, so that the controller can shut down before them.
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, cancel)()
 	d.plane, err = server.StartControlPlane(serving, server.ControlPlaneOptions{

@@ -37,15 +37,15 @@ const (
 
 var demoGroups = []string{"system:serviceaccounts", "system:serviceaccounts:" + demoNamespace, "system:authenticated"}
 
-// demoCluster is what the demo does with the API server, as its admin.
+// demoCluster is the demo's access to the API server, as admin.
 type demoCluster struct {
 	config *rest.Config
 	client client.Client
 	stop   func() // ends the watch
 }
 
-// install does what a platform team does once: the CRDs, config/default, and the Secrets that an AuditSync refers to. The
-// Deployment stays out, since there is nothing that runs Pods.
+// install does what a platform team does once: it applies the CRDs, config/default, and the Secrets that an AuditSync refers
+// to. It omits the Deployment, because nothing runs Pods here.
 func (d *demo) install(ctx context.Context, root string) (err error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
@@ -72,7 +72,7 @@ func (d *demo) install(ctx context.Context, root string) (err error) {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demoNamespace}},
 		secret("sops-keys", map[string]string{"test.agekey": string(key)}),
-		secret("mondoo-client", map[string]string{"config": `{"demo": true}`}), // without it the operator makes nothing
+		secret("mondoo-client", map[string]string{"config": `{"demo": true}`}), // without it the operator creates nothing
 	}
 	if d.forge != nil {
 		objects = append(objects, d.forge.secrets()...)
@@ -109,7 +109,7 @@ func (c *demoCluster) installMuster(ctx context.Context, root string) error {
 	}
 }
 
-// built is what `kubectl kustomize` makes of a folder of config/.
+// built is the output of `kubectl kustomize` for a folder of config/.
 func built(root, folder string) ([]byte, error) {
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(root, "config", folder))
 	if err != nil {
@@ -122,8 +122,8 @@ func secret(name string, data map[string]string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: demoNamespace, Name: name}, StringData: data}
 }
 
-// createSync creates the AuditSync of the quickstart, for the repository of the demo. Without a forge nobody tells of pushes, so
-// that it has a shorter interval.
+// createSync creates the AuditSync of the quickstart for the repository of the demo. Without a forge there are no webhooks,
+// so its interval is shorter.
 func (d *demo) createSync(ctx context.Context, root string) error {
 	content, err := os.ReadFile(filepath.Join(root, "examples", "quickstart", "auditsync.yaml"))
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *demoCluster) sync(ctx context.Context) (*v1alpha1.AuditSync, error) {
 	return sync, c.client.Get(ctx, client.ObjectKey{Namespace: demoNamespace, Name: demoSync}, sync)
 }
 
-// ready says whether the AuditSync is ready, and what it says of itself.
+// ready reports whether the AuditSync is ready, with its message.
 func (c *demoCluster) ready(ctx context.Context) (bool, string) {
 	sync, err := c.sync(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func (c *demoCluster) ready(ctx context.Context) (bool, string) {
 	}
 	condition := meta.FindStatusCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	if condition == nil {
-		return false, "the controller has not looked at it yet"
+		return false, "the controller has not reconciled it yet"
 	}
 	return condition.Status == metav1.ConditionTrue, condition.Message
 }

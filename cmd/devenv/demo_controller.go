@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// stopGrace is how long the controller may take to finish what it is at.
+	// stopGrace is how long the controller may take to finish its work.
 	stopGrace = 15 * time.Second
-	// A controller that has ended so soon after its start this many times in a row won't ever stay.
+	// A controller that ends so soon after its start, this many times in a row, won't ever stay up.
 	tooSoon  = 3 * time.Second
 	maxTries = 3
 )
@@ -23,7 +23,7 @@ const (
 // demoController keeps the controller running, as the Deployment would.
 type demoController struct {
 	d      *demo
-	failed chan error // says why the controller can't be kept running
+	failed chan error // reports why the controller can't be kept running
 	halt   chan struct{}
 	done   chan struct{}
 
@@ -40,7 +40,7 @@ func startDemoController(d *demo) (*demoController, error) {
 	return c, nil
 }
 
-// start starts the controller once, with its log after that of the ones before.
+// start starts the controller once, and appends to the log of earlier ones.
 func (c *demoController) start() error {
 	log, err := os.OpenFile(c.d.file("controller.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *demoController) start() error {
 		"--kubeconfig="+c.d.file("control-plane", "muster.kubeconfig"),
 		"--namespace="+demoNamespace,
 		"--cache-dir="+c.d.file("cache"),
-		"--metrics-address=0", "--probe-address=0") // ports that may be taken on this machine
+		"--metrics-address=0", "--probe-address=0") // these ports may be in use on this machine
 	if c.d.forge != nil {
 		cmd.Args = append(cmd.Args, "--webhook-address="+c.d.forge.receiver)
 	}
@@ -66,7 +66,7 @@ func (c *demoController) start() error {
 	return os.WriteFile(c.d.file("controller.pid"), []byte(strconv.Itoa(p.PID())+"\n"), 0o600)
 }
 
-// keep starts the controller again whenever it ends, until stop.
+// keep restarts the controller whenever it ends, until stop.
 func (c *demoController) keep() {
 	defer close(c.done)
 	for tries := 0; ; {
@@ -80,14 +80,14 @@ func (c *demoController) keep() {
 			tries = 1
 		}
 		if tries == maxTries {
-			c.failed <- fmt.Errorf("the controller ended %d times in a row within %s; the end of its log:\n%s", tries, tooSoon, c.logTail())
+			c.failed <- fmt.Errorf("the controller ended %d times in a row within %s; its last log lines are:\n%s", tries, tooSoon, c.logTail())
 			return
 		}
 		if err := c.start(); err != nil {
 			c.failed <- err
 			return
 		}
-		c.d.out.Event("controller", "process %d has ended (%s); started again as process %d", p.PID(), ending(p.Err()), c.current().PID())
+		c.d.out.Event("controller", "process %d ended (%s); restarted as process %d", p.PID(), ending(p.Err()), c.current().PID())
 	}
 }
 
@@ -104,14 +104,14 @@ func (c *demoController) current() server.Program {
 	return c.running
 }
 
-// stop ends the controller and waits until it is gone.
+// stop ends the controller and waits until it has ended.
 func (c *demoController) stop() error {
 	close(c.halt)
 	<-c.done
 	return c.current().Stop(stopGrace)
 }
 
-// logTail is the end of the log, for an error: the folder with the log is about to be removed.
+// logTail is the end of the log, for an error: the folder with the log is removed soon after.
 func (c *demoController) logTail() string {
 	const most = 2 << 10
 	content, err := os.ReadFile(c.d.file("controller.log"))

@@ -21,33 +21,33 @@ const (
 	forgeContext    = "muster/" + demoSync // of the first status of a commit
 	forgeBranch     = "main"
 
-	// demoScan is how long a scan takes, for the reader to see it run.
+	// demoScan is how long a scan takes, so that the reader can see it run.
 	demoScan = 2 * time.Second
 )
 
-// demoForge is what the demo has besides when there is a forge in it.
+// demoForge is the part of the demo that exists only with a forge.
 type demoForge struct {
 	gitea         *server.Gitea
 	repositoryURL string
-	token         string // of Muster
+	token         string // Muster's
 	hookSecret    string
 	receiver      string // the address at which Muster receives webhooks
 }
 
-// forgeStages begin with Gitea: what the reader's shell is told has its address in it.
+// forgeStages begin with Gitea, because its address is in the reader's shell environment.
 func (d *demo) forgeStages() []demoStage {
 	return []demoStage{
 		{"Building muster", d.buildMuster},
 		{"Starting Gitea, with a repository, a token and a webhook, and pushing examples/quickstart to it", d.startGitea},
 		{"Starting a Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager)", d.startControlPlane},
 		{"Installing the CRDs, config/rbac and three Secrets", d.install},
-		{"Starting a stand-in for the Mondoo Operator, which makes CronJobs and plays their scans", d.startStandIn},
-		{"Starting the controller, with the rights of config/rbac alone", d.startController},
+		{"Starting a stand-in for the Mondoo Operator, which creates CronJobs and simulates their scans", d.startStandIn},
+		{"Starting the controller, with only the permissions of config/rbac", d.startController},
 		{"Creating an AuditSync and waiting until it is ready", d.firstSync},
 	}
 }
 
-// startGitea does on Gitea, through its API, what a platform team does on its forge once.
+// startGitea does on Gitea, through its API, what a platform team does once on its forge.
 func (d *demo) startGitea(ctx context.Context, root string) (err error) {
 	f := d.forge
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -57,7 +57,7 @@ func (d *demo) startGitea(ctx context.Context, root string) (err error) {
 		return err
 	}
 	d.stops = append(d.stops, func() error { defer cancel(); return f.gitea.Stop() })
-	// The address stays the same when the controller starts again, for the forge knows it.
+	// The address stays the same when the controller restarts, because the forge knows it.
 	receiver, release, err := server.ReserveAddress()
 	if err != nil {
 		return err
@@ -73,11 +73,11 @@ func (d *demo) startGitea(ctx context.Context, root string) (err error) {
 	if err := d.pushQuickstart(ctx, root, f.repositoryURL); err != nil {
 		return err
 	}
-	// From here on: what was pushed before there was a webhook is read when the AuditSync is made.
+	// Start now: commits that were pushed before the webhook existed are read when the AuditSync is created.
 	return f.gitea.AddWebhook(ctx, forgeRepository, f.hookURL(), f.hookSecret, "push", "pull_request")
 }
 
-// setUp makes the repository, the reader's account and Muster's.
+// setUp creates the repository, the reader's account and Muster's.
 func (f *demoForge) setUp(ctx context.Context) (err error) {
 	if f.repositoryURL, err = f.gitea.CreateRepository(ctx, forgeRepository); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (f *demoForge) setUp(ctx context.Context) (err error) {
 	if err := f.gitea.API(ctx, http.MethodPost, "/admin/users", reader, nil); err != nil {
 		return err
 	}
-	// The scope covers statuses and reading; without write access to the repository Gitea takes no status from anybody.
+	// The scope covers statuses and reading. Without write access to the repository Gitea rejects statuses.
 	if f.token, err = f.gitea.CreateUser(ctx, forgeRobot, "write:repository"); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (f *demoForge) setUp(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// The branch requires no status: the commits of pull requests get none, so that none could be merged.
+	// The branch requires no status: commits of pull requests get none, so none could be merged.
 	f.hookSecret = rand.Text()
 	return nil
 }
@@ -104,12 +104,12 @@ func (f *demoForge) hookURL() string {
 	return "http://" + f.receiver + "/hook/" + demoNamespace + "/" + demoSync
 }
 
-// api is the address of the repository in Gitea's API, and pages that of its pages.
+// api is the address of the repository in Gitea's API, and pages the address of its web pages.
 func (f *demoForge) api() string { return f.gitea.URL() + "/api/v1/repos/" + forgeRepository }
 
 func (f *demoForge) pages() string { return f.gitea.URL() + "/" + forgeRepository }
 
-// secrets are those that the AuditSync refers to.
+// secrets are the Secrets that the AuditSync refers to.
 func (f *demoForge) secrets() []client.Object {
 	return []client.Object{
 		secret("fleet-git", map[string]string{"username": forgeRobot, "password": f.token}),
@@ -117,7 +117,7 @@ func (f *demoForge) secrets() []client.Object {
 	}
 }
 
-// use has the AuditSync listen to the webhook and set statuses.
+// use makes the AuditSync receive webhooks and set statuses.
 func (f *demoForge) use(sync *v1alpha1.AuditSync) {
 	sync.Spec.Webhook = &v1alpha1.Webhook{SecretRef: v1alpha1.SecretRef{Name: "fleet-webhook"}}
 	sync.Spec.Forge = &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}}

@@ -17,7 +17,7 @@ const (
 	stepForgeForged = "Pretend to be Gitea"
 )
 
-// Changes of a cluster that has nothing encrypted. Each but the last has it scanned again.
+// Changes of a cluster with nothing encrypted. Each but the last starts another scan.
 const (
 	dailyAnalytics  = `sed 's/schedule: .*/schedule: "H 3 * * *"/' ../try/analytics.yaml >clusters/analytics.yaml`
 	weeklyAnalytics = `sed 's/schedule: .*/schedule: "H 3 * * 0"/' ../try/analytics.yaml >clusters/analytics.yaml`
@@ -31,44 +31,44 @@ func commitAnalytics(message string) string {
 
 func (d *demo) forgeSteps() []demoStep {
 	edit := d.editAction(slowFirst)
-	edit.expect = "Put back within a second. " + forgeContext + "/drift of the applied commit says what it was, and who did it."
+	edit.expect = "Reverted within a second. " + forgeContext + "/drift of the applied commit names the change and its author."
 	return []demoStep{
 		{stepForgeAdd, []demoAction{{
 			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
-			"Gitea's webhook starts the sync at once. " + forgeContext + " goes from pending to success, and names the two.\n" +
-				"Muster starts a scan of each as soon as the stand-in has made its CronJob; " + forgeContext + "/scan is pending until\n" +
-				"both have ended well.",
+			"Gitea's webhook starts the sync at once. " + forgeContext + " goes from pending to success, and names both clusters.\n" +
+				"Muster starts a scan of each as soon as the stand-in has created its CronJob; " + forgeContext + "/scan is pending until\n" +
+				"both have succeeded.",
 		}}},
 		{stepForgeBreak, []demoAction{
 			{
 				[]string{brokenAnalytics, commitAnalytics("break analytics")},
-				"Failure, with file, line and cause. What is live stays.",
+				"Failure, with file, line and cause. The live objects don't change.",
 			},
 			{
 				[]string{"git revert --no-edit HEAD >/dev/null && git push -q"},
-				"Success again, for a commit that changes nothing of what is live: its scan status is about the whole fleet.",
+				"Success again, for a commit that changes no live object: its scan status is about the whole fleet.",
 			},
 		}},
 		{stepForgeEdit, []demoAction{edit}},
 		{stepForgeScan, []demoAction{
 			{
 				[]string{d.scenarioCommand(`{"analytics": "oom"}`), dailyAnalytics, commitAnalytics("scan analytics at night")},
-				"The commit is valid and applied, so that " + forgeContext + " is a success; its scan is a failure that names the cluster\n" +
-					"and the cause. (fail, image and hang are other outcomes, and refuse stops the operator at the entry.)",
+				"The commit is valid and applied, so " + forgeContext + " is a success; its scan is a failure that names the cluster\n" +
+					"and the cause. (Other outcomes are fail, image and hang; refuse stops the operator at the entry.)",
 			},
 			{
 				[]string{d.scenarioCommand(`{"analytics": null}`), weeklyAnalytics, commitAnalytics("scan analytics weekly")},
-				"A commit that is scanned.",
+				"The commit is scanned.",
 			},
 		}},
 		{stepForgePause, []demoAction{
 			{
 				[]string{d.scenarioCommand(`{"` + operator.KeyScanning + `": "paused"}`), yearlyAnalytics, commitAnalytics("scan analytics yearly")},
-				"Applied, and its scan status says that scanning is paused. It is pending: nobody has scanned this.",
+				"Applied, and its scan status is pending: scanning is paused.",
 			},
 			{
 				[]string{d.scenarioCommand(`{"` + operator.KeyScanning + `": null}`)},
-				"The scan that was due is made up for.",
+				"Muster catches up on the missed scan.",
 			},
 		}},
 		{stepForgeMerge, []demoAction{{
@@ -78,23 +78,23 @@ func (d *demo) forgeSteps() []demoStep {
 				askForge(`{"head": "proposal", "base": "main", "title": "remove dev-a"}`, "pulls"),
 				askForge(`{"Do": "merge"}`, "pulls/1/merge") + " && git pull -q",
 			},
-			"The pull request itself gets no status: Muster answers for the commits of the branch that it follows, so the branch must\n" +
-				"not require one. The merge is such a commit, and " + forgeContext + " says that dev-a is removed.",
+			"The pull request itself gets no status: Muster sets statuses on commits of the branch that it follows, so the branch must\n" +
+				"not require one. The merge is such a commit, and " + forgeContext + " reports that dev-a is removed.",
 		}}},
 		{stepForgeForged, []demoAction{{
 			[]string{`curl -sS -H 'Content-Type: application/json' -H 'X-Gitea-Event: push' -H "X-Gitea-Signature: $(printf '%064d' 0)" \` + "\n" +
 				`  -d '{"ref": "refs/heads/main"}' ` + d.forge.hookURL()},
-			"Refused: the signature is not by the webhook's secret.",
+			"Rejected: the signature was not made with the webhook's secret.",
 		}}},
 	}
 }
 
-// askForge has Gitea's API do something in the repository. It tries again while Gitea still compares the branches of a pull request.
+// askForge calls Gitea's API for the repository. It retries while Gitea still compares the branches of a pull request.
 func askForge(body, path string) string {
 	return "curl -sSfK ../gitea.curl --retry 10 --retry-delay 1 --retry-all-errors -H 'Content-Type: application/json' \\\n  -d '" + body + "' $FLEET/" + path + " >/dev/null"
 }
 
-// scenarioCommand tells the stand-in how things go from now on.
+// scenarioCommand changes the scenario of the stand-in.
 func (d *demo) scenarioCommand(data string) string {
 	body := `{"data": ` + data + `}`
 	if d.tools.kubectl {

@@ -53,7 +53,7 @@ func (v *visitor) withoutKubectl() {
 	v.lookAround()
 	v.try(demoAction{commands: []string{v.demo.scenarioCommand(`{"dev-a": "explode"}`)}})
 	if !eventually(v.T, demoStepLimit, func() bool {
-		return strings.Contains(v.said.String(), `stand-in       the ConfigMap stand-in-operator: dev-a is "explode", and there are only`)
+		return strings.Contains(v.said.String(), `stand-in       the ConfigMap stand-in-operator: dev-a is "explode", but must be one of`)
 	}) {
 		v.Errorf("the scenario is not changed; the demo says:\n%s", v.said)
 	}

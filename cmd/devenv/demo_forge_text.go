@@ -7,16 +7,16 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
 )
 
-// forgeText is text with a forge.
+// forgeText is text for the demo with a forge.
 func (d *demo) forgeText() string {
 	var b strings.Builder
 	f := d.forge
 	fmt.Fprintf(&b, `
-Muster is running. The AuditSync %q drives the MondooAuditConfig %q from a repository on Gitea, and tells
-Gitea by commit statuses what became of each commit.
+Muster is running. The AuditSync %q manages the MondooAuditConfig %q from a repository on Gitea, and reports
+the result of each commit to Gitea as commit statuses.
 
   commits      %s/commits/branch/%s
-               (log in as %s with the password %s; the pages are plain, for Gitea's module has no styles)
+               (log in as %s with the password %s; the pages have no styles, because Gitea's module contains none)
   webhook      %s
   everything   %s
   work tree    %s
@@ -24,15 +24,15 @@ Gitea by commit statuses what became of each commit.
                %s
                %s
 
-What is real: Gitea with its webhook, its statuses and its pull requests, the Kubernetes control plane, and Muster.
-What is not: THE MONDOO OPERATOR. A stand-in for it makes CronJobs of the entries, and plays the Pods of scans as the
-ConfigMap %s says. Nothing is scanned. What it does is told in lines that begin with stand-in.
+Real: Gitea with its webhook, its statuses and its pull requests, the Kubernetes control plane, and Muster.
+Not real: THE MONDOO OPERATOR. A stand-in for it creates CronJobs from the entries, and simulates the Pods of scans as the
+ConfigMap %s defines. Nothing is scanned. Lines that begin with stand-in show what it does.
 
-Type this in another terminal. It sets KUBECONFIG, PATH, SOPS_AGE_KEY_FILE and FLEET, and goes to the work tree:
+Run this in another terminal. It sets KUBECONFIG, PATH, SOPS_AGE_KEY_FILE and FLEET, and changes to the work tree:
 
     . %s
 
-Look at what is there, the statuses first.
+Look at the state, statuses first.
 
 `, demoSync, demoAuditConfig, f.pages(), forgeBranch, gitUsername, gitPassword, f.hookURL(), d.dir, d.file("fleet"), d.file("controller.log"),
 		d.file("gitea", "gitea.log"), d.file("control-plane", "*.log"), operator.ScenarioName, d.file("env"))
@@ -54,7 +54,7 @@ func (d *demo) forgeLook() []string {
 		"curl -sSfK ../admin.curl "+d.objectURL("batch/v1", "cronjobs", ""))
 }
 
-// showStatuses prints all statuses of the commit of the work tree, the latest first, a line each, with the little that is
-// everywhere.
+// showStatuses prints all statuses of the work tree's commit, one per line, the latest first. It uses only tools that are
+// available everywhere.
 const showStatuses = `curl -sSfK ../gitea.curl $FLEET/commits/$(git rev-parse HEAD)/statuses |
   grep -oE '"(status|description|context)":"([^"\\]|\\.)+"' | paste - - -`

@@ -9,15 +9,15 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
-// watch writes a line for each status that is set. What is asked of Gitea passes through this process, so that nothing needs to
-// be asked to know when there is one.
+// watch writes a line for each new status. All requests to Gitea pass through this process, so it notices new statuses
+// without polling.
 func (f *demoForge) watch(ctx context.Context, d *demo) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	d.stops = append(d.stops, func() error { cancel(); <-ended; return nil })
 	go func() {
 		defer close(ended)
-		w := statusWatch{gitea: f.gitea, out: d.out, told: map[string]int{}}
+		w := statusWatch{gitea: f.gitea, out: d.out, reported: map[string]int{}}
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -31,21 +31,21 @@ func (f *demoForge) watch(ctx context.Context, d *demo) {
 	}()
 }
 
-// statusWatch tells of statuses.
+// statusWatch reports new statuses.
 type statusWatch struct {
-	gitea *server.Gitea
-	out   *lines
-	seen  int            // requests
-	told  map[string]int // statuses by commit
+	gitea    *server.Gitea
+	out      *lines
+	seen     int            // requests
+	reported map[string]int // statuses by commit
 }
 
-// look tells of the statuses that were set since the last look.
+// look reports the statuses that were set since the last look.
 func (w *statusWatch) look(ctx context.Context) {
 	for _, r := range w.gitea.Requests()[w.seen:] {
 		_, commit, found := strings.Cut(r.Path, "/statuses/")
 		if r.Method == http.MethodPost && found {
 			if r.Code == 0 {
-				return // not answered yet
+				return // no answer yet
 			}
 			w.tell(ctx, commit)
 		}
@@ -56,10 +56,10 @@ func (w *statusWatch) look(ctx context.Context) {
 func (w *statusWatch) tell(ctx context.Context, commit string) {
 	statuses, err := w.gitea.Statuses(ctx, forgeRepository, commit)
 	if err != nil {
-		return // it is ending
+		return // the demo is ending
 	}
-	for _, s := range statuses[min(w.told[commit], len(statuses)):] {
+	for _, s := range statuses[min(w.reported[commit], len(statuses)):] {
 		w.out.Event("Gitea", "%s  %s: %s: %s", commit[:min(7, len(commit))], s.Context, s.State, s.Description)
 	}
-	w.told[commit] = len(statuses)
+	w.reported[commit] = len(statuses)
 }

@@ -15,7 +15,7 @@ import (
 const (
 	demoRepository = "fleet"
 	gitUsername    = "demo"
-	gitPassword    = "demo-password" // of a server that only this machine can reach, for as long as the demo runs
+	gitPassword    = "demo-password" // for a server that only this machine can reach, while the demo runs
 )
 
 // startGit serves a repository with examples/quickstart in it, and leaves a clone of it in fleet/.
@@ -45,10 +45,10 @@ func (d *demo) pushQuickstart(ctx context.Context, root, url string) error {
 	withPassword := strings.Replace(url, "://", "://"+gitUsername+":"+gitPassword+"@", 1)
 	for _, args := range [][]string{
 		{"init", "--quiet"},
-		{"symbolic-ref", "HEAD", "refs/heads/main"}, // init --initial-branch is not in every Git that still runs
+		{"symbolic-ref", "HEAD", "refs/heads/main"}, // old Git versions have no init --initial-branch
 		{"config", "user.name", "Muster demo"},
 		{"config", "user.email", "demo@example.com"},
-		// How the machine is set up must not ask, sign, change files, remember the password or go through a proxy.
+		// The machine's configuration must not prompt, sign, change files, store the password or use a proxy.
 		{"config", "commit.gpgsign", "false"},
 		{"config", "core.hooksPath", os.DevNull},
 		{"config", "core.autocrlf", "false"},
@@ -77,7 +77,7 @@ func (d *demo) repositoryURL() string {
 	return d.git.URL() + "/" + demoRepository + ".git"
 }
 
-// prepareTry writes the files that the steps use.
+// prepareTry writes the files for the steps.
 func (d *demo) prepareTry(root string) error {
 	encrypted, err := os.ReadFile(filepath.Join(root, "examples", "argocd-layout", "environments", "dev", "dev-a.yaml"))
 	if err != nil {
@@ -90,7 +90,7 @@ func (d *demo) prepareTry(root string) error {
 	)
 }
 
-// analyticsFile holds nothing secret, so nothing in it is encrypted.
+// analyticsFile contains no secret, so nothing in it is encrypted.
 const analyticsFile = `apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:

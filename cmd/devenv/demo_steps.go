@@ -5,19 +5,19 @@ import (
 	"os/exec"
 )
 
-// demoStep is something to try: what to do and what to expect of it, in turn.
+// demoStep is something to try: commands and the expected result, in turn.
 type demoStep struct {
 	title   string
 	actions []demoAction
 }
 
-// demoAction is typed into a shell in the clone of the repository.
+// demoAction is a group of commands for a shell in the clone of the repository.
 type demoAction struct {
 	commands []string
 	expect   string
 }
 
-// tools are programs which are nice to have.
+// tools are optional programs.
 type tools struct{ kubectl, curl bool }
 
 func findTools() tools {
@@ -28,7 +28,7 @@ func findTools() tools {
 	return tools{kubectl: has("kubectl"), curl: has("curl")}
 }
 
-// The titles of the steps, by which the test knows them.
+// The titles of the steps. The test finds the steps by them.
 const (
 	stepAdd     = "Add two clusters"
 	stepChange  = "Change a schedule"
@@ -46,14 +46,14 @@ func (d *demo) steps() []demoStep {
 	return []demoStep{
 		{stepAdd, []demoAction{{
 			[]string{"cp ../try/*.yaml clusters/", "git add . && git commit -qm 'add dev-a and analytics' && git push -q"},
-			fmt.Sprintf("Within %s the audit config has five clusters, and the Secret of dev-a is there. The token of dev-a is\n"+
+			fmt.Sprintf("Within %s the audit config has five clusters, and the Secret of dev-a exists. The token of dev-a is\n"+
 				"encrypted in Git; analytics has no secrets.", demoInterval),
 		}}},
 		{stepChange, []demoAction{{
 			[]string{`git show HEAD:clusters/staging.yaml | sed 's/schedule: .*/schedule: "H 3 * * *"/' >clusters/staging.yaml`,
 				"git commit -qam 'scan staging at night' && git push -q"},
 			"The entry of staging gets its own minute for H. The kubeconfig in the file is encrypted, and .sops.yaml has\n" +
-				"mac_only_encrypted: so any editor can change what is readable, without a key. Credentials need `sops edit`.",
+				"mac_only_encrypted: so you can change plain values in any editor, without a key. Credentials need `sops edit`.",
 		}}},
 		{stepBreak, []demoAction{
 			{
@@ -70,11 +70,11 @@ func (d *demo) steps() []demoStep {
 		{stepRemove, []demoAction{
 			{
 				[]string{"git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a' && git push -q"},
-				"The entry goes, and then its Secret.",
+				"The entry is removed, and then its Secret.",
 			},
 			{
 				[]string{"git rm -q clusters/prod-*.yaml && git commit -qm 'remove too much' && git push -q"},
-				"Held: that is more than a quarter of the fleet (spec.prune.maxRemovals). The status says how to approve\n" +
+				"Held: this is more than a quarter of the fleet (spec.prune.maxRemovals). The status explains how to approve\n" +
 					"exactly these removals.",
 			},
 			{
@@ -85,25 +85,25 @@ func (d *demo) steps() []demoStep {
 		{stepEdit, []demoAction{d.editAction(removeFirst)}},
 		{stepRestart, []demoAction{{
 			[]string{"kill $(cat ../controller.pid)"},
-			"The demo starts it again, as a Deployment would. Nothing is written, since nothing has changed.",
+			"The demo restarts it, as a Deployment would. Nothing is written, because nothing has changed.",
 		}}},
 		{stepLook, []demoAction{{
 			[]string{"muster lint clusters", "muster plan clusters", "muster render clusters"},
-			"What a pipeline would say of the work tree, what the controller would change, and what it applies. All three\n" +
+			"What a pipeline would report about the work tree, what the controller would change, and what it applies. All three\n" +
 				"run the controller's code.",
 		}}},
 	}
 }
 
-// What somebody changes by hand. The first entry is that of analytics.
+// Changes by hand to the live list. The first entry is that of analytics.
 const (
 	removeFirst = `[{"op":"remove","path":"/spec/kubernetesResources/externalClusters/0"}]`
 	slowFirst   = `[{"op":"add","path":"/spec/kubernetesResources/externalClusters/0/schedule","value":"0 0 1 1 *"}]`
 )
 
-// editAction needs a client for the API server. Without one there is nothing to type.
+// editAction needs a client for the API server. Without one there is no command.
 func (d *demo) editAction(patch string) demoAction {
-	expect := "Put back within a second, without waiting for the interval."
+	expect := "Reverted within a second, without waiting for the interval."
 	switch {
 	case d.tools.kubectl:
 		return demoAction{[]string{fmt.Sprintf("kubectl patch mondooauditconfig %s --type=json -p '%s'", demoAuditConfig, patch)}, expect}

@@ -32,7 +32,7 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 		"Quarantined: 1 of 5 clusters can't be used and is left unchanged: clusters/analytics.yaml:",
 		"Ready: 4 clusters applied at main@sha1:",
 		"externalClusters: -dev-a (written by muster",
-		"started again as process",
+		"restarted as process",
 	)
 	v.tryWithout()
 	v.stop()
@@ -284,10 +284,10 @@ func TestDemoSaysWhatItNeeds(t *testing.T) {
 		env    func(*testing.T)
 		says   string
 	}{
-		{"no git", nil, func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, "devenv: git is not on the PATH; install it and run this again\n"},
-		{"no curl", []string{"--forge=gitea"}, onlyGit, "curl is not on the PATH, and the steps with Gitea need it; install it and run this again\n"},
-		{"not in a checkout", nil, func(t *testing.T) { t.Chdir(t.TempDir()) }, "run this from its top folder\n"},
-		{"nowhere to write", nil, func(t *testing.T) { t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none")) }, "TMPDIR says where it goes\n"},
+		{"no git", nil, func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, "devenv: git is not on the PATH; install it and try again\n"},
+		{"no curl", []string{"--forge=gitea"}, onlyGit, "curl is not on the PATH, and the steps with Gitea need it; install it and try again\n"},
+		{"not in a checkout", nil, func(t *testing.T) { t.Chdir(t.TempDir()) }, "run this in a checkout\n"},
+		{"nowhere to write", nil, func(t *testing.T) { t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none")) }, "set TMPDIR to choose another place\n"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			tt.env(t)

@@ -8,7 +8,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// text tells the reader where everything is and what to try.
+// text tells the reader where everything is, and what to try.
 func (d *demo) text() string {
 	if d.forge != nil {
 		return d.forgeText()
@@ -16,7 +16,7 @@ func (d *demo) text() string {
 	var b strings.Builder
 	note, look := d.look()
 	fmt.Fprintf(&b, `
-Muster is running. The AuditSync %q drives the MondooAuditConfig %q from a repository.
+Muster is running. The AuditSync %q manages the MondooAuditConfig %q from a repository.
 
   everything   %s
   repository   %s
@@ -24,11 +24,11 @@ Muster is running. The AuditSync %q drives the MondooAuditConfig %q from a repos
   logs         %s
                %s
 
-Type this in another terminal. It sets KUBECONFIG, PATH and SOPS_AGE_KEY_FILE, and goes to the work tree:
+Run this in another terminal. It sets KUBECONFIG, PATH and SOPS_AGE_KEY_FILE, and changes to the work tree:
 
     . %s
 
-Look at what is there.%s
+Look at the state.%s
 
     %s
 `, demoSync, demoAuditConfig, d.dir, d.repositoryURL(), d.file("fleet"), d.file("controller.log"), d.file("control-plane", "*.log"), d.file("env"), note, strings.Join(look, "\n    "))
@@ -47,16 +47,16 @@ func (d *demo) writeSteps(b *strings.Builder) {
 			b.WriteString(indented("  → ", a.expect))
 		}
 	}
-	b.WriteString("\nCtrl-C ends everything and removes the folder. What happens is told below.\n\n")
+	b.WriteString("\nCtrl-C ends everything and removes the folder. Events are printed below.\n\n")
 }
 
-// indented puts the mark before the first line, and blanks before the others.
+// indented puts the mark before the first line, and spaces before the others.
 func indented(mark, text string) string {
 	blank := strings.Repeat(" ", len([]rune(mark)))
 	return mark + strings.ReplaceAll(text, "\n", "\n"+blank) + "\n"
 }
 
-// look are the commands that show the state, with a note where they aren't the usual ones.
+// look are the commands that show the state, with a note if they aren't the usual ones.
 func (d *demo) look() (note string, commands []string) {
 	switch {
 	case d.tools.kubectl:
@@ -75,7 +75,7 @@ func (d *demo) look() (note string, commands []string) {
 	}
 }
 
-// writeEnv writes what the reader's shell sources, and what curl needs where there is no kubectl.
+// writeEnv writes the file that the reader's shell sources, and curl's options in case there is no kubectl.
 func (d *demo) writeEnv() error {
 	kubeconfig, err := inNamespace(d.plane.Kubeconfig(), demoNamespace)
 	if err != nil {
@@ -102,10 +102,10 @@ func (d *demo) writeEnv() error {
 	return os.WriteFile(d.file("admin.curl"), []byte(curl), 0o600)
 }
 
-// quoted makes a path one word of a shell.
+// quoted quotes a path as one word for a shell.
 func quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
-// inNamespace makes a namespace the default one of a kubeconfig, so that no command has to name it.
+// inNamespace sets the default namespace of a kubeconfig, so that no command has to name it.
 func inNamespace(kubeconfig []byte, namespace string) ([]byte, error) {
 	config, err := clientcmd.Load(kubeconfig)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// lines writes whole lines for several goroutines.
+// lines writes complete lines from several goroutines.
 type lines struct {
 	mu  sync.Mutex
 	out io.Writer
@@ -37,7 +37,7 @@ func (l *lines) Printf(format string, args ...any) {
 	fmt.Fprintf(l.out, format+"\n", args...)
 }
 
-// Event writes what has happened to something, with the time.
+// Event writes an event about a subject, with the time.
 func (l *lines) Event(subject, format string, args ...any) {
 	l.Printf("%s  %-13s  %s", time.Now().Format(time.TimeOnly), subject, fmt.Sprintf(format, args...))
 }
@@ -50,7 +50,7 @@ func (l *lines) Write(p []byte) (int, error) {
 
 var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mondoo.Version, Kind: mondoo.Kind}
 
-// watch writes a line for each change of what an AuditSync says of itself, and of an audit config's list of clusters.
+// watch writes a line for each change of an AuditSync's status, and of an audit config's list of clusters.
 func (c *demoCluster) watch(ctx context.Context, out *lines) error {
 	objects, err := cache.New(c.config, cache.Options{Scheme: c.client.Scheme(), DefaultNamespaces: map[string]cache.Config{demoNamespace: {}}})
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *demoCluster) watch(ctx context.Context, out *lines) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		objects.Start(watching) // says nothing that GetInformer doesn't
+		objects.Start(watching) // returns no error that GetInformer doesn't
 	}()
 	c.stop = func() { cancel(); <-ended }
 	config := &unstructured.Unstructured{}
@@ -96,7 +96,7 @@ func tellSync(out *lines, before, after any) {
 	}
 }
 
-// verdictOf is what the condition Ready says, in one line.
+// verdictOf is the message of the condition Ready, on one line.
 func verdictOf(object any) string {
 	sync, ok := object.(*v1alpha1.AuditSync)
 	if !ok {
@@ -115,7 +115,8 @@ func verdictOf(object any) string {
 
 var fullCommit = regexp.MustCompile(`(sha1:[0-9a-f]{7})[0-9a-f]{33}\b`)
 
-// shortRevisions cuts revisions down to seven digits, as Git does. A commit by itself is there to be copied, and stays.
+// shortRevisions cuts the commits in revisions to seven digits, as Git does. A bare commit stays whole, so that it can be
+// copied.
 func shortRevisions(text string) string { return fullCommit.ReplaceAllString(text, "$1") }
 
 func tellClusters(out *lines, before, after any) {
@@ -143,7 +144,7 @@ func entriesOf(object any) map[string]any {
 	return entries
 }
 
-// changedClusters has the signs of `muster plan`: + added, ~ changed, - removed.
+// changedClusters lists the changes with the signs of `muster plan`: + added, ~ changed, - removed.
 func changedClusters(before, after map[string]any) string {
 	var changes []string
 	for _, name := range slices.Sorted(maps.Keys(after)) {
@@ -162,12 +163,12 @@ func changedClusters(before, after map[string]any) string {
 	return strings.Join(changes, " ")
 }
 
-// listWriter is who wrote the list last. The list is atomic, so that one manager owns all of it.
+// listWriter is the last manager that wrote the list. The list is atomic, so one manager owns all of it.
 func listWriter(config *unstructured.Unstructured) string {
 	for _, m := range config.GetManagedFields() {
 		if m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.GetRawBytes(), []byte(`"f:externalClusters"`)) {
 			return m.Manager
 		}
 	}
-	return "nobody"
+	return "unknown"
 }

@@ -1,6 +1,6 @@
-// Command devenv runs the real servers that Muster's tests and its demo need: a Kubernetes control plane, Git, Gitea and
-// Vault. It is a thin shell around cmd/devenv/server, which says more about them. demo is what `make run` shows, build builds
-// servers, and up starts a control plane and Git alone.
+// Command devenv runs the real servers for Muster's tests and its demo: a Kubernetes control plane, Git, Gitea and Vault. It
+// is a thin layer over cmd/devenv/server, which documents them. demo is the program behind `make run`, build builds servers,
+// and up starts only a control plane and Git.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// command is one word after devenv. Each has a file of its own.
+// command is a subcommand of devenv. Each has its own file.
 type command struct {
 	name, args, does string
 	run              func(ctx context.Context, args []string, stdout, stderr io.Writer) error
@@ -27,7 +27,8 @@ var errUsage = errors.New("usage")
 
 func main() {
 	quiet()
-	// SIGTERM, and the end of the terminal, count as Ctrl-C: all end the servers in order. A second one ends this process.
+	// SIGTERM and a closed terminal count as Ctrl-C: all of them shut the servers down in order. A second one kills this
+	// process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, errUsage):
 		fmt.Fprint(stderr, usage())
-		if err != errUsage { //nolint:errorlint // wrapped, it says what is wrong; bare, there is nothing to add
+		if err != errUsage { //nolint:errorlint // a wrapped errUsage has a message, a bare one has none
 			fmt.Fprintln(stderr, "\ndevenv:", err)
 		}
 		return 2
@@ -66,12 +67,12 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 			return c.run(ctx, args[1:], stdout, stderr)
 		}
 	}
-	return fmt.Errorf("%w: there is no command %q", errUsage, args[0])
+	return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
 }
 
 func usage() string {
 	var b strings.Builder
-	b.WriteString("devenv runs the real servers that Muster's tests and its demo need.\n\nUsage:\n")
+	b.WriteString("devenv runs the real servers for Muster's tests and its demo.\n\nUsage:\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  devenv %-24s %s\n", c.name+" "+c.args, c.does)
 	}

@@ -24,12 +24,12 @@ func TestRunSaysHowItIsUsed(t *testing.T) {
 	}{
 		{"nothing", nil, 2, "Usage:"},
 		{"help", []string{"help"}, 0, "Usage:"},
-		{"no such command", []string{"down"}, 2, `there is no command "down"`},
-		{"no such component", []string{"build", "kubectl"}, 2, `there is no component "kubectl", only etcd, `},
+		{"no such command", []string{"down"}, 2, `unknown command "down"`},
+		{"no such component", []string{"build", "kubectl"}, 2, `unknown component "kubectl"; the components are etcd, `},
 		{"no such flag", []string{"up", "--detach"}, 2, "-detach"},
 		{"an argument too many", []string{"up", "here"}, 2, "up takes no arguments"},
 		{"a demo of something", []string{"demo", "gitea"}, 2, "demo takes no arguments"},
-		{"no such forge", []string{"demo", "--forge=github"}, 2, `there is no demo with the forge "github", only with gitea`},
+		{"no such forge", []string{"demo", "--forge=github"}, 2, `the forge "github" is not supported; use gitea`},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			var out bytes.Buffer

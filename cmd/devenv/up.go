@@ -15,7 +15,7 @@ import (
 func upCommand() command {
 	return command{
 		name: "up", args: "[--dir DIR]",
-		does: "start a control plane with the CRD MondooAuditConfig, and Git, until Ctrl-C; DIR keeps logs and repositories",
+		does: "run a control plane with the CRD MondooAuditConfig, and Git, until Ctrl-C; DIR stores logs and repositories",
 		run:  up,
 	}
 }
@@ -47,13 +47,13 @@ func up(ctx context.Context, args []string, stdout, stderr io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "export KUBECONFIG=%s\napi server  %s\nlogs        %s\ngit         %s\n\nCtrl-C ends them.\n",
+	fmt.Fprintf(stdout, "export KUBECONFIG=%s\napi server  %s\nlogs        %s\ngit         %s\n\nCtrl-C stops them.\n",
 		plane.KubeconfigPath(), plane.URL(), plane.Dir(), repository)
 	<-ctx.Done()
 	return nil
 }
 
-// ensureRepository creates the repository unless an earlier run left it in the same folder.
+// ensureRepository creates the repository, unless an earlier run has left it in the same folder.
 func ensureRepository(ctx context.Context, git *server.Git, name string) (url string, err error) {
 	url, err = git.CreateRepository(ctx, name)
 	if errors.Is(err, fs.ErrExist) {
@@ -62,7 +62,7 @@ func ensureRepository(ctx context.Context, git *server.Git, name string) (url st
 	return url, err
 }
 
-// below keeps an empty dir empty: a temporary folder then.
+// below joins dir and name. An empty dir stays empty, and means a temporary folder.
 func below(dir, name string) string {
 	if dir == "" {
 		return ""

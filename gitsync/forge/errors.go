@@ -24,8 +24,8 @@ func (c Call) String() string {
 	return c.Action + " in " + c.Repository + " on " + c.Host
 }
 
-// say builds a message. Detail is the forge's message.
-func (c Call) say(problem string, status int, detail, remedy string) string {
+// message builds a message. Detail is the forge's message.
+func (c Call) message(problem string, status int, detail, remedy string) string {
 	msg := c.String() + ": " + problem
 	if status != 0 {
 		msg += fmt.Sprintf(" (HTTP %d)", status)
@@ -60,7 +60,7 @@ type RateLimitedError struct {
 }
 
 func (e *RateLimitedError) Error() string {
-	return e.say("the forge's rate limit is exhausted until "+e.Until.UTC().Format(time.RFC3339), e.Status, e.Detail, "")
+	return e.message("the forge's rate limit is exhausted until "+e.Until.UTC().Format(time.RFC3339), e.Status, e.Detail, "")
 }
 
 // RefusedError reports that the credentials are rejected (401), or lack a permission (403).
@@ -72,7 +72,7 @@ type RefusedError struct {
 	Missing, Remedy string
 }
 
-func (e *RefusedError) Error() string { return e.say(e.Missing, e.Status, e.Detail, e.Remedy) }
+func (e *RefusedError) Error() string { return e.message(e.Missing, e.Status, e.Detail, e.Remedy) }
 
 // NotFoundError reports that the forge does not know the repository or the commit, or does not show it to these credentials:
 // forges answer both in the same way.
@@ -83,7 +83,7 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	return e.say("the repository or commit does not exist, or the credentials have no access to it", e.Status, e.Detail,
+	return e.message("the repository or commit does not exist, or the credentials have no access to it", e.Status, e.Detail,
 		"check the repository's address, that the commit is pushed there, and that the credentials have read access")
 }
 
@@ -100,7 +100,7 @@ type UnavailableError struct {
 	Timeout bool
 }
 
-func (e *UnavailableError) Error() string { return e.say(e.Problem, e.Status, e.Detail, e.Remedy) }
+func (e *UnavailableError) Error() string { return e.message(e.Problem, e.Status, e.Detail, e.Remedy) }
 
 // RejectedError reports that the forge understood the request and rejected it. Repeating it changes nothing.
 type RejectedError struct {
@@ -110,7 +110,7 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
-	return e.say("the forge rejected the request", e.Status, e.Detail, "")
+	return e.message("the forge rejected the request", e.Status, e.Detail, "")
 }
 
 // LimitError reports that a limit of the forge is exhausted, or that the forge has more than can be read.
@@ -124,7 +124,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return e.say(fmt.Sprintf("there are more than %d %s", e.Limit, e.What), 0, e.Detail, "push another commit")
+	return e.message(fmt.Sprintf("there are more than %d %s", e.Limit, e.What), 0, e.Detail, "push another commit")
 }
 
 // RedirectedError reports that the forge redirects to another address, which gets no credentials.
@@ -135,7 +135,7 @@ type RedirectedError struct {
 }
 
 func (e *RedirectedError) Error() string {
-	return e.say("the forge redirects to "+e.Location+", and Muster does not follow", 0, "",
+	return e.message("the forge redirects to "+e.Location+", and Muster does not follow", 0, "",
 		"use the repository's present address, or set spec.forge.apiURL to the address of the API")
 }
 
@@ -147,6 +147,6 @@ type AnswerError struct {
 }
 
 func (e *AnswerError) Error() string {
-	return e.say("the answer "+e.Problem, 0, "", fmt.Sprintf(
+	return e.message("the answer "+e.Problem, 0, "", fmt.Sprintf(
 		"check spec.forge.provider (%s) and spec.forge.apiURL, and whether a proxy or a login page answers instead of the forge", e.Provider))
 }

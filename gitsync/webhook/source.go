@@ -121,7 +121,7 @@ func (a *admission) limiter(s source, now time.Time) *rate.Limiter {
 type ticket struct {
 	admission *admission
 	source    source
-	mine      *allotment
+	allotment *allotment
 	held      int64 // bytes reserved in both budgets
 }
 
@@ -131,23 +131,23 @@ func (a *admission) enter(ctx context.Context, s source) *ticket {
 	ctx, cancel := context.WithTimeout(ctx, waitForSlot)
 	defer cancel()
 	a.mu.Lock()
-	mine := a.active[s]
-	if mine == nil {
-		mine = &allotment{slots: semaphore.NewWeighted(int64(max(a.limits.MaxConcurrent/share, 1))), memory: semaphore.NewWeighted(a.limits.MaxBuffered / 2)}
-		a.active[s] = mine
+	own := a.active[s]
+	if own == nil {
+		own = &allotment{slots: semaphore.NewWeighted(int64(max(a.limits.MaxConcurrent/share, 1))), memory: semaphore.NewWeighted(a.limits.MaxBuffered / 2)}
+		a.active[s] = own
 	}
-	mine.users++
+	own.users++
 	a.mu.Unlock()
-	if mine.slots.Acquire(ctx, 1) != nil {
-		a.leave(s, mine)
+	if own.slots.Acquire(ctx, 1) != nil {
+		a.leave(s, own)
 		return nil
 	}
 	if a.slots.Acquire(ctx, 1) != nil {
-		mine.slots.Release(1)
-		a.leave(s, mine)
+		own.slots.Release(1)
+		a.leave(s, own)
 		return nil
 	}
-	return &ticket{admission: a, source: s, mine: mine}
+	return &ticket{admission: a, source: s, allotment: own}
 }
 
 func (a *admission) leave(s source, mine *allotment) {
@@ -160,11 +160,11 @@ func (a *admission) leave(s source, mine *allotment) {
 
 // take reserves memory without waiting: deliveries that wait while they hold memory could deadlock.
 func (t *ticket) take(n int64) bool {
-	if !t.mine.memory.TryAcquire(n) {
+	if !t.allotment.memory.TryAcquire(n) {
 		return false
 	}
 	if !t.admission.memory.TryAcquire(n) {
-		t.mine.memory.Release(n)
+		t.allotment.memory.Release(n)
 		return false
 	}
 	t.held += n
@@ -173,9 +173,9 @@ func (t *ticket) take(n int64) bool {
 
 // release returns all memory and the slot.
 func (t *ticket) release() {
-	t.mine.memory.Release(t.held)
+	t.allotment.memory.Release(t.held)
 	t.admission.memory.Release(t.held)
-	t.mine.slots.Release(1)
+	t.allotment.slots.Release(1)
 	t.admission.slots.Release(1)
-	t.admission.leave(t.source, t.mine)
+	t.admission.leave(t.source, t.allotment)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// fieldOwner is who the stand-in says that it is.
+// fieldOwner is the stand-in's field manager.
 const fieldOwner = client.FieldOwner("stand-in-operator")
 
 var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mondoo.Version, Kind: mondoo.Kind}
@@ -35,26 +35,26 @@ func newAuditConfigs() *unstructured.UnstructuredList {
 	return list
 }
 
-// auditConfigs is the part of the stand-in that does what the operator does. One worker runs it.
+// auditConfigs is the part of the stand-in that acts as the operator. One worker runs it.
 type auditConfigs struct {
 	client.Client
 	scenarios *scenarios
 	tell      func(format string, args ...any)
-	stopped   map[string]string // by audit config, the last stop that was told
-	blocked   bool              // an audit config could not be decoded at the last look
+	stopped   map[string]string // by audit config, the last stop that was reported
+	blocked   bool              // whether an audit config could not be decoded the last time
 }
 
-// stop is why a reconcile ends before its end: at an entry, or at the audit config itself.
+// stop is the reason why a reconcile stops early: at an entry, or at the audit config itself.
 type stop struct{ entry, why string }
 
 func (s *stop) Error() string {
 	if s.entry == "" {
 		return "does nothing for the audit config: " + s.why
 	}
-	return "stops at the entry " + s.entry + ": " + s.why
+	return "stops at entry " + s.entry + ": " + s.why
 }
 
-// Reconcile works through the entries of one audit config. What stops it is tried again at growing intervals.
+// Reconcile processes the entries of one audit config. After a stop it retries at growing intervals.
 func (r *auditConfigs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	scenario, err := r.scenarios.now(ctx)
 	if err != nil || scenario.Broken {
@@ -65,9 +65,9 @@ func (r *auditConfigs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 		return ctrl.Result{}, err
 	}
 	if culprit := undecodable(all.Items); culprit != "" {
-		// Its informer fails, and with it everything. No event comes of that.
+		// The operator's informer fails, and with it everything else. It creates no event.
 		r.blocked = true
-		r.tellOnce("", "serves no audit config: "+culprit)
+		r.tellOnce("", "can't serve any audit config: "+culprit)
 		return ctrl.Result{}, nil
 	}
 	if !r.blocked {
@@ -109,14 +109,14 @@ func (r *auditConfigs) tellOnce(about, text string) {
 	r.stopped[about] = text
 }
 
-// serve is one reconcile of an audit config that stays.
+// serve is one reconcile of an audit config that is not being deleted.
 func (r *auditConfigs) serve(ctx context.Context, config *unstructured.Unstructured, scenario Scenario) (changes []string, err error) {
 	if !annotationsValid(config) {
-		r.tellOnce(config.GetName(), "passes over the audit config: invalid annotations")
+		r.tellOnce(config.GetName(), "ignores the audit config: invalid annotations")
 		return nil, nil
 	}
 	if rewrite(config) {
-		// A plain update, which goes wrong when somebody else has been faster, and is then made again.
+		// A plain update, which fails and is retried after a concurrent change.
 		if err := r.Update(ctx, config, fieldOwner); err != nil {
 			return nil, err
 		}
@@ -147,8 +147,8 @@ func (r *auditConfigs) pause(ctx context.Context, config *unstructured.Unstructu
 	return nil
 }
 
-// entries makes what each entry needs, in the order of the entries, and only then removes what is of entries that are gone. Changes
-// have the signs of muster plan.
+// entries creates the objects of each entry, in the order of the entries, and only then removes those of deleted entries.
+// Changes have the signs of muster plan.
 func (r *auditConfigs) entries(ctx context.Context, config *unstructured.Unstructured, scenario Scenario) (changes []string, err error) {
 	list, err := mondoo.Entries(config.Object)
 	if err != nil {
@@ -172,7 +172,7 @@ func (r *auditConfigs) entries(ctx context.Context, config *unstructured.Unstruc
 		}
 		sign, err := r.ensure(ctx, config, entry, cronJob(config, entry, scenario.Paused))
 		if apierrors.IsInvalid(err) {
-			return changes, &stop{entry.Name, "the API server refuses its CronJob: " + err.Error()}
+			return changes, &stop{entry.Name, "the API server rejected its CronJob: " + err.Error()}
 		}
 		if err != nil {
 			return changes, err
@@ -184,8 +184,8 @@ func (r *auditConfigs) entries(ctx context.Context, config *unstructured.Unstruc
 	return r.prune(ctx, config, wanted, changes)
 }
 
-// ensure makes or changes a CronJob. What it has of that of a service account cluster never equals what it wants, for want of a
-// defaultMode, so that it updates it each time, which changes nothing. An updated one loses the Jobs that aren't active.
+// ensure creates or changes a CronJob. The live CronJob of a service account cluster never equals the wanted one, because it
+// lacks a defaultMode, so it is updated each time, without a change. An updated CronJob loses the Jobs that aren't active.
 func (r *auditConfigs) ensure(ctx context.Context, config *unstructured.Unstructured, entry mondoo.Entry, wanted *batchv1.CronJob) (sign string, err error) {
 	live := &batchv1.CronJob{}
 	err = r.Get(ctx, client.ObjectKeyFromObject(wanted), live)
@@ -212,8 +212,8 @@ func (r *auditConfigs) ensure(ctx context.Context, config *unstructured.Unstruct
 	return sign, r.deleteInactive(ctx, live)
 }
 
-// deleteInactive deletes the Jobs with an updated CronJob's labels of which no Pod is active: those that have ended, and those
-// that have not begun.
+// deleteInactive deletes the Jobs with an updated CronJob's labels that have no active Pod: those that have ended, and those
+// that have not started.
 func (r *auditConfigs) deleteInactive(ctx context.Context, cron *batchv1.CronJob) error {
 	var jobs batchv1.JobList
 	if err := r.List(ctx, &jobs, client.InNamespace(cron.Namespace), client.MatchingLabels(cron.Labels)); err != nil {
@@ -228,7 +228,7 @@ func (r *auditConfigs) deleteInactive(ctx context.Context, cron *batchv1.CronJob
 	return errors.Join(errs...)
 }
 
-// prune deletes the CronJobs of entries that aren't wanted, and what they needed.
+// prune deletes the CronJobs of entries that aren't wanted, and the objects that they needed.
 func (r *auditConfigs) prune(ctx context.Context, config *unstructured.Unstructured, wanted map[string]bool, changes []string) ([]string, error) {
 	var crons batchv1.CronJobList
 	labels := client.MatchingLabels{mondoo.LabelApp: mondoo.AppValue, mondoo.LabelScan: mondoo.ScanValue, mondoo.LabelAuditConfig: config.GetName()}
@@ -256,7 +256,7 @@ func (r *auditConfigs) prune(ctx context.Context, config *unstructured.Unstructu
 	return changes, nil
 }
 
-// finalize deletes all CronJobs and lets the audit config go.
+// finalize deletes all CronJobs and removes the audit config's finalizer.
 func (r *auditConfigs) finalize(ctx context.Context, config *unstructured.Unstructured) error {
 	changes, err := r.prune(ctx, config, nil, nil)
 	if len(changes) > 0 {

@@ -184,7 +184,7 @@ func testVault(t *testing.T) {
 	lost := vault("lost")
 	lost["vaultAuth"].(map[string]any)["caCertSecretRef"] = map[string]any{"name": "gone"}
 	s.with("mondoo-client", nil, entry("a"), lost, entry("b"))
-	s.says("stops at the entry lost: the Secret gone is missing")
+	s.says("stops at entry lost: the Secret gone is missing")
 	s.untilClusters("a")
 	s.secret("gone", "ca.crt", "x") // which it doesn't watch, and tries again
 	s.untilClusters("a", "lost", "b")
@@ -195,7 +195,7 @@ func testUndecodable(t *testing.T) {
 	s.with("bad", func(spec map[string]any) {
 		spec["containers"] = map[string]any{"scanCache": map[string]any{"cacheTTL": "1d"}}
 	})
-	s.says(`serves no audit config: bad: spec [containers scanCache cacheTTL]: time: unknown unit "d"`)
+	s.says(`can't serve any audit config: bad: spec [containers scanCache cacheTTL]: time: unknown unit "d"`)
 	s.with("mondoo-client", nil, entry("a"))
 	s.scenario(map[string]string{"a": "explode"}) // which is told of by a look
 	s.says("explode")
@@ -218,7 +218,7 @@ func testCredentials(t *testing.T) {
 	s.secret("other", "config", "no JSON")
 	s.untilClusters("a")
 	s.with("space", func(spec map[string]any) { spec["spaceId"] = "x" }, entry("b"))
-	s.says("the Mondoo credentials are no JSON")
+	s.says("the Mondoo credentials are not JSON")
 	s.untilClusters("a")
 }
 
@@ -229,7 +229,7 @@ func testRegistries(t *testing.T) {
 	s.with("mondoo-client", func(spec map[string]any) {
 		spec["containers"] = map[string]any{"workloadIdentity": map[string]any{"provider": "gke"}}
 	}, entry("a"), gke, entry("b"))
-	s.says("stops at the entry gke: panic: nil pointer")
+	s.says("stops at entry gke: panic: nil pointer")
 	s.untilClusters("a")
 }
 
@@ -254,6 +254,6 @@ func testForeignCronJob(t *testing.T) {
 	s.with("mondoo-client", nil, entry("x-y"))
 	s.untilClusters("x-y")
 	s.with("mondoo-client-x", nil, entry("y"), entry("z"))
-	s.says("stops at the entry y: its CronJob mondoo-k8s-scan-x-y is already owned by another MondooAuditConfig, mondoo-client")
+	s.says("stops at entry y: its CronJob mondoo-k8s-scan-x-y is already owned by another MondooAuditConfig, mondoo-client")
 	s.untilClusters("x-y")
 }

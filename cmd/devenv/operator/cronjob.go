@@ -16,13 +16,13 @@ import (
 
 const (
 	containerName = "mondoo-k8s-scan"
-	// image is one that nobody could pull, since nothing here ever runs.
+	// image can't be pulled; nothing here ever runs.
 	image = "registry.example.com/stand-in-for-the-scanner:none"
-	// annotationWanted holds what a CronJob was made from, which the API server's defaults then don't hide.
+	// annotationWanted holds the CronJob before the API server added defaults.
 	annotationWanted = "stand-in.muster.dev/made-from"
 )
 
-// cronJob is what the operator makes of an entry.
+// cronJob is the CronJob that the operator creates for an entry.
 func cronJob(config *unstructured.Unstructured, entry mondoo.Entry, suspended bool) *batchv1.CronJob {
 	labels := mondoo.ScanLabels(config.GetName(), entry.Name)
 	one := int32(1)
@@ -43,13 +43,13 @@ func cronJob(config *unstructured.Unstructured, entry mondoo.Entry, suspended bo
 	}
 	wanted, err := json.Marshal(c.Spec)
 	if err != nil {
-		panic(err) // of a value made in this function
+		panic(err) // this function built the value
 	}
 	c.Annotations = map[string]string{annotationWanted: sum(string(wanted))}
 	return c
 }
 
-// schedule is the entry's, or else the audit config's, which may be empty.
+// schedule is the entry's, or the audit config's, which may be empty.
 func schedule(config *unstructured.Unstructured, entry mondoo.Entry) string {
 	if entry.Schedule != "" {
 		return entry.Schedule
@@ -94,11 +94,11 @@ func podSpec(config *unstructured.Unstructured, e mondoo.Entry) corev1.PodSpec {
 	return spec
 }
 
-// resources are the audit config's for scanners, as far as it has any.
+// resources are the audit config's for scanners, if it has any.
 func resources(config *unstructured.Unstructured) corev1.ResourceRequirements {
 	r := corev1.ResourceRequirements{}
 	if given, ok := mondoo.At(config.Object, []string{"spec", "scanner", "resources"}).(map[string]any); ok && len(given) > 0 {
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(given, &r); err == nil { // what can't be read was found before
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(given, &r); err == nil { // invalid values were found before
 			return r
 		}
 	}
@@ -106,7 +106,7 @@ func resources(config *unstructured.Unstructured) corev1.ResourceRequirements {
 	return r
 }
 
-// refused says why the operator can't use an entry; empty when it can. What else is wrong with one, the API server refuses in
+// refused is the reason why the operator can't use an entry, or empty. Other errors in an entry make the API server reject
 // its CronJob.
 func refused(config *unstructured.Unstructured, e mondoo.Entry) string {
 	methods := 0
@@ -124,7 +124,7 @@ func refused(config *unstructured.Unstructured, e mondoo.Entry) string {
 	registries, set, _ := unstructured.NestedMap(config.Object, "spec", "containers", "workloadIdentity")
 	provider, _ := registries["provider"].(string)
 	if _, has := registries[provider].(map[string]any); set && !has {
-		return "panic: nil pointer, for containers.workloadIdentity has no block of its provider"
+		return "panic: nil pointer, because containers.workloadIdentity has no block for its provider"
 	}
 	return ""
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Names of what the operator makes of an entry, beside its CronJob, and of what it keeps for an audit config.
+// Names of the objects that the operator creates for an entry besides its CronJob, and of those that it keeps for an audit
+// config.
 func inventory(auditConfig, cluster string) string { return auditConfig + "-k8s-inventory-" + cluster }
 func serviceAccountKubeconfig(auditConfig, cluster string) string {
 	return auditConfig + "-sa-kubeconfig-" + cluster
@@ -29,7 +30,7 @@ func ownSecrets(auditConfig string) []string {
 	return []string{auditConfig + "-config-override", auditConfig + "-scan-api-token", auditConfig + "-private-registries-merged"}
 }
 
-// deleteOwnSecrets deletes Secrets with the names of the operator's own, whoever made them: nothing here has a use for them.
+// deleteOwnSecrets deletes Secrets with the names of the operator's own, whoever created them: nothing here uses them.
 func (r *auditConfigs) deleteOwnSecrets(ctx context.Context, config *unstructured.Unstructured) error {
 	for _, name := range ownSecrets(config.GetName()) {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: config.GetNamespace(), Name: name}}
@@ -40,7 +41,7 @@ func (r *auditConfigs) deleteOwnSecrets(ctx context.Context, config *unstructure
 	return nil
 }
 
-// credentials stops without usable Mondoo credentials.
+// credentials returns a stop if the Mondoo credentials can't be used.
 func (r *auditConfigs) credentials(ctx context.Context, config *unstructured.Unstructured) error {
 	name, _, _ := unstructured.NestedString(config.Object, "spec", "mondooCredsSecretRef", "name")
 	secret := &corev1.Secret{}
@@ -52,19 +53,19 @@ func (r *auditConfigs) credentials(ctx context.Context, config *unstructured.Uns
 		return err
 	}
 	if space, _, _ := unstructured.NestedString(config.Object, "spec", "spaceId"); space != "" && !jsonObject(secret.Data[mondoo.KeyMondooConfig]) {
-		return &stop{"", "spec.spaceId is set, and the Mondoo credentials are no JSON"}
+		return &stop{"", "spec.spaceId is set, and the Mondoo credentials are not JSON"}
 	}
 	return nil
 }
 
-// ingredients makes what the Pods of an entry mount: the inventory, and for two methods a kubeconfig. Vault's is made anew each
-// time.
+// ingredients creates the objects that the Pods of an entry mount: the inventory, and for two methods a kubeconfig. Vault's
+// is written every time.
 func (r *auditConfigs) ingredients(ctx context.Context, config *unstructured.Unstructured, e mondoo.Entry, scenario Scenario) error {
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: config.GetNamespace(), Name: name, OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(config, config.GroupVersionKind())}}
 	}
 	if scenario.Clusters[e.Name] == Refuse {
-		return &stop{e.Name, "the login to Vault fails, says the scenario"}
+		return &stop{e.Name, "the login to Vault fails, according to the scenario"}
 	}
 	if e.VaultAuth != nil {
 		for _, ref := range []*mondoo.SecretRef{e.VaultAuth.CACertSecretRef, e.VaultAuth.TargetCACertSecretRef} {
@@ -90,7 +91,7 @@ func (r *auditConfigs) ingredients(ctx context.Context, config *unstructured.Uns
 	return r.configMap(ctx, meta(inventory(config.GetName(), e.Name)), inventoryOf(config, e))
 }
 
-// inventoryOf is what a scan looks at, with what the entry inherits.
+// inventoryOf is the configuration of a scan, including what the entry inherits.
 func inventoryOf(config *unstructured.Unstructured, e mondoo.Entry) map[string]any {
 	filtering, _, _ := unstructured.NestedFieldNoCopy(config.Object, "spec", "filtering")
 	repositories, _, _ := unstructured.NestedFieldNoCopy(config.Object, "spec", "containers", "repositories")
@@ -113,7 +114,7 @@ func (r *auditConfigs) configMap(ctx context.Context, meta metav1.ObjectMeta, co
 	return r.write(ctx, wanted, &corev1.ConfigMap{}, func(live client.Object) { live.(*corev1.ConfigMap).Data = maps.Clone(wanted.Data) })
 }
 
-// write makes an object, or updates it where it differs.
+// write creates an object, or updates it if it differs.
 func (r *auditConfigs) write(ctx context.Context, wanted, live client.Object, change func(live client.Object)) error {
 	err := r.Get(ctx, client.ObjectKeyFromObject(wanted), live)
 	if apierrors.IsNotFound(err) {

@@ -9,13 +9,13 @@ import (
 const (
 	cronJobPrefix    = "mondoo-k8s-scan"
 	usualAuditConfig = "mondoo-client"
-	maxCronJobName   = 52 // of Kubernetes: a Job's name is 11 longer
+	maxCronJobName   = 52 // Kubernetes' limit: a Job's name is 11 longer
 	hashed           = 8  // hexadecimal digits
 )
 
-// CronJobName is the name of an entry's CronJob: mondoo-k8s-scan[-INTEGRATION]-CLUSTER. The audit config mondoo-client has no
-// integration, mondoo-client-X has X, and any other is one by its whole name. In names that would be too long the integration
-// gives way to its hash, and the cluster to a part of its own and a hash when that is not enough.
+// CronJobName is the name of an entry's CronJob: mondoo-k8s-scan[-INTEGRATION]-CLUSTER. The audit config mondoo-client has
+// no integration, mondoo-client-X has X, and for any other it is the whole name. If the name would be too long, a hash
+// replaces the integration. If that is not enough, the cluster is cut and gets a hash, too.
 func CronJobName(auditConfig, cluster string) string {
 	integration := strings.TrimPrefix(strings.TrimPrefix(auditConfig, usualAuditConfig), "-")
 	if !strings.HasPrefix(auditConfig+"-", usualAuditConfig+"-") {

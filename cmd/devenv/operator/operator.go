@@ -28,13 +28,13 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Options say how the stand-in works.
+// Options configure the stand-in.
 type Options struct {
-	// Namespace is the one whose audit configs it serves.
+	// Namespace is the namespace of the audit configs that it serves.
 	Namespace string
 	// Takes is how long a scan takes.
 	Takes time.Duration
-	// Tell gets a line for each thing that it does; nil for nobody.
+	// Tell gets a line for each action. It may be nil.
 	Tell func(format string, args ...any)
 }
 
@@ -42,11 +42,11 @@ type Options struct {
 type Operator struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
-	err    error // after ended
+	err    error // valid after ended
 }
 
-// Start starts the stand-in, with the ConfigMap of the scenario where there is none, and returns when it watches. It needs the
-// CRD MondooAuditConfig and kube-controller-manager, and runs until Stop or the end of ctx.
+// Start starts the stand-in and creates the ConfigMap of the scenario if it is missing. It returns when its watches have
+// started. It needs the CRD MondooAuditConfig and kube-controller-manager, and runs until Stop or the end of ctx.
 func Start(ctx context.Context, cfg *rest.Config, o Options) (*Operator, error) {
 	mgr, err := newManager(cfg, o)
 	if err != nil {
@@ -68,14 +68,14 @@ func Start(ctx context.Context, cfg *rest.Config, o Options) (*Operator, error) 
 		}
 	}()
 	select {
-	case <-mgr.Elected(): // which comes after the caches are filled
+	case <-mgr.Elected(): // the caches are filled by then
 		return s, nil
 	case <-s.ended:
 		return nil, fmt.Errorf("start the stand-in for the operator: %w", errors.Join(s.err, ctx.Err()))
 	}
 }
 
-// Stop ends the stand-in. What it has made stays.
+// Stop ends the stand-in. The objects that it created remain.
 func (s *Operator) Stop() error {
 	s.cancel()
 	<-s.ended
@@ -91,7 +91,7 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	grace := 30 * time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", GracefulShutdownTimeout: &grace,
-		// Secrets are read when a Pod needs them, and everything else sees its own writes.
+		// Secrets are read when a Pod needs them, and all other reads see the stand-in's own writes.
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, DisableFor: []client.Object{&corev1.Secret{}},
 			EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{o.Namespace: {}}, ByObject: map[client.Object]cache.ByObject{
@@ -109,8 +109,8 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 
 func addControllers(mgr manager.Manager, o Options) error {
 	current := &scenarios{Reader: mgr.GetAPIReader(), namespace: o.Namespace, tell: o.Tell}
-	several := controller.Options{SkipNameValidation: new(true)} // one process may start several stand-ins, one after the other
-	// Any change of an audit config, its annotations and status too, and any of its CronJobs' status.
+	several := controller.Options{SkipNameValidation: new(true)} // one process may start several stand-ins in turn
+	// Any change of an audit config, including its annotations and status, and any change of its CronJobs' status.
 	err := ctrl.NewControllerManagedBy(mgr).Named("auditconfigs").
 		For(newAuditConfig()).
 		Owns(&batchv1.CronJob{}).
@@ -128,14 +128,14 @@ func addControllers(mgr manager.Manager, o Options) error {
 		Complete(&pods{Client: mgr.GetClient(), scenarios: current, takes: o.Takes, tell: o.Tell})
 }
 
-// scenarios are read from the ConfigMap, and past the caches: who has changed it means it for all that comes after.
+// scenarios are read from the ConfigMap, bypassing the caches: a change must apply to everything after it.
 type scenarios struct {
 	client.Reader
 	namespace string
 	tell      func(format string, args ...any)
 
-	mu   sync.Mutex
-	told string // the last complaint
+	mu        sync.Mutex
+	lastError string // the last error that was reported
 }
 
 func (s *scenarios) now(ctx context.Context) (Scenario, error) {
@@ -151,14 +151,14 @@ func (s *scenarios) now(ctx context.Context) (Scenario, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if complaint != "" && complaint != s.told {
+	if complaint != "" && complaint != s.lastError {
 		s.tell("%s", complaint)
 	}
-	s.told = complaint
+	s.lastError = complaint
 	return scenario, nil
 }
 
-// requests asks for everything of a kind when the scenario changes.
+// requests enqueues all objects of a kind when the scenario changes.
 func (s *scenarios) requests(reader client.Reader, list func() client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		if o.GetName() != ScenarioName {
@@ -166,7 +166,7 @@ func (s *scenarios) requests(reader client.Reader, list func() client.ObjectList
 		}
 		all := list()
 		if err := reader.List(ctx, all, client.InNamespace(s.namespace)); err != nil {
-			return nil // of a cache, which has synced
+			return nil // reads from a synced cache
 		}
 		return requestsFor(all)
 	})

@@ -72,7 +72,7 @@ func testEntriesBecomeCronJobs(t *testing.T) {
 	// The second entry has no method: d gets no CronJob, and that of the removed c stays.
 	s.setEntries(own, map[string]any{"name": "b"}, entry("d"))
 	s.eventually("the stop", func() bool {
-		return strings.Contains(s.transcript(), "stops at the entry b: it has 0 authentication methods")
+		return strings.Contains(s.transcript(), "stops at entry b: it has 0 authentication methods")
 	})
 	s.untilClusters("a", "b", "c")
 	s.setEntries(own, entry("b"), entry("d"))
@@ -81,7 +81,7 @@ func testEntriesBecomeCronJobs(t *testing.T) {
 	// The same by the scenario, with the schedule that rule 2 is about after it.
 	s.scenario(map[string]string{"b": "refuse"})
 	s.setEntries(own, entry("b"), entry("e"))
-	s.eventually("the refusal", func() bool { return strings.Contains(s.transcript(), "stops at the entry b: the login to Vault fails") })
+	s.eventually("the refusal", func() bool { return strings.Contains(s.transcript(), "stops at entry b: the login to Vault fails") })
 	s.untilClusters("a", "b", "d")
 	s.scenario(nil)
 	s.untilClusters("a", "b", "e")
@@ -101,7 +101,7 @@ func testNoSchedule(t *testing.T) {
 	s := newStage(t, "no-schedule")
 	s.auditConfig("", "a", "b")
 	s.eventually("the stop", func() bool {
-		return strings.Contains(s.transcript(), "stops at the entry a: the API server refuses its CronJob")
+		return strings.Contains(s.transcript(), "stops at entry a: the API server rejected its CronJob")
 	})
 	s.untilClusters()
 }
@@ -195,7 +195,7 @@ func testPausedAndBroken(t *testing.T) {
 	s.scenario(map[string]string{operator.KeyOperator: "broken", "a": "explode"})
 	s.setEntries(entry("a"), entry("b"))
 	s.eventually("the complaint", func() bool {
-		return strings.Contains(s.transcript(), `a is "explode", and there are only success, fail,`)
+		return strings.Contains(s.transcript(), `a is "explode", but must be one of success, fail,`)
 	})
 	// By the time that a scan has gone through all of its stages, it would have.
 	s.secret("a", "kubeconfig", "x")

@@ -15,7 +15,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// pods is the part of the stand-in that reports on Pods as a kubelet does, though nothing runs.
+// pods is the part of the stand-in that reports the status of Pods as a kubelet does, although nothing runs.
 type pods struct {
 	client.Client
 	scenarios *scenarios
@@ -23,7 +23,7 @@ type pods struct {
 	tell      func(format string, args ...any)
 }
 
-// Reconcile brings one Pod a step further.
+// Reconcile advances one Pod by a step.
 func (r *pods) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	scenario, err := r.scenarios.now(ctx)
 	if err != nil {
@@ -41,7 +41,7 @@ func (r *pods) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	cluster := pod.Labels[mondoo.LabelCluster]
-	status, news, again := step(pod.Status, scenario.Outcome(cluster), mounted, r.takes, time.Now())
+	status, message, again := step(pod.Status, scenario.Outcome(cluster), mounted, r.takes, time.Now())
 	if equality.Semantic.DeepEqual(status, pod.Status) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
@@ -49,7 +49,7 @@ func (r *pods) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 	if err := r.Status().Update(ctx, pod, fieldOwner); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	r.tell("scan of %s: %s", cluster, news)
+	r.tell("scan of %s: %s", cluster, message)
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
@@ -57,8 +57,8 @@ func over(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// mounted says whether all Secrets are there that the Pod mounts, with the keys that it names. The real operator's Pods wait
-// for them for ever.
+// mounted reports whether all Secrets that the Pod mounts exist, with the keys that it names. The real operator's Pods wait
+// for them forever.
 func (r *pods) mounted(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	for _, v := range pod.Spec.Volumes {
 		if v.Secret == nil {
@@ -79,9 +79,9 @@ func (r *pods) mounted(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	return true, nil
 }
 
-// step is what a kubelet would report next of a Pod that isn't over, in the API and to the reader, and when to look again; 0
-// stands for the next change of something.
-func step(s corev1.PodStatus, outcome Outcome, mounted bool, takes time.Duration, now time.Time) (_ corev1.PodStatus, news string, again time.Duration) {
+// step is the next status that a kubelet would report for a Pod that hasn't ended, with a message for the reader and the
+// time until the next step. 0 means to wait for the next change.
+func step(s corev1.PodStatus, outcome Outcome, mounted bool, takes time.Duration, now time.Time) (_ corev1.PodStatus, message string, again time.Duration) {
 	const soon = time.Second // Secrets are not watched
 	switch {
 	case s.Phase != corev1.PodRunning && !mounted:
@@ -99,25 +99,25 @@ func step(s corev1.PodStatus, outcome Outcome, mounted bool, takes time.Duration
 	if left := takes - now.Sub(s.StartTime.Time); left > 0 {
 		return s, "", left
 	}
-	ended, news := end(outcome)
+	ended, message := end(outcome)
 	ended.StartedAt, ended.FinishedAt = *s.StartTime, metav1.NewTime(now)
 	s.Phase = corev1.PodFailed
 	if ended.ExitCode == 0 {
 		s.Phase = corev1.PodSucceeded
 	}
 	s.ContainerStatuses = container(corev1.ContainerState{Terminated: ended})
-	return s, news, 0
+	return s, message, 0
 }
 
-// end is how a container ends.
-func end(outcome Outcome) (_ *corev1.ContainerStateTerminated, news string) {
+// end is the final state of a container.
+func end(outcome Outcome) (_ *corev1.ContainerStateTerminated, message string) {
 	switch outcome {
 	case Fail:
 		return &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error",
 			Message: "connecting to the cluster\nx509: certificate has expired or is not yet valid\n"}, "failed, exit code 1"
 	case OutOfMemory:
 		return &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}, "out of memory (OOMKilled)"
-	default: // what is running has its image
+	default: // a running container has its image
 		return &corev1.ContainerStateTerminated{Reason: "Completed"}, "succeeded"
 	}
 }

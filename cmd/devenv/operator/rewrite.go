@@ -11,11 +11,11 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Finalizer holds an audit config until its CronJobs are gone.
+// Finalizer keeps an audit config until its CronJobs are deleted.
 const Finalizer = "k8s.mondoo.com/delete"
 
-// rewrite makes of an audit config what the operator's typed structs make of it when it writes one back, with its finalizer
-// and default schedules. It says whether anything has changed.
+// rewrite changes an audit config as the operator's typed structs do when it writes one back, and adds its finalizer and
+// default schedules. It reports whether anything has changed.
 func rewrite(config *unstructured.Unstructured) bool {
 	before := config.DeepCopy()
 	controllerutil.AddFinalizer(config, Finalizer)
@@ -30,14 +30,14 @@ func rewrite(config *unstructured.Unstructured) bool {
 	if resources := structIn(spec, "kubernetesResources"); resources["enable"] == true {
 		fillSchedule(resources, config, "kubernetesResources")
 	}
-	canonicalize(config.Object) // which can't fail where nothing is undecodable
+	canonicalize(config.Object) // can't fail, because nothing is undecodable
 	if list, err := mondoo.Entries(config.Object); err == nil && list != nil {
 		rewriteEntries(config, list)
 	}
 	return !reflect.DeepEqual(before.Object, config.Object)
 }
 
-// rewriteEntries drops what the operator doesn't know, and adds what its structs always write.
+// rewriteEntries drops fields that the operator doesn't know, and adds those that its structs always write.
 func rewriteEntries(config *unstructured.Unstructured, list []map[string]any) {
 	for i, raw := range list {
 		if entry, err := mondoo.ParseEntry(raw); err == nil {
@@ -45,11 +45,11 @@ func rewriteEntries(config *unstructured.Unstructured, list []map[string]any) {
 		}
 	}
 	if err := mondoo.SetEntries(config.Object, list); err != nil {
-		panic(err) // where Entries had nothing against the shape
+		panic(err) // Entries has validated the shape
 	}
 }
 
-// structIn is a field that is a mapping. What the API server has let in has the right type.
+// structIn is a field that is a mapping. The API server has validated its type.
 func structIn(parent map[string]any, name string) map[string]any {
 	if child, ok := parent[name].(map[string]any); ok {
 		return child
@@ -59,7 +59,7 @@ func structIn(parent map[string]any, name string) map[string]any {
 	return child
 }
 
-// fillSchedule gives a schedule of every hour, at a minute that stays.
+// fillSchedule sets a schedule of every hour, at a stable minute.
 func fillSchedule(of map[string]any, config *unstructured.Unstructured, what string) {
 	if schedule, _ := of["schedule"].(string); schedule != "" {
 		return

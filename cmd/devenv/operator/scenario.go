@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// ScenarioName names the ConfigMap that tells the stand-in how things go. Whoever plays with it changes that:
+// ScenarioName is the name of the ConfigMap with the scenario of the stand-in. Change it to play with the demo:
 //
 //	kubectl patch configmap stand-in-operator --type=merge -p '{"data": {"dev-a": "oom"}}'
 //
-// A key is a cluster, with an Outcome as its value, or one of the keys below. What isn't there goes well.
+// A key is a cluster with an Outcome as its value, or one of the keys below. Missing clusters succeed.
 const ScenarioName = "stand-in-operator"
 
-// The keys that are no clusters; no cluster's name begins with an underscore.
+// The keys that are not clusters; no cluster's name begins with an underscore.
 const (
-	// KeyOperator is "works" or "broken": a broken operator does nothing at all. Pods go on.
+	// KeyOperator is "works" or "broken": a broken operator does nothing at all, but Pods continue.
 	KeyOperator = "_operator"
-	// KeyScanning is "active" or "paused": what the operator is told in Mondoo's console, and writes to status.scanningPaused.
+	// KeyScanning is "active" or "paused": the setting in Mondoo's console, which the operator writes to status.scanningPaused.
 	KeyScanning = "_scanning"
 )
 
-// Outcome is what becomes of a cluster's scans, those that are on their way included.
+// Outcome is the result of a cluster's scans, including running ones.
 type Outcome string
 
 // The outcomes.
 const (
 	// Success is the default.
 	Success Outcome = "success"
-	// Fail: the scanner ends with exit code 1 and says why.
+	// Fail: the scanner ends with exit code 1 and a message.
 	Fail Outcome = "fail"
 	// OutOfMemory: the scanner is killed at its memory limit.
 	OutOfMemory Outcome = "oom"
@@ -37,20 +37,20 @@ const (
 	ImagePull Outcome = "image"
 	// Hang: the scanner runs until its deadline.
 	Hang Outcome = "hang"
-	// Refuse: the operator can't use the entry, as when the login to Vault fails, and stops there.
+	// Refuse: the operator can't use the entry, as after a failed login to Vault, and stops there.
 	Refuse Outcome = "refuse"
 )
 
 var outcomes = []Outcome{Success, Fail, OutOfMemory, ImagePull, Hang, Refuse}
 
-// Scenario is how things go.
+// Scenario defines the results of scans and the state of the operator.
 type Scenario struct {
 	Broken, Paused bool
-	// Clusters have their outcomes by name.
+	// Clusters are the outcomes by cluster name.
 	Clusters map[string]Outcome
 }
 
-// Outcome is that of a cluster's scans.
+// Outcome is the outcome of a cluster's scans.
 func (s Scenario) Outcome(cluster string) Outcome {
 	if o, set := s.Clusters[cluster]; set && o != Refuse {
 		return o
@@ -58,10 +58,10 @@ func (s Scenario) Outcome(cluster string) Outcome {
 	return Success
 }
 
-// ParseScenario reads a ConfigMap's data. What can't be understood is in the error, and goes well in the Scenario.
+// ParseScenario parses a ConfigMap's data. Unknown values are reported in the error, and count as success in the Scenario.
 func ParseScenario(data map[string]string) (Scenario, error) {
 	s := Scenario{Clusters: map[string]Outcome{}}
-	var wrong []string
+	var problems []string
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		var known []Outcome
 		value := Outcome(strings.TrimSpace(data[key]))
@@ -76,11 +76,11 @@ func ParseScenario(data map[string]string) (Scenario, error) {
 			}
 		}
 		if !slices.Contains(known, value) {
-			wrong = append(wrong, fmt.Sprintf("%s is %q, and there are only %s", key, value, join(known)))
+			problems = append(problems, fmt.Sprintf("%s is %q, but must be one of %s", key, value, join(known)))
 		}
 	}
-	if wrong != nil {
-		return s, fmt.Errorf("the ConfigMap %s: %s", ScenarioName, strings.Join(wrong, "; "))
+	if problems != nil {
+		return s, fmt.Errorf("the ConfigMap %s: %s", ScenarioName, strings.Join(problems, "; "))
 	}
 	return s, nil
 }
@@ -90,7 +90,7 @@ func join(words []Outcome) string {
 	for i, w := range words {
 		switch {
 		case i > 0 && i == len(words)-1:
-			b.WriteString(" and ")
+			b.WriteString(" or ")
 		case i > 0:
 			b.WriteString(", ")
 		}

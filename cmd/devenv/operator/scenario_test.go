@@ -21,8 +21,8 @@ func TestParseScenario(t *testing.T) {
 		{"the operator", map[string]string{"_operator": "broken", "_scanning": "paused"}, true, true, nil, ""},
 		{"the operator, well", map[string]string{"_operator": "works", "_scanning": "active"}, false, false, nil, ""},
 		{"no such outcome", map[string]string{"a": "boom", "b": "oom"}, false, false, map[string]operator.Outcome{"b": "oom"},
-			`a is "boom", and there are only success, fail, oom, image, hang and refuse`},
-		{"no such state", map[string]string{"_operator": "dead"}, false, false, nil, `_operator is "dead", and there are only works and broken`},
+			`a is "boom", but must be one of success, fail, oom, image, hang or refuse`},
+		{"no such state", map[string]string{"_operator": "dead"}, false, false, nil, `_operator is "dead", but must be one of works or broken`},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			got, err := operator.ParseScenario(tt.data)

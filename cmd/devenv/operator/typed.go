@@ -16,14 +16,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// The typed fields of an audit config's spec that the API server takes as any text, and the operator's decoder doesn't.
+// The typed fields of an audit config's spec that the API server accepts with any text, but the operator's decoder doesn't.
 var (
 	durations = [][]string{{"kubernetesResources", "activeDeadline"}, {"kubernetesResources", "resourceWatcher", "debounceInterval"},
 		{"kubernetesResources", "resourceWatcher", "minimumScanInterval"}, {"containers", "activeDeadline"}, {"containers", "scanCache", "cacheTTL"}}
 	quantities = [][]string{{"scanner", "resources"}, {"nodes", "resources"}, {"containers", "resources"}}
 )
 
-// undecodable is the first audit config that the operator's informer can't decode, and why; empty for none.
+// undecodable is the first audit config that the operator's informer can't decode, with the reason, or empty.
 func undecodable(configs []unstructured.Unstructured) string {
 	for i := range configs {
 		if err := canonicalize(configs[i].DeepCopy().Object); err != nil {
@@ -33,13 +33,13 @@ func undecodable(configs []unstructured.Unstructured) string {
 	return ""
 }
 
-// canonicalize writes durations and quantities as Go's types write them. The error is one that the operator's decoder has.
+// canonicalize writes durations and quantities as Go's types do. Its error is the one of the operator's decoder.
 func canonicalize(config map[string]any) error {
 	for _, path := range durations {
 		err := replace(config, path, func(value any) (any, error) {
 			text, ok := value.(string)
 			if !ok {
-				return nil, fmt.Errorf("%v is no text", value)
+				return nil, fmt.Errorf("%v is not a string", value)
 			}
 			d, err := time.ParseDuration(text)
 			return d.String(), err
@@ -65,7 +65,7 @@ func canonicalize(config map[string]any) error {
 	return nil
 }
 
-// replace puts another value in the place of a field of the spec that is set.
+// replace replaces the value of a field of the spec, if it is set.
 func replace(config map[string]any, path []string, by func(any) (any, error)) error {
 	value := mondoo.At(config, slices.Concat([]string{"spec"}, path))
 	if value == nil {
@@ -81,7 +81,7 @@ func replace(config map[string]any, path []string, by func(any) (any, error)) er
 	return unstructured.SetNestedField(config, next, slices.Concat([]string{"spec"}, path)...)
 }
 
-// annotationsValid reports whether spec.annotations are such that the operator doesn't pass over the audit config.
+// annotationsValid reports whether spec.annotations are valid; otherwise the operator ignores the audit config.
 func annotationsValid(config *unstructured.Unstructured) bool {
 	const longest = 256
 	annotations, _, err := unstructured.NestedStringMap(config.Object, "spec", "annotations")
@@ -96,7 +96,7 @@ func annotationsValid(config *unstructured.Unstructured) bool {
 	return true
 }
 
-// jsonObject reports whether Mondoo credentials are JSON, which they have to be beside a spaceId.
+// jsonObject reports whether Mondoo credentials are JSON, which they must be with a spaceId.
 func jsonObject(data []byte) bool {
 	var object map[string]any
 	return json.Unmarshal(data, &object) == nil

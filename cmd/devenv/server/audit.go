@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Request is one request that the API server has answered, or begun to answer in the case of a watch. Resource fields are
-// empty for requests about no resource (discovery, OpenAPI): Path tells those apart.
+// Request is a request that the API server has answered, or begun to answer for a watch. The resource fields are empty for
+// requests without a resource (discovery, OpenAPI), which Path identifies.
 type Request struct {
 	Verb         string // get, list, watch, create, update, patch, delete, deletecollection
 	Group        string
@@ -23,14 +23,14 @@ type Request struct {
 	Namespace    string
 	Name         string
 	User         string
-	Impersonated string // whom User acted for; empty if for itself
+	Impersonated string // the user that User impersonated, or empty
 	UserAgent    string
 	Path         string // with the query
 	Code         int    // HTTP status
 	Time         time.Time
 }
 
-// Writes says whether the request was meant to change something.
+// Writes reports whether the request tried to change something.
 func (r Request) Writes() bool {
 	switch r.Verb {
 	case "get", "list", "watch":
@@ -44,25 +44,25 @@ func (r Request) String() string {
 	return fmt.Sprintf("%d %s %s by %s (%s)", r.Code, r.Verb, r.Path, r.User, r.UserAgent)
 }
 
-// Mark is a moment in the API server's life: so many requests had been answered.
+// Mark is a point in the API server's request log: the number of requests answered so far.
 type Mark int
 
-// Mark returns the moment of now, for a later Requests.
+// Mark returns the present mark, for a later Requests.
 func (c *ControlPlane) Mark() (Mark, error) {
 	all, err := c.audit.read(context.Background())
 	return Mark(len(all)), err
 }
 
-// Requests returns the requests since the mark (0: since the start), in the order in which they were answered; those of
-// one user, or of all if user is empty. Every request whose answer a client has seen is in it. A watch counts once, when
-// it begins. The API server's requests to itself and the readiness checks of this package are never in it.
+// Requests returns the requests since the mark (0: since the start), in the order in which they were answered; only those of
+// the user, or all if user is empty. It includes every request whose answer a client has seen. A watch counts once, when it
+// begins. Requests of the API server to itself and readiness checks of this package are never included.
 func (c *ControlPlane) Requests(ctx context.Context, since Mark, user string) ([]Request, error) {
 	all, err := c.audit.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if int(since) > len(all) {
-		return nil, fmt.Errorf("mark %d is not of this control plane, which has answered %d requests", since, len(all))
+		return nil, fmt.Errorf("mark %d is not from this control plane, which has answered %d requests", since, len(all))
 	}
 	var found []Request
 	for _, r := range all[since:] {
@@ -73,7 +73,7 @@ func (c *ControlPlane) Requests(ctx context.Context, since Mark, user string) ([
 	return found, nil
 }
 
-// auditPolicy leaves out the stage before the answer and those requests that are this package's or the server's own.
+// auditPolicy omits the stage before the answer, and requests of this package or of the server itself.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -87,18 +87,18 @@ rules:
 
 // auditLog follows the file that kube-apiserver writes its audit events to.
 //
-// In the blocking mode the server writes an event in the same goroutine as the answer and before it ends the answer, so
-// whoever has read an answer to its end finds the event in the file: there is nothing to wait for.
+// In the blocking mode the server writes an event in the same goroutine as the answer and before it ends the answer. So
+// after reading a complete answer, a client finds the event in the file without waiting.
 type auditLog struct {
 	path string
 
 	mu      sync.Mutex
-	offset  int64           // of the first byte not yet read
+	offset  int64           // of the first unread byte
 	begun   map[string]bool // audit IDs counted when their answer began, such as watches
 	answers []Request
 }
 
-// auditEvent is the part of audit.k8s.io/v1 Event that Request is made of.
+// auditEvent is the part of audit.k8s.io/v1 Event that a Request needs.
 type auditEvent struct {
 	AuditID    string
 	Stage      string
@@ -113,8 +113,8 @@ type auditEvent struct {
 	StageTimestamp   time.Time
 }
 
-// read takes up what the file has got since the last call and returns all requests so far. The result is only appended
-// to later, so callers may keep it.
+// read reads new events from the file and returns all requests so far. The result is only appended to later, so callers may
+// keep it.
 func (l *auditLog) read(ctx context.Context) ([]Request, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +132,7 @@ func (l *auditLog) read(ctx context.Context) ([]Request, error) {
 	}
 	for {
 		line, rest, complete := bytes.Cut(content, []byte("\n"))
-		if !complete { // half an event is read with its other half, next time
+		if !complete { // an incomplete event is read next time
 			return l.answers, ctx.Err()
 		}
 		if err := l.add(line); err != nil {
@@ -149,7 +149,7 @@ func (l *auditLog) add(line []byte) error {
 		return fmt.Errorf("read the audit log at byte %d: %w", l.offset, err)
 	}
 	if l.begun[e.AuditID] {
-		delete(l.begun, e.AuditID) // the end of what is counted already
+		delete(l.begun, e.AuditID) // the end of a request that is already counted
 		return nil
 	}
 	if e.Stage == "ResponseStarted" {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// BuildError says which component could not be built, with the end of what the go command printed.
+// BuildError reports that a component could not be built, with the end of the go command's output.
 type BuildError struct {
 	Component string
 	Version   string
@@ -26,9 +26,9 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-// Binary returns the path of the component's binary: the one in KUBEBUILDER_ASSETS where that is set and has it, else the
-// one in .cache/devenv, which is built first if it isn't there. Of several callers and processes one builds and the
-// others wait. Progress goes to log, one line at the start and one every 20 seconds.
+// Binary returns the path of the component's binary: the one in KUBEBUILDER_ASSETS if that is set and has it, otherwise the
+// one in .cache/devenv, which is built if it is missing. If several callers or processes need it, one builds and the others
+// wait. Progress goes to log: one line at the start and one every 20 seconds.
 func Binary(ctx context.Context, c Component, log io.Writer) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		if path := filepath.Join(dir, c.Name); executable(path) {
@@ -62,7 +62,7 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// build writes the binary under a temporary name and renames it, so that path either is complete or isn't there.
+// build writes the binary under a temporary name and renames it, so that path is either complete or missing.
 func (c Component) build(ctx context.Context, path string, log io.Writer) error {
 	defer c.progress(log)()
 	temp := path + ".building"
@@ -74,11 +74,11 @@ func (c Component) build(ctx context.Context, path string, log io.Writer) error 
 	}
 	cmd := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags="+c.tags, "-ldflags="+flags, "-o", temp, c.target)
 	cmd.Dir = c.source
-	// Without cgo no C compiler is needed. A go.work of the reader must not reach in here.
+	// No cgo, so that no C compiler is needed. The reader's go.work must not apply here.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 5 * time.Second // compilers that outlive a killed go command hold its output open
+	cmd.WaitDelay = 5 * time.Second // compilers that outlive a killed go command keep its output open
 
 	p, err := start(c.Name, cmd)
 	if err != nil {
@@ -96,7 +96,7 @@ func (c Component) build(ctx context.Context, path string, log io.Writer) error 
 	return os.Rename(temp, path)
 }
 
-// progress tells the reader why nothing seems to happen, until the function it returns is called.
+// progress reports progress until the returned function is called.
 func (c Component) progress(log io.Writer) (done func()) {
 	began := time.Now()
 	line := fmt.Sprintf("building %s %s from source (first time only, about %s on 2 cores)…", c.Name, c.version, c.took)

@@ -16,15 +16,15 @@ import (
 
 // Component is a server binary that is built from source.
 type Component struct {
-	// Name is the file name of the binary, as KUBEBUILDER_ASSETS has it.
+	// Name is the file name of the binary, as in KUBEBUILDER_ASSETS.
 	Name string
 
 	dir     string // the nested module, below cmd/devenv/build
-	module  string // the requirement whose version is the component's
+	module  string // the required module that has the component's version
 	target  string // the main package
 	tags    string // build tags, if any
 	stamp   string // the variable that holds the version, for the linker
-	took    string // what to expect of a first build on two cores
+	took    string // expected duration of a first build on two cores
 	version string // set by locate
 	source  string // the absolute folder of the nested module; set by locate
 	cache   string // the absolute folder for the binary; set by locate
@@ -43,15 +43,15 @@ var (
 	GiteaServer = Component{
 		Name: "gitea", dir: "gitea", module: giteaModule, target: ".", stamp: "main.version", took: "5 minutes",
 	}
-	// Promtool is no server: it checks and unit-tests the alerting rules. It is built without the clients of clouds, in which
-	// Prometheus would look for what to watch.
+	// Promtool is not a server: it checks and unit-tests the alerting rules. It is built without service discovery, which
+	// needs the clients of clouds.
 	Promtool = Component{
 		Name: "promtool", dir: "promtool", module: "github.com/prometheus/prometheus",
 		target: "github.com/prometheus/prometheus/cmd/promtool", tags: "remove_all_sd", took: "2 minutes",
 	}
 )
 
-// Components returns every component; those of a control plane first, in the order in which it starts them.
+// Components returns every component. Those of a control plane come first, in the order in which it starts them.
 func Components() []Component {
 	return append(controlPlaneComponents(), VaultServer, GiteaServer, Promtool)
 }
@@ -67,13 +67,13 @@ func kubernetesServer(name, took string) Component {
 	}
 }
 
-// ErrNoSource means that the working directory is not inside a checkout of Muster, so there is nothing to build from.
+// ErrNoSource means that the working directory is not inside a checkout of Muster, so there is no source to build from.
 var ErrNoSource = errors.New("not inside a checkout of " + modulePath)
 
 const modulePath = "github.com/muster-gitops/muster"
 
-// locate returns the component with its version, source and place in the cache. The place is keyed by everything that
-// decides what the binary is: version, platform, and the files of the nested module.
+// locate returns the component with its version, source and place in the cache. The place depends on everything that
+// determines the binary: version, platform, and the files of the nested module.
 func (c Component) locate() (Component, error) {
 	root, err := Root()
 	if err != nil {
@@ -96,8 +96,8 @@ func (c Component) locate() (Component, error) {
 	return c, nil
 }
 
-// Root returns the top folder of the checkout that the working directory is in, or ErrNoSource. Tests run in the folder of
-// their package, commands mostly at the root. The nested modules on the way have other names.
+// Root returns the top folder of the checkout that contains the working directory, or ErrNoSource. Tests run in the folder
+// of their package, commands mostly at the root. The nested modules on the way have other names.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -129,7 +129,7 @@ func declares(gomod []byte, module string) bool {
 	return false
 }
 
-// required finds the version of a direct, single-line requirement: the form that the nested modules use for theirs.
+// required finds the version of a direct requirement on a single line, the form that the nested modules use.
 func required(gomod []byte, module string) string {
 	lines := bufio.NewScanner(bytes.NewReader(gomod))
 	for lines.Scan() {
@@ -140,7 +140,8 @@ func required(gomod []byte, module string) string {
 	return ""
 }
 
-// hashFiles returns 8 hex digits over the names and contents of the files of a nested module, which has no folders.
+// hashFiles returns 8 hex digits of a hash over the names and contents of the files of a nested module, which has no
+// folders.
 func hashFiles(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

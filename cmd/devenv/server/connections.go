@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// connections are those of a server of this process, which can be told to cut them.
+// connections are the connections of a server in this process. They can be cut.
 type connections struct {
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the following fields
 	shut bool
 	open map[net.Conn]bool
 }
 
-// hold remembers a connection so that it can be cut, or cuts it at once.
+// hold registers a connection so that it can be cut, or cuts it at once.
 func (c *connections) hold(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,7 +34,7 @@ func (c *connections) release(conn net.Conn) {
 	delete(c.open, conn)
 }
 
-// setShut cuts the connections that there are and those to come, until it is called with false.
+// setShut cuts existing and new connections, until it is called with false.
 func (c *connections) setShut(shut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

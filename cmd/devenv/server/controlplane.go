@@ -15,17 +15,17 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// ControlPlaneOptions say how to start a control plane. The zero value is a good one.
+// ControlPlaneOptions configure a control plane. The zero value is valid.
 type ControlPlaneOptions struct {
-	// Dir takes the certificates, logs, audit log and kubeconfig, and keeps all but etcd's data after Stop. It is created
-	// if need be. Empty means a temporary folder that Stop removes.
+	// Dir is the folder for the certificates, logs, audit log and kubeconfig. All but etcd's data remains after Stop. It is
+	// created if necessary. Empty means a temporary folder that Stop removes.
 	Dir string
 	// Log gets progress, a line at a time: mostly that a binary is being built. Nil means os.Stderr.
 	Log io.Writer
-	// ControllerManager starts kube-controller-manager too: garbage collection, deletion of namespaces, Jobs, service
-	// accounts. It is built only for those who ask.
+	// ControllerManager also starts kube-controller-manager: garbage collection, deletion of namespaces, Jobs, service
+	// accounts. It is only built if requested.
 	ControllerManager bool
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
+	// StartTimeout bounds the time from start to ready, without building. 0 means three minutes.
 	StartTimeout time.Duration
 }
 
@@ -45,15 +45,15 @@ type ControlPlane struct {
 	mu        sync.Mutex // guards the processes and stopped
 	etcd      *process
 	apiserver *process
-	manager   *process // nil unless asked for
+	manager   *process // nil unless requested
 	stopped   bool
 }
 
-// ErrStopped is returned for what a stopped server is asked to do.
+// ErrStopped is the error for any call to a stopped server.
 var ErrStopped = errors.New("the server is stopped")
 
-// StartControlPlane starts etcd and kube-apiserver, with RBAC and request counting on, and returns when they are ready:
-// about three seconds after its call when the binaries are built. The control plane stops with ctx.
+// StartControlPlane starts etcd and kube-apiserver with RBAC and request counting, and returns when they are ready: after
+// about three seconds if the binaries exist. The control plane stops with ctx.
 func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPlane, err error) {
 	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	c := &ControlPlane{timeout: o.StartTimeout, paths: map[string]string{}}
@@ -80,13 +80,13 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 	return c, nil
 }
 
-// prepare makes everything that exists before the first process: folder, ports, certificates, files.
+// prepare creates everything that must exist before the first process: folder, ports, certificates, files.
 func (c *ControlPlane) prepare(dir string) (err error) {
 	if c.dir, c.temp, err = ensureDir(dir, "muster-control-plane-"); err != nil {
 		return err
 	}
 	c.audit.path = c.file("audit.log")
-	// A folder that is used again may hold the audit log and, had its control plane no time to stop, the data of the last.
+	// A reused folder may contain the audit log and, if its control plane was killed, the data of the last run.
 	if err := errors.Join(os.RemoveAll(c.audit.path), os.RemoveAll(c.file("etcd"))); err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ func (c *ControlPlane) start(ctx context.Context, manager bool) error {
 	return c.startManager(ctx)
 }
 
-// RestartAPIServer stops kube-apiserver as a rolling update does and starts it again at the same address, with the data it
-// had. It returns when the server is ready. Requests and marks of before stay valid.
+// RestartAPIServer stops kube-apiserver as a rolling update does, and starts it again with the same address and data. It
+// returns when the server is ready. Earlier requests and marks stay valid.
 func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -138,8 +138,8 @@ func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	return c.startAPIServer(ctx)
 }
 
-// Stop ends the processes, waits until they are gone and removes etcd's data, with the rest of the folder if that is
-// temporary. Stopping again does nothing.
+// Stop ends the processes, waits for them, and removes etcd's data, with the rest of the folder if that is temporary.
+// Stopping again does nothing.
 func (c *ControlPlane) Stop() error { return c.shutdown.now(c.end) }
 
 func (c *ControlPlane) end() error {
@@ -149,7 +149,7 @@ func (c *ControlPlane) end() error {
 	var errs []error
 	for _, p := range []*process{c.manager, c.apiserver, c.etcd} {
 		if p != nil {
-			// Killed, not asked: a graceful end takes seconds and saves data that is deleted in the next line.
+			// Kill it: a graceful shutdown takes seconds and saves data that the next line deletes.
 			errs = append(errs, p.kill())
 		}
 	}
@@ -172,13 +172,13 @@ func (c *ControlPlane) URL() string { return c.ports.apiserver.url() }
 // CACert returns the certificate authority of the API server, in PEM.
 func (c *ControlPlane) CACert() []byte { return c.pki.ca.pem() }
 
-// Config returns a configuration for a client that may do everything ("admin", of system:masters). Like that of every
-// User it has no client-side rate limit. The caller owns it.
+// Config returns a configuration for a client with all permissions ("admin", of system:masters). Like that of every User it
+// has no client-side rate limit. The caller owns it.
 func (c *ControlPlane) Config() *rest.Config { return rest.CopyConfig(c.admin) }
 
-// User returns a configuration for a client with a certificate of that name and groups. It may do what RBAC grants, at
-// first next to nothing. "system:serviceaccount:NAMESPACE:NAME", with the groups "system:serviceaccounts" and
-// "system:serviceaccounts:NAMESPACE", has the rights of that service account.
+// User returns a configuration for a client with a certificate of that name and groups. RBAC grants its permissions,
+// initially almost none. "system:serviceaccount:NAMESPACE:NAME", with the groups "system:serviceaccounts" and
+// "system:serviceaccounts:NAMESPACE", has the permissions of that service account.
 func (c *ControlPlane) User(name string, groups ...string) (*rest.Config, error) {
 	p, err := c.pki.ca.client(name, groups...)
 	if err != nil {
@@ -191,13 +191,13 @@ func (c *ControlPlane) User(name string, groups ...string) (*rest.Config, error)
 	}, nil
 }
 
-// Kubeconfig returns Config as a kubeconfig file with everything inline.
+// Kubeconfig returns Config as a self-contained kubeconfig file.
 func (c *ControlPlane) Kubeconfig() []byte { return KubeconfigFor(c.admin) }
 
-// KubeconfigPath is where Kubeconfig is written to.
+// KubeconfigPath is the path of the file with Kubeconfig.
 func (c *ControlPlane) KubeconfigPath() string { return c.file("kubeconfig") }
 
-// KubeconfigFor returns the configuration of a User as a kubeconfig file with everything inline.
+// KubeconfigFor returns the configuration of a User as a self-contained kubeconfig file.
 func KubeconfigFor(cfg *rest.Config) []byte {
 	const name = "muster-devenv"
 	k := clientcmdapi.NewConfig()
@@ -207,14 +207,14 @@ func KubeconfigFor(cfg *rest.Config) []byte {
 	k.CurrentContext = name
 	content, err := clientcmd.Write(*k)
 	if err != nil {
-		panic(err) // of a value made in this function
+		panic(err) // this function built the value
 	}
 	return content
 }
 
 func (c *ControlPlane) file(name string) string { return filepath.Join(c.dir, name) }
 
-// ensureDir creates dir, or a temporary folder where dir is empty. The result is absolute: servers run elsewhere.
+// ensureDir creates dir, or a temporary folder if dir is empty. The result is absolute: servers run in other folders.
 func ensureDir(dir, pattern string) (path string, temp bool, err error) {
 	if dir == "" {
 		path, err = os.MkdirTemp("", pattern)

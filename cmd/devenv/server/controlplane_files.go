@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 )
 
-// controlPlanePKI is the one authority of a control plane. etcd, the API server and all clients trust it alone, so it is
-// also what keeps the other users of the machine out of etcd.
+// controlPlanePKI is the only authority of a control plane. etcd, the API server and all clients trust only it, which also
+// keeps other users of the machine out of etcd.
 type controlPlanePKI struct {
 	ca     *authority
 	client pair // for etcd
 }
 
-// newControlPlanePKI makes the authority and writes what the servers read: ca.crt, server.crt and .key, client.crt and
+// newControlPlanePKI creates the authority and writes the files of the servers: ca.crt, server.crt and .key, client.crt and
 // .key for etcd, and sa.key, which signs service account tokens.
 func newControlPlanePKI(dir string) (*controlPlanePKI, error) {
 	ca, err := newAuthority("muster-devenv")
@@ -48,7 +48,7 @@ func newControlPlanePKI(dir string) (*controlPlanePKI, error) {
 	return &controlPlanePKI{ca: ca, client: client}, errors.Join(errs...)
 }
 
-// ports are those of one control plane.
+// ports are the ports of one control plane.
 type ports struct{ etcd, peer, apiserver, manager *port }
 
 func reservePorts() (p ports, err error) {

@@ -48,12 +48,12 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) (err error) {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + c.file("sa.key"), "--service-account-signing-key-file=" + c.file("sa.key"),
 		"--service-cluster-ip-range=10.0.0.0/24",
-		// No kubelet runs Pods here, and without kube-controller-manager there is no "default" to run them as.
+		// No kubelet runs Pods here, and without kube-controller-manager there is no "default" service account for them.
 		"--disable-admission-plugins=ServiceAccount",
 		"--allow-privileged",
 		"--audit-policy-file=" + c.file("audit-policy.yaml"),
 		"--audit-log-path=" + c.audit.path,
-		"--audit-log-mode=blocking",    // on disk before the client has its answer: see auditLog
+		"--audit-log-mode=blocking",    // on disk before the client has its answer; see auditLog
 		"--audit-log-maxsize=10000000", // MiB; 0 would mean 100 and then a rotation, which auditLog doesn't follow
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func (c *ControlPlane) startManager(ctx context.Context) error {
 		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(c.ports.manager.number),
 		"--tls-cert-file=" + c.file("server.crt"), "--tls-private-key-file=" + c.file("server.key"),
 		"--service-account-private-key-file=" + c.file("sa.key"), "--root-ca-file=" + c.file("ca.crt"),
-		"--use-service-account-credentials", // each controller with its own rights, as in real clusters
+		"--use-service-account-credentials", // each controller has its own permissions, as in real clusters
 		"--leader-elect=false",
 	})
 	if err != nil {

@@ -24,12 +24,12 @@ import (
 //go:embed mondooauditconfig.crd.yaml
 var mondooAuditConfigCRD []byte
 
-// MondooAuditConfigCRD returns the CustomResourceDefinition of MondooAuditConfig (k8s.mondoo.com/v1alpha2) in YAML. It is
-// a stand-in that Muster's authors wrote from documented behaviour, for tests and the demo; it is not Mondoo's own file.
+// MondooAuditConfigCRD returns the CustomResourceDefinition of MondooAuditConfig (k8s.mondoo.com/v1alpha2) in YAML. It is a
+// substitute that Muster's authors wrote from documented behaviour, for tests and the demo; it is not Mondoo's own file.
 func MondooAuditConfigCRD() []byte { return bytes.Clone(mondooAuditConfigCRD) }
 
 // InstallCRDs applies the CustomResourceDefinitions in the YAML documents and waits until the API server serves them: each
-// is established and found by discovery. Empty documents are passed over, other kinds are an error.
+// is established and found by discovery. Empty documents are skipped, other kinds are an error.
 func InstallCRDs(ctx context.Context, cfg *rest.Config, documents ...[]byte) error {
 	client, err := clientset.NewForConfig(cfg)
 	if err != nil {

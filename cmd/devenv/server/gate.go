@@ -5,22 +5,22 @@ import (
 	"sync"
 )
 
-// gate stands before a server: it counts what that is asked, and can pretend that it is gone.
+// gate is in front of a server: it counts requests, and can simulate an outage.
 type gate struct {
 	handlers sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the following fields
 	requests []*GitRequest
 	down     bool
 	dropping bool
 	closed   bool
 }
 
-// before returns next with the gate before it.
+// before returns next with the gate in front of it.
 func (g *gate) before(next http.Handler) http.Handler { return g.count(g.refuse(next)) }
 
-// count takes a request down before it is answered, so that nobody has an answer to a request that isn't counted. A request
-// that has slipped in behind close is dropped.
+// count records a request before it is answered, so that every answered request is counted. A request that arrives after
+// close is dropped.
 func (g *gate) count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request := &GitRequest{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, UserAgent: r.UserAgent()}
@@ -47,7 +47,7 @@ func (g *gate) begin(r *GitRequest) bool {
 	return true
 }
 
-// refuse is where setDown and setDropping act.
+// refuse implements setDown and setDropping.
 func (g *gate) refuse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
@@ -87,14 +87,14 @@ func (g *gate) setDropping(dropping bool) {
 	g.dropping = dropping
 }
 
-// close lets no more requests in.
+// close rejects all further requests.
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 }
 
-// statusWriter tells the status of an answer as it is sent.
+// statusWriter records the status of an answer when it is sent.
 type statusWriter struct {
 	http.ResponseWriter
 	status func(int)

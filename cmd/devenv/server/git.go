@@ -12,29 +12,29 @@ import (
 	"os"
 )
 
-// GitOptions say how to serve Git over HTTP. The zero value serves everybody, without TLS.
+// GitOptions configure Git over HTTP. The zero value serves everyone, without TLS.
 type GitOptions struct {
-	// Dir is the root of the bare repositories, and is kept after Stop. It may be shared with a GitSSH, so that one
-	// repository has both addresses. Empty means a temporary folder that Stop removes.
+	// Dir is the root of the bare repositories. It remains after Stop. A GitSSH can share it, so that one repository has
+	// both addresses. Empty means a temporary folder that Stop removes.
 	Dir string
-	// Username and Password are those of basic authentication, BearerToken that of the header "Authorization: Bearer".
-	// With both kinds set either one is enough; with none set nobody is asked.
+	// Username and Password are for basic authentication, BearerToken for the header "Authorization: Bearer". With both
+	// kinds set either one is enough; with none set there is no authentication.
 	Username, Password string
 	BearerToken        string
-	// TLS serves https with a certificate that only CACert vouches for.
+	// TLS serves https with a certificate that only CACert verifies.
 	TLS bool
-	// Log gets the complaints of git http-backend and of the HTTP server. Nil drops them.
+	// Log gets error messages of git http-backend and of the HTTP server. Nil drops them.
 	Log io.Writer
 }
 
-// GitRequest is one HTTP request that a Git client made. The path and query tell what for: a look at the refs is one GET
-// of NAME.git/info/refs with service=git-upload-pack, a fetch over protocol version 2 is POSTs to NAME.git/git-upload-pack.
+// GitRequest is an HTTP request of a Git client. The path and query tell its purpose: listing the refs is one GET of
+// NAME.git/info/refs with service=git-upload-pack, a fetch over protocol version 2 is POSTs to NAME.git/git-upload-pack.
 type GitRequest struct {
 	Method    string
 	Path      string
 	Query     string // without the question mark
 	UserAgent string
-	Code      int // HTTP status; 0 while the request runs, or when the connection was dropped
+	Code      int // HTTP status; 0 while the request runs, or if the connection was dropped
 }
 
 // String is for the messages of failing tests.
@@ -53,7 +53,7 @@ type Git struct {
 	shutdown shutdown
 }
 
-// StartGit serves bare repositories by "git http-backend", the server that Git itself brings. It stops with ctx.
+// StartGit serves bare repositories with "git http-backend", Git's own server. It stops with ctx.
 func StartGit(ctx context.Context, o GitOptions) (*Git, error) {
 	root, temp, err := ensureDir(o.Dir, "muster-git-")
 	if err != nil {
@@ -91,7 +91,7 @@ func (g *Git) listen(ctx context.Context, o GitOptions) error {
 		Handler:  g.gate.before(credentials(o).require(backend)),
 		ErrorLog: log.New(o.Log, "git: ", 0),
 	}
-	go g.server.Serve(listener) // ends with Close, and has nothing to say that Log hasn't
+	go g.server.Serve(listener) // ends with Close; Log has its errors
 	return nil
 }
 
@@ -128,10 +128,10 @@ func (g *Git) end() (err error) {
 	return err
 }
 
-// URL returns the address below which the repositories are, without a slash at the end.
+// URL returns the base address of the repositories, without a slash at the end.
 func (g *Git) URL() string { return g.url }
 
-// CACert returns the authority of the server's certificate in PEM, and nil without TLS.
+// CACert returns the CA of the server's certificate in PEM, or nil without TLS.
 func (g *Git) CACert() []byte {
 	if g.ca == nil {
 		return nil
@@ -139,8 +139,8 @@ func (g *Git) CACert() []byte {
 	return g.ca.pem()
 }
 
-// CreateRepository makes an empty repository whose default branch is main, and returns its URL without credentials. The
-// name may have slashes ("platform/fleet"). A name that is taken (fs.ErrExist) or leads elsewhere (fs.ErrInvalid) is a
+// CreateRepository creates an empty repository with the default branch main, and returns its URL without credentials. The
+// name may have slashes ("platform/fleet"). A name that exists (fs.ErrExist) or is not a valid path (fs.ErrInvalid) is a
 // RepositoryError.
 func (g *Git) CreateRepository(ctx context.Context, name string) (url string, err error) {
 	if err := g.create(ctx, name); err != nil {
@@ -149,14 +149,14 @@ func (g *Git) CreateRepository(ctx context.Context, name string) (url string, er
 	return g.url + "/" + name + ".git", nil
 }
 
-// RepositoryPath returns the folder of the bare repository, for what can't be done by a push, such as setting
+// RepositoryPath returns the folder of the bare repository, for changes that a push can't make, such as setting
 // refs/pull/1/head, or for a push that should not be counted.
 func (g *Git) RepositoryPath(name string) (string, error) { return g.path(name) }
 
-// Requests returns all requests so far, oldest first, refused ones too. For those since a moment, keep the length.
+// Requests returns all requests so far, oldest first, including rejected ones. To get only later ones, remember the length.
 func (g *Git) Requests() []GitRequest { return g.gate.all() }
 
-// SetDown makes the server answer everything with 503, until it is called with false.
+// SetDown makes the server answer all requests with 503, until it is called with false.
 func (g *Git) SetDown(down bool) { g.gate.setDown(down) }
 
 // SetDropping makes the server close connections without an answer, until it is called with false.

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// maxPush bounds what a push may hold, since it is kept in memory for a moment.
+// maxPush bounds the size of a push, which is briefly held in memory.
 const maxPush = 256 << 20
 
-// backend runs "git http-backend" for each request. Such a process needs no bond to this one: it ends when its pipes do.
+// backend runs "git http-backend" for each request. Such a process needs no bond to this one: it ends when its pipes close.
 func (g *Git) backend(stderr io.Writer) (http.Handler, error) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -29,7 +29,7 @@ func (g *Git) backend(stderr io.Writer) (http.Handler, error) {
 		Logger: log.New(stderr, "git: ", 0),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// CGI can't say that a body's length is unknown, and Git sends large pushes in chunks.
+		// CGI can't express that a body's length is unknown, and Git sends large pushes in chunks.
 		if r.ContentLength < 0 {
 			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPush))
 			if err != nil {
@@ -42,7 +42,7 @@ func (g *Git) backend(stderr io.Writer) (http.Handler, error) {
 	}), nil
 }
 
-// credentials are the options of that name.
+// credentials are the options with those names.
 type credentials GitOptions
 
 func (c credentials) require(next http.Handler) http.Handler {

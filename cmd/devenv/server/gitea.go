@@ -19,24 +19,25 @@ import (
 
 const giteaModule = "code.gitea.io/gitea"
 
-// GiteaOptions say how to start Gitea. The zero value is a good one.
+// GiteaOptions configure Gitea. The zero value is valid.
 type GiteaOptions struct {
-	// Dir takes repositories, database and gitea.log, and is kept after Stop. Empty means a temporary folder that Stop removes.
+	// Dir is the folder for repositories, database and gitea.log. It remains after Stop. Empty means a temporary folder that
+	// Stop removes.
 	Dir string
 	// Log gets progress: mostly that Gitea is being built. Nil means os.Stderr.
 	Log io.Writer
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
+	// StartTimeout bounds the time from start to ready, without building. 0 means three minutes.
 	StartTimeout time.Duration
 }
 
 // Gitea is a running Gitea server: Git over HTTP, the REST API and webhooks. It is safe for concurrent use.
 //
-// It listens on a socket in its folder, and what clients talk to is a proxy of this process before it. So no port is ever
-// lost to somebody else, and each request can be counted, or refused for a test, before Gitea sees it.
+// It listens on a socket in its folder, and clients talk to a proxy in this process. So it never loses its port to another
+// program, and each request can be counted, or rejected for a test, before Gitea sees it.
 type Gitea struct {
 	dir      string
 	temp     bool
-	sockets  string // a folder of its own, because the name of a socket may have 107 bytes at most
+	sockets  string // a separate folder, because the path of a socket may have at most 107 bytes
 	binary   string
 	admin    struct{ token, password string }
 	front    *front
@@ -44,8 +45,8 @@ type Gitea struct {
 	shutdown shutdown
 }
 
-// StartGitea starts Gitea with an empty database and returns when it answers, two or three seconds after its call when it is
-// built. It stops with ctx.
+// StartGitea starts Gitea with an empty database and returns when it answers, after two or three seconds if it is built. It
+// stops with ctx.
 func StartGitea(ctx context.Context, o GiteaOptions) (_ *Gitea, err error) {
 	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	g := &Gitea{}
@@ -73,7 +74,7 @@ func StartGitea(ctx context.Context, o GiteaOptions) (_ *Gitea, err error) {
 	return g, nil
 }
 
-// moduleFolder returns the folder of a component's source, where its templates and translations are.
+// moduleFolder returns the folder of a component's source, which contains its templates and translations.
 func moduleFolder(ctx context.Context, c Component, module string) (string, error) {
 	c, err := c.locate()
 	if err != nil {
@@ -115,7 +116,7 @@ func (g *Gitea) prepare(ctx context.Context, dir, static string) (err error) {
 	return os.WriteFile(g.file("app.ini"), []byte(settings), 0o600)
 }
 
-// run starts the server, waits until it answers, and makes the administrator.
+// run starts the server, waits until it answers, and creates the administrator.
 func (g *Gitea) run(ctx context.Context) (err error) {
 	if g.process, err = launch(GiteaServer.Name, g.dir, exec.Command(g.binary, g.settings("web")...)); err != nil {
 		return err
@@ -126,7 +127,7 @@ func (g *Gitea) run(ctx context.Context) (err error) {
 	return g.createAdmin(ctx)
 }
 
-// settings gives every gitea the same ones.
+// settings adds the settings to a gitea command.
 func (g *Gitea) settings(args ...string) []string {
 	return append(args, "--config", g.file("app.ini"), "--work-path", g.dir)
 }
@@ -162,7 +163,7 @@ func (g *Gitea) end() error {
 		errs = append(errs, g.front.stop())
 	}
 	if g.process != nil {
-		// Killed, not asked: a graceful end waits for whoever is connected.
+		// Kill it: a graceful shutdown waits for connected clients.
 		errs = append(errs, g.process.kill())
 	}
 	if g.sockets != "" {
@@ -174,7 +175,7 @@ func (g *Gitea) end() error {
 	return errors.Join(errs...)
 }
 
-// removeBusy removes a folder into which the children of a killed process may write for a moment yet.
+// removeBusy removes a folder into which children of a killed process may still write for a moment.
 func removeBusy(dir string) (err error) {
 	for range 20 {
 		if err = os.RemoveAll(dir); err == nil {
@@ -188,16 +189,16 @@ func removeBusy(dir string) (err error) {
 // URL is the address of the server, without a slash at the end.
 func (g *Gitea) URL() string { return g.front.url }
 
-// AdminToken may do everything.
+// AdminToken has all permissions.
 func (g *Gitea) AdminToken() string { return g.admin.token }
 
-// Login is who may do everything on the pages.
+// Login is the administrator's login for the web pages.
 func (g *Gitea) Login() (username, password string) { return giteaAdmin, g.admin.password }
 
-// Requests returns all requests so far, oldest first; those that this package makes to set things up are not among them.
+// Requests returns all requests so far, oldest first, without those of this package's setup.
 func (g *Gitea) Requests() []GitRequest { return g.front.gate.all() }
 
-// StatusPosts counts the requests to set a status of the commit, refused ones too.
+// StatusPosts counts the requests to set a status of the commit, including rejected ones.
 func (g *Gitea) StatusPosts(repository, commit string) int {
 	n := 0
 	for _, r := range g.Requests() {
@@ -208,7 +209,7 @@ func (g *Gitea) StatusPosts(repository, commit string) int {
 	return n
 }
 
-// SetDown makes the server answer everything with 503, until it is called with false.
+// SetDown makes the server answer all requests with 503, until it is called with false.
 func (g *Gitea) SetDown(down bool) { g.front.gate.setDown(down) }
 
 // SetDropping makes the server close connections without an answer, until it is called with false.

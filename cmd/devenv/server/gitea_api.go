@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// GiteaError is an answer of Gitea's API that is no success.
+// GiteaError is an answer of Gitea's API that isn't a success.
 type GiteaError struct {
 	Method, Path string
 	Code         int
@@ -26,8 +26,8 @@ func (e *GiteaError) Error() string {
 	return fmt.Sprintf("gitea: %s %s: %d %s", e.Method, e.Path, e.Code, e.Body)
 }
 
-// API asks Gitea's REST API as the administrator, behind the proxy that counts. The path is below /api/v1; in and out are JSON,
-// and nil for none.
+// API calls Gitea's REST API as the administrator, bypassing the counting proxy. The path is below /api/v1; in and out are
+// JSON, or nil.
 func (g *Gitea) API(ctx context.Context, method, path string, in, out any) error {
 	return g.call(ctx, method, path, in, out, func(r *http.Request) { r.Header.Set("Authorization", "token "+g.admin.token) })
 }
@@ -65,7 +65,7 @@ func (g *Gitea) call(ctx context.Context, method, path string, in, out any, auth
 	return json.Unmarshal(answer, out)
 }
 
-// CreateUser makes a user, and a token that has these scopes, such as "write:repository".
+// CreateUser creates a user, and a token with these scopes, such as "write:repository".
 func (g *Gitea) CreateUser(ctx context.Context, name string, scopes ...string) (token string, err error) {
 	password := rand.Text()
 	if err := g.API(ctx, http.MethodPost, "/admin/users", map[string]any{
@@ -81,8 +81,8 @@ func (g *Gitea) CreateUser(ctx context.Context, name string, scopes ...string) (
 	return created.Token, err
 }
 
-// CreateRepository makes an empty private repository, and its owner as an organization where there is none. The name is
-// OWNER/NAME; the URL is without credentials, for which a user's name and token serve.
+// CreateRepository creates an empty private repository, and its owner as an organization if necessary. The name is
+// OWNER/NAME; the URL has no credentials, so use a user's name and token.
 func (g *Gitea) CreateRepository(ctx context.Context, name string) (gitURL string, err error) {
 	owner, repository, found := strings.Cut(name, "/")
 	if !found {
@@ -100,13 +100,13 @@ func (g *Gitea) CreateRepository(ctx context.Context, name string) (gitURL strin
 	return g.URL() + "/" + name + ".git", nil
 }
 
-// AddCollaborator lets a user read, write or administer (admin) a repository.
+// AddCollaborator gives a user the permission read, write or admin on a repository.
 func (g *Gitea) AddCollaborator(ctx context.Context, repository, user, permission string) error {
 	return g.API(ctx, http.MethodPut, "/repos/"+repository+"/collaborators/"+url.PathEscape(user),
 		map[string]any{"permission": permission}, nil)
 }
 
-// AddWebhook has events, such as "push" and "pull_request", sent to an address, signed with the secret.
+// AddWebhook adds a webhook that sends events, such as "push" and "pull_request", to an address, signed with the secret.
 func (g *Gitea) AddWebhook(ctx context.Context, repository, target, secret string, events ...string) error {
 	return g.API(ctx, http.MethodPost, "/repos/"+repository+"/hooks", map[string]any{
 		"type": "gitea", "active": true, "events": events,
@@ -114,7 +114,8 @@ func (g *Gitea) AddWebhook(ctx context.Context, repository, target, secret strin
 	}, nil)
 }
 
-// ProtectBranch lets pull requests into the branch only with success in all these contexts. The administrator may push.
+// ProtectBranch requires success in all these contexts for merging pull requests into the branch. The administrator may
+// push.
 func (g *Gitea) ProtectBranch(ctx context.Context, repository, branch string, contexts ...string) error {
 	return g.API(ctx, http.MethodPost, "/repos/"+repository+"/branch_protections", map[string]any{
 		"rule_name": branch, "enable_push": true, "enable_status_check": true, "status_check_contexts": contexts,
@@ -130,7 +131,7 @@ type GiteaStatus struct {
 	TargetURL   string `json:"target_url"`
 }
 
-// Statuses returns all that was ever set on a commit, oldest first.
+// Statuses returns all statuses that were ever set on a commit, oldest first.
 func (g *Gitea) Statuses(ctx context.Context, repository, commit string) ([]GiteaStatus, error) {
 	var all []GiteaStatus
 	for page := 1; ; page++ {
@@ -140,7 +141,7 @@ func (g *Gitea) Statuses(ctx context.Context, repository, commit string) ([]Gite
 			return nil, err
 		}
 		if len(some) == 0 {
-			slices.SortFunc(all, func(a, b GiteaStatus) int { return cmp.Compare(a.ID, b.ID) }) // Gitea's words for orders mean either
+			slices.SortFunc(all, func(a, b GiteaStatus) int { return cmp.Compare(a.ID, b.ID) }) // Gitea's sort orders are ambiguous
 			return all, nil
 		}
 		all = append(all, some...)

@@ -10,7 +10,7 @@ import (
 	"net/url"
 )
 
-// front is a proxy with a gate before a server.
+// front is a proxy with a gate in front of a server.
 type front struct {
 	url       string
 	transport http.RoundTripper
@@ -29,7 +29,7 @@ func newFront(ctx context.Context, dial func(context.Context) (net.Conn, error))
 	silent := log.New(io.Discard, "", 0)
 	proxy := &httputil.ReverseProxy{
 		Transport:     f.transport,
-		FlushInterval: -1, // Git wants to see progress
+		FlushInterval: -1, // Git shows progress
 		ErrorLog:      silent,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Host})
@@ -37,7 +37,7 @@ func newFront(ctx context.Context, dial func(context.Context) (net.Conn, error))
 		},
 	}
 	f.server = &http.Server{Handler: f.gate.before(proxy), ErrorLog: silent}
-	go f.server.Serve(listener) // ends with Close, and has nothing to say
+	go f.server.Serve(listener) // ends with Close; its error is irrelevant
 	return f, nil
 }
 

@@ -1,7 +1,7 @@
 package server
 
-// giteaSettings leave out what needs the network, other programs or time: mail, avatars, actions, packages, update checks,
-// slow hashes. Without the first line Gitea refuses to run as root, which containers of CI do.
+// giteaSettings disable what needs the network, other programs or time: mail, avatars, actions, packages, update checks,
+// slow hashes. Without the first line Gitea refuses to run as root, which CI containers do.
 const giteaSettings = `I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
 APP_NAME = Gitea
 RUN_USER = {user}

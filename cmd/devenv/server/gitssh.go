@@ -15,21 +15,21 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// GitSSHOptions say how to serve Git over SSH.
+// GitSSHOptions configure Git over SSH.
 type GitSSHOptions struct {
 	// Dir is the root of the bare repositories, as in GitOptions.
 	Dir string
-	// AuthorizedKey is the public key that is let in, with the user name "git". Nothing else is.
+	// AuthorizedKey is the only accepted public key, with the user name "git".
 	AuthorizedKey ssh.PublicKey
 }
 
-// GitSSHRequest is one command that a Git client had run: a connection has one.
+// GitSSHRequest is a command that a Git client has run. A connection has one.
 type GitSSHRequest struct {
 	Command string // git-upload-pack or git-receive-pack
-	Path    string // as the client gave it
+	Path    string // as sent by the client
 }
 
-// GitSSH is a running SSH server which knows two commands. It is safe for concurrent use.
+// GitSSH is a running SSH server that supports two commands. It is safe for concurrent use.
 type GitSSH struct {
 	repositories
 	temp     bool
@@ -44,7 +44,7 @@ type GitSSH struct {
 	requests []GitSSHRequest
 }
 
-// StartGitSSH serves bare repositories over SSH with a new host key, by the real git-upload-pack and git-receive-pack. It
+// StartGitSSH serves bare repositories over SSH with a new host key, with the real git-upload-pack and git-receive-pack. It
 // stops with ctx.
 func StartGitSSH(ctx context.Context, o GitSSHOptions) (*GitSSH, error) {
 	if o.AuthorizedKey == nil {
@@ -106,10 +106,10 @@ func (g *GitSSH) end() (err error) {
 	return err
 }
 
-// URL returns ssh://git@127.0.0.1:PORT, below which the repositories are.
+// URL returns ssh://git@127.0.0.1:PORT, the base address of the repositories.
 func (g *GitSSH) URL() string { return "ssh://git@" + g.listener.Addr().String() }
 
-// KnownHosts returns the line that a known_hosts file needs to trust this server.
+// KnownHosts returns the line for a known_hosts file that trusts this server.
 func (g *GitSSH) KnownHosts() string {
 	return knownhosts.Line([]string{g.listener.Addr().String()}, g.hostKey) + "\n"
 }
@@ -125,7 +125,7 @@ func (g *GitSSH) CreateRepository(ctx context.Context, name string) (url string,
 // RepositoryPath returns the folder of the bare repository.
 func (g *GitSSH) RepositoryPath(name string) (string, error) { return g.path(name) }
 
-// Requests returns all commands so far, oldest first, those of unknown repositories too.
+// Requests returns all commands so far, oldest first, including those for unknown repositories.
 func (g *GitSSH) Requests() []GitSSHRequest {
 	g.mu.Lock()
 	defer g.mu.Unlock()

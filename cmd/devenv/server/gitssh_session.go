@@ -29,7 +29,7 @@ func (g *GitSSH) accept(config *ssh.ServerConfig) {
 	}
 }
 
-// serve returns when the client has gone. A client that isn't let in learns so from the handshake.
+// serve returns when the client has disconnected. A rejected client is told during the handshake.
 func (g *GitSSH) serve(conn net.Conn, config *ssh.ServerConfig) {
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
@@ -49,7 +49,7 @@ func (g *GitSSH) serve(conn net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// session runs the one command of a session and tells its exit status.
+// session runs the one command of a session and sends its exit status.
 func (g *GitSSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
 	var version string
@@ -78,7 +78,7 @@ func (g *GitSSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-// run executes a command line such as "git-upload-pack '/platform/fleet.git'". No shell sees it.
+// run executes a command line such as "git-upload-pack '/platform/fleet.git'". No shell is involved.
 func (g *GitSSH) run(channel ssh.Channel, line, version string) (status uint32) {
 	command, path, err := parseCommand(line)
 	if err == nil {
@@ -92,7 +92,7 @@ func (g *GitSSH) run(channel ssh.Channel, line, version string) (status uint32) 
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return uint32(exit.ExitCode()) // git has said why
+		return uint32(exit.ExitCode()) // git has printed the reason
 	}
 	fmt.Fprintln(channel.Stderr(), err)
 	return 128
@@ -109,7 +109,7 @@ func (g *GitSSH) execute(channel ssh.Channel, command, path, version string) err
 	cmd := exec.Command("git", strings.TrimPrefix(command, "git-"), dir)
 	cmd.Env = append(g.env(), "GIT_PROTOCOL="+version)
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
-	// Not cmd.Stdin: Wait would then wait for the client to close its side too, which Git's doesn't do first.
+	// Don't use cmd.Stdin: Wait would then wait for the client to close its side too, which Git's client doesn't do first.
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -131,6 +131,6 @@ func parseCommand(line string) (command, path string, err error) {
 	if command != "git-upload-pack" && command != "git-receive-pack" {
 		return "", "", fmt.Errorf("command %q is neither git-upload-pack nor git-receive-pack", command)
 	}
-	// Git quotes the path for a shell. Names with quotes in them aren't found, which is all right here.
+	// Git quotes the path for a shell. Names with quotes aren't found, which is acceptable here.
 	return command, strings.Trim(path, "'"), nil
 }

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// launch starts a server in its folder, with its output there in NAME.log as far as cmd does not say otherwise. Flags and files
-// alone decide what it does: of the environment it gets only what it needs to run, since etcd and Vault take settings from
-// there as well.
+// launch starts a server in its folder, with its output in NAME.log there unless cmd says otherwise. Only flags and files
+// configure it. It gets a minimal environment, because etcd and Vault also read settings from there.
 func launch(name, dir string, cmd *exec.Cmd) (*process, error) {
 	log := filepath.Join(dir, name+".log")
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -32,12 +31,12 @@ func launch(name, dir string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// environment is what a server needs of it.
+// environment is the minimal environment of a server.
 func environment(dir string) []string {
 	return []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=" + os.Getenv("USER")}
 }
 
-// awaitReady asks until the server says yes, its process ends, or the time is up.
+// awaitReady polls until the server is ready, its process ends, or the time is up.
 func (p *process) awaitReady(ctx context.Context, transport http.RoundTripper, url string) error {
 	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
@@ -57,7 +56,7 @@ func (p *process) awaitReady(ctx context.Context, transport http.RoundTripper, u
 	}
 }
 
-// ended is the error of a server that has ended on its own. It waits for the end.
+// ended is the error of a server that has ended by itself. It waits for the end.
 func (p *process) ended() error {
 	<-p.done
 	return &ExitError{Server: p.name, Log: fileTail(p.log), Err: p.err}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// lock takes the exclusive advisory lock on path, which is created if need be and stays. The kernel releases it when its
-// holder dies, so a lock is never stale. flock itself can't be interrupted, hence the asking again.
+// lock takes the exclusive advisory lock on path, which is created if necessary and remains. The kernel releases it when its
+// holder dies, so a lock is never stale. flock itself can't be interrupted, so lock polls.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// authority is a certificate authority that exists for one server and is forgotten with it.
+// authority is a certificate authority for one server. It is discarded with the server.
 type authority struct {
 	key  crypto.Signer
 	cert *x509.Certificate
@@ -24,7 +24,8 @@ type authority struct {
 // pair is a certificate with its key, both in PEM.
 type pair struct{ cert, key []byte }
 
-// lifetime is longer than any test or demo runs. Certificates begin an hour early, for containers with a wandering clock.
+// lifetime is longer than any test or demo runs. Certificates are valid from an hour earlier, for containers with an
+// inaccurate clock.
 const lifetime = 30 * 24 * time.Hour
 
 func newAuthority(name string) (*authority, error) {
@@ -49,7 +50,7 @@ func newAuthority(name string) (*authority, error) {
 // pem returns the authority's certificate.
 func (a *authority) pem() []byte { return encodeCertificate(a.cert.Raw) }
 
-// server issues a certificate for 127.0.0.1, localhost and the further names. etcd shows it as a client to itself, too.
+// server issues a certificate for 127.0.0.1, localhost and the given names. etcd also uses it as a client of itself.
 func (a *authority) server(names ...string) (pair, error) {
 	cert, err := newCertificate(pkix.Name{CommonName: "localhost"})
 	if err != nil {
@@ -61,7 +62,7 @@ func (a *authority) server(names ...string) (pair, error) {
 	return a.sign(cert)
 }
 
-// client issues a certificate that Kubernetes takes for the user with these groups.
+// client issues a certificate that Kubernetes accepts for the user with these groups.
 func (a *authority) client(user string, groups ...string) (pair, error) {
 	cert, err := newCertificate(pkix.Name{CommonName: user, Organization: groups})
 	if err != nil {
@@ -85,7 +86,7 @@ func (a *authority) sign(template *x509.Certificate) (pair, error) {
 	return pair{cert: encodeCertificate(der), key: private}, err
 }
 
-// clientTLS is how a client that has the pair speaks to a server of this authority.
+// clientTLS is the TLS configuration of a client that has the pair, for a server of this authority.
 func (a *authority) clientTLS(p pair) (*tls.Config, error) {
 	cert, err := tls.X509KeyPair(p.cert, p.key)
 	if err != nil {
@@ -116,7 +117,7 @@ func encodeCertificate(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// encodeKey uses the form that Kubernetes also reads for service account keys, which PKCS #8 is not.
+// encodeKey uses a form that Kubernetes also accepts for service account keys, unlike PKCS #8.
 func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// port is a TCP port of 127.0.0.1 which is held for a server that can't be given a listener.
+// port is a TCP port of 127.0.0.1 that is reserved for a server that can't be given a listener.
 //
-// Asking the kernel for a free port, closing it and passing its number on is a race that parallel tests do lose. A socket
-// that is bound but never listens gets no connections and keeps everybody else off; the server binds beside it because
-// both set SO_REUSEPORT (etcd: --socket-reuse-port, kube-apiserver: --permit-port-sharing), or, on Linux, SO_REUSEADDR, which
-// all listeners of Go do. A server that is restarted finds its port still free.
+// To ask the kernel for a free port, close it and pass its number on is a race that parallel tests do lose. A socket that is
+// bound but never listens gets no connections and keeps everyone else off. The server can bind the same port because both
+// set SO_REUSEPORT (etcd: --socket-reuse-port, kube-apiserver: --permit-port-sharing), or, on Linux, SO_REUSEADDR, which all
+// listeners of Go set. A restarted server finds its port still free.
 type port struct {
 	fd     int
 	number int
 }
 
 func reservePort() (*port, error) {
-	// The descriptor must not reach a child, which would hold the port after us.
+	// A child must not inherit the descriptor, because it would keep the port after this process.
 	syscall.ForkLock.RLock()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -65,15 +65,15 @@ func (p *port) release() {
 	p.fd = -1
 }
 
-// yield makes room for a listener of Go that does not set SO_REUSEPORT. Only Linux has room beside the socket.
+// yield makes room for a listener of Go that does not set SO_REUSEPORT. Only on Linux can it share the port with the socket.
 func (p *port) yield() {
 	if runtime.GOOS != "linux" {
 		p.release()
 	}
 }
 
-// ReserveAddress returns a free address of this machine, as host:port, for a server of Go that is told where to listen, now or
-// later, once or again and again. On Linux nobody else gets it before release.
+// ReserveAddress returns a free address of this machine, as host:port, for a Go server that is told where to listen. The
+// server may use it later, and more than once. On Linux no one else gets it before release.
 func ReserveAddress() (address string, release func(), err error) {
 	p, err := reservePort()
 	if err != nil {
@@ -90,7 +90,7 @@ func (p *port) url() string {
 
 const loopback = "127.0.0.1"
 
-// listenLoopback listens on a free port of 127.0.0.1, for servers of this process and those that can be given a listener.
+// listenLoopback listens on a free port of 127.0.0.1, for servers in this process and those that accept a listener.
 func listenLoopback(ctx context.Context) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
 }

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// process is a child that is waited for from the start, so that its end is never missed and it never stays a zombie.
+// process is a child that is waited for from the start, so that its end is never missed and it never becomes a zombie.
 type process struct {
 	name string
-	log  string // the file that has its output, where it is a server's
+	log  string // the file with a server's output
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the child has ended and err is set
 	err  error
 }
 
-// ExitError says that a server ended on its own, with the end of its log.
+// ExitError reports that a server ended by itself, with the end of its log.
 type ExitError struct {
 	Server string
 	Log    string
@@ -28,14 +28,14 @@ type ExitError struct {
 }
 
 func (e *ExitError) Error() string {
-	return fmt.Sprintf("%s ended on its own (%v); the end of its log:\n%s", e.Server, e.Err, e.Log)
+	return fmt.Sprintf("%s ended unexpectedly (%v); its last log lines are:\n%s", e.Server, e.Err, e.Log)
 }
 
 func (e *ExitError) Unwrap() error { return e.Err }
 
 // start runs cmd as a child that doesn't outlive this process, however this process ends (see bindToParent).
 func start(name string, cmd *exec.Cmd) (*process, error) {
-	// A group of its own: Ctrl-C in a terminal reaches this process alone, which then stops its children in order.
+	// A separate process group: Ctrl-C in a terminal only reaches this process, which then stops its children in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	bindToParent(cmd.SysProcAttr)
 	if err := fork(cmd); err != nil {
@@ -49,7 +49,7 @@ func start(name string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// terminate asks the child to end and kills it when it hasn't within the grace period.
+// terminate asks the child to end, and kills it if it hasn't ended within the grace period.
 func (p *process) terminate(grace time.Duration) error {
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (p *process) terminate(grace time.Duration) error {
 	}
 }
 
-// kill ends the child at once and waits until it is gone.
+// kill kills the child and waits until it has ended.
 func (p *process) kill() error {
 	err := p.signal(syscall.SIGKILL)
 	if err == nil {
@@ -71,8 +71,8 @@ func (p *process) kill() error {
 	return err
 }
 
-// signal goes to the one child, through the handle that os keeps: never to a name, and never to a number that another
-// process has got since.
+// signal signals this child, through the handle that os keeps: never by name, and never by a number that another process may
+// have got since.
 func (p *process) signal(s syscall.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal %s: %w", p.name, err)
@@ -80,9 +80,8 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// fork starts cmd on a thread that lives as long as this process. Linux sends the parent-death signal when the thread
-// that forked ends, not the process, and Go ends threads as it likes: from any other goroutine a child could be killed
-// at any time.
+// fork starts cmd on a thread that lives as long as this process. Linux sends the parent-death signal when the forking
+// thread ends, not the process, and Go ends threads at will: from any other goroutine a child could be killed at any time.
 func fork(cmd *exec.Cmd) error {
 	forks.once.Do(func() {
 		forks.requests = make(chan func())
@@ -98,7 +97,7 @@ func fork(cmd *exec.Cmd) error {
 	return <-result
 }
 
-// forks is process-wide because its thread has to be.
+// forks is process-wide because its thread must be.
 var forks struct {
 	once     sync.Once
 	requests chan func()

@@ -2,5 +2,6 @@ package server
 
 import "syscall"
 
-// bindToParent has the kernel kill the child when this process dies. The child isn't asked: what it holds is thrown away.
+// bindToParent makes the kernel kill the child when this process dies. The child can't clean up, but its data is thrown away
+// anyway.
 func bindToParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

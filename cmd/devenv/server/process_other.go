@@ -4,6 +4,6 @@ package server
 
 import "syscall"
 
-// bindToParent does nothing where the kernel has no parent-death signal: there, only Stop and the context's end stop the
-// children, and killing this process leaves them.
+// bindToParent does nothing if the kernel has no parent-death signal: then only Stop and the end of the context stop the
+// children, and killing this process leaves them running.
 func bindToParent(*syscall.SysProcAttr) {}

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// repositories are the bare repositories below one folder, in names such as "platform/fleet".
+// repositories are the bare repositories below one folder, with names such as "platform/fleet".
 type repositories struct{ root string }
 
-// RepositoryError says why a name won't do. Err is fs.ErrInvalid, fs.ErrExist or fs.ErrNotExist.
+// RepositoryError reports an invalid name. Err is fs.ErrInvalid, fs.ErrExist or fs.ErrNotExist.
 type RepositoryError struct {
 	Name string
 	Err  error
@@ -23,7 +23,7 @@ func (e *RepositoryError) Error() string { return fmt.Sprintf("repository %q: %v
 
 func (e *RepositoryError) Unwrap() error { return e.Err }
 
-// path returns the folder of the repository, whether it exists or not. Names come from clients: none leads out of root.
+// path returns the folder of the repository, whether or not it exists. Names come from clients: none leads out of root.
 func (r repositories) path(name string) (string, error) {
 	trimmed := strings.TrimSuffix(strings.TrimPrefix(name, "/"), ".git")
 	if trimmed == "" || !filepath.IsLocal(trimmed) {
@@ -32,8 +32,8 @@ func (r repositories) path(name string) (string, error) {
 	return filepath.Join(r.root, trimmed+".git"), nil
 }
 
-// create makes an empty bare repository with the branch main, which answers like a forge: it gives any object that it has
-// to those who name it, and it takes pushes.
+// create creates an empty bare repository with the branch main, which behaves like a forge: it sends any object that it has
+// by its hash, and it accepts pushes.
 func (r repositories) create(ctx context.Context, name string) error {
 	dir, err := r.path(name)
 	if err != nil {
@@ -49,7 +49,7 @@ func (r repositories) create(ctx context.Context, name string) error {
 		"http.receivepack":              "true",
 		"uploadpack.allowAnySHA1InWant": "true",
 		"uploadpack.allowFilter":        "true",
-		"receive.autogc":                "false", // leaves a process behind that outlives the push, and maybe the folder
+		"receive.autogc":                "false", // starts a process that outlives the push, and maybe the folder
 	} {
 		if err := r.git(ctx, "-C", dir, "config", key, value); err != nil {
 			return err
@@ -67,7 +67,7 @@ func (r repositories) git(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// env is for every git that serves: no configuration of the machine or its user may decide what a test sees.
+// env is the environment of every git that serves: no configuration of the machine or its user may affect tests.
 func (r repositories) env() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + r.root,

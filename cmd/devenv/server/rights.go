@@ -13,9 +13,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// AwaitRules waits until a user may do everything that rules say in a namespace, or, where may is false, nothing of it. The
-// authorizer learns of roles and bindings by watches, some milliseconds after their writes, and under load much later. URLs in
-// the rules are not supported.
+// AwaitRules waits until a user has all permissions in rules in a namespace or, if may is false, none of them. The
+// authorizer learns about roles and bindings by watches, some milliseconds after their writes, and under load much later.
+// URLs in the rules are not supported.
 func (c *ControlPlane) AwaitRules(ctx context.Context, user, namespace string, rules []rbacv1.PolicyRule, may bool) error {
 	clients, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
@@ -29,13 +29,13 @@ func (c *ControlPlane) AwaitRules(ctx context.Context, user, namespace string, r
 			return err == nil && review.Status.Allowed == may, err
 		})
 		if err != nil {
-			return fmt.Errorf("await that %s may %s %s: %t: %w", user, right.Verb, right.Resource, may, err)
+			return fmt.Errorf("wait until %s may %s %s is %t: %w", user, right.Verb, right.Resource, may, err)
 		}
 	}
 	return nil
 }
 
-// rights are what rules come to, each by itself.
+// rights are the single permissions in rules.
 func rights(namespace string, rules []rbacv1.PolicyRule) (all []authorizationv1.ResourceAttributes) {
 	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
@@ -49,7 +49,7 @@ func rights(namespace string, rules []rbacv1.PolicyRule) (all []authorizationv1.
 	return all
 }
 
-// each is a right to a resource with the verbs and the names of a rule; without names it is to all of its objects.
+// each is the permission for a resource with each verb and name of a rule; without names it is for all objects.
 func each(right authorizationv1.ResourceAttributes, rule rbacv1.PolicyRule) (all []authorizationv1.ResourceAttributes) {
 	names := rule.ResourceNames
 	if len(names) == 0 {

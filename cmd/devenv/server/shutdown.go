@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// shutdown ends a server once, whoever asks for it and how often: its Stop, the context that it was started with, or a start
-// that has failed half-way.
+// shutdown ends a server once, however often and from wherever it is called: its Stop, the end of its context, or a start
+// that failed half-way.
 type shutdown struct {
 	unbind func() bool
 	once   sync.Once
 	err    error
 }
 
-// with has the server end with ctx.
+// with ends the server with ctx.
 func (s *shutdown) with(ctx context.Context, end func() error) {
 	s.unbind = context.AfterFunc(ctx, func() { s.run(end) })
 }
 
-// now ends the server, unless that is done, and returns what came of it.
+// now ends the server, unless it has ended already, and returns the result.
 func (s *shutdown) now(end func() error) error {
 	if s.unbind != nil {
 		s.unbind()
@@ -35,8 +35,8 @@ func (s *shutdown) run(end func() error) error {
 	return s.err
 }
 
-// orDefaults are the options that all servers have: where progress goes, and how long a start may take. That takes seconds, but
-// on a machine that starts several at once while it compiles.
+// orDefaults are the defaults of the options that all servers have: the writer for progress, and the timeout of a start. A
+// start takes seconds, but longer on a machine that starts several servers at once while it compiles.
 func orDefaults(log io.Writer, timeout time.Duration) (io.Writer, time.Duration) {
 	if log == nil {
 		log = os.Stderr

@@ -11,7 +11,7 @@ import (
 // tailSize is how much of an output an error repeats.
 const tailSize = 4 << 10
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of the data written to it.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte
@@ -33,7 +33,7 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
-// fileTail returns the last lines of a log, or what kept it from being read: it is meant for error messages.
+// fileTail returns the last lines of a log, or the reason why it can't be read. It is meant for error messages.
 func fileTail(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -41,7 +41,7 @@ func fileTail(path string) string {
 	}
 	defer f.Close()
 	if _, err := f.Seek(-tailSize, io.SeekEnd); err != nil && !errors.Is(err, os.ErrInvalid) {
-		f.Seek(0, io.SeekStart) // shorter than a tail
+		f.Seek(0, io.SeekStart) // the file is shorter than tailSize
 	}
 	content, err := io.ReadAll(io.LimitReader(f, tailSize))
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// VaultOptions say how to start Vault. The zero value is a good one.
+// VaultOptions configure Vault. The zero value is valid.
 type VaultOptions struct {
 	// Log gets progress, a line at a time: mostly that the binary is being built. Nil means os.Stderr.
 	Log io.Writer
-	// StartTimeout bounds the time from start to ready, building not counted. 0 means three minutes.
+	// StartTimeout bounds the time from start to ready, without building. 0 means three minutes.
 	StartTimeout time.Duration
 }
 
@@ -39,7 +39,7 @@ type Vault struct {
 	shutdown shutdown
 }
 
-// VaultError is what Vault answered when it did not do what it was asked.
+// VaultError is an error answer of Vault.
 type VaultError struct {
 	Method, Path string
 	Status       int
@@ -50,7 +50,7 @@ func (e *VaultError) Error() string {
 	return fmt.Sprintf("vault: %s %s: status %d: %s", e.Method, e.Path, e.Status, strings.Join(e.Errors, ", "))
 }
 
-// StartVault starts Vault behind TLS with an authority of its own, and returns when it answers. It stops with ctx.
+// StartVault starts Vault behind TLS with its own authority, and returns when it answers. It stops with ctx.
 func StartVault(ctx context.Context, o VaultOptions) (_ *Vault, err error) {
 	o.Log, o.StartTimeout = orDefaults(o.Log, o.StartTimeout)
 	v := &Vault{}
@@ -79,7 +79,8 @@ func StartVault(ctx context.Context, o VaultOptions) (_ *Vault, err error) {
 	return v, nil
 }
 
-// start runs the binary on a socket that is bound already, so that no port is raced for, and waits for its line of secrets.
+// start runs the binary on a socket that is already bound, so that there is no race for a port, and waits for its line of
+// secrets.
 func (v *Vault) start(ctx context.Context, binary string) error {
 	authority, err := newAuthority("vault-ca")
 	if err != nil {
@@ -116,11 +117,11 @@ func (v *Vault) start(ctx context.Context, binary string) error {
 }
 
 func (v *Vault) spawn(ctx context.Context, binary string, socket *os.File, args ...string) error {
-	said, out, err := os.Pipe()
+	stdout, out, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer said.Close()
+	defer stdout.Close()
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.ExtraFiles = out, []*os.File{socket}
 	v.process, err = launch(VaultServer.Name, v.dir, cmd)
@@ -128,8 +129,8 @@ func (v *Vault) spawn(ctx context.Context, binary string, socket *os.File, args 
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { said.SetReadDeadline(time.Unix(1, 0)) })()
-	line, err := bufio.NewReader(said).ReadBytes('\n')
+	defer context.AfterFunc(ctx, func() { stdout.SetReadDeadline(time.Unix(1, 0)) })()
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	switch {
 	case errors.Is(err, io.EOF):
 		return v.process.ended()
@@ -147,10 +148,10 @@ func (v *Vault) URL() string { return "https://" + v.relay.address() }
 // CA returns the certificate of the server's authority in PEM.
 func (v *Vault) CA() []byte { return bytes.Clone(v.ca) }
 
-// RootToken may do everything.
+// RootToken has all permissions.
 func (v *Vault) RootToken() string { return v.secrets.RootToken }
 
-// Call asks Vault's HTTP API as root, with a path below /v1/, and returns the answer. An answer of 400 and above is a
+// Call calls Vault's HTTP API as root, with a path below /v1/, and returns the answer. An answer of 400 or above is a
 // *VaultError.
 func (v *Vault) Call(ctx context.Context, method, path string, body any) (map[string]any, error) {
 	var data []byte
@@ -176,7 +177,7 @@ func (v *Vault) Call(ctx context.Context, method, path string, body any) (map[st
 	}
 	if resp.StatusCode >= 400 {
 		failure := &VaultError{Method: method, Path: path, Status: resp.StatusCode}
-		// An answer that is no JSON, from whatever stands before Vault, leaves the list empty; the status says enough.
+		// An answer that isn't JSON, for example from a proxy, leaves the list empty; the status is enough.
 		_ = json.Unmarshal(text, failure)
 		return nil, failure
 	}
@@ -187,7 +188,7 @@ func (v *Vault) Call(ctx context.Context, method, path string, body any) (map[st
 	return answer, err
 }
 
-// EnableTransit mounts the transit engine and makes keys in it.
+// EnableTransit mounts the transit engine and creates keys in it.
 func (v *Vault) EnableTransit(ctx context.Context, mount string, keys ...string) error {
 	if _, err := v.Call(ctx, http.MethodPost, "sys/mounts/"+mount, map[string]string{"type": "transit"}); err != nil {
 		return err
@@ -200,7 +201,7 @@ func (v *Vault) EnableTransit(ctx context.Context, mount string, keys ...string)
 	return nil
 }
 
-// Token makes a token with a policy of its own, in Vault's language for policies.
+// Token creates a token with its own policy, in Vault's policy language.
 func (v *Vault) Token(ctx context.Context, name, policy string) (string, error) {
 	if _, err := v.Call(ctx, http.MethodPut, "sys/policies/acl/"+name, map[string]string{"policy": policy}); err != nil {
 		return "", err
@@ -212,34 +213,34 @@ func (v *Vault) Token(ctx context.Context, name, policy string) (string, error) 
 	auth, _ := answer["auth"].(map[string]any)
 	token, _ := auth["client_token"].(string)
 	if token == "" {
-		return "", errors.New("vault: there is no token in the answer")
+		return "", errors.New("vault: no token in the answer")
 	}
 	return token, nil
 }
 
-// Seal seals Vault, which then answers everything with 503.
+// Seal seals Vault, which then answers all requests with 503.
 func (v *Vault) Seal(ctx context.Context) error {
 	_, err := v.Call(ctx, http.MethodPut, "sys/seal", nil)
 	return err
 }
 
-// Unseal opens it again.
+// Unseal unseals it again.
 func (v *Vault) Unseal(ctx context.Context) error {
 	_, err := v.Call(ctx, http.MethodPut, "sys/unseal", map[string]string{"key": v.secrets.UnsealKey})
 	return err
 }
 
-// SetDown makes the server unreachable, until it is called with false: connections are cut, and new ones too.
+// SetDown makes the server unreachable, until it is called with false: existing and new connections are cut.
 func (v *Vault) SetDown(down bool) { v.relay.clients.setShut(down) }
 
-// VaultRequest is one request of the audit log.
+// VaultRequest is a request in the audit log.
 type VaultRequest struct {
 	Operation string // read, update, …
 	Path      string // below /v1/
-	Error     string // why it was refused, empty when it was not
+	Error     string // the reason for an error, or empty
 }
 
-// Requests returns all requests so far that Vault has answered, oldest first. Sealed, Vault logs nothing.
+// Requests returns all requests so far that Vault has answered, oldest first. While sealed, Vault logs nothing.
 func (v *Vault) Requests() ([]VaultRequest, error) {
 	data, err := os.ReadFile(v.auditLog())
 	if err != nil {
@@ -262,7 +263,7 @@ func (v *Vault) Requests() ([]VaultRequest, error) {
 	return requests, nil
 }
 
-// Stop ends the server, waits until it is gone, and removes its folder. Stopping again does nothing.
+// Stop ends the server, waits for its end, and removes its folder. Stopping again does nothing.
 func (v *Vault) Stop() error { return v.shutdown.now(v.end) }
 
 func (v *Vault) end() (err error) {

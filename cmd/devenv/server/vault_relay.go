@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// relay passes TCP connections on to a server, and can be told to cut them. What is behind it keeps running, with its data.
+// relay forwards TCP connections to a server, and can cut them. The server behind it keeps running, with its data.
 type relay struct {
 	listener net.Listener
 	target   string
 	serving  sync.WaitGroup
-	clients  connections // and those to the server, one for each
+	clients  connections // from clients, with one connection to the server for each
 }
 
 func startRelay(ctx context.Context, target string) (*relay, error) {
@@ -52,7 +52,7 @@ func (r *relay) pass(conn net.Conn) {
 			done <- true
 		}()
 	}
-	<-done // either end is enough: HTTP over TLS doesn't half-close
+	<-done // one end is enough: HTTP over TLS doesn't half-close
 }
 
 func (r *relay) stop() error {

@@ -1,5 +1,5 @@
-// Prometheusrule makes a PrometheusRule for the Prometheus Operator from a file of rules as Prometheus reads it. It keeps the text,
-// comments with it: the spec of a PrometheusRule has the same form.
+// Prometheusrule converts a rules file of Prometheus to a PrometheusRule for the Prometheus Operator. It keeps the text,
+// including comments: the spec of a PrometheusRule has the same form.
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(args []string) error {
 	return nil
 }
 
-// indented puts every line that has text below spec. What stands before the first key is about the file, and stays there.
+// indented indents every line that has text, below spec. The text before the first key is about the file, and stays there.
 func indented(rules string) string {
 	var out strings.Builder
 	_, rules, _ = strings.Cut(rules, "\ngroups:\n")
