@@ -1,7 +1,6 @@
 // Package gitsync turns a Git repository into a Snapshot: one commit, read as a
 // read-only fs.FS straight from Git objects.
 //
-// It owns the remote (HTTPS and SSH, credentials, refs), the bare cache on disk,
 // It owns the remote (HTTPS and SSH, credentials, refs), the bare cache on disk, and the reading of commits, trees and
 // blobs. It never checks anything out, never writes to a remote, never runs a program, and knows nothing about Kubernetes or
 // the meaning of the files. Apart from its Source it uses nothing of the process: no ~/.ssh, no ssh-agent, no Git
