@@ -9,7 +9,7 @@ import (
 // The titles of the steps with a forge.
 const (
 	stepForgeAdd    = "Push two clusters"
-	stepForgeBreak  = "Push a broken file, and mend it"
+	stepForgeBreak  = "Push a broken file, and fix it"
 	stepForgeEdit   = "Change a live schedule by hand"
 	stepForgeScan   = "Let a scan run out of memory"
 	stepForgePause  = "Pause scanning"

@@ -32,7 +32,7 @@ func findTools() tools {
 const (
 	stepAdd     = "Add two clusters"
 	stepChange  = "Change a schedule"
-	stepBreak   = "Break a file, and mend it"
+	stepBreak   = "Break a file, and fix it"
 	stepRemove  = "Remove a cluster, and then too many"
 	stepEdit    = "Change the live list by hand"
 	stepRestart = "Kill the controller"
