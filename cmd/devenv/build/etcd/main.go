@@ -1,5 +1,5 @@
-// Command etcd is the upstream etcd server, unchanged. It is a separate module so that Muster's module never has to match
-// etcd's requirements; cmd/devenv/server builds it.
+// Command etcd is the upstream etcd server, unchanged. It is a module of its own so that the module
+// it stands beside never has to agree with etcd's requirements; cmd/devenv/server builds it.
 package main
 
 import (

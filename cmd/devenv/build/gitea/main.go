@@ -1,6 +1,6 @@
-// Command gitea is the upstream Gitea server and its command line, with a SQLite that is written in Go: Gitea's driver needs
-// cgo, and so a C compiler, which Muster's tests don't require. It is a separate module so that Muster's module never has to
-// match Gitea's requirements; cmd/devenv/server builds it.
+// Command gitea is the upstream Gitea server and its command line, with a SQLite that is written in Go: Gitea's own needs
+// cgo and with it a C compiler, which Muster's tests do not ask for. It is a module of its own so that the module it
+// stands beside never has to agree with Gitea's requirements; cmd/devenv/server builds it.
 package main
 
 import (
@@ -13,13 +13,13 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// version is the version of the Go module, set by the linker.
+// version is that of the Go module, stamped in by the linker.
 var version = "v0.0.0-development"
 
 func main() {
-	setting.AppVer = strings.TrimPrefix(version, "v") // as in Gitea's releases
+	setting.AppVer = strings.TrimPrefix(version, "v") // as Gitea's releases have it
 	cli.OsExiter = func(code int) {
-		log.GetManager().Close() // queued messages would be lost
+		log.GetManager().Close() // what is still queued would be lost
 		os.Exit(code)
 	}
 	err := cmd.RunMainApp(cmd.NewMainApp(cmd.AppVersion{Version: setting.AppVer}), os.Args...)

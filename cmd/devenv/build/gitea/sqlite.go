@@ -17,11 +17,11 @@ func init() {
 	setting.SupportedDatabaseTypes = append(setting.SupportedDatabaseTypes, "sqlite3")
 }
 
-// sqliteDriver accepts the addresses that Gitea writes for mattn/go-sqlite3.
+// sqliteDriver takes the addresses that Gitea writes for mattn/go-sqlite3.
 type sqliteDriver struct{ driver.Driver }
 
-// Open translates the parameters that the two drivers spell differently. It omits the shared cache, which needs
-// sqlite3_unlock_notify: without that, a concurrent reader gets an error instead of waiting.
+// Open translates the parameters that the two drivers spell differently. The shared cache is left out: it needs
+// sqlite3_unlock_notify, without which a reader beside a writer gets an error instead of waiting.
 func (d sqliteDriver) Open(name string) (driver.Conn, error) {
 	path, rawQuery, _ := strings.Cut(name, "?")
 	given, err := url.ParseQuery(rawQuery)

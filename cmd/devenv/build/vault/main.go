@@ -1,9 +1,10 @@
 // Command vault is a Vault server with storage in memory, for tests: upstream's core and HTTP API, with the transit and kv
 // secrets engines, the Kubernetes secrets engine and Kubernetes auth.
 //
-// It is a separate module so that Muster's module never has to match Vault's requirements, and is not affected by its
-// licence; cmd/devenv/server builds it. It serves on the socket that it inherits as descriptor 3, initializes and unseals
-// itself, prints one line of JSON with the root token and the unseal key, and runs until SIGTERM. Its data is lost then.
+// It is a module of its own so that the module it stands beside never has to agree with Vault's requirements, and has nothing
+// of its licence; cmd/devenv/server builds it. It serves on the socket that it inherits as descriptor 3, initializes and
+// unseals itself, prints one line of JSON with the root token and the unseal key, and runs until SIGTERM. Its data is gone
+// then.
 package main
 
 import (
@@ -78,7 +79,7 @@ func run(ctx context.Context, cert, key string) error {
 	}
 }
 
-// secrets are printed for the program that started the server.
+// secrets are printed for whoever started the server.
 type secrets struct {
 	RootToken string `json:"rootToken"`
 	UnsealKey string `json:"unsealKey"`
@@ -91,7 +92,7 @@ func start(ctx context.Context, core *vault.Core) (secrets, error) {
 		return secrets{}, fmt.Errorf("initialize: %w", err)
 	}
 	if len(made.SecretShares) != 1 {
-		return secrets{}, errors.New("initialize: no unseal key")
+		return secrets{}, errors.New("initialize: there is no unseal key")
 	}
 	if _, err := core.Unseal(made.SecretShares[0]); err != nil {
 		return secrets{}, fmt.Errorf("unseal: %w", err)
@@ -102,7 +103,7 @@ func start(ctx context.Context, core *vault.Core) (secrets, error) {
 func newCore(log hclog.Logger) (*vault.Core, error) {
 	storage, err := inmem.NewInmem(nil, log)
 	if err != nil {
-		return nil, fmt.Errorf("create storage: %w", err)
+		return nil, fmt.Errorf("make storage: %w", err)
 	}
 	core, err := vault.NewCore(&vault.CoreConfig{
 		Physical:           storage,
@@ -115,7 +116,7 @@ func newCore(log hclog.Logger) (*vault.Core, error) {
 		AuditBackends:      map[string]audit.Factory{"file": audit.NewFileBackend},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create core: %w", err)
+		return nil, fmt.Errorf("make core: %w", err)
 	}
 	return core, nil
 }
@@ -125,7 +126,7 @@ var (
 	methods = map[string]logical.Factory{"kubernetes": kubeauth.Factory}
 )
 
-// builtin is the catalogue of plugins that are linked in.
+// builtin is the catalog of plugins that are linked in.
 type builtin struct{}
 
 func factories(kind consts.PluginType) map[string]logical.Factory {
