@@ -31,7 +31,9 @@ func (s *scanned) deletedByOperator(job *batchv1.Job) {
 	s.eventually(job.Name+" is deleted", func() bool {
 		object := s.auditConfig("mondoo-client")
 		patch := client.MergeFrom(object.DeepCopy())
-		object.SetAnnotations(map[string]string{"looked-at": time.Now().String()})
+		annotations := object.GetAnnotations() // without those that Muster made, the audit config would be corrected, too
+		annotations["looked-at"] = time.Now().String()
+		object.SetAnnotations(annotations)
 		must(s.T, s.admin.Patch(s.Context(), object, patch))
 		return client.IgnoreNotFound(s.admin.Get(s.Context(), client.ObjectKeyFromObject(job), &batchv1.Job{})) == nil &&
 			s.admin.Get(s.Context(), client.ObjectKeyFromObject(job), &batchv1.Job{}) != nil
