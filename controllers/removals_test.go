@@ -82,11 +82,11 @@ func TestNothingIsRemovedByAccident(t *testing.T) {
 			`Ready=False Stopped: nothing was applied: clusters/kustomization.yaml:1:13: error: base: no such file; remove this line too, or restore the file [not-found] (Stalled)`},
 		{"the base is emptied", func() string {
 			return w.push(map[string]string{"base/kustomization.yaml": "resources: []\n"}, "base/mondoo-client.yaml")
-		}, `Ready=False Quarantined: 11 of 11 clusters can't be used and are left unchanged: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig to put the cluster into; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
+		}, `Ready=False Quarantined: 11 of 11 clusters can't be used and are left unchanged: clusters/c0000.yaml:5:1: error: cluster c0000: there is no MondooAuditConfig for the cluster; add one to the repository, or name an existing one in spec.auditConfig of the AuditSync [audit-config] (Stalled)`},
 		{"nothing in the kustomization, and no other file", func() string {
 			w.git("rm", "-rqf", "clusters", "base")
 			return w.push(map[string]string{"clusters/kustomization.yaml": "resources: []\n"})
-		}, `Ready=False Stopped: nothing was applied: clusters: error: the path holds no cluster file, no MondooAuditConfig and no Secret; check spec.path; an empty path never means "remove everything" [empty] (Stalled)`},
+		}, `Ready=False Stopped: nothing was applied: clusters: error: the path has no cluster file, MondooAuditConfig or Secret; check spec.path; an empty path never means "remove everything" [empty] (Stalled)`},
 		{"six of ten files are deleted", func() string { return w.push(nil, paths(0, 6)...) },
 			`Ready=False RemovalsHeld: 6 removals wait for approval: they exceed maxRemovals 25%: cluster c0000, cluster c0001, cluster c0002, cluster c0003, cluster c0004, cluster c0005; approve exactly these removals with the annotation muster.dev/approve-removals=COMMIT-DIGEST (Stalled)`},
 		{"all files but the audit config are deleted", func() string { return w.push(nil, paths(0, 10)...) },

@@ -14,29 +14,30 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// A token is bound to the server that it is sent to, to the CA that the server is recognised by, and to whether TLS is checked. Somebody
-// without keys can rewrite all of a file but for what its MAC holds, and all of a kustomization. So what is bound is checked twice: on the
-// raw document (exactForm), and on what kustomize has made of it (sameAsWritten).
+// A token is bound to the server that it is sent to, to the server's CA, and to whether TLS is verified. An attacker
+// without keys can rewrite everything in a file that its MAC doesn't cover, and every kustomization. So the binding is
+// checked twice: on the raw document (exactForm), and on kustomize's output (sameAsWritten).
 //
-// What the MAC holds is less than it seems. It is a hash over all values in their order, one after the other, without keys, list positions
-// or borders between them; nulls, empty texts and comments are not in it. An encrypted value is also tied to the keys on its way, but not to
-// its place in a list, and "a: {b: x}" and "a:b: x" are the same way. The sops block itself is not under the MAC. A value is therefore taken
-// for what the document says only where the bytes under the MAC can't be read in any other way.
+// The MAC covers less than it seems to. It is a hash over all values in their order, without keys, list positions or
+// separators between them. It doesn't cover nulls, empty strings, comments or the sops block. An encrypted value is
+// also tied to the path of keys above it, but not to its position in a list, and "a: {b: x}" and "a:b: x" have the same
+// path. A value is therefore only trusted where the bytes under the MAC can't be read in any other way.
 
-// authFields are those of serviceAccountAuth that a file with a token may have: what is bound, and nothing else.
+// authFields are the only fields of serviceAccountAuth that a file with a token may have: those that are bound.
 var authFields = []string{"server", "token", "caCert", "skipTLSVerify"}
 
-// unbound says what would let somebody without keys have an inline token sent elsewhere than where it was encrypted for.
+// unbound returns what would let an attacker without keys send an inline token to another server than it was encrypted
+// for.
 func (c *compiler) unbound(r build.Resource) (field, message, fix string) {
 	auth, isMapping := valueAt(r.Object, "spec", "serviceAccountAuth").(map[string]any)
 	token, isText := auth["token"].(string)
 	ref, sealed := c.tree.Ref(token)
 	if !isMapping || !isText || !sealed {
-		return "", "", "" // a plain token is an error of its own
+		return "", "", "" // a plain token is reported elsewhere
 	}
 	source := c.tree.Loaded.Files[ref.Path]
 	if source == nil || len(source.Documents) != 1 || !slices.Equal(ref.Keys, []string{"spec", "serviceAccountAuth", "token"}) || c.isCopy(r, ref) {
-		return "server", "the token was copied here from another field or file", "put the token into spec.serviceAccountAuth.token of the cluster's own file"
+		return "server", "the token was copied here from another field or file", "write the token into spec.serviceAccountAuth.token of the cluster's own file"
 	}
 	if field, message, fix := exactForm(source.Documents[0]); message != "" {
 		return field, message, fix
@@ -44,12 +45,12 @@ func (c *compiler) unbound(r build.Resource) (field, message, fix string) {
 	return c.sameAsWritten(source.Documents[0], ref.Path, auth)
 }
 
-// isCopy says whether an encrypted value of an object was written in another object of the repository. A patch may bring one along.
+// isCopy reports whether an encrypted value comes from another object of the repository. A patch may bring its own.
 func (c *compiler) isCopy(r build.Resource, ref seal.Ref) bool {
 	return ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other *build.Resource) bool { return other.Path == ref.Path })
 }
 
-// sameAsWritten says what kustomize has changed of what is bound, as it was written beside the token.
+// sameAsWritten returns what kustomize has changed in the bound fields, compared with the document that has the token.
 func (c *compiler) sameAsWritten(doc *load.Document, path string, auth map[string]any) (field, message, fix string) {
 	for _, name := range authFields {
 		written, built := doc.Field("spec", "serviceAccountAuth", name), auth[name]
@@ -69,18 +70,18 @@ func (c *compiler) sameAsWritten(doc *load.Document, path string, auth map[strin
 			if written == nil {
 				at = "server"
 			}
-			return at, name + " is not as it is written in " + path + ", where the token is: the MAC there doesn't cover it, and a change could send the token to another host",
-				"write " + name + " beside the token; don't patch it"
+			return at, name + " differs from " + path + ", where the token is: that file's MAC doesn't cover the change, which could send the token to another host",
+				"write " + name + " next to the token; don't patch it"
 		}
 	}
 	return "", "", ""
 }
 
-// exactForm says what keeps the MAC of a document with a token from telling where the token goes.
+// exactForm returns what makes the MAC of a document with a token ambiguous about where the token is sent.
 func exactForm(doc *load.Document) (field, message, fix string) {
 	root := doc.Node()
 	if key := joinedKey(root); key != "" {
-		return "token", "the key " + key + " has a colon: sops can't tell an encrypted value below it from one in another place", "take the key out, and encrypt the file again"
+		return "token", "the key " + key + " has a colon: sops can't tell an encrypted value below it from one in another place", "remove the key, and encrypt the file again"
 	}
 	auth := load.Field(root, "spec", "serviceAccountAuth")
 	if field, message, fix := onlyBound(auth); message != "" {
@@ -93,13 +94,13 @@ func exactForm(doc *load.Document) (field, message, fix string) {
 		}
 	}
 	if ca := load.Field(auth, "caCert"); ca != nil && all {
-		return looseCA(root, ca)
+		return ambiguousCA(root, ca)
 	}
 	return "", "", ""
 }
 
-// onlyBound refuses anything in serviceAccountAuth but texts, and the words true and false: a null, an empty text or another key could
-// hold the rest of a value that was cut in two.
+// onlyBound refuses anything in serviceAccountAuth except strings, true and false: a null, an empty string or another
+// key could hold the rest of a value that was cut in two.
 func onlyBound(auth *yaml.Node) (field, message, fix string) {
 	if auth == nil || auth.Kind != yaml.MappingNode {
 		return "token", "the token is not written in spec.serviceAccountAuth", "write server, token and caCert below spec.serviceAccountAuth"
@@ -112,22 +113,22 @@ func onlyBound(auth *yaml.Node) (field, message, fix string) {
 		}
 		switch {
 		case !exactScalar(key) || !slices.Contains(authFields, key.Value):
-			return "token", "a file with a token can't have the field " + key.Value + " in serviceAccountAuth: the MAC doesn't tell which value belongs to which field",
-				"keep server, token, caCert and skipTLSVerify alone, and encrypt the file again"
+			return "token", "a file with a token can't have the field " + key.Value + " in serviceAccountAuth: the MAC doesn't cover which value belongs to which field",
+				"keep only server, token, caCert and skipTLSVerify, and encrypt the file again"
 		case !good:
-			return key.Value, key.Value + " beside an encrypted token must be " + map[bool]string{true: "true or false, as these words", false: "a text that is not empty"}[key.Value == "skipTLSVerify"] +
-				": the MAC doesn't cover anything else", "write it so, and encrypt the file again"
+			return key.Value, key.Value + " next to an encrypted token must be " + map[bool]string{true: "the word true or false", false: "a non-empty string"}[key.Value == "skipTLSVerify"] +
+				": the MAC doesn't cover anything else", "write it like that, and encrypt the file again"
 		}
 	}
 	return "", "", ""
 }
 
-// exactScalar says whether a node is a scalar without anything that changes what it means.
+// exactScalar reports whether a node is a scalar without an anchor or a tag, which could change its meaning.
 func exactScalar(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Anchor == "" && n.Style&yaml.TaggedStyle == 0
 }
 
-// plainFields refuses what is neither encrypted nor under the MAC.
+// plainFields refuses fields that are neither encrypted nor under the MAC.
 func plainFields(auth *yaml.Node, all bool) (field, message, fix string) {
 	for _, name := range []string{"server", "caCert", "skipTLSVerify"} {
 		n := load.Field(auth, name)
@@ -135,78 +136,80 @@ func plainFields(auth *yaml.Node, all bool) (field, message, fix string) {
 			continue
 		}
 		if name == "skipTLSVerify" {
-			return name, "the file's MAC covers encrypted values alone (mac_only_encrypted), so that anybody could turn off the check of the server's certificate",
-				"remove skipTLSVerify; or give the file a rule of its own in .sops.yaml without mac_only_encrypted, and encrypt it again"
+			return name, "the file's MAC covers only encrypted values (mac_only_encrypted), so anyone could turn off the check of the server's certificate",
+				"remove skipTLSVerify; or give the file its own rule in .sops.yaml without mac_only_encrypted, and encrypt it again"
 		}
-		return name, "the file's MAC covers encrypted values alone (mac_only_encrypted), so a change of " + name + " could send the token to another host",
-			"encrypt " + name + " too (" + v1alpha1.SopsRule + "), or take mac_only_encrypted out of .sops.yaml, and encrypt the file again"
+		return name, "the file's MAC covers only encrypted values (mac_only_encrypted), so a change of " + name + " could send the token to another host",
+			"encrypt " + name + " too (" + v1alpha1.SopsRule + "), or remove mac_only_encrypted from .sops.yaml; then encrypt the file again"
 	}
 	return "", "", ""
 }
 
-// skipPlace wants the true of skipTLSVerify between server and token: the true of any other field could have become this one's.
+// skipPlace requires skipTLSVerify: true between server and token. Elsewhere, it could be the true of another field
+// under the MAC.
 func skipPlace(auth *yaml.Node, _ bool) (field, message, fix string) {
 	n := load.Field(auth, "skipTLSVerify")
 	if n == nil || n.Value != "true" || follows(auth, "skipTLSVerify", "server") && before(auth, "server", "token") {
 		return "", "", ""
 	}
-	return "skipTLSVerify", "the MAC of the file doesn't tell that skipTLSVerify is meant, since it does not follow server directly",
+	return "skipTLSVerify", "the file's MAC doesn't prove that skipTLSVerify was true, because it does not directly follow server",
 		"write skipTLSVerify between server and token, and encrypt the file again"
 }
 
-// serverPlace wants a plain server before the token, with nothing between the two but what can't be part of an address. Where the MAC covers
-// plain values, an encrypted one may not be last: plain text behind it could make up for what an older version of it lacks.
+// serverPlace requires a plain server before the token, with nothing between them that could be part of an address. If
+// the MAC covers plain values, an encrypted server must not be last: plain text after it could make up for the missing
+// end of an older version.
 func serverPlace(auth *yaml.Node, all bool) (field, message, fix string) {
 	n := load.Field(auth, "server")
 	switch {
 	case n == nil || seal.IsEncryptedValue(n.Value) && (!all || !last(auth, "server")):
 		return "", "", ""
 	case seal.IsEncryptedValue(n.Value):
-		return "server", "the MAC of the file doesn't tell where the server ends, since nothing encrypted comes after it, and an older version could take its place",
+		return "server", "the file's MAC doesn't prove where the server ends, because nothing encrypted follows it; an older version could replace it",
 			"write server before token, and encrypt the file again"
 	case strings.Count(n.Value, "://") > 1:
-		// An address that was written before the server leads elsewhere in front of it.
-		return "server", "the server has another address in it, which may have been written before it when the file was encrypted", "write the server's own address, and encrypt the file again"
+		// With another address in front of it, the server would be another.
+		return "server", "the server contains a second address, which may have been another field's when the file was encrypted", "write only the server's address, and encrypt the file again"
 	case strings.HasSuffix(n.Value, "True") || strings.HasSuffix(n.Value, "False"):
-		// That is how true and false are written under the MAC.
-		return "server", "the server ends with what may have been another field's true or false when the file was encrypted", "encrypt server too"
+		// Under the MAC, true and false are written like this.
+		return "server", "the server ends with True or False, which may have been another field's when the file was encrypted", "encrypt server too"
 	case !before(auth, "server", "token"):
-		return "server", "the MAC of the file doesn't tell where the server ends, since the token does not come after it, and part of it could be cut off unseen",
+		return "server", "the file's MAC doesn't prove where the server ends, because the token does not follow it; its end could be cut off unnoticed",
 			"write server before token, and encrypt the file again; or encrypt server too"
 	}
 	return "", "", ""
 }
 
-// How certificates, and whatever else is written as PEM, begin and end.
+// Begin and end of certificates and other PEM blocks.
 const beginPEM = "-----BEGIN "
 
 var endPEM = regexp.MustCompile(`-----END [A-Z0-9 ]+-----\n*$`)
 
-// looseCA wants caCert to be all that the document has of certificates, from the first to the last: then the MAC tells where it begins and
-// ends. Beside an encrypted one, others could make up for what an older version of it lacks.
-func looseCA(root, ca *yaml.Node) (field, message, fix string) {
+// ambiguousCA requires caCert to be the only certificates in the document: then the MAC proves where it begins and
+// ends. Next to an encrypted caCert, other certificates could make up for what an older version of it lacks.
+func ambiguousCA(root, ca *yaml.Node) (field, message, fix string) {
 	var rest strings.Builder
 	for key, value := range content(root) {
 		if key != "sops" {
-			writeBesides(&rest, value, ca)
+			writeOthers(&rest, value, ca)
 		}
 	}
 	alone := !strings.Contains(rest.String(), beginPEM)
 	switch {
 	case seal.IsEncryptedValue(ca.Value) && !alone:
-		return "caCert", "another field of the file holds certificates, so the MAC doesn't tell where caCert ends", "take the other field out, and encrypt the file again"
-	case seal.IsEncryptedValue(ca.Value), !strings.Contains(ca.Value, beginPEM): // what is no certificate is an error of its own
+		return "caCert", "another field of the file contains certificates, so the MAC doesn't prove where caCert ends", "remove the other field, and encrypt the file again"
+	case seal.IsEncryptedValue(ca.Value), !strings.Contains(ca.Value, beginPEM): // other values than certificates are reported elsewhere
 		return "", "", ""
 	case alone && strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value):
 		return "", "", ""
 	}
-	return "caCert", "the MAC of the file doesn't tell where caCert begins and ends: it has to be certificates alone, without text around them, and no other field may hold certificates",
+	return "caCert", "the file's MAC doesn't prove where caCert begins and ends: it must contain only certificates, without text around them, and no other field may contain certificates",
 		"encrypt caCert too, and encrypt the file again"
 }
 
-// writeBesides writes the plain texts below a node one after the other, as they are under the MAC, with a mark in the place of any other
-// value.
-func writeBesides(out *strings.Builder, n, ca *yaml.Node) {
+// writeOthers writes the plain strings below a node, except for ca, one after the other like the MAC, with a mark in
+// place of every other value.
+func writeOthers(out *strings.Builder, n, ca *yaml.Node) {
 	const mark = "\x00"
 	switch {
 	case n == ca || n.Kind == yaml.ScalarNode && (seal.IsEncryptedValue(n.Value) || n.ShortTag() != "!!str" && n.ShortTag() != "!!null"):
@@ -215,11 +218,11 @@ func writeBesides(out *strings.Builder, n, ca *yaml.Node) {
 		out.WriteString(n.Value)
 	}
 	for _, value := range content(n) {
-		writeBesides(out, value, ca)
+		writeOthers(out, value, ca)
 	}
 }
 
-// content are the values directly below a mapping, with their keys, or a list, without.
+// content iterates over the values directly below a mapping, with their keys, or a list, without keys.
 func content(n *yaml.Node) iter.Seq2[string, *yaml.Node] {
 	return func(yield func(string, *yaml.Node) bool) {
 		for i, child := range n.Content {
@@ -237,17 +240,17 @@ func content(n *yaml.Node) iter.Seq2[string, *yaml.Node] {
 	}
 }
 
-// before says whether a mapping has a key before another one.
+// before reports whether one key comes before another in a mapping.
 func before(mapping *yaml.Node, key, other string) bool {
 	return slices.Index(keysOf(mapping), key) < slices.Index(keysOf(mapping), other)
 }
 
-// follows says whether a mapping has a key directly after another one.
+// follows reports whether one key comes directly after another in a mapping.
 func follows(mapping *yaml.Node, key, other string) bool {
 	return slices.Index(keysOf(mapping), key) == slices.Index(keysOf(mapping), other)+1
 }
 
-// last says whether a key is the last of a mapping but for skipTLSVerify.
+// last reports whether a key is the last of a mapping, ignoring skipTLSVerify.
 func last(mapping *yaml.Node, key string) bool {
 	keys := slices.DeleteFunc(keysOf(mapping), func(k string) bool { return k == "skipTLSVerify" })
 	return len(keys) > 0 && keys[len(keys)-1] == key
@@ -261,7 +264,8 @@ func keysOf(mapping *yaml.Node) []string {
 	return keys
 }
 
-// joinedKey returns a key with a colon above an encrypted value. sops ties a value to the keys on its way, joined by colons.
+// joinedKey returns a key with a colon above an encrypted value. sops ties a value to its path of keys, joined by
+// colons.
 func joinedKey(n *yaml.Node) string {
 	for key, value := range content(n) {
 		if strings.Contains(key, ":") && hasEncrypted(value) {

@@ -198,7 +198,7 @@ func TestKubeconfigForm(t *testing.T) {
 		}
 	}
 	want := "sops decrypt --input-type json --output-type json 'a b/k.json' | sops encrypt --filename-override 'a b/k.kubeconfig' --input-type binary --output-type binary --output 'a b/k.kubeconfig'; then name k.kubeconfig in kubeconfigFile"
-	if got := convert("a b/k.json"); got != want {
+	if got := encryptCommand("a b/k.json"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// cluster compiles one cluster file. The record is kept whatever is wrong with it, so that nobody takes the cluster for
+// cluster compiles one cluster file. The record is kept even if the file has errors, so that the cluster isn't seen as
 // removed.
 func (c *compiler) cluster(r build.Resource) {
 	file, problems := v1alpha1.Decode(r.Object, c.tree.Sealed)
@@ -36,7 +36,7 @@ func (c *compiler) cluster(r build.Resource) {
 		findings = append(findings, f)
 	}
 	if field, bad := c.brokenHandle(r.Object["spec"], []string{"spec"}); bad {
-		add(field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
+		add(field, CodeHandle, "kustomize has changed part of an encrypted value", "don't let a patch or replacement change part of an encrypted value")
 	}
 	if field, bad := c.movedHandle(r.Object["spec"], []string{"spec"}); bad {
 		add(field, CodeHandle, "an encrypted value was copied here from another field", "encrypt the value in the field where it belongs")
@@ -54,7 +54,7 @@ func (c *compiler) cluster(r build.Resource) {
 	} else if field, copied := c.copiedFrom(r, r.Object["spec"], []string{"spec"}); copied {
 		add(field, CodeHandle, "an encrypted value was copied here from another cluster or Secret", "encrypt the value in the file where it belongs")
 	}
-	refuseMade(r.Object["spec"], []string{"spec"}, add)
+	refuseInlineNames(r.Object["spec"], []string{"spec"}, add)
 	hash := sealedBound(file, record.AuditConfig)
 	secrets, bad := c.inlineSecrets(file, record, hash)
 	for _, f := range bad {
@@ -82,7 +82,7 @@ func (c *compiler) cluster(r build.Resource) {
 	c.fleet.Clusters = append(c.fleet.Clusters, record)
 }
 
-// notAllowed is what the AuditSync does not allow of a cluster that is good in itself, as far as the problems tell.
+// notAllowed returns what the AuditSync's policy forbids in an otherwise valid cluster file.
 func (c *compiler) notAllowed(file *v1alpha1.ExternalCluster, problems []v1alpha1.Problem) []v1alpha1.Problem {
 	vault := file.Spec.VaultAuth
 	if vault == nil || slices.ContainsFunc(problems, func(p v1alpha1.Problem) bool {
@@ -96,8 +96,9 @@ func (c *compiler) notAllowed(file *v1alpha1.ExternalCluster, problems []v1alpha
 	return nil
 }
 
-// Entry is the entry that a cluster file stands for; the hash is for the names of its Secrets. With explicit, an entry without schedule gets the default one, because
-// the operator would otherwise make a CronJob that the API server refuses, and stop at it.
+// Entry returns the entry for a cluster file. The hash is part of its Secrets' names. With explicit, an entry without a
+// schedule gets the default one: the operator would otherwise create a CronJob that the API server refuses, and stop
+// there.
 func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bool) mondoo.Entry {
 	spec := file.Spec
 	name := file.Metadata.Name
@@ -105,11 +106,11 @@ func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bo
 	secret := func(what string) mondoo.SecretRef {
 		return mondoo.SecretRef{Name: mondoo.SecretName(auditConfig, name, what, hash)}
 	}
-	either := func(inline string, ref *v1alpha1.SecretRef, what string) *mondoo.SecretRef {
+	either := func(value string, ref *v1alpha1.SecretRef, what string) *mondoo.SecretRef {
 		switch {
-		case inline != "":
-			made := secret(what)
-			return &made
+		case value != "":
+			inline := secret(what)
+			return &inline
 		case ref != nil:
 			return &mondoo.SecretRef{Name: ref.Name}
 		}
@@ -171,8 +172,8 @@ func workloadIdentity(w *v1alpha1.WorkloadIdentity) *mondoo.WorkloadIdentity {
 func registries(spec v1alpha1.Spec, secret func(string) mondoo.SecretRef) *mondoo.SecretRef {
 	switch {
 	case spec.PrivateRegistries != nil && spec.PrivateRegistries.DockerConfigJSON != "":
-		made := secret(mondoo.Registries)
-		return &made
+		inline := secret(mondoo.Registries)
+		return &inline
 	case spec.PrivateRegistries != nil && spec.PrivateRegistries.SecretRef != nil:
 		return &mondoo.SecretRef{Name: spec.PrivateRegistries.SecretRef.Name}
 	case spec.PrivateRegistriesPullSecretRef != nil:
@@ -181,7 +182,7 @@ func registries(spec v1alpha1.Spec, secret func(string) mondoo.SecretRef) *mondo
 	return nil
 }
 
-// resolveSchedule gives the schedule in plain cron. Validate has accepted the expression, so it resolves.
+// resolveSchedule returns the schedule in plain cron. Validate has accepted the expression, so it resolves.
 func resolveSchedule(expr, auditConfig, name string, explicit bool) string {
 	if expr == "" {
 		if !explicit {
@@ -196,8 +197,8 @@ func resolveSchedule(expr, auditConfig, name string, explicit bool) string {
 	return resolved
 }
 
-// mustHaveSchedule says whether an entry without schedule would be refused. Of an audit config that isn't there, it is taken for
-// granted; of one that nobody has looked at, nothing is known, and no schedule is made up for it.
+// mustHaveSchedule reports whether an entry without a schedule would be refused. It is true for an audit config that
+// doesn't exist. It is false for one that was not read: nothing is known about its schedule, so none is added.
 func (c *compiler) mustHaveSchedule(auditConfig string) bool {
 	if config := c.configs[auditConfig]; config != nil {
 		return mondoo.NeedsSchedule(config.Object)
@@ -208,7 +209,7 @@ func (c *compiler) mustHaveSchedule(auditConfig string) bool {
 	return !c.opts.Offline
 }
 
-// scheduleUnknown reports whether a cluster's schedule depends on an audit config that nobody has looked at.
+// scheduleUnknown reports whether a cluster's schedule depends on an audit config that was not read.
 func (c *compiler) scheduleUnknown(record fleet.Cluster) bool {
 	return record.Entry.Schedule == "" && c.configs[record.AuditConfig] == nil && c.opts.Existing[record.AuditConfig] == nil && c.opts.Offline
 }
@@ -217,21 +218,21 @@ func (c *compiler) noteSchedule(r build.Resource, record fleet.Cluster) {
 	f := c.place(r, []string{"spec"})
 	f.Code, f.Severity, f.Cluster = CodeDefaultSchedule, finding.Info, record.Name
 	if record.File.Spec.Schedule == "" && c.scheduleUnknown(record) {
-		f.Message = fmt.Sprintf("the schedule is unknown here: the file gives none, and the audit config %s is not in Git; if that gives none either, Muster writes %q",
+		f.Message = fmt.Sprintf("the schedule is unknown here: the file sets none, and the audit config %s is not in Git; if it sets none either, Muster sets %q",
 			record.AuditConfig, resolveSchedule("", record.AuditConfig, record.Name, true))
-		f.Fix = "look with --live, or set spec.schedule here"
+		f.Fix = "use --live, or set spec.schedule here"
 		c.fleet.Add(f)
 		return
 	}
 	if record.File.Spec.Schedule != "" || record.Entry.Schedule == "" {
 		return
 	}
-	f.Message = fmt.Sprintf("neither the file nor the audit config %s gives a schedule, so the cluster is scanned at %q", record.AuditConfig, record.Entry.Schedule)
+	f.Message = fmt.Sprintf("neither the file nor the audit config %s sets a schedule, so the cluster is scanned at %q", record.AuditConfig, record.Entry.Schedule)
 	f.Fix = "set spec.schedule here, or kubernetesResources.schedule in the audit config"
 	c.fleet.Add(f)
 }
 
-// inlineSecrets are the Secrets that a cluster file's inline credentials become, with the hash in their names.
+// inlineSecrets returns the Secrets for a cluster file's inline credentials, with the hash in their names.
 func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cluster, hash string) ([]fleet.SealedSecret, []finding.Finding) {
 	var secrets []fleet.SealedSecret
 	var bad []finding.Finding
@@ -239,7 +240,7 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 	add := func(what string, values map[string]string, fields map[string][]string) {
 		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what, hash), Type: mondoo.SecretType(what),
 			Data: map[string]fleet.Text{}, Cluster: record.Name, AuditConfig: record.AuditConfig, Origin: record.Origin}
-		for _, key := range slices.Sorted(maps.Keys(values)) { // in one order, or the Secret is taken for another
+		for _, key := range slices.Sorted(maps.Keys(values)) { // in a stable order, or the Secret's hash would change
 			if value := values[key]; value != "" {
 				s.Data[key] = fleet.Text{Value: value}
 				s.Uses = append(s.Uses, fleet.Use{Key: key, Field: fields[key]})
@@ -277,7 +278,7 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 	return secrets, bad
 }
 
-// digests replaces handles by what stays the same over processes.
+// digests returns the Secrets' values, with handles replaced by digests that are the same in every process.
 func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
 	out := map[string]string{}
 	for _, s := range secrets {
@@ -292,7 +293,7 @@ func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
 	return out
 }
 
-// unsealed is a value in its JSON form with handles replaced by what stays the same over processes.
+// unsealed returns a value in its JSON form, with handles replaced by digests that are the same in every process.
 func (c *compiler) unsealed(v any) any {
 	data, err := json.Marshal(v)
 	if err != nil || !seal.HasHandle(string(data)) {
@@ -310,7 +311,7 @@ func (c *compiler) unsealed(v any) any {
 	})
 }
 
-// MapStrings replaces every string below a value in its JSON form, but for keys.
+// MapStrings replaces every string below a value in its JSON form, except for keys.
 func MapStrings(v any, replace func(string) string) any {
 	switch v := v.(type) {
 	case string:
@@ -327,17 +328,17 @@ func MapStrings(v any, replace func(string) string) any {
 	return v
 }
 
-// hashOf is the SHA-256 of the JSON form of its arguments, which Go writes with sorted keys.
+// hashOf returns the SHA-256 of the JSON form of its arguments. Go writes JSON with sorted keys.
 func hashOf(parts ...any) string {
 	h := sha256.New()
 	encoder := json.NewEncoder(h)
 	for _, p := range parts {
 		if err := encoder.Encode(p); err != nil {
-			panic(fmt.Sprintf("compile: %T can't be written as JSON", p)) // plain structs and maps of strings always can
+			panic(fmt.Sprintf("compile: %T can't be written as JSON", p)) // structs and maps of strings never fail
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Hash is a short hash of a value's JSON form.
+// Hash returns a short hash of a value's JSON form.
 func Hash(v any) string { return hashOf(v) }

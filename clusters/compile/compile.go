@@ -1,8 +1,8 @@
-// Package compile turns built resources into a fleet: cluster files into entries and Secrets, with every finding about
+// Package compile turns built resources into a fleet: cluster files become entries and Secrets, with findings about
 // their structure.
 //
-// It needs no key and no cluster. What a handle stands for isn't known here, so checks of content wait until the fleet is
-// opened.
+// It needs no key and no cluster. It doesn't know the values behind handles, so checks of content wait until the fleet
+// is opened.
 package compile
 
 import (
@@ -29,46 +29,46 @@ import (
 
 // Codes of this package's findings; those about single fields are in v1alpha1.
 const (
-	CodeKind            finding.Code = "kind"             // an object of a kind that Muster does not apply
+	CodeKind            finding.Code = "kind"             // an object of a kind that Muster doesn't apply
 	CodeNamespace       finding.Code = "namespace"        // an object for another namespace
 	CodeAuditConfig     finding.Code = "audit-config"     // no audit config, an unknown one, or one that can't be applied
 	CodeEmpty           finding.Code = "empty"            // nothing for Muster in the path
-	CodeHandle          finding.Code = "encrypted-place"  // an encrypted value where none may be
+	CodeHandle          finding.Code = "encrypted-place"  // an encrypted value in the wrong place
 	CodePlainSecret     finding.Code = "plain-credential" // a credential in plain text
-	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without its key
-	CodeSecretName      finding.Code = "secret-name"      // two Secrets of one name
-	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes acts upon
+	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without a key
+	CodeSecretName      finding.Code = "secret-name"      // two Secrets with the same name, or a reserved name
+	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes itself manages
 	CodeSecretForm      finding.Code = "secret-form"      // a Secret that the API server would refuse
 	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
-	CodeTokenUnbound    finding.Code = "token-unbound"    // a token in a Secret that doesn't say which server it is for
-	CodeTokenServer     finding.Code = "token-server"     // a token in a Secret that says it is for another server
-	CodeDefaultSchedule finding.Code = "default-schedule" // Muster wrote a schedule where nobody gave one
+	CodeTokenUnbound    finding.Code = "token-unbound"    // a token in a Secret without its server
+	CodeTokenServer     finding.Code = "token-server"     // a token in a Secret with another server
+	CodeDefaultSchedule finding.Code = "default-schedule" // Muster sets a schedule, because Git and the audit config have none
 )
 
-// Options say for whom a fleet is compiled.
+// Options describe the target of a fleet.
 type Options struct {
-	// Namespace is the one namespace that the fleet is for; empty when it isn't known, and objects may then name any.
+	// Namespace is the only namespace that objects may name. If it is empty, because it isn't known, they may name any.
 	Namespace string
 	// Sync is the name of the AuditSync; may be empty.
 	Sync string
-	// AuditConfig is used for clusters when the repository has no audit config.
+	// AuditConfig is the audit config of clusters if the repository has none.
 	AuditConfig string
 	// Policy is what the AuditSync allows.
 	Policy policy.Policy
-	// Existing are the audit configs of the management cluster by name, as far as they are known. They tell whether an entry
-	// without schedule would be refused.
+	// Existing are the known audit configs of the management cluster by name. They decide whether an entry needs its
+	// own schedule.
 	Existing map[string]map[string]any
-	// Offline says that nobody has looked at the management cluster, so that nothing is known of an audit config that isn't in Git.
+	// Offline is true if the management cluster was not read. Then nothing is known about audit configs outside Git.
 	Offline bool
-	// PodSecurity is the level of Pod Security that the namespace enforces; empty when there is none, or none is known.
+	// PodSecurity is the Pod Security level that the namespace enforces; empty if there is none or it is unknown.
 	PodSecurity string
 	// Source is the repository that the fleet comes from.
 	Source fs.FS
-	// SopsConfig is the repository whose .sops.yaml files say for whom files have to be encrypted; nil: Source. A check of a
-	// pull request hands in the branch that it goes to, since the pull request may change them.
+	// SopsConfig is the repository whose .sops.yaml files decide the recipients; nil means Source. A check of a pull
+	// request passes the target branch, because the pull request may change the rules.
 	SopsConfig fs.FS
-	// Before gives the last version of a file that was committed, if there is one and it differs from data; nil when nothing is known of
-	// any. With it, a change that breaks a file's MAC is found without a key.
+	// Before returns the last committed version of a file, if it exists and differs from data. It is nil if no history
+	// is known. With it, a change that breaks a file's MAC is found without a key.
 	Before func(name, data string) (before string, ok bool)
 }
 
@@ -77,8 +77,8 @@ func Compile(built *build.Result, opts Options) *fleet.Sealed {
 	return (&Memory{}).Compile(built, opts)
 }
 
-// Compile compiles a built tree. Clusters that were compiled before from the same objects, with the same options, are taken from
-// there.
+// Compile compiles a built tree. It reuses clusters that were compiled before from the same objects with the same
+// options.
 func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	c := &compiler{
 		built: built, tree: built.Sealed, opts: opts,
@@ -91,7 +91,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 		c.opened[value] = true
 	}
 	c.auditConfigs()
-	if done := m.again(c); done != nil {
+	if done := m.unchanged(c); done != nil {
 		return done
 	}
 	c.fleet.Clusters = slices.Grow(c.fleet.Clusters, len(built.Resources))
@@ -102,7 +102,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	}
 	m.keep(c)
 	if opts.Before != nil {
-		m.built = nil // what follows depends on it
+		m.built = nil // the following checks depend on it
 	}
 	c.refuseDuplicateClusters()
 	c.refuseLarge()
@@ -116,7 +116,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	m.recipients = recipients(c.fleet, c.tree.Loaded, cmp.Or(opts.SopsConfig, opts.Source), m.recipients)
 	if len(c.fleet.Clusters)+len(c.fleet.AuditConfigs)+len(c.fleet.Secrets) == 0 && finding.Errors(c.fleet.Findings) == 0 {
 		c.fleet.Stop(finding.Finding{Code: CodeEmpty, Path: c.tree.Loaded.Path,
-			Message: "the path holds no cluster file, no MondooAuditConfig and no Secret",
+			Message: "the path has no cluster file, MondooAuditConfig or Secret",
 			Fix:     "check spec.path; an empty path never means \"remove everything\""})
 	}
 	c.fleet.Accept()
@@ -131,9 +131,9 @@ type compiler struct {
 	configs map[string]*fleet.AuditConfig
 	done    map[*build.Resource]compiled
 	ahead   map[*build.Resource]compiled
-	// opened are the values that generators took from encrypted files.
+	// opened are the values that generators read from encrypted files.
 	opened map[string]bool
-	// kubeconfigs are the kubeconfigFiles that were looked at, by path.
+	// kubeconfigs caches the checked kubeconfigFiles by path.
 	kubeconfigs map[string]kubeconfigFile
 }
 
@@ -142,18 +142,18 @@ func (c *compiler) resource(r build.Resource) {
 	kind, name := id.kind, id.name
 	isCluster, isConfig, isSecret := id.isCluster(), id.isConfig(), id.isSecret()
 	if kind == mondoo.Kind && !isConfig {
-		c.reject(r, "", []string{"apiVersion"}, CodeKind, fmt.Sprintf("MondooAuditConfig %s is of another version than %s, the one that Muster knows", name, mondoo.APIVersion),
-			"write apiVersion: "+mondoo.APIVersion)
+		c.reject(r, "", []string{"apiVersion"}, CodeKind, fmt.Sprintf("MondooAuditConfig %s has an unsupported apiVersion", name),
+			"use "+mondoo.APIVersion)
 		return
 	}
 	if !isCluster && !isConfig && !isSecret {
-		meant := "" // a cluster, perhaps: then its file may hold one that was applied before
+		meant := "" // set if the object may be meant as a cluster: its file may contain one that was applied before
 		if group, _, _ := strings.Cut(v1alpha1.APIVersion, "/"); strings.EqualFold(kind, v1alpha1.Kind) || strings.HasPrefix(strings.ToLower(id.apiVersion), group+"/") {
 			meant = name
 		}
 		c.reject(r, meant, []string{"kind"}, CodeKind,
-			fmt.Sprintf("%s %s is not for Muster, which applies ExternalCluster, Secret and MondooAuditConfig", kind, name),
-			"apply it with another tool; take it out of the kustomization, or list its file in .musterignore")
+			fmt.Sprintf("Muster doesn't apply %s %s, only ExternalCluster, Secret and MondooAuditConfig", kind, name),
+			"apply it with another tool, and remove it from the kustomization or list its file in .musterignore")
 		return
 	}
 	if c.elsewhere(id) && isSecret {
@@ -165,8 +165,8 @@ func (c *compiler) resource(r build.Resource) {
 		if isCluster {
 			owner = name
 		}
-		c.reject(r, owner, field, CodeHandle, strings.Join(field, ".")+" is made of an encrypted value, and everybody can read it there",
-			"let no patch or replacement copy an encrypted value here")
+		c.reject(r, owner, field, CodeHandle, strings.Join(field, ".")+" contains an encrypted value, and would be readable there",
+			"don't let a patch or replacement copy an encrypted value here")
 		return
 	}
 	public := meta
@@ -174,8 +174,8 @@ func (c *compiler) resource(r build.Resource) {
 		public = r.Object
 	}
 	if field, bad := c.generatedIn(public); bad {
-		c.reject(r, "", field, CodeHandle, "a value that a generator took from an encrypted file was copied here, and everybody could read it",
-			"let no replacement copy it")
+		c.reject(r, "", field, CodeHandle, "a value that a generator read from an encrypted file was copied here, and would be readable",
+			"don't let a replacement copy it")
 		return
 	}
 	switch {
@@ -186,22 +186,23 @@ func (c *compiler) resource(r build.Resource) {
 	}
 }
 
-// elsewhere says whether an object names a namespace other than the fleet's. A cluster file's namespace has no meaning.
+// elsewhere reports whether an object names a namespace other than the fleet's. A cluster file's namespace has no
+// meaning.
 func (c *compiler) elsewhere(id identity) bool {
 	return id.namespace != "" && c.opts.Namespace != "" && id.namespace != c.opts.Namespace
 }
 
 func (c *compiler) wrongNamespace(id identity) string {
-	return fmt.Sprintf("%s %s is for the namespace %q; this path is applied to %q alone", id.kind, id.name, id.namespace, c.opts.Namespace)
+	return fmt.Sprintf("%s %s is for the namespace %q; this path is applied only to %q", id.kind, id.name, id.namespace, c.opts.Namespace)
 }
 
-const fixNamespace = "leave the namespace out"
+const fixNamespace = "remove the namespace"
 
-// place is a finding at a field of a resource's file.
+// place returns an otherwise empty finding at a field of a resource's file.
 func (c *compiler) place(r build.Resource, field []string) finding.Finding {
 	f := finding.Finding{Path: r.Path}
 	if file := c.tree.Loaded.Files[r.Path]; file != nil {
-		if r.Generated { // the kustomization has no field for each value
+		if r.Generated { // the kustomization has no field for a single value
 			r.Document, field = 0, []string{"secretGenerator"}
 		}
 		f.Line, f.Column = file.Position(r.Document, field)
@@ -216,7 +217,7 @@ func (c *compiler) reject(r build.Resource, cluster string, field []string, code
 	c.fleet.Reject(f)
 }
 
-// auditConfigs collects the audit configs of the repository, which the clusters then choose from.
+// auditConfigs collects the repository's audit configs, from which the clusters then choose.
 func (c *compiler) auditConfigs() {
 	for _, built := range c.built.Resources {
 		r := *built
@@ -230,12 +231,12 @@ func (c *compiler) auditConfigs() {
 			f.Code, f.Message, f.Fix = CodeAuditConfig, message, fix
 			c.fleet.Stop(f)
 		}
-		if id.odd != nil {
-			stop(id.odd, strings.Join(id.odd, ".")+" must be text, and is not", "put it in quotes")
+		if id.nonString != nil {
+			stop(id.nonString, strings.Join(id.nonString, ".")+" must be a string", "quote it")
 			continue
 		}
-		if field, odd := oddKey(r.Object, nil); odd {
-			stop(field, "a mapping here has a key that YAML reads as a number, a date, true, false or null, and not as text", "put the key in quotes")
+		if field, found := nonStringKey(r.Object, nil); found {
+			stop(field, "a mapping here has a key that YAML reads as a number, a date, true, false or null, not as a string", "quote the key")
 			continue
 		}
 		if field, message, fix := malformedMetadata(r.Object); message != "" {
@@ -243,8 +244,8 @@ func (c *compiler) auditConfigs() {
 			continue
 		}
 		if _, given, err := unstructured.NestedString(r.Object, "spec", "mondooCredsSecretRef", "name"); !given || err != nil {
-			stop([]string{"spec"}, fmt.Sprintf("MondooAuditConfig %s has no spec.mondooCredsSecretRef.name, and the API server would refuse it", name),
-				"name the Secret with the Mondoo credentials")
+			stop([]string{"spec"}, fmt.Sprintf("MondooAuditConfig %s has no spec.mondooCredsSecretRef.name, which the API server requires", name),
+				"set it to the Secret with the Mondoo credentials")
 			continue
 		}
 		if c.elsewhere(id) {
@@ -254,42 +255,42 @@ func (c *compiler) auditConfigs() {
 			continue
 		}
 		if _, err := json.Marshal(r.Object); err != nil {
-			stop(nil, fmt.Sprintf("MondooAuditConfig %s has a number that JSON doesn't know (.nan or .inf)", name), "take it out")
+			stop(nil, fmt.Sprintf("MondooAuditConfig %s has a number that JSON doesn't have (.nan or .inf)", name), "remove it")
 			continue
 		}
 		if field, bad := c.generatedIn(r.Object); bad {
-			stop(field, strings.Join(field, ".")+" holds a value that a generator took from an encrypted file, and everybody could read it there",
-				"let no replacement copy it here")
+			stop(field, strings.Join(field, ".")+" has a value that a generator read from an encrypted file, and would be readable there",
+				"don't let a replacement copy it here")
 			continue
 		}
 		if field, bad := handleIn(r.Object, nil); bad {
-			stop(field, strings.Join(field, ".")+" is encrypted; a MondooAuditConfig holds no secrets, and everybody who may read it can read that",
-				"put the value into a Secret, or leave it in plain text")
+			stop(field, strings.Join(field, ".")+" is encrypted; a MondooAuditConfig holds no secrets: everyone who can read it could read the value",
+				"move the value to a Secret, or leave it in plain text")
 			continue
 		}
 		c.auditConfig(r, name, stop)
 	}
 }
 
-// auditConfig takes an audit config, with its list of clusters apart.
+// auditConfig adds an audit config, and compiles the entries in its list separately.
 func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []string, message, fix string)) {
 	list, err := mondoo.Entries(r.Object)
 	if err != nil {
-		stop([]string{"spec", "kubernetesResources", "externalClusters"}, "externalClusters can't be read: it is no list of objects", "")
+		stop([]string{"spec", "kubernetesResources", "externalClusters"}, "externalClusters must be a list of objects", "")
 		return
 	}
 	for i, item := range list {
-		c.written(r, name, i, item)
+		c.manifestEntry(r, name, i, item)
 	}
 	if len(list) > 0 {
-		r.Object = cloneTo(r.Object, "spec", "kubernetesResources") // what was built is not ours to change
+		r.Object = cloneTo(r.Object, "spec", "kubernetesResources") // the built object must not change
 		if err := mondoo.SetEntries(r.Object, nil); err != nil {
-			stop([]string{"spec", "kubernetesResources"}, "kubernetesResources can't be read: it is no object", "")
+			stop([]string{"spec", "kubernetesResources"}, "kubernetesResources must be an object", "")
 			return
 		}
 	}
 	refused := false
-	refuseMade(r.Object["spec"], []string{"spec"}, func(field []string, code finding.Code, message, fix string) {
+	refuseInlineNames(r.Object["spec"], []string{"spec"}, func(field []string, code finding.Code, message, fix string) {
 		refused = true
 		f := c.place(r, field)
 		f.Code, f.Message, f.Fix = code, message, fix
@@ -305,7 +306,7 @@ func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []
 	}
 }
 
-// cloneTo copies an object on the way to one of its fields; the rest is shared.
+// cloneTo copies an object along the path to one of its fields. Everything else is shared.
 func cloneTo(object map[string]any, way ...string) map[string]any {
 	object = maps.Clone(object)
 	if len(way) > 0 {
@@ -331,16 +332,16 @@ func (c *compiler) configFor(wanted string) (name, problem, fix string) {
 	case wanted != "" && (c.configs[wanted] != nil || wanted == c.opts.AuditConfig):
 		return wanted, "", ""
 	case wanted != "":
-		return "", fmt.Sprintf("there is no MondooAuditConfig %q in this path", wanted), nameOneOf(known)
+		return "", fmt.Sprintf("the MondooAuditConfig %q is not in this path", wanted), nameOneOf(known)
 	case len(names) == 1:
 		return names[0], "", ""
 	case len(names) > 1:
-		return "", "the path renders more than one MondooAuditConfig, and the cluster names none",
+		return "", "the path has more than one MondooAuditConfig, and the cluster doesn't choose one",
 			"set spec.auditConfig to one of: " + strings.Join(names, ", ")
 	case c.opts.AuditConfig != "":
 		return c.opts.AuditConfig, "", ""
 	default:
-		return "", "there is no MondooAuditConfig to put the cluster into",
+		return "", "there is no MondooAuditConfig for the cluster",
 			"add one to the repository, or name an existing one in spec.auditConfig of the AuditSync"
 	}
 }
@@ -352,7 +353,7 @@ func nameOneOf(known []string) string {
 	return "name one of: " + strings.Join(known, ", ")
 }
 
-// refuseDuplicateClusters quarantines clusters that have one name in one audit config: the operator would take the last.
+// refuseDuplicateClusters quarantines clusters with the same name in one audit config: the operator would use the last.
 func (c *compiler) refuseDuplicateClusters() {
 	first := make(map[[2]string]int, len(c.fleet.Clusters))
 	for i := range c.fleet.Clusters {
@@ -366,17 +367,17 @@ func (c *compiler) refuseDuplicateClusters() {
 		for _, pair := range [][2]*fleet.Cluster{{cl, other}, {other, cl}} {
 			pair[0].Quarantined = true
 			c.reject(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, cl.Name, []string{"metadata", "name"}, load.CodeDuplicateName,
-				fmt.Sprintf("the cluster %q of audit config %s stands in %s as well", cl.Name, cl.AuditConfig, pair[1].Origin.Path),
-				"give each its own name; until then neither is changed")
+				fmt.Sprintf("the cluster %q of the audit config %s is also in %s", cl.Name, cl.AuditConfig, pair[1].Origin.Path),
+				"give each its own name; until then, neither is changed")
 		}
 	}
 }
 
-// maxSealed bounds what the Secrets of a fleet are made of, encrypted. Values that clusters share, as a kubeconfigFile or by a patch, count for
-// each of them; all others come to no more than load.Limits.TreeBytes.
+// maxSealed limits the total encrypted size of a fleet's Secrets. A value that clusters share, by kubeconfigFile or by
+// a patch, counts once for each of them. load.Limits.TreeBytes limits all others.
 const maxSealed = 256 << 20
 
-// refuseLarge stops a fleet whose Secrets would hold too much.
+// refuseLarge stops a fleet whose Secrets are too large.
 func (c *compiler) refuseLarge() {
 	size := 0
 	for _, s := range c.fleet.Secrets {
@@ -388,9 +389,9 @@ func (c *compiler) refuseLarge() {
 	if size <= maxSealed {
 		return
 	}
-	c.fleet.Clusters, c.fleet.Secrets = nil, nil // which nobody is to open
-	c.fleet.Stop(finding.Finding{Code: load.CodeSize, Path: c.tree.Loaded.Path, Message: fmt.Sprintf("the Secrets of this path would hold more than %d MiB together", maxSealed>>20),
-		Fix: "give clusters that share a kubeconfig a kubeconfigSecretRef, or split the path over several AuditSyncs"})
+	c.fleet.Clusters, c.fleet.Secrets = nil, nil // so that they are never decrypted
+	c.fleet.Stop(finding.Finding{Code: load.CodeSize, Path: c.tree.Loaded.Path, Message: fmt.Sprintf("the Secrets of this path exceed %d MiB in total", maxSealed>>20),
+		Fix: "use kubeconfigSecretRef for clusters that share a kubeconfig, or split the path over several AuditSyncs"})
 }
 
 func (c *compiler) sort() {
@@ -410,7 +411,7 @@ func (c *compiler) sort() {
 	}
 }
 
-// Findings turns what the file format has to say about a cluster into findings at the fields of its file.
+// Findings turns the problems of a cluster into findings at the fields of its file.
 func Findings(problems []v1alpha1.Problem, cluster string, at func(field []string) finding.Finding) []finding.Finding {
 	list := make([]finding.Finding, 0, len(problems))
 	for _, p := range problems {
@@ -421,7 +422,7 @@ func Findings(problems []v1alpha1.Problem, cluster string, at func(field []strin
 	return list
 }
 
-// KubeconfigPath is where a cluster file's kubeconfigFile stands in the repository.
+// KubeconfigPath returns the path of a cluster file's kubeconfigFile in the repository.
 func KubeconfigPath(clusterFile, kubeconfigFile string) string {
 	return path.Join(path.Dir(clusterFile), kubeconfigFile)
 }

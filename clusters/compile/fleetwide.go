@@ -13,26 +13,26 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Codes of findings that no cluster file shows by itself.
+// Codes of findings that need more than a single cluster file.
 const (
-	CodeSameMinute  finding.Code = "same-minute"                // many clusters are scanned in one minute
+	CodeSameMinute  finding.Code = "same-minute"                // many clusters are scanned in the same minute
 	CodePodSecurity finding.Code = "spiffe-pod-security"        // the namespace refuses the Pods of SPIFFE scans
-	CodeRegistryWI  finding.Code = "registry-workload-identity" // the audit config's registry identity does not serve a cluster
+	CodeRegistryWI  finding.Code = "registry-workload-identity" // a cluster can't use the audit config's workload identity for registries
 	CodePurgeWindow finding.Code = "purge-window"               // the operator deletes a cluster's assets before its next scan
-	CodeViewRole    finding.Code = "view-role"                  // the role that tokens are mostly bound to sees a part
+	CodeViewRole    finding.Code = "view-role"                  // the usual role of a token can't read everything
 )
 
 const (
-	// crowd is how many clusters in one minute are worth a warning.
+	// crowd is how many clusters in one minute cause a warning.
 	crowd = 10
-	// hostPathLevel is the one level of Pod Security that lets hostPath volumes through.
+	// hostPathLevel is the only Pod Security level that allows hostPath volumes.
 	hostPathLevel = "privileged"
 )
 
-// fleetWide adds what shows only with the whole fleet at hand, or with what is known of the namespace. It is called once,
-// after every cluster is compiled, and looks at each cluster a bounded number of times.
+// fleetWide adds findings that need the whole fleet or the namespace. It is called once, after every cluster is
+// compiled, and looks at each cluster a bounded number of times.
 func fleetWide(f *fleet.Sealed, opts Options, place func(fleet.Origin, []string) finding.Finding) {
-	w := &wide{fleet: f, opts: opts, place: place}
+	w := &fleetChecks{fleet: f, opts: opts, place: place}
 	members := map[string][]*fleet.Cluster{}
 	var tokens []*fleet.Cluster
 	for i := range f.Clusters {
@@ -56,34 +56,34 @@ func fleetWide(f *fleet.Sealed, opts Options, place func(fleet.Origin, []string)
 	}
 }
 
-type wide struct {
+type fleetChecks struct {
 	fleet *fleet.Sealed
 	opts  Options
 	place func(fleet.Origin, []string) finding.Finding
 }
 
-// at is a finding at a field of a cluster's file. The entries of an audit config stand where their list does.
-func (w *wide) at(c *fleet.Cluster, field ...string) finding.Finding {
+// at returns a finding at a field of a cluster's file. For an entry in an audit config, it is the place of the list.
+func (w *fleetChecks) at(c *fleet.Cluster, field ...string) finding.Finding {
 	if c.File == nil {
 		field = []string{"spec", "kubernetesResources", "externalClusters"}
 	}
 	return w.place(c.Origin, append([]string(nil), field...))
 }
 
-func (w *wide) add(f finding.Finding, code finding.Code, severity finding.Severity, message, fix string) {
+func (w *fleetChecks) add(f finding.Finding, code finding.Code, severity finding.Severity, message, fix string) {
 	f.Code, f.Severity, f.Message, f.Fix = code, severity, message, fix
 	w.fleet.Add(f)
 }
 
-// object is an audit config as it is in Git, or else in the management cluster; nil when neither is known.
-func (w *wide) object(config fleet.AuditConfig) map[string]any {
+// object returns an audit config from Git or else from the management cluster; nil if neither is known.
+func (w *fleetChecks) object(config fleet.AuditConfig) map[string]any {
 	if config.Object != nil {
 		return config.Object
 	}
 	return w.opts.Existing[config.Name]
 }
 
-func (w *wide) podSecurity(c *fleet.Cluster) {
+func (w *fleetChecks) podSecurity(c *fleet.Cluster) {
 	if c.Entry.SPIFFEAuth == nil || w.opts.PodSecurity == "" || w.opts.PodSecurity == hostPathLevel {
 		return
 	}
@@ -91,11 +91,12 @@ func (w *wide) podSecurity(c *fleet.Cluster) {
 	f.Cluster = c.Name
 	w.add(f, CodePodSecurity, finding.Warning,
 		fmt.Sprintf("the namespace %s enforces Pod Security %q, which refuses the scanner's Pod: spiffeAuth mounts the agent's socket by hostPath", w.fleet.Namespace, w.opts.PodSecurity),
-		"enforce privileged in that namespace, or authenticate in another way")
+		"enforce privileged in that namespace, or use another authentication method")
 }
 
-// viewRole says once for all clusters what would be true of each: whether it concerns one of them shows only there.
-func (w *wide) viewRole(tokens []*fleet.Cluster) {
+// viewRole reports the view role once for all clusters with a token: which roles the tokens really have isn't known
+// here.
+func (w *fleetChecks) viewRole(tokens []*fleet.Cluster) {
 	if len(tokens) == 0 {
 		return
 	}
@@ -105,12 +106,12 @@ func (w *wide) viewRole(tokens []*fleet.Cluster) {
 		who, verb = fmt.Sprintf("%d clusters (%s)", len(tokens), firstNames(tokens)), "authenticate"
 	}
 	w.add(f, CodeViewRole, finding.Info,
-		who+" "+verb+" with a ServiceAccount's token: the role view, which Mondoo's guide binds to it, can't see nodes, Secrets, RBAC objects and most custom resources",
-		"bind a ClusterRole with get, list and watch on all resources to the account, unless a partial scan is meant")
+		who+" "+verb+" with a ServiceAccount's token: the role view, which Mondoo's guide binds to it, can't read nodes, Secrets, RBAC objects and most custom resources",
+		"bind a ClusterRole with get, list and watch on all resources to the account, unless a partial scan is intended")
 }
 
-// auditConfig looks at the fields of an audit config in Git that its clusters inherit.
-func (w *wide) auditConfig(config fleet.AuditConfig) {
+// auditConfig checks the fields of an audit config in Git that its clusters inherit.
+func (w *fleetChecks) auditConfig(config fleet.AuditConfig) {
 	if config.Object == nil {
 		return
 	}
@@ -121,24 +122,24 @@ func (w *wide) auditConfig(config fleet.AuditConfig) {
 		f.Code = v1alpha1.CodeSchedule
 		switch {
 		case err != nil:
-			f.Message, f.Fix = "spec.kubernetesResources.schedule can't be used: "+err.Error(), "write five fields, such as \"17 * * * *\""
+			f.Message, f.Fix = "spec.kubernetesResources.schedule is invalid: "+err.Error(), "use five fields, such as \"17 * * * *\""
 			w.fleet.Stop(f)
 		case resolved != strings.Join(strings.Fields(written), " "):
-			f.Message = "spec.kubernetesResources.schedule has an H, which only cluster files can have: the operator takes this field as it is, and Kubernetes refuses it"
-			f.Fix = fmt.Sprintf("write plain cron here, such as %q, and H into the cluster files", resolved)
+			f.Message = "spec.kubernetesResources.schedule has an H, which only cluster files may have: the operator uses this field unchanged, and Kubernetes refuses it"
+			f.Fix = fmt.Sprintf("use plain cron here, such as %q, and H in the cluster files", resolved)
 			w.fleet.Stop(f)
 		}
 	}
 	for _, field := range [][]string{{"spec", "filtering", "namespaces"}, {"spec", "containers", "repositories"}} {
 		if !isEmpty(valueAt(config.Object, append(slices.Clone(field), "include")...)) && !isEmpty(valueAt(config.Object, append(slices.Clone(field), "exclude")...)) {
 			w.add(w.place(config.Origin, append(slices.Clone(field), "exclude")), v1alpha1.CodeFilterOverlap, finding.Warning,
-				strings.Join(field, ".")+".exclude has no effect beside include", "keep one of the two")
+				strings.Join(field, ".")+".exclude has no effect together with include", "remove one of the two")
 		}
 	}
 }
 
-// allowed stops the fleet at what the AuditSync does not allow of an audit config in Git.
-func (w *wide) allowed(config fleet.AuditConfig) {
+// allowed stops the fleet if an audit config in Git has something that the AuditSync doesn't allow.
+func (w *fleetChecks) allowed(config fleet.AuditConfig) {
 	if config.Object == nil {
 		return
 	}
@@ -147,9 +148,9 @@ func (w *wide) allowed(config fleet.AuditConfig) {
 	}
 }
 
-// sameMinute warns of many clusters that somebody's choice starts together. What H has spread is as even as it can be, and
-// doesn't count; nor does what can't be known.
-func (w *wide) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
+// sameMinute warns about many clusters with schedules that start in the same minute. Schedules spread by H don't count,
+// because they are as even as possible; neither do unknown ones.
+func (w *fleetChecks) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
 	inherited, own := textAt(w.object(config), "spec", "kubernetesResources", "schedule"), map[string]int{}
 	var inheriting []*fleet.Cluster
 	for _, c := range members {
@@ -165,7 +166,7 @@ func (w *wide) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
 	}
 	if inherited == "" && len(inheriting) >= crowd && w.object(config) != nil {
 		w.add(w.at(inheriting[0], "spec"), CodeSameMinute, finding.Warning,
-			fmt.Sprintf("%d clusters inherit the schedule of the audit config %s, and all begin their scans in the same minute: %s", len(inheriting), config.Name, firstNames(inheriting)), fixSameMinute)
+			fmt.Sprintf("%d clusters inherit the schedule of the audit config %s, and all start their scans in the same minute: %s", len(inheriting), config.Name, firstNames(inheriting)), fixSameMinute)
 		return
 	}
 	minute, n := schedule.Busiest(own)
@@ -187,22 +188,22 @@ func (w *wide) sameMinute(config fleet.AuditConfig, members []*fleet.Cluster) {
 		when = fmt.Sprintf("at minute %d of every hour", minute.Minute)
 	}
 	w.add(w.crowdPlace(config, together, 2*len(inheriting) > n), CodeSameMinute, finding.Warning,
-		fmt.Sprintf("%d clusters of the audit config %s begin their scans %s: %s", n, config.Name, when, firstNames(together)), fixSameMinute)
+		fmt.Sprintf("%d clusters of the audit config %s start their scans %s: %s", n, config.Name, when, firstNames(together)), fixSameMinute)
 }
 
-const fixSameMinute = `write H for the minute in their spec.schedule, as in "H * * * *", which spreads them evenly`
+const fixSameMinute = `use H for the minute in their spec.schedule, as in "H * * * *", which spreads them evenly`
 
-// crowdPlace is the schedule of the first cluster, or the audit config's where most inherit it.
-func (w *wide) crowdPlace(config fleet.AuditConfig, together []*fleet.Cluster, inherited bool) finding.Finding {
+// crowdPlace is the first cluster's schedule, or the audit config's if most inherit it.
+func (w *fleetChecks) crowdPlace(config fleet.AuditConfig, together []*fleet.Cluster, inherited bool) finding.Finding {
 	if inherited && config.Object != nil {
 		return w.place(config.Origin, []string{"spec", "kubernetesResources", "schedule"})
 	}
 	return w.at(together[0], "spec", "schedule")
 }
 
-// registries says which clusters an audit config's workload identity for registries does not serve. It serves those that
-// authenticate by workload identity themselves, scan images and have no pull secret.
-func (w *wide) registries(config fleet.AuditConfig, members []*fleet.Cluster) {
+// registries reports the clusters that can't use the audit config's workload identity for registries. The operator uses
+// it only for clusters that themselves authenticate by workload identity, scan images and have no pull secret.
+func (w *fleetChecks) registries(config fleet.AuditConfig, members []*fleet.Cluster) {
 	if isEmpty(valueAt(w.object(config), "spec", "containers", "workloadIdentity")) {
 		return
 	}
@@ -218,14 +219,14 @@ func (w *wide) registries(config fleet.AuditConfig, members []*fleet.Cluster) {
 			}
 			f.Cluster = c.Name
 			w.add(f, CodeRegistryWI, finding.Info,
-				fmt.Sprintf("the pull secret takes the place of the workload identity for registries that the audit config %s has", config.Name),
+				fmt.Sprintf("the pull secret is used instead of the workload identity for registries of the audit config %s", config.Name),
 				"remove the pull secret to use the identity")
 		default:
 			f := w.at(c, "spec", "containerImageScanning")
 			f.Cluster = c.Name
 			w.add(f, CodeRegistryWI, finding.Warning,
-				fmt.Sprintf("the workload identity for registries of the audit config %s does not serve this cluster, which does not authenticate by workload identity itself: images of private registries can't be scanned", config.Name),
-				"give privateRegistries, or authenticate by workloadIdentity")
+				fmt.Sprintf("this cluster can't use the workload identity for registries of the audit config %s, because it does not authenticate by workload identity itself: images in private registries can't be scanned", config.Name),
+				"set privateRegistries, or authenticate by workloadIdentity")
 		}
 	}
 }
@@ -244,7 +245,7 @@ func firstNames(clusters []*fleet.Cluster) string {
 	return list
 }
 
-// valueAt follows mapping keys; nil where there is nothing. What is of another type than the CRD has is told of where it is read.
+// valueAt follows mapping keys; nil if the value is missing. A value of the wrong type is reported where it is used.
 func valueAt(object map[string]any, field ...string) any {
 	value, _, err := unstructured.NestedFieldNoCopy(object, field...)
 	if err != nil {
@@ -260,7 +261,7 @@ func textAt(object map[string]any, field ...string) string {
 	return ""
 }
 
-// isEmpty says whether a value is missing, or a list or mapping with nothing in it.
+// isEmpty reports whether a value is missing, or an empty list or mapping.
 func isEmpty(v any) bool {
 	switch v := v.(type) {
 	case nil:

@@ -10,23 +10,23 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// findText returns the place of the first string below a value, key or value, that is bad.
-func findText(v any, field []string, bad func(text string, field []string) bool) ([]string, bool) {
+// findText returns the place of the first string below a value, key or value, that matches.
+func findText(v any, field []string, match func(text string, field []string) bool) ([]string, bool) {
 	values, _ := mapping(v)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if bad(key, field) {
+		if match(key, field) {
 			return field, true
 		}
-		if at, found := findText(values[key], append(slices.Clone(field), key), bad); found {
+		if at, found := findText(values[key], append(slices.Clone(field), key), match); found {
 			return at, true
 		}
 	}
 	switch v := v.(type) {
 	case string:
-		return field, bad(v, field)
+		return field, match(v, field)
 	case []any:
 		for i, item := range v {
-			if at, found := findText(item, append(slices.Clone(field), fmt.Sprintf("[%d]", i)), bad); found {
+			if at, found := findText(item, append(slices.Clone(field), fmt.Sprintf("[%d]", i)), match); found {
 				return at, true
 			}
 		}
@@ -34,18 +34,18 @@ func findText(v any, field []string, bad func(text string, field []string) bool)
 	return nil, false
 }
 
-// handleIn finds an encrypted value, or part of one.
+// handleIn finds an encrypted value, or a part of one.
 func handleIn(v any, field []string) ([]string, bool) {
 	return findText(v, field, func(text string, _ []string) bool { return seal.HasHandle(text) })
 }
 
-// brokenHandle finds a string that holds a handle without being one: something has cut or joined it.
+// brokenHandle finds a string that contains a handle but isn't one: it was cut or joined.
 func (c *compiler) brokenHandle(v any, field []string) ([]string, bool) {
 	return findText(v, field, func(text string, _ []string) bool { return seal.HasHandle(text) && !c.tree.Sealed(text) })
 }
 
-// movedHandle finds an encrypted value in another field than it was encrypted in. Whoever writes kustomizations needs no key,
-// and could otherwise have a credential copied to where it is sent to a server of theirs, or shown.
+// movedHandle finds an encrypted value in another field than it was encrypted in. Writing a kustomization needs no key,
+// so an attacker could otherwise copy a credential to a field that is shown, or sent to the attacker's server.
 func (c *compiler) movedHandle(v any, field []string) ([]string, bool) {
 	return findText(v, field, func(text string, field []string) bool {
 		ref, sealed := c.tree.Ref(text)
@@ -55,7 +55,7 @@ func (c *compiler) movedHandle(v any, field []string) ([]string, bool) {
 	})
 }
 
-// copiedFrom finds an encrypted value that was written in another object of the repository.
+// copiedFrom finds an encrypted value that comes from another object of the repository.
 func (c *compiler) copiedFrom(r build.Resource, v any, field []string) ([]string, bool) {
 	return findText(v, field, func(text string, _ []string) bool {
 		ref, sealed := c.tree.Ref(text)
@@ -63,7 +63,8 @@ func (c *compiler) copiedFrom(r build.Resource, v any, field []string) ([]string
 	})
 }
 
-// notText finds a value that sops has encrypted as a number or the like. What it was written as is lost: 0123 is 83 once it is decrypted.
+// notText finds a value that sops encrypted as a number or another non-string. Its original form is lost: 0123 is
+// decrypted as 83.
 func (c *compiler) notText(v any, field []string) (at []string, kind string) {
 	at, _ = findText(v, field, func(text string, _ []string) bool {
 		ref, sealed := c.tree.Ref(text)
@@ -73,14 +74,14 @@ func (c *compiler) notText(v any, field []string) (at []string, kind string) {
 	return at, kind
 }
 
-// notTextMessage says so, and what to do.
+// notTextMessage returns the message and the fix for a value found by notText.
 func notTextMessage(field []string, kind string) (message, fix string) {
-	return fmt.Sprintf("%s is encrypted as %s, and must be text", strings.Join(field, "."), kind),
-		"put the value in quotes with sops edit, and check it there: sops doesn't keep how it was written, and 0123 has become 83"
+	return fmt.Sprintf("%s is encrypted as %s and must be a string", strings.Join(field, "."), kind),
+		"quote the value with sops edit and check it: sops doesn't keep its original form, and 0123 has become 83"
 }
 
-// generatedIn finds a value that a generator took from an encrypted file. Such values are plain text by now, and may stand in
-// the data of Secrets alone.
+// generatedIn finds a value that a generator read from an encrypted file. Such values are plain text by now, and may
+// only appear in the data of Secrets.
 func (c *compiler) generatedIn(v any) ([]string, bool) {
 	if len(c.opened) == 0 {
 		return nil, false

@@ -9,11 +9,12 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// identity is what tells an object from others.
+// identity identifies an object.
 type identity struct {
 	apiVersion, kind, namespace, name string
-	// odd is the first of these fields that is there and not text; nil when all are text. It is empty above.
-	odd []string
+	// nonString is the first of these fields that exists and isn't a string; nil if all are. The field's value above is
+	// empty.
+	nonString []string
 }
 
 func identify(object map[string]any) identity {
@@ -24,16 +25,16 @@ func identify(object map[string]any) identity {
 			return v
 		case nil:
 		default:
-			if id.odd == nil {
-				id.odd = field
+			if id.nonString == nil {
+				id.nonString = field
 			}
 		}
 		return ""
 	}
 	id.apiVersion, id.kind = text(object, "apiVersion"), text(object, "kind")
 	meta, ok := mapping(object["metadata"])
-	if !ok && object["metadata"] != nil && id.odd == nil {
-		id.odd = []string{"metadata"}
+	if !ok && object["metadata"] != nil && id.nonString == nil {
+		id.nonString = []string{"metadata"}
 	}
 	id.namespace, id.name = text(meta, "metadata", "namespace"), text(meta, "metadata", "name")
 	return id
@@ -49,20 +50,20 @@ func (id identity) isConfig() bool {
 
 func (id identity) isSecret() bool { return id.kind == "Secret" && id.apiVersion == "v1" }
 
-// oddKey finds a mapping with a key that YAML doesn't read as text. JSON has no such mapping.
-func oddKey(v any, field []string) ([]string, bool) {
+// nonStringKey finds a mapping with a key that YAML doesn't read as a string. JSON has no such mapping.
+func nonStringKey(v any, field []string) ([]string, bool) {
 	switch v := v.(type) {
 	case map[any]any:
 		return field, true
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if at, odd := oddKey(v[key], append(slices.Clone(field), key)); odd {
+			if at, found := nonStringKey(v[key], append(slices.Clone(field), key)); found {
 				return at, true
 			}
 		}
 	case []any:
 		for i, item := range v {
-			if at, odd := oddKey(item, append(slices.Clone(field), "["+strconv.Itoa(i)+"]")); odd {
+			if at, found := nonStringKey(item, append(slices.Clone(field), "["+strconv.Itoa(i)+"]")); found {
 				return at, true
 			}
 		}

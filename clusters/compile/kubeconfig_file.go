@@ -17,14 +17,15 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// kubeconfigFile is a file that clusters name: the handle for it, or why it can't be used.
+// kubeconfigFile is a file that clusters name: its handle, or why it can't be used.
 type kubeconfigFile struct {
 	handle       string
 	code         finding.Code
 	message, fix string
 }
 
-// kubeconfigFile returns the handle for the file that a cluster file names. Many may name one, and it is looked at once.
+// kubeconfigFile returns the handle for the file that a cluster file names. A file that many clusters name is checked
+// once.
 func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *finding.Finding) {
 	target := KubeconfigPath(origin.Path, name)
 	file, known := c.kubeconfigs[target]
@@ -48,35 +49,36 @@ func (c *compiler) checkKubeconfigFile(target string) kubeconfigFile {
 	case bad != nil:
 		return kubeconfigFile{code: bad.Code, message: bad.Message, fix: bad.Fix}
 	case !seal.IsEncrypted(f.Data):
-		return kubeconfigFile{code: CodePlainSecret, message: "this is a credential in plain text",
-			fix: "replace the credential, for Git keeps the old one, and commit the file encrypted with sops"}
+		return kubeconfigFile{code: CodePlainSecret, message: "the file is a credential in plain text",
+			fix: "replace the credential, because Git keeps the old one, and commit the file encrypted with sops"}
 	}
 	root, problem := onlyDocument(f.Data)
 	if problem == "" {
 		if key := plainKey(root, credentialKeys); key != "" {
-			return kubeconfigFile{code: CodePlainSecret, message: key + " is a credential in plain text, though other fields are encrypted",
-				fix: "replace the credential, for Git keeps the old one, and encrypt the whole file: " + convert(target)}
+			return kubeconfigFile{code: CodePlainSecret, message: key + " is a credential in plain text, although other fields are encrypted",
+				fix: "replace the credential, because Git keeps the old one, and encrypt the whole file: " + encryptCommand(target)}
 		}
 		if key, value := onlyValue(root); value != nil {
 			if key == "data" && root.Style&yaml.FlowStyle != 0 {
-				return kubeconfigFile{handle: c.tree.Whole(f)} // the form that sops gives to content of no format
+				return kubeconfigFile{handle: c.tree.Whole(f)} // how sops stores content without a format
 			}
 			return kubeconfigFile{handle: c.tree.Value(f, key, value.Value)}
 		}
-		problem = loose(root)
+		problem = ambiguous(root)
 	}
 	if problem != "" {
 		return kubeconfigFile{code: CodeServerUnsealed, message: problem + ", so a change could send the credentials to another host",
-			fix: "encrypt the file as one value: " + convert(target)}
+			fix: "encrypt the file as one value: " + encryptCommand(target)}
 	}
 	return kubeconfigFile{handle: c.tree.Whole(f)}
 }
 
-// convert is the command that makes one encrypted value of a file. sops reads the whole file before it writes, so the two may be one.
-func convert(file string) string {
+// encryptCommand returns the command that encrypts a file as one value. sops reads the whole file before it writes, so
+// input and output may be the same file.
+func encryptCommand(file string) string {
 	target := file
 	if slices.Contains([]string{".yaml", ".yml", ".json", ".env", ".ini"}, path.Ext(file)) {
-		target = strings.TrimSuffix(file, path.Ext(file)) + ".kubeconfig" // by these names sops takes a file for one with fields
+		target = strings.TrimSuffix(file, path.Ext(file)) + ".kubeconfig" // with these extensions, sops treats a file as one with fields
 	}
 	form := "yaml"
 	switch path.Ext(file) {
@@ -90,7 +92,7 @@ func convert(file string) string {
 	return command
 }
 
-// shellWord is a text as a shell takes it for one word.
+// shellWord quotes a text as one word for a shell.
 func shellWord(text string) string {
 	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return text
@@ -98,13 +100,13 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// onlyDocument is the root of a text that is one YAML document without what sops doesn't write, or what is wrong with it. JSON is YAML
-// here; what YAML can't read of it, nobody can check.
+// onlyDocument parses a text that must be exactly one YAML document and contain nothing that sops doesn't write. JSON
+// is parsed as YAML. What the YAML parser can't read can't be checked.
 func onlyDocument(data string) (root *yaml.Node, problem string) {
 	var doc, more yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(data))
 	if decoder.Decode(&doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, "it can't be read as YAML or JSON"
+		return nil, "it is not valid YAML or JSON"
 	}
 	if !errors.Is(decoder.Decode(&more), io.EOF) {
 		return nil, "it has more than one document"
@@ -115,12 +117,12 @@ func onlyDocument(data string) (root *yaml.Node, problem string) {
 	}
 	var fields map[string]any
 	if root.Decode(&fields) != nil {
-		return nil, "it has a key twice, or one that is no text"
+		return nil, "it has a duplicate key, or one that is not a string"
 	}
 	return root, ""
 }
 
-// onlyValue is the one encrypted value of a file that has no other field, besides the sops block.
+// onlyValue returns the single encrypted value of a file that has no other field except for the sops block.
 func onlyValue(root *yaml.Node) (string, *yaml.Node) {
 	var name string
 	var only *yaml.Node
@@ -136,9 +138,9 @@ func onlyValue(root *yaml.Node) (string, *yaml.Node) {
 	return name, only
 }
 
-// loose says why the values of a kubeconfig that sops has encrypted one by one could be put together in another way: the MAC has them in
-// their order, and neither list positions nor what is left out of it.
-func loose(root *yaml.Node) string {
+// ambiguous returns why the separately encrypted values of a kubeconfig could be rearranged: the MAC covers only their
+// order, not their positions in lists.
+func ambiguous(root *yaml.Node) string {
 	for _, list := range []string{"clusters", "users", "contexts"} {
 		n := load.Field(root, list)
 		if n == nil || n.Kind != yaml.SequenceNode || len(n.Content) != 1 || n.Content[0].Kind != yaml.MappingNode {
@@ -149,15 +151,15 @@ func loose(root *yaml.Node) string {
 		return "its key " + key + " has a colon"
 	}
 	for key, value := range content(root) {
-		if open := openField(key, value); key != "sops" && open != "" {
-			return open + " is not encrypted"
+		if field := plainField(key, value); key != "sops" && field != "" {
+			return field + " is not encrypted"
 		}
 	}
 	return ""
 }
 
-// openField is the first field at or below a value that holds anything but an encrypted value.
-func openField(key string, n *yaml.Node) string {
+// plainField returns the first field at or below a value that has anything but an encrypted value.
+func plainField(key string, n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode && !seal.IsEncryptedValue(n.Value) {
 		return key
 	}
@@ -165,17 +167,17 @@ func openField(key string, n *yaml.Node) string {
 		if name == "" {
 			name = key
 		}
-		if open := openField(name, value); open != "" {
-			return open
+		if field := plainField(name, value); field != "" {
+			return field
 		}
 	}
 	return ""
 }
 
-// credentialKeys are the fields of a kubeconfig that hold credentials.
+// credentialKeys are the fields of a kubeconfig that contain credentials.
 var credentialKeys = []string{"client-key-data", "token", "password", "id-token", "refresh-token", "access-token", "client-secret"}
 
-// plainKey returns the first of keys whose value is text that sops has not encrypted. The sops block isn't looked at.
+// plainKey returns the first of keys that has a plain string. It ignores the sops block.
 func plainKey(n *yaml.Node, keys []string) string {
 	for key, value := range content(n) {
 		if key == "sops" {

@@ -9,7 +9,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 )
 
-// secretManifest is a Secret as Git has it: what Muster applies of it. A field that isn't here is an error, since Muster would leave it out.
+// secretManifest is a Secret in Git, with the fields that Muster applies. Any other field is an error, because Muster
+// would ignore it.
 type secretManifest struct {
 	APIVersion string            `json:"apiVersion" seal:"never"`
 	Kind       string            `json:"kind" seal:"never"`
@@ -20,8 +21,8 @@ type secretManifest struct {
 	StringData map[string]string `json:"stringData" seal:"values"`
 }
 
-// secretMetadata is the metadata of a Secret. What is of type any is written by the API server; it comes into Git with the output of
-// kubectl get -o yaml, and means nothing there.
+// secretMetadata is the metadata of a Secret. The fields of type any are written by the API server. They get into Git
+// with the output of kubectl get -o yaml, and are ignored.
 type secretMetadata struct {
 	Name        string            `json:"name" seal:"never"`
 	Namespace   string            `json:"namespace" seal:"never"`
@@ -37,12 +38,12 @@ type secretMetadata struct {
 	UID               any `json:"uid"`
 }
 
-// metadataFields are those that Kubernetes has. What else is there may be a block that is indented wrongly.
+// metadataFields are the metadata fields of Kubernetes. Any other may be a wrongly indented block.
 var metadataFields = []string{"annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
 	"generation", "labels", "managedFields", "name", "namespace", "ownerReferences", "resourceVersion", "selfLink", "uid"}
 
-// plainValues are the fields of a Secret with a value that is neither encrypted nor public, whatever its type. A field that no Secret has
-// counts too: it may be a misspelt stringData, or a password that is indented wrongly.
+// plainValues returns the fields of a Secret with a value that is neither encrypted nor public, whatever its type.
+// Unknown fields count too: one may be a misspelt stringData, or a wrongly indented password.
 func (c *compiler) plainValues(object map[string]any) [][]string {
 	var plain [][]string
 	meta, _ := mapping(object["metadata"])
@@ -88,10 +89,10 @@ func (c *compiler) plain(block string, v any) bool {
 		}
 		return false
 	}
-	return true // a number, which may be a PIN, or the like
+	return true // a number, for example, may be a PIN
 }
 
-// mapping is a value as a mapping, in which keys that YAML doesn't read as text are written as text.
+// mapping returns a value as a mapping, with keys that aren't strings converted to strings.
 func mapping(v any) (map[string]any, bool) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -106,10 +107,10 @@ func mapping(v any) (map[string]any, bool) {
 	return nil, false
 }
 
-// describePlain names a plain value. The name of a field that no Secret has is not repeated: it may be part of a credential.
+// describePlain names a plain value. It doesn't repeat the name of an unknown field, which may be part of a credential.
 func describePlain(field []string, secret string) string {
 	if field[0] == "data" || field[0] == "stringData" {
 		return fmt.Sprintf("%s of Secret %s is a credential in plain text", strings.Join(field, "."), secret)
 	}
-	return fmt.Sprintf("Secret %s has plain text outside of data and stringData, and it may be a credential", secret)
+	return fmt.Sprintf("Secret %s has plain text outside data and stringData, which may be a credential", secret)
 }

@@ -24,29 +24,29 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Memory remembers the fleet that was compiled last, so that a change costs itself and not the fleet. The zero value remembers
-// nothing. It must not be used concurrently.
+// Memory caches the last compiled fleet, so that a change only compiles what has changed. The zero value is empty. A
+// Memory must not be used concurrently.
 type Memory struct {
 	built *build.Result
-	// context and surroundings are those that done and fleet were made in.
-	context, surroundings string
+	// context and fleetContext are the contexts of done and of fleet.
+	context, fleetContext string
 	done                  map[*build.Resource]compiled
 	fleet                 *fleet.Sealed
 	recipients            recipientChecks
 }
 
-// compiled is what one object became, as long as nothing beside it changes that its compilation looks at: the options and audit
-// configs, which context stands for, and the file that it names as its kubeconfigFile.
+// compiled is the result of compiling one object. It is valid as long as its kubeconfigFile and the context, which
+// covers the options and audit configs, are unchanged.
 type compiled struct {
 	clusters   []fleet.Cluster
 	secrets    []fleet.SealedSecret
 	findings   []finding.Finding
-	kubeconfig string // its path
-	hash       string // of its content
+	kubeconfig string // the path of the kubeconfigFile
+	hash       string // the hash of its content
 }
 
-// context stands for everything that clusters share when they are compiled. What a generator took from an encrypted file can be
-// anywhere, and is not remembered.
+// context identifies everything that clusters share when they are compiled. With values that a generator read from an
+// encrypted file, nothing can be cached, because they may be anywhere.
 func (c *compiler) context() (string, bool) {
 	parts := []string{c.opts.Namespace, c.opts.Sync, c.opts.AuditConfig, strconv.FormatBool(c.opts.Offline), c.opts.Policy.Key()}
 	names := make(map[string]bool, len(c.configs)+len(c.opts.Existing))
@@ -70,9 +70,9 @@ func (c *compiler) context() (string, bool) {
 	return strings.Join(parts, "\x00"), len(c.fleet.Generated) == 0
 }
 
-// surroundings stand for what is looked at once for the whole fleet, besides what was built: what clusters inherit from audit
-// configs of the management cluster, the namespace, and the .sops.yaml files above the path.
-func (c *compiler) surroundings() string {
+// fleetContext identifies the input, besides the built objects, of the checks for the whole fleet: what clusters
+// inherit from audit configs in the management cluster, the namespace, and the .sops.yaml files above the path.
+func (c *compiler) fleetContext() string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Existing)) {
 		object := c.opts.Existing[name]
@@ -90,22 +90,22 @@ func (c *compiler) surroundings() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// again is the last fleet, when this one is made of the same. With .sops.yaml files of another branch, or the commit
-// before, nothing is taken for granted.
-func (m *Memory) again(c *compiler) *fleet.Sealed {
+// unchanged returns the last fleet if the input is the same. With the .sops.yaml files of another branch, or with a
+// commit to compare with, it always returns nil.
+func (m *Memory) unchanged(c *compiler) *fleet.Sealed {
 	context, usable := c.context()
 	if !usable || context != m.context {
 		m.context, m.done, m.built = context, nil, nil
 	}
-	before := m.surroundings
-	m.surroundings = c.surroundings()
-	if usable && m.built == c.built && m.surroundings == before && c.opts.SopsConfig == nil && c.opts.Before == nil {
+	before := m.fleetContext
+	m.fleetContext = c.fleetContext()
+	if usable && m.built == c.built && m.fleetContext == before && c.opts.SopsConfig == nil && c.opts.Before == nil {
 		return m.fleet
 	}
 	return nil
 }
 
-// keep remembers a fleet.
+// keep caches a fleet.
 func (m *Memory) keep(c *compiler) {
 	if len(c.fleet.Generated) > 0 {
 		*m = Memory{recipients: m.recipients}
@@ -114,11 +114,11 @@ func (m *Memory) keep(c *compiler) {
 	m.built, m.done, m.fleet = c.built, c.done, c.fleet
 }
 
-// compileOnce compiles an object, unless that is done. Only clusters are remembered: there are many of them, and what else there is
-// looks at more than itself.
+// compileOnce compiles an object, unless it is cached. Only clusters are cached: there are many of them, and the other
+// objects depend on more than the context.
 func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
-	if done, ok := m.done[r]; ok && c.holds(done) {
-		c.take(r, done)
+	if done, ok := m.done[r]; ok && c.kubeconfigUnchanged(done) {
+		c.add(r, done)
 		return
 	}
 	if kind := identify(r.Object).kind; kind == mondoo.Kind || kind == "Secret" {
@@ -129,11 +129,11 @@ func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
 	if !ready {
 		done = c.compiled(r)
 	}
-	c.take(r, done)
+	c.add(r, done)
 }
 
-// take adds what an object became to the fleet.
-func (c *compiler) take(r *build.Resource, done compiled) {
+// add adds the result for an object to the fleet.
+func (c *compiler) add(r *build.Resource, done compiled) {
 	c.done[r] = done
 	c.fleet.Clusters = append(c.fleet.Clusters, done.clusters...)
 	c.fleet.Secrets = append(c.fleet.Secrets, done.secrets...)
@@ -146,7 +146,7 @@ func (c *compiler) take(r *build.Resource, done compiled) {
 	}
 }
 
-// compiled compiles an object by itself.
+// compiled compiles an object on its own.
 func (c *compiler) compiled(r *build.Resource) compiled {
 	alone := *c
 	alone.fleet = &fleet.Sealed{}
@@ -166,8 +166,8 @@ func (c *compiler) compiled(r *build.Resource) compiled {
 	return done
 }
 
-// compileAhead compiles the objects that are new, as many at a time as there are processors. Clusters with a kubeconfigFile wait for
-// their turn: the tree reads such files when they are asked for.
+// compileAhead compiles new objects in parallel, on all processors. Clusters with a kubeconfigFile are left for later,
+// because reading such a file changes the tree.
 func (c *compiler) compileAhead(m *Memory) {
 	if len(c.fleet.Generated) > 0 {
 		return
@@ -185,24 +185,24 @@ func (c *compiler) compileAhead(m *Memory) {
 	results := make([]compiled, len(fresh))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	const some = 64
-	for start := 0; start < len(fresh); start += some {
+	const batch = 64
+	for start := 0; start < len(fresh); start += batch {
 		group.Go(func() error {
-			for i := start; i < min(start+some, len(fresh)); i++ {
+			for i := start; i < min(start+batch, len(fresh)); i++ {
 				results[i] = c.compiled(fresh[i])
 			}
 			return nil
 		})
 	}
-	group.Wait() //nolint:errcheck // none of them returns one
+	group.Wait() //nolint:errcheck // none of them returns an error
 	c.ahead = make(map[*build.Resource]compiled, len(fresh))
 	for i, r := range fresh {
 		c.ahead[r] = results[i]
 	}
 }
 
-// holds says whether the file that a cluster names is as it was, and makes sure that the tree has it.
-func (c *compiler) holds(done compiled) bool {
+// kubeconfigUnchanged reports whether the kubeconfigFile of a cluster is unchanged, and adds it to the tree.
+func (c *compiler) kubeconfigUnchanged(done compiled) bool {
 	if done.kubeconfig == "" {
 		return true
 	}
@@ -214,7 +214,8 @@ func (c *compiler) holds(done compiled) bool {
 	return true
 }
 
-// entryHandles are the handles in a cluster file, if the entry or the names of its Secrets depend on what is sealed.
+// entryHandles returns the handles in a cluster file if its entry or the names of its Secrets depend on encrypted
+// values.
 func entryHandles(cl *fleet.Cluster) []string {
 	if cl.Quarantined || cl.File == nil {
 		return nil

@@ -10,23 +10,24 @@ import (
 	"github.com/muster-gitops/muster/clusters/schedule"
 )
 
-// usualWindow is how old assets may grow where the audit config's schedule is none of five fields.
+// usualWindow is the maximum age of assets if the audit config's schedule doesn't have five fields.
 const usualWindow = 2 * time.Hour
 
-// purgeWindow warns of clusters that are scanned too seldom. After a scan the operator has Mondoo delete all assets that it manages and
-// that were not scanned for twice the interval of the audit config's own schedule, those of external clusters with them.
-func (w *wide) purgeWindow(config fleet.AuditConfig, members []*fleet.Cluster) {
+// purgeWindow warns about clusters that are scanned too rarely. After a scan, the operator has Mondoo delete all its
+// assets that were not scanned for twice the interval of the audit config's own schedule, including those of external
+// clusters.
+func (w *fleetChecks) purgeWindow(config fleet.AuditConfig, members []*fleet.Cluster) {
 	object := w.object(config)
 	if object == nil {
 		return
 	}
 	own := textAt(object, "spec", "kubernetesResources", "schedule")
-	window, source := usualWindow, "has no schedule of five fields"
+	window, source := usualWindow, "has no schedule with five fields"
 	if shortest, _, ok := schedule.Gaps(own); ok && !strings.HasPrefix(own, "@") {
 		window, source = 2*shortest, fmt.Sprintf("has the schedule %q", own)
 	}
-	gaps := map[string]time.Duration{} // by schedule: many differ in the minute alone
-	var seldom []*fleet.Cluster
+	gaps := map[string]time.Duration{} // by schedule: many differ only in the minute
+	var tooRare []*fleet.Cluster
 	longest := time.Duration(0)
 	for _, c := range members {
 		expr := c.Entry.Schedule
@@ -41,26 +42,26 @@ func (w *wide) purgeWindow(config fleet.AuditConfig, members []*fleet.Cluster) {
 			_, gap, _ = schedule.Gaps(expr)
 			gaps[expr] = gap
 		}
-		// What is as old as the window has been scanned a little later, and is older when the next scan ends.
+		// An asset exactly as old as the window was scanned a little later, and is older when the next scan ends.
 		if gap >= window {
-			seldom, longest = append(seldom, c), max(longest, gap)
+			tooRare, longest = append(tooRare, c), max(longest, gap)
 		}
 	}
-	if len(seldom) == 0 {
+	if len(tooRare) == 0 {
 		return
 	}
 	field := []string{"spec", "schedule"}
-	who := "the cluster " + seldom[0].Name + " is"
-	if len(seldom) > 1 {
-		who = fmt.Sprintf("%d clusters (%s) are", len(seldom), firstNames(seldom))
+	who := "the cluster " + tooRare[0].Name + " is"
+	if len(tooRare) > 1 {
+		who = fmt.Sprintf("%d clusters (%s) are", len(tooRare), firstNames(tooRare))
 	}
-	w.add(w.at(seldom[0], field...), CodePurgeWindow, finding.Warning,
+	w.add(w.at(tooRare[0], field...), CodePurgeWindow, finding.Warning,
 		fmt.Sprintf("%s scanned up to %s apart, and the operator deletes assets at Mondoo that were not scanned for %s, because the audit config %s %s",
 			who, hours(longest), hours(window), config.Name, source),
-		fmt.Sprintf("scan at least every %s, or give the audit config a schedule of five fields whose interval is more than %s", hours(window/2), hours(longest/2)))
+		fmt.Sprintf("scan at least every %s, or give the audit config a schedule with five fields and an interval of more than %s", hours(window/2), hours(longest/2)))
 }
 
-// hours prints a duration for people: 2h, 90m, 3d.
+// hours formats a duration for messages: 2h, 90m, 3d.
 func hours(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -17,30 +17,30 @@ import (
 
 // Codes of findings about recipients.
 const (
-	CodeRecipients finding.Code = "sops-recipients" // a file is encrypted for others than .sops.yaml says
-	CodeSopsConfig finding.Code = "sops-config"     // a .sops.yaml that can't be used
+	CodeRecipients finding.Code = "sops-recipients" // a file's recipients differ from .sops.yaml
+	CodeSopsConfig finding.Code = "sops-config"     // an invalid .sops.yaml
 )
 
-// maxConfig bounds a .sops.yaml, and maxConfigs all that are read: each is parsed and kept, and a small repository can have a large one in
-// every folder.
+// maxConfig limits the size of a .sops.yaml, and maxConfigs that of all that are read. Each is parsed and cached, and a
+// small repository can have a large one in every folder.
 const (
 	maxConfig  = 256 << 10
 	maxConfigs = 4 << 20
 )
 
-// recipientChecks are the findings about files, by their paths.
+// recipientChecks are the cached findings by file.
 type recipientChecks map[string]recipientCheck
 
-// recipientCheck holds as long as the file is the same, and so is the .sops.yaml above it.
+// recipientCheck is valid as long as the file and the .sops.yaml above it are unchanged.
 type recipientCheck struct {
 	file     string // the hash of its content
 	text     string // the path and content of .sops.yaml
 	findings []finding.Finding
 }
 
-// recipients compares every encrypted file with the rule that the nearest .sops.yaml above it has for it. It needs no key.
-// A departure is a warning: what can be opened works, and a rule that has just changed must not hold up a whole fleet.
-// What was found before of the same file and rule is found again.
+// recipients compares every encrypted file with the rule for it in the nearest .sops.yaml above. It needs no key. A
+// difference is a warning: a file that can be decrypted works, and a changed rule must not block a whole fleet.
+// Findings for an unchanged file and rule are reused from before.
 func recipients(f *fleet.Sealed, tree *load.Tree, repository fs.FS, before recipientChecks) recipientChecks {
 	if repository == nil {
 		return nil
@@ -80,7 +80,7 @@ func compareRecipients(file *load.File, config *recipient.Config) []finding.Find
 	return recipientFindings(at, recipient.Compare(have, rule.Recipients), fmt.Sprintf("%s:%d", config.Path, rule.Line))
 }
 
-// recipientsOf reads those of a file, with the place where they stand.
+// recipientsOf reads the recipients of a file, and their place.
 func recipientsOf(file *load.File) (recipient.Recipients, finding.Finding, bool) {
 	at := finding.Finding{Path: file.Path}
 	if i := slices.IndexFunc(file.Documents, func(d *load.Document) bool { return d.Encrypted }); i >= 0 {
@@ -96,7 +96,7 @@ func recipientsOf(file *load.File) (recipient.Recipients, finding.Finding, bool)
 	return have, at, ok
 }
 
-// lineOf is the first line that begins with a word, quoted or not, in a file that isn't read as YAML.
+// lineOf returns the first line that begins with a word, quoted or not, in a file that isn't parsed as YAML.
 func lineOf(data, word string) (line, column int) {
 	n := 0
 	for text := range strings.Lines(data) {
@@ -116,17 +116,17 @@ func recipientFindings(at finding.Finding, d recipient.Difference, rule string) 
 		list = append(list, at)
 	}
 	if len(d.Missing) > 0 {
-		add(fmt.Sprintf("the file is not encrypted for %s, as the rule in %s wants", some(d.Missing), rule), update)
+		add(fmt.Sprintf("the file is not encrypted for %s, which the rule in %s requires", some(d.Missing), rule), update)
 	}
 	if len(d.Extra) > 0 {
-		add(fmt.Sprintf("the file is encrypted for %s, whom the rule in %s does not name", some(d.Extra), rule),
-			update+"; whoever could read it keeps what it held, so replace the credential where they should not have it")
+		add(fmt.Sprintf("the file is encrypted for %s, which the rule in %s does not list", some(d.Extra), rule),
+			update+"; an old recipient may have kept the credential, so replace it if they should not have it")
 	}
 	if d.Grouped {
-		add("the file's key groups are others than those of the rule in "+rule, update)
+		add("the file's key groups differ from those of the rule in "+rule, update)
 	}
 	if d.Wanted > 0 {
-		add(fmt.Sprintf("the file opens with %d of its key groups, and the rule in %s wants %d", d.Threshold, rule, d.Wanted), update)
+		add(fmt.Sprintf("%d of the file's key groups can decrypt it, but the rule in %s requires %d", d.Threshold, rule, d.Wanted), update)
 	}
 	return list
 }
@@ -143,7 +143,7 @@ func some(list []string) string {
 	return strings.Join(shown, " and ")
 }
 
-// sopsConfigs finds .sops.yaml files, and reads each once.
+// sopsConfigs finds .sops.yaml files, and reads each of them once.
 type sopsConfigs struct {
 	fleet      *fleet.Sealed
 	repository fs.FS
@@ -156,7 +156,7 @@ type sopsConfig struct {
 	parsed *recipient.Config
 }
 
-// above returns the nearest from a folder upwards; nil when there is none, or it can't be used.
+// above returns the nearest .sops.yaml in a folder or above it; nil if there is none or it is invalid.
 func (s *sopsConfigs) above(dir string) *sopsConfig {
 	config, known := s.byDir[dir]
 	if known {
@@ -170,12 +170,12 @@ func (s *sopsConfigs) above(dir string) *sopsConfig {
 	return config
 }
 
-// in reads the one of a folder, if there is one.
+// in reads the .sops.yaml of a folder, if there is one.
 func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 	name := path.Join(dir, recipient.ConfigName)
 	bad := func(line int, message string) (*sopsConfig, bool) {
 		s.fleet.Add(finding.Finding{Code: CodeSopsConfig, Severity: finding.Warning, Path: name, Line: line,
-			Message: message, Fix: "correct it; until then, recipients below it are not checked"})
+			Message: message, Fix: "correct it; until then, the recipients of files below it are not checked"})
 		return nil, true
 	}
 	data, err := readConfig(s.repository, name)
@@ -189,7 +189,7 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 		return bad(0, "the file can't be read from the repository")
 	}
 	if s.read += len(data); s.read > maxConfigs {
-		return bad(0, fmt.Sprintf("the .sops.yaml files up to this one have more than %d MiB together", maxConfigs>>20))
+		return bad(0, fmt.Sprintf("the .sops.yaml files up to this one exceed %d MiB in total", maxConfigs>>20))
 	}
 	parsed, err := recipient.ParseConfig(name, data)
 	if wrong, ok := errors.AsType[*recipient.ConfigError](err); ok {
@@ -198,7 +198,7 @@ func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
 	return &sopsConfig{text: name + "\x00" + string(data), parsed: parsed}, true
 }
 
-// unusableError says why a .sops.yaml isn't read.
+// unusableError is why a .sops.yaml isn't read.
 type unusableError string
 
 func (u unusableError) Error() string { return string(u) }
@@ -209,9 +209,9 @@ func readConfig(repository fs.FS, name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, unusableError("this is no regular file, and Muster follows no symbolic links")
+		return nil, unusableError("this is not a regular file, and Muster does not follow symbolic links")
 	case info.Size() > maxConfig:
-		return nil, unusableError(fmt.Sprintf("the file has more than %d KiB", maxConfig>>10))
+		return nil, unusableError(fmt.Sprintf("the file is larger than %d KiB", maxConfig>>10))
 	}
 	return fs.ReadFile(repository, name)
 }

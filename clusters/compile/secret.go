@@ -17,7 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// secret takes a Secret manifest, or one that kustomize generated.
+// secret compiles a Secret manifest, or a Secret that kustomize generated.
 func (c *compiler) secret(r build.Resource, name string) {
 	m := secretManifest{}
 	problems := v1alpha1.Strict(r.Object, &m, "a Secret", c.tree.Sealed)
@@ -29,7 +29,7 @@ func (c *compiler) secret(r build.Resource, name string) {
 	}
 	for _, field := range c.plainValues(r.Object) {
 		c.quarantineSecret(r, &s, field, CodePlainSecret, describePlain(field, name),
-			"replace the credential, for Git keeps the old one, and commit the file encrypted with sops")
+			"replace the credential, because Git keeps the old one, and commit the file encrypted with sops")
 	}
 	for key, text := range m.Data {
 		value := fleet.Text{Value: text, Base64: true}
@@ -38,27 +38,27 @@ func (c *compiler) secret(r build.Resource, name string) {
 		}
 		s.Data[key] = value
 	}
-	for key, text := range m.StringData { // which the API server writes over data
+	for key, text := range m.StringData { // the API server lets stringData override data
 		s.Data[key] = fleet.Text{Value: text}
 	}
 	if s.Annotations[lastApplied] != "" {
-		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation that kubectl apply leaves holds the whole Secret "+name+" in plain text",
-			"replace the credentials, for Git keeps the old ones, and commit the manifest without the annotation")
+		c.quarantineSecret(r, &s, []string{"metadata", "annotations", lastApplied}, CodePlainSecret, "the annotation of kubectl apply contains the whole Secret "+name+" in plain text",
+			"replace the credentials, because Git keeps the old ones, and commit the manifest without the annotation")
 	}
 	if mondoo.IsMade(name) {
-		c.quarantineSecret(r, &s, []string{"metadata", "name"}, CodeSecretName, madeName, "give the Secret another name")
+		c.quarantineSecret(r, &s, []string{"metadata", "name"}, CodeSecretName, inlineNameMessage, "give the Secret another name")
 	}
 	if field, message, fix := malformed(&s); message != "" && len(problems) == 0 {
 		c.quarantineSecret(r, &s, field, CodeSecretForm, message, fix)
 	}
 	if !allowedType(s.Type) {
-		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("a Secret of type %s is filled in or acted upon by Kubernetes itself", s.Type),
-			"leave type out, or use Opaque")
+		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("Kubernetes itself manages Secrets of type %s", s.Type),
+			"remove type, or use Opaque")
 	}
 	if field, bad := c.copiedHandle(r); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "an encrypted value was copied here from another field or Secret", "encrypt the value in the Secret where it belongs")
 	}
-	if field, message, fix := c.tornApart(r, &s); message != "" {
+	if field, message, fix := c.detachedToken(r, &s); message != "" {
 		c.quarantineSecret(r, &s, field, CodeServerUnsealed, message, fix)
 	}
 	if field, kind := c.notText(r.Object, nil); field != nil {
@@ -66,7 +66,7 @@ func (c *compiler) secret(r build.Resource, name string) {
 		c.quarantineSecret(r, &s, field, v1alpha1.CodeWrongType, message, fix)
 	}
 	if field, bad := c.brokenHandle(r.Object, nil); bad {
-		c.quarantineSecret(r, &s, field, CodeHandle, "kustomize has cut or joined an encrypted value", "let no patch or replacement touch part of an encrypted value")
+		c.quarantineSecret(r, &s, field, CodeHandle, "kustomize has changed part of an encrypted value", "don't let a patch or replacement change part of an encrypted value")
 	}
 	parts := []any{s.Type, s.Labels, s.Annotations, c.digests([]fleet.SealedSecret{s})}
 	if s.Immutable {
@@ -76,11 +76,11 @@ func (c *compiler) secret(r build.Resource, name string) {
 	c.fleet.Secrets = append(c.fleet.Secrets, s)
 }
 
-// lastApplied is the annotation that kubectl apply leaves. It comes into Git with the output of kubectl get -o yaml.
+// lastApplied is the annotation that kubectl apply sets. It gets into Git with the output of kubectl get -o yaml.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// allowedType says whether a Secret may have a type. Kubernetes makes tokens for some types, and lets nodes join with
-// another.
+// allowedType reports whether a Secret may have a type. Kubernetes issues tokens for some types, and lets nodes join
+// the cluster with another.
 func allowedType(kind string) bool {
 	switch kind {
 	case "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth":
@@ -89,8 +89,8 @@ func allowedType(kind string) bool {
 	return !strings.Contains(kind, "kubernetes.io/")
 }
 
-// copiedHandle finds an encrypted value that a replacement has copied here: from another field, or from another object of the
-// repository. Patches that bring an encrypted value with them are fine.
+// copiedHandle finds an encrypted value that a replacement has copied here, from another field or from another object
+// of the repository. A patch may bring its own encrypted value.
 func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
 	if r.Generated {
 		return nil, false
@@ -101,7 +101,7 @@ func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
 	return c.copiedFrom(r, r.Object, nil)
 }
 
-// encodedHandle finds the handle of an input that a generator was not given in plain text. kustomize encodes what it generates.
+// encodedHandle finds the handle of an encrypted generator input. kustomize encodes the values that it generates.
 func (c *compiler) encodedHandle(text fleet.Text) (string, bool) {
 	if !text.Base64 {
 		return "", false
@@ -118,7 +118,7 @@ func (c *compiler) quarantineSecret(r build.Resource, s *fleet.SealedSecret, fie
 // joinedCertificates matches two certificates without a line end between them.
 var joinedCertificates = regexp.MustCompile(`(-----END CERTIFICATE-----)[ \t]*(-----BEGIN CERTIFICATE-----)`)
 
-// public says whether a plain value needs no encryption: it is empty, or certificates alone.
+// public reports whether a plain value needs no encryption because it is empty or only certificates.
 func (c *compiler) public(block, text string) bool {
 	data := []byte(text)
 	if block == "data" {
@@ -128,7 +128,7 @@ func (c *compiler) public(block, text string) bool {
 		}
 		data = decoded
 	}
-	data = joinedCertificates.ReplaceAll(data, []byte("$1\n$2")) // a mistake of another kind
+	data = joinedCertificates.ReplaceAll(data, []byte("$1\n$2")) // this mistake is reported elsewhere
 	for rest := data; len(strings.TrimSpace(string(rest))) > 0; {
 		block, after := pem.Decode(rest)
 		if block == nil || block.Type != "CERTIFICATE" {
@@ -139,7 +139,7 @@ func (c *compiler) public(block, text string) bool {
 	return true
 }
 
-// generated says whether a value came out of an encrypted file through a generator.
+// generated reports whether a generator read a value from an encrypted file.
 func (c *compiler) generated(block, text string) bool {
 	if block == "data" {
 		decoded, err := base64.StdEncoding.DecodeString(text)
@@ -151,14 +151,14 @@ func (c *compiler) generated(block, text string) bool {
 	return c.opened[text]
 }
 
-// checkSecrets refuses Secrets of one name, and looks whether Secrets that clusters refer to hold the key that the operator
-// wants, as far as they are in the repository. The operator reports neither: the scan just never starts.
+// checkSecrets refuses Secrets with the same name, and checks that Secrets in the repository have the keys that the
+// operator reads for a cluster. The operator reports neither problem: the scan just never starts.
 func (c *compiler) checkSecrets() {
-	byName, made := make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets)), make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets))
+	byName, inline := make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets)), make(map[string]*fleet.SealedSecret, len(c.fleet.Secrets))
 	for i := range c.fleet.Secrets {
 		s := &c.fleet.Secrets[i]
 		if s.Cluster != "" {
-			made[mondoo.WithoutHash(s.Name)] = s
+			inline[mondoo.WithoutHash(s.Name)] = s
 			continue
 		}
 		other := byName[s.Name]
@@ -168,26 +168,26 @@ func (c *compiler) checkSecrets() {
 		}
 		for _, pair := range [][2]*fleet.SealedSecret{{s, other}, {other, s}} {
 			c.quarantineSecret(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, pair[0], []string{"metadata", "name"}, CodeSecretName,
-				fmt.Sprintf("the Secret %q also comes from %s", s.Name, pair[1].Origin.Path), "give the Secret another name")
+				fmt.Sprintf("the Secret %q is also defined in %s", s.Name, pair[1].Origin.Path), "give the Secret another name")
 		}
 	}
 	for i := range c.fleet.Clusters {
 		if cl := &c.fleet.Clusters[i]; !cl.Quarantined {
-			c.checkReferences(cl, byName, made)
+			c.checkReferences(cl, byName, inline)
 		}
 	}
 }
 
-func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*fleet.SealedSecret) {
+func (c *compiler) checkReferences(cl *fleet.Cluster, byName, inline map[string]*fleet.SealedSecret) {
 	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
 	for ref := range References(&cl.Entry) {
 		if slices.Contains(cl.Secrets, ref.Name) {
 			continue
 		}
-		if s := made[ref.Name]; s != nil {
-			// A fleet that an older Muster applied still has it under this name.
+		if s := inline[ref.Name]; s != nil {
+			// An older version of Muster used this name.
 			cl.Quarantined = true
-			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("%s is a name for the credentials of the cluster %s, which are for that cluster alone", ref.Name, s.Cluster), fixMade)
+			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s is for the credentials of the cluster %s, which only that cluster may use", ref.Name, s.Cluster), fixInlineName)
 			continue
 		}
 		s := byName[ref.Name]
@@ -199,7 +199,7 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*f
 			text, has := s.Data[key]
 			if !has {
 				cl.Quarantined = true
-				c.reject(r, cl.Name, ref.Field, CodeSecretKey, fmt.Sprintf("the Secret %s in %s has no key %q, which the operator needs there", s.Name, s.Origin.Path, key),
+				c.reject(r, cl.Name, ref.Field, CodeSecretKey, fmt.Sprintf("the Secret %s in %s has no key %q, which the operator needs", s.Name, s.Origin.Path, key),
 					"add the key to the Secret")
 				continue
 			}
@@ -211,12 +211,12 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, made map[string]*f
 		}
 		if s.Quarantined {
 			cl.Quarantined = true
-			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s in %s has an error", s.Name, s.Origin.Path), "mend the Secret first")
+			c.reject(r, cl.Name, ref.Field, CodeSecretName, fmt.Sprintf("the Secret %s in %s has an error", s.Name, s.Origin.Path), "fix the Secret first")
 		}
 	}
 }
 
-// noteUnbound tells of a token that nothing ties to a server.
+// noteUnbound reports a token that isn't bound to a server.
 func (c *compiler) noteUnbound(r build.Resource, cl *fleet.Cluster, ref Reference, s *fleet.SealedSecret) {
 	bound := s.Data[mondoo.KeyServer].Value != "" && !s.Generated
 	if bound || !slices.Contains(ref.Keys, mondoo.KeyToken) {
@@ -224,11 +224,11 @@ func (c *compiler) noteUnbound(r build.Resource, cl *fleet.Cluster, ref Referenc
 	}
 	f := c.place(r, ref.Field)
 	f.Code, f.Severity, f.Cluster = CodeTokenUnbound, finding.Info, cl.Name
-	f.Message = fmt.Sprintf("the Secret %s doesn't say for which server its token is, so whoever can push can have it sent to another", s.Name)
+	f.Message = fmt.Sprintf("the Secret %s doesn't name the server of its token, so anyone who can push can send it to another", s.Name)
 	f.Fix = "add the key server with the cluster's server to the Secret and encrypt it, or write the token into the cluster file"
 	if s.Generated {
-		f.Message = fmt.Sprintf("the Secret %s is generated, and nothing ties its token to a server, so whoever can push can have it sent to another", s.Name)
-		f.Fix = "write the token into the cluster file, or generate a Secret with a kubeconfig, which has its server in it"
+		f.Message = fmt.Sprintf("the Secret %s is generated, and its token isn't bound to a server, so anyone who can push can send it to another", s.Name)
+		f.Fix = "write the token into the cluster file, or generate a Secret with a kubeconfig, which contains its server"
 	}
 	c.fleet.Add(f)
 }
@@ -238,11 +238,11 @@ type Reference struct {
 	Name  string
 	Keys  []string
 	Field []string
-	// Operator says that the operator itself reads the Secret. Without it, it stops at the entry.
+	// Operator is true if the operator itself reads the Secret. If it is missing, the operator stops at the entry.
 	Operator bool
 }
 
-// References are the Secrets that an entry needs, with the keys that the operator reads.
+// References iterates over the Secrets that an entry needs, with the keys that the operator reads.
 func References(e *mondoo.Entry) iter.Seq[Reference] {
 	return func(yield func(Reference) bool) {
 		named := func(ref *mondoo.SecretRef, r Reference) bool {
@@ -267,7 +267,7 @@ func References(e *mondoo.Entry) iter.Seq[Reference] {
 	}
 }
 
-// The fields and keys of references. They are asked for of every cluster at every change.
+// The fields and keys of references, allocated once because every change needs them for every cluster.
 var (
 	fieldKubeconfig  = []string{"spec", "kubeconfigSecretRef"}
 	fieldToken       = []string{"spec", "serviceAccountAuth", "credentialsSecretRef"}

@@ -7,7 +7,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// stale quarantines what comes from files that were changed without sops since an earlier version, which shows without a key.
+// stale quarantines everything from files that were changed without sops since an earlier version. It needs no key.
 func (c *compiler) stale() {
 	if c.opts.Before == nil {
 		return
@@ -33,7 +33,7 @@ func (c *compiler) stale() {
 	}
 }
 
-// quarantine keeps the clusters and Secrets of a file out of the change, and names them.
+// quarantine quarantines the clusters and Secrets of a file, and returns their names.
 func (c *compiler) quarantine(file string) (names []string) {
 	for i := range c.fleet.Clusters {
 		if cl := &c.fleet.Clusters[i]; cl.Origin.Path == file {

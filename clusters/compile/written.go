@@ -12,9 +12,9 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// written takes an entry that stands in an audit config of the repository, and checks it like the cluster file that it could
-// be: one entry that the operator can't use stops it for all.
-func (c *compiler) written(r build.Resource, config string, index int, item map[string]any) {
+// manifestEntry compiles an entry in an audit config of the repository. It is checked like a cluster file: a single
+// entry that the operator can't use stops the operator for all.
+func (c *compiler) manifestEntry(r build.Resource, config string, index int, item map[string]any) {
 	spec := maps.Clone(item)
 	meta := map[string]any{}
 	if given, has := spec["name"]; has {
@@ -41,14 +41,14 @@ func (c *compiler) written(r build.Resource, config string, index int, item map[
 		}
 		c.fleet.Add(f)
 	}
-	refuseMade(item, at, func(field []string, code finding.Code, message, fix string) {
+	refuseInlineNames(item, at, func(field []string, code finding.Code, message, fix string) {
 		record.Quarantined = true
 		c.reject(r, name, field, code, message, fix)
 	})
 	if inline, _ := c.inlineSecrets(file, record, mondoo.UnknownHash); len(inline) > 0 && !record.Quarantined {
 		f := c.place(r, at)
-		f.Code, f.Cluster, f.Message = CodeAuditConfig, name, "an entry of an audit config can't hold credentials or certificates itself"
-		f.Fix = "move the entry to a cluster file, or refer to a Secret"
+		f.Code, f.Cluster, f.Message = CodeAuditConfig, name, "an entry of an audit config can't contain credentials or certificates"
+		f.Fix = "move the entry to a cluster file, or reference a Secret"
 		c.fleet.Reject(f)
 		record.Quarantined = true
 	}

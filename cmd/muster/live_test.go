@@ -68,10 +68,10 @@ func TestLiveSchedule(t *testing.T) {
 	for name := range strings.SplitSeq("abcdefghij", "") {
 		m.write(name+".yaml", "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: "+name+"}\nspec: {kubeconfigSecretRef: {name: manual}}\n")
 	}
-	if out := m.offline("lint", m.dir); strings.Contains(out, "begin their scans") {
+	if out := m.offline("lint", m.dir); strings.Contains(out, "start their scans") {
 		t.Errorf("offline: %s", out)
 	}
-	if out, _ := m.look(exitOK, "lint", m.dir, "--live"); !strings.Contains(out, "11 clusters of the audit config mondoo-client begin their scans at 03:07") {
+	if out, _ := m.look(exitOK, "lint", m.dir, "--live"); !strings.Contains(out, "11 clusters of the audit config mondoo-client start their scans at 03:07") {
 		t.Errorf("live: %s", out)
 	}
 }

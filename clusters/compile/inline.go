@@ -15,17 +15,19 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// Bound is the hash in the names of a cluster's Secrets: of the cluster, and of where its credentials are sent and how the server
-// is known. With another server, CA or TLS mode the cluster gets other Secrets, and one write of the audit config brings the new
-// server and the new reference. A credential itself is never part of it: a renewed token keeps its Secret.
+// Bound is the hash in the names of a cluster's Secrets. It covers the cluster, the server that its credentials are
+// sent to, and how that server is verified. With another server, CA or TLS mode, the cluster gets new Secrets, and a
+// single write of the audit config changes both the server and the reference. The hash doesn't cover the credential
+// itself: a renewed token keeps its Secret.
 //
-// The destination is that of the kubeconfig, as credential.Facts has it.
+// The destination is the kubeconfig's, from credential.Facts.
 func Bound(file *v1alpha1.ExternalCluster, auditConfig, destination string) string {
 	sum := sha256.Sum256(boundTo(file, auditConfig, destination))
 	return hex.EncodeToString(sum[:])[:len(mondoo.UnknownHash)]
 }
 
-// boundTo is what Bound hashes. It names each field, so that a new one of the cluster file changes no hash by accident.
+// boundTo returns what Bound hashes. It lists each field, so that a new field of the cluster file doesn't change hashes
+// by accident.
 func boundTo(file *v1alpha1.ExternalCluster, auditConfig, destination string) []byte {
 	to := []any{auditConfig, file.Metadata.Name, destination, refName(file.Spec.KubeconfigSecretRef)}
 	if sa := file.Spec.ServiceAccountAuth; sa != nil {
@@ -42,7 +44,7 @@ func boundTo(file *v1alpha1.ExternalCluster, auditConfig, destination string) []
 	}
 	data, err := json.Marshal(to)
 	if err != nil {
-		panic(fmt.Sprintf("compile: %T can't be written as JSON", to)) // strings and truth values always can
+		panic(fmt.Sprintf("compile: %T can't be written as JSON", to)) // strings and booleans never fail
 	}
 	return data
 }
@@ -54,7 +56,7 @@ func refName(ref *v1alpha1.SecretRef) string {
 	return ref.Name
 }
 
-// sealedBound is Bound as far as it can be told without keys.
+// sealedBound is Bound, or the placeholder if the hash can't be computed without keys.
 func sealedBound(file *v1alpha1.ExternalCluster, auditConfig string) string {
 	if file.Spec.Kubeconfig+file.Spec.KubeconfigFile != "" || seal.HasHandle(string(boundTo(file, auditConfig, ""))) {
 		return mondoo.UnknownHash
@@ -62,8 +64,8 @@ func sealedBound(file *v1alpha1.ExternalCluster, auditConfig string) string {
 	return Bound(file, auditConfig, "")
 }
 
-// Named is a cluster with a hash in the names of its Secrets that was unknown before. The file is the cluster's, as far as it is
-// opened.
+// Named returns a cluster whose Secrets get a hash in their names that was unknown before. The file is the cluster's
+// file, opened.
 func Named(c fleet.Cluster, file *v1alpha1.ExternalCluster, hash string) fleet.Cluster {
 	c.Entry = Entry(file, c.AuditConfig, hash, file.Spec.Schedule == "" && c.Entry.Schedule != "")
 	c.Secrets = slices.Clone(c.Secrets)
@@ -73,32 +75,32 @@ func Named(c fleet.Cluster, file *v1alpha1.ExternalCluster, hash string) fleet.C
 	return c
 }
 
-// refuseMade reports where an object of the repository has the name of a Secret that Muster made from inline credentials. They go
-// where they were encrypted for, and a reference would send them elsewhere, whichever field it is in. The names are Muster's own
-// whether such a Secret is there or not: it may be left over from a cluster, or from an AuditSync, that is gone.
-func refuseMade(v any, field []string, refuse func(field []string, code finding.Code, message, fix string)) {
+// refuseInlineNames reports where an object of the repository uses the name of a Secret for inline credentials, in any
+// field. Those credentials may only be used where they were encrypted for. The names are reserved even if no such
+// Secret exists: it may be left over from a deleted cluster or AuditSync.
+func refuseInlineNames(v any, field []string, refuse func(field []string, code finding.Code, message, fix string)) {
 	if at, found := findText(v, field, func(text string, _ []string) bool { return mondoo.IsMade(text) }); found {
-		refuse(at, CodeSecretName, madeName, fixMade)
+		refuse(at, CodeSecretName, inlineNameMessage, fixInlineName)
 	}
 }
 
 const (
-	madeName = "Muster gives names like this one to Secrets that hold the credentials of a cluster file, and those are for that cluster alone"
-	fixMade  = "give the cluster credentials of its own, or name a Secret that somebody made for this"
+	inlineNameMessage = "names like this are reserved for the credentials of a cluster file, which only that cluster may use"
+	fixInlineName     = "give the cluster its own credentials, or name a Secret that was made for it"
 )
 
-// TokenServer says why an entry may not have the token in a Secret that it names: the Secret has the key server, and the entry would
-// send the token elsewhere. The server is the key's value, empty where there is no such key.
+// TokenServer returns why an entry may not use the token in a Secret that it names: the Secret has the key server, and
+// the entry would send the token elsewhere. server is the key's value, empty if the key is missing.
 func TokenServer(e *mondoo.Entry, ref Reference, server string) (message, fix string) {
 	server = strings.TrimRight(server, " \t\r\n")
 	if server == "" || !slices.Contains(ref.Keys, mondoo.KeyToken) || e.ServiceAccountAuth == nil {
 		return "", ""
 	}
 	if e.ServiceAccountAuth.Server != server {
-		return "the token in the Secret " + ref.Name + " is for another server", "write the server that the key server of the Secret has, or give the cluster credentials of its own"
+		return "the token in the Secret " + ref.Name + " is for another server", "use the server in the Secret's key server, or give the cluster its own credentials"
 	}
 	if e.ServiceAccountAuth.SkipTLSVerify {
-		return "the Secret " + ref.Name + " says for which server its token is, so the server's certificate must be checked", "take skipTLSVerify out"
+		return "the Secret " + ref.Name + " names the server of its token, so the server's certificate must be verified", "remove skipTLSVerify"
 	}
 	return "", ""
 }
