@@ -1,15 +1,15 @@
-// Package clusters turns files into a fleet: it is the one way through the pipeline, for the command line, the controller
-// and the check of pull requests alike.
+// Package clusters turns files into a fleet. It is the only pipeline, for the command line, the controller and the
+// check of pull requests alike.
 //
 //	load ─► seal ─► build ─► compile ─► open ─► plan
 //	files   handles kustomize entries,   secrets  what to change
 //	                          Secrets
 //
-// Each stage is a package below this one, takes the value of the stage before it and returns a new type. Everything up to
-// compile works without a key. What a repository gets wrong comes back as findings; an error means that Muster could not
+// Each stage is a package below this one. It takes the previous stage's result and returns a new type. Everything up to
+// compile works without a key. Mistakes in a repository are returned as findings. An error means that Muster could not
 // do its work.
 //
-// The package has no Kubernetes client, and opens no connection but those of the key services that it is handed.
+// The package has no Kubernetes client, and opens no connections except to the key services that it is given.
 package clusters
 
 import (
@@ -33,29 +33,28 @@ type Source struct {
 	FS fs.FS
 	// Path is a folder in it, such as "./clusters/production".
 	Path string
-	// Limits bound what is read; the zero value stands for load.DefaultLimits.
+	// Limits bound what is read. The zero value means load.DefaultLimits.
 	Limits load.Limits
 }
 
-// Pipeline renders sources. It remembers what it has rendered last, in every stage, so that rendering the next revision of a
-// source costs what has changed in it; it holds no more than that one fleet. Rendering takes turns: concurrent calls wait for
-// each other.
+// Pipeline renders sources. Every stage caches its last result, so that rendering the next revision of a source only
+// costs as much as has changed. The cache holds no more than that one fleet. Concurrent calls wait for each other.
 type Pipeline struct {
 	mu     sync.Mutex
 	sealer *seal.Sealer
 	tree   *load.Tree
 	sealed *seal.Tree
 	built  *build.Result
-	// compiled and opened are the memories of the last two stages.
+	// compiled and opened are the caches of the last two stages.
 	compiled compile.Memory
 	opened   open.Memory
 }
 
-// NewPipeline returns a Pipeline that remembers nothing.
+// NewPipeline returns a Pipeline with an empty cache.
 func NewPipeline() *Pipeline { return &Pipeline{sealer: seal.NewSealer()} }
 
-// Compile goes from files to a fleet whose secrets are still sealed. The opener, which may be nil, is only used for
-// encrypted files that a kustomize generator needs the content of.
+// Compile turns files into a fleet whose secrets are still sealed. The opener, which may be nil, is only used for
+// encrypted files that a kustomize generator reads.
 func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options, opener open.Opener) (*fleet.Sealed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +72,7 @@ func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options
 	return p.compiled.Compile(built, opts), nil
 }
 
-// Open gives a fleet its secrets. Whatever is opened is made known to the redactor, and forgotten by it when it is gone from
+// Open decrypts a fleet's secrets. The redactor learns every decrypted value, and forgets it when it is no longer in
 // the fleet.
 func (p *Pipeline) Open(ctx context.Context, sealed *fleet.Sealed, opener open.Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	p.mu.Lock()

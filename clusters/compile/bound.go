@@ -194,13 +194,13 @@ func ambiguousCA(root, ca *yaml.Node) (field, message, fix string) {
 			writeOthers(&rest, value, ca)
 		}
 	}
-	alone := !strings.Contains(rest.String(), beginPEM)
+	onlyCertificates := !strings.Contains(rest.String(), beginPEM)
 	switch {
-	case seal.IsEncryptedValue(ca.Value) && !alone:
+	case seal.IsEncryptedValue(ca.Value) && !onlyCertificates:
 		return "caCert", "another field of the file contains certificates, so the MAC doesn't prove where caCert ends", "remove the other field, and encrypt the file again"
 	case seal.IsEncryptedValue(ca.Value), !strings.Contains(ca.Value, beginPEM): // other values than certificates are reported elsewhere
 		return "", "", ""
-	case alone && strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value):
+	case onlyCertificates && strings.HasPrefix(ca.Value, beginPEM) && endPEM.MatchString(ca.Value):
 		return "", "", ""
 	}
 	return "caCert", "the file's MAC doesn't prove where caCert begins and ends: it must contain only certificates, without text around them, and no other field may contain certificates",

@@ -120,7 +120,7 @@ func (c *compiler) entriesElsewhere(auditConfig string) []string {
 	return names
 }
 
-// scansItself reports whether an audit config requests a scan of its own cluster.
+// scansItself reports whether an audit config requests a scan of the management cluster.
 func scansItself(auditConfig map[string]any) bool {
 	return valueAt(auditConfig, "spec", "kubernetesResources", "enable") == true
 }

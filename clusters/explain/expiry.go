@@ -7,8 +7,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Expiry is when the credentials of a Secret end: the earliest end of what its known keys hold. It is zero when nothing
-// ends, or nothing tells.
+// Expiry returns when the first of a Secret's credentials expires, from the content of its known keys. It is zero if
+// nothing expires, or the expiry is unknown.
 func Expiry[T string | []byte](data map[string]T, now time.Time) time.Time {
 	var earliest time.Time
 	for key, check := range map[string]func([]byte, time.Time) (credential.Facts, []credential.Problem){

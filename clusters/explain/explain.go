@@ -1,10 +1,10 @@
-// Package explain says where each field of a cluster's entry comes from: the cluster file, a patch or another part of a
-// kustomization, a default, or the audit config.
+// Package explain finds out where each field of a cluster's entry comes from: the cluster file, a patch or another part
+// of a kustomization, a default, or the audit config.
 //
-// Origins are found by building again: the one cluster file, sealed as it is, goes through the kustomizations above it one
-// step at a time, and a field belongs to the last step that changed it. What depends on other resources (replacements, vars)
-// can't be followed in this way, and is then said to be unknown rather than guessed. The package needs no key: secrets stay
-// the handles that they are in the sealed fleet, and the caller masks what it prints.
+// It finds origins by rebuilding. The sealed cluster file goes through the kustomizations above it one step at a
+// time, and a field belongs to the last step that changed it. Anything that depends on other resources (replacements,
+// vars) can't be followed like that, and is reported as unknown. The package needs no key: secrets stay handles, and
+// the caller masks what it prints.
 package explain
 
 import (
@@ -23,27 +23,27 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Kind is what a value comes from.
+// Kind is the kind of a value's origin.
 type Kind string
 
 // The kinds of origins.
 const (
-	FromFile          Kind = "file"             // the cluster file, or the audit config that an entry is written in
+	FromFile          Kind = "file"             // the cluster file, or the audit config manifest that contains the entry
 	FromPatch         Kind = "patch"            // a patch of a kustomization
-	FromKustomization Kind = "kustomization"    // something else that a kustomization says, such as a prefix
-	FromOperator      Kind = "operator-default" // the operator's CRD fills it in
-	FromMuster        Kind = "muster-default"   // Muster fills it in
-	FromAuditConfig   Kind = "inherited"        // the entry leaves it to the audit config
-	FromUnknown       Kind = "unknown"          // somewhere on the way through the kustomizations
+	FromKustomization Kind = "kustomization"    // another part of a kustomization, such as a prefix
+	FromOperator      Kind = "operator-default" // the default in the operator's CRD
+	FromMuster        Kind = "muster-default"   // Muster's default
+	FromAuditConfig   Kind = "inherited"        // inherited from the audit config
+	FromUnknown       Kind = "unknown"          // somewhere in the kustomizations
 )
 
 // Origin is a place that a value comes from.
 type Origin struct {
 	Kind Kind `json:"kind"`
-	// Path and Line are the place in the repository; empty where there is none.
+	// Path and Line are the place in the repository; empty if there is none.
 	Path string `json:"path,omitempty"`
 	Line int    `json:"line,omitempty"`
-	// Detail says more, such as "patches[0] for kind ExternalCluster".
+	// Detail is more specific, such as "patches[0] for kind ExternalCluster".
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -51,20 +51,21 @@ type Origin struct {
 type Field struct {
 	// Path is dotted, as in the MondooAuditConfig: "filtering.namespaces.exclude".
 	Path string `json:"path"`
-	// Value is a string, a boolean, a list, or an empty mapping; nil for what is inherited and not known. It may be a handle.
+	// Value is a string, a boolean, a list, or an empty mapping; nil for an inherited value that isn't known. It may be
+	// a handle.
 	Value  any    `json:"value,omitempty"`
 	Origin Origin `json:"origin"`
-	// Overrides are the origins of the values that it had before, the first one first.
+	// Overrides are the origins of the values that it had before, in order.
 	Overrides []Origin `json:"overrides,omitempty"`
-	// Note says what Muster has made of what stands there.
+	// Note describes how Muster changed the written value.
 	Note string `json:"note,omitempty"`
 }
 
-// Secret is one that an entry needs.
+// Secret is a Secret that an entry needs.
 type Secret struct {
 	Name string `json:"name"`
-	// Made says that Muster makes it from the cluster file; otherwise it is a manifest of the repository (Path is set) or has to
-	// be in the management cluster.
+	// Made is true if Muster makes it from the cluster file. Otherwise it is a manifest of the repository, with Path,
+	// or must exist in the management cluster.
 	Made bool   `json:"made"`
 	Path string `json:"path,omitempty"`
 	Keys []Key  `json:"keys"`
@@ -76,16 +77,16 @@ type Key struct {
 	Origin *Origin `json:"origin,omitempty"`
 }
 
-// Explanation is what there is to say about a cluster without looking at a management cluster.
+// Explanation is everything known about a cluster without looking at a management cluster.
 type Explanation struct {
 	Fields  []Field  `json:"fields"`
 	Secrets []Secret `json:"secrets"`
-	// Notes say what could not be followed.
+	// Notes list what could not be followed.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Cluster explains one cluster of a fleet. The entry is the one to explain, with its values opened or not; for a
-// quarantined cluster it is what the entry would be. The audit config may be nil when it isn't known. The error is ctx's.
+// Cluster explains one cluster of a fleet. The entry is the one to explain, opened or not; for a quarantined cluster,
+// it is the entry that it would have. The audit config may be nil if it isn't known. The error is ctx's.
 func Cluster(ctx context.Context, f *fleet.Sealed, c fleet.Cluster, entry mondoo.Entry, auditConfig map[string]any) (Explanation, error) {
 	x := &explainer{fleet: f, cluster: c, config: auditConfig}
 	if err := x.follow(ctx); err != nil {
@@ -101,8 +102,8 @@ func Cluster(ctx context.Context, f *fleet.Sealed, c fleet.Cluster, entry mondoo
 	return x.out, nil
 }
 
-// Entry is the entry of a cluster, also of one whose record has none for being quarantined. It is false where the file could
-// not even be read.
+// Entry returns the entry of a cluster, or for a quarantined cluster the one that it would have. It returns false if
+// the file is unreadable.
 func Entry(c fleet.Cluster) (mondoo.Entry, bool) {
 	switch {
 	case !c.Quarantined:
@@ -121,7 +122,7 @@ type explainer struct {
 	out     Explanation
 }
 
-// follow finds out what happens to the cluster file on its way.
+// follow finds out what happens to the cluster file in the kustomizations.
 func (x *explainer) follow(ctx context.Context) error {
 	tree := x.fleet.Source
 	file := tree.Loaded.Files[x.cluster.Origin.Path]
@@ -130,7 +131,7 @@ func (x *explainer) follow(ctx context.Context) error {
 		x.trail = &trail{origins: map[string][]Origin{}}
 		return nil
 	case x.cluster.File == nil:
-		x.trail = writtenTrail(file, x.cluster)
+		x.trail = manifestTrail(file, x.cluster)
 		return nil
 	}
 	var err error
@@ -141,9 +142,9 @@ func (x *explainer) follow(ctx context.Context) error {
 	return nil
 }
 
-// made are the fields of an entry that refer to a Secret, with the fields of the cluster file that they may come from: first
-// those whose content becomes a Secret of Muster's making.
-var made = map[string]struct{ inline, refs []string }{
+// secretFields are the fields of an entry that reference a Secret, with the fields of the cluster file that they may
+// come from. The inline fields contain the content of a Secret that Muster makes.
+var secretFields = map[string]struct{ inline, refs []string }{
 	"kubeconfigSecretRef.name":                     {[]string{"kubeconfig", "kubeconfigFile"}, []string{"kubeconfigSecretRef.name"}},
 	"serviceAccountAuth.credentialsSecretRef.name": {[]string{"serviceAccountAuth.token"}, []string{"serviceAccountAuth.credentialsSecretRef.name"}},
 	"vaultAuth.caCertSecretRef.name":               {[]string{"vaultAuth.caCert"}, []string{"vaultAuth.caCertSecretRef.name"}},
@@ -152,7 +153,7 @@ var made = map[string]struct{ inline, refs []string }{
 	"privateRegistriesPullSecretRef.name":          {[]string{"privateRegistries.dockerConfigJson"}, []string{"privateRegistries.secretRef.name", "privateRegistriesPullSecretRef.name"}},
 }
 
-// operatorDefaults are the fields that the operator's CRD fills in.
+// operatorDefaults are the fields with a default in the operator's CRD.
 var operatorDefaults = []string{"serviceAccountAuth.skipTLSVerify", "vaultAuth.authPath", "vaultAuth.secretsPath", "spiffeAuth.socketPath"}
 
 func (x *explainer) field(path string, value any) Field {
@@ -161,7 +162,7 @@ func (x *explainer) field(path string, value any) Field {
 		f.from(x.trail.at("metadata.name"))
 		return f
 	}
-	if m, ok := made[path]; ok {
+	if m, ok := secretFields[path]; ok {
 		for _, source := range m.inline {
 			if f.from(x.trail.at("spec." + source)) {
 				f.Note = "a Secret that Muster makes from spec." + source
@@ -177,7 +178,7 @@ func (x *explainer) field(path string, value any) Field {
 	switch {
 	case f.from(x.trail.at("spec." + path)):
 		if written, ok := x.trail.value("spec." + path); path == "schedule" && ok && !reflect.DeepEqual(written, value) {
-			f.Note = fmt.Sprintf("Muster has resolved H in %q", written)
+			f.Note = fmt.Sprintf("Muster resolved H in %q", written)
 		}
 	case path == "schedule":
 		f.Origin = Origin{Kind: FromMuster, Detail: "neither the file nor the audit config has a schedule"}
@@ -191,7 +192,7 @@ func (x *explainer) field(path string, value any) Field {
 	return f
 }
 
-// from takes a list of origins, of which the last counts.
+// from sets the origins of a field, the last of which counts.
 func (f *Field) from(origins []Origin) bool {
 	if len(origins) == 0 {
 		return false
@@ -200,7 +201,7 @@ func (f *Field) from(origins []Origin) bool {
 	return true
 }
 
-// inherited adds what the entry leaves out and the operator fills in when it works: from the audit config, or by default.
+// inherited adds the fields that the entry omits and the operator fills in, from the audit config or by default.
 func (x *explainer) inherited(e mondoo.Entry) {
 	if e.Schedule == "" {
 		x.inherit("schedule", "kubernetesResources", "schedule")
@@ -223,7 +224,7 @@ func (x *explainer) inherit(path string, field ...string) {
 	value, _, err := unstructured.NestedFieldNoCopy(x.config, field...)
 	switch f.Value = value; {
 	case x.config == nil:
-		f.Note = "unknown here; --live reads what the management cluster has"
+		f.Note = "unknown here; use --live to read the management cluster"
 	case value == nil || err != nil:
 		f.Note = "not set there"
 	}
@@ -236,12 +237,12 @@ func (x *explainer) inherit(path string, field ...string) {
 	x.out.Fields = append(x.out.Fields, f)
 }
 
-// secrets are those that the entry names, in the order of its fields.
+// secrets lists the Secrets that the entry names, in the order of its fields.
 func (x *explainer) secrets(e mondoo.Entry) {
 	for ref := range compile.References(&e) {
 		s := Secret{Name: ref.Name}
 		i := slices.IndexFunc(x.fleet.Secrets, func(s fleet.SealedSecret) bool {
-			// The sealed fleet may not know the hash in a name.
+			// In a sealed fleet, the hash in a name may be unknown.
 			return s.Name == ref.Name || s.Cluster != "" && mondoo.IsMade(ref.Name) && mondoo.WithoutHash(s.Name) == mondoo.WithoutHash(ref.Name)
 		})
 		if i < 0 {
@@ -260,7 +261,7 @@ func (x *explainer) secrets(e mondoo.Entry) {
 	}
 }
 
-// content is where a value of a Secret stands.
+// content returns the place of a value of a Secret.
 func (x *explainer) content(s fleet.SealedSecret, key string) *Origin {
 	loaded := x.fleet.Source.Loaded
 	if ref, sealed := x.fleet.Source.Ref(s.Data[key].Value); sealed {
@@ -286,9 +287,9 @@ func (x *explainer) content(s fleet.SealedSecret, key string) *Origin {
 	return o
 }
 
-// writtenTrail is the trail of an entry that stands in an audit config of the repository.
-func writtenTrail(file *load.File, c fleet.Cluster) *trail {
-	t := &trail{origins: map[string][]Origin{}, notes: []string{"the entry stands in an audit config; patches of that are not followed"}}
+// manifestTrail returns the trail of an entry in an audit config of the repository.
+func manifestTrail(file *load.File, c fleet.Cluster) *trail {
+	t := &trail{origins: map[string][]Origin{}, notes: []string{"the entry is in an audit config; patches of the audit config are not followed"}}
 	at := []string{"spec", "kubernetesResources", "externalClusters"}
 	list := file.Documents[c.Origin.Document].Field(at...)
 	for i := 0; list != nil && i < len(list.Content); i++ {

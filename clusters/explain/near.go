@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// Near are the names that somebody may have meant: up to three, the nearest first. Those are near that differ in a third of
-// their characters at most, or in two; so are names that only a prefix or a suffix sets apart.
+// Near returns up to three names that the user may have meant, the nearest first. A name is near if it differs in at
+// most a third of its characters, or in two, or only by a prefix or suffix.
 func Near(name string, known []string) []string {
 	type candidate struct {
 		name     string
 		distance int
 	}
-	const longest = 253 // a name of Kubernetes can have no more
+	const longest = 253 // the limit of Kubernetes names
 	var list []candidate
 	if name == "" || len(name) > longest {
 		return nil
@@ -23,7 +23,7 @@ func Near(name string, known []string) []string {
 		}
 		d := distance(name, k)
 		for i := range len(k) {
-			if k[i] == '-' { // what a namePrefix or a nameSuffix may have put around it
+			if k[i] == '-' { // a namePrefix or nameSuffix may have been added
 				d = min(d, 1+distance(name, k[i+1:]), 1+distance(name, k[:i]))
 			}
 		}
@@ -43,7 +43,7 @@ func Near(name string, known []string) []string {
 	return names
 }
 
-// distance is Levenshtein's, in bytes: names of clusters have no other characters.
+// distance is the Levenshtein distance in bytes: names of clusters are ASCII.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

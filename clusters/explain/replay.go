@@ -19,23 +19,23 @@ import (
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
-// replayer builds one file through a chain of kustomizations that starts out empty and grows step by step.
+// replayer builds one file through a chain of kustomizations that starts empty and grows step by step.
 type replayer struct {
 	tree  *seal.Tree
 	chain []string // folders, the outermost first
 	file  *load.File
 	trail *trail
-	specs map[string]*types.Kustomization // as far as they have grown, by folder
-	names map[string]bool                 // every name that the cluster has had; patches may use any
+	specs map[string]*types.Kustomization // the kustomizations so far, by folder
+	names map[string]bool                 // every name that the cluster has had; a patch may use any of them
 	steps int
 }
 
-// step is one thing that a kustomization does.
+// step is one change by a kustomization.
 type step struct {
 	kind   Kind
 	detail string
 	field  []string // its place in the kustomization
-	patch  string   // the file of a patch, where it has one of its own
+	patch  string   // the patch's own file, if it has one
 	add    func(*types.Kustomization)
 }
 
@@ -49,14 +49,14 @@ func newReplayer(tree *seal.Tree, chain []string, file *load.File, t *trail) *re
 	return r
 }
 
-// run takes the steps of each kustomization, the innermost first, as kustomize does.
+// run follows the steps of each kustomization, the innermost first, like kustomize.
 func (r *replayer) run(ctx context.Context) {
 	for _, dir := range slices.Backward(r.chain) {
 		r.kustomization(ctx, dir, dir)
 	}
 }
 
-// kustomization takes the steps of one kustomization, for the build of root: its components come first.
+// kustomization follows the steps of one kustomization in the build of root. Its components come first.
 func (r *replayer) kustomization(ctx context.Context, dir, root string) {
 	k := r.tree.Loaded.Kustomizations[dir]
 	if k == nil {
@@ -80,12 +80,12 @@ func (r *replayer) kustomization(ctx context.Context, dir, root string) {
 		if r.steps > maxSteps {
 			return
 		}
-		r.take(k, root, s)
+		r.try(k, root, s)
 	}
 }
 
-// take tries one step. One that fails on this file alone needs another resource, and is left out.
-func (r *replayer) take(k *load.Kustomization, root string, s step) {
+// try builds with one more step. If the build fails, the step needs another resource, and is left out.
+func (r *replayer) try(k *load.Kustomization, root string, s step) {
 	before := *r.specs[k.Dir]
 	after := before
 	s.add(&after)
@@ -94,17 +94,17 @@ func (r *replayer) take(k *load.Kustomization, root string, s step) {
 	if err != nil {
 		r.specs[k.Dir] = &before
 		if s.kind != FromPatch {
-			r.trail.notes = append(r.trail.notes, fmt.Sprintf("%s of %s needs more than this file, and was not followed", s.detail, at(k)))
+			r.trail.notes = append(r.trail.notes, fmt.Sprintf("%s of %s needs more than this file and was not followed", s.detail, at(k)))
 		}
 		return
 	}
-	r.trail.take(object, func(field []string) Origin { return r.origin(k, s, field) })
+	r.trail.record(object, func(field []string) Origin { return r.origin(k, s, field) })
 	if name, ok := r.trail.value("metadata.name"); ok {
 		r.names[fmt.Sprint(name)] = true
 	}
 }
 
-// origin is the place of a step: in the kustomization, or in the patch's own file.
+// origin returns the place of a step: in the kustomization, or in the patch's own file.
 func (r *replayer) origin(k *load.Kustomization, s step, field []string) Origin {
 	o := Origin{Kind: s.kind, Path: at(k), Detail: s.detail}
 	if k.File != nil {
@@ -128,7 +128,7 @@ func at(k *load.Kustomization) string {
 	return k.File.Path
 }
 
-// stepsOf lists what a kustomization does, in kustomize's order.
+// stepsOf returns a kustomization's steps, in kustomize's order.
 func (r *replayer) stepsOf(k *load.Kustomization) []step {
 	steps := r.patches(k)
 	s := k.Spec
@@ -137,7 +137,7 @@ func (r *replayer) stepsOf(k *load.Kustomization) []step {
 			steps = append(steps, step{kind: FromKustomization, detail: detail, field: field, add: f})
 		}
 	}
-	// What no entry has, and patches further up may select by.
+	// Entries don't have these fields, but patches further up may select by them.
 	add(s.Namespace != "", "namespace", []string{"namespace"}, func(t *types.Kustomization) { t.Namespace = s.Namespace })
 	add(len(s.CommonAnnotations) > 0, "commonAnnotations", []string{"commonAnnotations"}, func(t *types.Kustomization) { t.CommonAnnotations = s.CommonAnnotations })
 	add(s.NamePrefix != "", "namePrefix", []string{"namePrefix"}, func(t *types.Kustomization) { t.NamePrefix = s.NamePrefix })
@@ -159,7 +159,7 @@ func (r *replayer) stepsOf(k *load.Kustomization) []step {
 	return steps
 }
 
-// patches are the patches that can be for the cluster: those with a target, and those that name it.
+// patches returns the patches that may apply to the cluster: those with a target, and those that name it.
 func (r *replayer) patches(k *load.Kustomization) []step {
 	var steps []step
 	for i, original := range k.Spec.Patches {
@@ -180,7 +180,7 @@ func (r *replayer) patches(k *load.Kustomization) []step {
 	return steps
 }
 
-// own is the file that a patch has for itself.
+// own returns the patch's own file, or "".
 func own(k *load.Kustomization, p types.Patch) string {
 	if p.Path == "" {
 		return ""
@@ -195,7 +195,7 @@ func (r *replayer) inlined(k *load.Kustomization, p types.Patch) types.Patch {
 	return p
 }
 
-// named keeps the documents of a patch without target that name the cluster, by any name that it has had.
+// named returns the documents of a patch without target that name the cluster, by any name that it has had.
 func (r *replayer) named(text string) string {
 	var kept []string
 	decoder := yaml.NewDecoder(bytes.NewReader([]byte(text)))
@@ -221,7 +221,7 @@ func (r *replayer) named(text string) string {
 	return strings.Join(kept, "---\n")
 }
 
-// target is a selector as people write it.
+// target returns a selector as text.
 func target(s *types.Selector) string {
 	if s == nil {
 		return ""
@@ -239,10 +239,10 @@ func index(i int) string { return fmt.Sprintf("[%d]", i) }
 
 var errReplay = errors.New("kustomize can't build this")
 
-// build runs kustomize over the file and the kustomizations as they are now. Its error is not for people: it may quote.
+// build runs kustomize on the file and the kustomizations so far. Its error must not be printed: it may quote the file.
 func (r *replayer) build(root string) (object map[string]any, err error) {
 	defer func() {
-		if recover() != nil { // it does on some input
+		if recover() != nil { // kustomize panics on some input
 			object, err = nil, errReplay
 		}
 	}()
@@ -264,7 +264,7 @@ func (r *replayer) build(root string) (object map[string]any, err error) {
 	return resources[0].Map()
 }
 
-// shared says whether a file is one that a step may read: no resource, no kustomization.
+// shared reports whether a step may read a file: one that is neither a resource nor a kustomization.
 func (r *replayer) shared(name string) bool {
 	for dir := range r.specs {
 		for _, replacement := range r.specs[dir].Replacements {
@@ -279,7 +279,8 @@ func (r *replayer) shared(name string) bool {
 	return false
 }
 
-// filled is a kustomization that kustomize takes: a component must say something, if only a label that it has not.
+// filled returns a kustomization that kustomize accepts: an empty component gets an annotation, because it must not be
+// empty.
 func (r *replayer) filled(spec *types.Kustomization) *types.Kustomization {
 	if spec.Kind != types.ComponentKind {
 		return spec
@@ -289,12 +290,12 @@ func (r *replayer) filled(spec *types.Kustomization) *types.Kustomization {
 	if left.CheckEmpty() == nil {
 		return spec
 	}
-	full := *spec // which has none, or would not be empty
+	full := *spec // it is empty, so it has no annotations
 	full.CommonAnnotations = map[string]string{"muster.dev/nothing": "yes"}
 	return &full
 }
 
-// relative is a path as a kustomization in dir refers to it.
+// relative returns a path relative to the folder of a kustomization.
 func relative(dir, name string) string {
 	rel, err := filepath.Rel("/"+dir, "/"+name)
 	if err != nil {

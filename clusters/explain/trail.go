@@ -15,14 +15,14 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// trail is where each field of a cluster file got its value, by dotted path.
+// trail records where each field of a cluster file got its value, by dotted path.
 type trail struct {
 	origins map[string][]Origin
 	leaves  map[string]any
 	notes   []string
 }
 
-// at are the origins of a field, the last one last: of the field itself, or of what stands below it.
+// at returns the origins of a field in order: of the field itself, or of a field below it.
 func (t *trail) at(field string) []Origin {
 	if list := t.origins[field]; len(list) > 0 {
 		return list
@@ -40,8 +40,8 @@ func (t *trail) value(field string) (any, bool) {
 	return v, ok
 }
 
-// maxSteps bounds what is spent on one explanation. A step is a build of one resource with all patches up to there: about half
-// a millisecond a patch.
+// maxSteps limits the cost of one explanation. A step builds one resource with all patches so far, which takes about
+// half a millisecond per patch.
 const maxSteps = 100
 
 // replay sends the cluster file through its kustomizations, one step at a time.
@@ -49,16 +49,16 @@ func replay(ctx context.Context, f *fleet.Sealed, c fleet.Cluster, file *load.Fi
 	t := &trail{origins: map[string][]Origin{}}
 	object := map[string]any{}
 	if yaml.Unmarshal(f.Source.Content[file.Path], &object) != nil {
-		return t, nil //nolint:nilerr // a file that can't be read has a finding, and no origins
+		return t, nil //nolint:nilerr // an unreadable file has a finding, and no origins
 	}
-	t.take(object, func(field []string) Origin {
+	t.record(object, func(field []string) Origin {
 		o := Origin{Kind: FromFile, Path: file.Path}
 		o.Line, _ = file.Position(c.Origin.Document, field)
 		return o
 	})
 	if f.Stopped {
-		// What was refused must not come near kustomize, which would fetch or run it.
-		t.notes = append(t.notes, "something shared is broken, so the kustomizations were not followed")
+		// Refused input must never reach kustomize, which would fetch or run it.
+		t.notes = append(t.notes, "something that many clusters share has an error, so the kustomizations were not followed")
 		return t, nil
 	}
 	best := t
@@ -70,7 +70,7 @@ func replay(ctx context.Context, f *fleet.Sealed, c fleet.Cluster, file *load.Fi
 		r.run(ctx)
 		best = r.trail
 		if name, _ := r.trail.value("metadata.name"); name == c.Name {
-			break // a file that is taken twice becomes two clusters
+			break // a file that is used twice becomes two clusters
 		}
 	}
 	best.verify(f, c)
@@ -81,8 +81,8 @@ func (t *trail) clone() *trail {
 	return &trail{origins: maps.Clone(t.origins), leaves: maps.Clone(t.leaves), notes: slices.Clone(t.notes)}
 }
 
-// take notes what an object has become, and whom each change comes from.
-func (t *trail) take(object map[string]any, origin func(field []string) Origin) {
+// record records the current state of the object, and the origin of each change.
+func (t *trail) record(object map[string]any, origin func(field []string) Origin) {
 	leaves := map[string]any{}
 	flatten("", object, leaves)
 	for name := range t.leaves {
@@ -99,8 +99,8 @@ func (t *trail) take(object map[string]any, origin func(field []string) Origin) 
 	t.leaves = leaves
 }
 
-// verify compares the end of the trail with what the fleet has. Where they differ, something has acted that a build of the
-// one file alone does not show.
+// verify compares the end of the trail with the fleet. If they differ, something has changed the file that building it
+// alone does not show.
 func (t *trail) verify(f *fleet.Sealed, c fleet.Cluster) {
 	actual := map[string]any{}
 	data, err := yaml.Marshal(c.File)
@@ -125,7 +125,7 @@ func (t *trail) verify(f *fleet.Sealed, c fleet.Cluster) {
 		}
 	}
 	if differs && f.Whole != "" {
-		t.notes = append(t.notes, "which of them it was can't be told of a single file: "+f.Whole)
+		t.notes = append(t.notes, "a single file doesn't show which of them it was:  "+f.Whole)
 	}
 }
 
@@ -145,7 +145,7 @@ func flatten(prefix string, object map[string]any, into map[string]any) {
 	}
 }
 
-// chains are the ways from a kustomization down to a file, as folders with the outermost first.
+// chains returns the paths from a kustomization down to a file, as folders with the outermost first.
 func chains(tree *load.Tree, dir, file string) [][]string {
 	k := tree.Kustomizations[dir]
 	if k == nil {
@@ -166,7 +166,7 @@ func chains(tree *load.Tree, dir, file string) [][]string {
 	return list
 }
 
-// place names a target as the kustomization has it.
+// place names a target by its place in the kustomization.
 func place(list string, i int, target string) string {
 	if i < 0 {
 		return list

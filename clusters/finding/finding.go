@@ -1,9 +1,8 @@
-// Package finding holds what Muster has to say about a place in a repository.
+// Package finding defines findings: what Muster reports about a place in a repository.
 //
-// A Finding is one fact about one place: what is wrong (or worth knowing), where it stands in Git, and how to mend it.
-// Every stage of the pipeline returns its findings beside its value; nothing in this package decides, logs or prints on
-// its own. The package never holds the content of a file: a message names fields and files, not values that might be
-// secret.
+// A Finding is one fact about one place: what is wrong or worth knowing, where it is in Git, and how to fix it. Every
+// stage of the pipeline returns its findings next to its result. Nothing in this package decides, logs or prints. The
+// package never holds the content of a file: messages name fields and files, not values that might be secret.
 package finding
 
 import (
@@ -13,19 +12,19 @@ import (
 	"strings"
 )
 
-// Severity says what a finding does to the cluster it speaks of.
+// Severity is the effect of a finding on its cluster.
 type Severity string
 
 const (
-	// Error keeps the cluster out of the change; what was applied for it before stays.
+	// Error keeps the cluster out of the change. What was applied for it before stays.
 	Error Severity = "error"
-	// Warning is applied, and will probably not work as its author expects.
+	// Warning is applied, but will probably not work as intended.
 	Warning Severity = "warning"
-	// Info is worth knowing and asks for nothing.
+	// Info is worth knowing and requires no action.
 	Info Severity = "info"
 )
 
-// rank orders severities from the gravest.
+// rank orders severities, the most severe first.
 func (s Severity) rank() int {
 	switch s {
 	case Error:
@@ -37,32 +36,34 @@ func (s Severity) rank() int {
 	}
 }
 
-// Code is the short, stable name of a rule, such as "cluster-name". Codes are part of the contract with users: they stand
-// in status, in SARIF and in the output of lint.
+// Code is the short, stable name of a rule, such as "cluster-name". Codes are part of the contract with users: they
+// appear in status, in SARIF and in the output of lint.
 type Code string
 
 // Finding is one fact about one place.
 type Finding struct {
 	Code     Code     `json:"code"`
 	Severity Severity `json:"severity"`
-	// Cluster is the name of the cluster the finding speaks of, empty for a file or the whole path.
+	// Cluster is the name of the finding's cluster, empty for a file or the whole path.
 	Cluster string `json:"cluster,omitempty"`
-	// Path is slash-separated and relative to the root of the repository. It is empty only for findings about no file.
+	// Path is slash-separated and relative to the root of the repository. It is empty for findings that are about no
+	// file.
 	Path string `json:"path,omitempty"`
-	// Line and Column count from 1; 0 means the whole file.
+	// Line and Column count from 1. 0 means the whole file.
 	Line   int `json:"line,omitempty"`
 	Column int `json:"column,omitempty"`
 	// Message is one line that names the cause.
 	Message string `json:"message"`
-	// Fix is one line that says how to mend it; empty where the message says it all.
+	// Fix is one line that says how to fix it. It is empty if the message is enough.
 	Fix string `json:"fix,omitempty"`
-	// Accepted is the reason for which the cluster's team accepts the finding; empty where nobody does. It is never set for an error.
+	// Accepted is the reason why the cluster's team accepts the finding; empty if it doesn't. It is never set for an
+	// error.
 	Accepted string `json:"accepted,omitempty"`
-	// Stops says that nothing is done for many clusters because of it. Errors about single ones may well be its consequences.
+	// Stops is true if the finding blocks many clusters. Errors about single clusters may be its consequences.
 	Stops bool `json:"-"`
 }
 
-// Place is where a finding stands: "path:line:column", as compilers print it.
+// Place returns the finding's place as "path:line:column", like compilers print it.
 func (f Finding) Place() string {
 	switch {
 	case f.Path == "":
@@ -76,7 +77,7 @@ func (f Finding) Place() string {
 	}
 }
 
-// String is the finding on one line: place, severity, code, message and fix.
+// String returns the finding on one line: place, severity, code, message and fix.
 func (f Finding) String() string {
 	var b strings.Builder
 	if place := f.Place(); place != "" {
@@ -97,8 +98,8 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// Sorted returns the findings in their one stable order (gravest first, what stops others before those, then by place, cluster, code and
-// message), each once.
+// Sorted returns the findings in a stable order, without duplicates: the most severe first, those that stop others
+// before the rest, then by place, cluster, code and message.
 func Sorted(findings []Finding) []Finding {
 	sorted := slices.Clone(findings)
 	slices.SortFunc(sorted, func(a, b Finding) int {
@@ -118,7 +119,7 @@ func Sorted(findings []Finding) []Finding {
 	return slices.Compact(sorted)
 }
 
-// first orders what is before what is not.
+// first orders true before false.
 func first(a, b bool) int {
 	switch {
 	case a == b:
@@ -129,8 +130,9 @@ func first(a, b bool) int {
 	return 1
 }
 
-// Cause is the error to tell where there is room for one: what stops others, else one that isn't about a single cluster and so may be the
-// cause of the others, else the first. It is nil when there is no error. The findings are in any order.
+// Cause returns the one error to show if there is room for only one, or nil. It prefers an error that stops others,
+// then one that isn't about a single cluster and so may have caused the others, then the first. The findings may be in
+// any order.
 func Cause(findings []Finding) *Finding {
 	var cause *Finding
 	sorted := Sorted(findings)

@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// Rule is what there is to know about one code, whichever file breaks it. The catalogue of all rules is the one place for
-// it: `muster rules`, the rules reference and SARIF are printed from it.
+// Rule documents one code. The catalogue of all rules is its only source: `muster rules`, the rules reference and SARIF
+// are printed from it.
 type Rule struct {
 	Code    Code    `json:"code"`
 	Subject Subject `json:"subject"`
-	// Severities are those that findings of this code may have, gravest first.
+	// Severities are the possible severities of findings with this code, the most severe first.
 	Severities []Severity `json:"severities"`
-	// Cause is one sentence that says what is wrong, and what comes of it where that isn't plain.
+	// Cause says in a sentence or two what is wrong, and the consequence if it isn't obvious.
 	Cause string `json:"cause"`
-	// Fix is the way out in general. A finding whose place allows to say more has a Fix of its own.
+	// Fix is the general fix. A finding that can be more specific has its own.
 	Fix string `json:"fix"`
 	// Example shows what breaks the rule: lines of a file, or what happened.
 	Example string `json:"example"`
@@ -33,11 +33,11 @@ const (
 	ClusterFile Subject = "The cluster file"
 	Credentials Subject = "What credentials hold"
 	Encryption  Subject = "Encryption"
-	Fleet       Subject = "The fleet together"
+	Fleet       Subject = "The fleet as a whole"
 	Live        Subject = "Against the management cluster"
 )
 
-// Subjects are all subjects, in the order of the reference.
+// Subjects returns all subjects, in the order of the reference.
 func Subjects() []Subject {
 	return []Subject{Files, ClusterFile, Credentials, Encryption, Fleet, Live}
 }
@@ -52,7 +52,7 @@ var (
 	warningInfo  = []Severity{Warning, Info}
 )
 
-// catalogue is made once: the rules by code, and the codes in the order of the reference.
+// catalogue is built once: the rules by code, and the rules in the order of the reference.
 var catalogue = sync.OnceValues(func() (map[Code]Rule, []Rule) {
 	byCode, list := map[Code]Rule{}, []Rule{}
 	for _, part := range []struct {
@@ -69,7 +69,7 @@ var catalogue = sync.OnceValues(func() (map[Code]Rule, []Rule) {
 	return byCode, list
 })
 
-// Rules are all rules, by subject and then by code.
+// Rules returns all rules, by subject and then by code.
 func Rules() []Rule {
 	_, list := catalogue()
 	return slices.Clone(list)
@@ -82,8 +82,8 @@ func RuleOf(code Code) (Rule, bool) {
 	return r, ok
 }
 
-// complete gives a finding without a way out of its own that of its rule. A place that is a whole line gets its beginning,
-// so that every place in a file has one form.
+// complete sets the fix of a finding without one to its rule's. A place that is a whole line gets its first column, so
+// that all places in files have the same form.
 func (f Finding) complete() Finding {
 	if f.Fix == "" {
 		if r, ok := RuleOf(f.Code); ok {
@@ -96,8 +96,8 @@ func (f Finding) complete() Finding {
 	return f
 }
 
-// Check says in what a finding falls short of the catalogue: a code that has no rule, a severity that the rule does not
-// have, a cause or a way out that is missing or more than a line. Tests hold every finding to it.
+// Check reports how a finding violates the catalogue: an unknown code, a severity that its rule doesn't have, or a
+// message or fix that is missing or longer than a line. Tests check every finding with it.
 func (f Finding) Check() error {
 	r, known := RuleOf(f.Code)
 	switch {
@@ -106,11 +106,11 @@ func (f Finding) Check() error {
 	case !slices.Contains(r.Severities, f.Severity):
 		return fmt.Errorf("%s has the severity %q, which its rule does not list", f.Code, f.Severity)
 	case f.Message == "" || f.Fix == "":
-		return fmt.Errorf("%s has no cause or no way out: %s", f.Code, f)
+		return fmt.Errorf("%s has no message or no fix: %s", f.Code, f)
 	case strings.ContainsAny(f.Message+f.Fix, "\n\r\x00"):
 		return fmt.Errorf("%s has more than one line: %q; %q", f.Code, f.Message, f.Fix)
 	case (f.Column > 0) != (f.Line > 0) || f.Line > 0 && f.Path == "":
-		return fmt.Errorf("%s has half a place: %+v", f.Code, f)
+		return fmt.Errorf("%s has an incomplete place: %+v", f.Code, f)
 	}
 	return nil
 }

@@ -15,9 +15,10 @@ const AcceptPrefix = "muster.dev/accept."
 // CodeAcceptance is the code of findings about acceptances themselves.
 const CodeAcceptance finding.Code = "acceptance"
 
-// acceptance is the word of a team that it knows of a finding about one of its clusters, and why it leaves it as it is. It stands in
-// the cluster's file, where everybody who may push can write it. So it hides nothing: what is accepted is still listed, with the
-// reason. It is never an error, nor about for whom files are encrypted, which is no cluster's own matter.
+// acceptance records that a team knows a finding about one of its clusters and why it leaves it as it is. It is in the
+// cluster's file, where everyone who can push can write it. So it hides nothing: accepted findings are still listed,
+// with the reason. Errors can't be accepted, and neither can findings about recipients, which don't concern only one
+// cluster.
 type acceptance struct {
 	code            finding.Code
 	reason, cluster string
@@ -26,25 +27,25 @@ type acceptance struct {
 	line, column int
 }
 
-// problem says why an acceptance accepts nothing, "" when it does.
+// problem returns why an acceptance has no effect, or "".
 func (a acceptance) problem() string {
 	rule, known := finding.RuleOf(a.code)
 	switch {
 	case !known:
-		return fmt.Sprintf("%s%s accepts nothing: no rule has this code", AcceptPrefix, a.code)
+		return fmt.Sprintf("%s%s has no effect: no rule has this code", AcceptPrefix, a.code)
 	case slices.Equal(rule.Severities, []finding.Severity{finding.Error}):
-		return fmt.Sprintf("%s%s accepts nothing: an error can't be accepted", AcceptPrefix, a.code)
+		return fmt.Sprintf("%s%s has no effect: an error can't be accepted", AcceptPrefix, a.code)
 	case rule.Subject == finding.Encryption:
-		return fmt.Sprintf("%s%s accepts nothing: for whom files are encrypted is not for one cluster to decide", AcceptPrefix, a.code)
+		return fmt.Sprintf("%s%s has no effect: a single cluster can't accept findings about encryption", AcceptPrefix, a.code)
 	case a.code == CodeAcceptance:
-		return fmt.Sprintf("%s%s accepts nothing: findings about acceptances can't be accepted", AcceptPrefix, a.code)
+		return fmt.Sprintf("%s%s has no effect: findings about acceptances can't be accepted", AcceptPrefix, a.code)
 	case a.why() == "":
-		return fmt.Sprintf("%s%s accepts nothing, because it gives no reason", AcceptPrefix, a.code)
+		return fmt.Sprintf("%s%s has no effect, because it has no reason", AcceptPrefix, a.code)
 	}
 	return ""
 }
 
-// why is the reason on one line.
+// why returns the reason on one line.
 func (a acceptance) why() string {
 	words := []rune(strings.Join(strings.Fields(a.reason), " "))
 	const most = 200
@@ -54,13 +55,14 @@ func (a acceptance) why() string {
 	return string(words)
 }
 
-// about reports whether a finding is of the code, and about the cluster or its file.
+// about reports whether a finding has the code, and is about the cluster or its file.
 func (a acceptance) about(f finding.Finding) bool {
 	return f.Code == a.code && (f.Cluster == a.cluster || f.Cluster == "" && f.Path == a.path)
 }
 
-// accept marks the findings that are accepted, and adds what is wrong with acceptances. Final says that every stage has added its
-// findings, so that nobody needs an acceptance of none. Of what shows only in a management cluster, that is never known.
+// accept marks the accepted findings, and adds findings about the acceptances. final is true when every stage has added
+// its findings, so that an acceptance without a finding is no longer needed. For findings about live objects, that is
+// never known.
 func accept(r *finding.Report, list []acceptance, final bool) {
 	for _, a := range list {
 		f := finding.Finding{Code: CodeAcceptance, Severity: finding.Warning, Cluster: a.cluster, Path: a.path, Line: a.line, Column: a.column, Message: a.problem()}
@@ -69,8 +71,8 @@ func accept(r *finding.Report, list []acceptance, final bool) {
 			if a.mark(r.Findings) || !final || rule.Subject == finding.Live {
 				continue
 			}
-			f.Severity, f.Message = finding.Info, fmt.Sprintf("%s%s accepts nothing: there is no such finding about the cluster any more", AcceptPrefix, a.code)
-			f.Fix = "take the annotation out"
+			f.Severity, f.Message = finding.Info, fmt.Sprintf("%s%s has no effect: the cluster has no such finding", AcceptPrefix, a.code)
+			f.Fix = "remove the annotation"
 		}
 		var own finding.Report
 		own.Add(f)
@@ -80,7 +82,7 @@ func accept(r *finding.Report, list []acceptance, final bool) {
 	}
 }
 
-// mark marks what is accepted, and reports whether there is any finding that the acceptance is about.
+// mark marks the findings that the acceptance is about, and reports whether there are any.
 func (a acceptance) mark(findings []finding.Finding) bool {
 	found := false
 	for i := range findings {
@@ -96,10 +98,10 @@ func (a acceptance) mark(findings []finding.Finding) bool {
 	return found
 }
 
-// Accept marks the findings that annotations of the clusters accept, as far as there are any yet.
+// Accept marks the findings so far that the clusters' annotations accept.
 func (f *Sealed) Accept() { accept(&f.Report, acceptances(f.Clusters, f.Position), false) }
 
-// Accept marks the findings that annotations of the clusters accept. All that there is to find in files has been found.
+// Accept marks the findings that the clusters' annotations accept, after every stage has added its findings.
 func (f *Opened) Accept() { accept(&f.Report, acceptances(f.Clusters, f.Position), true) }
 
 func acceptances(clusters []Cluster, position func(Origin, []string) (int, int)) []acceptance {

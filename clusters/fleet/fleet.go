@@ -1,7 +1,7 @@
-// Package fleet is what a path of a repository compiles to: audit configs, Secrets, and one record per cluster.
+// Package fleet defines what a path of a repository compiles to: audit configs, Secrets, and one record per cluster.
 //
-// There are two forms. Sealed still has handles where secrets belong; it can be linted and shown, and not applied. Opened
-// has the secrets; it is the only form that can be planned and applied. The package holds values and decides nothing.
+// A fleet has two forms. Sealed has handles in place of secrets; it can be linted and printed, but not applied. Opened
+// has the secrets; only it can be planned and applied. The package holds values and decides nothing.
 package fleet
 
 import (
@@ -19,11 +19,11 @@ const (
 	LabelSync = "muster.dev/sync"
 	// AnnotationOrigin is "path@commit": the file that an object comes from, and the commit that last changed it.
 	AnnotationOrigin = "muster.dev/origin"
-	// AnnotationMadeFor is "auditConfig/cluster", on a Secret that Muster made from the credentials in a cluster's file. No
-	// reference may name such a Secret, and no manifest may change it.
+	// AnnotationMadeFor is "auditConfig/cluster", on a Secret that Muster made from the credentials in a cluster's
+	// file. Nothing may reference such a Secret, and no manifest may change it.
 	AnnotationMadeFor = "muster.dev/made-for"
-	// AnnotationReads changes on an audit config when a Secret has changed that the operator reads and doesn't watch: any change
-	// of the audit config has the operator look again.
+	// AnnotationReads changes on an audit config when a Secret changes that the operator reads without watching it: any
+	// change of the audit config makes the operator read it again.
 	AnnotationReads = "muster.dev/secrets-read"
 )
 
@@ -36,8 +36,8 @@ type Origin struct {
 // AuditConfig is one MondooAuditConfig of the fleet.
 type AuditConfig struct {
 	Name string
-	// Object is the audit config as Git has it, without its list of clusters. Nil: it exists in the management cluster, and
-	// Muster owns the list alone.
+	// Object is the audit config from Git, without its list of clusters. If it is nil, the audit config exists in the
+	// management cluster, and Muster owns only the list.
 	Object map[string]any
 	Origin Origin
 }
@@ -47,55 +47,54 @@ type Cluster struct {
 	Name        string
 	AuditConfig string
 	Origin      Origin
-	// Quarantined says that an error finding keeps the cluster out of the change. Entry is then not to be used.
+	// Quarantined is true if an error keeps the cluster out of the change. Entry must not be used then.
 	Quarantined bool
 	Entry       mondoo.Entry
-	// Schedule is the schedule as it was written, with H; empty where the cluster has none of its own. The entry has it
-	// resolved.
+	// Schedule is the schedule as written, with H; empty if the cluster has none. The entry has it resolved.
 	Schedule string
-	// Secrets are the names of the Secrets that Muster makes for the cluster. They end in a hash of what compile.Bound tells; while
-	// the fleet is sealed, it may be mondoo.UnknownHash.
+	// Secrets are the names of the Secrets that Muster makes for the cluster. They end in the hash from compile.Bound.
+	// In a sealed fleet, that may be mondoo.UnknownHash.
 	Secrets []string
-	// Hash changes when the entry or one of the Secrets does. It is made without any decrypted value, and is equal over
-	// processes.
+	// Hash changes when the entry or one of the Secrets does. It doesn't depend on decrypted values, and is the same in
+	// every process.
 	Hash string
-	// Handles are those in the cluster file, where the entry or the names of its Secrets depend on what is encrypted.
+	// Handles are the handles in the cluster file, if the entry or the names of its Secrets depend on encrypted values.
 	Handles []string
-	// File is the cluster file; nil for an entry that stands in an audit config of the repository.
+	// File is the cluster file; nil for an entry in an audit config of the repository.
 	File *v1alpha1.ExternalCluster
-	// Expires is the earliest end of what the Secrets of the repository hold for the cluster; zero when none has an end that can
-	// be told, and while the fleet is sealed.
+	// Expires is when the first of the cluster's credentials in the repository expires. It is zero if no expiry is
+	// known, and in a sealed fleet.
 	Expires time.Time
 }
 
-// Use says what a Secret of a cluster is for, which decides how its content is checked.
+// Use is what a cluster uses a Secret for, which decides how its content is checked.
 type Use struct {
-	// Key is the data key, such as "kubeconfig", and Field the field of the cluster file that it stands in or that names
-	// the Secret.
+	// Key is the data key, such as "kubeconfig". Field is the field of the cluster file that contains the value or
+	// names the Secret.
 	Key   string
 	Field []string
 }
 
-// Text is a value of a sealed Secret: a handle, or text that isn't secret.
+// Text is a value of a sealed Secret: a handle, or a value that isn't secret.
 type Text struct {
 	Value string
-	// Base64 says that the value, once opened, is base64 (the data of a Secret manifest).
+	// Base64 is true if the opened value is base64, as in the data of a Secret manifest.
 	Base64 bool
 }
 
-// SealedSecret is a Secret without its secrets.
+// SealedSecret is a Secret with handles in place of secrets.
 type SealedSecret struct {
 	Name   string
 	Type   string
 	Labels map[string]string
-	// Annotations are those of the manifest. What Muster adds is not among them.
+	// Annotations are the manifest's, without those that Muster adds.
 	Annotations map[string]string
-	// Immutable says that the API server is to refuse changes of the data.
+	// Immutable makes the API server refuse changes of the data.
 	Immutable bool
 	Data      map[string]Text
-	// Cluster and AuditConfig name whom the Secret was made for; empty for a manifest of the repository.
+	// Cluster and AuditConfig are the cluster that the Secret was made for; empty for a manifest of the repository.
 	Cluster, AuditConfig string
-	// Generated says that a generator of a kustomization made it.
+	// Generated is true if a kustomization's generator made it.
 	Generated   bool
 	Uses        []Use
 	Origin      Origin
@@ -112,9 +111,9 @@ type Sealed struct {
 	AuditConfigs []AuditConfig
 	Secrets      []SealedSecret
 	Clusters     []Cluster
-	// Whole says why the tree was built in one piece; empty when it was not.
+	// Whole is why the tree was built as a whole; empty if it wasn't.
 	Whole string
-	// Generated are plain values that generators took from encrypted files.
+	// Generated are plain values that generators read from encrypted files.
 	Generated []string
 	// Source is the tree that the handles belong to.
 	Source *seal.Tree
@@ -132,9 +131,9 @@ type Secret struct {
 	Origin               Origin
 	Quarantined          bool
 	Hash                 string
-	// Expires is the earliest end of the credentials in it; zero when none has an end that can be told.
+	// Expires is when the first of its credentials expires; zero if no expiry is known.
 	Expires time.Time
-	// Destination is that of the kubeconfig in it, as credential.Facts has it.
+	// Destination is its kubeconfig's, from credential.Facts.
 	Destination string
 }
 
@@ -147,20 +146,20 @@ type Opened struct {
 	Secrets      []Secret
 	Clusters     []Cluster
 	Whole        string
-	// Provisional says that files could not be opened for a reason outside of the repository and the keys, such as a key service
-	// that refuses: opening the same fleet again may give more. Retry says that it may soon: a service doesn't answer for now.
+	// Provisional is true if files could not be opened for a reason outside the repository and the keys, such as a key
+	// service that refuses: opening the same fleet again may succeed. Retry is true if it may succeed soon, because a
+	// service doesn't answer at the moment.
 	Provisional, Retry bool
-	// Source is the tree that the fleet was read from; nil where nobody needs to know.
+	// Source is the tree that the fleet was read from; nil if positions aren't needed.
 	Source *seal.Tree `json:"-"`
 }
 
-// Position returns where a field of what an origin names stands in its file, as load.File.Position does; zeros where that isn't
-// known.
+// Position returns the place of a field in an origin's file, like load.File.Position; zeros if it isn't known.
 func (f *Opened) Position(origin Origin, field []string) (line, column int) {
 	return position(f.Source, origin, field)
 }
 
-// Position is that of a field, as for Opened.
+// Position returns the place of a field, as for Opened.
 func (f *Sealed) Position(origin Origin, field []string) (line, column int) {
 	return position(f.Source, origin, field)
 }
@@ -176,10 +175,10 @@ func position(source *seal.Tree, origin Origin, field []string) (line, column in
 	return file.Position(origin.Document, field)
 }
 
-// Entries are the entries of an audit config: those of its clusters that aren't quarantined, by name.
+// Entries returns the entries of an audit config's clusters that aren't quarantined, by name.
 func (f *Opened) Entries(auditConfig string) []mondoo.Entry { return entries(f.Clusters, auditConfig) }
 
-// Entries are the entries of an audit config, as for Opened.
+// Entries returns the entries of an audit config, as for Opened.
 func (f *Sealed) Entries(auditConfig string) []mondoo.Entry { return entries(f.Clusters, auditConfig) }
 
 func entries(clusters []Cluster, auditConfig string) []mondoo.Entry {

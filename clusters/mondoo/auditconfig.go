@@ -7,7 +7,7 @@ const (
 	listPath      = resourcesPath + ".externalClusters"
 )
 
-// Entries gives the list of external clusters in an audit config, not copied; nil when there is none. The error is a
+// Entries returns the list of external clusters in an audit config, not copied; nil if there is none. The error is a
 // [*ShapeError].
 func Entries(auditConfig map[string]any) ([]map[string]any, error) {
 	resources, err := kubernetesResources(auditConfig, false)
@@ -31,9 +31,9 @@ func Entries(auditConfig map[string]any) ([]map[string]any, error) {
 	return entries, nil
 }
 
-// SetEntries writes the list of external clusters into an audit config, and makes the mappings around it where they are
-// missing. No entries are written as an empty list, so that server-side apply takes the field over and empties it. The
-// entries are not copied. The error is a [*ShapeError], and the object is then unchanged.
+// SetEntries sets the list of external clusters of an audit config, and adds missing mappings around it. Without
+// entries, it writes an empty list, so that server-side apply takes over the field and empties it. The entries are not
+// copied. The error is a [*ShapeError], and the object is then unchanged.
 func SetEntries(auditConfig map[string]any, entries []map[string]any) error {
 	resources, err := kubernetesResources(auditConfig, true)
 	if err != nil {
@@ -47,7 +47,7 @@ func SetEntries(auditConfig map[string]any, entries []map[string]any) error {
 	return nil
 }
 
-// kubernetesResources finds spec.kubernetesResources, and makes it when asked to; otherwise a missing one is nil.
+// kubernetesResources returns spec.kubernetesResources. If it is missing, it is created on request, or else nil.
 func kubernetesResources(auditConfig map[string]any, create bool) (map[string]any, error) {
 	spec, err := mapping(auditConfig, "spec", "spec")
 	if err != nil {
@@ -66,7 +66,7 @@ func kubernetesResources(auditConfig map[string]any, create bool) (map[string]an
 	return resources, nil
 }
 
-// mapping reads a field that is a mapping, missing or null.
+// mapping reads a field that must be a mapping, missing or null.
 func mapping(obj map[string]any, name, path string) (map[string]any, error) {
 	value := obj[name]
 	if value == nil {
@@ -79,9 +79,9 @@ func mapping(obj map[string]any, name, path string) (map[string]any, error) {
 	return m, nil
 }
 
-// NeedsSchedule tells whether an entry without a schedule of its own would have none at all in this audit config. The
-// operator's default comes only with kubernetesResources.enable: true; without it the API server refuses the CronJob, and
-// every later cluster goes without one too.
+// NeedsSchedule reports whether an entry without a schedule would have none at all in this audit config. The operator's
+// default only applies with kubernetesResources.enable: true. Without a schedule, the API server refuses the CronJob,
+// and the operator creates none for any later cluster.
 func NeedsSchedule(auditConfig map[string]any) bool {
 	resources, err := kubernetesResources(auditConfig, false)
 	if err != nil {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// The values that the CRD fills in. skipTLSVerify's is false.
+// The defaults in the CRD. skipTLSVerify's is false.
 const (
 	DefaultAuthPath    = "auth/kubernetes"
 	DefaultSecretsPath = "kubernetes"
 	DefaultSocketPath  = "/run/spire/sockets/agent.sock"
 )
 
-// Canonical gives the entry as it stands in the cluster once the API server has filled in defaults and the operator has
-// written the object back: empty lists and references without a name are gone, an absent filter stays absent and an empty
-// one stays empty. The result shares nothing with the entry.
+// Canonical returns the entry as it is in the cluster after the API server has filled in defaults and the operator has
+// written the object back. Empty lists and references without a name are removed. An absent filter stays absent, and an
+// empty one stays empty. The result shares no memory with the entry.
 func (e Entry) Canonical() Entry {
 	e.KubeconfigSecretRef = named(e.KubeconfigSecretRef)
 	e.PrivateRegistriesPullSecretRef = named(e.PrivateRegistriesPullSecretRef)
@@ -45,14 +45,14 @@ func (e Entry) Canonical() Entry {
 }
 
 func (p Patterns) canonical() Patterns {
-	return Patterns{Include: some(p.Include), Exclude: some(p.Exclude)}
+	return Patterns{Include: nonEmpty(p.Include), Exclude: nonEmpty(p.Exclude)}
 }
 
-// Equal tells whether two entries mean the same to the operator: whether their canonical forms are the same. The order of
-// patterns counts, since the operator hands it on.
+// Equal reports whether two entries mean the same to the operator, that is, whether their canonical forms are the same.
+// The order of patterns matters, because the operator passes it on.
 func Equal(a, b Entry) bool { return reflect.DeepEqual(a.compared(), b.compared()) }
 
-// compared is the canonical form with durations in one form too. They are applied as they are written.
+// compared returns the canonical form with durations normalised too. Durations are applied as they are written.
 func (e Entry) compared() Entry {
 	e = e.Canonical()
 	if e.VaultAuth != nil {
@@ -63,7 +63,7 @@ func (e Entry) compared() Entry {
 	return e
 }
 
-// named copies a reference, or drops one that names nothing.
+// named copies a reference, or drops one without a name.
 func named(ref *SecretRef) *SecretRef {
 	if ref == nil || ref.Name == "" {
 		return nil
@@ -79,8 +79,8 @@ func copied[T any](p *T) *T {
 	return &value
 }
 
-// some copies a list, or gives nil for an empty one.
-func some(list []string) []string {
+// nonEmpty copies a list, or returns nil for an empty one.
+func nonEmpty(list []string) []string {
 	if len(list) == 0 {
 		return nil
 	}

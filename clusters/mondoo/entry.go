@@ -1,11 +1,13 @@
-// Package mondoo is what the Mondoo Operator expects and makes, in Muster's own types: the entries of a
-// MondooAuditConfig's externalClusters, the keys of the Secrets they name, and the labels of what the operator derives.
+// Package mondoo describes the Mondoo Operator's API and objects in Muster's own types: the entries of a
+// MondooAuditConfig's externalClusters, the keys of the Secrets that they name, and the labels of the operator's
+// objects.
 //
-// The facts are those of the operator v13.3.0. Nothing of Mondoo's is imported. The package
-// decides nothing about files or credentials, and holds no Kubernetes client.
+// The facts are those of the operator v13.3.0. The package imports nothing of Mondoo's. It decides nothing about files
+// or credentials, and has no Kubernetes client.
 package mondoo
 
-// Entry is one element of spec.kubernetesResources.externalClusters. Exactly one of the five authentication methods is set.
+// Entry is an element of spec.kubernetesResources.externalClusters. Exactly one of the five authentication methods is
+// set.
 type Entry struct {
 	Name                string              `json:"name"`
 	KubeconfigSecretRef *SecretRef          `json:"kubeconfigSecretRef,omitempty"`
@@ -13,7 +15,7 @@ type Entry struct {
 	WorkloadIdentity    *WorkloadIdentity   `json:"workloadIdentity,omitempty"`
 	SPIFFEAuth          *SPIFFEAuth         `json:"spiffeAuth,omitempty"`
 	VaultAuth           *VaultAuth          `json:"vaultAuth,omitempty"`
-	// Schedule is five cron fields; empty takes the audit config's.
+	// Schedule has five cron fields. If it is empty, the audit config's is used.
 	Schedule string `json:"schedule,omitempty"`
 	// Filtering is nil to inherit spec.filtering, and empty to scan all namespaces.
 	Filtering              *Filtering `json:"filtering,omitempty"`
@@ -25,19 +27,19 @@ type Entry struct {
 
 // SecretRef names a Secret in the audit config's namespace.
 type SecretRef struct {
-	// Name is written even when empty, as the operator's typed struct may; such a reference counts as none.
+	// Name is written even if it is empty, as the operator may write it. Such a reference counts as absent.
 	Name string `json:"name,omitempty"`
 }
 
-// ServiceAccountAuth is a bearer token and the certificates to check the server against, both in one Secret.
+// ServiceAccountAuth is a bearer token and the CA certificates of the server, both in one Secret.
 type ServiceAccountAuth struct {
 	Server               string    `json:"server"`
 	CredentialsSecretRef SecretRef `json:"credentialsSecretRef"`
-	// SkipTLSVerify is always written, since the API server fills in false.
+	// SkipTLSVerify is always written, because the API server fills in false.
 	SkipTLSVerify bool `json:"skipTLSVerify"`
 }
 
-// WorkloadIdentity is a provider (gke, eks or aks) and the block of that name.
+// WorkloadIdentity is a provider (gke, eks or aks) and the block with that name.
 type WorkloadIdentity struct {
 	Provider string `json:"provider"`
 	GKE      *GKE   `json:"gke,omitempty"`
@@ -73,7 +75,7 @@ type AKS struct {
 	LoginServer    string `json:"loginServer,omitempty"`
 }
 
-// SPIFFEAuth is an X.509 SVID from the agent whose socket is mounted from the node.
+// SPIFFEAuth is an X.509 SVID from an agent whose socket is mounted from the node.
 type SPIFFEAuth struct {
 	Server               string    `json:"server"`
 	SocketPath           string    `json:"socketPath,omitempty"`
@@ -96,12 +98,12 @@ type VaultAuth struct {
 	TargetCACertSecretRef *SecretRef `json:"targetCACertSecretRef,omitempty"`
 }
 
-// Filtering is the choice of namespaces. Namespaces is always written, as the operator writes it.
+// Filtering selects namespaces. Namespaces is always written, like the operator does.
 type Filtering struct {
 	Namespaces Patterns `json:"namespaces"`
 }
 
-// Patterns chooses by name; a non-empty include list overrides the exclude list.
+// Patterns select by name. A non-empty include list overrides the exclude list.
 type Patterns struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The operator's one custom resource.
+// The operator's only custom resource.
 const (
 	Group      = "k8s.mondoo.com"
 	Version    = "v1alpha2"
@@ -23,12 +23,12 @@ const (
 	KeyCACert           = "ca.crt"
 	KeyDockerConfigJSON = ".dockerconfigjson"
 	KeyMondooConfig     = "config"
-	// KeyServer is Muster's, and the operator passes it over: the one server that the token beside it is for.
+	// KeyServer is Muster's own, and the operator ignores it: the only server that the Secret's token may be sent to.
 	KeyServer = "server"
 )
 
-// What a Secret that Muster makes for a cluster holds: the part of its name before the hash. The list is closed, and none is the
-// end of another after a dash; the uniqueness of [SecretName] rests on both.
+// The content of a Secret that Muster makes for a cluster, which is the part of its name before the hash. The list is
+// closed, and none of these is the end of another after a dash. The uniqueness of [SecretName] depends on both.
 const (
 	Kubeconfig     = "kubeconfig"
 	ServiceAccount = "service-account"
@@ -38,10 +38,10 @@ const (
 	Registries     = "registries"
 )
 
-var whats = []string{Kubeconfig, ServiceAccount, TrustBundle, VaultCA, TargetCA, Registries}
+var secretContents = []string{Kubeconfig, ServiceAccount, TrustBundle, VaultCA, TargetCA, Registries}
 
-// SecretKeys gives the keys that the operator wants in a Secret holding this; nil for anything outside of the list. It
-// reports a missing key nowhere: the scan Pod just never starts.
+// SecretKeys returns the keys that the operator requires in a Secret with this content; nil for anything outside the
+// list. The operator doesn't report a missing key: the scan's Pod just never starts.
 func SecretKeys(what string) []string {
 	switch what {
 	case Kubeconfig:
@@ -57,7 +57,8 @@ func SecretKeys(what string) []string {
 	}
 }
 
-// TokenKeys are the keys that the operator wants in the Secret of a ServiceAccount: without a check of the server's certificate, no CA.
+// TokenKeys returns the keys that the operator requires in a ServiceAccount's Secret. Without TLS verification, it
+// needs no CA.
 func TokenKeys(skipTLSVerify bool) []string {
 	if skipTLSVerify {
 		return []string{KeyToken}
@@ -65,8 +66,8 @@ func TokenKeys(skipTLSVerify bool) []string {
 	return SecretKeys(ServiceAccount)
 }
 
-// SecretType gives the Kubernetes type of a Secret holding this: the registries' own type, whose content the API server
-// checks, or Opaque.
+// SecretType returns the Kubernetes type of a Secret with this content: the type for registries, whose content the API
+// server checks, or Opaque.
 func SecretType(what string) string {
 	if what == Registries {
 		return "kubernetes.io/dockerconfigjson"
@@ -74,7 +75,7 @@ func SecretType(what string) string {
 	return "Opaque"
 }
 
-// The usual name of an audit config, which Mondoo's console and Helm chart give.
+// The usual name of an audit config, set by Mondoo's console and Helm chart.
 const usualAuditConfig = "mondoo-client"
 
 // maxName is Kubernetes' limit for a DNS-1123 subdomain.
@@ -83,17 +84,17 @@ const maxName = 253
 // hashLength is how many hexadecimal digits the hash in the name of a Secret has.
 const hashLength = 16
 
-// UnknownHash stands in the name of a Secret whose hash only the keys can tell.
+// UnknownHash is the placeholder for a hash that can't be computed without keys.
 const UnknownHash = "0000000000000000"
 
-// SecretName names the Secret that Muster makes for a cluster: <auditConfig>-<cluster>-<what>-<hash>. The hash has 16
-// hexadecimal digits and stands for where the credentials in it may be sent. Different arguments never give the same name,
-// as long as they are valid: audit config a DNS-1123 subdomain, cluster a DNS-1123 label, what from the list above.
+// SecretName returns the name of the Secret that Muster makes for a cluster: <auditConfig>-<cluster>-<what>-<hash>. The
+// hash has 16 hexadecimal digits and identifies where its credentials may be sent. Different valid arguments never have
+// the same name: auditConfig is a DNS-1123 subdomain, cluster a DNS-1123 label, and what is from the list above.
 //
-// Audit configs and clusters have dashes in them, so the plain form alone could be cut in several ways: x-y and z, or x and
-// y-z. It is used for the one way that a reader would cut it: after mondoo-client, or else after the first dash. Every
-// other pair is joined by a dot, which no cluster's name has: x-y.z-kubeconfig-…. Over 253 characters, the end is cut off in
-// favour of a dot and a SHA-256 in hexadecimal, which is longer than a cluster's name can be.
+// Names of audit configs and clusters contain dashes, so the plain form is ambiguous: x-y and z, or x and y-z. It is
+// only used for the pair that a reader would expect: split after mondoo-client, or else after the first dash. Any other
+// pair is joined by a dot, which no cluster's name contains: x-y.z-kubeconfig-…. If the name exceeds 253 characters,
+// its end is replaced by a dot and a SHA-256 in hexadecimal, which is longer than any cluster's name.
 func SecretName(auditConfig, cluster, what, hash string) string {
 	end := "-" + what + "-" + hash
 	name := auditConfig + "." + cluster + end
@@ -105,26 +106,27 @@ func SecretName(auditConfig, cluster, what, hash string) string {
 	}
 	sum := sha256.Sum256([]byte(auditConfig + "/" + cluster))
 	tail := "." + hex.EncodeToString(sum[:]) + end
-	// What remains must end in a letter or digit.
+	// The rest must end in a letter or digit.
 	return strings.TrimRight(name[:maxName-len(tail)], ".-") + tail
 }
 
-// IsMade reports whether a name has the form of [SecretName]. Such names are Muster's own: nothing in a repository may use one.
+// IsMade reports whether a name has the form of [SecretName]. Such names are reserved: nothing in a repository may use
+// one.
 func IsMade(name string) bool {
 	at := len(name) - hashLength
 	if at < 1 || name[at-1] != '-' || strings.Trim(name[at:], "0123456789abcdef") != "" {
 		return false
 	}
-	return slices.ContainsFunc(whats, func(what string) bool { return strings.HasSuffix(name[:at-1], "-"+what) })
+	return slices.ContainsFunc(secretContents, func(what string) bool { return strings.HasSuffix(name[:at-1], "-"+what) })
 }
 
-// WithHash is the name of a Secret with another hash.
+// WithHash returns the name of a Secret with another hash.
 func WithHash(name, hash string) string { return name[:len(name)-hashLength] + hash }
 
-// WithoutHash is the name of a Secret up to the hash. Until Muster knew hashes, it was the whole name.
+// WithoutHash returns the name of a Secret without the hash. Older versions of Muster used it as the whole name.
 func WithoutHash(name string) string { return strings.TrimSuffix(WithHash(name, ""), "-") }
 
-// cutsPlainly tells whether the plain form reads back as this pair.
+// cutsPlainly reports whether the plain form is split back into this pair.
 func cutsPlainly(auditConfig, cluster string) bool {
 	if strings.Contains(auditConfig, ".") {
 		return false
@@ -135,7 +137,7 @@ func cutsPlainly(auditConfig, cluster string) bool {
 	return !strings.Contains(auditConfig, "-") && !strings.HasPrefix(auditConfig+"-"+cluster+"-", usualAuditConfig+"-")
 }
 
-// Labels on the CronJob, Jobs and Pods that the operator makes for an entry.
+// Labels on the CronJob, Jobs and Pods that the operator creates for an entry.
 const (
 	LabelApp         = "app"
 	LabelScan        = "scan"
@@ -146,15 +148,15 @@ const (
 	ScanValue = "k8s"
 )
 
-// ScanLabels select what the operator makes for one entry. Find CronJobs and Jobs by these and not by name: the operator
-// cuts long names and puts a hash in.
+// ScanLabels select the objects that the operator creates for an entry. Find CronJobs and Jobs by labels and not by
+// name: the operator cuts long names and adds a hash.
 func ScanLabels(auditConfig, cluster string) map[string]string {
 	return map[string]string{LabelApp: AppValue, LabelScan: ScanValue, LabelAuditConfig: auditConfig, LabelCluster: cluster}
 }
 
-// ScanName is the name of the CronJob that the operator makes for an entry, unless it is over 52 characters and has a hash put in, which
-// makes it unique. It is not made to be unique otherwise: the audit config mondoo-client-x with the cluster y has the CronJob of
-// mondoo-client with x-y. Find CronJobs by [ScanLabels].
+// ScanName returns the name of the operator's CronJob for an entry. Names over 52 characters are cut and get a hash,
+// which makes them unique; hashed is true then. Other names may not be unique: the audit config mondoo-client-x with
+// the cluster y has the same CronJob as mondoo-client with x-y. Find CronJobs by [ScanLabels].
 func ScanName(auditConfig, cluster string) (name string, hashed bool) {
 	integration := auditConfig
 	if rest, usual := strings.CutPrefix(auditConfig, usualAuditConfig); usual && (rest == "" || rest[0] == '-') {
@@ -164,14 +166,15 @@ func ScanName(auditConfig, cluster string) (name string, hashed bool) {
 	return name, len(name) > 52
 }
 
-// LocalScanName is the name of the CronJob that the operator makes for the scan of its own cluster, where an audit config asks for it.
+// LocalScanName returns the name of the operator's CronJob for the scan of the management cluster, if an audit config requests
+// it.
 func LocalScanName(auditConfig string) string {
 	name, _ := ScanName(auditConfig, "")
 	return strings.TrimSuffix(name, "-")
 }
 
-// DerivedNames are the other names that the operator makes for an entry: of ConfigMaps, a ServiceAccount and a Secret. No two kinds
-// of objects share a form.
+// DerivedNames returns the names of the operator's other objects for an entry: ConfigMaps, a ServiceAccount and a
+// Secret. Each kind of object has its own form.
 func DerivedNames(auditConfig, cluster string) []string {
 	return []string{auditConfig + "-k8s-inventory-" + cluster, auditConfig + "-sa-kubeconfig-" + cluster,
 		WorkloadIdentityServiceAccount(auditConfig, cluster), auditConfig + vaultKubeconfig + cluster}
@@ -179,15 +182,15 @@ func DerivedNames(auditConfig, cluster string) []string {
 
 const vaultKubeconfig = "-vault-kubeconfig-"
 
-// IsOperatorSecret reports whether a name is one that the operator gives to Secrets of its own for an audit config. It overwrites or
-// deletes whatever has such a name.
+// IsOperatorSecret reports whether the operator uses a name for its own Secret of an audit config. It overwrites or
+// deletes any Secret with such a name.
 func IsOperatorSecret(auditConfig, name string) bool {
 	rest, ok := strings.CutPrefix(name, auditConfig)
 	return ok && (rest == "-config-override" || rest == "-scan-api-token" || rest == "-private-registries-merged" || strings.HasPrefix(rest, vaultKubeconfig))
 }
 
-// WorkloadIdentityServiceAccount names the ServiceAccount that the operator makes for an entry with workloadIdentity; the
-// cloud's trust in it is bound to this name.
+// WorkloadIdentityServiceAccount returns the name of the operator's ServiceAccount for an entry with workloadIdentity.
+// The cloud trusts exactly this name.
 func WorkloadIdentityServiceAccount(auditConfig, cluster string) string {
 	return auditConfig + "-wif-" + cluster
 }

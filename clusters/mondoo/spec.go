@@ -11,61 +11,62 @@ import (
 	"time"
 )
 
-// Class says what a field of a MondooAuditConfig lets whoever writes it do.
+// Class is what a field of a MondooAuditConfig allows its author to do.
 type Class string
 
-// The classes. The fields that are in none of them are harmless.
+// The classes. Fields without a class are harmless.
 const (
-	// NamesSecret fields name a Secret, which the operator or a Pod that it makes then reads.
+	// NamesSecret fields name a Secret, which the operator or one of its Pods then reads.
 	NamesSecret Class = "names a Secret"
-	// Privileged fields choose the code that runs, its environment, its identity, or what Kubernetes lets it do.
-	Privileged Class = "chooses what runs, and with which rights"
-	// UnknownField is a field of a newer operator, or a misspelt one. Nobody knows what it does.
+	// Privileged fields choose the code that runs, its environment, its identity, or its privileges.
+	Privileged Class = "chooses what runs and with which privileges"
+	// UnknownField is a field of a newer operator, or a misspelt one. Its effect is unknown.
 	UnknownField Class = "is unknown"
 )
 
-// Use is a field that an audit config sets and that is not harmless.
+// Use is a field of an audit config that is set and not harmless.
 type Use struct {
-	// Field is where it stands in the object; an index of a list is "[0]".
+	// Field is its path in the object. An index of a list is "[0]".
 	Field []string
 	Class Class
-	// Value is the name of the Secret, or the value of a privileged field where that is a single one.
+	// Value is the name of the Secret, or the single value of a privileged field.
 	Value string
-	// Single says that Value is all that the field holds.
+	// Single is true if Value is everything that the field contains.
 	Single bool
 }
 
-// Path is the field as an AuditSync names it: from spec on, and without indexes.
+// Path returns the field as an AuditSync names it: below spec, and without indexes.
 func (u Use) Path() string {
 	parts := slices.DeleteFunc(slices.Clone(u.Field), func(part string) bool { return strings.HasPrefix(part, "[") })
 	return strings.TrimPrefix(strings.Join(parts, "."), "spec.")
 }
 
-// FieldError is a field of an audit config that the operator can't work with.
+// FieldError is a field of an audit config that the operator can't use.
 type FieldError struct {
 	Field []string
-	// Want is what a field that the operator can't read has in a good one, such as "a text".
+	// Want is what the operator expects in a field that it can't read, such as "a string".
 	Want string
-	// Problem completes "FIELD …" for a field that can be read; Fix is an instruction. All three are empty where the field is not one of
-	// a MondooAuditConfig.
+	// Problem completes the sentence "FIELD …" for a readable field, and Fix is an instruction. Want, Problem and Fix
+	// are empty for a field that a MondooAuditConfig doesn't have.
 	Problem, Fix string
 }
 
-// Inspect gives the fields of an audit config that are not harmless, and those that the operator can't read. Fields with a zero
-// value count as absent, and the list of external clusters is left out: its entries are checked like cluster files.
+// Inspect returns the fields of an audit config that are not harmless, and those that the operator can't use. A field
+// with a zero value counts as absent. The list of external clusters is left out, because its entries are checked like
+// cluster files.
 func Inspect(auditConfig map[string]any) ([]Use, []FieldError) {
 	var in inspection
 	for _, key := range slices.Sorted(maps.Keys(auditConfig)) {
 		switch key {
-		case "apiVersion", "kind", "metadata", "status": // status is the operator's, and is never applied
+		case "apiVersion", "kind", "metadata", "status": // the operator writes status, and Muster never applies it
 		case "spec":
 			in.node(auditConfig[key], specFields, []string{key})
 		default:
-			in.bad = append(in.bad, FieldError{Field: []string{key}})
+			in.errors = append(in.errors, FieldError{Field: []string{key}})
 		}
 	}
 	in.values(auditConfig)
-	return in.uses, in.bad
+	return in.uses, in.errors
 }
 
 // kind is the type of a field.
@@ -73,32 +74,32 @@ type kind string
 
 const (
 	object   kind = "a mapping"
-	text     kind = "a text"
+	text     kind = "a string"
 	boolean  kind = "true or false"
 	integer  kind = "a whole number"
-	quantity kind = "an amount of zero or more, such as 300Mi"
-	texts    kind = "a list of texts"
-	pairs    kind = "a mapping of texts"
-	duration kind = "a duration of a second or more in hours, minutes and seconds, such as 1h30m"
+	quantity kind = "a quantity of zero or more, such as 300Mi"
+	texts    kind = "a list of strings"
+	pairs    kind = "a mapping of strings"
+	duration kind = "a duration of at least a second, in hours, minutes and seconds, such as 1h30m"
 	list     kind = "a list"
 	secrets  kind = "a list of references to Secrets"
 	deletion kind = "Delete or Retain"
 )
 
-// node is what is known of a field.
+// node describes a field.
 type node struct {
 	kind   kind
 	class  Class
 	fields map[string]node
-	// rest is the kind of fields that are not among these.
+	// rest is the kind of fields that aren't listed.
 	rest kind
-	// standard is the value that the operator's CRD fills in. It gives nothing away.
+	// standard is the default in the operator's CRD, which is harmless.
 	standard string
-	// some says that not every operator that Muster works with has the field.
-	some bool
+	// newer is true if some operators that Muster supports don't have the field.
+	newer bool
 }
 
-// The fields of a MondooAuditConfig's spec, of the operator v13.3.0 and those that came after it until August 2026.
+// The fields of a MondooAuditConfig's spec, in the operator v13.3.0 and later ones until August 2026.
 var (
 	secretRef  = node{kind: object, class: NamesSecret}
 	patterns   = fields(map[string]node{"include": {kind: texts}, "exclude": {kind: texts}})
@@ -106,7 +107,7 @@ var (
 	amounts    = node{kind: object, rest: quantity, fields: map[string]node{"cpu": {kind: quantity}, "memory": {kind: quantity}, "ephemeral-storage": {kind: quantity}}}
 	resources  = fields(map[string]node{"limits": amounts, "requests": amounts})
 	// Labels and annotations of Pods have other controllers put sidecars and Secrets into them, and nodes differ in what they have.
-	jobOverrides = node{kind: object, some: true, fields: map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
+	jobOverrides = node{kind: object, newer: true, fields: map[string]node{"ttlSecondsAfterFinished": {kind: integer}, "labels": {kind: pairs, class: Privileged},
 		"annotations": {kind: pairs, class: Privileged}, "nodeSelector": {kind: pairs, class: Privileged}, "tolerations": {kind: list, class: Privileged}}}
 	environment = node{kind: list, class: Privileged}
 
@@ -139,20 +140,20 @@ var (
 			"scanCache":        fields(map[string]node{"enable": {kind: boolean}, "cacheTTL": {kind: duration}}),
 			"workloadIdentity": {kind: object, class: Privileged}, "env": environment, "jobOverrides": jobOverrides,
 		}),
-		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: deletion, some: true}}),
+		"consoleIntegration": fields(map[string]node{"enable": {kind: boolean}, "autoCreate": {kind: boolean}, "name": {kind: text}, "deletionPolicy": {kind: deletion, newer: true}}),
 		"filtering":          namespaces,
 		"spaceId":            {kind: text},
 		"annotations":        {kind: pairs},
 		"jobOverrides":       jobOverrides,
-		"remoteManaged":      {kind: boolean, some: true},
-		"admission":          {kind: object, class: Privileged, some: true}, // of operators before v12.1.0
+		"remoteManaged":      {kind: boolean, newer: true},
+		"admission":          {kind: object, class: Privileged, newer: true}, // of operators before v12.1.0
 	})
 )
 
 func fields(of map[string]node) node { return node{kind: object, fields: of} }
 
-// Everywhere reports whether every operator that Muster works with has a field of an audit config's spec. Below a list or a mapping of
-// texts everything belongs to that.
+// Everywhere reports whether every operator that Muster supports has a field of an audit config's spec. A field below a
+// list or a mapping of strings belongs to that.
 func Everywhere(field []string) bool {
 	n := specFields
 	for _, part := range field {
@@ -161,7 +162,7 @@ func Everywhere(field []string) bool {
 			break
 		}
 		below, known := n.fields[part]
-		if !known || below.some {
+		if !known || below.newer {
 			return false
 		}
 		n = below
@@ -170,8 +171,8 @@ func Everywhere(field []string) bool {
 }
 
 type inspection struct {
-	uses []Use
-	bad  []FieldError
+	uses   []Use
+	errors []FieldError
 }
 
 func (in *inspection) node(v any, n node, field []string) {
@@ -179,7 +180,7 @@ func (in *inspection) node(v any, n node, field []string) {
 		return
 	}
 	if !n.holds(v) {
-		in.bad = append(in.bad, FieldError{Field: field, Want: string(n.kind)})
+		in.errors = append(in.errors, FieldError{Field: field, Want: string(n.kind)})
 		return
 	}
 	switch {
@@ -203,7 +204,7 @@ func (in *inspection) node(v any, n node, field []string) {
 	}
 }
 
-// reference is a reference to a Secret, which holds its name and nothing else.
+// reference inspects a reference to a Secret, which may only have a name.
 func (in *inspection) reference(ref map[string]any, field []string) {
 	for _, key := range slices.Sorted(maps.Keys(ref)) {
 		name, ok := ref[key].(string)
@@ -212,14 +213,14 @@ func (in *inspection) reference(ref map[string]any, field []string) {
 		case key != "name":
 			in.use(ref[key], node{class: UnknownField}, at(field, key))
 		case !ok:
-			in.bad = append(in.bad, FieldError{Field: at(field, key), Want: string(text)})
+			in.errors = append(in.errors, FieldError{Field: at(field, key), Want: string(text)})
 		case name != "":
 			in.uses = append(in.uses, Use{field, NamesSecret, name, true})
 		}
 	}
 }
 
-// use is a field that isn't harmless, with the Secrets that it names somewhere below.
+// use adds a field that isn't harmless, and the Secrets that are named below it.
 func (in *inspection) use(v any, n node, field []string) {
 	if empty(v) {
 		return
@@ -234,7 +235,7 @@ func (in *inspection) use(v any, n node, field []string) {
 	}
 }
 
-// holds says whether a value is of the field's kind. A field that isn't known may hold anything.
+// holds reports whether a value has the field's kind. An unknown field may have any value.
 func (n node) holds(v any) bool {
 	switch n.kind {
 	case object:
@@ -289,7 +290,7 @@ func whole(v any) bool {
 	return number(v) && (!isFloat || f == math.Trunc(f))
 }
 
-// empty says whether a value is what the operator writes for an absent field.
+// empty reports whether a value is what the operator writes for an absent field.
 func empty(v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
@@ -320,14 +321,14 @@ func scalar(v any) (string, bool) {
 	return "", false
 }
 
-// SecretNames are the names of Secrets below a value, each with the field that names it. Kubernetes has many such fields, and all
-// have "secret" in their names: secretKeyRef, secretRef, imagePullSecrets, a volume's secret.secretName. They hold a name, a mapping
-// with one, or a list of either.
+// SecretNames iterates over the names of Secrets below a value, each with the field that names it. Kubernetes has many
+// such fields, and all have "secret" in their names: secretKeyRef, secretRef, imagePullSecrets, a volume's
+// secret.secretName. Their value is a name, a mapping with a name, or a list of either.
 func SecretNames(v any) iter.Seq2[[]string, string] {
 	return func(yield func([]string, string) bool) { secretNames(v, nil, false, yield) }
 }
 
-// secretNames visits a value; isRef says that it is that of a field which names Secrets.
+// secretNames visits a value. isRef is true below a field that names Secrets.
 func secretNames(v any, field []string, isRef bool, yield func([]string, string) bool) bool {
 	switch v := v.(type) {
 	case string:
@@ -360,13 +361,14 @@ func at(field []string, key string) []string { return append(slices.Clip(field),
 
 func last(field []string) string { return field[len(field)-1] }
 
-// RemoteManaged says whether Mondoo's console replaces an audit config's list of external clusters, as newer operators let it.
+// RemoteManaged reports whether Mondoo's console replaces an audit config's list of external clusters, as newer
+// operators support.
 func RemoteManaged(auditConfig map[string]any) bool {
 	return At(auditConfig, []string{"spec", "remoteManaged"}) == true
 }
 
-// TextAt is the text at a field; empty where there is none. It is for live objects, whose types the API server has checked; those
-// of Git are checked by [Inspect] first.
+// TextAt returns the string at a field; empty if there is none. It is for live objects, whose types the API server has
+// checked. Objects from Git are checked by [Inspect] first.
 func TextAt(object map[string]any, field ...string) string {
 	if text, ok := At(object, field).(string); ok {
 		return text
@@ -374,8 +376,8 @@ func TextAt(object map[string]any, field ...string) string {
 	return ""
 }
 
-// DeletesIntegration says whether the removal of an audit config also deletes its integration at Mondoo. Newer operators do that by
-// default with one that they made themselves; made says whether this is known to be such.
+// DeletesIntegration reports whether removing an audit config also deletes its integration at Mondoo. By default, newer
+// operators delete an integration that they have created; made reports whether this one is known to be one.
 func DeletesIntegration(auditConfig map[string]any) (deletes, made bool) {
 	made = TextAt(auditConfig, "status", "integrationMRN") != ""
 	switch TextAt(auditConfig, "spec", "consoleIntegration", "deletionPolicy") {
@@ -387,7 +389,7 @@ func DeletesIntegration(auditConfig map[string]any) (deletes, made bool) {
 	return false, made
 }
 
-// At is the value at a field of an object; nil where there is none.
+// At returns the value at a field of an object, or nil.
 func At(object map[string]any, field []string) any {
 	var v any = object
 	for _, part := range field {
@@ -407,7 +409,7 @@ func At(object map[string]any, field []string) any {
 	return v
 }
 
-// Texts are all texts below a value, without the keys of mappings.
+// Texts iterates over all strings below a value, except for the keys of mappings.
 func Texts(v any) iter.Seq[string] {
 	return func(yield func(string) bool) { eachText(v, yield) }
 }

@@ -9,15 +9,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// ShapeError says that an object is not made as the CRD says. It holds the path of the field and nothing of its value.
+// ShapeError means that an object doesn't have the shape of the CRD. It has the path of the field, but not its value.
 type ShapeError struct {
 	// Path is dotted, such as "spec.kubernetesResources.externalClusters"; empty for an entry as a whole.
 	Path string
-	// Want is what should stand there, such as "a list".
+	// Want is the expected shape, such as "a list".
 	Want string
 }
 
-// Error is one line.
+// Error returns the error on one line.
 func (e *ShapeError) Error() string {
 	if e.Path == "" {
 		return "the entry is not " + e.Want
@@ -25,19 +25,19 @@ func (e *ShapeError) Error() string {
 	return fmt.Sprintf("%s is not %s", e.Path, e.Want)
 }
 
-// Map gives the entry as JSON would: maps, []any, strings and booleans. What is applied should be the canonical form, as in
-// e.Canonical().Map(), so that the API server has nothing to add.
+// Map returns the entry as decoded JSON: maps, []any, strings and booleans. What is applied should be the canonical
+// form, as in e.Canonical().Map(), so that the API server has nothing to add.
 func (e Entry) Map() map[string]any {
 	obj, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&e)
 	if err != nil {
-		// Only a type that JSON can't hold gives an error, and the types above are fixed.
+		// It only fails on types that JSON doesn't have, and the types above are fixed.
 		panic(fmt.Sprintf("mondoo: convert entry: %v", err))
 	}
 	return obj
 }
 
-// ParseEntry reads an element of externalClusters. Fields it does not know are passed over: a newer operator may have
-// them. The error is a [*ShapeError].
+// ParseEntry reads an element of externalClusters. It ignores unknown fields: a newer operator may have them. The error
+// is a [*ShapeError].
 func ParseEntry(obj map[string]any) (Entry, error) {
 	var e Entry
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj, &e); err != nil {
@@ -47,8 +47,8 @@ func ParseEntry(obj map[string]any) (Entry, error) {
 	return e, nil
 }
 
-// Diff lists the fields in which two entries differ for the operator, as sorted dotted paths, such as
-// "filtering.namespaces.include"; a block that only one of them has is one path. Values are not given.
+// Diff returns the fields in which two entries differ for the operator, as sorted dotted paths, such as
+// "filtering.namespaces.include". A block that only one of them has is one path. Diff returns no values.
 func Diff(a, b Entry) []string {
 	var paths []string
 	differ("", a.compared().Map(), b.compared().Map(), &paths)

@@ -12,15 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// What the operator and Kubernetes allow of an audit config's values, as seen with the operator v13.3.0.
+// Limits of the operator and Kubernetes for an audit config's values, as observed with the operator v13.3.0.
 const (
-	// maxLabel is the longest value of a label; the operator labels what it makes with the audit config's name.
+	// maxLabel is the longest label value. The operator labels its objects with the audit config's name.
 	maxLabel = 63
 	// maxAnnotation is the longest key and the longest value of spec.annotations, in characters.
 	maxAnnotation = 256
 )
 
-// values finds values of the right type with which the operator doesn't work.
+// values finds values of the right type that the operator can't use.
 func (in *inspection) values(auditConfig map[string]any) {
 	switch name := TextAt(auditConfig, "metadata", "name"); {
 	case len(name) > maxLabel:
@@ -36,34 +36,35 @@ func (in *inspection) values(auditConfig map[string]any) {
 }
 
 func (in *inspection) problem(field []string, what, fix string) {
-	in.bad = append(in.bad, FieldError{Field: field, Problem: what, Fix: fix})
+	in.errors = append(in.errors, FieldError{Field: field, Problem: what, Fix: fix})
 }
 
-// annotations are those of the assets. With one that is bad, the operator passes over the whole audit config.
+// annotations checks spec.annotations, the annotations of assets. With an invalid one, the operator ignores the whole
+// audit config.
 func (in *inspection) annotations(v any) {
 	annotations, ok := v.(map[string]any)
 	if !ok {
 		return
 	}
-	const skips = ", and the operator passes over the whole audit config"
+	const skips = ", and the operator ignores the whole audit config"
 	long := func(text string) bool { return utf8.RuneCountInString(text) > maxAnnotation }
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		field := []string{"spec", "annotations", key}
 		value, isText := annotations[key].(string)
 		switch {
 		case key == "" || strings.Contains(key, "="):
-			in.problem(field, "has a key that is empty or has a ="+skips, "give it another key")
+			in.problem(field, "has a key that is empty or contains ="+skips, "give it another key")
 		case long(key):
 			in.problem(field, fmt.Sprintf("has a key of more than %d characters", maxAnnotation)+skips, "shorten it")
 		case isText && value == "":
-			in.problem(field, "is empty"+skips, "give it a value, or take it out")
+			in.problem(field, "is empty"+skips, "set a value, or remove it")
 		case isText && long(value):
 			in.problem(field, fmt.Sprintf("is longer than %d characters", maxAnnotation)+skips, "shorten it")
 		}
 	}
 }
 
-// registryIdentity is the workload identity for registries, which needs the block of its provider.
+// registryIdentity checks the workload identity for registries, which needs its provider's block.
 func (in *inspection) registryIdentity(v any) {
 	identity, ok := v.(map[string]any)
 	if !ok || empty(identity) {
@@ -73,13 +74,13 @@ func (in *inspection) registryIdentity(v any) {
 	provider, isText := identity["provider"].(string)
 	switch {
 	case !isText || !slices.Contains([]string{"gke", "eks", "aks"}, provider):
-		in.problem(at(field, "provider"), "is not gke, eks or aks", "write one of them")
+		in.problem(at(field, "provider"), "is not gke, eks or aks", "use one of them")
 	case empty(identity[provider]):
-		in.problem(at(field, provider), "is missing, and the operator ends in a panic at the first cluster with a workload identity that scans images", "give the block "+provider)
+		in.problem(at(field, provider), "is missing, and the operator panics at the first cluster with a workload identity that scans images", "add the block "+provider)
 	}
 }
 
-// resources are those of a container. The API server refuses Pods that request more than their limit.
+// resources checks a container's resources. The API server refuses Pods that request more than their limit.
 func (in *inspection) resources(auditConfig map[string]any, field []string) {
 	requests, ok := At(auditConfig, at(field, "requests")).(map[string]any)
 	if !ok {
@@ -94,7 +95,7 @@ func (in *inspection) resources(auditConfig map[string]any, field []string) {
 	}
 }
 
-// amount reads a quantity of a resource.
+// amount parses a quantity of a resource.
 func amount(v any) (resource.Quantity, bool) {
 	text, isText := v.(string)
 	if number(v) {
@@ -106,8 +107,8 @@ func amount(v any) (resource.Quantity, bool) {
 	return q, err == nil
 }
 
-// SameValue reports whether two values of a field of an audit config are the same to the operator, though it writes them in another
-// form: 90m as 1h30m0s, 1000m as 1. The field is a path from the object's root on.
+// SameValue reports whether two values of a field of an audit config are the same to the operator, which may write them
+// in another form: 90m as 1h30m0s, 1000m as 1. The field is a path from the object's root.
 func SameValue(field []string, a, b any) bool {
 	if len(field) == 0 || field[0] != "spec" {
 		return false
@@ -117,7 +118,7 @@ func SameValue(field []string, a, b any) bool {
 		part, _, _ = strings.Cut(part, "[")
 		below, known := n.fields[part]
 		if !known {
-			below = node{kind: n.rest} // a name with dots goes on, and finds nothing either
+			below = node{kind: n.rest} // the loop continues for names with dots, and finds nothing
 		}
 		if n.fields != nil {
 			n = below

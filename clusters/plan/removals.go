@@ -200,9 +200,9 @@ func ofOtherKinds(f *fleet.Opened) map[string]bool {
 		if at.Severity != finding.Error {
 			continue
 		}
-		alone := at.Code == compile.CodeKind && at.Cluster == ""
+		onlyKind := at.Code == compile.CodeKind && at.Cluster == ""
 		if known, seen := other[at.Path]; !seen || known {
-			other[at.Path] = alone
+			other[at.Path] = onlyKind
 		}
 	}
 	return other

@@ -35,7 +35,7 @@ func (p *planner) unchanged() <-chan []bool {
 // secrets plans the Secrets of the fleet, some of which are known to be unchanged, and the removal of those no longer
 // needed.
 func (p *planner) secrets(unchanged []bool) {
-	alone := &Inventory{Sync: p.fleet.Sync}
+	standalone := &Inventory{Sync: p.fleet.Sync}
 	for i := range p.fleet.Secrets {
 		s := &p.fleet.Secrets[i]
 		known := p.itemOf(s)
@@ -43,7 +43,7 @@ func (p *planner) secrets(unchanged []bool) {
 		case s.Quarantined:
 			p.keepSecrets[s.Name] = true
 			if s.Cluster == "" && known != nil {
-				alone.Secrets = append(alone.Secrets, *known)
+				standalone.Secrets = append(standalone.Secrets, *known)
 			}
 		case s.Cluster == "":
 			item := Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash}
@@ -53,13 +53,13 @@ func (p *planner) secrets(unchanged []bool) {
 			if !unchanged[i] {
 				p.secret(s, known, &item)
 			}
-			alone.Secrets = append(alone.Secrets, item)
+			standalone.Secrets = append(standalone.Secrets, item)
 		case p.next[s.AuditConfig] != nil && !unchanged[i]:
 			p.secret(s, known, p.next[s.AuditConfig].cluster(s.Cluster))
 		}
 	}
-	p.unneeded(alone)
-	p.next[""] = alone
+	p.unneeded(standalone)
+	p.next[""] = standalone
 }
 
 // itemOf returns the inventory item of a Secret, or one made from the item of its cluster.
@@ -447,7 +447,7 @@ func samePath(a, b string) bool {
 }
 
 // unneeded plans the removal of Muster's own Secrets that are no longer in the fleet.
-func (p *planner) unneeded(alone *Inventory) {
+func (p *planner) unneeded(standalone *Inventory) {
 	reasons := map[string]string{}
 	if before := p.inventories[""]; before != nil {
 		for _, item := range before.Secrets {
@@ -472,7 +472,7 @@ func (p *planner) unneeded(alone *Inventory) {
 		p.plan.Delete.Secrets = append(p.plan.Delete.Secrets, Deletion{Name: name, Version: p.live.Secrets[name].Version})
 	}
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		p.holdSecret(name, reasons[name], alone)
+		p.holdSecret(name, reasons[name], standalone)
 	}
 }
 
@@ -491,17 +491,17 @@ func (p *planner) holdNamed(names []string, reasons map[string]string) []string 
 }
 
 // holdSecret plans a Secret that stays although the fleet no longer has it.
-func (p *planner) holdSecret(name, reason string, alone *Inventory) {
+func (p *planner) holdSecret(name, reason string, standalone *Inventory) {
 	step := Step{Action: Hold, Kind: KindSecret, Name: name, Reason: reason}
 	if reason == reasonNamed {
 		step.NamedBy = p.namers[name]
 	}
 	if item := p.inventories[""].secret(name); item != nil {
 		step.Origin = item.Origin
-		alone.Secrets = append(alone.Secrets, *item)
+		standalone.Secrets = append(standalone.Secrets, *item)
 	} else if maker := p.maker(name); maker != nil {
 		// The cluster no longer has it. Record it on its own, or it would never be removed.
-		alone.Secrets = append(alone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.inline[name].String()})
+		standalone.Secrets = append(standalone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.inline[name].String()})
 	}
 	p.step(step)
 	if waits(reason) {

@@ -1,8 +1,8 @@
-// Package policy is what an AuditSync allows a repository: the Vault servers that clusters may name, and the fields of
-// MondooAuditConfigs that name Secrets, choose code or change privileges.
+// Package policy decides what an AuditSync allows a repository: which Vault servers clusters may name, and which fields
+// of MondooAuditConfigs may name Secrets, choose code or change privileges.
 //
-// A Policy is a value. In the controller it comes from the AuditSync that is applied; offline, from a manifest of it. Nothing in the
-// repository that is rendered changes what the controller allows. The zero value allows nothing.
+// A Policy is a value. The controller makes it from the live AuditSync, the command line from a manifest of it. Nothing
+// in the rendered repository changes what the controller allows. The zero value allows nothing.
 package policy
 
 import (
@@ -22,9 +22,9 @@ import (
 const (
 	CodeNotAllowed    finding.Code = "audit-config-not-allowed" // a field of an audit config that the AuditSync does not allow
 	CodeUnreadable    finding.Code = "audit-config-field"       // a field that the operator can't read
-	CodeReserved      finding.Code = "secret-reserved"          // an audit config names a Secret of Muster's
+	CodeReserved      finding.Code = "secret-reserved"          // an audit config names a Secret that is reserved for Muster
 	CodeRemoteManaged finding.Code = "remote-managed"           // Mondoo's console replaces the list of clusters
-	CodeVault         finding.Code = "vault-not-allowed"        // an address of Vault that the AuditSync does not allow
+	CodeVault         finding.Code = "vault-not-allowed"        // a Vault address that the AuditSync does not allow
 )
 
 // The fields of an AuditSync that a policy is made from.
@@ -33,47 +33,50 @@ const (
 	FieldVault = "spec.vaultAuth.addresses"
 )
 
-// Policy is what a repository may say.
+// Policy is what an AuditSync allows.
 type Policy struct {
-	// Source names the AuditSync for people, such as "the AuditSync production". Empty where none is known; nothing is allowed then.
+	// Source names the AuditSync in messages, such as "the AuditSync production". It is empty if none is known, and
+	// then nothing is allowed.
 	Source string
 	// VaultAddresses are the Vault servers that clusters may name in vaultAuth, as https://host or https://host:port.
 	VaultAddresses []string
-	// Allow are the fields that audit configs in Git may have: FIELD=VALUE allows one value, FIELD any value and all fields below it.
-	// A field that names a Secret is allowed by FIELD=NAME alone. A FIELD is written from spec on, such as scanner.image.tag.
+	// Allow are the fields that audit configs in Git may have. FIELD=VALUE allows one value, FIELD any value and all
+	// fields below it. A field that names a Secret is only allowed by FIELD=NAME. FIELD begins below spec, such as
+	// scanner.image.tag.
 	Allow []string
-	// Reserved are the Secrets that AuditSyncs use themselves, with what uses each. No audit config may name one, whatever is allowed.
+	// Reserved are the Secrets that AuditSyncs themselves use, with the user of each. No audit config may name one,
+	// even if allowed.
 	Reserved map[string]string
 }
 
-// Key stands for all that a policy decides by.
+// Key identifies everything that a policy depends on.
 func (p Policy) Key() string {
 	data, err := json.Marshal(p)
 	if err != nil {
-		panic(fmt.Sprintf("policy: %v", err)) // texts can always be written
+		panic(fmt.Sprintf("policy: %v", err)) // strings never fail
 	}
 	return string(data)
 }
 
-// VaultAddress says what is wrong with the address of Vault in a cluster; nil where it is allowed. The operator sends its own
-// ServiceAccount's token there, so that whoever chooses it could log in to the management cluster.
+// VaultAddress returns what is wrong with a cluster's Vault address, or nil if it is allowed. The operator sends its
+// own ServiceAccount's token there, so anyone who can choose it could log in to the management cluster.
 func (p Policy) VaultAddress(address string) *v1alpha1.Problem {
 	field := []string{"spec", "vaultAuth", "vaultAddr"}
 	origin, ok := Origin(address)
 	if !ok {
 		return &v1alpha1.Problem{Code: v1alpha1.CodeVaultAddress, Severity: finding.Error, Field: field,
-			Message: "spec.vaultAuth.vaultAddr is not the address of a server", Fix: "write https://host or https://host:port, without a path"}
+			Message: "spec.vaultAuth.vaultAddr is not the address of a server", Fix: "use https://host or https://host:port, without a path"}
 	}
 	if slices.ContainsFunc(p.VaultAddresses, func(allowed string) bool { o, ok := Origin(allowed); return ok && o == origin }) {
 		return nil
 	}
 	return &v1alpha1.Problem{Code: CodeVault, Severity: finding.Error, Field: field,
-		Message: fmt.Sprintf("the operator would send its own token to %s, which is not among the Vault servers that %s allows", origin, p.source()),
+		Message: fmt.Sprintf("the operator would send its own token to %s, which is not one of the Vault servers that %s allows", origin, p.source()),
 		Fix:     p.toAllow("if this Vault is yours", origin, FieldVault)}
 }
 
-// Origin is an https address in the one form in which addresses are compared: lower-case host, and a port that is not 443. It takes
-// nothing with a path, a query or credentials, and no other scheme.
+// Origin returns an https address in a normal form for comparison: with a lower-case host, and a port only if it is not
+// 443. It refuses any path, query or credentials, and other schemes.
 func Origin(address string) (string, bool) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.User != nil || u.Hostname() == "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") ||
@@ -90,22 +93,22 @@ func Origin(address string) (string, bool) {
 	return "https://" + host, true
 }
 
-// AuditConfig says what of an audit config, as kustomize has built it, is not allowed or can't be read. Its list of clusters is
-// not looked at.
+// AuditConfig returns what is not allowed or not readable in an audit config built by kustomize. It ignores the list of
+// clusters.
 func (p Policy) AuditConfig(object map[string]any) []v1alpha1.Problem {
-	uses, bad := mondoo.Inspect(object)
+	uses, unreadable := mondoo.Inspect(object)
 	var problems []v1alpha1.Problem
-	for _, b := range bad {
+	for _, b := range unreadable {
 		problems = append(problems, Unreadable(b))
 	}
 	if mondoo.RemoteManaged(object) {
 		problems = append(problems, v1alpha1.Problem{Code: CodeRemoteManaged, Severity: finding.Error, Field: []string{"spec", "remoteManaged"},
-			Message: "with remoteManaged, Mondoo's console replaces the list of clusters, and Git is ignored", Fix: "take remoteManaged out"})
+			Message: "with remoteManaged, Mondoo's console replaces the list of clusters, and Git is ignored", Fix: "remove remoteManaged"})
 	}
 	for _, u := range uses {
 		if name, user := p.reserved(object, u); name != "" {
 			problems = append(problems, v1alpha1.Problem{Code: CodeReserved, Severity: finding.Error, Field: u.Field,
-				Message: fmt.Sprintf("%s names the Secret %s, which is for %s alone", dotted(u.Field), name, user), Fix: "name another Secret"})
+				Message: fmt.Sprintf("%s names the Secret %s, which only %s may use", dotted(u.Field), name, user), Fix: "name another Secret"})
 			continue
 		}
 		if !p.allows(u) {
@@ -115,14 +118,14 @@ func (p Policy) AuditConfig(object map[string]any) []v1alpha1.Problem {
 	return problems
 }
 
-// Unreadable is the problem that a field of an audit config is which the operator can't work with.
+// Unreadable returns the problem for a field that the operator can't use.
 func Unreadable(b mondoo.FieldError) v1alpha1.Problem {
-	p := v1alpha1.Problem{Code: CodeUnreadable, Severity: finding.Error, Field: b.Field, Message: dotted(b.Field) + " is no field of a MondooAuditConfig", Fix: "take it out"}
+	p := v1alpha1.Problem{Code: CodeUnreadable, Severity: finding.Error, Field: b.Field, Message: dotted(b.Field) + " is not a field of MondooAuditConfig", Fix: "remove it"}
 	if b.Problem != "" {
 		p.Message, p.Fix = dotted(b.Field)+" "+b.Problem, b.Fix
 	}
 	if b.Want != "" {
-		p.Message, p.Fix = dotted(b.Field)+" is not "+b.Want+", and the operator can't read the audit config", "write "+b.Want
+		p.Message, p.Fix = dotted(b.Field)+" is not "+b.Want+", and the operator can't read the audit config", "set it to "+b.Want
 	}
 	return p
 }
@@ -132,21 +135,21 @@ func (p Policy) notAllowed(u mondoo.Use) v1alpha1.Problem {
 	if u.Single {
 		entry += "=" + u.Value
 	}
-	problem := v1alpha1.Problem{Code: CodeNotAllowed, Severity: finding.Error, Field: u.Field, Fix: p.toAllow("if it is meant", entry, FieldAllow)}
+	problem := v1alpha1.Problem{Code: CodeNotAllowed, Severity: finding.Error, Field: u.Field, Fix: p.toAllow("if it is intended", entry, FieldAllow)}
 	field := dotted(u.Field)
 	switch u.Class {
 	case mondoo.NamesSecret:
 		problem.Message = fmt.Sprintf("%s names the Secret %s, which %s does not allow", field, u.Value, p.source())
 	case mondoo.UnknownField:
-		problem.Message = fmt.Sprintf("%s is not a field of MondooAuditConfig that Muster knows, and %s does not allow it", field, p.source())
-		problem.Fix = "correct the name; or, for a newer operator, " + strings.TrimPrefix(problem.Fix, "if it is meant, ")
+		problem.Message = fmt.Sprintf("%s is not a known field of MondooAuditConfig, and %s does not allow it", field, p.source())
+		problem.Fix = "correct the name; or, for a newer operator, " + strings.TrimPrefix(problem.Fix, "if it is intended, ")
 	default:
 		problem.Message = fmt.Sprintf("%s %s, and %s does not allow it", field, u.Class, p.source())
 	}
 	return problem
 }
 
-// allows says whether a field is on the list.
+// allows reports whether a field is allowed.
 func (p Policy) allows(u mondoo.Use) bool {
 	path := u.Path()
 	return slices.ContainsFunc(p.Allow, func(entry string) bool {
@@ -157,11 +160,11 @@ func (p Policy) allows(u mondoo.Use) bool {
 	})
 }
 
-// reserved finds the name of a Secret of Muster's in a field, or in any text below it.
+// reserved finds the name of a reserved Secret in a field, or in any string below it.
 func (p Policy) reserved(object map[string]any, u mondoo.Use) (name, user string) {
 	owner := func(name string) string {
 		if mondoo.IsMade(name) {
-			return "the cluster whose credentials it holds"
+			return "the cluster whose credentials it contains"
 		}
 		return p.Reserved[name]
 	}
@@ -183,14 +186,14 @@ func (p Policy) source() string {
 	return p.Source
 }
 
-// toAllow is how to allow something: the line that the AuditSync needs.
+// toAllow returns how to allow something: the line to add to the AuditSync.
 func (p Policy) toAllow(when, entry, field string) string {
 	line := fmt.Sprintf("add the line %q to %s of ", "- "+entry, field)
 	if p.Source == "" {
-		return when + ", " + line + "the AuditSync; no AuditSync with this path was found, --policy FILE names one"
+		return when + ", " + line + "the AuditSync; no AuditSync with this path was found; use --policy FILE to name one"
 	}
 	return when + ", " + line + p.Source
 }
 
-// dotted joins a field path, indexes without a dot.
+// dotted joins a field path with dots, except before indexes.
 func dotted(field []string) string { return v1alpha1.Problem{Field: field}.Path() }

@@ -10,20 +10,20 @@ import (
 
 // Config is one .sops.yaml.
 type Config struct {
-	// Path is where it stands in the repository.
+	// Path is its path in the repository.
 	Path  string
 	rules []Rule
 }
 
 // Rule is a creation rule.
 type Rule struct {
-	// Line is where it stands in its file.
+	// Line is its line in the file.
 	Line int
 	Recipients
 	path *regexp.Regexp
 }
 
-// ConfigError says why a .sops.yaml can't be used. It repeats nothing of the file.
+// ConfigError is why a .sops.yaml can't be used. It quotes nothing from the file.
 type ConfigError struct {
 	Line   int
 	Reason string
@@ -31,8 +31,8 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// More than any repository has. Every file is matched against every rule until one fits, and its recipients are compared with those of that
-// rule, one by one.
+// Limits that no real repository reaches. Every file is matched against every rule until one matches, and its
+// recipients are compared with that rule's, one by one.
 const (
 	maxRules = 500
 	// maxPatterns bounds the path_regex of all rules together.
@@ -43,7 +43,7 @@ const (
 // ParseConfig reads a .sops.yaml. The error is a *ConfigError.
 func ParseConfig(path string, data []byte) (config *Config, err error) {
 	defer func() {
-		if recover() != nil { // what a library panics with may quote the file
+		if recover() != nil { // the library's panic may quote the file
 			config, err = nil, &ConfigError{1, "the YAML library fails on this file"}
 		}
 	}()
@@ -51,7 +51,7 @@ func ParseConfig(path string, data []byte) (config *Config, err error) {
 		Rules []yaml.Node `yaml:"creation_rules"`
 	}
 	if yaml.Unmarshal(data, &file) != nil {
-		return nil, &ConfigError{1, "it is not YAML, or creation_rules is no list"}
+		return nil, &ConfigError{1, "it is not YAML, or creation_rules is not a list"}
 	}
 	if len(file.Rules) > maxRules {
 		return nil, &ConfigError{file.Rules[maxRules].Line, fmt.Sprintf("it has more than %d rules", maxRules)}
@@ -74,21 +74,21 @@ func ParseConfig(path string, data []byte) (config *Config, err error) {
 func newRule(node *yaml.Node, room int) (Rule, *ConfigError) {
 	var fields creationRule
 	if node.Decode(&fields) != nil {
-		return Rule{}, &ConfigError{node.Line, "the rule has a field of the wrong kind"}
+		return Rule{}, &ConfigError{node.Line, "the rule has a field of the wrong type"}
 	}
 	rule := Rule{Line: node.Line}
 	if len(fields.PathRegex) > room {
-		return Rule{}, &ConfigError{node.Line, fmt.Sprintf("the path_regex of all rules together have more than %d characters", maxPatterns)}
+		return Rule{}, &ConfigError{node.Line, fmt.Sprintf("the path_regex of all rules exceed %d characters in total", maxPatterns)}
 	}
 	if fields.PathRegex != "" {
 		path, err := regexp.Compile(fields.PathRegex)
 		if err != nil {
-			return Rule{}, &ConfigError{node.Line, "path_regex is no regular expression"}
+			return Rule{}, &ConfigError{node.Line, "path_regex is not a regular expression"}
 		}
 		rule.path = path
 	}
 	groups := []Group{fields.group()}
-	if len(fields.KeyGroups) > 0 { // sops passes over everything beside them
+	if len(fields.KeyGroups) > 0 { // sops then ignores all other recipients of the rule
 		groups = nil
 		for _, g := range fields.KeyGroups {
 			groups = append(groups, g.group())
@@ -100,8 +100,8 @@ func newRule(node *yaml.Node, room int) (Rule, *ConfigError) {
 	return rule, nil
 }
 
-// For returns the rule for a file of the repository below the folder of the .sops.yaml: the first whose path_regex matches
-// the file's path from there.
+// For returns the rule for a file below the folder of the .sops.yaml: the first whose path_regex matches the file's
+// path relative to that folder.
 func (c *Config) For(file string) (Rule, bool) {
 	if dir, found := strings.CutSuffix(c.Path, "/"+ConfigName); found {
 		file = strings.TrimPrefix(file, dir+"/")
@@ -114,10 +114,10 @@ func (c *Config) For(file string) (Rule, bool) {
 	return Rule{}, false
 }
 
-// ConfigName is how sops wants its configuration called.
+// ConfigName is the name of sops' configuration file.
 const ConfigName = ".sops.yaml"
 
-// creationRule is what a rule says of recipients, by the names of sops' config package.
+// creationRule has the recipients of a rule, named as in sops' config package.
 type creationRule struct {
 	PathRegex string     `yaml:"path_regex"`
 	Age       names      `yaml:"age"`
@@ -196,10 +196,10 @@ func (g *Group) add(list names, form func(string) string) {
 	}
 }
 
-// names is a list, or one text with commas in it.
+// names is a list, or a string with commas.
 type names []string
 
-// UnmarshalYAML takes both forms.
+// UnmarshalYAML accepts both forms.
 func (n *names) UnmarshalYAML(node *yaml.Node) error {
 	var list []string
 	if node.Kind == yaml.SequenceNode {

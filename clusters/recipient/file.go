@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// block is what the sops block of a file says of recipients, by the names of sops' stores package.
+// block has the recipients in the sops block of a file, named as in sops' stores package.
 type block struct {
 	storedGroup `yaml:",inline"`
 	KeyGroups   []storedGroup `yaml:"key_groups" json:"key_groups"`
@@ -28,7 +28,7 @@ type storedGroup struct {
 	Vault  []stored `yaml:"hc_vault" json:"hc_vault"`
 }
 
-// stored is a recipient of any kind; each kind fills in its own.
+// stored is a recipient of any kind. Each kind has its own fields.
 type stored struct {
 	Recipient string `yaml:"recipient" json:"recipient"`
 	FP        string `yaml:"fp" json:"fp"`
@@ -76,7 +76,8 @@ func (b block) recipients() Recipients {
 	return newRecipients(groups, b.Threshold)
 }
 
-// OfBlock reads the sops block of a YAML file; false when it can't be read, which is another finding's business.
+// OfBlock reads the sops block of a YAML file. It returns false if the block is unreadable, which is reported
+// elsewhere.
 func OfBlock(sops *yaml.Node) (Recipients, bool) {
 	var b block
 	if sops == nil || sops.Decode(&b) != nil {
@@ -86,7 +87,7 @@ func OfBlock(sops *yaml.Node) (Recipients, bool) {
 	return r, !r.Empty()
 }
 
-// OfFile reads the recipients of an encrypted file in one of sops' other formats: JSON, in which it wraps files of any kind,
+// OfFile reads the recipients of an encrypted file in one of sops' other formats: JSON (which wraps files of any kind),
 // env and ini.
 func OfFile(data []byte) (Recipients, bool) {
 	var wrapped struct {
@@ -106,13 +107,13 @@ func OfFile(data []byte) (Recipients, bool) {
 	return r, !r.Empty()
 }
 
-// flatKey is how sops writes an item of the block where a format has neither lists nor mappings, in a group or not.
+// flatKey matches an item of the block in formats without lists and mappings, with or without a key group.
 var flatKey = regexp.MustCompile(`^(?:sops_)?(?:key_groups__list_(\d+)__map_)?(age|pgp|kms|gcp_kms|hckms|azure_kv|hc_vault)__list_(\d+)__map_([a-z_]+)\s*=\s*(.*)$`)
 
-// flatThreshold is the threshold in the same formats.
+// flatThreshold matches the threshold in these formats.
 var flatThreshold = regexp.MustCompile(`^(?:sops_)?shamir_threshold\s*=\s*"?(\d+)"?\s*$`)
 
-// flattened puts the block of an env or ini file together again.
+// flattened rebuilds the block of an env or ini file.
 func flattened(data []byte) block {
 	items := map[[3]string]map[string]string{} // group, kind, index
 	var b block

@@ -1,8 +1,9 @@
-// Package recipient tells for whom files are encrypted, and for whom .sops.yaml says they should be.
+// Package recipient compares the recipients of encrypted files with the rules in .sops.yaml.
 //
-// Recipients are public: age recipients, fingerprints, and the names of keys in a KMS. The package takes bytes and returns
-// values; it opens nothing, asks no key service and reads no environment, which the configuration package of the sops
-// library does. It follows that package in what a rule means (https://getsops.io/docs/#using-sopsyaml-conf-to-select-kms-pgp-and-age-for-new-files).
+// Recipients are public: age recipients, fingerprints, and the names of keys in a KMS. The package takes bytes and
+// returns values. It decrypts nothing, and unlike sops' own configuration package it asks no key service and reads no
+// environment. Rules have the same meaning as in that package
+// (https://getsops.io/docs/#using-sopsyaml-conf-to-select-kms-pgp-and-age-for-new-files).
 package recipient
 
 import (
@@ -10,30 +11,30 @@ import (
 	"strings"
 )
 
-// Recipients are the key groups of a file or a rule, and how many of them it takes to open the file.
+// Recipients are the key groups of a file or a rule, and how many of them are needed to decrypt the file.
 type Recipients struct {
-	// Groups hold normal forms, sorted, each once.
+	// Groups hold recipients in their normal form, sorted and without duplicates.
 	Groups []Group
-	// Threshold is never 0: without one, sops wants all groups.
+	// Threshold is never 0: without one, sops requires all groups.
 	Threshold int
 }
 
-// Group is a set of recipients, each of which gives the same share of the data key.
+// Group is a set of recipients, each of which can decrypt the same share of the data key.
 type Group []string
 
-// Empty says that there is no recipient at all.
+// Empty reports whether there are no recipients.
 func (r Recipients) Empty() bool {
 	return !slices.ContainsFunc(r.Groups, func(g Group) bool { return len(g) > 0 })
 }
 
-// all are the recipients of all groups, sorted.
+// all returns the recipients of all groups, sorted.
 func (r Recipients) all() []string {
 	all := slices.Concat(r.Groups...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// newRecipients brings groups into their one form.
+// newRecipients brings groups into their normal form.
 func newRecipients(groups []Group, threshold int) Recipients {
 	var r Recipients
 	for _, g := range groups {
@@ -49,22 +50,22 @@ func newRecipients(groups []Group, threshold int) Recipients {
 	return r
 }
 
-// Difference is how a file departs from its rule.
+// Difference is how a file differs from its rule.
 type Difference struct {
-	// Missing should be able to open the file and can't, Extra can and should not.
+	// Missing should be able to decrypt the file and can't. Extra can and shouldn't.
 	Missing, Extra []string
-	// Grouped says that the recipients are right, and stand in other groups.
+	// Grouped is true if the recipients are right, but in other groups.
 	Grouped bool
-	// Threshold and Wanted are the numbers of groups that open the file, where they differ; else 0.
+	// Threshold and Wanted are how many groups the file and the rule require, if these differ, or else 0.
 	Threshold, Wanted int
 }
 
-// None says that there is no difference.
+// None reports whether there is no difference.
 func (d Difference) None() bool {
 	return len(d.Missing)+len(d.Extra)+d.Wanted == 0 && !d.Grouped
 }
 
-// Compare says how a file's recipients depart from those that it should have.
+// Compare returns how a file's recipients differ from its rule's.
 func Compare(file, rule Recipients) Difference {
 	var d Difference
 	have, want := file.all(), rule.all()
@@ -82,7 +83,7 @@ func Compare(file, rule Recipients) Difference {
 	return d
 }
 
-// without are those of list that others doesn't have.
+// without returns the elements of list that aren't in others.
 func without(list, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(r string) bool {
 		return slices.ContainsFunc(others, func(o string) bool { return same(r, o) })
@@ -100,10 +101,10 @@ func same(a, b string) bool {
 	return isPGP && isToo && min(len(a), len(b)) >= shortID && (strings.HasSuffix(a, b) || strings.HasSuffix(b, a))
 }
 
-// Normal forms begin with what kind of key it is, except for age recipients, which say so themselves.
+// Normal forms begin with the kind of key, except for age recipients, which are recognisable anyway.
 const pgpPrefix = "PGP "
 
-// ageForm drops the comment behind an SSH key.
+// ageForm drops the comment of an SSH key.
 func ageForm(text string) string {
 	fields := strings.Fields(text)
 	if len(fields) > 2 {
@@ -117,7 +118,7 @@ func pgpForm(fingerprint string) string {
 	return pgpPrefix + strings.TrimPrefix(text, "0X")
 }
 
-// kmsForm drops the role by which a key is reached.
+// kmsForm drops the role for using a key.
 func kmsForm(arn string) string {
 	arn, _, _ = strings.Cut(strings.TrimSpace(arn), "+")
 	return "AWS KMS " + arn
@@ -127,7 +128,7 @@ func gcpForm(resource string) string { return "GCP KMS " + strings.TrimSpace(res
 
 func huaweiForm(id string) string { return "HuaweiCloud KMS " + strings.TrimSpace(id) }
 
-// azureForm leaves the version out: sops fills in the newest when a rule has none.
+// azureForm drops the version: sops uses the newest if a rule has none.
 func azureForm(url, key string) string {
 	return "Azure Key Vault " + strings.TrimRight(strings.TrimSpace(url), "/") + "/keys/" + key
 }
@@ -136,12 +137,13 @@ func vaultForm(uri string) string {
 	return "Vault " + strings.TrimRight(strings.TrimSpace(uri), "/")
 }
 
-// maxShown is what of a recipient is printed. Those of post-quantum age keys have some 2,000 characters.
+// maxShown is how many characters of a recipient are printed. Post-quantum age recipients have some 2,000.
 const maxShown = 72
 
-// Show is a recipient as it may be printed. A file can hold anything in the place of one, a private key or a password too.
+// Show returns a recipient in a form that is safe to print. A file may have anything in its place, even a private key
+// or a password.
 func Show(recipient string) string {
-	strange := strings.ContainsFunc(recipient, func(c rune) bool { return c < ' ' || c > '~' }) || strings.ContainsAny(recipient, "@?#")
+	unsafe := strings.ContainsFunc(recipient, func(c rune) bool { return c < ' ' || c > '~' }) || strings.ContainsAny(recipient, "@?#")
 	kind := "an unreadable recipient"
 	for _, prefix := range []string{"age1", "ssh-", pgpPrefix, "AWS KMS ", "GCP KMS ", "HuaweiCloud KMS ", "Azure Key Vault ", "Vault "} {
 		if strings.HasPrefix(recipient, prefix) {
@@ -151,7 +153,7 @@ func Show(recipient string) string {
 	switch {
 	case kind == "an unreadable recipient":
 		return kind
-	case strange:
+	case unsafe:
 		return "an unreadable recipient (" + strings.TrimSpace(kind) + ")"
 	case len(recipient) > maxShown:
 		return recipient[:maxShown] + "…"
