@@ -118,7 +118,7 @@ func sarifRuleOf(code finding.Code) sarifRule {
 
 // sentence is the first clause of a cause, for places that show one short line.
 func sentence(cause string) string {
-	for _, end := range []string{"; ", ": "} {
+	for _, end := range []string{"; ", ": ", ". "} {
 		if first, _, more := strings.Cut(cause, end); more {
 			cause = first + "."
 		}
