@@ -54,7 +54,7 @@ type Finding struct {
 	Column int `json:"column,omitempty"`
 	// Message is one line that names the cause.
 	Message string `json:"message"`
-	// Fix is one line that says how to fix it. It is empty if the message is enough.
+	// Fix is one line with the fix. It is empty if the message is enough.
 	Fix string `json:"fix,omitempty"`
 	// Accepted is the reason why the cluster's team accepts the finding; empty if it doesn't. It is never set for an
 	// error.

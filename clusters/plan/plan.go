@@ -154,7 +154,7 @@ type Step struct {
 	Drift bool `json:"drift,omitempty"`
 	// ChangedBy is who caused the drift, as far as the API server can tell. It can't for deleted objects.
 	ChangedBy []Author `json:"changedBy,omitempty"`
-	// Reason says why, where the action alone doesn't.
+	// Reason is the reason for the action, if it isn't obvious.
 	Reason string `json:"reason,omitempty"`
 	// Until is when the drift will be corrected, if that waits because the same fields keep changing.
 	Until time.Time `json:"until,omitzero"`
