@@ -102,7 +102,7 @@ func split(text []byte) (list []document, err error) {
 				Name string `yaml:"name"`
 			} `yaml:"metadata"`
 		}
-		if node.IsZero() || len(node.Content) == 0 || node.Content[0].ShortTag() == "!!null" {
+		if node.IsZero() || len(node.Content) == 0 || node.Content[0].ShortTag() == "!!null" || node.Content[0].Kind != yaml.ScalarNode && len(node.Content[0].Content) == 0 {
 			continue // kustomize skips it too
 		}
 		if err := node.Decode(&head); err != nil {
