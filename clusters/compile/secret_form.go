@@ -60,7 +60,10 @@ func malformedMarks(labels, annotations map[string]string) (field []string, mess
 
 // malformedMetadata reports the first field of an audit config's metadata that the API server refuses. Nulls count as absent.
 func malformedMetadata(object map[string]any) (field []string, message, fix string) {
-	meta, _ := object["metadata"].(map[string]any)
+	meta, ok := object["metadata"].(map[string]any)
+	if !ok {
+		return []string{"metadata"}, "metadata must be a mapping", "give the audit config a name there"
+	}
 	for _, key := range slices.Sorted(maps.Keys(meta)) {
 		if meta[key] != nil && !slices.Contains(metadataFields, key) {
 			return []string{"metadata", key}, "metadata." + key + " is an unknown field", "correct its name, or remove it"

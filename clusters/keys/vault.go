@@ -105,7 +105,10 @@ func vaultPlaintext(recipient string, secret *api.Secret) ([]byte, error) {
 	if secret == nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
-	text, _ := secret.Data["plaintext"].(string) // what is no text is no key either
+	text, ok := secret.Data["plaintext"].(string)
+	if !ok {
+		return nil, unexpectedAnswer(recipient, "Vault")
+	}
 	return plaintext(recipient, "Vault", base64.StdEncoding, text)
 }
 

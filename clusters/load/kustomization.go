@@ -36,6 +36,8 @@ type Kustomization struct {
 	// listed is how many of Spec's resources come from "resources"; those after them come from "bases". strategic is how many of
 	// Spec's patches come from "patchesStrategicMerge"; those after them come from "patches".
 	listed, strategic int
+	// empty reports that the file has no field with a value. kustomize refuses that.
+	empty bool
 }
 
 // Patch returns the field of Spec.Patches[i] in File.
@@ -169,6 +171,7 @@ func (w *walker) parseKustomization(dir, file string) *Kustomization {
 func (w *walker) validate(k *Kustomization) bool {
 	problem := finding.Finding{Code: CodeKustomization, Path: k.File.Path, Line: 1}
 	wrong := k.Spec.EnforceFields()
+	k.empty = k.Spec.CheckEmpty() != nil
 	switch first := k.File.Documents[0]; {
 	case first.Index > 0:
 		problem.Message, problem.Fix = "the first document is empty, and kustomize reads no others", "remove the empty document and its \"---\""
@@ -182,7 +185,7 @@ func (w *walker) validate(k *Kustomization) bool {
 	case k.Dir == w.Path && !validSortOptions(k.Spec.SortOptions):
 		problem.Message, problem.Fix = "kustomize refuses these sortOptions", "write order: fifo, or order: legacy, which alone allows legacySortOptions"
 		problem.Line, problem.Column = k.File.Position(0, []string{"sortOptions"})
-	case k.Dir != w.Path && k.Spec.CheckEmpty() != nil:
+	case k.Dir != w.Path && k.empty:
 		problem.Message, problem.Fix = "the kustomization has no content, and kustomize refuses it", "list its resources, or remove the references to it"
 	default:
 		if len(k.File.Documents) > 1 {

@@ -37,6 +37,7 @@ func TestWhatKustomizeRefuses(t *testing.T) {
 		{"the first document is empty", "# c\n---\n---\nnamePrefix: x-\nresources: [a.yaml]\n", "", "kustomization f/kustomization.yaml:1"},
 		{"the first document of a base is null", "resources: [b]\n", "null\n---\nnamePrefix: x-\n", "kustomization f/b/kustomization.yaml:1"},
 		{"a second document", "resources: [a.yaml]\n---\nnamePrefix: x-\n", "", ""},
+		{"nothing, beside a cluster file", "resources:\n", "", ""},
 		{"a base says nothing", "resources: [b]\n", "kind: Kustomization\n", "kustomization f/b/kustomization.yaml:1"},
 		{"a base says nothing but its kind", "resources: [b]\n", "{}\n", "kustomization f/b/kustomization.yaml:1"},
 		{"the path's own says nothing", "{}\n", "", ""},

@@ -45,6 +45,10 @@ func (w *walker) root(ctx context.Context) error {
 	if err := w.addUnlisted(ctx, listed); err != nil {
 		return err
 	}
+	if k := w.Kustomizations[w.Path]; listed && len(w.Unlisted) == 0 && k.empty {
+		w.Stop(finding.Finding{Code: CodeKustomization, Path: k.File.Path, Line: 1, Message: "the kustomization has no content, and kustomize refuses it",
+			Fix: "list its resources, or add cluster files to its folder"})
+	}
 	for _, dir := range w.dirs() {
 		w.refuseDuplicates(w.Kustomizations[dir])
 	}
