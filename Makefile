@@ -39,8 +39,8 @@ test: servers ## Run all tests, against real servers that the first run builds (
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
 	go test $(RACE) -timeout 30m $(TEST)
 ifeq ($(TEST),./...)
-	go test ./clusters/build -run TestUnitsAreTheWhole -trees 2000
-	go test ./clusters/build -run TestAsKustomizeDoes -mixes 300
+	go test ./clusters/kustomize -run TestUnitsAreTheWhole -trees 2000
+	go test ./clusters/kustomize -run TestAsKustomizeDoes -mixes 300
 endif
 
 .PHONY: servers

@@ -18,9 +18,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -44,7 +44,7 @@ type Pipeline struct {
 	sealer *seal.Sealer
 	tree   *load.Tree
 	sealed *seal.Tree
-	built  *build.Result
+	built  *kustomize.Result
 	// compiled and opened are the caches of the last two stages.
 	compiled compile.Memory
 	opened   open.Memory
@@ -64,7 +64,7 @@ func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options
 		return nil, err
 	}
 	sealed := p.sealer.Seal(tree, p.sealed)
-	built, err := build.Build(ctx, sealed, opener, p.built)
+	built, err := kustomize.Build(ctx, sealed, opener, p.built)
 	if err != nil {
 		return nil, err
 	}

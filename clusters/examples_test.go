@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
@@ -210,7 +210,7 @@ func TestBuildIsKustomize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			built, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), opener, nil)
+			built, err := kustomize.Build(t.Context(), seal.NewSealer().Seal(tree, nil), opener, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

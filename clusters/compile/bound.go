@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
@@ -28,7 +28,7 @@ var authFields = []string{"server", "token", "caCert", "skipTLSVerify"}
 
 // unbound returns what would let an attacker without keys send an inline token to another server than it was encrypted
 // for.
-func (c *compiler) unbound(r build.Resource) (field, message, fix string) {
+func (c *compiler) unbound(r kustomize.Resource) (field, message, fix string) {
 	auth, isMapping := valueAt(r.Object, "spec", "serviceAccountAuth").(map[string]any)
 	token, isText := auth["token"].(string)
 	ref, sealed := c.tree.Ref(token)
@@ -46,8 +46,8 @@ func (c *compiler) unbound(r build.Resource) (field, message, fix string) {
 }
 
 // isCopy reports whether an encrypted value comes from another object of the repository. A patch may bring its own.
-func (c *compiler) isCopy(r build.Resource, ref seal.Ref) bool {
-	return ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other *build.Resource) bool { return other.Path == ref.Path })
+func (c *compiler) isCopy(r kustomize.Resource, ref seal.Ref) bool {
+	return ref.Path != r.Path && slices.ContainsFunc(c.built.Resources, func(other *kustomize.Resource) bool { return other.Path == ref.Path })
 }
 
 // sameAsWritten returns what kustomize has changed in the bound fields, compared with the document that has the token.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -126,8 +126,8 @@ func TestUnboundAfterTheBuild(t *testing.T) {
 		{"another cluster's token", map[string]any{"server": "https://a.b", "token": handles["b"], "caCert": ca}, "server"},
 	} {
 		object := map[string]any{"spec": map[string]any{"serviceAccountAuth": test.auth}}
-		r := &build.Resource{Path: "f/a.yaml", Object: object}
-		c := &compiler{tree: sealed, built: &build.Result{Resources: []*build.Resource{r, {Path: "f/b.yaml"}}}}
+		r := &kustomize.Resource{Path: "f/a.yaml", Object: object}
+		c := &compiler{tree: sealed, built: &kustomize.Result{Resources: []*kustomize.Resource{r, {Path: "f/b.yaml"}}}}
 		if field, message, _ := c.unbound(*r); field != test.field || (message == "") != (field == "") {
 			t.Errorf("%s: %q %q, want %q", test.reason, field, message, test.field)
 		}
@@ -185,7 +185,7 @@ func TestKubeconfigForm(t *testing.T) {
 		text = strings.NewReplacer(`"ENC[`, `"ENC[`, "ENC", `"`+sealedText+`"`).Replace(text)
 		tree := loadTree(t, map[string]string{"f/c.yaml": "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: c}\nspec: {kubeconfigFile: k}\n", "f/k": text})
 		sealed := seal.NewSealer().Seal(tree, nil)
-		c := &compiler{tree: sealed, built: &build.Result{Sealed: sealed}}
+		c := &compiler{tree: sealed, built: &kustomize.Result{Sealed: sealed}}
 		_, bad := c.kubeconfigFile(fleet.Origin{Path: "f/c.yaml"}, "k")
 		got := ""
 		if bad != nil {

@@ -8,9 +8,9 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/schedule"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -19,7 +19,7 @@ import (
 
 // cluster compiles one cluster file. The record is kept even if the file has errors, so that the cluster isn't seen as
 // removed.
-func (c *compiler) cluster(r build.Resource) {
+func (c *compiler) cluster(r kustomize.Resource) {
 	file, problems := v1alpha1.Decode(r.Object, c.tree.Sealed)
 	if file == nil {
 		file = &v1alpha1.ExternalCluster{}
@@ -214,7 +214,7 @@ func (c *compiler) scheduleUnknown(record fleet.Cluster) bool {
 	return record.Entry.Schedule == "" && c.configs[record.AuditConfig] == nil && c.opts.Existing[record.AuditConfig] == nil && c.opts.Offline
 }
 
-func (c *compiler) noteSchedule(r build.Resource, record fleet.Cluster) {
+func (c *compiler) noteSchedule(r kustomize.Resource, record fleet.Cluster) {
 	f := c.place(r, []string{"spec"})
 	f.Code, f.Severity, f.Cluster = CodeDefaultSchedule, finding.Info, record.Name
 	if record.File.Spec.Schedule == "" && c.scheduleUnknown(record) {

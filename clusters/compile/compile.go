@@ -17,9 +17,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/policy"
@@ -73,18 +73,18 @@ type Options struct {
 }
 
 // Compile compiles a built tree.
-func Compile(built *build.Result, opts Options) *fleet.Sealed {
+func Compile(built *kustomize.Result, opts Options) *fleet.Sealed {
 	return (&Memory{}).Compile(built, opts)
 }
 
 // Compile compiles a built tree. It reuses clusters that were compiled before from the same objects with the same
 // options.
-func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
+func (m *Memory) Compile(built *kustomize.Result, opts Options) *fleet.Sealed {
 	c := &compiler{
 		built: built, tree: built.Sealed, opts: opts,
 		fleet: &fleet.Sealed{Report: built.Report.Clone(), Namespace: opts.Namespace, Sync: opts.Sync,
 			Whole: built.Whole, Generated: built.Opened, Source: built.Sealed},
-		configs: map[string]*fleet.AuditConfig{}, done: make(map[*build.Resource]compiled, len(built.Resources)),
+		configs: map[string]*fleet.AuditConfig{}, done: make(map[*kustomize.Resource]compiled, len(built.Resources)),
 		opened: make(map[string]bool, len(built.Opened)), kubeconfigs: map[string]kubeconfigFile{},
 	}
 	for _, value := range built.Opened {
@@ -111,7 +111,7 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 	c.checkSecrets()
 	c.sort()
 	fleetWide(c.fleet, opts, func(origin fleet.Origin, field []string) finding.Finding {
-		return c.place(build.Resource{Path: origin.Path, Document: origin.Document}, field)
+		return c.place(kustomize.Resource{Path: origin.Path, Document: origin.Document}, field)
 	})
 	m.recipients = recipients(c.fleet, c.tree.Loaded, cmp.Or(opts.SopsConfig, opts.Source), m.recipients)
 	if len(c.fleet.Clusters)+len(c.fleet.AuditConfigs)+len(c.fleet.Secrets) == 0 && finding.Errors(c.fleet.Findings) == 0 {
@@ -124,20 +124,20 @@ func (m *Memory) Compile(built *build.Result, opts Options) *fleet.Sealed {
 }
 
 type compiler struct {
-	built   *build.Result
+	built   *kustomize.Result
 	tree    *seal.Tree
 	opts    Options
 	fleet   *fleet.Sealed
 	configs map[string]*fleet.AuditConfig
-	done    map[*build.Resource]compiled
-	ahead   map[*build.Resource]compiled
+	done    map[*kustomize.Resource]compiled
+	ahead   map[*kustomize.Resource]compiled
 	// opened are the values that generators read from encrypted files.
 	opened map[string]bool
 	// kubeconfigs caches the checked kubeconfigFiles by path.
 	kubeconfigs map[string]kubeconfigFile
 }
 
-func (c *compiler) resource(r build.Resource) {
+func (c *compiler) resource(r kustomize.Resource) {
 	id, meta := identify(r.Object), r.Object["metadata"]
 	kind, name := id.kind, id.name
 	isCluster, isConfig, isSecret := id.isCluster(), id.isConfig(), id.isSecret()
@@ -199,7 +199,7 @@ func (c *compiler) wrongNamespace(id identity) string {
 const fixNamespace = "remove the namespace"
 
 // place returns an otherwise empty finding at a field of a resource's file.
-func (c *compiler) place(r build.Resource, field []string) finding.Finding {
+func (c *compiler) place(r kustomize.Resource, field []string) finding.Finding {
 	f := finding.Finding{Path: r.Path}
 	if file := c.tree.Loaded.Files[r.Path]; file != nil {
 		if r.Generated { // the kustomization has no field for a single value
@@ -211,7 +211,7 @@ func (c *compiler) place(r build.Resource, field []string) finding.Finding {
 }
 
 // reject reports an error about a resource, which is left out.
-func (c *compiler) reject(r build.Resource, cluster string, field []string, code finding.Code, message, fix string) {
+func (c *compiler) reject(r kustomize.Resource, cluster string, field []string, code finding.Code, message, fix string) {
 	f := c.place(r, field)
 	f.Code, f.Cluster, f.Message, f.Fix = code, cluster, message, fix
 	c.fleet.Reject(f)
@@ -273,7 +273,7 @@ func (c *compiler) auditConfigs() {
 }
 
 // auditConfig adds an audit config, and compiles the entries in its list separately.
-func (c *compiler) auditConfig(r build.Resource, name string, stop func(field []string, message, fix string)) {
+func (c *compiler) auditConfig(r kustomize.Resource, name string, stop func(field []string, message, fix string)) {
 	list, err := mondoo.Entries(r.Object)
 	if err != nil {
 		stop([]string{"spec", "kubernetesResources", "externalClusters"}, "externalClusters must be a list of objects", "")
@@ -366,7 +366,7 @@ func (c *compiler) refuseDuplicateClusters() {
 		other := &c.fleet.Clusters[j]
 		for _, pair := range [][2]*fleet.Cluster{{cl, other}, {other, cl}} {
 			pair[0].Quarantined = true
-			c.reject(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, cl.Name, []string{"metadata", "name"}, load.CodeDuplicateName,
+			c.reject(kustomize.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, cl.Name, []string{"metadata", "name"}, load.CodeDuplicateName,
 				fmt.Sprintf("the cluster %q of the audit config %s is also in %s", cl.Name, cl.AuditConfig, pair[1].Origin.Path),
 				"give each its own name; until then, neither is changed")
 		}

@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -33,7 +33,7 @@ func TestGeneratedAsKustomizeDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			built, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), key.Opener(t), nil)
+			built, err := kustomize.Build(t.Context(), seal.NewSealer().Seal(tree, nil), key.Opener(t), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

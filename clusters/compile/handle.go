@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
@@ -56,7 +56,7 @@ func (c *compiler) movedHandle(v any, field []string) ([]string, bool) {
 }
 
 // copiedFrom finds an encrypted value that comes from another object of the repository.
-func (c *compiler) copiedFrom(r build.Resource, v any, field []string) ([]string, bool) {
+func (c *compiler) copiedFrom(r kustomize.Resource, v any, field []string) ([]string, bool) {
 	return findText(v, field, func(text string, _ []string) bool {
 		ref, sealed := c.tree.Ref(text)
 		return sealed && c.isCopy(r, ref)

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/policy"
@@ -28,7 +28,7 @@ func of(t *testing.T, files map[string]string, change ...func(*compile.Options))
 }
 
 // built are files of the path "f" as kustomize builds them without keys, and the options of an AuditSync.
-func built(t *testing.T, files map[string]string) (*build.Result, compile.Options) {
+func built(t *testing.T, files map[string]string) (*kustomize.Result, compile.Options) {
 	t.Helper()
 	repository := fstest.MapFS{}
 	for name, text := range files {
@@ -38,7 +38,7 @@ func built(t *testing.T, files map[string]string) (*build.Result, compile.Option
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := build.Build(t.Context(), seal.NewSealer().Seal(tree, nil), nil, nil)
+	result, err := kustomize.Build(t.Context(), seal.NewSealer().Seal(tree, nil), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

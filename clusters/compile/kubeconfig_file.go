@@ -10,9 +10,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -38,7 +38,7 @@ func (c *compiler) kubeconfigFile(origin fleet.Origin, name string) (string, *fi
 	if file.handle != "" {
 		return file.handle, nil
 	}
-	at := c.place(build.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
+	at := c.place(kustomize.Resource{Path: origin.Path, Document: origin.Document}, []string{"spec", "kubeconfigFile"})
 	at.Severity, at.Code, at.Message, at.Fix = finding.Error, file.code, target+": "+file.message, file.fix
 	return "", &at
 }

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -31,7 +31,7 @@ func compiled(t *testing.T, files map[string]string) *fleet.Sealed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built, err := build.Build(context.Background(), seal.NewSealer().Seal(tree, nil), nil, nil)
+	built, err := kustomize.Build(context.Background(), seal.NewSealer().Seal(tree, nil), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -27,10 +27,10 @@ import (
 // Memory caches the last compiled fleet, so that a change only compiles what has changed. The zero value is empty. A
 // Memory must not be used concurrently.
 type Memory struct {
-	built *build.Result
+	built *kustomize.Result
 	// context and fleetContext are the contexts of done and of fleet.
 	context, fleetContext string
-	done                  map[*build.Resource]compiled
+	done                  map[*kustomize.Resource]compiled
 	fleet                 *fleet.Sealed
 	recipients            recipientChecks
 }
@@ -116,7 +116,7 @@ func (m *Memory) keep(c *compiler) {
 
 // compileOnce compiles an object, unless it is cached. Only clusters are cached: there are many of them, and the other
 // objects depend on more than the context.
-func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
+func (c *compiler) compileOnce(m *Memory, r *kustomize.Resource) {
 	if done, ok := m.done[r]; ok && c.kubeconfigUnchanged(done) {
 		c.add(r, done)
 		return
@@ -133,7 +133,7 @@ func (c *compiler) compileOnce(m *Memory, r *build.Resource) {
 }
 
 // add adds the result for an object to the fleet.
-func (c *compiler) add(r *build.Resource, done compiled) {
+func (c *compiler) add(r *kustomize.Resource, done compiled) {
 	c.done[r] = done
 	c.fleet.Clusters = append(c.fleet.Clusters, done.clusters...)
 	c.fleet.Secrets = append(c.fleet.Secrets, done.secrets...)
@@ -147,7 +147,7 @@ func (c *compiler) add(r *build.Resource, done compiled) {
 }
 
 // compiled compiles an object on its own.
-func (c *compiler) compiled(r *build.Resource) compiled {
+func (c *compiler) compiled(r *kustomize.Resource) compiled {
 	alone := *c
 	alone.fleet = &fleet.Sealed{}
 	alone.resource(*r)
@@ -172,7 +172,7 @@ func (c *compiler) compileAhead(m *Memory) {
 	if len(c.fleet.Generated) > 0 {
 		return
 	}
-	var fresh []*build.Resource
+	var fresh []*kustomize.Resource
 	for _, r := range c.built.Resources {
 		if _, known := m.done[r]; known {
 			continue
@@ -195,7 +195,7 @@ func (c *compiler) compileAhead(m *Memory) {
 		})
 	}
 	group.Wait() //nolint:errcheck // none of them returns an error
-	c.ahead = make(map[*build.Resource]compiled, len(fresh))
+	c.ahead = make(map[*kustomize.Resource]compiled, len(fresh))
 	for i, r := range fresh {
 		c.ahead[r] = results[i]
 	}

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -68,7 +68,7 @@ func (c *compiler) refuseCutNames() {
 			continue
 		}
 		cl.Quarantined = true
-		c.reject(build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}, cl.Name, []string{"metadata", "name"}, CodeScanName,
+		c.reject(kustomize.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}, cl.Name, []string{"metadata", "name"}, CodeScanName,
 			fmt.Sprintf("the operator cuts the CronJob's name %s to 52 characters, and Kubernetes may refuse the result, because the audit config's name has a dot", name),
 			"shorten the cluster's name, or give the audit config a name without dots")
 	}
@@ -99,7 +99,7 @@ func (c *compiler) refuseName(scan, other scanOwner, name string) {
 		return
 	}
 	cl.Quarantined = true
-	c.reject(build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}, cl.Name, []string{"metadata", "name"}, CodeScanName,
+	c.reject(kustomize.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}, cl.Name, []string{"metadata", "name"}, CodeScanName,
 		fmt.Sprintf("the operator would name an object %s both for this cluster of the audit config %s and for %s; it stops at the second, and scans no later cluster of that audit config", name, cl.AuditConfig, other.text),
 		"rename one of the two; until then, neither is changed")
 }
@@ -135,7 +135,7 @@ func (c *compiler) refuseOperatorSecrets(auditConfigs map[string]map[string]any)
 		}
 		for _, name := range slices.Sorted(maps.Keys(auditConfigs)) {
 			if mondoo.IsOperatorSecret(name, s.Name) {
-				c.quarantineSecret(build.Resource{Path: s.Origin.Path, Document: s.Origin.Document}, s, []string{"metadata", "name"}, CodeOperatorName,
+				c.quarantineSecret(kustomize.Resource{Path: s.Origin.Path, Document: s.Origin.Document}, s, []string{"metadata", "name"}, CodeOperatorName,
 					fmt.Sprintf("the operator uses the name %s for its own Secret of the audit config %s, and would overwrite or delete this one", s.Name, name), "give the Secret another name")
 				break
 			}

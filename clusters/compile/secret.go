@@ -10,15 +10,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // secret compiles a Secret manifest, or a Secret that kustomize generated.
-func (c *compiler) secret(r build.Resource, name string) {
+func (c *compiler) secret(r kustomize.Resource, name string) {
 	m := secretManifest{}
 	problems := v1alpha1.Strict(r.Object, &m, "a Secret", c.tree.Sealed)
 	s := fleet.SealedSecret{Name: name, Type: cmp.Or(m.Type, "Opaque"), Immutable: m.Immutable, Data: make(map[string]fleet.Text, len(m.Data)+len(m.StringData)),
@@ -91,7 +91,7 @@ func allowedType(kind string) bool {
 
 // copiedHandle finds an encrypted value that a replacement has copied here, from another field or from another object
 // of the repository. A patch may bring its own encrypted value.
-func (c *compiler) copiedHandle(r build.Resource) ([]string, bool) {
+func (c *compiler) copiedHandle(r kustomize.Resource) ([]string, bool) {
 	if r.Generated {
 		return nil, false
 	}
@@ -110,7 +110,7 @@ func (c *compiler) encodedHandle(text fleet.Text) (string, bool) {
 	return string(decoded), err == nil && c.tree.Sealed(string(decoded))
 }
 
-func (c *compiler) quarantineSecret(r build.Resource, s *fleet.SealedSecret, field []string, code finding.Code, message, fix string) {
+func (c *compiler) quarantineSecret(r kustomize.Resource, s *fleet.SealedSecret, field []string, code finding.Code, message, fix string) {
 	s.Quarantined = true
 	c.reject(r, "", field, code, message, fix)
 }
@@ -167,7 +167,7 @@ func (c *compiler) checkSecrets() {
 			continue
 		}
 		for _, pair := range [][2]*fleet.SealedSecret{{s, other}, {other, s}} {
-			c.quarantineSecret(build.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, pair[0], []string{"metadata", "name"}, CodeSecretName,
+			c.quarantineSecret(kustomize.Resource{Path: pair[0].Origin.Path, Document: pair[0].Origin.Document}, pair[0], []string{"metadata", "name"}, CodeSecretName,
 				fmt.Sprintf("the Secret %q is also defined in %s", s.Name, pair[1].Origin.Path), "give the Secret another name")
 		}
 	}
@@ -179,7 +179,7 @@ func (c *compiler) checkSecrets() {
 }
 
 func (c *compiler) checkReferences(cl *fleet.Cluster, byName, inline map[string]*fleet.SealedSecret) {
-	r := build.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
+	r := kustomize.Resource{Path: cl.Origin.Path, Document: cl.Origin.Document}
 	for ref := range References(&cl.Entry) {
 		if slices.Contains(cl.Secrets, ref.Name) {
 			continue
@@ -217,7 +217,7 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, inline map[string]
 }
 
 // noteUnbound reports a token that isn't bound to a server.
-func (c *compiler) noteUnbound(r build.Resource, cl *fleet.Cluster, ref Reference, s *fleet.SealedSecret) {
+func (c *compiler) noteUnbound(r kustomize.Resource, cl *fleet.Cluster, ref Reference, s *fleet.SealedSecret) {
 	bound := s.Data[mondoo.KeyServer].Value != "" && !s.Generated
 	if bound || !slices.Contains(ref.Keys, mondoo.KeyToken) {
 		return

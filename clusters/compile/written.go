@@ -5,16 +5,16 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // manifestEntry compiles an entry in an audit config of the repository. It is checked like a cluster file: a single
 // entry that the operator can't use stops the operator for all.
-func (c *compiler) manifestEntry(r build.Resource, config string, index int, item map[string]any) {
+func (c *compiler) manifestEntry(r kustomize.Resource, config string, index int, item map[string]any) {
 	spec := maps.Clone(item)
 	meta := map[string]any{}
 	if given, has := spec["name"]; has {

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 	k8syaml "sigs.k8s.io/yaml"
 
-	"github.com/muster-gitops/muster/clusters/build"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -257,7 +257,7 @@ func (r *replayer) build(root string) (object map[string]any, err error) {
 			return nil, errReplay
 		}
 	}
-	resources, err := build.Kustomize(files, root)
+	resources, err := kustomize.Kustomize(files, root)
 	if err != nil || len(resources) != 1 {
 		return nil, errReplay
 	}

@@ -14,10 +14,10 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/muster-gitops/muster/clusters/build"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/open"
@@ -133,7 +133,7 @@ func (w *world) compile(t *testing.T) *fleet.Sealed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built, err := build.Build(t.Context(), w.sealer.Seal(tree, nil), w.opener, nil)
+	built, err := kustomize.Build(t.Context(), w.sealer.Seal(tree, nil), w.opener, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package build runs kustomize over a sealed tree.
+// Package kustomize runs kustomize over a sealed tree.
 //
 // Build returns what `kustomize build` returns for the same files, with two differences. It includes cluster files that the
 // kustomization does not list. A cluster file that kustomize can't build is left out with a finding, and the rest is built.
@@ -13,7 +13,7 @@
 // files are built in units of a few dozen, each through the same kustomizations, and a failing unit is halved until the file at
 // fault is found. Clusters that a patch may mean by one name are built together. A tree whose kustomizations act across
 // resources (Result.Whole) is built in one piece.
-package build
+package kustomize
 
 import (
 	"cmp"
