@@ -25,7 +25,7 @@ func TestSecretsFromElsewhere(t *testing.T) {
 	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.VaultAuth.Addresses = []string{"https://vault.example.com"} })
 	has := func(code, cluster string) func(*v1alpha1.AuditSync) bool {
 		return func(s *v1alpha1.AuditSync) bool {
-			return slices.ContainsFunc(s.Status.Problems, func(p v1alpha1.Problem) bool { return string(p.Code) == code && p.Cluster == cluster })
+			return slices.ContainsFunc(s.Status.Problems, func(p v1alpha1.Problem) bool { return p.Code == code && p.Cluster == cluster })
 		}
 	}
 	hasNot := func(code, cluster string) func(*v1alpha1.AuditSync) bool {

@@ -52,7 +52,7 @@ func (p *planner) config(name string) {
 	}
 	p.credentials(desired, config)
 	changed = changed || whole
-	wake := p.wake(name, config, list, before, after) && !changed
+	wake := p.wake(config, list, before, after) && !changed
 	if !changed && !wake {
 		p.next[name] = after
 		return

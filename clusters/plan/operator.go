@@ -107,7 +107,7 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 // wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
 // changed.
 // Any write to the audit config does that.
-func (p *planner) wake(name string, config map[string]any, list []map[string]any, before, after *Inventory) bool {
+func (p *planner) wake(config map[string]any, list []map[string]any, before, after *Inventory) bool {
 	if !p.live.EverySecret {
 		after.Reads = before.reads()
 		return false

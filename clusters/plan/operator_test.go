@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -160,9 +161,7 @@ func TestMondooCredentials(t *testing.T) {
 				w.put(creds, map[string]string{"config": row.data})
 			}
 			spec := map[string]any{"mondooCredsSecretRef": map[string]any{"name": creds}}
-			for key, value := range row.spec {
-				spec[key] = value
-			}
+			maps.Copy(spec, row.spec)
 			fleet := newFleet().existing(config)
 			if git {
 				fleet = newFleet().inGit(config, spec)
