@@ -329,7 +329,7 @@ func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, err
 
 // trees is how many trees TestUnitsAreTheWhole builds. The race detector makes each take ten times as long, so make test builds
 // 2,000 without it.
-var trees = flag.Int("trees", 100, "how many random trees are built")
+var trees = flag.Int("trees", 40, "how many random trees are built")
 
 // TestUnitsAreTheWhole: a tree that is built in units of any size, with its secrets sealed, equals one kustomize build of the
 // plaintext files.

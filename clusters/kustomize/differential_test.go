@@ -29,7 +29,7 @@ import (
 
 // mixes is how many trees TestAsKustomizeDoes builds. Each takes about as long as in TestUnitsAreTheWhole.
 var (
-	mixes     = flag.Int("mixes", 150, "how many trees of mixed features are built")
+	mixes     = flag.Int("mixes", 50, "how many trees of mixed features are built")
 	firstSeed = flag.Uint64("mixes-seed", 0, "the seed of the first of them")
 )
 

@@ -12,7 +12,7 @@ import (
 func TestDemoWithGiteaDoesWhatItSays(t *testing.T) {
 	server.SkipShort(t)
 	v := newVisitor(t, true)
-	if text := v.demo.text(); !strings.Contains(text, "THE MONDOO OPERATOR. A stand-in for it makes CronJobs") {
+	if text := v.demo.text(); !strings.Contains(text, "THE MONDOO OPERATOR. A stand-in for it creates CronJobs") {
 		t.Errorf("the text does not say what is not real:\n%s", text)
 	}
 	first := v.head()
