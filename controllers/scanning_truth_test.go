@@ -1,11 +1,15 @@
 package controllers_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +27,30 @@ func (s *scanned) byHand(cluster, name string, suspended bool) *batchv1.Job {
 	job.Spec.Suspend = new(suspended)
 	must(s.T, s.admin.Create(s.Context(), job))
 	return job
+}
+
+// toItsEnd makes Jobs by hand until one lives to its end: the operator may be at work, and delete one before that.
+func (s *scanned) toItsEnd(cluster, name string, end batchv1.JobConditionType) *batchv1.Job {
+	s.Helper()
+	for n := range 20 {
+		job := s.byHand(cluster, fmt.Sprint(name, "-", n), false)
+		ended := false
+		s.eventually(job.Name+" has ended, or is deleted", func() bool {
+			live := &batchv1.Job{}
+			err := s.admin.Get(s.Context(), client.ObjectKeyFromObject(job), live)
+			if apierrors.IsNotFound(err) {
+				return true
+			}
+			must(s.T, err)
+			ended = slices.ContainsFunc(live.Status.Conditions, func(c batchv1.JobCondition) bool { return c.Type == end && c.Status == corev1.ConditionTrue })
+			return ended
+		})
+		if ended {
+			return job
+		}
+	}
+	s.Fatalf("the operator deletes each Job %s of %s", name, cluster)
+	return nil
 }
 
 // deletedByOperator has the operator look, and waits until it has deleted a Job that isn't active.
@@ -55,7 +83,7 @@ func testScanDeleted(t *testing.T) {
 	s.untilScanned("Awaiting", "1 of 2 clusters not scanned yet: us: the Job of ")
 
 	s.scenario("us", "oom")
-	failed := s.byHand("us", "failed", false)
+	failed := s.toItsEnd("us", "failed", batchv1.JobFailed)
 	s.untilScanned("Failed", "us: OutOfMemory: container")
 	s.deletedByOperator(failed)
 	s.quiet()
@@ -65,7 +93,7 @@ func testScanDeleted(t *testing.T) {
 	}
 
 	s.scenario()
-	good := s.byHand("us", "good", false)
+	good := s.toItsEnd("us", "good", batchv1.JobComplete)
 	s.untilScanned("Scanned", "2 clusters scanned")
 	s.deletedByOperator(good)
 	s.quiet()
