@@ -23,6 +23,9 @@ LINT_MODULE := cmd/devenv/build/golangci-lint
 LINT_VERSION = $(shell sed -n 's|^require github.com/golangci/golangci-lint/v2 \([^ ]*\).*|\1|p' $(LINT_MODULE)/go.mod)
 LINT         = .cache/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
 
+# Packages that are tested at once. The tests of controllers take longest and mostly wait: they start first, and one more package runs beside.
+PARALLEL = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 .PHONY: help
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,7 +40,7 @@ run: ## Show Muster at work: starts a control plane and Git on this machine, unt
 .PHONY: test
 test: servers ## Run all tests, against real servers that the first run builds (18 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
-	go test $(RACE) -timeout 30m $(TEST)
+	go test $(RACE) -p $(PARALLEL) -timeout 30m $(if $(filter ./...,$(TEST)),./controllers) $(TEST)
 ifeq ($(TEST),./...)
 	go test ./clusters/kustomize -run TestUnitsAreTheWhole -trees 2000
 	go test ./clusters/kustomize -run TestAsKustomizeDoes -mixes 300
