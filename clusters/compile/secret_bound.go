@@ -29,8 +29,8 @@ var boundKeys = []string{mondoo.KeyServer, mondoo.KeyToken, mondoo.KeyCACert}
 func (c *compiler) detachedToken(r kustomize.Resource, s *fleet.SealedSecret) (field []string, message, fix string) {
 	token, sealed := c.tree.Ref(s.Data[mondoo.KeyToken].Value)
 	source := c.tree.Loaded.Files[token.Path]
-	if r.Generated || !sealed || source == nil || len(token.Keys) != 2 {
-		return nil, "", "" // a generated token isn't bound, and a token in plain text or from another field is reported elsewhere
+	if !sealed || source == nil || len(token.Keys) != 2 {
+		return nil, "", "" // a token from a file of a generator isn't bound, and one in plain text or from another field is reported elsewhere
 	}
 	block := token.Keys[0]
 	switch {

@@ -31,6 +31,9 @@ func TestSecretsStayWhole(t *testing.T) {
 		return "resources: [s.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    - {" + operation + "}\n"
 	}
 	ca := strings.ReplaceAll(certificate, "\n", `\n`)
+	merging := func(key string) string {
+		return "resources: [s.yaml]\nsecretGenerator:\n- {name: s, behavior: merge, literals: [\"" + key + "=" + ca + "\"], options: {disableNameSuffixHash: true}}\n"
+	}
 	for _, row := range []struct {
 		reason, secret, kustomization, patch string
 		refused                              bool
@@ -50,6 +53,9 @@ func TestSecretsStayWhole(t *testing.T) {
 		{"the server is emptied", secretFile("s", "stringData: "+together+"\n", otherMAC), jsonPatch("op: replace, path: /stringData/server, value: ''"), "", true},
 		{"the CA is another", secretFile("s", "stringData: "+together+"\n", otherMAC), jsonPatch(`op: replace, path: /stringData/ca.crt, value: "` + ca + `"`), "", true},
 		{"the CA is taken away", secretFile("s", "stringData: "+together+"\n", otherMAC), jsonPatch("op: remove, path: /stringData/ca.crt"), "", true},
+		{"a generator merges another CA into it", secretFile("s", "stringData: "+together+"\n", otherMAC), merging("ca.crt"), "", true},
+		{"a generator merges another server into it", secretFile("s", "stringData: "+together+"\n", otherMAC), merging("server"), "", true},
+		{"a generator merges something else into it", secretFile("s", "stringData: "+together+"\n", otherMAC), merging("tls.crt"), "", false},
 		{"the CA goes over the encrypted one", secretFile("s", "data: "+together+"\n", otherMAC), jsonPatch(`op: add, path: /stringData, value: {ca.crt: "` + ca + `"}`), "", true},
 		{"the server of another file", secretFile("s", "stringData: "+together+"\n", otherMAC), theirsToo, secretFile("t", "stringData: {server: ENC}\n", otherMAC), true},
 		{"the server of another file over a token without one", secretFile("s", "stringData: {token: ENC, ca.crt: ENC}\n", otherMAC), theirsToo, secretFile("t", "stringData: {server: ENC}\n", otherMAC), true},
