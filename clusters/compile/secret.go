@@ -58,7 +58,7 @@ func (c *compiler) secret(r kustomize.Resource, name string) {
 	if field, bad := c.copiedHandle(r); bad {
 		c.quarantineSecret(r, &s, field, CodeHandle, "an encrypted value was copied here from another field or Secret", "encrypt the value in the Secret where it belongs")
 	}
-	if field, message, fix := c.detachedToken(r, &s); message != "" {
+	if field, message, fix := c.detachedToken(&s); message != "" {
 		c.quarantineSecret(r, &s, field, CodeServerUnsealed, message, fix)
 	}
 	if field, kind := c.notText(r.Object, nil); field != nil {

@@ -8,7 +8,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -26,7 +25,7 @@ var boundKeys = []string{mondoo.KeyServer, mondoo.KeyToken, mondoo.KeyCACert}
 
 // detachedToken returns what has changed in a Secret with a token since it was encrypted. A Secret whose token was
 // encrypted without a server is never refused: its token isn't bound to anything.
-func (c *compiler) detachedToken(r kustomize.Resource, s *fleet.SealedSecret) (field []string, message, fix string) {
+func (c *compiler) detachedToken(s *fleet.SealedSecret) (field []string, message, fix string) {
 	token, sealed := c.tree.Ref(s.Data[mondoo.KeyToken].Value)
 	source := c.tree.Loaded.Files[token.Path]
 	if !sealed || source == nil || len(token.Keys) != 2 {
