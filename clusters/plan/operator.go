@@ -98,15 +98,14 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 		if !exists {
 			version, complete = "missing", false
 		}
-		p.outside[name] = p.wanted[name] == nil
+		p.needs(name)
 		all = append(all, name+" "+version)
 	}
 	return compile.Hash(all), complete
 }
 
 // wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
-// changed.
-// Any write to the audit config does that.
+// changed. Any write to the audit config does that.
 func (p *planner) wake(config map[string]any, list []map[string]any, before, after *Inventory) bool {
 	if !p.live.EverySecret {
 		after.Reads = before.reads()
@@ -114,8 +113,13 @@ func (p *planner) wake(config map[string]any, list []map[string]any, before, aft
 	}
 	versions, complete := p.operatorReads(config, list)
 	after.Reads = versions
-	if before.reads() == "" || before.reads() == versions || !complete {
-		return false // the operator processes a new audit config anyway, and can't succeed while a Secret is missing
+	// The operator processes a new audit config anyway, and can't succeed while a Secret is missing.
+	return before.reads() != "" && before.reads() != versions && complete
+}
+
+// needs notes a Secret that the plan depends on. Those of the fleet start a sync by their label.
+func (p *planner) needs(secret string) {
+	if p.wanted[secret] == nil {
+		p.outside[secret] = true
 	}
-	return true
 }

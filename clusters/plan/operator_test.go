@@ -67,6 +67,9 @@ func TestMissingVaultCA(t *testing.T) {
 	own := newFleet().config().vault("v", mondoo.VaultAuth{CACertSecretRef: &mondoo.SecretRef{Name: "ca"}}).secret("ca", "1")
 	p := w.sync(t, own, at("1"))
 	want(t, "a CA from Git", w.names(t, config)+": "+codes(p), "v: ")
+	if !slices.Equal(p.Outside, []string{creds}) {
+		t.Errorf("from elsewhere are %q", p.Outside)
+	}
 }
 
 // TestWake: the operator doesn't watch the Secrets that it reads. It is woken when one has changed that it may wait for.

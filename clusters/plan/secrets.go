@@ -330,7 +330,7 @@ func (p *planner) adopter(annotation string) bool {
 func (p *planner) refuseReferences(c fleet.Cluster, refs []compile.Reference, refused map[string]bool) bool {
 	refusing := slices.ContainsFunc(c.Secrets, func(name string) bool { return refused[name] })
 	for _, ref := range refs {
-		p.outside[ref.Name] = p.wanted[ref.Name] == nil
+		p.needs(ref.Name)
 		refuse := func(code finding.Code, message, fix string) {
 			refusing = true
 			p.refuse(p.placeOf(&c, ref.Field), code, message, fix)
