@@ -22,12 +22,21 @@ func BenchmarkFetch1000Files(b *testing.B) {
 	}
 }
 
+// A fetch into the store of earlier fetches, compared with what it would take without them: a clone at every change.
 func BenchmarkFetchOneChangeIn1000Files(b *testing.B) {
+	for name, maxPacks := range map[string]int{"added": DefaultMaxPacks, "cloned": 1} {
+		b.Run(name, func(b *testing.B) { fetchChanges(b, maxPacks) })
+	}
+}
+
+func fetchChanges(b *testing.B, maxPacks int) {
 	o := newOrigin(b)
 	files := manyFiles(1000)
 	o.commit("main", files)
 	src := Source{URL: serve(b, o).url}
-	r := open(b, b.TempDir())
+	r := open(b, b.TempDir(), WithMaxPacks(maxPacks))
+	fetch(b, r, src)
+	stored := 0
 	for b.Loop() {
 		b.StopTimer()
 		files["changed"] += "x"
@@ -37,8 +46,10 @@ func BenchmarkFetchOneChangeIn1000Files(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		stored += int(r.store.packs[len(r.store.packs)-1].bytes)
 		_ = s.Close()
 	}
+	b.ReportMetric(float64(stored)/float64(b.N), "stored-B/op")
 }
 
 func BenchmarkPoll(b *testing.B) {

@@ -20,6 +20,12 @@
 // one, for the objects that the cache lacks; history is not fetched. After any error the cache and its snapshots are
 // unchanged. A snapshot can be read concurrently: a pack has as many readers as there are processors.
 //
+// # Why fetches add to a store
+//
+// A fetch asks for the objects that the store lacks. Git's server leaves out known folders and files only in a thin pack, which
+// thin.go completes. Without this, each change would need a clone. One changed file of 1,000 takes 2 KB and 64 ms; a clone takes
+// 78 KB and 205 ms (BenchmarkFetchOneChangeIn1000Files). A store that has grown to twice its size is replaced by a clone.
+//
 // # Why not go-git's Remote
 //
 // The objects are go-git's: packs, indexes, protocol messages. Its Remote and transports are not used. They keep

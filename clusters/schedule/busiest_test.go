@@ -1,7 +1,13 @@
 package schedule_test
 
 import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/robfig/cron/v3"
 
 	"github.com/muster-gitops/muster/clusters/schedule"
 )
@@ -46,4 +52,62 @@ func TestSpreadSaysWhoChoseTheMinute(t *testing.T) {
 			t.Errorf("Spread(%q) is %t", expr, got)
 		}
 	}
+}
+
+// counted asks cron itself for every start in a year.
+func counted(schedules map[string]int) int {
+	starts := map[time.Time]int{}
+	end := time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
+	for expr, n := range schedules {
+		parsed, err := cron.ParseStandard(expr)
+		if err != nil {
+			continue
+		}
+		at := parsed.Next(time.Date(2023, time.December, 31, 23, 59, 59, 0, time.UTC))
+		for !at.IsZero() && at.Before(end) {
+			starts[at] += n
+			at = parsed.Next(at)
+		}
+	}
+	most := 0
+	for _, n := range starts {
+		most = max(most, n)
+	}
+	return most
+}
+
+func randomSchedules(r *rand.Rand, n int) map[string]int {
+	pick := func(from ...string) string { return from[r.IntN(len(from))] }
+	schedules := map[string]int{}
+	for range n {
+		minute := pick("0", "0,30", strconv.Itoa(r.IntN(60)), "*/15")
+		hour := pick("*", "3", "1-5", "*/6", strconv.Itoa(r.IntN(24)))
+		dom, month, dow := pick("*", "*", "1", "13", "29-31"), pick("*", "*", "2", "6-8"), pick("*", "*", "1-5", "0", "6")
+		schedules[strings.Join([]string{minute, hour, dom, month, dow}, " ")] += 1 + r.IntN(5)
+	}
+	return schedules
+}
+
+func TestBusiestIsWhatCronDoes(t *testing.T) {
+	for seed := range uint64(60) {
+		schedules := randomSchedules(rand.New(rand.NewPCG(seed, 0)), 6)
+		if _, n := schedule.Busiest(schedules); n != counted(schedules) {
+			t.Errorf("seed %d: %d, and cron starts %d at once: %v", seed, n, counted(schedules), schedules)
+		}
+	}
+}
+
+// The floor is to ask cron for every start of a year.
+func BenchmarkBusiest(b *testing.B) {
+	schedules := randomSchedules(rand.New(rand.NewPCG(1, 0)), 500)
+	b.Run("busiest", func(b *testing.B) {
+		for b.Loop() {
+			schedule.Busiest(schedules)
+		}
+	})
+	b.Run("cron", func(b *testing.B) {
+		for b.Loop() {
+			counted(schedules)
+		}
+	})
 }
