@@ -10,7 +10,7 @@
 //
 // The namespace's Pod Security level is the one exception: it is read before each render and when a sync is requested.
 //
-// CronJobs, Jobs and Pods of scans are watched as well, trimmed to what package scan needs. Their changes are batched for a second.
+// CronJobs, Jobs and Pods of scans are watched as well, trimmed to what package scanstate needs. Their changes are batched for a second.
 // The next change that depends only on the time is computed in advance, so nothing polls.
 //
 // Every replica receives webhooks. It requests a sync by annotation, as users do, and the leader runs it.

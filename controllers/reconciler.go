@@ -27,7 +27,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // Muster's field managers; see package plan.
@@ -55,7 +55,7 @@ type Reconciler struct {
 	// Scans watches scans; nil turns them off.
 	Scans *ScanWatch
 	// Bounds are how long scans may take.
-	Bounds scan.Bounds
+	Bounds scanstate.Bounds
 	// SyncTimeout bounds one sync of one AuditSync; 0 means DefaultSyncTimeout.
 	SyncTimeout time.Duration
 	// renders limits how many AuditSyncs are rendered at the same time; nil means no limit.

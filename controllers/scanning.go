@@ -20,7 +20,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // scannedConfig is what is known about the scans of an audit config.
@@ -32,7 +32,7 @@ type scannedConfig struct {
 	inventory *plan.Inventory
 	// entries are all entries, in the order in which the operator works. items are those that Muster applied, by name. due are those
 	// of the items that must be scanned because they changed.
-	entries []scan.Entry
+	entries []scanstate.Entry
 	items   map[string]*plan.Item
 	due     map[string]bool
 	// scanned are the items whose current entry has been scanned, as far as this process has seen.
@@ -43,7 +43,7 @@ type scannedConfig struct {
 	awaited int
 	paused  bool
 	// reported is what the operator reports about each entry.
-	reported map[string]scan.Reported
+	reported map[string]scanstate.Reported
 }
 
 // scans sets the scan results of all clusters that Muster applied in the outcome, and starts the scans of changed clusters. It returns
@@ -64,11 +64,11 @@ func (r *Reconciler) scans(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return time.Time{} // the sync reports the failure
 	}
 	var results []scanResult
-	o.ScanNotes.Before, o.Scans = st.scanned, []scan.Status{}
+	o.ScanNotes.Before, o.Scans = st.scanned, []scanstate.Status{}
 	for _, config := range configs {
 		l := scanResult{config: config, input: r.scanInput(ctx, audit, st, config)}
-		l.statuses = scan.Derive(l.input)
-		l.statuses = slices.DeleteFunc(l.statuses, func(s scan.Status) bool { return config.items[s.Cluster] == nil })
+		l.statuses = scanstate.Derive(l.input)
+		l.statuses = slices.DeleteFunc(l.statuses, func(s scanstate.Status) bool { return config.items[s.Cluster] == nil })
 		config.observe(l.statuses)
 		o.Scans = append(o.Scans, l.statuses...)
 		results = append(results, l)
@@ -85,12 +85,12 @@ func (r *Reconciler) scans(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 // scanResult is an audit config with the statuses of its clusters and the input that they were derived from.
 type scanResult struct {
 	config   *scannedConfig
-	input    scan.Input
-	statuses []scan.Status
+	input    scanstate.Input
+	statuses []scanstate.Status
 }
 
 // verdict returns the scan verdict for the applied commit, or nil if none is applied.
-func verdict(revision string, configs []*scannedConfig, statuses []scan.Status) *scan.Verdict {
+func verdict(revision string, configs []*scannedConfig, statuses []scanstate.Status) *scanstate.Verdict {
 	_, commit, ok := strings.Cut(revision, "sha1:")
 	if !ok {
 		return nil
@@ -99,7 +99,7 @@ func verdict(revision string, configs []*scannedConfig, statuses []scan.Status) 
 	for _, c := range configs {
 		byName[c.name] = c
 	}
-	v := scan.Commit(statuses, func(s scan.Status) bool {
+	v := scanstate.Commit(statuses, func(s scanstate.Status) bool {
 		return byName[s.AuditConfig].items[s.Cluster].Commit == commit
 	})
 	return &v
@@ -126,7 +126,7 @@ func (r *Reconciler) scannedConfigs(ctx context.Context, audit *v1alpha1.AuditSy
 		if err != nil {
 			continue // the entries are not a list; the sync corrects or reports that
 		}
-		config.paused, config.reported = scan.ScanningPaused(object.Object), scan.ReportedScans(object.Object)
+		config.paused, config.reported = scanstate.ScanningPaused(object.Object), scanstate.ReportedScans(object.Object)
 		configs = append(configs, config)
 	}
 	slices.SortFunc(configs, func(a, b *scannedConfig) int { return strings.Compare(a.name, b.name) })
@@ -149,7 +149,7 @@ func (d *scannedConfig) refresh(object *unstructured.Unstructured, inventory *pl
 		next.entries = slices.Clone(d.entries)
 	} else {
 		var err error
-		if next.entries, err = scan.Entries(object.Object, time.Time{}); err != nil {
+		if next.entries, err = scanstate.Entries(object.Object, time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -187,7 +187,7 @@ func (d *scannedConfig) takenAt(item *plan.Item) (at time.Time, known bool) {
 
 // observe remembers which current entries have been scanned, and sets Scanned in the statuses. It remembers them even after the
 // operator changed a CronJob, which deletes its finished Jobs.
-func (d *scannedConfig) observe(statuses []scan.Status) {
+func (d *scannedConfig) observe(statuses []scanstate.Status) {
 	d.awaited = 0
 	added := false
 	for i := range statuses {
@@ -201,7 +201,7 @@ func (d *scannedConfig) observe(statuses []scan.Status) {
 		} else if !known && item.Taken.IsZero() && !item.Changed.IsZero() {
 			d.taken[s.Cluster], added = s.Taken, true
 		}
-		for _, s := range []*scan.Status{s, s.Before} {
+		for _, s := range []*scanstate.Status{s, s.Before} {
 			if s != nil {
 				s.Scanned = d.scanned[s.Cluster]
 			}
@@ -220,15 +220,15 @@ func (st *state) hasScanned(auditConfig, cluster string) bool {
 	return d != nil && d.scanned[cluster]
 }
 
-func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *scannedConfig) scan.Input {
-	in := scan.Input{Entries: c.entries, AuditConfig: c.name, Paused: c.paused, Reported: c.reported, Observed: r.Scans.Observed(audit.Namespace, c.name),
+func (r *Reconciler) scanInput(ctx context.Context, audit *v1alpha1.AuditSync, st *state, c *scannedConfig) scanstate.Input {
+	in := scanstate.Input{Entries: c.entries, AuditConfig: c.name, Paused: c.paused, Reported: c.reported, Observed: r.Scans.Observed(audit.Namespace, c.name),
 		Redact: st.redactor.String, Bounds: r.Bounds, Now: r.Clock.Now()}
 	in.Secrets = r.mounted(ctx, audit.Namespace, in.Pods)
 	return in
 }
 
 // mounted returns the keys of the existing Secrets that Pods wait for, or nil if they can't be read.
-func (r *Reconciler) mounted(ctx context.Context, namespace string, pods []scan.Pod) map[string][]string {
+func (r *Reconciler) mounted(ctx context.Context, namespace string, pods []scanstate.Pod) map[string][]string {
 	secrets := map[string][]string{}
 	for _, pod := range pods {
 		for _, mount := range pod.Mounts {
@@ -281,6 +281,6 @@ func (r *Reconciler) nextLook(audit *v1alpha1.AuditSync, pause time.Duration, sc
 
 // scanStatusChanged reports whether scanningPaused or a reported scan in the operator's status has changed.
 func scanStatusChanged(e event.TypedUpdateEvent[*unstructured.Unstructured]) bool {
-	return scan.ScanningPaused(e.ObjectOld.Object) != scan.ScanningPaused(e.ObjectNew.Object) ||
-		!maps.Equal(scan.ReportedScans(e.ObjectOld.Object), scan.ReportedScans(e.ObjectNew.Object))
+	return scanstate.ScanningPaused(e.ObjectOld.Object) != scanstate.ScanningPaused(e.ObjectNew.Object) ||
+		!maps.Equal(scanstate.ReportedScans(e.ObjectOld.Object), scanstate.ReportedScans(e.ObjectNew.Object))
 }

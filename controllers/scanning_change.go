@@ -21,7 +21,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // refusedPause is how long to wait after the API server has rejected a Job.
@@ -29,7 +29,7 @@ const refusedPause = time.Minute
 
 // due is a cluster that must be scanned because it changed.
 type due struct {
-	scan.Change
+	scanstate.Change
 	config *scannedConfig
 }
 
@@ -122,7 +122,7 @@ func (st *state) unseenJobs(results []scanResult, now time.Time) int {
 // meantime to done.
 func candidates(results []scanResult, done doneScans, o *report.Outcome) (ready []due, running int, again time.Time) {
 	for _, l := range results {
-		changes := scan.OnChange(l.input, l.config.due)
+		changes := scanstate.OnChange(l.input, l.config.due)
 		running += changes.Running
 		again = sooner(again, changes.Next)
 		for _, cluster := range changes.Scanned {
@@ -177,10 +177,10 @@ func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[scan.Instantiate] = scan.Manual
+	annotations[scanstate.Instantiate] = scanstate.Manual
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: jobName(cron.Name, item, again), Namespace: cron.Namespace, Annotations: annotations,
-			Labels: map[string]string{scan.LabelAuditConfig: auditConfig, scan.LabelCluster: item.Name},
+			Labels: map[string]string{scanstate.LabelAuditConfig: auditConfig, scanstate.LabelCluster: item.Name},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob",
 				Name: cron.Name, UID: cron.UID, Controller: new(true)}}},
 		Spec: *cron.Spec.JobTemplate.Spec.DeepCopy(),

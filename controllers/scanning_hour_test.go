@@ -19,7 +19,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // hour plays an hour of a fleet, second by second, with the parts that the operator, Kubernetes' controllers and the kubelet have
@@ -141,7 +141,7 @@ func newHour(t *testing.T, seed uint64) *hour {
 	for _, name := range h.order {
 		item := &plan.Item{Name: name, Hash: "0", Applied: h.clock.Now(), Changed: h.clock.Now()}
 		h.config.items[name] = item
-		h.config.entries = append(h.config.entries, scan.Entry{Name: name, Vault: h.clusters[name].kind == "vault", Applied: item.Applied, Changed: item.Changed})
+		h.config.entries = append(h.config.entries, scanstate.Entry{Name: name, Vault: h.clusters[name].kind == "vault", Applied: item.Applied, Changed: item.Changed})
 	}
 	return h
 }
@@ -150,7 +150,7 @@ func newHour(t *testing.T, seed uint64) *hour {
 func (h *hour) change(cluster string, entry, lost bool) {
 	c, now := h.clusters[cluster], h.clock.Now()
 	item := *h.config.items[cluster]
-	i := slices.IndexFunc(h.config.entries, func(e scan.Entry) bool { return e.Name == cluster })
+	i := slices.IndexFunc(h.config.entries, func(e scanstate.Entry) bool { return e.Name == cluster })
 	item.Hash, item.Applied = item.Hash+"x", now
 	h.config.entries[i].Applied = now
 	if c.secret++; entry {
@@ -258,7 +258,7 @@ func (h *hour) sorted(c *playedCluster) (jobs []*batchv1.Job) {
 func (h *hour) remove(c *playedCluster, job *batchv1.Job) {
 	delete(c.jobs, job.Name)
 	kind := 1
-	if job.Labels[scan.LabelCluster] != "" {
+	if job.Labels[scanstate.LabelCluster] != "" {
 		kind = 3
 	}
 	h.emit(kind, job, true)
@@ -339,10 +339,10 @@ func (h *hour) history(c *playedCluster) {
 func (h *hour) job(c *playedCluster, name string, labels map[string]string) *batchv1.Job {
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: h.uid(), CreationTimestamp: *now(h), Labels: labels, Annotations: map[string]string{"of": c.name},
 		OwnerReferences: []metav1.OwnerReference{{Kind: "CronJob", Name: c.cron.Name, UID: c.cron.UID, Controller: new(true)}}}}
-	own := labels[scan.LabelCluster] != ""
+	own := labels[scanstate.LabelCluster] != ""
 	kind := 1
 	if own {
-		job.Annotations[scan.Instantiate], kind = scan.Manual, 3
+		job.Annotations[scanstate.Instantiate], kind = scanstate.Manual, 3
 	}
 	c.jobs[name] = job
 	h.ledger = append(h.ledger, &playedScan{cluster: c.name, job: name, own: own, created: h.clock.Now(), fails: h.IntN(10) == 0, version: -1})
@@ -370,7 +370,7 @@ func (h *hour) jobController() {
 
 func (h *hour) emitJob(job *batchv1.Job) {
 	kind := 1
-	if job.Labels[scan.LabelCluster] != "" {
+	if job.Labels[scanstate.LabelCluster] != "" {
 		kind = 3
 	}
 	h.emit(kind, job, false)
@@ -399,13 +399,13 @@ func (h *hour) kubelet() {
 
 // look is what Muster does in a second: it tells of scans, and starts those that are due for a change.
 func (h *hour) look() {
-	input := scan.Input{Entries: h.config.entries, AuditConfig: "m", Observed: h.watch.Observed("ns", "m"), Now: h.clock.Now()}
-	statuses := scan.Derive(input)
+	input := scanstate.Input{Entries: h.config.entries, AuditConfig: "m", Observed: h.watch.Observed("ns", "m"), Now: h.clock.Now()}
+	statuses := scanstate.Derive(input)
 	h.config.observe(statuses)
 	for i := range statuses {
 		h.hold(&statuses[i])
 	}
-	changes := scan.OnChange(input, h.config.due)
+	changes := scanstate.OnChange(input, h.config.due)
 	for _, cluster := range changes.Scanned {
 		delete(h.config.due, cluster)
 	}
@@ -426,7 +426,7 @@ func (h *hour) look() {
 	for i := range h.changes {
 		if c := h.clusters[h.changes[i].cluster]; h.changes[i].lost {
 			for _, job := range h.sorted(c) {
-				if job.Status.Active == 1 && job.Labels[scan.LabelCluster] != "" {
+				if job.Status.Active == 1 && job.Labels[scanstate.LabelCluster] != "" {
 					h.remove(c, job)
 				}
 			}
@@ -438,7 +438,7 @@ func (h *hour) look() {
 const late = 6 * time.Second
 
 // hold compares what is said of a cluster with what happened to its scans.
-func (h *hour) hold(status *scan.Status) {
+func (h *hour) hold(status *scanstate.Status) {
 	s, c := status.Standing(), h.clusters[status.Cluster]
 	var last, lastKnown *playedScan // the latest of which everything must have been seen, and of these the latest with a result
 	for _, p := range h.ledger {
@@ -452,13 +452,13 @@ func (h *hour) hold(status *scan.Status) {
 			lastKnown = p
 		}
 		switch {
-		case p.succeeded && s.LastSuccess.Equal(p.over), p.failed && s.State == scan.Failed && s.Began.Equal(p.began):
+		case p.succeeded && s.LastSuccess.Equal(p.over), p.failed && s.State == scanstate.Failed && s.Began.Equal(p.began):
 			p.told = true
-		case !p.succeeded && !p.failed && (s.Reason == scan.ReasonJobGone || s.State == scan.Failed && strings.Contains(s.Detail, "is gone")) && h.clock.Since(p.over) < 90*time.Second:
+		case !p.succeeded && !p.failed && (s.Reason == scanstate.ReasonJobGone || s.State == scanstate.Failed && strings.Contains(s.Detail, "is gone")) && h.clock.Since(p.over) < 90*time.Second:
 			p.told = true
 		}
 	}
-	if s.State == scan.Succeeded && last != nil && !last.succeeded && (lastKnown == nil || !lastKnown.succeeded || !lastKnown.created.After(last.created)) {
+	if s.State == scanstate.Succeeded && last != nil && !last.succeeded && (lastKnown == nil || !lastKnown.succeeded || !lastKnown.created.After(last.created)) {
 		h.Errorf("%s: %s is called good at %s; %s came to an end at %s, failed %t", c.name, s.Job, h.clock.Now(), last.job, last.over, last.failed)
 	}
 	if !status.LastSuccess.IsZero() && !slices.ContainsFunc(h.ledger, func(p *playedScan) bool {
@@ -479,7 +479,7 @@ func (h *hour) hold(status *scan.Status) {
 		}
 	}
 	for i := range h.changes {
-		if m := &h.changes[i]; m.cluster == c.name && !m.lost && (status.Stuck != "" || s.State == scan.Failed && s.Began.After(m.at)) {
+		if m := &h.changes[i]; m.cluster == c.name && !m.lost && (status.Stuck != "" || s.State == scanstate.Failed && s.Began.After(m.at)) {
 			m.told = true
 		}
 	}
@@ -487,9 +487,9 @@ func (h *hour) hold(status *scan.Status) {
 }
 
 // noFlap: a state becomes another when something has happened to a scan, and is the former one again when something else has.
-func (h *hour) noFlap(c *playedCluster, s *scan.Status, lastKnown *playedScan) {
+func (h *hour) noFlap(c *playedCluster, s *scanstate.Status, lastKnown *playedScan) {
 	shown, n := string(s.State), len(c.shown)
-	if s.State != scan.Running {
+	if s.State != scanstate.Running {
 		shown += " " + string(s.Reason) // the reason of one that runs is that it is starting
 	}
 	if n > 0 && c.shown[n-1] == shown {
@@ -511,13 +511,13 @@ func (h *hour) noFlap(c *playedCluster, s *scan.Status, lastKnown *playedScan) {
 	if n > 1 && c.shown[n-2] == shown {
 		wanted = 2
 	}
-	if n > 0 && happened < wanted && s.Reason != scan.ReasonFirstScan {
+	if n > 0 && happened < wanted && s.Reason != scanstate.ReasonFirstScan {
 		h.Errorf("%s flaps at %s: %q, then %q, after %d events", c.name, h.clock.Now(), c.shown[max(0, n-3):], shown, happened)
 	}
-	if s.State == scan.Succeeded && c.failing && (lastKnown == nil || !lastKnown.succeeded) {
+	if s.State == scanstate.Succeeded && c.failing && (lastKnown == nil || !lastKnown.succeeded) {
 		h.Errorf("%s is said to have recovered at %s", c.name, h.clock.Now())
 	}
-	c.failing = s.State == scan.Failed || c.failing && s.State != scan.Succeeded
+	c.failing = s.State == scanstate.Failed || c.failing && s.State != scanstate.Succeeded
 	c.shown, c.shownAt = append(c.shown, shown), append(c.shownAt, h.clock.Now())
 }
 

@@ -26,7 +26,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 func newTestScanWatch(t testing.TB, c clock.Clock) *ScanWatch {
@@ -184,8 +184,8 @@ func TestSlim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := scan.TrimCronJob(small.(*batchv1.CronJob))
-	if want := scan.TrimCronJob(whole()); got != want || !got.Changed.Equal(at.Time) {
+	got := scanstate.TrimCronJob(small.(*batchv1.CronJob))
+	if want := scanstate.TrimCronJob(whole()); got != want || !got.Changed.Equal(at.Time) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if c := small.(*batchv1.CronJob); len(c.Spec.JobTemplate.Spec.Template.Spec.Containers) > 0 || c.ManagedFields[0].FieldsV1 != nil {
@@ -279,7 +279,7 @@ func TestGone(t *testing.T) {
 	}
 	own := func(name string) *batchv1.Job {
 		job := ended(name, "")
-		job.Labels = map[string]string{scan.LabelAuditConfig: "m", scan.LabelCluster: "a"}
+		job.Labels = map[string]string{scanstate.LabelAuditConfig: "m", scanstate.LabelCluster: "a"}
 		return job
 	}
 	pod := &corev1.Pod{ObjectMeta: meta("pod"), Status: corev1.PodStatus{Phase: corev1.PodFailed}}

@@ -13,7 +13,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // scanScope identifies an audit config.
@@ -21,12 +21,12 @@ type scanScope struct{ namespace, auditConfig string }
 
 // scanObjects are the watched objects of one audit config.
 type scanObjects struct {
-	cronJobs scanTable[scan.CronJob]
+	cronJobs scanTable[scanstate.CronJob]
 	// jobs are the Jobs from schedules and users, and own are Muster's Jobs.
-	jobs, own scanTable[scan.Job]
-	pods      scanTable[scan.Pod]
+	jobs, own scanTable[scanstate.Job]
+	pods      scanTable[scanstate.Pod]
 	// gone are the deleted Jobs, by cluster.
-	gone map[string][]scan.Job
+	gone map[string][]scanstate.Job
 }
 
 func (o *scanObjects) empty() bool {
@@ -34,35 +34,35 @@ func (o *scanObjects) empty() bool {
 }
 
 // maxGone is how many deleted Jobs are remembered for each cluster, separately for Muster's Jobs and for others.
-const maxGone = scan.MostAgain
+const maxGone = scanstate.MostAgain
 
 // rememberDeleted remembers a deleted Job while its CronJob exists. The operator deletes some Jobs within seconds of their end, and others
 // before they end.
-func (o *scanObjects) rememberDeleted(j scan.Job, at time.Time) {
-	if !slices.ContainsFunc(o.cronJobs.list, func(c scan.CronJob) bool { return c.UID == j.Owner }) {
+func (o *scanObjects) rememberDeleted(j scanstate.Job, at time.Time) {
+	if !slices.ContainsFunc(o.cronJobs.list, func(c scanstate.CronJob) bool { return c.UID == j.Owner }) {
 		return
 	}
-	if j.Gone = true; j.Outcome == scan.Active {
-		j.Outcome, j.Finished = scan.Vanished, at
+	if j.Gone = true; j.Outcome == scanstate.Active {
+		j.Outcome, j.Finished = scanstate.Vanished, at
 	}
-	if i := slices.IndexFunc(o.pods.list, func(p scan.Pod) bool { return p.Job == j.Name }); i >= 0 {
+	if i := slices.IndexFunc(o.pods.list, func(p scanstate.Pod) bool { return p.Job == j.Name }); i >= 0 {
 		pod := o.pods.list[i]
 		j.Pod = &pod
 		o.pods.remove(pod.Name) // it may have been kept only for the Job
 	}
 	if o.gone == nil {
-		o.gone = map[string][]scan.Job{}
+		o.gone = map[string][]scanstate.Job{}
 	}
 	o.gone[j.Cluster] = dropOldest(append(o.gone[j.Cluster], j), j.Own)
 }
 
 // dropOldest drops the oldest Job if there are more than maxGone. It keeps the latest one that ended, because that has the last result.
-func dropOldest(jobs []scan.Job, own bool) []scan.Job {
+func dropOldest(jobs []scanstate.Job, own bool) []scanstate.Job {
 	alike, latest := []int{}, -1
 	for i, j := range jobs {
 		if j.Own == own {
 			alike = append(alike, i)
-			if j.Outcome != scan.Vanished {
+			if j.Outcome != scanstate.Vanished {
 				latest = i
 			}
 		}
@@ -79,15 +79,15 @@ func dropOldest(jobs []scan.Job, own bool) []scan.Job {
 
 // explainsFailure reports whether a Pod has failed and its Job still exists. Pods are deleted before their Jobs, and the cause of the
 // failure would be lost with the Pod.
-func (o *scanObjects) explainsFailure(p scan.Pod) bool {
-	return p.Phase == "Failed" && slices.ContainsFunc([]*scanTable[scan.Job]{&o.jobs, &o.own}, func(t *scanTable[scan.Job]) bool {
+func (o *scanObjects) explainsFailure(p scanstate.Pod) bool {
+	return p.Phase == "Failed" && slices.ContainsFunc([]*scanTable[scanstate.Job]{&o.jobs, &o.own}, func(t *scanTable[scanstate.Job]) bool {
 		_, exists := t.at[p.Job]
 		return exists
 	})
 }
 
 // updateDeleted stores a new state of the Pod of a deleted Job.
-func (o *scanObjects) updateDeleted(cluster string, p scan.Pod) {
+func (o *scanObjects) updateDeleted(cluster string, p scanstate.Pod) {
 	for i, j := range o.gone[cluster] {
 		if j.Name == p.Job {
 			o.gone[cluster][i].Pod = &p
@@ -251,10 +251,10 @@ func (s *ingredientStore) Update(object any) error {
 }
 
 func (s *ingredientStore) put(o *metav1.PartialObjectMetadata) {
-	if !scan.IsIngredient(o.Name) {
+	if !scanstate.IsIngredient(o.Name) {
 		return
 	}
-	key, at := ingredient{s.name, o.Namespace}, scan.Changed(o)
+	key, at := ingredient{s.name, o.Namespace}, scanstate.Changed(o)
 	if s.watch.written[key] == nil {
 		s.watch.written[key] = map[string]time.Time{}
 	}
@@ -302,7 +302,7 @@ func (s *ingredientStore) Resync() error { return nil }
 // Transformer trims objects during the initial list.
 func (s *ingredientStore) Transformer() toolscache.TransformFunc { return slim }
 
-// slim removes the large parts of an object that package scan doesn't read.
+// slim removes the large parts of an object that package scanstate doesn't read.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *batchv1.CronJob:

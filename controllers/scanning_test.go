@@ -22,7 +22,7 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // scanned is a world in which CronJobs become Jobs and Pods, by the real controllers, and whose operator and kubelet are the
@@ -30,11 +30,11 @@ import (
 type scanned struct {
 	*world
 	operator *operator.Operator
-	bounds   scan.Bounds
+	bounds   scanstate.Bounds
 }
 
 // testBounds are short where a test waits for them to be over, and long where it must not.
-var testBounds = scan.Bounds{PickUp: 10 * time.Second, Start: time.Hour, Grace: 24 * time.Hour, Settle: 2 * time.Second}
+var testBounds = scanstate.Bounds{PickUp: 10 * time.Second, Start: time.Hour, Grace: 24 * time.Hour, Settle: 2 * time.Second}
 
 // onceAYear has the fleet's own schedule keep out of the way.
 var onceAYear = strings.Replace(auditConfigFile, "10 * * * *", "0 0 1 1 *", 1)
@@ -106,7 +106,7 @@ func (s *scanned) scenario(pairs ...string) {
 func (s *scanned) jobs(cluster string) map[string]*batchv1.Job {
 	s.Helper()
 	var list batchv1.JobList
-	must(s.T, s.admin.List(s.Context(), &list, client.InNamespace(s.namespace), client.MatchingLabels{scan.LabelCluster: cluster}))
+	must(s.T, s.admin.List(s.Context(), &list, client.InNamespace(s.namespace), client.MatchingLabels{scanstate.LabelCluster: cluster}))
 	jobs := map[string]*batchv1.Job{}
 	for i := range list.Items {
 		jobs[list.Items[i].Name] = &list.Items[i]

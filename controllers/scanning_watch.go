@@ -31,7 +31,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // scanDebounce is how long changes of scans are batched before an AuditSync is reconciled. It is also the minimum time between two such
@@ -45,7 +45,7 @@ const (
 )
 
 // ScanWatch watches the CronJobs, Jobs and Pods that the operator and Kubernetes create for clusters, by their labels, the Jobs that Muster
-// creates, and the metadata of ConfigMaps and Secrets. It keeps the fields that scan.Derive reads, a few hundred bytes for each object,
+// creates, and the metadata of ConfigMaps and Secrets. It keeps the fields that scanstate.Derive reads, a few hundred bytes for each object,
 // and remembers some deleted Jobs.
 //
 // It doesn't use the manager's cache, for two reasons. The cache keeps whole objects, and even an empty Job takes two kilobytes. And
@@ -98,25 +98,25 @@ func NewScanWatch(cfg *rest.Config, httpClient *http.Client, namespace string, c
 	w := &ScanWatch{clock: c, scopes: map[scanScope]*scanObjects{}, written: map[ingredient]map[string]time.Time{}, synced: map[string]bool{}, missing: map[string]string{},
 		held: map[types.NamespacedName]time.Time{}, changed: map[string]bool{}, wake: make(chan struct{}, 1)}
 	cronJobs, jobs, pods := batch.CronJobs(namespace), batch.Jobs(namespace), core.Pods(namespace)
-	rememberDeleted := func(o *scanObjects, _ *batchv1.Job, j scan.Job) { o.rememberDeleted(j, c.Now()) }
+	rememberDeleted := func(o *scanObjects, _ *batchv1.Job, j scanstate.Job) { o.rememberDeleted(j, c.Now()) }
 	w.kinds = []scanKind{
 		{"cronjobs.batch", "cronjobs.batch", &batchv1.CronJob{}, listWatch(operators, "", cronJobs.List, cronJobs.Watch),
-			&scanStore[*batchv1.CronJob, scan.CronJob]{watch: w, name: "cronjobs.batch", trim: scan.TrimCronJob, label: mondoo.LabelAuditConfig,
-				in:      func(o *scanObjects) *scanTable[scan.CronJob] { return &o.cronJobs },
-				removed: func(o *scanObjects, _ *batchv1.CronJob, c scan.CronJob) { delete(o.gone, c.Cluster) }}},
+			&scanStore[*batchv1.CronJob, scanstate.CronJob]{watch: w, name: "cronjobs.batch", trim: scanstate.TrimCronJob, label: mondoo.LabelAuditConfig,
+				in:      func(o *scanObjects) *scanTable[scanstate.CronJob] { return &o.cronJobs },
+				removed: func(o *scanObjects, _ *batchv1.CronJob, c scanstate.CronJob) { delete(o.gone, c.Cluster) }}},
 		{"jobs.batch", "jobs.batch", &batchv1.Job{}, listWatch(operators, "", jobs.List, jobs.Watch),
-			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "jobs.batch", trim: scan.TrimJob, label: mondoo.LabelAuditConfig,
-				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.jobs }, removed: rememberDeleted}},
+			&scanStore[*batchv1.Job, scanstate.Job]{watch: w, name: "jobs.batch", trim: scanstate.TrimJob, label: mondoo.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scanstate.Job] { return &o.jobs }, removed: rememberDeleted}},
 		// There is nothing to report about a Pod that has succeeded.
 		{"pods", "pods", &corev1.Pod{}, listWatch(operators, "status.phase!=Succeeded", pods.List, pods.Watch),
-			&scanStore[*corev1.Pod, scan.Pod]{watch: w, name: "pods", trim: scan.TrimPod, label: mondoo.LabelAuditConfig,
-				in: func(o *scanObjects) *scanTable[scan.Pod] { return &o.pods },
-				seen: func(o *scanObjects, p *corev1.Pod, trimmed scan.Pod) {
+			&scanStore[*corev1.Pod, scanstate.Pod]{watch: w, name: "pods", trim: scanstate.TrimPod, label: mondoo.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scanstate.Pod] { return &o.pods },
+				seen: func(o *scanObjects, p *corev1.Pod, trimmed scanstate.Pod) {
 					o.updateDeleted(p.Labels[mondoo.LabelCluster], trimmed)
 				}, keeps: (*scanObjects).explainsFailure}},
-		{"own jobs", "jobs.batch", &batchv1.Job{}, listWatch(scan.LabelAuditConfig, "", jobs.List, jobs.Watch),
-			&scanStore[*batchv1.Job, scan.Job]{watch: w, name: "own jobs", trim: scan.TrimJob, label: scan.LabelAuditConfig,
-				in: func(o *scanObjects) *scanTable[scan.Job] { return &o.own }, removed: rememberDeleted}},
+		{"own jobs", "jobs.batch", &batchv1.Job{}, listWatch(scanstate.LabelAuditConfig, "", jobs.List, jobs.Watch),
+			&scanStore[*batchv1.Job, scanstate.Job]{watch: w, name: "own jobs", trim: scanstate.TrimJob, label: scanstate.LabelAuditConfig,
+				in: func(o *scanObjects) *scanTable[scanstate.Job] { return &o.own }, removed: rememberDeleted}},
 	}
 	for _, resource := range []string{"configmaps", "secrets"} {
 		objects := meta.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(namespace)
@@ -215,14 +215,14 @@ func (e *missingRightsError) Error() string {
 }
 
 // Observed returns the live objects of an audit config.
-func (w *ScanWatch) Observed(namespace, auditConfig string) scan.Observed {
+func (w *ScanWatch) Observed(namespace, auditConfig string) scanstate.Observed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	objects := w.scopes[scanScope{namespace, auditConfig}]
 	if objects == nil {
-		return scan.Observed{}
+		return scanstate.Observed{}
 	}
-	o := scan.Observed{CronJobs: slices.Clone(objects.cronJobs.list), Jobs: slices.Concat(objects.jobs.list, objects.own.list), Pods: slices.Clone(objects.pods.list),
+	o := scanstate.Observed{CronJobs: slices.Clone(objects.cronJobs.list), Jobs: slices.Concat(objects.jobs.list, objects.own.list), Pods: slices.Clone(objects.pods.list),
 		Written: map[string]time.Time{}}
 	for _, jobs := range objects.gone {
 		o.Jobs = append(o.Jobs, jobs...)

@@ -38,7 +38,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // DefaultClusterSeries is the default for Options.ClusterSeries.
@@ -71,8 +71,8 @@ type Options struct {
 	ShutdownTimeout time.Duration
 	// StatusURL is the link of commit statuses, with the placeholders {namespace}, {name} and {commit}; empty for none.
 	StatusURL string
-	// ScanBounds are how long scans may take before they count as late; zero values mean scan.DefaultBounds.
-	ScanBounds scan.Bounds
+	// ScanBounds are how long scans may take before they count as late; zero values mean scanstate.DefaultBounds.
+	ScanBounds scanstate.Bounds
 	// Webhook configures the webhook receiver.
 	Webhook WebhookOptions
 }

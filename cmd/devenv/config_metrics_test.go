@@ -22,7 +22,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/webhook"
 )
@@ -75,7 +75,7 @@ func everyMetric(t *testing.T) *recorder {
 	for _, o := range []report.Outcome{
 		{Fetch: failure}, {Render: failure}, {Fleet: all, Apply: failure},
 		{Fleet: all, Corrects: true, Plan: &plan.Plan{Report: broken, Secrets: make([]plan.SecretWrite, 1), Steps: changes()},
-			Scans: []scan.Status{{Cluster: "eu", AuditConfig: "mondoo-client", LastSuccess: time.Unix(1, 0)}}},
+			Scans: []scanstate.Status{{Cluster: "eu", AuditConfig: "mondoo-client", LastSuccess: time.Unix(1, 0)}}},
 	} {
 		m.Sync(audit, time.Minute, report.Status(audit, o), o)
 	}

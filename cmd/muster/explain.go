@@ -12,7 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 const explainHelp = `Explain tells where each field of a cluster's entry comes from: the cluster file, a patch or something else in a
@@ -105,11 +105,11 @@ type explained struct {
 
 // liveCluster is the state of a cluster in the management cluster.
 type liveCluster struct {
-	Applied bool         `json:"applied"`
-	Commit  string       `json:"commit,omitempty"` // the last one that changed it
-	Steps   []plan.Step  `json:"steps"`
-	Scan    *scan.Status `json:"scan,omitempty"`
-	Notes   []string     `json:"notes,omitempty"`
+	Applied bool              `json:"applied"`
+	Commit  string            `json:"commit,omitempty"` // the last one that changed it
+	Steps   []plan.Step       `json:"steps"`
+	Scan    *scanstate.Status `json:"scan,omitempty"`
+	Notes   []string          `json:"notes,omitempty"`
 }
 
 func (e explainer) explain(ctx context.Context) ([]explained, error) {
@@ -209,7 +209,7 @@ func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, au
 		l.Notes = append(l.Notes, note)
 	}
 	l.Applied = slices.Contains(entryNames(object), e.name)
-	if i := slices.IndexFunc(statuses, func(s scan.Status) bool { return s.Cluster == e.name }); i >= 0 {
+	if i := slices.IndexFunc(statuses, func(s scanstate.Status) bool { return s.Cluster == e.name }); i >= 0 {
 		l.Scan = &statuses[i]
 	}
 	return l, nil

@@ -20,7 +20,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // liveFlags are kubeFlags for commands that can run without a cluster.
@@ -52,7 +52,7 @@ func (f *folder) gatherIfLive(ctx context.Context) (*state, compile.Options, err
 
 // scans derives the state of the scans of an audit config. owned are the clusters that AuditSyncs have applied. When the
 // user has no permission to list the objects, note says so.
-func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]any, owned map[string]ownedItem) (list []scan.Status, note string, err error) {
+func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]any, owned map[string]ownedItem) (list []scanstate.Status, note string, err error) {
 	object := unstructured.Unstructured{Object: auditConfig}
 	entries, err := scanEntries(&object, owned)
 	if err != nil {
@@ -62,14 +62,14 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 	if err != nil {
 		return nil, "", c.explain("read scans", err)
 	}
-	observed, err := scan.Reader{Client: reader}.Read(ctx, c.namespace, object.GetName())
+	observed, err := scanstate.Reader{Client: reader}.Read(ctx, c.namespace, object.GetName())
 	switch {
 	case apierrors.IsForbidden(err):
 		return nil, "scans are not shown: no permission to list CronJobs, Jobs and Pods in " + c.namespace, nil
 	case err != nil:
 		return nil, "", c.explain("read scans", err)
 	}
-	return scan.Derive(scan.Input{Entries: entries, Paused: scan.ScanningPaused(auditConfig), Reported: scan.ReportedScans(auditConfig), Observed: observed,
+	return scanstate.Derive(scanstate.Input{Entries: entries, Paused: scanstate.ScanningPaused(auditConfig), Reported: scanstate.ReportedScans(auditConfig), Observed: observed,
 		Redact: s.redactor.String, Now: time.Now()}), "", nil
 }
 
@@ -95,8 +95,8 @@ func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]o
 
 // scanEntries are the entries of an audit config, each with the time of its last change: the time in the inventory, or else
 // the latest possible time.
-func scanEntries(auditConfig *unstructured.Unstructured, owned map[string]ownedItem) ([]scan.Entry, error) {
-	entries, err := scan.Entries(auditConfig.Object, appliedAt(auditConfig))
+func scanEntries(auditConfig *unstructured.Unstructured, owned map[string]ownedItem) ([]scanstate.Entry, error) {
+	entries, err := scanstate.Entries(auditConfig.Object, appliedAt(auditConfig))
 	if err != nil {
 		return nil, err
 	}
@@ -188,23 +188,23 @@ func expiry(now, end time.Time) (expired, soon bool) {
 }
 
 // scanColour is the colour for the state of a scan.
-func scanColour(state scan.State) colour {
+func scanColour(state scanstate.State) colour {
 	switch state {
-	case scan.Failed, scan.NotPickedUp:
+	case scanstate.Failed, scanstate.NotPickedUp:
 		return red
-	case scan.Overdue:
+	case scanstate.Overdue:
 		return yellow
-	case scan.Running, scan.Awaiting:
+	case scanstate.Running, scanstate.Awaiting:
 		return cyan
-	case scan.Succeeded:
+	case scanstate.Succeeded:
 		return green
-	case scan.Paused:
+	case scanstate.Paused:
 	}
 	return dim
 }
 
 // scanText describes the state of a scan: "Succeeded 5m ago, took 2m".
-func scanText(now time.Time, s scan.Status) string {
+func scanText(now time.Time, s scanstate.Status) string {
 	text := string(s.State)
 	if s.Reason != "" {
 		text += " (" + string(s.Reason) + ")"

@@ -16,7 +16,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 const statusHelp = `Status shows the fleet in the management cluster: each AuditSync with its status, and the clusters of its audit configs
@@ -50,7 +50,7 @@ type statusFlags struct {
 // scanStates are the values of --scan.
 func scanStates() []string {
 	states := []string{"any"}
-	for _, state := range scan.States() {
+	for _, state := range scanstate.States() {
 		states = append(states, string(state))
 	}
 	return states
@@ -141,9 +141,9 @@ type clusterStatus struct {
 	Commit      string `json:"commit,omitempty"`
 	Problem     string `json:"problem,omitempty"`
 	// Schedule is the entry's, or the audit config's if the entry has none.
-	Schedule string       `json:"schedule,omitempty"`
-	Expires  time.Time    `json:"credentialsExpire,omitzero"`
-	Scan     *scan.Status `json:"scan,omitempty"`
+	Schedule string            `json:"schedule,omitempty"`
+	Expires  time.Time         `json:"credentialsExpire,omitzero"`
+	Scan     *scanstate.Status `json:"scan,omitempty"`
 }
 
 func (f fleetStatus) well() bool {
@@ -161,24 +161,24 @@ const well = 10
 // gravity sorts clusters. The worst has the smallest number.
 func (c clusterStatus) gravity(now time.Time) int {
 	expired, soon := expiry(now, c.Expires)
-	scanned := scan.State("")
+	scanned := scanstate.State("")
 	if c.Scan != nil {
 		scanned = c.Scan.State
 	}
 	switch {
-	case scanned == scan.NotPickedUp:
+	case scanned == scanstate.NotPickedUp:
 		return 0
-	case scanned == scan.Failed:
+	case scanned == scanstate.Failed:
 		return 1
 	case c.State == stateQuarantined:
 		return 2
 	case expired:
 		return 3
-	case scanned == scan.Overdue:
+	case scanned == scanstate.Overdue:
 		return 4
 	case soon:
 		return 5
-	case scanned == scan.Awaiting || scanned == scan.Paused:
+	case scanned == scanstate.Awaiting || scanned == scanstate.Paused:
 		return well
 	case c.State == stateForeign:
 		return well + 1

@@ -12,7 +12,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // printStatus writes the fleet. Without --all, JSON has the same clusters as text.
@@ -281,8 +281,8 @@ func renderRows(t table, paint func(colour, string) string, width int) []string 
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
-func scanShort(now time.Time, s scan.Status) string {
-	if s.State == scan.Succeeded || s.State == scan.Running {
+func scanShort(now time.Time, s scanstate.Status) string {
+	if s.State == scanstate.Succeeded || s.State == scanstate.Running {
 		text := string(s.State)
 		if s.Duration > 0 {
 			text += ", took " + span(s.Duration)
@@ -297,7 +297,7 @@ func causeOf(c clusterStatus) string {
 	if c.Problem != "" {
 		return c.Problem
 	}
-	if s := c.Scan; s != nil && s.State != scan.Succeeded && s.State != scan.Running && s.State != scan.Awaiting {
+	if s := c.Scan; s != nil && s.State != scanstate.Succeeded && s.State != scanstate.Running && s.State != scanstate.Awaiting {
 		return s.Detail
 	}
 	return ""
@@ -319,7 +319,7 @@ func summaryOf(clusters []clusterStatus) string {
 		}
 	}
 	var scans []string
-	for _, state := range scan.States() {
+	for _, state := range scanstate.States() {
 		if n[string(state)] > 0 {
 			scans = append(scans, fmt.Sprintf("%d %s", n[string(state)], state))
 		}

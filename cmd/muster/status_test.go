@@ -23,7 +23,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // look runs a command that only reads, which must end with the status and show no secret.
@@ -214,7 +214,7 @@ func TestStatus(t *testing.T) {
 		var doc struct {
 			Clusters []struct {
 				Cluster string
-				Scan    scan.Status
+				Scan    scanstate.Status
 			}
 			Total int `json:"totalClusters"`
 		}

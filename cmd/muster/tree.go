@@ -15,7 +15,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 const treeHelp = `Tree shows how objects relate: the folder, its AuditSync, the audit configs, the clusters with their files, and the Secrets
@@ -208,7 +208,7 @@ func (g treeBuilder) config(ctx context.Context, parent *node, opened *fleet.Ope
 			continue
 		}
 		inFiles[c.Name] = true
-		var s *scan.Status
+		var s *scanstate.Status
 		if status, known := scans[c.Name]; known {
 			s = &status
 		}
@@ -225,7 +225,7 @@ func (g treeBuilder) config(ctx context.Context, parent *node, opened *fleet.Ope
 
 // scansOf are the scans of an audit config by cluster. There are none without a management cluster. If they can't be read,
 // a note on the node tells why.
-func (g treeBuilder) scansOf(ctx context.Context, config *node, live *state) (map[string]scan.Status, error) {
+func (g treeBuilder) scansOf(ctx context.Context, config *node, live *state) (map[string]scanstate.Status, error) {
 	if live == nil {
 		return nil, nil
 	}
@@ -241,14 +241,14 @@ func (g treeBuilder) scansOf(ctx context.Context, config *node, live *state) (ma
 	if note != "" {
 		config.Note = strings.TrimPrefix(config.Note+"; "+note, "; ")
 	}
-	scans := make(map[string]scan.Status, len(list))
+	scans := make(map[string]scanstate.Status, len(list))
 	for _, s := range list {
 		scans[s.Cluster] = s
 	}
 	return scans, nil
 }
 
-func (g treeBuilder) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.Status) *node {
+func (g treeBuilder) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scanstate.Status) *node {
 	n := &node{Kind: plan.KindCluster, Name: c.Name, Path: c.Origin.Path, colour: dim}
 	if c.Quarantined {
 		n.Note, n.colour = "quarantined", red
@@ -272,7 +272,7 @@ func (g treeBuilder) clusterNode(opened *fleet.Opened, c fleet.Cluster, s *scan.
 }
 
 // addScan adds the CronJob of a cluster with its latest scan.
-func (g treeBuilder) addScan(n *node, s scan.Status) {
+func (g treeBuilder) addScan(n *node, s scanstate.Status) {
 	if s.CronJob == "" {
 		n.add(&node{Kind: "CronJob", Name: "-", Note: scanText(g.now, s), colour: scanColour(s.State)})
 		return

@@ -13,7 +13,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // widths are those of a narrow and a wide terminal, and 0 for a pipe.
@@ -86,7 +86,7 @@ func TestStatusFitsTheTerminal(t *testing.T) {
 				{Code: "line-ends", Severity: "warning", Place: "clusters/README.yaml:1:1", Message: "the file has CRLF line ends", Fix: "save it with LF"},
 			}}},
 		Clusters: []clusterStatus{
-			{Cluster: "production-us-east-1-payments", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Schedule: "9 * * * *", Scan: &scan.Status{State: scan.Failed, Reason: scan.ReasonOutOfMemory, CronJob: "us", Schedule: "9 * * * *", Since: now.Add(-time.Hour), Detail: "container mondoo-k8s-scan was out of memory; its limit is 300Mi"}},
+			{Cluster: "production-us-east-1-payments", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Schedule: "9 * * * *", Scan: &scanstate.Status{State: scanstate.Failed, Reason: scanstate.ReasonOutOfMemory, CronJob: "us", Schedule: "9 * * * *", Since: now.Add(-time.Hour), Detail: "container mondoo-k8s-scan was out of memory; its limit is 300Mi"}},
 			{Cluster: "eu", Sync: "production", State: stateQuarantined, Schedule: "17 3 * * *", Problem: problemText(v1alpha1.Problem{Place: "clusters/eu.yaml:13:13", Message: "the schedule \"61 * * * *\" has a minute over 59", Fix: "write five fields"})},
 		},
 		Notes: []string{"expiry of credentials is not shown: no permission to list Secrets in mondoo-operator"}}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
@@ -177,14 +177,14 @@ func driftAnswer(status v1alpha1.AuditSyncStatus, o Outcome) (forge.State, strin
 
 // scanAnswer returns the status for a verdict. While scans are pending, the text doesn't depend on how many have ended. Otherwise a
 // fleet would cause hundreds of posts.
-func scanAnswer(v *scan.Verdict) (forge.State, string) {
+func scanAnswer(v *scanstate.Verdict) (forge.State, string) {
 	if v == nil {
 		return "", ""
 	}
 	switch v.Answer {
-	case scan.AnswerSuccess:
+	case scanstate.AnswerSuccess:
 		return forge.Success, v.Text()
-	case scan.AnswerFailure:
+	case scanstate.AnswerFailure:
 		return forge.Failure, v.Text()
 	}
 	noun := "changed cluster"

@@ -13,7 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 const (
@@ -140,14 +140,14 @@ func TestCommitStatuses(t *testing.T) {
 			o.Apply = failure(report.Failed, "Forbidden", "forbidden")
 			return o
 		}(), []string{"1b muster/production/drift failure drift detected, not corrected yet: mondoo-client: cluster eu: schedule changed by kubectl-edit at 2026-11-23T03:50:00Z"}},
-		{"scans that are awaited", before, scanned(scan.Verdict{Answer: scan.AnswerPending, Scanned: []string{"asia"}, Waiting: []string{"us", "eu"}, Summary: "1 of 3 changed clusters scanned", Cause: "eu: waits for a scan"}), []string{
+		{"scans that are awaited", before, scanned(scanstate.Verdict{Answer: scanstate.AnswerPending, Scanned: []string{"asia"}, Waiting: []string{"us", "eu"}, Summary: "1 of 3 changed clusters scanned", Cause: "eu: waits for a scan"}), []string{
 			"1b muster/production success 3 clusters applied", "1b muster/production/drift success in sync", "1b muster/production/scan pending waits for the scan of 3 changed clusters: asia, eu, us"}},
-		{"scans of a fleet that is paused", before, scanned(scan.Verdict{Answer: scan.AnswerPending, Scanned: []string{"asia"}, Paused: []string{"eu"}}), []string{
+		{"scans of a fleet that is paused", before, scanned(scanstate.Verdict{Answer: scanstate.AnswerPending, Scanned: []string{"asia"}, Paused: []string{"eu"}}), []string{
 			"1b muster/production success 3 clusters applied", "1b muster/production/drift success in sync", "1b muster/production/scan pending scanning is paused for 1 of 2 changed clusters: eu"}},
-		{"a scan that failed", before, scanned(scan.Verdict{Answer: scan.AnswerFailure, Failed: []string{"eu", "us"}, Summary: "2 of 3 changed clusters not scanned", Cause: "eu: OutOfMemory: the scanner was killed at its limit of 1Gi"}), []string{
+		{"a scan that failed", before, scanned(scanstate.Verdict{Answer: scanstate.AnswerFailure, Failed: []string{"eu", "us"}, Summary: "2 of 3 changed clusters not scanned", Cause: "eu: OutOfMemory: the scanner was killed at its limit of 1Gi"}), []string{
 			"1b muster/production success 3 clusters applied", "1b muster/production/drift success in sync",
 			"1b muster/production/scan failure 2 of 3 changed clusters not scanned; eu: OutOfMemory: the scanner was killed at its limit of 1Gi; failed as well: us"}},
-		{"scans that went well", before, scanned(scan.Verdict{Answer: scan.AnswerSuccess, Scanned: []string{"asia", "eu", "us"}, Summary: "3 changed clusters scanned"}), []string{
+		{"scans that went well", before, scanned(scanstate.Verdict{Answer: scanstate.AnswerSuccess, Scanned: []string{"asia", "eu", "us"}, Summary: "3 changed clusters scanned"}), []string{
 			"1b muster/production success 3 clusters applied", "1b muster/production/drift success in sync", "1b muster/production/scan success 3 changed clusters scanned"}},
 	}
 	for _, test := range tests {
@@ -175,7 +175,7 @@ func stopped() *fleet.Opened {
 	return f
 }
 
-func scanned(v scan.Verdict) report.Outcome {
+func scanned(v scanstate.Verdict) report.Outcome {
 	o := good(clustersNamed("asia", "eu", "us"), nil)
 	o.Scan = &v
 	return o

@@ -9,7 +9,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
@@ -182,16 +182,16 @@ func (m *Metrics) Sync(audit *v1alpha1.AuditSync, interval time.Duration, status
 }
 
 // Scans records the scan states of an AuditSync's clusters.
-func (m *Metrics) Scans(namespace, name string, statuses []scan.Status) {
-	counts := map[scan.State]int{}
+func (m *Metrics) Scans(namespace, name string, statuses []scanstate.Status) {
+	counts := map[scanstate.State]int{}
 	for i := range statuses {
 		s := &statuses[i]
 		counts[s.Standing().State]++
-		if s.State == scan.Running && s.Standing() != s {
-			counts[scan.Running]++
+		if s.State == scanstate.Running && s.Standing() != s {
+			counts[scanstate.Running]++
 		}
 	}
-	for _, state := range scan.States() {
+	for _, state := range scanstate.States() {
 		m.scans.WithLabelValues(namespace, name, snake(string(state))).Set(float64(counts[state]))
 	}
 	m.fleet.setScans(syncKey{namespace, name}, statuses)

@@ -11,17 +11,17 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // fleetOf is a fleet of clusters that all have both series, with their scans.
 func fleetOf(n int) report.Outcome {
 	f := &fleet.Opened{}
-	scans := make([]scan.Status, n)
+	scans := make([]scanstate.Status, n)
 	for i := range n {
 		name := fmt.Sprintf("prod-eu-west-1-%05d", i)
 		f.Clusters = append(f.Clusters, fleet.Cluster{Name: name, AuditConfig: "mondoo-client", Expires: noon.Add(time.Duration(i) * time.Hour)})
-		scans[i] = scan.Status{Cluster: name, AuditConfig: "mondoo-client", State: scan.Succeeded, LastSuccess: noon.Add(-time.Duration(i) * time.Second)}
+		scans[i] = scanstate.Status{Cluster: name, AuditConfig: "mondoo-client", State: scanstate.Succeeded, LastSuccess: noon.Add(-time.Duration(i) * time.Second)}
 	}
 	o := inSync(f)
 	o.Scans = scans

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // DefaultClusterSeries is the default limit on an AuditSync's series about single clusters: two for each of 10,000 clusters.
@@ -108,7 +108,7 @@ func (c *fleetCollector) setFleet(key syncKey, f *fleet.Opened) {
 }
 
 // setScans records when the clusters were last scanned.
-func (c *fleetCollector) setScans(key syncKey, statuses []scan.Status) {
+func (c *fleetCollector) setScans(key syncKey, statuses []scanstate.Status) {
 	scanned := make([]clusterScan, len(statuses))
 	for i := range statuses {
 		scanned[i] = clusterScan{clusterName{statuses[i].AuditConfig, statuses[i].Cluster}, statuses[i].LastSuccess}

@@ -17,7 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
 
@@ -132,10 +132,10 @@ func TestClusterSeries(t *testing.T) {
 	audit := auditSync("production")
 	o := inSync(opened(map[string]time.Duration{"eu": 20 * day, "us": 0, "old": -day}))
 	suppressed := sums + `{auditsync="production",namespace="mondoo-operator"}`
-	o.Scans = []scan.Status{
-		{Cluster: "eu", AuditConfig: "mondoo-client", State: scan.Succeeded, LastSuccess: noon.Add(-time.Hour)},
-		{Cluster: "us", State: scan.Awaiting},
-		{Cluster: "foreign", AuditConfig: "mondoo-client", State: scan.Succeeded, LastSuccess: noon},
+	o.Scans = []scanstate.Status{
+		{Cluster: "eu", AuditConfig: "mondoo-client", State: scanstate.Succeeded, LastSuccess: noon.Add(-time.Hour)},
+		{Cluster: "us", State: scanstate.Awaiting},
+		{Cluster: "foreign", AuditConfig: "mondoo-client", State: scanstate.Succeeded, LastSuccess: noon},
 	}
 	n.sync(audit, o)
 	n.want(map[string]float64{
@@ -158,9 +158,9 @@ func TestClusterSeries(t *testing.T) {
 	if got := len(n.gather()); got == 0 || n.gather()[series(expiry, "us")] == 0 {
 		t.Error("a failed fetch makes clusters disappear")
 	}
-	n.Scans(audit.Namespace, audit.Name, []scan.Status{{Cluster: "us", LastSuccess: noon, State: scan.Succeeded}})
+	n.Scans(audit.Namespace, audit.Name, []scanstate.Status{{Cluster: "us", LastSuccess: noon, State: scanstate.Succeeded}})
 	n.want(map[string]float64{series(lastScan, "us"): unix(noon)}, lastScan)
-	n.Scans(audit.Namespace, audit.Name, []scan.Status{{Cluster: "us", LastSuccess: noon.Add(time.Hour), State: scan.Succeeded}})
+	n.Scans(audit.Namespace, audit.Name, []scanstate.Status{{Cluster: "us", LastSuccess: noon.Add(time.Hour), State: scanstate.Succeeded}})
 	n.want(map[string]float64{series(lastScan, "us"): unix(noon.Add(time.Hour))}, lastScan)
 }
 
@@ -214,9 +214,9 @@ func TestCredentialsByTimeLeft(t *testing.T) {
 
 func TestScansByState(t *testing.T) {
 	n := newNumbers(t, 100)
-	failed := &scan.Status{State: scan.Failed}
+	failed := &scanstate.Status{State: scanstate.Failed}
 	o := inSync(opened(nil))
-	o.Scans = []scan.Status{{State: scan.Failed}, {State: scan.Running, Before: failed}, {State: scan.Running}, {State: scan.NotPickedUp}, {State: scan.NotPickedUp}}
+	o.Scans = []scanstate.Status{{State: scanstate.Failed}, {State: scanstate.Running, Before: failed}, {State: scanstate.Running}, {State: scanstate.NotPickedUp}, {State: scanstate.NotPickedUp}}
 	n.sync(auditSync("production"), o)
 	of := `muster_scans{auditsync="production",namespace="mondoo-operator",state=`
 	n.want(map[string]float64{of + `"failed"}`: 2, of + `"running"}`: 2, of + `"not_picked_up"}`: 2, of + `"succeeded"}`: 0, of + `"overdue"}`: 0,
@@ -354,7 +354,7 @@ func TestForget(t *testing.T) {
 	for _, name := range []string{"production", "staging"} {
 		o := inSync(opened(map[string]time.Duration{"eu": day}))
 		o.Plan = &plan.Plan{Steps: []plan.Step{{Action: plan.Add}}, Secrets: make([]plan.SecretWrite, 1)}
-		o.Scans = []scan.Status{{Cluster: "eu", LastSuccess: noon}}
+		o.Scans = []scanstate.Status{{Cluster: "eu", LastSuccess: noon}}
 		n.sync(auditSync(name), o)
 		n.Stage("mondoo-operator", name, "fetch", time.Second)
 		n.Duration("mondoo-operator", name, time.Second)

@@ -14,7 +14,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // Class is what must happen before a failed stage is tried again.
@@ -59,8 +59,8 @@ type Outcome struct {
 	Changes string
 	// Scan is the verdict for the applied revision (see AppliedRevision). Scans are the statuses of all clusters that Muster applied,
 	// by audit config in the order of its entries. Both are nil while unknown.
-	Scan      *scan.Verdict
-	Scans     []scan.Status
+	Scan      *scanstate.Verdict
+	Scans     []scanstate.Status
 	ScanNotes ScanNotes
 }
 

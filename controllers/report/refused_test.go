@@ -13,7 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // TestNothingIsClaimed has each way in which a sync ends early, and what may be said then of an AuditSync that has never applied anything: what
@@ -73,8 +73,8 @@ func TestNothingIsClaimed(t *testing.T) {
 		t.Run(row.reason, func(t *testing.T) {
 			sync := &v1alpha1.AuditSync{}
 			sync.Name = "production"
-			row.o.Scans = []scan.Status{}
-			row.o.Scan = &scan.Verdict{Answer: scan.AnswerSuccess}
+			row.o.Scans = []scanstate.Status{}
+			row.o.Scan = &scanstate.Verdict{Answer: scanstate.AnswerSuccess}
 			status := report.Status(sync, row.o)
 			get := func(kind string) metav1.Condition {
 				if c := meta.FindStatusCondition(status.Conditions, kind); c != nil {

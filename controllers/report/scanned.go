@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // Reasons of the condition Scanned.
@@ -30,11 +30,11 @@ type ScanNotes struct {
 	// Unknown is why nothing is known about scans.
 	Unknown string
 	// Before are the statuses of the last report; nil if this process has not reported yet.
-	Before []scan.Status
+	Before []scanstate.Status
 	// Started are the changed clusters whose scan was just started. Due is how many more wait for one.
 	Started []string
 	Due     int
-	// Lost are changed clusters whose Jobs were all deleted before they ended; see scan.MostAgain.
+	// Lost are changed clusters whose Jobs were all deleted before they ended; see scanstate.MostAgain.
 	Lost []string
 	// Refused is why the Job of a changed cluster could not be created.
 	Refused string
@@ -50,35 +50,35 @@ func (o *Outcome) AppliedRevision(sync *v1alpha1.AuditSync) string {
 
 // scanGroups are the clusters of a fleet, grouped by the result of their scans. While a scan runs, the previous one counts.
 type scanGroups struct {
-	failing, awaiting, paused []*scan.Status
+	failing, awaiting, paused []*scanstate.Status
 	passing, running          int
 }
 
-func groupScans(statuses []scan.Status) scanGroups {
+func groupScans(statuses []scanstate.Status) scanGroups {
 	var s scanGroups
 	for i := range statuses {
 		status := statuses[i].Standing()
 		switch status.State {
-		case scan.NotPickedUp, scan.Failed, scan.Overdue:
+		case scanstate.NotPickedUp, scanstate.Failed, scanstate.Overdue:
 			s.failing = append(s.failing, status)
-		case scan.Paused:
+		case scanstate.Paused:
 			s.paused = append(s.paused, status)
-		case scan.Succeeded:
+		case scanstate.Succeeded:
 			s.passing++
-		case scan.Running:
+		case scanstate.Running:
 			if !status.LastSuccess.IsZero() {
 				s.passing++
 				continue
 			}
 			s.running++
 			s.awaiting = append(s.awaiting, status)
-		case scan.Awaiting:
+		case scanstate.Awaiting:
 			s.awaiting = append(s.awaiting, status)
 		}
 	}
 	// Worst first.
-	rank := func(s *scan.Status) int { return slices.Index(scan.States(), s.State) }
-	slices.SortStableFunc(s.failing, func(a, b *scan.Status) int { return rank(a) - rank(b) })
+	rank := func(s *scanstate.Status) int { return slices.Index(scanstate.States(), s.State) }
+	slices.SortStableFunc(s.failing, func(a, b *scanstate.Status) int { return rank(a) - rank(b) })
 	return s
 }
 
@@ -148,11 +148,11 @@ func (c conditions) scanned(o Outcome) {
 	}
 }
 
-func reasonOf(state scan.State) string {
+func reasonOf(state scanstate.State) string {
 	switch state { //nolint:exhaustive // the other states are not failures
-	case scan.NotPickedUp:
+	case scanstate.NotPickedUp:
 		return ReasonNotPickedUp
-	case scan.Overdue:
+	case scanstate.Overdue:
 		return ReasonOverdue
 	}
 	return ReasonScanFailed
@@ -168,7 +168,7 @@ func changes(n ScanNotes, awaiting int) string {
 		}
 	}
 	if len(n.Lost) > 0 {
-		text += fmt.Sprintf("; scanned as scheduled, because the Jobs that Muster created were deleted %d times each: %s", scan.MostAgain, some(n.Lost))
+		text += fmt.Sprintf("; scanned as scheduled, because the Jobs that Muster created were deleted %d times each: %s", scanstate.MostAgain, some(n.Lost))
 	}
 	if n.Refused != "" {
 		text += "; a changed cluster is scanned as scheduled, because the API server rejects its Job: " + n.Refused
@@ -177,15 +177,15 @@ func changes(n ScanNotes, awaiting int) string {
 }
 
 // causes lists clusters with the cause of their state, grouped by cause.
-func causes(list []*scan.Status) string {
+func causes(list []*scanstate.Status) string {
 	const mostCauses, mostNames = 3, 5
 	var order []string
 	names := map[string][]string{}
 	for _, s := range list {
 		why := s.Detail
-		if s.State == scan.Failed && s.Reason != "" {
+		if s.State == scanstate.Failed && s.Reason != "" {
 			why = string(s.Reason) + ": " + s.Detail
-		} else if s.State == scan.Running {
+		} else if s.State == scanstate.Running {
 			why = "its first scan is running"
 		}
 		if names[why] == nil {
@@ -253,17 +253,17 @@ func scanEvents(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Out
 
 // compareScans returns the clusters that fail now but did not before, or did for another reason, and those that failed before and are
 // scanned now.
-func compareScans(before, after []scan.Status) (failed []*scan.Status, recovered []string) {
+func compareScans(before, after []scanstate.Status) (failed []*scanstate.Status, recovered []string) {
 	was := lookup(before)
-	fails := func(s *scan.Status) bool {
-		return s != nil && (s.State == scan.Failed || s.State == scan.NotPickedUp || s.State == scan.Overdue)
+	fails := func(s *scanstate.Status) bool {
+		return s != nil && (s.State == scanstate.Failed || s.State == scanstate.NotPickedUp || s.State == scanstate.Overdue)
 	}
 	for i := range after {
 		s, was := after[i].Standing(), was(i, &after[i])
 		switch {
 		case fails(s) && (!fails(was) || was.State != s.State || was.Reason != s.Reason):
 			failed = append(failed, s)
-		case s.State == scan.Succeeded && fails(was):
+		case s.State == scanstate.Succeeded && fails(was):
 			recovered = append(recovered, s.Cluster)
 		}
 	}
@@ -272,10 +272,10 @@ func compareScans(before, after []scan.Status) (failed []*scan.Status, recovered
 
 // lookup returns a function that finds the status of a cluster, or nil. Usually the cluster is at the same index as before. An index
 // by name is only built if one is not.
-func lookup(list []scan.Status) func(i int, of *scan.Status) *scan.Status {
+func lookup(list []scanstate.Status) func(i int, of *scanstate.Status) *scanstate.Status {
 	type key struct{ auditConfig, cluster string }
 	var index map[key]int
-	return func(i int, of *scan.Status) *scan.Status {
+	return func(i int, of *scanstate.Status) *scanstate.Status {
 		if i < len(list) && list[i].Cluster == of.Cluster && list[i].AuditConfig == of.AuditConfig {
 			return list[i].Standing()
 		}

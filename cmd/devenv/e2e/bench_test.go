@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // BenchmarkWebhookToApplied pushes ten changes of one cluster out of 1,000, each with an encrypted kubeconfig, to Gitea, and
@@ -30,7 +30,7 @@ func BenchmarkWebhookToApplied(b *testing.B) {
 		files[pathOf(i)] = w.sealedCluster(nameOf(i), far(0))
 	}
 	commit := w.push(files)
-	w.startController(scan.Bounds{})
+	w.startController(scanstate.Bounds{})
 	w.createSync(nil)
 	events, err := w.admin.Watch(b.Context(), &v1alpha1.AuditSyncList{}, client.InNamespace(namespace))
 	must(b, err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 // The contexts of the statuses.
@@ -130,7 +130,7 @@ func (l *loop) begin() string {
 	l.Helper()
 	commit := l.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile,
 		"clusters/eu.yaml": l.sealedCluster("eu", far(40)), "clusters/us.yaml": plainCluster("us", far(41))})
-	l.startController(scan.Bounds{})
+	l.startController(scanstate.Bounds{})
 	l.createSync(nil)
 	return commit
 }
@@ -208,7 +208,7 @@ func (l *loop) paused() {
 func (l *loop) notPickedUp() {
 	l.Helper()
 	l.stopController()
-	l.startController(scan.Bounds{PickUp: 10 * time.Second})
+	l.startController(scanstate.Bounds{PickUp: 10 * time.Second})
 	l.request()
 	l.hold() // a process that starts finds everything shown
 

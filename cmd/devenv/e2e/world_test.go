@@ -28,7 +28,7 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
-	"github.com/muster-gitops/muster/controllers/scan"
+	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
 const (
@@ -151,7 +151,7 @@ func (w *world) createSync(change func(*v1alpha1.AuditSync)) {
 }
 
 // startController runs a controller until stopController or the end of the test.
-func (w *world) startController(bounds scan.Bounds) {
+func (w *world) startController(bounds scanstate.Bounds) {
 	w.Helper()
 	cfg, err := w.plane.User(user, "system:serviceaccounts", "system:serviceaccounts:"+namespace)
 	must(w, err)

@@ -1,4 +1,4 @@
-// Package scan derives the results of the scans of external clusters.
+// Package scanstate derives the results of the scans of external clusters.
 //
 // The operator reports nothing about a single cluster. So the package reads the objects that the operator and Kubernetes create: one
 // CronJob for each entry of an audit config, its Jobs and their Pods. A Reader lists them by label and keeps the fields that are
@@ -11,7 +11,7 @@
 //     reconcile. Then only the CronJob's status is left, which records only successes.
 //   - Pods are deleted before their Jobs.
 //   - The operator stops at the first entry that it can't use, and doesn't report that.
-package scan
+package scanstate
 
 import (
 	"time"
