@@ -2,8 +2,7 @@
 //
 // Reconciler syncs one AuditSync: it fetches a commit, renders it, compares it with the live objects, applies the difference, and
 // reports. Other packages decide what happens in each stage, as functions of values: gitsync reads repositories, clusters renders and
-// plans, report computes status, events and metrics. Only this package talks to the management cluster, and only Reconcile and the
-// webhook receiver log.
+// plans, report computes status, events and metrics. Only this package applies anything, and only its Reconcile logs.
 //
 // Reads go through caches. A sync without changes costs one request to the Git server per interval and none to the API server. Live
 // objects are watched, and drift is corrected as soon as it happens.
@@ -13,5 +12,5 @@
 // CronJobs, Jobs and Pods of scans are watched as well, trimmed to what package scanstate needs. Their changes are batched for a second.
 // The next change that depends only on the time is computed in advance, so nothing polls.
 //
-// Every replica receives webhooks. It requests a sync by annotation, as users do, and the leader runs it.
+// What works beside the reconciler is a package of its own, which setup.go wires: receiver turns webhooks into requested syncs.
 package controllers

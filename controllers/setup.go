@@ -37,6 +37,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -74,7 +75,7 @@ type Options struct {
 	// ScanBounds are how long scans may take before they count as late; zero values mean scanstate.DefaultBounds.
 	ScanBounds scanstate.Bounds
 	// Webhook configures the webhook receiver.
-	Webhook WebhookOptions
+	Webhook receiver.Config
 }
 
 // Validate returns an error if the options are invalid.
@@ -152,7 +153,7 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		Keys:     keys.NewRemote(clock.RealClock{}.Now),
 		CacheDir: opts.CacheDir,
 		Bounds:   opts.ScanBounds,
-		Webhooks: opts.Webhook.enabled(),
+		Webhooks: opts.Webhook.Enabled(),
 
 		SyncTimeout: opts.SyncTimeout,
 		renders:     semaphore.NewWeighted(int64(opts.Concurrency)),
@@ -161,7 +162,7 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		return nil, err
 	}
 	if r.Webhooks {
-		if err := addWebhooks(mgr, opts, registry); err != nil {
+		if err := addReceiver(mgr, opts, registry); err != nil {
 			return nil, err
 		}
 	}
@@ -181,6 +182,16 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
 		return fmt.Errorf("add the commit statuses: %w", err)
 	}
 	return nil
+}
+
+// addReceiver adds the receiver of webhooks to the manager.
+func addReceiver(mgr manager.Manager, opts Options, registry prometheus.Registerer) error {
+	r, err := receiver.New(receiver.Options{Config: opts.Webhook, Namespace: opts.Namespace, Client: client.WithFieldOwner(mgr.GetClient(), FieldManager),
+		Informers: mgr.GetCache(), Registry: registry, Log: mgr.GetLogger().WithName("webhook")})
+	if err != nil {
+		return err
+	}
+	return mgr.Add(r)
 }
 
 func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {

@@ -2,7 +2,6 @@ package controllers_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -13,7 +12,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -27,18 +25,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/receiver"
 )
 
 const webhookToken = "CANARY-webhook-token-5d41402abc"
@@ -52,7 +46,7 @@ func (w *world) receive(change func(*controllers.Options)) (address string, stop
 	must(w.T, err)
 	w.Cleanup(release)
 	opts := controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.T.TempDir(), Concurrency: 1,
-		Registry: prometheus.NewRegistry(), Webhook: controllers.WebhookOptions{Address: address}}
+		Registry: prometheus.NewRegistry(), Webhook: receiver.Config{Address: address}}
 	if change != nil {
 		change(&opts)
 	}
@@ -305,95 +299,6 @@ func TestWebhookTLS(t *testing.T) {
 	}
 }
 
-func TestWebhookOptions(t *testing.T) {
-	for reason, change := range map[string]func(*controllers.WebhookOptions){
-		"a certificate without a key": func(o *controllers.WebhookOptions) { o.CertFile = "x" },
-		"a key without a certificate": func(o *controllers.WebhookOptions) { o.KeyFile = "x" },
-		"an address for a network":    func(o *controllers.WebhookOptions) { o.TrustedProxies = []string{"10.0.0.1"} },
-		"a name for a network":        func(o *controllers.WebhookOptions) { o.TrustedProxies = []string{"ingress"} },
-		"a negative limit":            func(o *controllers.WebhookOptions) { o.MaxBody = -1 },
-	} {
-		opts := controllers.Options{CacheDir: "x", Concurrency: 1}
-		change(&opts.Webhook)
-		if opts.Validate() == nil {
-			t.Errorf("%s: no error", reason)
-		}
-	}
-}
-
-// TestSyncRequests counts, with a clock that stands still, how often the API server is asked.
-func TestSyncRequests(t *testing.T) {
-	w := newWorld(t)
-	w.createSync(nil)
-	key, gone := types.NamespacedName{Namespace: w.namespace, Name: syncName}, types.NamespacedName{Namespace: w.namespace, Name: "gone"}
-	now := clocktesting.NewFakeClock(time.Now())
-	c := &countingClient{Client: w.admin}
-	requests := controllers.NewSyncRequests(c, now, logr.Discard())
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); requests.Run(ctx) }()
-	asked := func(want int32) {
-		t.Helper()
-		w.eventually(fmt.Sprintf("%d requests", want), func() bool { return c.patches.Load() == want && now.HasWaiters() })
-	}
-	burst := func() {
-		for range 1000 {
-			requests.Ask(key)
-		}
-	}
-	requests.Ask(key)
-	asked(1) // at once
-	value := w.sync().Annotations[v1alpha1.AnnotationReconcile]
-	burst()
-	asked(1) // not yet
-	now.Step(time.Second)
-	asked(2) // the burst
-	if again := w.sync().Annotations[v1alpha1.AnnotationReconcile]; again == value || again == "" {
-		t.Errorf("the annotation is %q after %q", again, value)
-	}
-	now.Step(time.Second)
-	asked(2) // and nothing more
-	c.fail(errors.New("the API server is down"))
-	requests.Ask(key)
-	asked(3)
-	c.fail(nil)
-	now.Step(time.Second)
-	asked(4) // what failed is tried again
-	requests.Ask(gone)
-	asked(5)
-	now.Step(time.Hour)
-	w.eventually("what is done is forgotten", func() bool { return requests.Pending() == 0 })
-	requests.Ask(key)
-	asked(6)
-	requests.Ask(key)
-	cancel()
-	<-done
-	if n := c.patches.Load(); n != 7 {
-		t.Errorf("%d requests after the order to stop, want 7: the last webhook is lost", n)
-	}
-}
-
-// countingClient stands before the real client.
-type countingClient struct {
-	client.Client
-	patches atomic.Int32
-	err     atomic.Pointer[error]
-}
-
-func (c *countingClient) fail(err error) { c.err.Store(&err) }
-
-func (c *countingClient) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-	c.patches.Add(1)
-	if err := c.err.Load(); err != nil && *err != nil {
-		return *err
-	}
-	err := c.Client.Patch(ctx, o, p, opts...)
-	if o.GetName() == "gone" && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("a patch of nothing: %w", err)
-	}
-	return err
-}
-
 // certificate writes a new certificate for this machine, which the world's client trusts alone from now on.
 func (w *world) certificate(certFile, keyFile string) {
 	w.Helper()
@@ -408,4 +313,12 @@ func (w *world) certificate(certFile, keyFile string) {
 	w.ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	must(w.T, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
 	must(w.T, os.WriteFile(certFile, w.ca, 0o600))
+}
+
+// TestWebhookOptions is about the wiring alone; package receiver tests its configuration.
+func TestWebhookOptions(t *testing.T) {
+	opts := controllers.Options{CacheDir: "x", Concurrency: 1, Webhook: receiver.Config{CertFile: "x"}}
+	if opts.Validate() == nil {
+		t.Error("a certificate without a key: no error")
+	}
 }

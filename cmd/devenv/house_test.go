@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -97,6 +98,34 @@ func TestImportsGoOneWay(t *testing.T) {
 		if n == 0 {
 			t.Errorf("%s: there is no such package, so the rule holds nothing", forbidden[i].from)
 		}
+	}
+}
+
+// Packages below controllers don't know the package that puts them together, and import each other only downwards: api and scanstate
+// import none, report imports those two, and all others import only these three.
+func TestControllersAreRooms(t *testing.T) {
+	const house, api, scan, report = module + "/controllers", module + "/controllers/api", module + "/controllers/scanstate", module + "/controllers/report"
+	allowed := map[string][]string{api: {}, scan: {}, report: {api, scan}}
+	found := map[string]bool{}
+	for _, p := range packages(t) {
+		if p.ImportPath == house || !isBelow(p.ImportPath, house) {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(p.ImportPath, house+"/"), "/")
+		room := house + "/" + name
+		found[room] = true
+		below, pure := allowed[room]
+		if !pure {
+			below = []string{api, scan, report}
+		}
+		for _, to := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if isBelow(to, house) && !isBelow(to, append(below, room)...) {
+				t.Errorf("%s imports %s: packages below controllers import each other only downwards", p.dir(), to)
+			}
+		}
+	}
+	if !found[api] || !found[scan] || !found[report] || len(found) <= len(allowed) {
+		t.Errorf("found only %v, so the rule holds nothing", slices.Sorted(maps.Keys(found)))
 	}
 }
 

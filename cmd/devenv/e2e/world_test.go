@@ -28,6 +28,7 @@ import (
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -157,7 +158,7 @@ func (w *world) startController(bounds scanstate.Bounds) {
 	must(w, err)
 	mgr, err := controllers.New(cfg, controllers.Options{Namespace: namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.cacheDir,
 		Concurrency: 1, Registry: prometheus.NewRegistry(), ShutdownTimeout: patience, ScanBounds: bounds,
-		Webhook: controllers.WebhookOptions{Address: w.receiver}})
+		Webhook: receiver.Config{Address: w.receiver}})
 	must(w, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
