@@ -301,7 +301,7 @@ func TestStatusURL(t *testing.T) {
 		"https://user:CANARY@x/{name}":           false,
 		"https://x/a b":                          false,
 		"https://x/\x00":                         false,
-		"javascript:alert(1)":                    false,
+		"javascript:alert(1)":                    false, // CVE-2025-47933 of Argo CD
 		"https:///{name}":                        false,
 	} {
 		err := controllers.ValidateStatusURL(template)

@@ -82,6 +82,7 @@ func TestAuthFromSecret(t *testing.T) {
 	}
 }
 
+// TestAuthNeverPrintsItself: no way of printing credentials shows them (CVE-2024-31216 of Flux, CVE-2024-52009 of Atlantis).
 func TestAuthNeverPrintsItself(t *testing.T) {
 	auth := basicAuth(t, "https://example.com/r.git")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

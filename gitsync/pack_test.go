@@ -53,17 +53,17 @@ func TestBadPacks(t *testing.T) {
 		pack  []byte
 		limit string // What of the LimitError, or nothing for errPack
 	}{
-		"nothing":                      {nil, ""},
-		"no pack":                      {[]byte("<html>"), ""},
-		"a wrong checksum":             {append(bytes.Clone(good[:len(good)-1]), 0), ""},
-		"a cut pack":                   {good[:len(good)-22], ""},
-		"fewer objects than announced": {rawPack(2, rawObject(blob, 5, nil, []byte("hello"))), ""},
-		"millions announced":           {rawPack(1<<31, rawObject(blob, 5, nil, []byte("hello"))), "objects in a pack"},
-		"more content than announced":  {rawPack(1, rawObject(blob, 5, nil, []byte("hello, world"))), ""},
-		"a delta of nothing in sight":  {rawPack(1, rawObject(refDelta, 3, make([]byte, 20), []byte{1, 1, 0})), ""},
-		"a delta without sizes":        {rawPack(1, rawObject(refDelta, 1, make([]byte, 20), []byte{0x80})), ""},
-		"a delta bomb":                 {rawPack(2, rawObject(blob, int64(len(base)), nil, base), rawObject(refDelta, int64(len(bomb)), make([]byte, 20), bomb)), "object"},
-		"a large object":               {rawPack(1, rawObject(blob, 1<<30, nil, []byte("that is a lie"))), "object"},
+		"nothing":                            {nil, ""},
+		"no pack":                            {[]byte("<html>"), ""},
+		"a wrong checksum":                   {append(bytes.Clone(good[:len(good)-1]), 0), ""},
+		"a cut pack":                         {good[:len(good)-22], ""},
+		"fewer objects than announced":       {rawPack(2, rawObject(blob, 5, nil, []byte("hello"))), ""},
+		"CVE-2026-34165: millions announced": {rawPack(1<<31, rawObject(blob, 5, nil, []byte("hello"))), "objects in a pack"},
+		"more content than announced":        {rawPack(1, rawObject(blob, 5, nil, []byte("hello, world"))), ""},
+		"a delta of nothing in sight":        {rawPack(1, rawObject(refDelta, 3, make([]byte, 20), []byte{1, 1, 0})), ""},
+		"a delta without sizes":              {rawPack(1, rawObject(refDelta, 1, make([]byte, 20), []byte{0x80})), ""},
+		"a delta bomb":                       {rawPack(2, rawObject(blob, int64(len(base)), nil, base), rawObject(refDelta, int64(len(bomb)), make([]byte, 20), bomb)), "object"},
+		"a large object":                     {rawPack(1, rawObject(blob, 1<<30, nil, []byte("that is a lie"))), "object"},
 	} {
 		dir := t.TempDir()
 		got, err := receivePack(t.Context(), bytes.NewReader(tc.pack), dir, limits, nil)

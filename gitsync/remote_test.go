@@ -92,7 +92,7 @@ func TestBadServers(t *testing.T) {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = io.WriteString(w, strings.Repeat("0a", 20)+"\trefs/heads/main\n")
 		}, NotGit, "not the address of a Git repository"},
-		"a redirect to another host": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		"CVE-2026-41506: a redirect to another host": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, strings.Replace(elsewhere.URL, "//", "//u:"+secretWord+"@", 1)+r.URL.Path+"?token="+secretWord, 302)
 		}, Redirected, "redirects to " + elsewhere.URL + "/" + originName + ","},
 		"a redirect to another scheme": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {

@@ -275,16 +275,16 @@ func TestBadSSHServers(t *testing.T) {
 		reason   Reason
 		says     string
 	}{
-		"an unknown key":             {identity: stranger, reason: Unauthorized, says: "rejected the credentials"},
-		"another host key":           {hosts: func(s *sshServer) string { return known(s, otherHost) }, reason: HostKeyRejected, says: ssh.FingerprintSHA256(host.PublicKey())},
-		"a key of another type":      {hosts: func(s *sshServer) string { return known(s, rsaHost) }, reason: HostKeyRejected, says: "types that known_hosts lists"},
-		"a host that isn't known":    {hosts: func(*sshServer) string { return knownhosts.Line([]string{"example.com"}, host.PublicKey()) }, reason: HostKeyRejected, says: "ssh-keyscan -p "},
-		"a revoked key":              {hosts: func(s *sshServer) string { return right(s) + "@revoked " + right(s) }, reason: HostKeyRejected, says: "revoked"},
-		"a negated host":             {hosts: func(s *sshServer) string { return "!" + knownhosts.Normalize(s.addr) + "," + right(s) }, reason: HostKeyRejected, says: "no key for this host"},
-		"no such repository":         {path: "/nothing.git", reason: NotFound, says: "the repository does not exist"},
-		"GitHub's word for it":       {set: func(s *sshServer) { s.say.Store(new("ERROR: Repository not found.\n")) }, reason: NotFound, says: "Repository not found."},
-		"another word":               {set: func(s *sshServer) { s.say.Store(new("remote: \x1b[31mquota exceeded\n")) }, reason: ServerFailed, says: "quota exceeded"},
-		"a server that says nothing": {set: func(s *sshServer) { s.stall.Store(true) }, reason: TimedOut, says: "did not answer in time"},
+		"an unknown key":                {identity: stranger, reason: Unauthorized, says: "rejected the credentials"},
+		"another host key":              {hosts: func(s *sshServer) string { return known(s, otherHost) }, reason: HostKeyRejected, says: ssh.FingerprintSHA256(host.PublicKey())},
+		"a key of another type":         {hosts: func(s *sshServer) string { return known(s, rsaHost) }, reason: HostKeyRejected, says: "types that known_hosts lists"},
+		"a host that isn't known":       {hosts: func(*sshServer) string { return knownhosts.Line([]string{"example.com"}, host.PublicKey()) }, reason: HostKeyRejected, says: "ssh-keyscan -p "},
+		"CVE-2026-42508: a revoked key": {hosts: func(s *sshServer) string { return right(s) + "@revoked " + right(s) }, reason: HostKeyRejected, says: "revoked"},
+		"a negated host":                {hosts: func(s *sshServer) string { return "!" + knownhosts.Normalize(s.addr) + "," + right(s) }, reason: HostKeyRejected, says: "no key for this host"},
+		"no such repository":            {path: "/nothing.git", reason: NotFound, says: "the repository does not exist"},
+		"GitHub's word for it":          {set: func(s *sshServer) { s.say.Store(new("ERROR: Repository not found.\n")) }, reason: NotFound, says: "Repository not found."},
+		"another word":                  {set: func(s *sshServer) { s.say.Store(new("remote: \x1b[31mquota exceeded\n")) }, reason: ServerFailed, says: "quota exceeded"},
+		"a server that says nothing":    {set: func(s *sshServer) { s.stall.Store(true) }, reason: TimedOut, says: "did not answer in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -344,8 +344,9 @@ func TestSSHSecondRequest(t *testing.T) {
 	}
 }
 
+// TestShellQuote: a path in an address ends up as one word of the server's shell, whatever is in it (CVE-2026-45570).
 func TestShellQuote(t *testing.T) {
-	for _, s := range []string{"/a/b.git", "/it's", "/wow!", `/a\b $(id) ;"`} {
+	for _, s := range []string{"/a/b.git", "/it's", "/wow!", "/x';touch pwned;'", `/a\b $(id) ;"`} {
 		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("%q became %q %v", s, out, err)

@@ -189,7 +189,8 @@ func TestVaultTransit(t *testing.T) {
 	}
 }
 
-// TestVaultNotAllowed: an address in a file that the AuditSync doesn't list is not contacted, and the error explains the fix.
+// TestVaultNotAllowed: an address in a file that the AuditSync doesn't list is not contacted, and the error explains the fix (CVE-2026-40161 of
+// Tekton sent a token to an address from a file).
 func TestVaultNotAllowed(t *testing.T) {
 	v := startVault(t)
 	file := sopsFile(t, 0, sealtest.Group{v.key("muster")})

@@ -217,7 +217,7 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestSymlinksOnDisk: a work tree on disk, where the operating system would follow links.
+// TestSymlinksOnDisk: a work tree on disk, where the operating system would follow links (CVE-2026-44740 and CVE-2026-44973 of go-billy).
 func TestSymlinksOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {

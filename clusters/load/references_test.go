@@ -8,7 +8,8 @@ import (
 )
 
 // TestReferencesStayInside: a reference must name a file of this commit, relative to its kustomization. One that is absolute is
-// refused, even if a file matches, and so is one that is outside of the repository, remote, or missing.
+// refused, even if a file matches, and so is one that is outside of the repository, remote, or missing. (CVE-2021-41254, CVE-2022-24877 and CVE-2026-47680 of Flux
+// are paths that escape.)
 func TestReferencesStayInside(t *testing.T) {
 	for field, form := range map[string]string{
 		"resources": "resources: [a.yaml, %q]\n", "bases": "resources: [a.yaml]\nbases: [%q]\n", "components": "resources: [a.yaml]\ncomponents: [%q]\n",

@@ -12,7 +12,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
-// TestForeignSecrets: a manifest in Git takes no Secret that somebody else made or needs.
+// TestForeignSecrets: a manifest in Git takes no Secret that somebody else made or needs (CVE-2026-42876 of
+// external-secrets).
 func TestForeignSecrets(t *testing.T) {
 	const kubeconfig = "mondoo-client-e-kubeconfig"
 	base := func() *desired { return newFleet().existing(config).cluster("1", "a") }

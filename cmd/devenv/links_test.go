@@ -190,6 +190,7 @@ var (
 	commandUse  = regexp.MustCompile(`\bUse: +"([a-z]+)`)
 	testFunc    = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	testName    = regexp.MustCompile(`\bTest[A-Z]\w*`)
+	advisory    = regexp.MustCompile(`\b(?:CVE-\d{4}-\d+|GHSA(?:-\w{4}){3})\b`)
 	testsPlaces = regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) \\(([a-z0-9/, ]+)\\)")
 )
 
@@ -262,5 +263,26 @@ func TestTestsInDocuments(t *testing.T) {
 	}
 	if named < 50 || placed < 50 {
 		t.Errorf("only %d tests were found, %d of them with their package", named, placed)
+	}
+}
+
+// A row about an advisory names tests that name it: in a row of their table, in a name or in their comment.
+func TestAdvisoriesInDocuments(t *testing.T) {
+	texts := map[string]string{} // of the test files of each folder
+	for _, file := range tracked(t, "*_test.go") {
+		texts[path.Dir(file)] += read(t, file)
+	}
+	rows := 0
+	for line := range strings.Lines(read(t, "SECURITY.md")) {
+		for _, id := range advisory.FindAllString(line, -1) {
+			for _, m := range testsPlaces.FindAllStringSubmatch(line, -1) {
+				if rows++; !strings.Contains(texts[m[2]], id) {
+					t.Errorf("SECURITY.md: the tests in %s don't name %s", m[2], id)
+				}
+			}
+		}
+	}
+	if rows < 25 {
+		t.Errorf("only %d advisories with tests were found", rows)
 	}
 }

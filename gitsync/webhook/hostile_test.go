@@ -54,6 +54,9 @@ func TestHostileBodies(t *testing.T) {
 		{"a number for a commit", []byte(`{"ref": "refs/heads/main", "object_kind": "push", "after": 1, "repository": {"full_name": "platform/fleet"}}`)},
 		{"a commit that is none", []byte(`{"ref": "refs/heads/main", "object_kind": "push", "after": "CANARY", "repository": {"full_name": "platform/fleet"}, "project": {"path_with_namespace": "platform/fleet"}}`)},
 		{"no repository", []byte(`{"ref": "refs/heads/main", "object_kind": "push"}`)},
+		{"CVE-2025-59537: commits of null", []byte(`{"ref": "refs/heads/main", "object_kind": "push", "commits": [null], "repository": null, "project": null}`)},
+		{"CVE-2025-59531: links of another type", []byte(`{"ref": "refs/heads/main", "object_kind": "push", "repository": {"links": {"clone": "x"}, "full_name": null}, "project": {"path_with_namespace": null}}`)},
+		{"CVE-2025-59538: no updates", []byte(`{"eventType": "git.push", "resource": {"refUpdates": []}}`)},
 		{"a repository of another type", []byte(`{"ref": "refs/heads/main", "object_kind": "push", "repository": [], "project": 1}`)},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -86,6 +89,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// TestLargeBodies: a body is bounded before it is read (CVE-2024-40634).
 func TestLargeBodies(t *testing.T) {
 	const limit = 8 << 20
 	s := start(t, production(nil), nil)

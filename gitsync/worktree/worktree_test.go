@@ -245,7 +245,8 @@ func (h hidden) ReadDir(n int) ([]fs.DirEntry, error) {
 	return slices.DeleteFunc(list, func(e fs.DirEntry) bool { return e.Type()&fs.ModeIrregular != 0 }), err
 }
 
-// A link isn't followed, even in the middle of a path and when it is asked for by name.
+// A link isn't followed, even in the middle of a path and when it is asked for by name (CVE-2026-44740 and
+// CVE-2026-44973 of go-billy).
 func TestLinksAreNotFollowed(t *testing.T) {
 	w := newWork(t)
 	w.sh("mkdir c; echo a > c/a.yaml; ln -s c d; ln -s a.yaml c/l.yaml")

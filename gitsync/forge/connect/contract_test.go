@@ -493,7 +493,7 @@ func TestRateByHeader(t *testing.T) {
 	}
 }
 
-// Credentials stay with the host of the API, and a renamed repository is read at its new address there.
+// Credentials stay with the host of the API, and a renamed repository is read at its new address there (CVE-2026-41506 of go-git).
 func TestRedirects(t *testing.T) {
 	each(t, forgetest.Options{}, func(t *testing.T, s *forgetest.Server, client connect.Client, _ *clock) {
 		var elsewhere sync.Map
