@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -51,10 +52,10 @@ func (m *management) apply(t *testing.T, revision string, repository files) (err
 	for _, gone := range p.Delete.Secrets {
 		delete(m.Secrets, gone.Name)
 	}
-	for _, inventory := range slices.Concat(p.Before, p.After) {
-		m.Inventories = slices.DeleteFunc(m.Inventories, func(i *plan.Inventory) bool { return i.AuditConfig == inventory.AuditConfig })
-		if !inventory.Empty() {
-			m.Inventories = append(m.Inventories, inventory)
+	for _, inv := range slices.Concat(p.Before, p.After) {
+		m.Inventories = slices.DeleteFunc(m.Inventories, func(i *inventory.Inventory) bool { return i.AuditConfig == inv.AuditConfig })
+		if !inv.Empty() {
+			m.Inventories = append(m.Inventories, inv)
 		}
 	}
 	return errs

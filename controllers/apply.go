@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -56,8 +57,8 @@ type applier struct {
 // run applies as much of the plan as it can. A rejected object blocks only what depends on it.
 func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	a.written = map[string]plan.Version{}
-	for _, inventory := range p.Before {
-		if err := a.inventory(ctx, inventory); err != nil {
+	for _, inv := range p.Before {
+		if err := a.inventory(ctx, inv); err != nil {
 			return err
 		}
 	}
@@ -76,8 +77,8 @@ func (a applier) run(ctx context.Context, p *plan.Plan) error {
 	if err := a.remove(ctx, p.Delete); err != nil {
 		return err
 	}
-	for _, inventory := range p.After {
-		if err := a.inventory(ctx, inventory); err != nil {
+	for _, inv := range p.After {
+		if err := a.inventory(ctx, inv); err != nil {
 			return err
 		}
 	}
@@ -283,8 +284,8 @@ func only(seen plan.Version) client.Preconditions {
 }
 
 // inventory writes an inventory, or deletes an empty one. The second write of a run uses the version from the first.
-func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
-	name, now := plan.InventoryName(i.Sync, i.AuditConfig), *i
+func (a applier) inventory(ctx context.Context, i *inventory.Inventory) error {
+	name, now := inventory.ConfigMapName(i.Sync, i.AuditConfig), *i
 	if written, found := a.written[name]; found {
 		now.Version = written
 	}
@@ -312,19 +313,19 @@ func (a applier) inventory(ctx context.Context, i *plan.Inventory) error {
 }
 
 // inventoryConfig returns the ConfigMap for an inventory, with the version that the inventory was read from.
-func inventoryConfig(namespace string, i *plan.Inventory) (*applycorev1.ConfigMapApplyConfiguration, error) {
+func inventoryConfig(namespace string, i *inventory.Inventory) (*applycorev1.ConfigMapApplyConfiguration, error) {
 	data, err := i.Encode()
 	if err != nil {
 		return nil, err
 	}
 	version := precondition(i.Version)
-	config := applycorev1.ConfigMap(plan.InventoryName(i.Sync, i.AuditConfig), namespace).WithResourceVersion(version.ResourceVersion)
+	config := applycorev1.ConfigMap(inventory.ConfigMapName(i.Sync, i.AuditConfig), namespace).WithResourceVersion(version.ResourceVersion)
 	if version.UID != "" {
 		config.WithUID(types.UID(version.UID))
 	}
 	return config.
-		WithLabels(map[string]string{plan.LabelInventory: "true", fleet.LabelSync: i.Sync}).
-		WithBinaryData(map[string][]byte{plan.InventoryKey: data}), nil
+		WithLabels(map[string]string{inventory.Label: "true", fleet.LabelSync: i.Sync}).
+		WithBinaryData(map[string][]byte{inventory.DataKey: data}), nil
 }
 
 // ApplyError is a failed write of an object.
@@ -337,7 +338,7 @@ type ApplyError struct {
 
 func (e *ApplyError) Error() string {
 	if e.Appeared && apierrors.IsConflict(e.Err) {
-		return fmt.Sprintf("ConfigMap %s exists, but is not labelled as an inventory; label it %s=true if it is one, or delete it", e.Name, plan.LabelInventory)
+		return fmt.Sprintf("ConfigMap %s exists, but is not labelled as an inventory; label it %s=true if it is one, or delete it", e.Name, inventory.Label)
 	}
 	return fmt.Sprintf("apply %s %s: %v", e.Kind, e.Name, e.Err)
 }

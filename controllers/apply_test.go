@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 )
@@ -109,8 +110,8 @@ func TestMovesArriveFirst(t *testing.T) {
 			Clusters: []fleet.Cluster{{Name: "stays", AuditConfig: "first", Hash: "1", Entry: entry("first", "stays")},
 				{Name: "moves", AuditConfig: "second", Hash: "1", Entry: entry("second", "moves"), Secrets: []string{"second-moves-kubeconfig"}}},
 			Secrets: []fleet.Secret{{Name: "second-moves-kubeconfig", Type: "Opaque", Cluster: "moves", AuditConfig: "second", Data: map[string]string{"kubeconfig": "x"}}}}
-		p := plan.Compute(desired, plan.Live{AuditConfigs: map[string]map[string]any{"first": live, "second": {}}, Inventories: []*plan.Inventory{
-			{Sync: "s", AuditConfig: "first", Clusters: []plan.Item{{Name: "moves", Hash: "1"}, {Name: "stays", Hash: "1"}}}}}, plan.Policy{Revision: "r", Prune: true})
+		p := plan.Compute(desired, plan.Live{AuditConfigs: map[string]map[string]any{"first": live, "second": {}}, Inventories: []*inventory.Inventory{
+			{Sync: "s", AuditConfig: "first", Clusters: []inventory.Item{{Name: "moves", Hash: "1"}, {Name: "stays", Hash: "1"}}}}}, plan.Policy{Revision: "r", Prune: true})
 		objects := &refusing{name: test.refused, entries: map[string]string{"first": "moves stays "}}
 		if err := (applier{objects: objects, own: objects, namespace: "n"}).run(t.Context(), p); (err != nil) != (test.refused != "") {
 			t.Errorf("%s: %v", test.reason, err)
@@ -138,7 +139,7 @@ func TestClustersChangePlaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			live.AuditConfigs[config] = object
-			live.Inventories = append(live.Inventories, &plan.Inventory{Sync: "s", AuditConfig: config, Clusters: []plan.Item{{Name: cluster, Hash: "1"}}})
+			live.Inventories = append(live.Inventories, &inventory.Inventory{Sync: "s", AuditConfig: config, Clusters: []inventory.Item{{Name: cluster, Hash: "1"}}})
 		}
 		desired := &fleet.Opened{Namespace: "n", Sync: "s", AuditConfigs: []fleet.AuditConfig{{Name: "first"}, {Name: "second"}},
 			Clusters: []fleet.Cluster{{Name: "two", AuditConfig: "first", Hash: "1", Entry: entry("two")}, {Name: "one", AuditConfig: "second", Hash: "1", Entry: entry("one")}}}

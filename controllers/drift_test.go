@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -307,7 +308,7 @@ func TestDeletionPolicies(t *testing.T) {
 			must(t, w.admin.Delete(t.Context(), w.sync()))
 			w.gone()
 			var inventories corev1.ConfigMapList
-			must(t, w.admin.List(t.Context(), &inventories, client.InNamespace(w.namespace), client.HasLabels{plan.LabelInventory}))
+			must(t, w.admin.List(t.Context(), &inventories, client.InNamespace(w.namespace), client.HasLabels{inventory.Label}))
 			left := fmt.Sprint(w.auditConfig("mondoo-client") != nil, w.secret(tokenSecret("eu")) != nil, len(inventories.Items))
 			want := map[v1alpha1.DeletionPolicy]string{v1alpha1.DeletionOrphan: "true true 1", v1alpha1.DeletionDelete: "false false 0"}[policy]
 			if left != want {

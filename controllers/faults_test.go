@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -284,7 +284,7 @@ func TestRemovalBudget(t *testing.T) {
 	w.untilReady(commit)
 	head := w.push(map[string]string{"clusters/new.yaml": w.tokenCluster("new", "")}, "clusters/c0.yaml", "clusters/c1.yaml", "clusters/c2.yaml", "clusters/c3.yaml")
 	status := w.request().Status
-	if ready := condition(status, v1alpha1.ConditionReady); ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, plan.ApproveAnnotation+"="+head+"-") ||
+	if ready := condition(status, v1alpha1.ConditionReady); ready.Reason != "RemovalsHeld" || !strings.Contains(ready.Message, inventory.ApproveAnnotation+"="+head+"-") ||
 		!strings.Contains(ready.Message, "cluster c0") {
 		t.Errorf("Ready %+v", ready)
 	}
@@ -293,7 +293,7 @@ func TestRemovalBudget(t *testing.T) {
 	}
 	approve := func(revision string) {
 		w.changeSync(func(s *v1alpha1.AuditSync) {
-			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, revision)
+			metav1.SetMetaDataAnnotation(&s.ObjectMeta, inventory.ApproveAnnotation, revision)
 		})
 	}
 	approval := approvalIn(t, condition(status, v1alpha1.ConditionReady).Message, head)

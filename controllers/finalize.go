@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -77,7 +78,7 @@ func (r *Reconciler) deleteAll(ctx context.Context, audit *v1alpha1.AuditSync, s
 // damaged returns the ConfigMaps of an AuditSync whose inventory can't be read.
 func (r *Reconciler) damaged(ctx context.Context, audit *v1alpha1.AuditSync) (names []string, _ *report.Failure) {
 	var list corev1.ConfigMapList
-	if err := r.list(ctx, &list, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+	if err := r.list(ctx, &list, audit.Namespace, client.HasLabels{inventory.Label}); err != nil {
 		return nil, classifyRead(err)
 	}
 	for i, stored := range r.inventories.decode(audit.Namespace, list.Items) {

@@ -13,8 +13,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/gitsync/forge"
@@ -88,9 +88,9 @@ func TestDeletionWithDamagedInventory(t *testing.T) {
 	w.untilReady(commit)
 	w.stopController()
 	var list corev1.ConfigMapList
-	must(t, w.admin.List(t.Context(), &list, client.InNamespace(w.namespace), client.HasLabels{plan.LabelInventory}))
+	must(t, w.admin.List(t.Context(), &list, client.InNamespace(w.namespace), client.HasLabels{inventory.Label}))
 	for i := range list.Items {
-		list.Items[i].BinaryData[plan.InventoryKey] = []byte("half")
+		list.Items[i].BinaryData[inventory.DataKey] = []byte("half")
 		must(t, w.admin.Update(t.Context(), &list.Items[i]))
 	}
 	must(t, w.admin.Delete(t.Context(), w.sync()))

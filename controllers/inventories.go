@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
 // inventories caches the decoded inventories of each namespace. Decoding the inventory of a large fleet takes longer than planning. The
@@ -18,7 +18,7 @@ type inventories struct {
 
 type unpacked struct {
 	resourceVersion string
-	inventory       *plan.Inventory
+	inventory       *inventory.Inventory
 	err             error
 }
 
@@ -33,7 +33,7 @@ func (i *inventories) decode(namespace string, configMaps []corev1.ConfigMap) []
 		u, ok := known[c.UID]
 		if !ok || u.resourceVersion != c.ResourceVersion {
 			u = unpacked{resourceVersion: c.ResourceVersion}
-			if u.inventory, u.err = plan.DecodeInventory(c.BinaryData[plan.InventoryKey]); u.err == nil {
+			if u.inventory, u.err = inventory.Decode(c.BinaryData[inventory.DataKey]); u.err == nil {
 				u.inventory.Version = versionOf(&c)
 			}
 		}

@@ -8,16 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
 func stored(t *testing.T, uid, version, auditConfig string) corev1.ConfigMap {
 	t.Helper()
-	data, err := (&plan.Inventory{Sync: "s", AuditConfig: auditConfig, Origin: "f.yaml"}).Encode()
+	data, err := (&inventory.Inventory{Sync: "s", AuditConfig: auditConfig, Origin: "f.yaml"}).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), ResourceVersion: version}, BinaryData: map[string][]byte{plan.InventoryKey: data}}
+	return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), ResourceVersion: version}, BinaryData: map[string][]byte{inventory.DataKey: data}}
 }
 
 func TestInventoriesAreUnpackedOnce(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
@@ -55,7 +56,7 @@ func Policy(sync *v1alpha1.AuditSync, revision string) plan.Policy {
 	if sync == nil {
 		return p
 	}
-	p.Approved = sync.Annotations[plan.ApproveAnnotation]
+	p.Approved = sync.Annotations[inventory.ApproveAnnotation]
 	p.ScanChanged = sync.Spec.ScanOnChange.On()
 	p.CorrectDrift = sync.Spec.Drift != v1alpha1.DriftReport
 	if sync.Spec.ForeignClusters != "" {
@@ -95,7 +96,7 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from c
 			return live, classifyRead(err)
 		}
 	}
-	if err := listAll(ctx, from, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+	if err := listAll(ctx, from, &configMaps, audit.Namespace, client.HasLabels{inventory.Label}); err != nil {
 		return live, classifyRead(err)
 	}
 	live.Secrets = make(map[string]plan.LiveSecret, len(secrets.Items))

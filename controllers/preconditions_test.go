@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	musterfleet "github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
@@ -33,7 +34,7 @@ func TestWritesCarryWhatWasSeen(t *testing.T) {
 		case "Secret":
 			return &corev1.Secret{ObjectMeta: meta}
 		case "ConfigMap":
-			return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: plan.InventoryName("sync", "object")}}
+			return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: inventory.ConfigMapName("sync", "object")}}
 		}
 		u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"mondooCredsSecretRef": map[string]any{"name": "x"}}}}
 		u.SetGroupVersionKind(auditConfigGVK)
@@ -46,7 +47,7 @@ func TestWritesCarryWhatWasSeen(t *testing.T) {
 		case "Secret":
 			return &plan.Plan{Secrets: []plan.SecretWrite{{Version: seen, Name: "object", Data: map[string]string{"a": "b"}, Labels: map[string]string{"ours": ""}}}}
 		case "ConfigMap":
-			return &plan.Plan{Before: []*plan.Inventory{{Version: seen, Sync: "sync", AuditConfig: "object", Origin: "x"}}}
+			return &plan.Plan{Before: []*inventory.Inventory{{Version: seen, Sync: "sync", AuditConfig: "object", Origin: "x"}}}
 		}
 		return &plan.Plan{Configs: []plan.ConfigWrite{{Version: seen, Name: "object", Object: map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
 			"metadata": map[string]any{"name": "object", "namespace": w.namespace, "labels": map[string]any{"ours": ""}},
@@ -58,7 +59,7 @@ func TestWritesCarryWhatWasSeen(t *testing.T) {
 		case "Secret":
 			return &plan.Plan{Delete: plan.Deletions{Secrets: gone}}
 		case "ConfigMap":
-			return &plan.Plan{After: []*plan.Inventory{{Version: seen, Sync: "sync", AuditConfig: "object"}}}
+			return &plan.Plan{After: []*inventory.Inventory{{Version: seen, Sync: "sync", AuditConfig: "object"}}}
 		}
 		return &plan.Plan{Delete: plan.Deletions{AuditConfigs: gone}}
 	}

@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -258,7 +258,7 @@ func TestApprovalIsForOneRevision(t *testing.T) {
 	}
 	approve := func(commit string) {
 		w.changeSync(func(s *v1alpha1.AuditSync) {
-			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, commit)
+			metav1.SetMetaDataAnnotation(&s.ObjectMeta, inventory.ApproveAnnotation, commit)
 		})
 	}
 	first := held(w.push(nil, paths(0, 6)...), 6)
@@ -287,7 +287,7 @@ func TestApprovalIsForOneRevision(t *testing.T) {
 // approvalIn is the value that a status gives to approve what is held of a commit.
 func approvalIn(t *testing.T, message, commit string) string {
 	t.Helper()
-	_, value, _ := strings.Cut(message, plan.ApproveAnnotation+"=")
+	_, value, _ := strings.Cut(message, inventory.ApproveAnnotation+"=")
 	value, _, _ = strings.Cut(value, "; ") // what is said of an approval that doesn't match
 	if !regexp.MustCompile("^" + commit + "-[0-9a-f]{16}$").MatchString(value) {
 		t.Fatalf("the message does not say how to approve what is held of %s: %s", commit, message)
@@ -309,7 +309,7 @@ func TestApprovalIsForOneSpec(t *testing.T) {
 	commit := w.push(nil, paths(0, 6)...)
 	approval := approvalIn(t, condition(w.request().Status, v1alpha1.ConditionReady).Message, commit)
 	w.changeSync(func(s *v1alpha1.AuditSync) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, approval)
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, inventory.ApproveAnnotation, approval)
 	})
 	w.untilReady(commit)
 	left := []string{nameOf(6), nameOf(7), nameOf(8), nameOf(9)}
@@ -355,7 +355,7 @@ func TestAuditConfigIsDeleted(t *testing.T) {
 		t.Errorf("Ready: %s", ready.Message)
 	}
 	w.changeSync(func(s *v1alpha1.AuditSync) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, approvalIn(t, ready.Message, commit))
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, inventory.ApproveAnnotation, approvalIn(t, ready.Message, commit))
 	})
 	w.untilReady(commit)
 	if other := w.names("second"); !slices.Equal(other, names) {
@@ -394,7 +394,7 @@ func TestApprovalOfAnAuditConfig(t *testing.T) {
 	}
 	approve := func(value string) {
 		w.changeSync(func(s *v1alpha1.AuditSync) {
-			metav1.SetMetaDataAnnotation(&s.ObjectMeta, plan.ApproveAnnotation, value)
+			metav1.SetMetaDataAnnotation(&s.ObjectMeta, inventory.ApproveAnnotation, value)
 		})
 	}
 	add := func(name string) {

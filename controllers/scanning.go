@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scanstate"
@@ -29,11 +29,11 @@ type scannedConfig struct {
 	uid        types.UID
 	generation int64
 	// inventory is what Muster applied.
-	inventory *plan.Inventory
+	inventory *inventory.Inventory
 	// entries are all entries, in the order in which the operator works. items are those that Muster applied, by name. due are those
 	// of the items that must be scanned because they changed.
 	entries []scanstate.Entry
-	items   map[string]*plan.Item
+	items   map[string]*inventory.Item
 	due     map[string]bool
 	// scanned are the items whose current entry has been scanned, as far as this process has seen.
 	scanned map[string]bool
@@ -113,7 +113,7 @@ func (r *Reconciler) scannedConfigs(ctx context.Context, audit *v1alpha1.AuditSy
 		return nil, errors.New(failure.Message)
 	}
 	var configMaps corev1.ConfigMapList
-	if err := r.list(ctx, &configMaps, audit.Namespace, client.HasLabels{plan.LabelInventory}); err != nil {
+	if err := r.list(ctx, &configMaps, audit.Namespace, client.HasLabels{inventory.Label}); err != nil {
 		return nil, err
 	}
 	var configs []*scannedConfig
@@ -138,13 +138,13 @@ func (r *Reconciler) scannedConfigs(ctx context.Context, audit *v1alpha1.AuditSy
 }
 
 // refresh returns an up-to-date copy. It parses the entries only if the spec has changed, because that is slow for a large audit config.
-func (d *scannedConfig) refresh(object *unstructured.Unstructured, inventory *plan.Inventory) (*scannedConfig, error) {
+func (d *scannedConfig) refresh(object *unstructured.Unstructured, applied *inventory.Inventory) (*scannedConfig, error) {
 	same := d != nil && d.uid == object.GetUID() && d.generation == object.GetGeneration()
-	if same && d.inventory == inventory {
+	if same && d.inventory == applied {
 		return d, nil
 	}
-	next := &scannedConfig{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: inventory,
-		items: make(map[string]*plan.Item, len(inventory.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
+	next := &scannedConfig{name: object.GetName(), uid: object.GetUID(), generation: object.GetGeneration(), inventory: applied,
+		items: make(map[string]*inventory.Item, len(applied.Clusters)), due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	if same {
 		next.entries = slices.Clone(d.entries)
 	} else {
@@ -153,8 +153,8 @@ func (d *scannedConfig) refresh(object *unstructured.Unstructured, inventory *pl
 			return nil, err
 		}
 	}
-	for i := range inventory.Clusters {
-		item := &inventory.Clusters[i]
+	for i := range applied.Clusters {
+		item := &applied.Clusters[i]
 		if next.items[item.Name] = item; item.ScanDue {
 			next.due[item.Name] = true
 		}
@@ -177,7 +177,7 @@ func (d *scannedConfig) refresh(object *unstructured.Unstructured, inventory *pl
 }
 
 // takenAt returns when the operator picked up the change of an entry, if known and if the entry has not changed since.
-func (d *scannedConfig) takenAt(item *plan.Item) (at time.Time, known bool) {
+func (d *scannedConfig) takenAt(item *inventory.Item) (at time.Time, known bool) {
 	if d == nil || d.items[item.Name] == nil || !d.items[item.Name].Changed.Equal(item.Changed) {
 		return at, false
 	}

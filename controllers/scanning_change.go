@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scanstate"
@@ -172,7 +172,7 @@ func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d d
 // the CronJob as its owner, so that the CronJob's history limits clean it up. As with kubectl, it does not block the owner's deletion,
 // which would need another permission. It has Muster's labels instead of the operator's, because the operator deletes Jobs that have
 // its labels, even before they start.
-func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int) *batchv1.Job {
+func jobOf(cron *batchv1.CronJob, auditConfig string, item *inventory.Item, again int) *batchv1.Job {
 	annotations := maps.Clone(cron.Spec.JobTemplate.Annotations)
 	if annotations == nil {
 		annotations = map[string]string{}
@@ -189,7 +189,7 @@ func jobOf(cron *batchv1.CronJob, auditConfig string, item *plan.Item, again int
 
 // jobName returns the name of a change's Job. It is the same for the same change, and differs after a commit is reverted or a previous Job
 // was deleted. A CronJob's name has at most 52 characters, which leaves 11 of the 63 that a label value may have.
-func jobName(cronJob string, item *plan.Item, again int) string {
+func jobName(cronJob string, item *inventory.Item, again int) string {
 	const most, digits = 52, 10
 	if len(cronJob) > most {
 		cronJob = cronJob[:most]
@@ -211,11 +211,11 @@ func (r *Reconciler) recordScans(ctx context.Context, audit *v1alpha1.AuditSync,
 	}
 	taken := maps.Clone(c.taken)
 	maps.DeleteFunc(taken, func(cluster string, _ time.Time) bool { return c.due[cluster] && !done[cluster] })
-	inventory := c.inventory.ScanAsked(done, taken)
-	if inventory == nil {
+	inv := c.inventory.ScanAsked(done, taken)
+	if inv == nil {
 		return nil
 	}
-	config, err := inventoryConfig(audit.Namespace, inventory)
+	config, err := inventoryConfig(audit.Namespace, inv)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -137,9 +137,9 @@ func newHour(t *testing.T, seed uint64) *hour {
 	add("vault", "vault-%d", 0, 5)
 	add("sa", "sa-%02d", 20, 40)
 	add("kc", "kc-%02d", 0, 10)
-	h.config = &scannedConfig{name: "m", items: map[string]*plan.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
+	h.config = &scannedConfig{name: "m", items: map[string]*inventory.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	for _, name := range h.order {
-		item := &plan.Item{Name: name, Hash: "0", Applied: h.clock.Now(), Changed: h.clock.Now()}
+		item := &inventory.Item{Name: name, Hash: "0", Applied: h.clock.Now(), Changed: h.clock.Now()}
 		h.config.items[name] = item
 		h.config.entries = append(h.config.entries, scanstate.Entry{Name: name, Vault: h.clusters[name].kind == "vault", Applied: item.Applied, Changed: item.Changed})
 	}

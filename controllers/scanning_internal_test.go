@@ -23,8 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -197,7 +197,7 @@ func TestJobOf(t *testing.T) {
 	cron := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: strings.Repeat("a", 51) + "-", UID: "uid"}, Spec: batchv1.CronJobSpec{
 		JobTemplate: batchv1.JobTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y"}},
 			Spec: batchv1.JobSpec{BackoffLimit: new(int32(0)), TTLSecondsAfterFinished: new(int32(60))}}}}
-	item := &plan.Item{Name: "eu", Commit: "c1", Hash: "h1", Applied: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)}
+	item := &inventory.Item{Name: "eu", Commit: "c1", Hash: "h1", Applied: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)}
 	job := jobOf(cron, "m", item, 0)
 	owner := job.OwnerReferences[0]
 	if owner.UID != "uid" || owner.BlockOwnerDeletion != nil || !*owner.Controller || owner.APIVersion != "batch/v1" {
@@ -214,11 +214,11 @@ func TestJobOf(t *testing.T) {
 	if again := jobOf(cron, "m", item, 0).Name; len(names) != 2 || again != job.Name {
 		t.Errorf("one change has two names, %s and %s", again, job.Name)
 	}
-	for reason, change := range map[string]func(*plan.Item){
-		"another content":            func(i *plan.Item) { i.Hash = "h2" },
-		"another commit":             func(i *plan.Item) { i.Commit = "c2" },
-		"the same, once more":        func(i *plan.Item) { i.Applied = i.Applied.Add(time.Second) },
-		"a cluster of the same name": func(i *plan.Item) { i.Name = "us" },
+	for reason, change := range map[string]func(*inventory.Item){
+		"another content":            func(i *inventory.Item) { i.Hash = "h2" },
+		"another commit":             func(i *inventory.Item) { i.Commit = "c2" },
+		"the same, once more":        func(i *inventory.Item) { i.Applied = i.Applied.Add(time.Second) },
+		"a cluster of the same name": func(i *inventory.Item) { i.Name = "us" },
 	} {
 		other := *item
 		change(&other)

@@ -34,6 +34,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -207,7 +208,7 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		// Reads see earlier writes, so that no plan is based on objects that were just changed.
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, EnableReadYourWritesConsistency: new(true)}},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{plan.LabelInventory: "true"}), Transform: cache.TransformStripManagedFields()},
+			&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{inventory.Label: "true"}), Transform: cache.TransformStripManagedFields()},
 			&corev1.Secret{}:    {Transform: keepAuthors},
 		}},
 		Controller: config.Controller{MaxConcurrentReconciles: 4 * opts.Concurrency},

@@ -7,85 +7,43 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// ApproveAnnotation on an AuditSync approves the removals that a plan holds. Its value must be that plan's Approval.
-const ApproveAnnotation = "muster.dev/approve-removals"
-
-// Approval is an approval that Muster is carrying out. It stays in an inventory until all its removals there are done: after a part of
-// them, the next plan holds less and so has another Approval, but the rest is still approved.
-type Approval struct {
-	// Value is the Plan.Approval that was approved.
-	Value string `json:"value"`
-	// Removals are the keys of the approved removals from this inventory, sorted.
-	Removals []string `json:"removals"`
-}
-
-// Equal reports whether two approvals are the same.
-func (a *Approval) Equal(other *Approval) bool {
-	if a == nil || other == nil {
-		return a == other
-	}
-	return a.Value == other.Value && slices.Equal(a.Removals, other.Removals)
-}
-
-// The keys of removals. Names contain no slash.
-func clusterKey(auditConfig, name string) string { return "cluster/" + auditConfig + "/" + name }
-func secretKey(name string) string               { return "secret//" + name }
-func configKey(name string) string               { return "auditconfig/" + name }
-
-// inventoryOf returns the audit config whose inventory has the key's item.
-func inventoryOf(key string) string { return strings.Split(key, "/")[1] }
-
 // key returns the key of a held step's item.
-func (p *planner) key(s Step) string {
+func (p *planner) key(s Step) inventory.Key {
 	switch s.Kind {
 	case KindSecret:
-		return secretKey(s.Name)
+		return inventory.SecretKey(s.Name)
 	case KindAuditConfig:
-		return configKey(s.Name)
+		return inventory.AuditConfigKey(s.Name)
 	}
-	key := clusterKey(s.AuditConfig, s.Name)
-	if p.moves.targets[key] != "" {
-		return p.moves.key(key)
+	cluster := inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Name}
+	if p.moves.targets[cluster] != "" {
+		return p.moves.key(cluster)
 	}
-	return key
+	return inventory.ClusterKey(cluster)
 }
 
-// noteApproval computes the value that approves the held removals. It depends on the revision and on every held removal, so that it
-// approves nothing that another spec or another management cluster would remove at the same revision.
+// noteApproval computes the value that approves the held removals.
 func (p *planner) noteApproval() {
 	for _, s := range p.plan.Steps {
 		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig || s.Reason == reasonAlong) {
 			p.plan.approvable = append(p.plan.approvable, p.key(s))
 		}
 	}
-	slices.Sort(p.plan.approvable)
+	slices.SortFunc(p.plan.approvable, inventory.Key.Compare)
 	if p.policy.Revision != "" && len(p.plan.approvable) > 0 {
-		p.plan.Approval = approval(p.policy.Revision, p.plan.approvable)
+		p.plan.Approval = inventory.ApprovalValue(p.policy.Revision, p.plan.approvable)
 	}
-}
-
-// approval returns the value that approves removals at a revision, given their sorted keys.
-func approval(revision string, keys []string) string {
-	return revision + "-" + digest(strings.Join(keys, "\n"))
-}
-
-// revisionOf returns the revision in an approval, which is everything before the digest; empty if the text is no approval.
-func revisionOf(approval string) string {
-	at := strings.LastIndexByte(approval, '-')
-	if at < 0 || len(approval)-at-1 != len(digest("")) {
-		return ""
-	}
-	return approval[:at]
 }
 
 // approvedOf returns the keys of the approved removals: all that the plan holds, or the rest of an approval in progress. A work tree with
 // uncommitted changes has no revision, so it can't have an approval.
-func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
-	approved := map[string]bool{}
-	note := func(keys []string) {
+func approvedOf(p *Plan, live Live, policy Policy) map[inventory.Key]bool {
+	approved := map[inventory.Key]bool{}
+	note := func(keys []inventory.Key) {
 		for _, key := range keys {
 			approved[key] = true
 		}
@@ -94,7 +52,7 @@ func approvedOf(p *Plan, live Live, policy Policy) map[string]bool {
 	case p.Approval == "":
 	case policy.Approved == p.Approval:
 		note(p.approvable)
-	case revisionOf(policy.Approved) == p.Revision:
+	case inventory.ApprovedRevision(policy.Approved) == p.Revision:
 		for _, inv := range live.Inventories {
 			if inv.Sync == p.Sync && inv.Approved != nil && inv.Approved.Value == policy.Approved {
 				note(inv.Approved.Removals)
@@ -110,7 +68,7 @@ func (p *Plan) mismatch(given string) string {
 		return ""
 	}
 	why := "it is for other removals than those waiting now"
-	switch revision := revisionOf(given); {
+	switch revision := inventory.ApprovedRevision(given); {
 	case revision == "":
 		why = "it does not have the form COMMIT-DIGEST"
 	case revision != p.Revision:
@@ -128,22 +86,22 @@ func cut(text string, most int) string {
 }
 
 // approvals groups the approved removals by inventory: all of them, and those that are still held for another reason.
-func (p *planner) approvals() (all, left map[string]*Approval) {
-	stays := map[string]bool{}
+func (p *planner) approvals() (all, left map[string]*inventory.Approval) {
+	stays := map[inventory.Key]bool{}
 	for _, s := range p.plan.Steps {
 		if s.Action == Hold {
 			stays[p.key(s)] = true
 		}
 	}
-	all, left = map[string]*Approval{}, map[string]*Approval{}
-	note := func(approvals map[string]*Approval, key string) {
-		name := inventoryOf(key)
+	all, left = map[string]*inventory.Approval{}, map[string]*inventory.Approval{}
+	note := func(approvals map[string]*inventory.Approval, key inventory.Key) {
+		name := key.AuditConfig
 		if approvals[name] == nil {
-			approvals[name] = &Approval{Value: p.policy.Approved}
+			approvals[name] = &inventory.Approval{Value: p.policy.Approved}
 		}
 		approvals[name].Removals = append(approvals[name].Removals, key)
 	}
-	for _, key := range slices.Sorted(maps.Keys(p.approved)) {
+	for _, key := range slices.SortedFunc(maps.Keys(p.approved), inventory.Key.Compare) {
 		note(all, key)
 		if stays[key] {
 			note(left, key)
@@ -156,7 +114,7 @@ func (p *planner) approvals() (all, left map[string]*Approval) {
 func (p *planner) tellHeld() {
 	approve := "commit the changes first: an approval is for a commit"
 	if p.plan.Approval != "" {
-		approve = "approve exactly these removals with the annotation " + ApproveAnnotation + "=" + p.plan.Approval
+		approve = "approve exactly these removals with the annotation " + inventory.ApproveAnnotation + "=" + p.plan.Approval
 	}
 	tell := func(fix, format string, args ...any) {
 		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})

@@ -112,30 +112,6 @@ func TestClocksOfTakenOver(t *testing.T) {
 	want(t, "taken over", w.clocks(), "a07 ")
 }
 
-// TestClocksAreKept: what is noted comes back from a ConfigMap, and an inventory of before has none.
-func TestClocksAreKept(t *testing.T) {
-	i := &plan.Inventory{Sync: "prod", AuditConfig: config, Clusters: []plan.Item{{Name: "a", Origin: "a.yaml", Hash: "h",
-		Applied: time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC), ScanDue: true, Scanned: true}, {Name: "b", Origin: "b.yaml", Hash: "h"}}}
-	data, err := i.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := plan.DecodeInventory(data)
-	if err != nil || !back.Equal(i) || !back.Clusters[1].Applied.IsZero() {
-		t.Errorf("%v: %+v", err, back)
-	}
-	for _, change := range []func(*plan.Item){func(i *plan.Item) { i.ScanDue = false }, func(i *plan.Item) { i.Scanned = false }, func(i *plan.Item) { i.Applied = time.Time{} },
-		func(i *plan.Item) { i.Changed = i.Applied }, func(i *plan.Item) { i.Taken = i.Applied }} {
-		other, err := plan.DecodeInventory(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if change(&other.Clusters[0]); other.Equal(i) {
-			t.Error("inventories that differ are equal")
-		}
-	}
-}
-
 // TestScansDueAreBounded: of a change of a whole fleet the first are due, and what waits already goes before.
 func TestScansDueAreBounded(t *testing.T) {
 	var names []string

@@ -13,6 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -40,9 +41,9 @@ func (p *planner) config(name string) {
 	}
 	steps, held := len(p.plan.Steps), p.plan.Held
 	undo := func() { p.plan.Steps, p.plan.Held, p.full[name] = p.plan.Steps[:steps], held, true }
-	after := &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	after := &inventory.Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	if before != nil {
-		after.Clusters = make([]Item, 0, len(before.Clusters)+1)
+		after.Clusters = make([]inventory.Item, 0, len(before.Clusters)+1)
 	}
 	list, changed := p.list(name, live, before, after)
 	object, whole := p.object(desired, live, before, after)
@@ -96,9 +97,9 @@ func inOrder(a, b map[string]any) int {
 // leavingOf returns the clusters that this plan moves out of an audit config, with their targets.
 func (p *planner) leavingOf(auditConfig string) map[string]string {
 	leaving := map[string]string{}
-	for _, item := range p.inventories[auditConfig].clusters() {
-		key := clusterKey(auditConfig, item.Name)
-		if target := p.removals.target[key]; target != "" && p.removals.reason[key] == "" {
+	for _, item := range p.itemsIn(auditConfig) {
+		cluster := inventory.Cluster{AuditConfig: auditConfig, Name: item.Name}
+		if target := p.removals.target[cluster]; target != "" && p.removals.reason[inventory.ClusterKey(cluster)] == "" {
 			leaving[item.Name] = target
 		}
 	}
@@ -176,7 +177,7 @@ func (p *planner) refuse(at finding.Finding, code finding.Code, message, fix str
 
 // withoutConfig plans an audit config that is neither in Git nor in the cluster. Clusters in Git wait for it. The
 // entries of an inventory are gone together with the audit config.
-func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
+func (p *planner) withoutConfig(name string, before *inventory.Inventory, inFleet bool) {
 	if inFleet {
 		p.plan.Waiting = true
 		p.refuseConfig(finding.Finding{}, CodeConfigMissing, fmt.Sprintf("there is no MondooAuditConfig %s in the namespace %s", name, p.fleet.Namespace),
@@ -184,20 +185,20 @@ func (p *planner) withoutConfig(name string, before *Inventory, inFleet bool) {
 		return
 	}
 	if before != nil {
-		p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+		p.next[name] = &inventory.Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	}
 }
 
 // removeConfig plans the removal of an audit config that Muster applied as a whole and that is no longer in Git.
 // Removing it ends every scan of its clusters, so it always needs approval.
-func (p *planner) removeConfig(name string, before *Inventory, live map[string]any) bool {
+func (p *planner) removeConfig(name string, before *inventory.Inventory, live map[string]any) bool {
 	reason, foreign := "", p.foreignIn(name, live)
 	switch {
 	case !p.policy.Prune:
 		reason = reasonPrune
-	case !p.approved[configKey(name)] || p.hasUnapprovedForeign(name, foreign, live):
+	case !p.approved[inventory.AuditConfigKey(name)] || p.hasUnapprovedForeign(name, foreign, live):
 		reason = reasonOwner
-	case slices.ContainsFunc(before.Clusters, func(item Item) bool { return p.stays(name, item.Name) }):
+	case slices.ContainsFunc(before.Clusters, func(item inventory.Item) bool { return p.stays(name, item.Name) }):
 		reason = reasonKeeps
 	}
 	if reason != "" {
@@ -208,7 +209,7 @@ func (p *planner) removeConfig(name string, before *Inventory, live map[string]a
 		}
 		return false
 	}
-	p.next[name] = &Inventory{Sync: p.fleet.Sync, AuditConfig: name}
+	p.next[name] = &inventory.Inventory{Sync: p.fleet.Sync, AuditConfig: name}
 	p.step(Step{Action: Remove, Kind: KindAuditConfig, Name: name, Origin: before.Origin})
 	p.listForeign(Remove, name, foreign)
 	p.plan.Delete.AuditConfigs = append(p.plan.Delete.AuditConfigs, Deletion{Name: name, Version: versionOf(live)})
@@ -236,7 +237,7 @@ func (p *planner) foreignIn(auditConfig string, live map[string]any) []string {
 func (p *planner) hasUnapprovedForeign(auditConfig string, foreign []string, live map[string]any) bool {
 	added := 0
 	for _, name := range foreign {
-		if !p.approved[clusterKey(auditConfig, name)] {
+		if !p.approved[inventory.ClusterKey(inventory.Cluster{AuditConfig: auditConfig, Name: name})] {
 			added++
 		}
 	}
@@ -260,12 +261,12 @@ func (p *planner) listForeign(action Action, auditConfig string, foreign []strin
 
 // stays reports whether an applied cluster is neither removed from its audit config nor moved to another.
 func (p *planner) stays(auditConfig, name string) bool {
-	key := clusterKey(auditConfig, name)
+	key := inventory.ClusterKey(inventory.Cluster{AuditConfig: auditConfig, Name: name})
 	return !p.removals.items[key] || p.removals.reason[key] != ""
 }
 
 // list plans the entries of an audit config. It returns the complete list, and whether it differs from the live one.
-func (p *planner) list(name string, live map[string]any, before, after *Inventory) (list []map[string]any, changed bool) {
+func (p *planner) list(name string, live map[string]any, before, after *inventory.Inventory) (list []map[string]any, changed bool) {
 	raw, err := mondoo.Entries(live)
 	if err != nil {
 		raw = nil // the live value is not a list, and is replaced
@@ -294,7 +295,7 @@ func (p *planner) list(name string, live map[string]any, before, after *Inventor
 type lister struct {
 	*planner
 	config        string
-	before, after *Inventory
+	before, after *inventory.Inventory
 	raw           map[string]map[string]any
 	list          []map[string]any
 	done          map[string]bool
@@ -337,12 +338,12 @@ func (l *lister) cluster(c fleet.Cluster) {
 		return
 	}
 	exists, equal, differ := l.compare(c)
-	item := Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
+	item := inventory.Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
 	l.clocks(&item, known, equal)
 	item.Scanned = known != nil && known.Hash == c.Hash && known.Scanned
 	step := Step{Kind: KindCluster, Name: c.Name, AuditConfig: l.config, Origin: c.Origin.Path,
 		Drift: known != nil && known.Hash == c.Hash}
-	var past []Correction
+	var past []inventory.Correction
 	if step.Drift {
 		past = known.Corrected
 	}
@@ -400,7 +401,7 @@ func (l *lister) cluster(c fleet.Cluster) {
 }
 
 // noteMove lists a cluster whose file was renamed.
-func (l *lister) noteMove(known *Item, item Item) {
+func (l *lister) noteMove(known *inventory.Item, item inventory.Item) {
 	if known.Origin != item.Origin {
 		l.step(Step{Action: Move, Kind: KindCluster, Name: item.Name, AuditConfig: l.config, Origin: item.Origin, Reason: "was " + known.Origin})
 	}
@@ -415,7 +416,7 @@ func (l *lister) gone() {
 		if l.done[item.Name] {
 			continue
 		}
-		key := clusterKey(l.config, item.Name)
+		key := inventory.ClusterKey(inventory.Cluster{AuditConfig: l.config, Name: item.Name})
 		_, exists := l.raw[item.Name]
 		if !l.removals.items[key] {
 			// It is in Git, but its audit config can't be read.
@@ -457,7 +458,9 @@ func (l *lister) foreign() {
 		}
 	}
 	slices.Sort(names)
-	asked := func(name string) bool { return !l.approved[clusterKey(l.config, name)] }
+	asked := func(name string) bool {
+		return !l.approved[inventory.ClusterKey(inventory.Cluster{AuditConfig: l.config, Name: name})]
+	}
 	stay := l.foreignStay(len(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !asked(name) })), len(l.raw))
 	for _, name := range names {
 		if l.policy.Foreign == RemoveForeign && stay != "" && asked(name) {
@@ -497,7 +500,7 @@ func (p *planner) foreignStay(n, total int) string {
 
 // object plans the audit config itself. An audit config that Muster applies as a whole is compared field by field,
 // without the fields that the operator fills in. For any other audit config, object returns nil.
-func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *Inventory) (object map[string]any, changed bool) {
+func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before, after *inventory.Inventory) (object map[string]any, changed bool) {
 	if desired.Object == nil {
 		if _, inFleet := p.desiredConfig(desired.Name); !inFleet && before != nil {
 			// Its removal is held.
@@ -507,9 +510,9 @@ func (p *planner) object(desired fleet.AuditConfig, live map[string]any, before,
 	}
 	object = ownFields(desired.Object)
 	hash := compile.Hash(object)
-	var known *Item
+	var known *inventory.Item
 	if before != nil {
-		known = &Item{Hash: before.Hash, Commit: before.Commit}
+		known = &inventory.Item{Hash: before.Hash, Commit: before.Commit}
 	}
 	after.Origin, after.Hash, after.Commit = desired.Origin.Path, hash, p.commit(known, hash)
 	p.stamp(object, desired.Origin.Path, after.Commit)
@@ -602,7 +605,7 @@ func nameOf(entry map[string]any) string {
 
 func versionOf(live map[string]any) Version {
 	object := unstructured.Unstructured{Object: live}
-	return Version{string(object.GetUID()), object.GetResourceVersion()}
+	return Version{UID: string(object.GetUID()), ResourceVersion: object.GetResourceVersion()}
 }
 
 func jsonSize(object map[string]any) int {

@@ -3,34 +3,24 @@ package plan
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
 // inlineSecrets are the Secrets that Muster makes from the credentials in cluster files, by name, with the cluster of
 // each. Nothing in a repository may name one, not even its own cluster's file, nor when the cluster is held,
 // quarantined or gone: the credentials may only be used where they were encrypted for. They are known from the
 // inventories of all AuditSyncs, including deleted ones, and from the annotation on the Secret.
-type inlineSecrets map[string]holder
-
-// holder is a cluster of an audit config.
-type holder struct{ auditConfig, cluster string }
-
-func (o holder) String() string { return o.auditConfig + "/" + o.cluster }
-
-func holderOf(text string) holder {
-	auditConfig, cluster, _ := strings.Cut(text, "/")
-	return holder{auditConfig, cluster}
-}
+type inlineSecrets map[string]inventory.Cluster
 
 // findInline collects the Secrets that Muster makes, and the names of Secret manifests.
 func (p *planner) findInline() {
 	p.inline, p.manifests = make(inlineSecrets, len(p.fleet.Secrets)), map[string]bool{}
 	for i := range p.fleet.Secrets {
 		if s := &p.fleet.Secrets[i]; s.Cluster != "" {
-			p.inline[s.Name] = holder{s.AuditConfig, s.Cluster}
+			p.inline[s.Name] = inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Cluster}
 		} else {
 			p.manifests[s.Name] = true
 		}
@@ -38,20 +28,20 @@ func (p *planner) findInline() {
 	for _, inv := range p.live.Inventories {
 		for _, item := range inv.Clusters {
 			for _, name := range item.Secrets {
-				p.inline[name] = holder{inv.AuditConfig, item.Name}
+				p.inline[name] = inventory.Cluster{AuditConfig: inv.AuditConfig, Name: item.Name}
 			}
 		}
 		for _, item := range inv.Secrets {
 			// Inventories older than MadeFor record the Secret of a deleted cluster without a hash, like a manifest
 			// that was about to be applied for the first time.
-			if item.MadeFor != "" || item.Hash == "" && !p.manifests[item.Name] {
-				p.inline[item.Name] = holderOf(item.MadeFor)
+			if item.MadeFor != (inventory.Cluster{}) || item.Hash == "" && !p.manifests[item.Name] {
+				p.inline[item.Name] = item.MadeFor
 			}
 		}
 	}
 	for name, live := range p.live.Secrets {
-		if by := live.Annotations[fleet.AnnotationMadeFor]; by != "" && p.inline[name] == (holder{}) {
-			p.inline[name] = holderOf(by)
+		if by := live.Annotations[fleet.AnnotationMadeFor]; by != "" && p.inline[name] == (inventory.Cluster{}) {
+			p.inline[name] = inventory.ParseCluster(by)
 		}
 	}
 }
@@ -59,10 +49,10 @@ func (p *planner) findInline() {
 // inlineOwner describes the cluster that a Secret was made for.
 func (p *planner) inlineOwner(secret string) (text string, isInline bool) {
 	by, isInline := p.inline[secret]
-	if by.cluster == "" {
+	if by.Name == "" {
 		return "a deleted cluster", isInline
 	}
-	return "the cluster " + by.cluster, isInline
+	return "the cluster " + by.Name, isInline
 }
 
 // namesInline refuses an audit config that names a Secret made for a cluster, in any field.
@@ -122,7 +112,7 @@ const ReasonReplaced = "its cluster no longer needs it"
 // replaced returns the reason for removing a Secret if it was made for a cluster that stays.
 func (p *planner) replaced(secret string) string {
 	by := p.inline[secret]
-	if next := p.next[by.auditConfig]; next != nil && slices.ContainsFunc(next.Clusters, func(item Item) bool { return item.Name == by.cluster }) {
+	if next := p.next[by.AuditConfig]; next != nil && slices.ContainsFunc(next.Clusters, func(item inventory.Item) bool { return item.Name == by.Name }) {
 		return ReasonReplaced
 	}
 	return ""

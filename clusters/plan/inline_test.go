@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 )
@@ -69,7 +70,7 @@ func TestMadeIsNamedByNothing(t *testing.T) {
 			w.apply(t, w.compute(rest(), at("rev2")), all)
 			for _, inv := range w.Inventories {
 				for i := range inv.Secrets {
-					inv.Secrets[i].MadeFor = ""
+					inv.Secrets[i].MadeFor = inventory.Cluster{}
 				}
 			}
 			delete(w.Secrets[secret].Annotations, fleet.AnnotationMadeFor)
@@ -82,7 +83,7 @@ func TestMadeIsNamedByNothing(t *testing.T) {
 		}},
 		{reason: "of another AuditSync", next: rest, own: true, fares: func(_ *testing.T, w *world) {
 			w.Syncs["other"] = true
-			w.Inventories = []*plan.Inventory{{Sync: "other", AuditConfig: "third", Clusters: []plan.Item{{Name: "prod", Hash: "h", Secrets: []string{secret}}}}}
+			w.Inventories = []*inventory.Inventory{{Sync: "other", AuditConfig: "third", Clusters: []inventory.Item{{Name: "prod", Hash: "h", Secrets: []string{secret}}}}}
 			delete(w.Secrets[secret].Annotations, fleet.AnnotationMadeFor)
 		}},
 		{reason: "known by its annotation alone", next: rest, own: true, fares: func(_ *testing.T, w *world) { w.Inventories = nil }},

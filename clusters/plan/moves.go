@@ -6,53 +6,55 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
-// moves are the clusters that leave an audit config that is no longer in Git, by the key of the item that they leave.
+// moves are the clusters that leave an audit config that is no longer in Git, by the audit config that they leave.
 type moves struct {
-	targets map[string]string // the audit configs that each moves to, joined
-	waits   map[string]bool   // those without approval
+	targets map[inventory.Cluster]string // the audit configs that each moves to, joined
+	waits   map[inventory.Cluster]bool   // those without approval
 }
 
 // heldMoves finds the clusters that would leave an audit config because its file is gone, and holds them until its
 // removal is approved. Otherwise one deleted file could send every cluster to another audit config, and to the readers
 // of its reports.
-func (p *planner) heldMoves() map[[2]string]bool {
-	p.moves = moves{targets: map[string]string{}, waits: map[string]bool{}}
+func (p *planner) heldMoves() map[inventory.Cluster]bool {
+	p.moves = moves{targets: map[inventory.Cluster]string{}, waits: map[inventory.Cluster]bool{}}
 	retired := slices.DeleteFunc(slices.Collect(maps.Keys(p.inventories)), func(name string) bool { return !p.retires(name) })
 	if len(retired) == 0 {
 		return nil
 	}
-	leaving := map[string][]fleet.Cluster{}
+	leaving := map[inventory.Cluster][]fleet.Cluster{}
 	for _, c := range p.fleet.Clusters {
 		for _, name := range retired {
 			if !c.Quarantined && p.item(name, c.Name) != nil && p.arrives(c) {
-				leaving[clusterKey(name, c.Name)] = append(leaving[clusterKey(name, c.Name)], c)
+				left := inventory.Cluster{AuditConfig: name, Name: c.Name}
+				leaving[left] = append(leaving[left], c)
 			}
 		}
 	}
-	held := map[[2]string]bool{}
-	for key, clusters := range leaving {
+	held := map[inventory.Cluster]bool{}
+	for left, clusters := range leaving {
 		targets := make([]string, len(clusters))
 		for i, c := range clusters {
 			targets[i] = c.AuditConfig
 		}
 		slices.Sort(targets)
-		p.moves.targets[key] = strings.Join(targets, ",")
-		if p.approved[p.moves.key(key)] {
+		p.moves.targets[left] = strings.Join(targets, ",")
+		if p.approved[p.moves.key(left)] {
 			continue
 		}
-		p.moves.waits[key] = true
-		for _, c := range clusters {
-			held[[2]string{c.AuditConfig, c.Name}] = true
+		p.moves.waits[left] = true
+		for i := range clusters {
+			held[idOf(&clusters[i])] = true
 		}
 	}
 	return held
 }
 
 // key returns the approval key of a cluster's move, which includes the target.
-func (m moves) key(cluster string) string {
-	return strings.Replace(cluster, "cluster/", "move/", 1) + "/" + m.targets[cluster]
+func (m moves) key(cluster inventory.Cluster) inventory.Key {
+	return inventory.Key{Kind: inventory.MoveCluster, Cluster: cluster, Targets: m.targets[cluster]}
 }
 
 // retires reports whether an audit config that Muster applied as a whole is no longer in Git.

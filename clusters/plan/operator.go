@@ -9,6 +9,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/policy"
 )
@@ -106,15 +107,19 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 
 // wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
 // changed. Any write to the audit config does that.
-func (p *planner) wake(config map[string]any, list []map[string]any, before, after *Inventory) bool {
+func (p *planner) wake(config map[string]any, list []map[string]any, before, after *inventory.Inventory) bool {
+	known := ""
+	if before != nil {
+		known = before.Reads
+	}
 	if !p.live.EverySecret {
-		after.Reads = before.reads()
+		after.Reads = known
 		return false
 	}
 	versions, complete := p.operatorReads(config, list)
 	after.Reads = versions
 	// The operator processes a new audit config anyway, and can't succeed while a Secret is missing.
-	return before.reads() != "" && before.reads() != versions && complete
+	return known != "" && known != versions && complete
 }
 
 // needs notes a Secret that the plan depends on. Those of the fleet start a sync by their label.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
@@ -82,7 +83,7 @@ func TestForeignSecrets(t *testing.T) {
 			})
 		}, steps: "add cluster e", names: "a e"},
 		{reason: "made for a cluster of another AuditSync", live: func(w *world) {
-			w.Inventories = append(w.Inventories, &plan.Inventory{Sync: "other", AuditConfig: "second", Clusters: []plan.Item{{Name: "p", Hash: "h", Secrets: []string{"second-p-token"}}}})
+			w.Inventories = append(w.Inventories, &inventory.Inventory{Sync: "other", AuditConfig: "second", Clusters: []inventory.Item{{Name: "p", Hash: "h", Secrets: []string{"second-p-token"}}}})
 		}, next: func() *desired { return base().cluster("1", "e").names("e", "second-p-token") }, codes: "secret-of-other", names: "a"},
 	} {
 		t.Run(row.reason, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	allowed "github.com/muster-gitops/muster/clusters/policy"
@@ -80,8 +81,8 @@ func readPlaced(t *testing.T) *fleet.Opened {
 // TestPlaces: what shows only in comparison with the management cluster stands at its line, like what shows before.
 func TestPlaces(t *testing.T) {
 	opened := readPlaced(t)
-	other := func(sync string) *plan.Inventory {
-		return &plan.Inventory{Sync: sync, AuditConfig: "mondoo-client", Hash: "h", Origin: "x", Clusters: []plan.Item{{Name: "asia", Hash: "h", Secrets: []string{"of-eu", "of-written"}}}}
+	other := func(sync string) *inventory.Inventory {
+		return &inventory.Inventory{Sync: sync, AuditConfig: "mondoo-client", Hash: "h", Origin: "x", Clusters: []inventory.Item{{Name: "asia", Hash: "h", Secrets: []string{"of-eu", "of-written"}}}}
 	}
 	for _, test := range []struct {
 		reason string
@@ -93,14 +94,14 @@ func TestPlaces(t *testing.T) {
 			[]string{"clusters/config.yaml:11:5", "clusters/eu.yaml:6:3", "clusters/us.yaml:7:5"}},
 		{"a Secret that an AuditSync uses", plan.Live{Reserved: map[string]string{"manifest": "the AuditSync x", "of-eu": "the AuditSync x"}}, plan.CodeSecretInUse,
 			[]string{"clusters/config.yaml:20:3", "clusters/eu.yaml:6:3"}},
-		{"Secrets of another cluster", plan.Live{Inventories: []*plan.Inventory{other("gone")}}, plan.CodeSecretOfOther,
+		{"Secrets of another cluster", plan.Live{Inventories: []*inventory.Inventory{other("gone")}}, plan.CodeSecretOfOther,
 			[]string{"clusters/config.yaml:11:5", "clusters/eu.yaml:6:3"}},
 		{"somebody else's Secret", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {}}}, plan.CodeSecretForeign, []string{"clusters/config.yaml:20:3"}},
 		{"a Secret of another type", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {Type: "other", Annotations: map[string]string{plan.AdoptAnnotation: "prod"}}}},
 			plan.CodeSecretType, []string{"clusters/config.yaml:21:1"}},
 		{"a Secret of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Secrets: map[string]plan.LiveSecret{"manifest": {Labels: map[string]string{fleet.LabelSync: "x"}}}},
 			plan.CodeSecretOwned, []string{"clusters/config.yaml:20:3"}},
-		{"an audit config of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Inventories: []*plan.Inventory{other("x")}},
+		{"an audit config of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Inventories: []*inventory.Inventory{other("x")}},
 			plan.CodeConfigOwned, []string{"clusters/config.yaml:5:3"}},
 	} {
 		p := plan.Compute(opened, test.live, at("rev1"))

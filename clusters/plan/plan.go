@@ -22,6 +22,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
 // Codes of this package's findings.
@@ -57,7 +58,7 @@ type Live struct {
 	// missing.
 	EverySecret bool
 	// Inventories are the inventories of all AuditSyncs.
-	Inventories []*Inventory
+	Inventories []*inventory.Inventory
 	// Reserved maps each Secret that an AuditSync of the namespace itself uses (keys, Git credentials, webhook tokens)
 	// to its user, such as "the AuditSync prod". Nothing from a repository may change, remove or read them.
 	Reserved map[string]string
@@ -70,9 +71,7 @@ type Live struct {
 // Version is the version of the live object that a change was planned for. Writes and deletions carry it, so that the
 // API server refuses them if the object has changed since. It is zero if there was no object: the write then only
 // creates, and fails if an object has appeared in between.
-type Version struct {
-	UID, ResourceVersion string
-}
+type Version = inventory.Version
 
 // LiveSecret is a Secret in the management cluster.
 type LiveSecret struct {
@@ -204,13 +203,13 @@ type Plan struct {
 	ScansLeft int
 
 	// What the applier does, in this order.
-	Before  []*Inventory // inventories to write before anything else, so that every applied object is recorded
+	Before  []*inventory.Inventory // inventories to write before anything else, so that every applied object is recorded
 	Secrets []SecretWrite
 	Configs []ConfigWrite
 	Delete  Deletions
-	After   []*Inventory // inventories to write last; an empty one is deleted
+	After   []*inventory.Inventory // inventories to write last; an empty one is deleted
 
-	approvable []string // the keys of the removals that Approval approves, sorted
+	approvable []inventory.Key // the removals that Approval approves, sorted
 }
 
 // SecretWrite is a Secret to apply.
@@ -283,7 +282,7 @@ func Compute(desired *fleet.Opened, live Live, policy Policy) *Plan {
 
 // computeFitting replans until no cluster moves into an audit config that turns out to be full. Such clusters stay
 // where they are.
-func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved map[string]bool) *Plan {
+func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved map[inventory.Key]bool) *Plan {
 	full := map[string]bool{}
 	for {
 		known := len(full)
@@ -295,12 +294,12 @@ func computeFitting(desired *fleet.Opened, live Live, policy Policy, approved ma
 
 // compute plans a fleet, and adds the audit configs that can't hold all their clusters to full. Nothing moves into an
 // audit config in full.
-func compute(desired *fleet.Opened, live Live, policy Policy, approved, full map[string]bool) *Plan {
+func compute(desired *fleet.Opened, live Live, policy Policy, approved map[inventory.Key]bool, full map[string]bool) *Plan {
 	p := &planner{
 		fleet: desired, live: live, policy: policy,
 		plan: &Plan{Report: desired.Report.Clone(), Namespace: desired.Namespace, Sync: desired.Sync, Revision: policy.Revision,
 			Foreign: map[string][]string{}},
-		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*Inventory{}, wanted: make(map[string]*fleet.Secret, len(desired.Secrets)), outside: map[string]bool{},
+		named: make(map[string][]fleet.Cluster, len(desired.Clusters)), inventories: map[string]*inventory.Inventory{}, wanted: make(map[string]*fleet.Secret, len(desired.Secrets)), outside: map[string]bool{},
 		approved: approved, full: full,
 	}
 	if desired.Stopped {
@@ -334,35 +333,35 @@ type planner struct {
 	policy Policy
 	plan   *Plan
 
-	named       map[string][]fleet.Cluster  // the clusters of the fleet by name
-	inventories map[string]*Inventory       // of this sync, by audit config
-	items       map[string]map[string]*Item // the clusters of inventories by audit config and name
-	next        map[string]*Inventory       // the inventories after this plan
-	owners      map[string]string           // other AuditSyncs that exist, by the audit config they own
-	refused     map[string]*finding.Finding // audit configs that stay as they are, with everything in them, and why
+	named       map[string][]fleet.Cluster            // the clusters of the fleet by name
+	inventories map[string]*inventory.Inventory       // of this sync, by audit config
+	items       map[string]map[string]*inventory.Item // the clusters of inventories by audit config and name
+	next        map[string]*inventory.Inventory       // the inventories after this plan
+	owners      map[string]string                     // other AuditSyncs that exist, by the audit config they own
+	refused     map[string]*finding.Finding           // audit configs that stay as they are, with everything in them, and why
 	removals    removals
 	moves       moves
-	wanted      map[string]*fleet.Secret // the Secrets of the fleet by name
-	outside     map[string]bool          // see Plan.Outside
-	inline      inlineSecrets            // the Secrets that Muster makes for clusters
-	manifests   map[string]bool          // the Secrets of the fleet that come from manifests
-	references  [][]compile.Reference    // of fleet.Clusters, by index
-	bySecret    map[string][]*Inventory  // see inventoriesOf
-	keepSecrets map[string]bool          // Secrets of clusters that stay as they were applied
-	namers      map[string]string        // what still names a Secret, by Secret
-	approved    map[string]bool          // the keys of approved removals
-	full        map[string]bool          // audit configs that can't hold all their clusters
-	waiting     map[[2]string]bool       // clusters that wait to move, by new audit config and name
+	wanted      map[string]*fleet.Secret          // the Secrets of the fleet by name
+	outside     map[string]bool                   // see Plan.Outside
+	inline      inlineSecrets                     // the Secrets that Muster makes for clusters
+	manifests   map[string]bool                   // the Secrets of the fleet that come from manifests
+	references  [][]compile.Reference             // of fleet.Clusters, by index
+	bySecret    map[string][]*inventory.Inventory // see inventoriesOf
+	keepSecrets map[string]bool                   // Secrets of clusters that stay as they were applied
+	namers      map[string]string                 // what still names a Secret, by Secret
+	approved    map[inventory.Key]bool            // the approved removals
+	full        map[string]bool                   // audit configs that can't hold all their clusters
+	waiting     map[inventory.Cluster]bool        // clusters that wait to move, by new audit config
 }
 
 // gather collects this AuditSync's inventories, and which audit configs other AuditSyncs own.
 func (p *planner) gather() {
-	p.next, p.owners, p.keepSecrets = map[string]*Inventory{}, map[string]string{}, map[string]bool{}
-	p.items = map[string]map[string]*Item{}
+	p.next, p.owners, p.keepSecrets = map[string]*inventory.Inventory{}, map[string]string{}, map[string]bool{}
+	p.items = map[string]map[string]*inventory.Item{}
 	for _, inv := range p.live.Inventories {
 		if inv.Sync == p.fleet.Sync {
 			p.inventories[inv.AuditConfig] = inv
-			items := make(map[string]*Item, len(inv.Clusters))
+			items := make(map[string]*inventory.Item, len(inv.Clusters))
 			for i := range inv.Clusters {
 				items[inv.Clusters[i].Name] = &inv.Clusters[i]
 			}
@@ -370,7 +369,7 @@ func (p *planner) gather() {
 		}
 	}
 	for _, inv := range p.live.Inventories {
-		if inv.Sync == p.fleet.Sync || !p.live.Syncs[inv.Sync] || inv.AuditConfig == "" || !inv.precedes(p.fleet.Sync, p.inventories[inv.AuditConfig]) {
+		if inv.Sync == p.fleet.Sync || !p.live.Syncs[inv.Sync] || inv.AuditConfig == "" || !precedes(inv, p.fleet.Sync, p.inventories[inv.AuditConfig]) {
 			continue
 		}
 		if owner := p.owners[inv.AuditConfig]; owner == "" || inv.Sync < owner {
@@ -427,12 +426,17 @@ func (p *planner) configNames() []string {
 }
 
 // item returns a cluster's item in this AuditSync's inventories, or nil.
-func (p *planner) item(auditConfig, name string) *Item { return p.items[auditConfig][name] }
+func (p *planner) item(auditConfig, name string) *inventory.Item { return p.items[auditConfig][name] }
+
+// idOf identifies a cluster of the fleet.
+func idOf(c *fleet.Cluster) inventory.Cluster {
+	return inventory.Cluster{AuditConfig: c.AuditConfig, Name: c.Name}
+}
 
 func (p *planner) step(s Step) { p.plan.Steps = append(p.plan.Steps, s) }
 
 // commit returns the revision that last changed an item: the present one, unless the hash is unchanged.
-func (p *planner) commit(before *Item, hash string) string {
+func (p *planner) commit(before *inventory.Item, hash string) string {
 	if before != nil && before.Hash == hash && before.Commit != "" {
 		return before.Commit
 	}
@@ -451,13 +455,12 @@ func (p *planner) finish() {
 		if before != nil {
 			after.Version = before.Version
 		}
-		sortItems(after.Clusters)
-		sortItems(after.Secrets)
+		after.Sort()
 		after.Approved = left[name]
 		if after.Equal(before) && approved[name].Equal(left[name]) {
 			continue
 		}
-		if intent := intent(before, after, approved[name]); !intent.Equal(before) {
+		if intent := inventory.Intent(before, after, approved[name]); !intent.Equal(before) {
 			p.plan.Before = append(p.plan.Before, intent)
 			before = intent
 		}
@@ -476,7 +479,7 @@ func (p *planner) finish() {
 func (p *planner) count() {
 	for i := range p.fleet.Clusters {
 		switch c := &p.fleet.Clusters[i]; {
-		case p.next[c.AuditConfig] == nil || c.Quarantined && !p.waiting[[2]string{c.AuditConfig, c.Name}]:
+		case p.next[c.AuditConfig] == nil || c.Quarantined && !p.waiting[idOf(c)]:
 			p.plan.LeftOut++
 		case !c.Quarantined:
 			p.plan.Applied++
@@ -497,40 +500,10 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// intent is the inventory to write first. It has everything that was applied, the approved removals, and whatever will
-// be applied for the first time, without its hash. If the run is killed after that, every object it has written is
-// still on record.
-func intent(before, after *Inventory, approved *Approval) *Inventory {
-	if before == nil {
-		before = &Inventory{Sync: after.Sync, AuditConfig: after.AuditConfig}
+// itemsIn returns the clusters that were applied in an audit config.
+func (p *planner) itemsIn(auditConfig string) []inventory.Item {
+	if inv := p.inventories[auditConfig]; inv != nil {
+		return inv.Clusters
 	}
-	i := *before
-	i.Approved = approved
-	if i.Origin == "" {
-		i.Origin = after.Origin
-	}
-	i.Clusters, i.Secrets = union(before.Clusters, after.Clusters), union(before.Secrets, after.Secrets)
-	return &i
-}
-
-func union(before, after []Item) []Item {
-	items := slices.Clone(before)
-	for _, item := range after {
-		known := find(before, item.Name)
-		if known == nil {
-			item.Hash, item.Commit, item.Corrected, item.ScanDue = "", "", nil, false
-			items = append(items, item)
-			continue
-		}
-		// Record a new Secret of the cluster before it is created.
-		for _, name := range item.Secrets {
-			if !slices.Contains(known.Secrets, name) {
-				at := slices.IndexFunc(items, func(i Item) bool { return i.Name == item.Name })
-				items[at].Secrets = append(slices.Clone(items[at].Secrets), name)
-				items[at].Making = append(slices.Clone(items[at].Making), name)
-			}
-		}
-	}
-	sortItems(items)
-	return items
+	return nil
 }

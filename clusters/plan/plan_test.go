@@ -1,13 +1,9 @@
 package plan_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 )
@@ -198,17 +195,17 @@ func (w *world) config(t testing.TB, c plan.ConfigWrite) {
 	w.AuditConfigs[c.Name] = object
 }
 
-func (w *world) inventory(t testing.TB, i *plan.Inventory) {
+func (w *world) inventory(t testing.TB, i *inventory.Inventory) {
 	t.Helper()
 	data, err := i.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := plan.DecodeInventory(data)
+	stored, err := inventory.Decode(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Inventories = slices.DeleteFunc(slices.Clone(w.Inventories), func(j *plan.Inventory) bool { return j.Sync == i.Sync && j.AuditConfig == i.AuditConfig })
+	w.Inventories = slices.DeleteFunc(slices.Clone(w.Inventories), func(j *inventory.Inventory) bool { return j.Sync == i.Sync && j.AuditConfig == i.AuditConfig })
 	if !stored.Empty() {
 		w.Inventories = append(w.Inventories, stored)
 	}
@@ -744,88 +741,6 @@ func TestWithoutRevision(t *testing.T) {
 	if p.Held != 2 {
 		t.Errorf("held: %d\n%s", p.Held, describe(p))
 	}
-}
-
-func TestInventory(t *testing.T) {
-	i := &plan.Inventory{Sync: "prod", AuditConfig: config, Origin: "m.yaml", Commit: "c", Hash: "h",
-		Clusters: []plan.Item{{Name: "a", Origin: "a.yaml", Commit: "c", Hash: "h", Secrets: []string{"x", "y"}}}, Secrets: []plan.Item{{Name: "s", Origin: "s.yaml"}}}
-	one, err := i.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := i.Encode()
-	if err != nil || string(one) != string(two) {
-		t.Error("equal inventories have other bytes")
-	}
-	back, err := plan.DecodeInventory(one)
-	if err != nil || !back.Equal(i) {
-		t.Errorf("%v: %v", err, back)
-	}
-	for name, text := range map[string]string{
-		"long":           `{"clusters":[{"name":"` + strings.Repeat("x", 17<<20) + `"}]}`,
-		"of empty items": `{"clusters":[{}` + strings.Repeat(",{}", 1<<20) + `]}`,
-		"of corrections": `{"secrets":[{"corrected":[{}` + strings.Repeat(",{}", 1<<20) + `]}]}`,
-	} {
-		var data bytes.Buffer
-		zip := gzip.NewWriter(&data)
-		if _, err := zip.Write([]byte(text)); err != nil || zip.Close() != nil {
-			t.Fatal(err)
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := plan.DecodeInventory(data.Bytes())
-		runtime.ReadMemStats(&after)
-		taken := (after.TotalAlloc - before.TotalAlloc) >> 20
-		t.Logf("an inventory %s, packed %d KiB: %d MiB allocated: %v", name, data.Len()>>10, taken, err)
-		if !errors.Is(err, plan.ErrInventorySize) || taken > 128 {
-			t.Errorf("%s: %d MiB, %v", name, taken, err)
-		}
-	}
-	for name, data := range map[string][]byte{"nothing": nil, "no gzip": []byte("{}"), "cut off": one[:len(one)/2]} {
-		if _, err := plan.DecodeInventory(data); err == nil {
-			t.Errorf("%s is no error", name)
-		}
-	}
-	if !(*plan.Inventory)(nil).Equal(&plan.Inventory{Sync: "x"}) || i.Equal(nil) {
-		t.Error("nil and empty are not the same")
-	}
-	if plan.InventoryName("a", "") == plan.InventoryName("a", "b") || plan.InventoryName("a", "b-c") == plan.InventoryName("a-b", "c") {
-		t.Error("two inventories share a name")
-	}
-	many := &plan.Inventory{Sync: "prod"}
-	for n := range 5000 {
-		many.Clusters = append(many.Clusters, plan.Item{Name: fmt.Sprintf("cluster-%04d", n), Origin: fmt.Sprintf("fleet/cluster-%04d.yaml", n),
-			Commit: "0123456789abcdef0123456789abcdef01234567", Hash: fmt.Sprintf("%032x", n*7919), Secrets: []string{fmt.Sprintf("mondoo-client-cluster-%04d-kubeconfig", n)}})
-	}
-	if data, err := many.Encode(); err != nil || len(data) > 1<<20 {
-		t.Errorf("5,000 clusters take %d bytes, %v", len(data), err)
-	}
-}
-
-// FuzzInventory: whatever a ConfigMap holds, it is an inventory that can be written again, or an error.
-func FuzzInventory(f *testing.F) {
-	f.Add([]byte(`{"sync":"s","clusters":[{"name":"a","corrected":[{}],"applied":"2026-01-01T00:00:00Z"}],"approved":{}}`))
-	f.Add([]byte(`{"clusters":null} {}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var data bytes.Buffer
-		zip := gzip.NewWriter(&data)
-		if _, err := zip.Write(text); err != nil || zip.Close() != nil {
-			t.Fatal(err)
-		}
-		for _, packed := range [][]byte{data.Bytes(), text} {
-			i, err := plan.DecodeInventory(packed)
-			if err != nil {
-				continue
-			}
-			again, err := i.Encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if back, err := plan.DecodeInventory(again); err != nil || !back.Equal(i) {
-				t.Errorf("%v: %+v, not %+v", err, back, i)
-			}
-		}
-	})
 }
 
 func bytesOf(data map[string]string) map[string][]byte {

@@ -10,6 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
@@ -37,21 +38,21 @@ func waits(reason string) bool {
 // removals are the items that are no longer in Git, and the decisions about them.
 type removals struct {
 	limit  string
-	reason map[string]string // item → why it stays; absent: it is removed
-	target map[string]string // cluster → the audit config that it moves to
-	items  map[string]bool
+	reason map[inventory.Key]string     // item → why it stays; absent: it is removed
+	target map[inventory.Cluster]string // cluster → the audit config that it moves to
+	items  map[inventory.Key]bool
 	unread bool // whether an unreadable file may contain anything
 }
 
 // decideRemovals finds the items of the inventories that the fleet lacks, and decides which of them stay.
 func (p *planner) decideRemovals() {
-	r := removals{reason: map[string]string{}, target: map[string]string{}, items: map[string]bool{}, limit: "maxRemovals " + p.maxRemovals()}
+	r := removals{reason: map[inventory.Key]string{}, target: map[inventory.Cluster]string{}, items: map[inventory.Key]bool{}, limit: "maxRemovals " + p.maxRemovals()}
 	read := p.read()
 	unread := p.unread(read)
 	r.unread = unread
 	errors, elsewhere := p.reported()
-	total, counted := 0, []string{}
-	consider := func(key string, item Item, present, moved bool, keep string) {
+	total, counted := 0, []inventory.Key{}
+	consider := func(key inventory.Key, item inventory.Item, present, moved bool, keep string) {
 		total++
 		switch {
 		case present:
@@ -74,28 +75,29 @@ func (p *planner) decideRemovals() {
 	}
 	for _, inv := range p.inventories {
 		for _, item := range inv.Clusters {
-			present, target, ready := p.whereabouts(inv.AuditConfig, item.Name)
+			cluster := inventory.Cluster{AuditConfig: inv.AuditConfig, Name: item.Name}
+			present, target, ready := p.whereabouts(cluster)
 			moved, keep := target != "", ""
 			if moved {
-				r.target[clusterKey(inv.AuditConfig, item.Name)] = target
+				r.target[cluster] = target
 			}
 			switch {
-			case p.moves.waits[clusterKey(inv.AuditConfig, item.Name)]:
+			case p.moves.waits[cluster]:
 				keep = reasonConfig
 			case moved && !ready:
 				keep = reasonNotReady
 			}
-			consider(clusterKey(inv.AuditConfig, item.Name), item, present, moved, keep)
+			consider(inventory.ClusterKey(cluster), item, present, moved, keep)
 		}
 		for _, item := range inv.Secrets {
-			if item.MadeFor != "" {
+			if item.MadeFor != (inventory.Cluster{}) {
 				continue // its removal was decided with its cluster's, and doesn't count by itself
 			}
 			keep := ""
 			if p.live.Reserved[item.Name] != "" {
 				keep = reasonReserved
 			}
-			consider(secretKey(item.Name), item, p.wanted[item.Name] != nil, false, keep)
+			consider(inventory.SecretKey(item.Name), item, p.wanted[item.Name] != nil, false, keep)
 		}
 	}
 	if len(counted) > p.budget(total) {
@@ -106,17 +108,17 @@ func (p *planner) decideRemovals() {
 	p.removals = r
 }
 
-// reported returns the files that have an error, and the keys of the clusters in files that aren't used because of their
+// reported returns the files that have an error, and the clusters in files that aren't used because of their
 // names.
-func (p *planner) reported() (errors, elsewhere map[string]bool) {
-	errors, elsewhere = map[string]bool{}, map[string]bool{}
+func (p *planner) reported() (errors map[string]bool, elsewhere map[inventory.Key]bool) {
+	errors, elsewhere = map[string]bool{}, map[inventory.Key]bool{}
 	for _, f := range p.fleet.Findings {
 		switch {
 		case f.Severity == finding.Error:
 			errors[f.Path] = true
 		case f.Code == load.CodeUnused && f.Cluster != "":
 			for _, inv := range p.inventories {
-				elsewhere[clusterKey(inv.AuditConfig, f.Cluster)] = true
+				elsewhere[inventory.ClusterKey(inventory.Cluster{AuditConfig: inv.AuditConfig, Name: f.Cluster})] = true
 			}
 		}
 	}
@@ -126,12 +128,12 @@ func (p *planner) reported() (errors, elsewhere map[string]bool) {
 // whereabouts reports whether a cluster is in the fleet under its audit config. Otherwise target is the audit config
 // that it moved to, if any, and ready reports whether it can be applied there. A cluster that was already applied in
 // the other audit config only shares the name.
-func (p *planner) whereabouts(auditConfig, name string) (present bool, target string, ready bool) {
-	for _, c := range p.named[name] {
-		if c.AuditConfig == auditConfig || c.AuditConfig == "" {
+func (p *planner) whereabouts(applied inventory.Cluster) (present bool, target string, ready bool) {
+	for _, c := range p.named[applied.Name] {
+		if c.AuditConfig == applied.AuditConfig || c.AuditConfig == "" {
 			return true, "", true
 		}
-		if other := p.item(c.AuditConfig, name); other == nil || other.Hash == "" {
+		if other := p.item(c.AuditConfig, c.Name); other == nil || other.Hash == "" {
 			target, ready = c.AuditConfig, !c.Quarantined && p.accepts(c.AuditConfig)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -35,7 +36,7 @@ func (p *planner) unchanged() <-chan []bool {
 // secrets plans the Secrets of the fleet, some of which are known to be unchanged, and the removal of those no longer
 // needed.
 func (p *planner) secrets(unchanged []bool) {
-	standalone := &Inventory{Sync: p.fleet.Sync}
+	standalone := &inventory.Inventory{Sync: p.fleet.Sync}
 	for i := range p.fleet.Secrets {
 		s := &p.fleet.Secrets[i]
 		known := p.itemOf(s)
@@ -46,7 +47,7 @@ func (p *planner) secrets(unchanged []bool) {
 				standalone.Secrets = append(standalone.Secrets, *known)
 			}
 		case s.Cluster == "":
-			item := Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash}
+			item := inventory.Item{Name: s.Name, Origin: s.Origin.Path, Commit: p.commit(known, s.Hash), Hash: s.Hash}
 			if known != nil && known.Hash == s.Hash {
 				item.Corrected = p.settle(KindSecret, nil, known.Corrected, false).corrected
 			}
@@ -55,7 +56,7 @@ func (p *planner) secrets(unchanged []bool) {
 			}
 			standalone.Secrets = append(standalone.Secrets, item)
 		case p.next[s.AuditConfig] != nil && !unchanged[i]:
-			p.secret(s, known, p.next[s.AuditConfig].cluster(s.Cluster))
+			p.secret(s, known, p.next[s.AuditConfig].Cluster(s.Cluster))
 		}
 	}
 	p.unneeded(standalone)
@@ -63,22 +64,22 @@ func (p *planner) secrets(unchanged []bool) {
 }
 
 // itemOf returns the inventory item of a Secret, or one made from the item of its cluster.
-func (p *planner) itemOf(s *fleet.Secret) *Item {
+func (p *planner) itemOf(s *fleet.Secret) *inventory.Item {
 	if s.Cluster == "" {
-		return p.inventories[""].secret(s.Name)
+		return p.inventories[""].Secret(s.Name)
 	}
 	item := p.item(s.AuditConfig, s.Cluster)
 	for _, c := range p.named[s.Cluster] {
 		// The inventory has no hash for a cluster's Secret: it is unchanged if the cluster is.
 		if item != nil && c.AuditConfig == s.AuditConfig && c.Hash == item.Hash {
-			return &Item{Hash: s.Hash, Commit: item.Commit}
+			return &inventory.Item{Hash: s.Hash, Commit: item.Commit}
 		}
 	}
 	return nil
 }
 
 // secret plans one Secret, and records a correction in item, which is its own or its cluster's.
-func (p *planner) secret(s *fleet.Secret, known, item *Item) {
+func (p *planner) secret(s *fleet.Secret, known, item *inventory.Item) {
 	live, exists := p.live.Secrets[s.Name]
 	same := known != nil && known.Hash == s.Hash
 	write := p.secretWrite(s, known)
@@ -108,7 +109,7 @@ func (p *planner) secret(s *fleet.Secret, known, item *Item) {
 
 // settleSecret records in item that one of its Secrets is corrected, and reports whether the correction waits. Muster
 // never stops correcting a Secret.
-func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
+func (p *planner) settleSecret(step *Step, item *inventory.Item) (waits bool) {
 	prefix := step.Name + ":"
 	differ := []Field{{Path: prefix}} // the Secret was deleted
 	if step.Action == Change {
@@ -117,11 +118,11 @@ func (p *planner) settleSecret(step *Step, item *Item) (waits bool) {
 			differ = append(differ, Field{Path: prefix + f.Path})
 		}
 	}
-	own := func(c Correction) bool { return strings.HasPrefix(c.Path, prefix) }
-	past := slices.DeleteFunc(slices.Clone(item.Corrected), func(c Correction) bool { return !own(c) })
+	own := func(c inventory.Correction) bool { return strings.HasPrefix(c.Path, prefix) }
+	past := slices.DeleteFunc(slices.Clone(item.Corrected), func(c inventory.Correction) bool { return !own(c) })
 	s := p.settle(KindSecret, differ, past, false)
 	item.Corrected = append(slices.DeleteFunc(slices.Clone(item.Corrected), own), s.corrected...)
-	slices.SortFunc(item.Corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(item.Corrected, func(a, b inventory.Correction) int { return strings.Compare(a.Path, b.Path) })
 	return p.settled(step, s)
 }
 
@@ -135,7 +136,7 @@ func (p *planner) holds(live LiveSecret, s *fleet.Secret) bool {
 	if path != s.Origin.Path || live.Labels[fleet.LabelSync] != p.fleet.Sync {
 		return false
 	}
-	if s.Cluster != "" && live.Annotations[fleet.AnnotationMadeFor] != (holder{s.AuditConfig, s.Cluster}).String() {
+	if s.Cluster != "" && live.Annotations[fleet.AnnotationMadeFor] != (inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Cluster}).String() {
 		return false
 	}
 	for key, want := range s.Data {
@@ -156,7 +157,7 @@ func containsAll(have, want map[string]string) bool {
 	return true
 }
 
-func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
+func (p *planner) secretWrite(s *fleet.Secret, known *inventory.Item) SecretWrite {
 	write := SecretWrite{Version: p.live.Secrets[s.Name].Version, Name: s.Name, Type: s.Type, Data: s.Data, Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations)}
 	if write.Labels == nil {
 		write.Labels = map[string]string{}
@@ -170,7 +171,7 @@ func (p *planner) secretWrite(s *fleet.Secret, known *Item) SecretWrite {
 	write.Annotations[fleet.AnnotationOrigin] = origin(s.Origin.Path, p.commit(known, s.Hash))
 	delete(write.Annotations, fleet.AnnotationMadeFor)
 	if s.Cluster != "" {
-		write.Annotations[fleet.AnnotationMadeFor] = holder{s.AuditConfig, s.Cluster}.String()
+		write.Annotations[fleet.AnnotationMadeFor] = inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Cluster}.String()
 	}
 	return write
 }
@@ -192,7 +193,7 @@ func (p *planner) quarantine() {
 	}
 	quarantined := p.heldMoves()
 	if quarantined == nil {
-		quarantined = map[[2]string]bool{}
+		quarantined = map[inventory.Cluster]bool{}
 	}
 	p.waiting = maps.Clone(quarantined)
 	p.references = make([][]compile.Reference, len(p.fleet.Clusters))
@@ -202,7 +203,7 @@ func (p *planner) quarantine() {
 		}
 		p.references[i] = slices.Collect(compile.References(&c.Entry))
 		if p.refuseUndeclared(c) || p.refuseReferences(c, p.references[i], refused) {
-			quarantined[[2]string{c.AuditConfig, c.Name}] = true
+			quarantined[idOf(&c)] = true
 		}
 	}
 	if len(refused)+len(quarantined) == 0 {
@@ -212,11 +213,11 @@ func (p *planner) quarantine() {
 	desired.Secrets, desired.Clusters = slices.Clone(desired.Secrets), slices.Clone(desired.Clusters)
 	for i := range desired.Clusters {
 		c := &desired.Clusters[i]
-		c.Quarantined = c.Quarantined || quarantined[[2]string{c.AuditConfig, c.Name}]
+		c.Quarantined = c.Quarantined || quarantined[idOf(c)]
 	}
 	for i := range desired.Secrets {
 		s := &desired.Secrets[i]
-		s.Quarantined = s.Quarantined || refused[s.Name] || s.Cluster != "" && quarantined[[2]string{s.AuditConfig, s.Cluster}]
+		s.Quarantined = s.Quarantined || refused[s.Name] || s.Cluster != "" && quarantined[inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Cluster}]
 	}
 	p.fleet = &desired
 }
@@ -270,7 +271,7 @@ func (p *planner) contentChanges(s *fleet.Secret, live LiveSecret) bool {
 			return true
 		}
 	}
-	known := p.inventories[""].secret(s.Name)
+	known := p.inventories[""].Secret(s.Name)
 	return len(live.Data) > len(s.Data) && (known == nil || known.Hash != s.Hash)
 }
 
@@ -286,20 +287,20 @@ func (p *planner) keptImmutable(s fleet.Secret) {
 // applied reports whether an inventory of this AuditSync has a Secret that was applied. If Muster was only about to
 // apply it, a Secret that exists by that name may be someone else's.
 func (p *planner) applied(name string) bool {
-	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
-		if item := inv.secret(name); item != nil && item.Hash != "" {
+	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *inventory.Inventory) bool {
+		if item := inv.Secret(name); item != nil && item.Hash != "" {
 			return true
 		}
-		return slices.ContainsFunc(inv.Clusters, func(item Item) bool {
+		return slices.ContainsFunc(inv.Clusters, func(item inventory.Item) bool {
 			return item.Hash != "" && slices.Contains(item.Secrets, name) && !slices.Contains(item.Making, name)
 		})
 	})
 }
 
 // inventoriesOf returns the inventories of this AuditSync that have a Secret.
-func (p *planner) inventoriesOf(secret string) []*Inventory {
+func (p *planner) inventoriesOf(secret string) []*inventory.Inventory {
 	if p.bySecret == nil {
-		p.bySecret = map[string][]*Inventory{}
+		p.bySecret = map[string][]*inventory.Inventory{}
 		for _, inv := range p.inventories {
 			for _, item := range inv.Secrets {
 				p.bySecret[item.Name] = append(p.bySecret[item.Name], inv)
@@ -447,11 +448,11 @@ func samePath(a, b string) bool {
 }
 
 // unneeded plans the removal of Muster's own Secrets that are no longer in the fleet.
-func (p *planner) unneeded(standalone *Inventory) {
+func (p *planner) unneeded(standalone *inventory.Inventory) {
 	reasons := map[string]string{}
 	if before := p.inventories[""]; before != nil {
 		for _, item := range before.Secrets {
-			if reason := p.removals.reason[secretKey(item.Name)]; reason != "" && p.wanted[item.Name] == nil {
+			if reason := p.removals.reason[inventory.SecretKey(item.Name)]; reason != "" && p.wanted[item.Name] == nil {
 				p.keepSecrets[item.Name], reasons[item.Name] = true, reason
 			}
 		}
@@ -491,17 +492,18 @@ func (p *planner) holdNamed(names []string, reasons map[string]string) []string 
 }
 
 // holdSecret plans a Secret that stays although the fleet no longer has it.
-func (p *planner) holdSecret(name, reason string, standalone *Inventory) {
+func (p *planner) holdSecret(name, reason string, standalone *inventory.Inventory) {
 	step := Step{Action: Hold, Kind: KindSecret, Name: name, Reason: reason}
 	if reason == reasonNamed {
 		step.NamedBy = p.namers[name]
 	}
-	if item := p.inventories[""].secret(name); item != nil {
+	if item := p.inventories[""].Secret(name); item != nil {
 		step.Origin = item.Origin
 		standalone.Secrets = append(standalone.Secrets, *item)
-	} else if maker := p.maker(name); maker != nil {
+	} else if auditConfig, maker := p.maker(name); maker != nil {
 		// The cluster no longer has it. Record it on its own, or it would never be removed.
-		standalone.Secrets = append(standalone.Secrets, Item{Name: name, Origin: maker.Origin, Commit: maker.Commit, MadeFor: p.inline[name].String()})
+		standalone.Secrets = append(standalone.Secrets, inventory.Item{Name: name, Origin: maker.Origin, Commit: maker.Commit,
+			MadeFor: inventory.Cluster{AuditConfig: auditConfig, Name: maker.Name}})
 	}
 	p.step(step)
 	if waits(reason) {
@@ -509,16 +511,16 @@ func (p *planner) holdSecret(name, reason string, standalone *Inventory) {
 	}
 }
 
-// maker returns the item of the cluster that a Secret was applied for, or nil.
-func (p *planner) maker(secret string) *Item {
+// maker returns the item of the cluster that a Secret was applied for, with its audit config, or nil.
+func (p *planner) maker(secret string) (auditConfig string, item *inventory.Item) {
 	for _, inv := range p.inventoriesOf(secret) {
 		for i := range inv.Clusters {
 			if slices.Contains(inv.Clusters[i].Secrets, secret) {
-				return &inv.Clusters[i]
+				return inv.AuditConfig, &inv.Clusters[i]
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // namedByLive returns the Secrets that audit configs and their entries will name after this plan, each with the first
@@ -598,7 +600,7 @@ func (n namers) names(by string, v any) {
 // known reports whether an inventory has a Secret. The label alone doesn't prove that Muster made it: users copy
 // manifests.
 func (p *planner) known(name string) bool {
-	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *Inventory) bool {
+	return slices.ContainsFunc(p.inventoriesOf(name), func(inv *inventory.Inventory) bool {
 		return p.next[inv.AuditConfig] != nil || inv.AuditConfig == "" // everything of a refused audit config stays
 	})
 }

@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,25 +8,8 @@ import (
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/inventory"
 )
-
-// Correction records that Muster has corrected a field. With it, Muster stops correcting a field that the API server or
-// the operator drops, and pauses between corrections of a field that keeps being changed.
-type Correction struct {
-	// Path is the field's path. It is empty for a deleted object, and begins with "NAME:" for a field of a Secret.
-	Path string `json:"path"`
-	// Dropped counts how often in a row, at Commit, the field was missing again after a correction.
-	Dropped int    `json:"dropped,omitempty"`
-	Commit  string `json:"commit,omitempty"`
-	// Times counts the corrections without a quiet period in between. At is the last one.
-	Times int       `json:"times,omitempty"`
-	At    time.Time `json:"at,omitzero"`
-}
-
-// Equal reports whether two corrections are the same.
-func (c Correction) Equal(other Correction) bool {
-	return c.Path == other.Path && c.Dropped == other.Dropped && c.Commit == other.Commit && c.Times == other.Times && c.At.Equal(other.At)
-}
 
 const (
 	// maxDropped is after how many corrections Muster gives up on a field that is dropped each time. It is more than
@@ -52,7 +33,7 @@ func pause(times int) time.Duration {
 }
 
 // recent reports whether a field was corrected within the quiet period. It is false if the time is unknown.
-func (p *planner) recent(c Correction) bool {
+func (p *planner) recent(c inventory.Correction) bool {
 	since := p.policy.now().Sub(c.At) // negative if a clock was wrong
 	return !p.policy.Now.IsZero() && since >= 0 && since < quiet
 }
@@ -78,21 +59,21 @@ func mayDrop(kind string, f Field, byHand bool) bool {
 type settlement struct {
 	wrong     []Field
 	notKept   []string // the paths of the fields that Muster no longer corrects
-	corrected []Correction
+	corrected []inventory.Correction
 	until     time.Time // no correction before that; zero: at once
 }
 
 // settle decides about the fields of an object that differ although Git has not changed since it was applied. The
 // caller forgets past corrections when the object changes in Git. settle forgets them when the field has kept its value
 // for long enough. With byHand, someone other than Muster and the operator has written the object.
-func (p *planner) settle(kind string, differ []Field, past []Correction, byHand bool) settlement {
+func (p *planner) settle(kind string, differ []Field, past []inventory.Correction, byHand bool) settlement {
 	var s settlement
-	var open []Correction // the corrections of s.wrong, updated
+	var open []inventory.Correction // the corrections of s.wrong, updated
 	seen := map[string]bool{}
 	for _, f := range differ {
 		seen[f.Path] = true
-		c := Correction{Path: f.Path}
-		if at := slices.IndexFunc(past, func(c Correction) bool { return c.Path == f.Path }); at >= 0 {
+		c := inventory.Correction{Path: f.Path}
+		if at := slices.IndexFunc(past, func(c inventory.Correction) bool { return c.Path == f.Path }); at >= 0 {
 			c = past[at]
 		}
 		drop := mayDrop(kind, f, byHand)
@@ -130,7 +111,7 @@ func (p *planner) settle(kind string, differ []Field, past []Correction, byHand 
 			s.corrected = append(s.corrected, c)
 		}
 	}
-	slices.SortFunc(s.corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(s.corrected, func(a, b inventory.Correction) int { return strings.Compare(a.Path, b.Path) })
 	return s
 }
 
@@ -163,7 +144,7 @@ func about(kind, auditConfig, name string, paths []string) Step {
 
 // noteContested lists the fields in the next inventories that keep being changed.
 func (p *planner) noteContested() {
-	note := func(kind, auditConfig, name string, corrected []Correction) {
+	note := func(kind, auditConfig, name string, corrected []inventory.Correction) {
 		var paths []string
 		for _, c := range corrected {
 			if c.Times > maxAtOnce && c.Dropped < maxDropped && p.recent(c) {
@@ -208,11 +189,6 @@ func (p *planner) notKept(what string, place func(field []string) finding.Findin
 	f.Message = fmt.Sprintf("the API server or the operator doesn't keep %s of %s", some(fields), what)
 	f.Fix = "remove it from the file, or upgrade the operator; Muster retries once a day"
 	p.plan.Add(f)
-}
-
-func digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:8])
 }
 
 // serverFields are the metadata fields that the API server or controllers write. They get into Git with the

@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -18,15 +19,15 @@ import (
 const RetryNotKept = 24 * time.Hour
 
 // retries reports whether it is time to apply a dropped field again.
-func (p *planner) retries(c Correction) bool {
+func (p *planner) retries(c inventory.Correction) bool {
 	return !p.policy.Now.IsZero() && !c.At.IsZero() && p.policy.Now.Sub(c.At) >= RetryNotKept
 }
 
 // leaveOut removes optional fields from an audit config that the CRD lacks: with one of them, the API server would
 // refuse the whole object. remember records them in the next inventory.
-func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, before, after *Inventory) (remember func()) {
+func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, before, after *inventory.Inventory) (remember func()) {
 	var paths []string
-	var corrected []Correction
+	var corrected []inventory.Correction
 	for _, path := range slices.Sorted(maps.Keys(p.live.Undeclared)) {
 		field := strings.Split(path, ".")
 		value, found, err := unstructured.NestedFieldNoCopy(object, field...)
@@ -36,9 +37,9 @@ func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, bef
 		if unstructured.RemoveNestedField(object, field...); zero(value) {
 			continue // the operator behaves the same without it
 		}
-		c := Correction{Path: path}
+		c := inventory.Correction{Path: path}
 		if before != nil {
-			if at := slices.IndexFunc(before.Corrected, func(c Correction) bool { return c.Path == path }); at >= 0 {
+			if at := slices.IndexFunc(before.Corrected, func(c inventory.Correction) bool { return c.Path == path }); at >= 0 {
 				c = before.Corrected[at]
 			}
 		}
@@ -52,9 +53,9 @@ func (p *planner) leaveOut(desired fleet.AuditConfig, object map[string]any, bef
 		p.notKept("the audit config "+desired.Name, func(field []string) finding.Finding { return p.place(desired.Origin, field) }, paths)
 	}
 	return func() {
-		after.Corrected = slices.DeleteFunc(slices.Clone(after.Corrected), func(c Correction) bool { return slices.Contains(paths, c.Path) })
+		after.Corrected = slices.DeleteFunc(slices.Clone(after.Corrected), func(c inventory.Correction) bool { return slices.Contains(paths, c.Path) })
 		after.Corrected = append(after.Corrected, corrected...)
-		slices.SortFunc(after.Corrected, func(a, b Correction) int { return strings.Compare(a.Path, b.Path) })
+		slices.SortFunc(after.Corrected, func(a, b inventory.Correction) int { return strings.Compare(a.Path, b.Path) })
 	}
 }
 

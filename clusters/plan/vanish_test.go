@@ -6,6 +6,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/plan"
 )
@@ -144,7 +145,7 @@ func TestWhatIsKnownOfSecrets(t *testing.T) {
 		}, func() *desired { return manifest("https://evil") }, ""},
 		{"only the inventory knows whom it was made for", "prod", func(w *world) {
 			w.Secrets["s"] = plan.LiveSecret{Type: "Opaque"}
-			w.Inventories = append(w.Inventories, &plan.Inventory{Sync: "prod", Secrets: []plan.Item{{Name: "s", Hash: "h", MadeFor: config + "/gone"}}})
+			w.Inventories = append(w.Inventories, &inventory.Inventory{Sync: "prod", Secrets: []inventory.Item{{Name: "s", Hash: "h", MadeFor: inventory.Cluster{AuditConfig: config, Name: "gone"}}}})
 		}, func() *desired { return base().names("e", "s") }, "secret-of-other"},
 	} {
 		w := newWorld(config)

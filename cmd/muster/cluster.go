@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers"
@@ -166,16 +167,16 @@ func (c *cluster) each(ctx context.Context, kind schema.GroupVersionResource, vi
 }
 
 func (c *cluster) inventories(ctx context.Context, s *state) error {
-	list, err := c.core.ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: plan.LabelInventory})
+	list, err := c.core.ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: inventory.Label})
 	if err != nil {
 		return c.explain("list the ConfigMaps with inventories", err)
 	}
 	for _, configMap := range list.Items {
-		inventory, err := plan.DecodeInventory(configMap.BinaryData[plan.InventoryKey])
+		inv, err := inventory.Decode(configMap.BinaryData[inventory.DataKey])
 		if err != nil {
 			return fmt.Errorf("read ConfigMap %s/%s: %w; restore it from a backup", c.namespace, configMap.Name, err)
 		}
-		s.Inventories = append(s.Inventories, inventory)
+		s.Inventories = append(s.Inventories, inv)
 	}
 	return nil
 }
@@ -197,8 +198,8 @@ func (c *cluster) auditSyncs(ctx context.Context, s *state) error {
 	case apierrors.IsNotFound(err):
 		return nil // Muster isn't installed yet
 	case apierrors.IsForbidden(err):
-		for _, inventory := range s.Inventories {
-			s.Syncs[inventory.Sync] = true
+		for _, inv := range s.Inventories {
+			s.Syncs[inv.Sync] = true
 		}
 		return nil
 	case err != nil:

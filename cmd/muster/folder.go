@@ -10,8 +10,8 @@ import (
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/keys"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/controllers"
 )
@@ -111,16 +111,16 @@ func (f *folder) gather(ctx context.Context) (*state, compile.Options, error) {
 }
 
 // owner is the AuditSync whose inventory has an audit config of the folder, or "".
-func (f *folder) owner(ctx context.Context, opts compile.Options, inventories []*plan.Inventory) (string, error) {
+func (f *folder) owner(ctx context.Context, opts compile.Options, inventories []*inventory.Inventory) (string, error) {
 	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: f.fs, Path: f.path}, opts, nil)
 	if err != nil {
 		return "", err
 	}
 	owners := map[string]bool{}
 	for _, config := range sealed.AuditConfigs {
-		for _, inventory := range inventories {
-			if inventory.AuditConfig == config.Name {
-				owners[inventory.Sync] = true
+		for _, inv := range inventories {
+			if inv.AuditConfig == config.Name {
+				owners[inv.Sync] = true
 			}
 		}
 	}

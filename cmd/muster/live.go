@@ -18,7 +18,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/explain"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -75,19 +75,19 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 
 // ownedItem is a cluster that an AuditSync has applied.
 type ownedItem struct {
-	plan.Item
+	inventory.Item
 	sync string
 }
 
 // items are the clusters of an audit config that AuditSyncs have applied, by name.
-func items(inventories []*plan.Inventory, auditConfig, sync string) map[string]ownedItem {
+func items(inventories []*inventory.Inventory, auditConfig, sync string) map[string]ownedItem {
 	list := map[string]ownedItem{}
-	for _, inventory := range inventories {
-		if inventory.AuditConfig != auditConfig || sync != "" && inventory.Sync != sync {
+	for _, inv := range inventories {
+		if inv.AuditConfig != auditConfig || sync != "" && inv.Sync != sync {
 			continue
 		}
-		for _, item := range inventory.Clusters {
-			list[item.Name] = ownedItem{item, inventory.Sync}
+		for _, item := range inv.Clusters {
+			list[item.Name] = ownedItem{item, inv.Sync}
 		}
 	}
 	return list

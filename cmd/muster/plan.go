@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers"
 )
@@ -124,19 +125,19 @@ func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.P
 }
 
 // secretNames are the Secrets that a plan may concern: those of the fleet, and those that were applied before.
-func secretNames(opened *fleet.Opened, inventories []*plan.Inventory) []string {
+func secretNames(opened *fleet.Opened, inventories []*inventory.Inventory) []string {
 	names := map[string]bool{}
 	for _, secret := range opened.Secrets {
 		names[secret.Name] = true
 	}
-	for _, inventory := range inventories {
-		if inventory.Sync != opened.Sync {
+	for _, inv := range inventories {
+		if inv.Sync != opened.Sync {
 			continue
 		}
-		for _, item := range inventory.Secrets {
+		for _, item := range inv.Secrets {
 			names[item.Name] = true
 		}
-		for _, item := range inventory.Clusters {
+		for _, item := range inv.Clusters {
 			for _, name := range item.Secrets {
 				names[name] = true
 			}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -209,12 +210,12 @@ func (m *management) sync(name string) {
 		}
 		m.apply(resource, "muster", object)
 	}
-	for _, inventory := range done.After {
-		data, err := inventory.Encode()
+	for _, inv := range done.After {
+		data, err := inv.Encode()
 		check(m.T, err)
 		m.apply(corev1.SchemeGroupVersion.WithResource("configmaps"), "muster", map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
-			"metadata":   map[string]any{"name": plan.InventoryName(name, inventory.AuditConfig), "labels": map[string]any{plan.LabelInventory: "true"}},
-			"binaryData": map[string]any{plan.InventoryKey: data}})
+			"metadata":   map[string]any{"name": inventory.ConfigMapName(name, inv.AuditConfig), "labels": map[string]any{inventory.Label: "true"}},
+			"binaryData": map[string]any{inventory.DataKey: data}})
 	}
 }
 
@@ -296,7 +297,7 @@ func TestPlan(t *testing.T) {
 		"! cluster c (mondoo-client) c.yaml held: over the removal budget",
 		"! cluster d (mondoo-client) d.yaml held: over the removal budget",
 		"0 to add, 1 to change, 0 to remove, 2 held, 1 moved; 1 quarantined")...)
-	approval := regexp.MustCompile(plan.ApproveAnnotation + "=(" + revision + "-[0-9a-f]{16}) ").FindStringSubmatch(errs)
+	approval := regexp.MustCompile(inventory.ApproveAnnotation + "=(" + revision + "-[0-9a-f]{16}) ").FindStringSubmatch(errs)
 	if approval == nil || !strings.Contains(errs, "[plain-credential]") {
 		t.Errorf("findings: %s", errs)
 	}
@@ -308,12 +309,12 @@ func TestPlan(t *testing.T) {
 		t.Errorf("prune.enabled: false has no effect:\n%s", out)
 	}
 	for _, nearly := range []string{revision, approval[1] + "0", "HEAD" + strings.TrimPrefix(approval[1], revision)} {
-		m.auditSync("production", map[string]any{plan.ApproveAnnotation: nearly}, map[string]any{"enabled": true})
+		m.auditSync("production", map[string]any{inventory.ApproveAnnotation: nearly}, map[string]any{"enabled": true})
 		if out, _ = m.plan(exitFindings); !strings.Contains(out, "2 held") {
 			t.Errorf("%s is an approval:\n%s", nearly, out)
 		}
 	}
-	m.auditSync("production", map[string]any{plan.ApproveAnnotation: approval[1]}, map[string]any{"enabled": true})
+	m.auditSync("production", map[string]any{inventory.ApproveAnnotation: approval[1]}, map[string]any{"enabled": true})
 	out, _ = m.plan(exitFindings)
 	m.wantPlan(out, append(changed,
 		"- cluster c (mondoo-client) c.yaml",
@@ -351,15 +352,15 @@ func TestPlan(t *testing.T) {
 
 	// Two AuditSyncs for one audit config leave the choice to the user.
 	m.apply(corev1.SchemeGroupVersion.WithResource("configmaps"), "muster", map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata":   map[string]any{"name": "second", "labels": map[string]any{plan.LabelInventory: "true"}},
-		"binaryData": map[string]any{plan.InventoryKey: inventory(t, &plan.Inventory{Sync: "second", AuditConfig: "mondoo-client"})}})
+		"metadata":   map[string]any{"name": "second", "labels": map[string]any{inventory.Label: "true"}},
+		"binaryData": map[string]any{inventory.DataKey: encoded(t, &inventory.Inventory{Sync: "second", AuditConfig: "mondoo-client"})}})
 	if _, errs = m.plan(exitFailure); !strings.Contains(errs, "production, second") || !strings.Contains(errs, "--sync") {
 		t.Errorf("two owners: %s", errs)
 	}
 	m.plan(exitOK, "--sync", "production")
 }
 
-func inventory(t *testing.T, i *plan.Inventory) []byte {
+func encoded(t *testing.T, i *inventory.Inventory) []byte {
 	t.Helper()
 	data, err := i.Encode()
 	check(t, err)

@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-gitops/muster/clusters/credential"
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers"
@@ -84,14 +84,14 @@ func (m *management) failedJob(cluster string, at time.Time) {
 func (m *management) applied(sync string, times map[string]time.Time) {
 	m.Helper()
 	configMaps := m.core.CoreV1().ConfigMaps(testNamespace)
-	stored, err := configMaps.Get(m.Context(), plan.InventoryName(sync, "mondoo-client"), metav1.GetOptions{})
+	stored, err := configMaps.Get(m.Context(), inventory.ConfigMapName(sync, "mondoo-client"), metav1.GetOptions{})
 	check(m.T, err)
-	inventory, err := plan.DecodeInventory(stored.BinaryData[plan.InventoryKey])
+	inv, err := inventory.Decode(stored.BinaryData[inventory.DataKey])
 	check(m.T, err)
-	for i, item := range inventory.Clusters {
-		inventory.Clusters[i].Applied = times[item.Name]
+	for i, item := range inv.Clusters {
+		inv.Clusters[i].Applied = times[item.Name]
 	}
-	stored.BinaryData[plan.InventoryKey], err = inventory.Encode()
+	stored.BinaryData[inventory.DataKey], err = inv.Encode()
 	check(m.T, err)
 	_, err = configMaps.Update(m.Context(), stored, metav1.UpdateOptions{})
 	check(m.T, err)
@@ -121,7 +121,7 @@ func TestScanEntries(t *testing.T) {
 		config.SetManagedFields(test.fields)
 		owned := map[string]ownedItem{}
 		for name, at := range test.owned {
-			owned[name] = ownedItem{plan.Item{Name: name, Applied: at}, "production"}
+			owned[name] = ownedItem{inventory.Item{Name: name, Applied: at}, "production"}
 		}
 		entries, err := scanEntries(config, owned)
 		check(t, err)
