@@ -28,12 +28,9 @@ import (
 func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *state, p *plan.Plan) *report.Failure {
 	started := r.Clock.Now()
 	defer func() { r.Metrics.Stage(audit.Namespace, audit.Name, "apply", r.Clock.Since(started)) }()
-	c := r.Client
-	if name := audit.Spec.ServiceAccountName; name != "" {
-		var err error
-		if c, err = r.As(audit.Namespace, name); err != nil {
-			return &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
-		}
+	c, err := r.writer(audit)
+	if err != nil {
+		return &report.Failure{Class: report.Failed, Reason: "ApplyFailed", Message: st.redactor.String(err.Error())}
 	}
 	a := applier{objects: c, own: r.Client, namespace: audit.Namespace}
 	st.learned = false
@@ -42,6 +39,14 @@ func (r *Reconciler) apply(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return classifyApply(err, st)
 	}
 	return nil
+}
+
+// writer returns the client that writes the objects of an AuditSync.
+func (r *Reconciler) writer(audit *v1alpha1.AuditSync) (client.Client, error) {
+	if name := audit.Spec.ServiceAccountName; name != "" {
+		return r.As(audit.Namespace, name)
+	}
+	return r.Client, nil
 }
 
 // applier applies plans. Its order of writes leaves no orphans if it is interrupted between any two of them: objects are added to an

@@ -9,8 +9,6 @@
 //
 // The namespace's Pod Security level is the one exception: it is read before each render and when a sync is requested.
 //
-// CronJobs, Jobs and Pods of scans are watched as well, trimmed to what package scanstate needs. Their changes are batched for a second.
-// The next change that depends only on the time is computed in advance, so nothing polls.
-//
-// What works beside the reconciler is a package of its own, which setup.go wires: receiver turns webhooks into requested syncs.
+// What works beside the reconciler is a package of its own, which setup.go wires: receiver turns webhooks into requested syncs,
+// and scans observes the scans of clusters and starts those of changed clusters.
 package controllers

@@ -31,7 +31,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	live.Undeclared = st.unknownFields(r.Clock)
 	started := r.Clock.Now()
 	policy := Policy(audit, st.snapshot.Revision().Hash)
-	policy.Now, policy.Scanned = started, st.hasScanned
+	policy.Now, policy.Scanned = started, st.scans.Scanned
 	p := plan.Compute(st.fleet, live, policy)
 	mask(st.redactor, p.Findings)
 	maskDrift(st.redactor, p.Steps)

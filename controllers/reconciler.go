@@ -27,7 +27,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scanstate"
+	"github.com/muster-gitops/muster/controllers/scans"
 )
 
 // Muster's field managers; see package plan.
@@ -52,10 +52,8 @@ type Reconciler struct {
 	Keys *keys.Remote
 	// CacheDir holds the clones of repositories, one directory for each AuditSync. It may be lost at any time.
 	CacheDir string
-	// Scans watches scans; nil turns them off.
-	Scans *ScanWatch
-	// Bounds are how long scans may take.
-	Bounds scanstate.Bounds
+	// Scans observes scans; nil turns that off.
+	Scans *scans.Observer
 	// SyncTimeout bounds one sync of one AuditSync; 0 means DefaultSyncTimeout.
 	SyncTimeout time.Duration
 	// renders limits how many AuditSyncs are rendered at the same time; nil means no limit.
@@ -309,7 +307,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.Metrics.Forget(key.Namespace, key.Name)
 	r.statuses.forget(key)
 	if r.Scans != nil {
-		r.Scans.Hold(key, time.Time{})
+		r.Scans.Forget(key)
 	}
 	// A clone that can't be removed only costs disk space, and the next start of the Pod clears it.
 	_ = os.RemoveAll(r.repositoryDir(key))

@@ -40,6 +40,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/controllers/scans"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -153,7 +154,6 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		Clock:    clock.RealClock{},
 		Keys:     keys.NewRemote(clock.RealClock{}.Now),
 		CacheDir: opts.CacheDir,
-		Bounds:   opts.ScanBounds,
 		Webhooks: opts.Webhook.Enabled(),
 
 		SyncTimeout: opts.SyncTimeout,
@@ -172,11 +172,13 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 
 // addWatches adds the runnables that watch scans and post commit statuses.
 func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
-	if r.Scans, err = NewScanWatch(mgr.GetConfig(), mgr.GetHTTPClient(), opts.Namespace, clock.RealClock{}); err != nil {
+	r.Scans, err = scans.New(scans.Options{Config: mgr.GetConfig(), HTTPClient: mgr.GetHTTPClient(), Namespace: opts.Namespace, Cached: r.Client, Live: r.Live,
+		Writer: r.writer, Record: r.record, Bounds: opts.ScanBounds, Clock: clock.RealClock{}})
+	if err != nil {
 		return err
 	}
 	if err := mgr.Add(r.Scans); err != nil {
-		return fmt.Errorf("add the scan watch: %w", err)
+		return fmt.Errorf("add the scan watches: %w", err)
 	}
 	r.statuses = newStatuses(r.Client, clock.RealClock{}, r.Metrics, r.Events, opts.StatusURL)
 	if err := mgr.Add(r.statuses); err != nil {
@@ -263,7 +265,7 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
 		WatchesRawSource(source.Channel(r.statuses.changed, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
-		WatchesRawSource(source.Func(r.Scans.Into(r.Client))).
+		WatchesRawSource(source.Func(r.Scans.Requests)).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/report"
-	"github.com/muster-gitops/muster/controllers/scanstate"
+	"github.com/muster-gitops/muster/controllers/scans"
 	"github.com/muster-gitops/muster/gitsync"
 )
 
@@ -55,13 +55,8 @@ type state struct {
 	credentials []string
 	renders     int
 	concealed   []string
-	// scanned are the last reported statuses. scannedConfigs are the audit configs that they were derived from, by name.
-	scanned        []scanstate.Status
-	scannedConfigs map[string]*scannedConfig
-	// startedJobs were created but not seen yet. No more are created until scansRefused, because of scansRefusal.
-	startedJobs  map[string]time.Time
-	scansRefused time.Time
-	scansRefusal string
+	// scans is what package scans remembers.
+	scans scans.Memory
 }
 
 func (r *Reconciler) state(key types.NamespacedName) (*state, error) {

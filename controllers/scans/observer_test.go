@@ -1,4 +1,4 @@
-package controllers
+package scans
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -29,9 +30,9 @@ import (
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
-func newTestScanWatch(t testing.TB, c clock.Clock) *ScanWatch {
+func newTestObserver(t testing.TB, c clock.Clock) *Observer {
 	t.Helper()
-	w, err := NewScanWatch(&rest.Config{Host: "https://localhost"}, http.DefaultClient, "ns", c)
+	w, err := New(Options{Config: &rest.Config{Host: "https://localhost"}, HTTPClient: http.DefaultClient, Namespace: "ns", Cached: oneSync{}, Clock: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,11 +54,11 @@ func testJob(i int) *batchv1.Job {
 // TestNewsOfScansIsGathered: a thousand events are one reconcile, and none comes while something waits to be tried again.
 func TestNewsOfScansIsGathered(t *testing.T) {
 	now := clocktesting.NewFakeClock(time.Now())
-	w := newTestScanWatch(t, now)
+	w := newTestObserver(t, now)
 	queue := workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request](),
 		workqueue.TypedRateLimitingQueueConfig[reconcile.Request]{Clock: now})
 	defer queue.ShutDown()
-	if err := w.Into(oneSync{})(t.Context(), queue); err != nil {
+	if err := w.Requests(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	jobs := w.kinds[1].store
@@ -85,7 +86,7 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 	if n := queue.Len(); n != 0 {
 		t.Fatalf("%d at once, want none before the second is over", n)
 	}
-	now.Step(scanDebounce)
+	now.Step(debounce)
 	taken()
 
 	if err := jobs.Update(testJob(1)); err != nil {
@@ -98,7 +99,7 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 		t.Errorf("an event that says nothing new leads to a reconcile")
 	}
 
-	w.Hold(key, now.Now().Add(time.Minute))
+	w.hold(key, now.Now().Add(time.Minute))
 	if err := jobs.Delete(testJob(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -112,11 +113,11 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 	taken()
 }
 
-// TestScanWatch keeps what belongs to an audit config apart, and knows what it doesn't know.
-func TestScanWatch(t *testing.T) {
-	w := newTestScanWatch(t, clock.RealClock{})
-	if err := w.Ready(); !errors.Is(err, errNotWatched) {
-		t.Errorf("nothing is listed: %v", err)
+// TestObserver keeps what belongs to an audit config apart, and knows what it doesn't know.
+func TestObserver(t *testing.T) {
+	w := newTestObserver(t, clock.RealClock{})
+	if missing, ready := w.Ready(); ready || missing != "" {
+		t.Errorf("nothing is listed: %t, %q", ready, missing)
 	}
 	other := testJob(7)
 	other.Labels[mondoo.LabelAuditConfig] = "other"
@@ -128,25 +129,27 @@ func TestScanWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Ready(); err != nil {
-		t.Error(err)
+	if _, ready := w.Ready(); !ready {
+		t.Error("all are listed, and it is not ready")
 	}
-	if got := w.Observed("ns", "m"); len(got.Jobs) != 2 || len(w.Observed("ns", "other").Jobs) != 1 || len(w.Observed("elsewhere", "m").Jobs) != 0 {
+	if got := w.observed("ns", "m"); len(got.Jobs) != 2 || len(w.observed("ns", "other").Jobs) != 1 || len(w.observed("elsewhere", "m").Jobs) != 0 {
 		t.Errorf("got %+v", got)
 	}
-	w.refused(w.kinds[2], apierrors.NewInternalError(errors.New("busy")))
-	if err := w.Ready(); err != nil {
-		t.Errorf("an API server that is busy is no missing right: %v", err)
+	w.kinds[2].note(apierrors.NewInternalError(errors.New("busy")))
+	if missing, ready := w.Ready(); !ready {
+		t.Errorf("an API server that is busy is no missing right: %q", missing)
 	}
-	w.refused(w.kinds[2], apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
-	var missing *missingRightsError
-	if err := w.Ready(); !errors.As(err, &missing) || !strings.Contains(err.Error(), "list and watch pods") {
-		t.Errorf("got %v", err)
+	w.kinds[2].note(apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
+	if missing, ready := w.Ready(); ready || !strings.Contains(missing, "list and watch pods") {
+		t.Errorf("got %t, %q", ready, missing)
 	}
-	if err := w.kinds[2].store.Replace(nil, "2"); err != nil || w.Ready() != nil {
-		t.Errorf("the right was given, and got %v, %v", err, w.Ready())
+	if err := w.kinds[2].store.Replace(nil, "2"); err != nil {
+		t.Fatal(err)
 	}
-	if err := w.kinds[1].store.Replace([]any{testJob(2)}, "2"); err != nil || len(w.Observed("ns", "m").Jobs) != 1 || len(w.scopes) != 1 {
+	if missing, ready := w.Ready(); !ready || missing != "" {
+		t.Errorf("the right was given, and got %t, %q", ready, missing)
+	}
+	if err := w.kinds[1].store.Replace([]any{testJob(2)}, "2"); err != nil || len(w.observed("ns", "m").Jobs) != 1 || len(w.scopes) != 1 {
 		t.Errorf("what is gone is still there: %v, %+v", err, w.scopes)
 	}
 	for i := range 5 {
@@ -160,7 +163,7 @@ func TestScanWatch(t *testing.T) {
 		}
 	}
 	clusters := map[string]bool{}
-	for _, j := range w.Observed("ns", "m").Jobs {
+	for _, j := range w.observed("ns", "m").Jobs {
 		clusters[j.Cluster] = true
 	}
 	if len(clusters) != 3 || !clusters["c0"] || !clusters["c1"] || !clusters["c3"] {
@@ -232,41 +235,74 @@ func TestJobOf(t *testing.T) {
 	}
 }
 
-// BenchmarkScanWatch is what 10,000 clusters with two Jobs each cost in memory, and what it takes to look at them.
-func BenchmarkScanWatch(b *testing.B) {
+// BenchmarkMemory compares what 10,000 clusters with two Jobs each cost in memory, and what it takes to look at them: with the
+// package's store, and with the store of a cache whose Transform leaves only what is read.
+func BenchmarkMemory(b *testing.B) {
+	b.Run("own", func(b *testing.B) {
+		w := newTestObserver(b, clock.RealClock{})
+		benchmarkMemory(b, func(cron *batchv1.CronJob, jobs ...*batchv1.Job) {
+			err := w.kinds[0].store.Add(cron)
+			for _, job := range jobs {
+				err = errors.Join(err, w.kinds[1].store.Add(job))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}, func() { w.observed("ns", "m") })
+	})
+	b.Run("cache", func(b *testing.B) {
+		newStore := func() toolscache.Indexer {
+			return toolscache.NewIndexer(toolscache.DeletionHandlingMetaNamespaceKeyFunc, toolscache.Indexers{toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc})
+		}
+		cronJobs, jobsOf := newStore(), newStore()
+		benchmarkMemory(b, func(cron *batchv1.CronJob, jobs ...*batchv1.Job) {
+			err := cronJobs.Add(cron)
+			for _, job := range jobs {
+				err = errors.Join(err, jobsOf.Add(job))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}, func() {
+			var o scanstate.Observed
+			for _, c := range cronJobs.List() {
+				o.CronJobs = append(o.CronJobs, scanstate.TrimCronJob(c.(*batchv1.CronJob)))
+			}
+			for _, j := range jobsOf.List() {
+				o.Jobs = append(o.Jobs, scanstate.TrimJob(j.(*batchv1.Job)))
+			}
+		})
+	})
+}
+
+// benchmarkMemory adds the objects of 10,000 clusters, with only the fields that are read, and looks at them.
+func benchmarkMemory(b *testing.B, add func(*batchv1.CronJob, ...*batchv1.Job), look func()) {
 	const clusters = 10_000
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	w := newTestScanWatch(b, clock.RealClock{})
 	for i := range clusters {
 		cluster := fmt.Sprintf("cluster-%05d", i)
 		meta := metav1.ObjectMeta{Namespace: "ns", Name: "mondoo-k8s-scan-" + cluster, UID: types.UID(fmt.Sprintf("%036d", i)), Labels: mondoo.ScanLabels("m", cluster)}
 		cron := &batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: fmt.Sprintf("%d %d * * *", i%60, i%24)}}
-		if err := w.kinds[0].store.Add(cron); err != nil {
-			b.Fatal(err)
-		}
-		for n := range 2 {
-			job := &batchv1.Job{ObjectMeta: *meta.DeepCopy()}
+		jobs := []*batchv1.Job{{ObjectMeta: *meta.DeepCopy()}, {ObjectMeta: *meta.DeepCopy()}}
+		for n, job := range jobs {
 			job.Name = fmt.Sprintf("%s-%d", meta.Name, n)
-			if err := w.kinds[1].store.Add(job); err != nil {
-				b.Fatal(err)
-			}
 		}
+		add(cron, jobs...)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	for b.Loop() {
-		w.Observed("ns", "m")
+		look()
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/clusters, "B/cluster")
-	runtime.KeepAlive(w)
 }
 
 // TestGone: a Job that is deleted is remembered, with its Pod and what it came to, for as long as its CronJob is there.
 func TestGone(t *testing.T) {
 	at := metav1.NewTime(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC))
-	w := newTestScanWatch(t, clocktesting.NewFakeClock(at.Time))
+	w := newTestObserver(t, clocktesting.NewFakeClock(at.Time))
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), Labels: mondoo.ScanLabels("m", "a"), OwnerReferences: []metav1.OwnerReference{{Kind: "CronJob", UID: "cron"}}}
 	}
@@ -297,7 +333,7 @@ func TestGone(t *testing.T) {
 		}
 	}
 	gone := func() (text string) {
-		for _, j := range w.Observed("ns", "m").Jobs {
+		for _, j := range w.observed("ns", "m").Jobs {
 			if text += j.Name + " " + string(j.Outcome); j.Pod != nil {
 				text += " with its Pod"
 			}
@@ -315,11 +351,11 @@ func TestGone(t *testing.T) {
 	add(1, failed)
 	add(2, pod)
 	remove(2, pod)
-	if pods := w.Observed("ns", "m").Pods; len(pods) != 1 {
+	if pods := w.observed("ns", "m").Pods; len(pods) != 1 {
 		t.Errorf("the cause went with the Pod: %+v", pods)
 	}
 	remove(1, failed)
-	if pods := w.Observed("ns", "m").Pods; len(pods) != 0 {
+	if pods := w.observed("ns", "m").Pods; len(pods) != 0 {
 		t.Errorf("a Pod stays for ever: %+v", pods)
 	}
 	if got, want := gone(), "failed Failed with its Pod, "; got != want {
@@ -349,7 +385,7 @@ func TestGone(t *testing.T) {
 
 // TestWritten: of ConfigMaps and Secrets no more is kept than when those were written that the operator makes for entries.
 func TestWritten(t *testing.T) {
-	w := newTestScanWatch(t, clock.RealClock{})
+	w := newTestObserver(t, clock.RealClock{})
 	at := metav1.NewTime(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC))
 	meta := func(name string) *metav1.PartialObjectMetadata {
 		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{Time: &at}}}}
@@ -364,7 +400,7 @@ func TestWritten(t *testing.T) {
 			}
 		}
 	}
-	written := w.Observed("ns", "m").Written
+	written := w.observed("ns", "m").Written
 	if len(written) != 3 || !written["m-k8s-inventory-c1"].Equal(at.Time) || !written["m-vault-kubeconfig-c1"].Equal(at.Time) {
 		t.Errorf("got %v", written)
 	}
@@ -374,7 +410,7 @@ func TestWritten(t *testing.T) {
 	if err := w.kinds[5].store.Delete(meta("m-vault-kubeconfig-c1")); err != nil {
 		t.Fatal(err)
 	}
-	if written := w.Observed("ns", "m").Written; len(written) != 1 || written["m-sa-kubeconfig-c1"].IsZero() {
+	if written := w.observed("ns", "m").Written; len(written) != 1 || written["m-sa-kubeconfig-c1"].IsZero() {
 		t.Errorf("got %v", written)
 	}
 	if err := w.kinds[4].store.Add(testJob(1)); err == nil {

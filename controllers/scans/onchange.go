@@ -1,4 +1,4 @@
-package controllers
+package scans
 
 import (
 	"cmp"
@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/inventory"
-	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -30,65 +30,66 @@ const refusedPause = time.Minute
 // due is a cluster that must be scanned because it changed.
 type due struct {
 	scanstate.Change
-	config *scannedConfig
+	config *config
 }
 
 // doneScans are the clusters that are no longer due for a scan.
-type doneScans map[*scannedConfig]map[string]bool
+type doneScans map[*config]map[string]bool
 
-func (a doneScans) add(config *scannedConfig, cluster string) {
-	if a[config] == nil {
-		a[config] = map[string]bool{}
+func (a doneScans) add(c *config, cluster string) {
+	if a[c] == nil {
+		a[c] = map[string]bool{}
 	}
-	a[config][cluster] = true
+	a[c][cluster] = true
 }
 
 // scanChanged starts a scan of each changed cluster, once. The write that adds a change to the inventory also marks the cluster as due,
 // and the mark is removed once the Job exists. The Job's name is derived from the change, so that after an interruption in between the
-// existing Job is found. It returns when to reconcile again even if nothing happens.
-func (r *Reconciler) scanChanged(ctx context.Context, audit *v1alpha1.AuditSync, st *state, results []scanResult, o *report.Outcome) time.Time {
+// existing Job is found. It returns when to look again even if nothing happens.
+func (s *Observer) scanChanged(ctx context.Context, m *Memory, sync Sync, views []view) (notes report.ScanNotes, again time.Time) {
 	done := doneScans{}
-	var again time.Time
-	if audit.Spec.ScanOnChange.On() {
-		again = r.scanDue(ctx, audit, st, results, done, o)
+	on := sync.Spec.ScanOnChange.On()
+	if on {
+		notes, again = s.scanDue(ctx, m, sync, views, done)
 	}
-	for _, l := range results {
-		if err := r.recordScans(ctx, audit, l.config, done[l.config]); err != nil {
-			again = sooner(again, r.Clock.Now().Add(time.Second)) // the Jobs exist, and the next attempt finds them
+	for _, v := range views {
+		if err := s.record(ctx, sync, v.config, done[v.config]); err != nil {
+			again = sooner(again, s.options.Clock.Now().Add(time.Second)) // the Jobs exist, and the next attempt finds them
 		}
-		if audit.Spec.ScanOnChange.On() {
-			o.ScanNotes.Due += len(l.config.due) - len(done[l.config])
+		if on {
+			notes.Due += len(v.config.due) - len(done[v.config])
 		}
 	}
-	return again
+	return notes, again
 }
 
 // scanDue creates the Jobs of clusters that are due.
-func (r *Reconciler) scanDue(ctx context.Context, audit *v1alpha1.AuditSync, st *state, results []scanResult, done doneScans, o *report.Outcome) time.Time {
-	ready, running, again := candidates(results, done, o)
+func (s *Observer) scanDue(ctx context.Context, m *Memory, sync Sync, views []view, done doneScans) (notes report.ScanNotes, again time.Time) {
+	ready, lost, running, again := candidates(views, done)
+	notes.Lost = lost
 	if len(ready) == 0 {
-		return again
+		return notes, again
 	}
-	slots := audit.Spec.ScanOnChange.AtOnce() - running - st.unseenJobs(results, r.Clock.Now())
-	if !r.Clock.Now().Before(st.scansRefused) {
+	slots := sync.Spec.ScanOnChange.AtOnce() - running - m.unseenJobs(views, s.options.Clock.Now())
+	if !s.options.Clock.Now().Before(m.refused) {
 		var err error
-		if o.ScanNotes.Started, err = r.scanReady(ctx, audit, st, ready, slots, done); err != nil {
-			st.scansRefused, st.scansRefusal = r.Clock.Now().Add(refusedPause), st.redactor.String(err.Error())
+		if notes.Started, err = s.scanReady(ctx, m, sync, ready, slots, done); err != nil {
+			m.refused, m.refusal = s.options.Clock.Now().Add(refusedPause), sync.Redact(err.Error())
 		}
 	}
-	if r.Clock.Now().Before(st.scansRefused) {
-		o.ScanNotes.Refused, again = st.scansRefusal, sooner(again, st.scansRefused)
+	if s.options.Clock.Now().Before(m.refused) {
+		notes.Refused, again = m.refusal, sooner(again, m.refused)
 	}
-	return again
+	return notes, again
 }
 
 // scanReady creates the Jobs of as many changes as there are free slots. It stops at the first rejected Job.
-func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, st *state, ready []due, slots int, done doneScans) (started []string, err error) {
+func (s *Observer) scanReady(ctx context.Context, m *Memory, sync Sync, ready []due, slots int, done doneScans) (started []string, err error) {
 	for _, d := range ready {
 		if slots <= 0 {
 			break
 		}
-		job, err := r.scanNow(ctx, audit, d)
+		job, err := s.scanNow(ctx, sync, d)
 		if err != nil {
 			return started, err
 		}
@@ -96,7 +97,7 @@ func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, s
 			continue
 		}
 		slots--
-		st.startedJobs[job] = r.Clock.Now()
+		m.started[job] = s.options.Clock.Now()
 		started = append(started, d.Cluster)
 		done.add(d.config, d.Cluster)
 	}
@@ -104,64 +105,62 @@ func (r *Reconciler) scanReady(ctx context.Context, audit *v1alpha1.AuditSync, s
 }
 
 // unseenJobs returns how many recently created Jobs the watch has not shown yet.
-func (st *state) unseenJobs(results []scanResult, now time.Time) int {
-	if st.startedJobs == nil {
-		st.startedJobs = map[string]time.Time{}
+func (m *Memory) unseenJobs(views []view, now time.Time) int {
+	if m.started == nil {
+		m.started = map[string]time.Time{}
 	}
-	for _, l := range results {
-		for i := range l.input.Jobs {
-			delete(st.startedJobs, l.input.Jobs[i].Name)
+	for _, v := range views {
+		for i := range v.input.Jobs {
+			delete(m.started, v.input.Jobs[i].Name)
 		}
 	}
 	// A Job that is never seen was deleted before the watch showed it.
-	maps.DeleteFunc(st.startedJobs, func(_ string, at time.Time) bool { return now.Sub(at) > time.Minute })
-	return len(st.startedJobs)
+	maps.DeleteFunc(m.started, func(_ string, at time.Time) bool { return now.Sub(at) > time.Minute })
+	return len(m.started)
 }
 
-// candidates returns the clusters that can be scanned now, the oldest change first. It adds clusters that have been scanned in the
-// meantime to done.
-func candidates(results []scanResult, done doneScans, o *report.Outcome) (ready []due, running int, again time.Time) {
-	for _, l := range results {
-		changes := scanstate.OnChange(l.input, l.config.due)
+// candidates returns the clusters that can be scanned now, the oldest change first, and those whose Jobs were all deleted. It adds the
+// latter, and clusters that have been scanned in the meantime, to done.
+func candidates(views []view, done doneScans) (ready []due, lost []string, running int, again time.Time) {
+	for _, v := range views {
+		changes := scanstate.OnChange(v.input, v.config.due)
 		running += changes.Running
 		again = sooner(again, changes.Next)
 		for _, cluster := range changes.Scanned {
-			done.add(l.config, cluster)
+			done.add(v.config, cluster)
 		}
 		for _, cluster := range changes.Lost {
-			done.add(l.config, cluster)
-			o.ScanNotes.Lost = append(o.ScanNotes.Lost, cluster)
+			done.add(v.config, cluster)
+			lost = append(lost, cluster)
 		}
 		for _, change := range changes.Ready {
-			ready = append(ready, due{change, l.config})
+			ready = append(ready, due{change, v.config})
 		}
 	}
 	slices.SortStableFunc(ready, func(a, b due) int {
 		return cmp.Or(a.Applied.Compare(b.Applied), strings.Compare(a.Cluster, b.Cluster))
 	})
-	return ready, running, again
+	return ready, lost, running, again
 }
 
 // scanNow creates the Job of a change and returns its name. It returns no name if the CronJob is no longer the one that was seen; the
 // watch will show the new one.
-func (r *Reconciler) scanNow(ctx context.Context, audit *v1alpha1.AuditSync, d due) (job string, err error) {
+func (s *Observer) scanNow(ctx context.Context, sync Sync, d due) (job string, err error) {
 	cron := &batchv1.CronJob{}
 	// Read from the API server, because the caches drop the template.
-	err = r.Live.Get(ctx, types.NamespacedName{Namespace: audit.Namespace, Name: d.CronJob}, cron)
+	err = s.options.Live.Get(ctx, types.NamespacedName{Namespace: sync.Namespace, Name: d.CronJob}, cron)
 	if apierrors.IsNotFound(err) || err == nil && (cron.UID != d.UID || cron.DeletionTimestamp != nil || cron.Spec.Suspend != nil && *cron.Spec.Suspend) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("get CronJob %s: %w", d.CronJob, err)
 	}
-	c := r.Client
-	if name := audit.Spec.ServiceAccountName; name != "" {
-		if c, err = r.As(audit.Namespace, name); err != nil {
-			return "", err
-		}
+	c, err := s.options.Writer(sync.AuditSync)
+	if err != nil {
+		return "", err
 	}
 	created := jobOf(cron, d.config.name, d.config.items[d.Cluster], d.Again)
-	err = c.Create(ctx, created, client.FieldOwner(FieldManager))
+	err = c.Create(ctx, created, client.FieldOwner(plan.FieldManager))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("create a Job from CronJob %s: %w", cron.Name, err)
 	}
@@ -202,22 +201,17 @@ func jobName(cronJob string, item *inventory.Item, again int) string {
 	return strings.TrimRight(cronJob, "-.") + "-" + hex.EncodeToString(sum[:])[:digits]
 }
 
-// recordScans records in the inventory which clusters are no longer due, and which changes the operator has picked up. To save writes,
-// it records the latter only together with the former, or once the operator has picked up all changes. It doesn't overwrite a newer
-// inventory.
-func (r *Reconciler) recordScans(ctx context.Context, audit *v1alpha1.AuditSync, c *scannedConfig, done map[string]bool) error {
+// record records in the inventory which clusters are no longer due, and which changes the operator has picked up. To save writes, it
+// records the latter only together with the former, or once the operator has picked up all changes.
+func (s *Observer) record(ctx context.Context, sync Sync, c *config, done map[string]bool) error {
 	if len(done) == 0 && (len(c.taken) == 0 || c.awaited > 0) {
 		return nil
 	}
 	taken := maps.Clone(c.taken)
 	maps.DeleteFunc(taken, func(cluster string, _ time.Time) bool { return c.due[cluster] && !done[cluster] })
-	inv := c.inventory.ScanAsked(done, taken)
-	if inv == nil {
+	applied := c.inventory.ScanAsked(done, taken)
+	if applied == nil {
 		return nil
 	}
-	config, err := inventoryConfig(audit.Namespace, inv)
-	if err != nil {
-		return err
-	}
-	return r.Client.Apply(ctx, config, client.FieldOwner(FieldManager), client.ForceOwnership)
+	return s.options.Record(ctx, sync.Namespace, applied)
 }

@@ -1,4 +1,4 @@
-package controllers
+package scans
 
 import (
 	"flag"
@@ -28,8 +28,8 @@ type hour struct {
 	*testing.T
 	*rand.Rand
 	clock  *clocktesting.FakeClock
-	watch  *ScanWatch
-	config *scannedConfig
+	watch  *Observer
+	config *config
 
 	clusters map[string]*playedCluster
 	order    []string
@@ -124,7 +124,7 @@ func playHour(t *testing.T, seed uint64) {
 
 func newHour(t *testing.T, seed uint64) *hour {
 	h := &hour{T: t, Rand: rand.New(rand.NewPCG(seed, 7)), clock: clocktesting.NewFakeClock(time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)), clusters: map[string]*playedCluster{}, due: true}
-	h.watch = newTestScanWatch(t, h.clock)
+	h.watch = newTestObserver(t, h.clock)
 	rare := []string{"sa-02", "sa-33", "vault-2", "kc-03"}
 	add := func(kind, format string, from, to int) {
 		for i := from; i < to; i++ {
@@ -137,7 +137,7 @@ func newHour(t *testing.T, seed uint64) *hour {
 	add("vault", "vault-%d", 0, 5)
 	add("sa", "sa-%02d", 20, 40)
 	add("kc", "kc-%02d", 0, 10)
-	h.config = &scannedConfig{name: "m", items: map[string]*inventory.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
+	h.config = &config{name: "m", items: map[string]*inventory.Item{}, due: map[string]bool{}, scanned: map[string]bool{}, taken: map[string]time.Time{}}
 	for _, name := range h.order {
 		item := &inventory.Item{Name: name, Hash: "0", Applied: h.clock.Now(), Changed: h.clock.Now()}
 		h.config.items[name] = item
@@ -399,7 +399,7 @@ func (h *hour) kubelet() {
 
 // look is what Muster does in a second: it tells of scans, and starts those that are due for a change.
 func (h *hour) look() {
-	input := scanstate.Input{Entries: h.config.entries, AuditConfig: "m", Observed: h.watch.Observed("ns", "m"), Now: h.clock.Now()}
+	input := scanstate.Input{Entries: h.config.entries, AuditConfig: "m", Observed: h.watch.observed("ns", "m"), Now: h.clock.Now()}
 	statuses := scanstate.Derive(input)
 	h.config.observe(statuses)
 	for i := range statuses {
