@@ -163,17 +163,8 @@ func TestNothingToDo(t *testing.T) {
 	twoClusters(w, func(s *v1alpha1.AuditSync) { s.Spec.Interval = &metav1.Duration{Duration: 5 * time.Second} })
 	w.untilQuiet() // events and the informers' first lists are through
 	mark := w.mark()
-	polls := func() int {
-		n := 0
-		for _, r := range gitServer.Requests() {
-			if strings.HasPrefix(r.Path, "/"+w.namespace) && strings.Contains(r.Query, "git-upload-pack") {
-				n++
-			}
-		}
-		return n
-	}
-	before, packs := polls(), len(gitServer.Requests())
-	w.eventually("three polls", func() bool { return polls() >= before+3 })
+	before, packs := w.polls(), len(gitServer.Requests())
+	w.eventually("three polls", func() bool { return w.polls() >= before+3 })
 	requests := w.requests(mark)
 	for _, r := range requests {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)

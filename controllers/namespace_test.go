@@ -81,7 +81,7 @@ func TestPodSecurityChanges(t *testing.T) {
 	w.untilQuiet()
 	mark := w.mark()
 	w.podSecurity("baseline")
-	time.Sleep(7 * time.Second) // an interval, and more
+	w.untilPolled()
 	for _, r := range w.requests(mark) {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)
 	}

@@ -443,7 +443,7 @@ func testScansNothingToDo(t *testing.T) {
 		metav1.SetMetaDataAnnotation(&job.ObjectMeta, "example.com/note", "x")
 		must(t, s.admin.Patch(t.Context(), job, client.MergeFrom(before)))
 	}
-	time.Sleep(7 * time.Second) // an interval, and more
+	s.untilPolled()
 	requests := s.requests(mark)
 	for _, r := range requests {
 		t.Errorf("with nothing to do, the controller asked the API server: %s", r)

@@ -105,6 +105,24 @@ func (w *world) untilQuiet() {
 	w.eventually("the controllers are quiet", w.traffic.quiet)
 }
 
+// polls counts how often the controllers have asked the Git server for the refs of the repository: every sync does so once.
+func (w *world) polls() int {
+	n := 0
+	for _, r := range gitServer.Requests() {
+		if strings.HasPrefix(r.Path, "/"+w.namespace) && strings.Contains(r.Query, "git-upload-pack") {
+			n++
+		}
+	}
+	return n
+}
+
+// untilPolled waits until an interval has passed, and the syncs at its beginning and end have looked for something to do.
+func (w *world) untilPolled() {
+	w.Helper()
+	before := w.polls()
+	w.eventually("two polls", func() bool { return w.polls() >= before+2 })
+}
+
 // mark is the moment of now, for requests.
 func (w *world) mark() server.Mark {
 	w.Helper()
