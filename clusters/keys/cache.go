@@ -29,7 +29,6 @@ type cache struct {
 	mu     sync.Mutex
 	values map[id]heldValue
 	max    int
-	swept  time.Time
 }
 
 // get returns a copy of a value that has not expired.
@@ -44,7 +43,7 @@ func (c *cache) get(name id, now time.Time) ([]byte, bool) {
 }
 
 // put stores a copy of a value.
-func (c *cache) put(name id, value []byte, now, until time.Time) {
+func (c *cache) put(name id, value []byte, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.values == nil {
@@ -52,25 +51,15 @@ func (c *cache) put(name id, value []byte, now, until time.Time) {
 	}
 	c.drop(name)
 	if len(c.values) >= c.max {
-		c.sweep(now)
-	}
-	if len(c.values) >= c.max {
-		c.dropOldest()
+		c.dropFirst()
 	}
 	c.values[name] = heldValue{bytes.Clone(value), until}
 }
 
-// expire drops expired values, at most once a minute.
+// expire drops expired values.
 func (c *cache) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Sub(c.swept) >= time.Minute || now.Before(c.swept) {
-		c.sweep(now)
-	}
-}
-
-func (c *cache) sweep(now time.Time) {
-	c.swept = now
 	for name, held := range c.values {
 		if !now.Before(held.until) {
 			c.drop(name)
@@ -78,15 +67,15 @@ func (c *cache) sweep(now time.Time) {
 	}
 }
 
-func (c *cache) dropOldest() {
-	var oldest id
-	var until time.Time
+// dropFirst drops the value that expires first, or has expired.
+func (c *cache) dropFirst() {
+	var first id
 	for name, held := range c.values {
-		if until.IsZero() || held.until.Before(until) {
-			oldest, until = name, held.until
+		if known, ok := c.values[first]; !ok || held.until.Before(known.until) {
+			first = name
 		}
 	}
-	c.drop(oldest)
+	c.drop(first)
 }
 
 func (c *cache) drop(name id) {

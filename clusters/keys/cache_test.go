@@ -12,7 +12,7 @@ func TestCache(t *testing.T) {
 	c := cache{max: 3}
 	name := func(i int) id { return id{byte(i)} }
 	value := []byte("canary")
-	c.put(name(0), value, now, now.Add(time.Hour))
+	c.put(name(0), value, now.Add(time.Hour))
 	value[0] = 'x'
 	got, ok := c.get(name(0), now)
 	if !ok || string(got) != "canary" {
@@ -27,7 +27,7 @@ func TestCache(t *testing.T) {
 	}
 	first := c.values[name(0)].value
 	for i := 1; i <= 3; i++ {
-		c.put(name(i), []byte(fmt.Sprint("canary", i)), now, now.Add(time.Duration(i+60)*time.Minute))
+		c.put(name(i), []byte(fmt.Sprint("canary", i)), now.Add(time.Duration(i+60)*time.Minute))
 	}
 	if _, ok := c.get(name(0), now); ok || len(c.values) != 3 {
 		t.Errorf("%d values; the one that ends first makes room", len(c.values))
@@ -43,7 +43,7 @@ func TestCache(t *testing.T) {
 	}
 	zeroed("put out", first)
 	replaced := c.values[name(1)].value
-	c.put(name(1), []byte("canary-new"), now, now.Add(time.Hour))
+	c.put(name(1), []byte("canary-new"), now.Add(time.Hour))
 	zeroed("replaced", replaced)
 	expired := c.values[name(2)].value
 	c.expire(now.Add(62 * time.Minute))
@@ -57,21 +57,22 @@ func TestCache(t *testing.T) {
 func TestCircuit(t *testing.T) {
 	now := time.Now()
 	var c circuits
-	a := endpoint{address: "https://a.example.com", access: id{1}}
+	a, down := id{1}, &UnavailableError{Address: "https://a.example.com", Reason: "down"}
 	for range failuresInARow {
 		if err := c.admit(a, now); err != nil {
 			t.Fatal(err)
 		}
-		c.record(a, "down", now)
+		c.record(a, down, now)
 	}
 	if c.admit(a, now) == nil {
 		t.Error("it is asked again at once")
 	}
-	if err := c.admit(endpoint{address: "https://b.example.com", access: id{1}}, now); err != nil {
+	if err := c.admit(id{2}, now); err != nil {
 		t.Errorf("another server: %v", err)
 	}
-	if err := c.admit(endpoint{address: a.address, access: id{2}}, now); err != nil {
-		t.Errorf("somebody else's credentials: %v", err)
+	if r := NewRemote(time.Now); r.server("https://a.example.com", "x") == r.server("https://a.example.com", "y") ||
+		r.server("https://a.example.com", "x") == r.server("https://b.example.com", "x") {
+		t.Error("another server, or other credentials, share a circuit")
 	}
 	later := now.Add(cooldown)
 	if err := c.admit(a, later); err != nil {
@@ -80,21 +81,21 @@ func TestCircuit(t *testing.T) {
 	if c.admit(a, later) == nil {
 		t.Error("two probes are out")
 	}
-	c.record(a, "down", later)
+	c.record(a, down, later)
 	if c.admit(a, later) == nil {
 		t.Error("the probe failed, and it is asked again at once")
 	}
 	if err := c.admit(a, later.Add(cooldown)); err != nil {
 		t.Error(err)
 	}
-	c.record(a, "", later)
+	c.record(a, nil, later)
 	if err := c.admit(a, later); err != nil {
 		t.Errorf("it is back: %v", err)
 	}
 	for i := range 10 * maxCircuits {
-		c.record(endpoint{address: fmt.Sprint(i)}, "down", now)
+		c.record(id{2, byte(i), byte(i >> 8)}, down, now)
 	}
-	if len(c.byEndpoint) > maxCircuits {
-		t.Errorf("%d circuits", len(c.byEndpoint))
+	if len(c.byServer) > maxCircuits {
+		t.Errorf("%d circuits", len(c.byServer))
 	}
 }

@@ -339,6 +339,9 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// inEnvironment is a value in the environment that no request may repeat.
+const inEnvironment = "canary-environment"
+
 // layTraps sets up the environment and a home folder, and counts connections to the addresses in them.
 func layTraps(t *testing.T, c *clouds, v *vault) (sprung func() int) {
 	t.Helper()
@@ -365,12 +368,13 @@ func layTraps(t *testing.T, c *clouds, v *vault) (sprung func() int) {
 		".aws/credentials": "[default]\naws_access_key_id = " + c.awsID + "\naws_secret_access_key = " + c.awsSecret + "\n[a-profile]\naws_access_key_id = " + c.awsID + "\naws_secret_access_key = " + c.awsSecret + "\n",
 		".aws/config":      "[default]\nregion = us-east-1\nendpoint_url = http://" + trap + "\n[profile a-profile]\nregion = us-east-1\n",
 		".config/gcloud/application_default_credentials.json": c.gcpField(nil),
-		"gcp.json":     c.gcpField(nil),
-		"azure-token":  "x",
-		"ca/trap.pem":  string(v.CA()),
-		".netrc":       "machine kms.eu-west-1.amazonaws.com login x password y\n",
-		"client.crt":   "x",
-		".azure/token": "x",
+		"gcp.json":                c.gcpField(nil),
+		"certificate_config.json": `{"libs":{"ecp":"/nowhere/a-program"}}`,
+		"azure-token":             "x",
+		"ca/trap.pem":             string(v.CA()),
+		".netrc":                  "machine kms.eu-west-1.amazonaws.com login x password y\n",
+		"client.crt":              "x",
+		".azure/token":            "x",
 	} {
 		file := filepath.Join(home, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
@@ -385,11 +389,13 @@ func layTraps(t *testing.T, c *clouds, v *vault) (sprung func() int) {
 		"AWS_ACCESS_KEY_ID": c.awsID, "AWS_SECRET_ACCESS_KEY": c.awsSecret, "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1", "AWS_PROFILE": "a-profile",
 		"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(home, ".aws/credentials"), "AWS_CONFIG_FILE": filepath.Join(home, ".aws/config"),
 		"AWS_ENDPOINT_URL": "http://" + trap, "AWS_ENDPOINT_URL_KMS": "http://" + trap, "AWS_ENDPOINT_URL_STS": "http://" + trap, "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + trap,
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://" + trap,
-		"GOOGLE_APPLICATION_CREDENTIALS":     filepath.Join(home, "gcp.json"), "GOOGLE_CREDENTIALS": c.gcpField(nil), "GOOGLE_OAUTH_ACCESS_TOKEN": "canary-google-token",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://" + trap, "AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true",
+		"AWS_EXECUTION_ENV": inEnvironment, "AWS_LAMBDA_FUNCTION_NAME": inEnvironment, "_X_AMZN_TRACE_ID": inEnvironment,
+		"GOOGLE_APPLICATION_CREDENTIALS": filepath.Join(home, "gcp.json"), "GOOGLE_CREDENTIALS": c.gcpField(nil), "GOOGLE_OAUTH_ACCESS_TOKEN": "canary-google-token",
 		"GCE_METADATA_HOST": trap, "GOOGLE_API_USE_CLIENT_CERTIFICATE": "true", "GOOGLE_CLOUD_UNIVERSE_DOMAIN": trap, "SOPS_GCP_KMS_ENDPOINT": trap,
+		"GOOGLE_API_USE_MTLS_ENDPOINT": "always", "GOOGLE_API_CERTIFICATE_CONFIG": filepath.Join(home, "certificate_config.json"), "EXPERIMENTAL_GOOGLE_API_USE_S2A": "true",
 		"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": client, "AZURE_CLIENT_SECRET": c.azureSecret, "AZURE_AUTHORITY_HOST": "http://" + trap,
-		"AZURE_REGIONAL_AUTHORITY_NAME": "trap", "IDENTITY_ENDPOINT": "http://" + trap, "MSI_ENDPOINT": "http://" + trap, "AZURE_FEDERATED_TOKEN_FILE": filepath.Join(home, "azure-token"),
+		"AZURE_REGIONAL_AUTHORITY_NAME": "trap", "MSAL_FORCE_REGION": "trap", "IDENTITY_ENDPOINT": "http://" + trap, "MSI_ENDPOINT": "http://" + trap, "AZURE_FEDERATED_TOKEN_FILE": filepath.Join(home, "azure-token"),
 	} {
 		t.Setenv(name, value)
 	}

@@ -161,6 +161,9 @@ func (c *clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
+	if strings.Contains(fmt.Sprint(r.Header, string(body)), inEnvironment) {
+		c.t.Errorf("%s: the request repeats the environment", request)
+	}
 	if r.Method != http.MethodPost {
 		http.Error(w, "POST only", http.StatusMethodNotAllowed)
 		return
@@ -184,6 +187,7 @@ func (c *clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client may be gone
 }
@@ -364,7 +368,7 @@ func (c *clouds) vault(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch {
 	case r.Header.Get("Authorization") != "Bearer canary-azure-token":
 		fail(http.StatusUnauthorized, "Unauthorized")
-	case r.URL.Query().Get("api-version") != "7.4" || json.Unmarshal(body, &asked) != nil || asked.Alg != "RSA-OAEP-256":
+	case r.URL.Query().Get("api-version") != "2025-07-01" || json.Unmarshal(body, &asked) != nil || asked.Alg != "RSA-OAEP-256":
 		fail(http.StatusBadRequest, "BadParameter")
 	case "https://"+r.Host+strings.TrimSuffix(r.URL.Path, "/decrypt") != azureName:
 		fail(http.StatusNotFound, "KeyNotFound")

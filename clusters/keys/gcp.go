@@ -3,13 +3,24 @@ package keys
 import (
 	"context"
 	"crypto/rsa"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
+	kms "cloud.google.com/go/kms/apiv1"
+	"cloud.google.com/go/kms/apiv1/kmspb"
 	"github.com/getsops/sops/v3/keyservice"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/option"
+	"google.golang.org/api/option/internaloption"
 )
 
 // GCPField is the field of a decryption Secret with a Google service account's key, as Flux names it.
@@ -23,8 +34,8 @@ const (
 
 // gcpAccess is a service account's key.
 type gcpAccess struct {
-	email, keyID, tokenURI string
-	key                    *rsa.PrivateKey
+	email, keyID string
+	key          *rsa.PrivateKey
 	// fingerprint identifies the credential in the cache's ids.
 	fingerprint string
 }
@@ -41,66 +52,78 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 	case r.gcp.key == nil:
 		return question{}, noCredentials(resource, GCPField)
 	}
-	if _, err := base64.StdEncoding.DecodeString(string(message)); err != nil {
+	blob, err := base64.StdEncoding.DecodeString(string(message))
+	if err != nil {
 		return question{}, malformed(resource, "the encrypted data key is not base64")
 	}
 	access, remote := r.gcp, r.remote
 	return question{
-		recipient: quoted(resource), endpoint: remote.endpoint(gcpHost, access.fingerprint), id: remote.idOf("gcp", resource, access.fingerprint, string(message)),
+		id: remote.idOf("gcp", resource, access.fingerprint, string(message)), server: remote.server(gcpHost, access.fingerprint),
 		ask: func(ctx context.Context) ([]byte, error) {
 			token, err := access.token(ctx, remote, quoted(resource))
 			if err != nil {
 				return nil, err
 			}
-			got, err := remote.postJSON(ctx, gcpHost+"/v1/"+resource+":decrypt", token, map[string]string{"ciphertext": string(message)})
+			client, err := gcpClient(ctx, remote.withToken(token))
 			if err != nil {
 				return nil, err
 			}
-			return gcpAnswer(quoted(resource), got)
+			got, err := client.Decrypt(ctx, &kmspb.DecryptRequest{Name: resource, Ciphertext: blob})
+			if err != nil {
+				return nil, gcpError(ctx, quoted(resource), err)
+			}
+			return dataKey(quoted(resource), "Cloud KMS", got.GetPlaintext())
 		},
 	}, nil
 }
 
+// gcpClient returns Google's client without what it reads from the process environment. GOOGLE_API_USE_CLIENT_CERTIFICATE would
+// start a program that a file in the home folder names, unless there is a source of certificates. A client doesn't use the source
+// if it has an HTTP client, and only refuses both together if it validates its options. The debug log would hold data keys.
+func gcpClient(ctx context.Context, client *http.Client) (*kms.KeyManagementClient, error) {
+	c, err := kms.NewKeyManagementRESTClient(ctx, option.WithEndpoint(gcpHost), option.WithHTTPClient(client), option.WithLogger(slog.New(slog.DiscardHandler)),
+		option.WithClientCertSource(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errors.ErrUnsupported }),
+		internaloption.SkipDialSettingsValidation())
+	if err != nil {
+		return nil, err
+	}
+	c.CallOptions.Decrypt = nil // no retries
+	return c, nil
+}
+
 // token exchanges a signed assertion for an access token, RFC 7523, and caches it.
 func (a gcpAccess) token(ctx context.Context, remote *Remote, recipient string) ([]byte, error) {
-	return remote.cached(ctx, remote.idOf("gcp token", a.fingerprint), func(ctx context.Context) ([]byte, time.Duration, error) {
-		header := map[string]any{}
+	return remote.token(ctx, remote.idOf("gcp token", a.fingerprint), gcpTokenURI, func(now time.Time) (*clientcredentials.Config, error) {
+		assertion := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"iss": a.email, "scope": gcpScope, "aud": gcpTokenURI,
+			"iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
 		if a.keyID != "" {
-			header["kid"] = a.keyID
+			assertion.Header["kid"] = a.keyID
 		}
-		now := remote.now()
-		assertion, err := signJWT(a.key, header, map[string]any{
-			"iss": a.email, "scope": gcpScope, "aud": a.tokenURI, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
-		if err != nil {
-			return nil, 0, err
-		}
-		form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
-		return remote.bearer(ctx, a.tokenURI, form, func(code string) error {
-			return &RefusedError{recipient, Denied, "Google issued no token: " + orNoReason(code),
-				"check that the service account and its key in the field " + GCPField + " of the decryption Secret still exist"}
-		})
+		signed, err := assertion.SignedString(a.key)
+		return &clientcredentials.Config{TokenURL: gcpTokenURI, AuthStyle: oauth2.AuthStyleInParams,
+			EndpointParams: url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {signed}}}, err
+	}, func(code string) error {
+		return &RefusedError{recipient, Denied, "Google issued no token: " + orNoReason(code),
+			"check that the service account and its key in the field " + GCPField + " of the decryption Secret still exist"}
 	})
 }
 
-func gcpAnswer(recipient string, got answer) ([]byte, error) {
+// gcpError classifies an error of the client.
+func gcpError(ctx context.Context, recipient string, err error) error {
+	failed, ok := errors.AsType[*googleapi.Error](err)
 	var said struct {
-		Plaintext string `json:"plaintext"`
-		Error     struct {
+		Error struct {
 			Status string `json:"status"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(got.body, &said) != nil {
-		return nil, unexpectedAnswer(recipient, "Cloud KMS")
+	if !ok || json.Unmarshal([]byte(failed.Body), &said) != nil {
+		return noAnswer(ctx, recipient, "Cloud KMS", gcpHost, err)
 	}
 	status := orNoReason(quoted(said.Error.Status))
-	switch got.status {
-	case http.StatusOK:
-		return plaintext(recipient, "Cloud KMS", base64.StdEncoding, said.Plaintext)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &RefusedError{recipient, Denied, "Cloud KMS denied it: " + status,
+	if failed.Code == http.StatusUnauthorized || failed.Code == http.StatusForbidden {
+		return &RefusedError{recipient, Denied, "Cloud KMS denied it: " + status,
 			"give the service account in the field " + GCPField + " of the decryption Secret the role roles/cloudkms.cryptoKeyDecrypter for this key"}
-	default:
-		return nil, &RefusedError{recipient, Rejected, "Cloud KMS can't decrypt it: " + status,
-			"check that the key and its version are enabled, and that the file is encrypted for it"}
 	}
+	return &RefusedError{recipient, Rejected, "Cloud KMS can't decrypt it: " + status,
+		"check that the key and its version are enabled, and that the file is encrypted for it"}
 }

@@ -6,6 +6,13 @@
 // the servers, and only for the keys, that a Policy lists. FromEnvironment, for the command line only, reads them from where the
 // sops command does.
 //
+// Each service is asked through its maker's client with explicit options: hashicorp/vault/api, service/kms and service/sts of
+// aws-sdk-go-v2, cloud.google.com/go/kms and azkeys. The key types of sops make the same clients, but they also read the process
+// environment and the home folder (LoadDefaultConfig for AWS, SOPS_GCP_KMS_ENDPOINT, VAULT_ADDR). Access tokens come from
+// golang.org/x/oauth2. Azure's own library for tokens reads AZURE_REGIONAL_AUTHORITY_NAME whatever its options are
+// (confidential_client.go:72 of azidentity v1.14.0), and then asks another server. TestNothingFromTheEnvironment has all of these as
+// traps.
+//
 // There are three kinds of errors: ErrNoKeyFits, *RefusedError and *UnavailableError. Verdict picks one of several errors.
 package keys
 
@@ -219,7 +226,7 @@ func (r *Ring) decryptRemotely(ctx context.Context, req *keyservice.DecryptReque
 	case key.GetVaultKey() != nil:
 		q, err = r.vaultQuestion(key.GetVaultKey(), req.GetCiphertext())
 	case key.GetKmsKey() != nil:
-		q, err = r.awsQuestion(key.GetKmsKey(), req.GetCiphertext())
+		q, err = r.awsQuestion(ctx, key.GetKmsKey(), req.GetCiphertext())
 	case key.GetGcpKmsKey() != nil:
 		q, err = r.gcpQuestion(key.GetGcpKmsKey(), req.GetCiphertext())
 	case key.GetAzureKeyvaultKey() != nil:

@@ -37,10 +37,8 @@ const (
 // rings of a process. It caches data keys for at most Lifetime, sends one request if several callers need the same key, and
 // stops asking failing servers for a while. It is safe for concurrent use.
 //
-// Vault is asked through its own client, without the settings that it finds in the process environment. The clouds' SDKs aren't used. They
-// read the environment and the home folder even if everything is configured (AZURE_REGIONAL_AUTHORITY_NAME,
-// GOOGLE_API_USE_CLIENT_CERTIFICATE, …), and a request is just one POST. Remote ignores proxies from the environment, and doesn't follow
-// redirects.
+// Each service is asked through its maker's client, with explicit options and without the client's own retries. Remote's HTTP clients
+// ignore proxies from the environment, don't follow redirects, and limit what they read.
 type Remote struct {
 	now      func() time.Time
 	secret   [32]byte // makes the cache's ids useless outside of the process
@@ -68,18 +66,16 @@ func NewRemote(now func() time.Time) *Remote {
 
 // question is a request to a service to decrypt a data key.
 type question struct {
-	// recipient is the key as the file names it.
-	recipient string
-	// endpoint is the server with the credentials for it. Failures are counted by endpoint.
-	endpoint endpoint
+	// server identifies the server with the credentials for it. Failures are counted by server.
+	server id
 	// id identifies everything that the answer depends on: service, key, ciphertext and credential.
 	id  id
 	ask func(context.Context) ([]byte, error)
 }
 
-// endpoint returns the endpoint for a server and credentials.
-func (r *Remote) endpoint(address string, credentials ...string) endpoint {
-	return endpoint{address, r.idOf(append([]string{"line"}, credentials...)...)}
+// server returns the id of a server with the credentials for it.
+func (r *Remote) server(address string, credentials ...string) id {
+	return r.idOf(append([]string{"server", address}, credentials...)...)
 }
 
 // idOf returns the id for some parts.
@@ -120,29 +116,24 @@ func (r *Remote) open(ctx context.Context, q question) ([]byte, error) {
 // request sends a question to the service, with retries, and caches the answer.
 func (r *Remote) request(ctx context.Context, q question) ([]byte, error) {
 	now := r.now()
-	r.cache.expire(now)
 	if key, ok := r.cache.get(q.id, now); ok {
 		return key, nil
 	}
-	if err := r.circuits.admit(q.endpoint, now); err != nil {
+	if err := r.circuits.admit(q.server, now); err != nil {
 		return nil, err
 	}
-	key, err := retry(ctx, q.ask)
-	if unavailable, ok := errors.AsType[*UnavailableError](err); ok {
-		r.circuits.record(q.endpoint, unavailable.Reason, r.now())
-		return nil, err
-	}
-	r.circuits.record(q.endpoint, "", r.now())
+	key, err := askWithRetries(ctx, q.ask)
+	failure, _ := errors.AsType[*UnavailableError](err)
+	r.circuits.record(q.server, failure, r.now())
 	if err != nil {
 		return nil, err
 	}
-	now = r.now()
-	r.cache.put(q.id, key, now, now.Add(Lifetime))
+	r.cache.put(q.id, key, r.now().Add(Lifetime))
 	return key, nil
 }
 
-// retry asks again, after a pause, while the server is unavailable and time is left.
-func retry(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
+// askWithRetries asks again, after a pause, while the server is unavailable and time is left.
+func askWithRetries(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		key, err := ask(ctx)
 		if !errors.As(err, new(*UnavailableError)) || attempt == maxAttempts {
@@ -156,30 +147,6 @@ func retry(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]by
 		case <-pause.C:
 		}
 	}
-}
-
-// cached returns a token or the like from the cache, or gets one and caches it for its lifetime.
-func (r *Remote) cached(ctx context.Context, name id, get func(context.Context) (value []byte, lifetime time.Duration, err error)) ([]byte, error) {
-	if value, ok := r.cache.get(name, r.now()); ok {
-		return value, nil
-	}
-	// The first caller's deadline applies. Callers that wait started later, so their own deadlines are later.
-	result, err, _ := r.flights.Do(string(name[:]), func() (any, error) {
-		value, lifetime, err := get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		now := r.now()
-		// Expire early, because clocks differ and the request takes a while.
-		if lifetime = min(lifetime-time.Minute, Lifetime); lifetime > 0 {
-			r.cache.put(name, value, now, now.Add(lifetime))
-		}
-		return value, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return bytes.Clone(result.([]byte)), nil
 }
 
 // client returns a client that trusts the system's certificates, or only those in caPEM.
@@ -218,38 +185,39 @@ func (r *Remote) client(caPEM string) *http.Client {
 	return client
 }
 
-// answer is a server's response.
-type answer struct {
-	status int
-	body   []byte
-}
-
-// post sends a request. Every error is an *UnavailableError.
-func post(client *http.Client, req *http.Request) (answer, error) {
-	req.Header.Set("User-Agent", "muster")
-	resp, err := client.Do(req)
-	if err != nil {
-		return answer{}, unavailable(req.Context(), req.URL.Scheme+"://"+req.URL.Host, err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it is in memory
-	body, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, body}, err
-}
-
-// unavailable returns why a server gave no response.
-func unavailable(ctx context.Context, address string, err error) error {
+// noAnswer classifies an error of a client that isn't an error of the service: there was no response, or not one of this service.
+func noAnswer(ctx context.Context, recipient, service, address string, err error) error {
 	if known, ok := errors.AsType[*UnavailableError](err); ok {
 		return known
 	}
-	return &UnavailableError{address, networkReason(ctx, err)}
+	if ctx.Err() != nil || errors.As(err, new(*url.Error)) {
+		return &UnavailableError{address, networkReason(ctx, err)}
+	}
+	return unexpectedAnswer(recipient, service)
+}
+
+func unexpectedAnswer(recipient, service string) error {
+	return &RefusedError{recipient, Rejected, "the response is not from " + service, "check what runs at this address"}
+}
+
+// dataKey returns the data key in a response.
+func dataKey(recipient, service string, key []byte) ([]byte, error) {
+	if len(key) == 0 || len(key) > maxDataKey {
+		return nil, unexpectedAnswer(recipient, service)
+	}
+	return key, nil
 }
 
 // bounded reads each response to its end, at most maxAnswer bytes, before a client sees it. A response that means the server is temporarily
-// unavailable is an *UnavailableError. So is a redirect: it would send the credential to an address that the policy may not allow.
+// unavailable is an *UnavailableError. So is a redirect: it would send the credential to an address that the policy may not allow. It
+// sends no header in which an SDK repeats what it finds in the environment.
 type bounded struct{ *http.Transport }
 
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	address := req.URL.Scheme + "://" + req.URL.Host
+	req = req.Clone(req.Context())
+	req.Header.Set("User-Agent", "muster")
+	req.Header.Del("X-Amzn-Trace-Id")
 	resp, err := b.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/golang-jwt/jwt/v5"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -193,31 +194,14 @@ func (r *Ring) addGCP(text string) error {
 	case given.TokenURI != "" && given.TokenURI != gcpTokenURI && given.TokenURI != "https://accounts.google.com/o/oauth2/token":
 		return errors.New("its token_uri is not Google's, " + gcpTokenURI)
 	}
-	key, err := rsaKey(given.Key)
+	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(given.Key))
 	if err != nil {
-		return fmt.Errorf("its private_key %w", err)
+		return errors.New("its private_key is not an RSA key in PEM")
 	}
 	// Google's two addresses are equivalent.
-	r.gcp = gcpAccess{email: given.Email, keyID: given.KeyID, tokenURI: gcpTokenURI, key: key, fingerprint: given.Email + " " + given.KeyID + " " + given.Key}
+	r.gcp = gcpAccess{email: given.Email, keyID: given.KeyID, key: key, fingerprint: given.Email + " " + given.KeyID + " " + given.Key}
 	r.secrets = append(r.secrets, pemBody(given.Key)...)
 	return nil
-}
-
-// rsaKey parses a private key in PEM, as PKCS #8 or PKCS #1.
-func rsaKey(text string) (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("is not in PEM")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	}
-	key, ok := parsed.(*rsa.PrivateKey)
-	if err != nil || !ok {
-		return nil, errors.New("is not an RSA key")
-	}
-	return key, nil
 }
 
 // pemBody returns the private blocks of PEM without their first and last lines, for the redactor.

@@ -44,8 +44,8 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 	}
 	access, remote, namespace := r.vault, r.remote, r.policy.VaultNamespace
 	return question{
-		recipient: quoted(recipient), endpoint: remote.endpoint(address, namespace, access.ca, access.token),
-		id: remote.idOf("vault", recipient, namespace, access.ca, access.token, string(message)),
+		server: remote.server(address, namespace, access.ca, access.token),
+		id:     remote.idOf("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
 			client, err := vaultClient(remote.client(access.ca), address, access.token, namespace)
 			if err != nil {
@@ -89,7 +89,10 @@ func vaultClient(client *http.Client, address, token, namespace string) (*api.Cl
 func vaultError(ctx context.Context, address, recipient string, err error) error {
 	refused, ok := errors.AsType[*api.ResponseError](err)
 	if !ok {
-		return unavailable(ctx, address, err)
+		if known, ok := errors.AsType[*UnavailableError](err); ok {
+			return known
+		}
+		return &UnavailableError{address, networkReason(ctx, err)}
 	}
 	said := orNoReason(quoted(strings.Join(refused.Errors, ", ")))
 	if refused.StatusCode == http.StatusForbidden || refused.StatusCode == http.StatusUnauthorized {
@@ -105,11 +108,12 @@ func vaultPlaintext(recipient string, secret *api.Secret) ([]byte, error) {
 	if secret == nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
-	text, ok := secret.Data["plaintext"].(string)
-	if !ok {
+	text, _ := secret.Data["plaintext"].(string)
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
-	return plaintext(recipient, "Vault", base64.StdEncoding, text)
+	return dataKey(recipient, "Vault", key)
 }
 
 // vaultErrors returns the messages in Vault's error response, which never repeats a token.
@@ -124,16 +128,3 @@ func vaultErrors(body []byte) string {
 }
 
 func orNoReason(said string) string { return cmp.Or(said, "no reason given") }
-
-func unexpectedAnswer(recipient, service string) error {
-	return &RefusedError{recipient, Rejected, "the response is not from " + service, "check what runs at this address"}
-}
-
-// plaintext decodes a data key from a response.
-func plaintext(recipient, service string, encoding *base64.Encoding, text string) ([]byte, error) {
-	key, err := encoding.DecodeString(text)
-	if err != nil || len(key) == 0 || len(key) > maxDataKey {
-		return nil, unexpectedAnswer(recipient, service)
-	}
-	return key, nil
-}
