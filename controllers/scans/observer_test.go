@@ -264,7 +264,7 @@ func BenchmarkMemory(b *testing.B) {
 				b.Fatal(err)
 			}
 		}, func() {
-			var o scanstate.Observed
+			o := scanstate.Observed{CronJobs: make([]scanstate.CronJob, 0, 10_000), Jobs: make([]scanstate.Job, 0, 20_000)}
 			for _, c := range cronJobs.List() {
 				o.CronJobs = append(o.CronJobs, scanstate.TrimCronJob(c.(*batchv1.CronJob)))
 			}

@@ -5,6 +5,11 @@
 // their namespace. A reconcile calls Look, which reads what the watches have shown and lets package scanstate decide what it means. The
 // next change that depends only on the time is computed in advance, so nothing polls. What Look remembers of an AuditSync is its Memory.
 //
+// The watches fill a store of the package, not a second cache of controller-runtime, for two reasons. A cache keeps Kubernetes' own types.
+// Even with a Transform that clears all fields that are not read, it takes 6.2 KB for each cluster instead of 1.2 KB, as
+// BenchmarkMemory prints. And a cache tells about a deletion after it has dropped the object. The operator deletes Jobs within seconds of
+// their end, so a look in between would find no result. Here a Job is remembered in the step that removes it.
+//
 // The package creates Jobs from CronJobs. It changes nothing else, except through Options.Record, and it reports and logs nothing.
 package scans
 

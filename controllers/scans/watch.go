@@ -60,7 +60,14 @@ func (s *Observer) addKinds() error {
 	if err != nil {
 		return fmt.Errorf("create client for metadata: %w", err)
 	}
-	cronJobs, jobs, pods := batch.CronJobs(namespace), batch.Jobs(namespace), core.Pods(namespace)
+	s.addScans(batch.CronJobs(namespace), batch.Jobs(namespace), core.Pods(namespace))
+	s.addIngredients("configmaps", meta, func(o *objects) *table[time.Time] { return &o.configMaps })
+	s.addIngredients("secrets", meta, func(o *objects) *table[time.Time] { return &o.secrets })
+	return nil
+}
+
+// addScans adds the watches of CronJobs, Jobs and Pods.
+func (s *Observer) addScans(cronJobs batchclient.CronJobInterface, jobs batchclient.JobInterface, pods coreclient.PodInterface) {
 	add(s, "cronjobs.batch", operators, "", cronJobs.List, cronJobs.Watch, &store[*batchv1.CronJob, scanstate.CronJob]{
 		trim: scanstate.TrimCronJob, scope: labelled(mondoo.LabelAuditConfig), in: func(o *objects) *table[scanstate.CronJob] { return &o.cronJobs },
 		removed: func(o *objects, _ *batchv1.CronJob, c scanstate.CronJob) { delete(o.gone, c.Cluster) }})
@@ -75,16 +82,14 @@ func (s *Observer) addKinds() error {
 		}, keeps: (*objects).explainsFailure})
 	add(s, "jobs.batch", scanstate.LabelAuditConfig, "", jobs.List, jobs.Watch, &store[*batchv1.Job, scanstate.Job]{
 		trim: scanstate.TrimJob, scope: labelled(scanstate.LabelAuditConfig), in: func(o *objects) *table[scanstate.Job] { return &o.own }, removed: rememberDeleted})
-	configMaps, secrets := meta.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(namespace), meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace)
-	add(s, "configmaps", "", "", configMaps.List, configMaps.Watch, &store[*metav1.PartialObjectMetadata, time.Time]{
-		trim: changed, scope: ingredients, in: func(o *objects) *table[time.Time] { return &o.configMaps }})
-	add(s, "secrets", "", "", secrets.List, secrets.Watch, &store[*metav1.PartialObjectMetadata, time.Time]{
-		trim: changed, scope: ingredients, in: func(o *objects) *table[time.Time] { return &o.secrets }})
-	return nil
 }
 
-// changed returns when an object last changed.
-func changed(o *metav1.PartialObjectMetadata) time.Time { return scanstate.Changed(o) }
+// addIngredients adds the watch of the ConfigMaps or Secrets that the operator creates for entries.
+func (s *Observer) addIngredients(resource string, c metadata.Interface, in func(*objects) *table[time.Time]) {
+	metas := c.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(s.options.Namespace)
+	trim := func(o *metav1.PartialObjectMetadata) time.Time { return scanstate.Changed(o) }
+	add(s, resource, "", "", metas.List, metas.Watch, &store[*metav1.PartialObjectMetadata, time.Time]{trim: trim, scope: ingredients, in: in})
+}
 
 // add adds the watch of the objects that match a label selector and a field selector.
 func add[O client.Object, V any, L runtime.Object](s *Observer, resource, selector, fields string, list func(context.Context, metav1.ListOptions) (L, error),
