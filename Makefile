@@ -87,6 +87,11 @@ verify: ## Check what a machine can: generated files, formatting, go.mod, go vet
 	go mod tidy -diff
 	go vet ./...
 
+.PHONY: picture
+picture: ## Draw the picture of README.md from a real run with Gitea
+	@go build -o .cache/bin/devenv ./cmd/devenv
+	@.cache/bin/devenv picture cmd/devenv/picture.svg
+
 .PHONY: build
 build: ## Build bin/muster, a static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/muster ./cmd/muster

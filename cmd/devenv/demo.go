@@ -159,7 +159,7 @@ func (d *demo) Stop() error {
 func (d *demo) file(name ...string) string { return filepath.Join(append([]string{d.dir}, name...)...) }
 
 func (d *demo) buildMuster(ctx context.Context, root string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", d.file("bin", "muster"), "./cmd/muster")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", d.file("bin", "muster"), "./cmd/muster")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

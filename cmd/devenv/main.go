@@ -20,7 +20,9 @@ type command struct {
 	run              func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
-func commands() []command { return []command{demoCommand(), buildCommand(), upCommand()} }
+func commands() []command {
+	return []command{demoCommand(), buildCommand(), upCommand(), pictureCommand()}
+}
 
 // errUsage ends devenv with the usage and status 2.
 var errUsage = errors.New("usage")
