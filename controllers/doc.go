@@ -9,6 +9,6 @@
 //
 // The namespace's Pod Security level is the one exception: it is read before each render and when a sync is requested.
 //
-// What works beside the reconciler is a package of its own, which setup.go wires: receiver turns webhooks into requested syncs,
-// and scans observes the scans of clusters and starts those of changed clusters.
+// What works beside the reconciler is a package of its own, which setup.go wires: commitstatus posts commit statuses, receiver turns
+// webhooks into requested syncs, and scans observes the scans of clusters and starts those of changed clusters.
 package controllers

@@ -40,7 +40,7 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 			return ctrl.Result{RequeueAfter: backoff(st.failures)}, nil
 		}
 	}
-	if wait := r.statuses.stopForDeletion(audit); wait > 0 {
+	if wait := r.Statuses.StopForDeletion(audit); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	controllerutil.RemoveFinalizer(audit, v1alpha1.Finalizer)

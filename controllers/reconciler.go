@@ -26,6 +26,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/commitstatus"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
 )
@@ -58,8 +59,8 @@ type Reconciler struct {
 	SyncTimeout time.Duration
 	// renders limits how many AuditSyncs are rendered at the same time; nil means no limit.
 	renders *semaphore.Weighted
-	// statuses posts commit statuses to forges.
-	statuses *statuses
+	// Statuses posts commit statuses to forges; nil for none.
+	Statuses *commitstatus.Reporter
 	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
@@ -86,7 +87,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if audit.Spec.Suspend {
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
-		r.statuses.stop(audit)
+		r.Statuses.Stop(audit)
 		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -118,7 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.report(ctx, audit, outcome); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.statuses.show(before, audit.Status, outcome, st.redactor)
+	r.Statuses.Show(before, audit.Status, outcome, st.redactor)
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
@@ -149,7 +150,7 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 		return o // no snapshot, or one from the AuditSync's previous source
 	}
 	o.Revision = st.snapshot.Revision().String()
-	r.statuses.begin(audit, o.Revision, st.redactor)
+	r.Statuses.Begin(audit, o.Revision, st.redactor)
 	st.watchdog.enter(stageRender)
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
 		return o
@@ -193,7 +194,7 @@ func (r *Reconciler) dependsOn(key types.NamespacedName, secret string) bool {
 func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
 	status := report.Status(audit, o)
 	r.webhookStatus(ctx, audit, &status)
-	r.statuses.reported(audit, &status)
+	r.Statuses.SetCondition(audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
 	r.recordEvents(ctx, audit, report.Events(audit, status, o))
 	return r.patchStatus(ctx, audit, status)
@@ -305,7 +306,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 		st.close()
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)
-	r.statuses.forget(key)
+	r.Statuses.Forget(key)
 	if r.Scans != nil {
 		r.Scans.Forget(key)
 	}

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -38,6 +39,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/commitstatus"
 	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
@@ -94,7 +96,7 @@ func (o Options) Validate() error {
 	case o.ShutdownTimeout < 0:
 		return fmt.Errorf("the shutdown timeout is negative")
 	}
-	if err := ValidateStatusURL(o.StatusURL); err != nil {
+	if err := commitstatus.ValidateURL(o.StatusURL); err != nil {
 		return err
 	}
 	return o.Webhook.Validate()
@@ -159,7 +161,8 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 		SyncTimeout: opts.SyncTimeout,
 		renders:     semaphore.NewWeighted(int64(opts.Concurrency)),
 	}
-	if err := r.addWatches(mgr, opts); err != nil {
+	reported := make(chan event.TypedGenericEvent[*v1alpha1.AuditSync])
+	if err := r.addWatches(mgr, opts, reported); err != nil {
 		return nil, err
 	}
 	if r.Webhooks {
@@ -167,11 +170,11 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 			return nil, err
 		}
 	}
-	return mgr, r.SetupWithManager(mgr)
+	return mgr, r.SetupWithManager(mgr, reported)
 }
 
-// addWatches adds the runnables that watch scans and post commit statuses.
-func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
+// addWatches adds the runnables that watch scans and post commit statuses. The latter sends what must be reconciled to reported.
+func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan<- event.TypedGenericEvent[*v1alpha1.AuditSync]) (err error) {
 	r.Scans, err = scans.New(scans.Options{Config: mgr.GetConfig(), HTTPClient: mgr.GetHTTPClient(), Namespace: opts.Namespace, Cached: r.Client, Live: r.Live,
 		Writer: r.writer, Record: r.record, Bounds: opts.ScanBounds, Clock: clock.RealClock{}})
 	if err != nil {
@@ -180,8 +183,9 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options) (err error) {
 	if err := mgr.Add(r.Scans); err != nil {
 		return fmt.Errorf("add the scan watches: %w", err)
 	}
-	r.statuses = newStatuses(r.Client, clock.RealClock{}, r.Metrics, r.Events, opts.StatusURL)
-	if err := mgr.Add(r.statuses); err != nil {
+	r.Statuses = commitstatus.New(commitstatus.Options{Client: client.WithFieldOwner(r.Client, FieldManager), Clock: r.Clock,
+		Metrics: r.Metrics, Events: r.Events, Changed: reported, URL: opts.StatusURL, Log: mgr.GetLogger()})
+	if err := mgr.Add(r.Statuses); err != nil {
 		return fmt.Errorf("add the commit statuses: %w", err)
 	}
 	return nil
@@ -257,14 +261,14 @@ func cachesSynced(mgr manager.Manager) healthz.Checker {
 	}
 }
 
-// SetupWithManager adds the controller and its watches to a manager.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
+// SetupWithManager adds the controller and its watches to a manager. It also reconciles what is sent to reported.
+func (r *Reconciler) SetupWithManager(mgr manager.Manager, reported <-chan event.TypedGenericEvent[*v1alpha1.AuditSync]) error {
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("auditsync").
 		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
-		WatchesRawSource(source.Channel(r.statuses.changed, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
+		WatchesRawSource(source.Channel(reported, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
 		WatchesRawSource(source.Func(r.Scans.Requests)).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
 		Build(r)

@@ -13,10 +13,13 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/commitstatus"
+	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/forgetest"
 )
@@ -73,8 +76,10 @@ type byHand struct {
 	provider forge.Provider
 	clock    *testclock.FakeClock
 	r        *controllers.Reconciler
-	s        controllers.CommitStatuses
-	key      types.NamespacedName
+	s        *commitstatus.Reporter
+	// requested has the AuditSyncs that the Reporter wants reconciled.
+	requested chan event.TypedGenericEvent[*v1alpha1.AuditSync]
+	key       types.NamespacedName
 	// events are those of the present process.
 	events *events.FakeRecorder
 	// syncDue and statusDue are when each wants to look again; zero for never.
@@ -95,17 +100,19 @@ func newByHand(t T, provider forge.Provider) *byHand {
 func (h *byHand) start() {
 	h.Helper()
 	h.events = events.NewFakeRecorder(100_000)
-	s, metrics := controllers.NewCommitStatuses(h.T, h.admin, h.clock, prometheus.NewRegistry(), h.events, "https://muster.example.com/{namespace}/{name}?at={commit}")
-	h.s = s
+	metrics, err := report.NewMetrics(prometheus.NewRegistry(), report.MetricsOptions{})
+	must(h.T, err)
+	h.requested = make(chan event.TypedGenericEvent[*v1alpha1.AuditSync], 1000)
+	h.s = commitstatus.New(commitstatus.Options{Client: client.WithFieldOwner(h.admin, controllers.FieldManager), Clock: h.clock, Metrics: metrics,
+		Events: h.events, Changed: h.requested, URL: "https://muster.example.com/{namespace}/{name}?at={commit}"})
 	h.r = &controllers.Reconciler{Client: h.admin, Live: h.admin, As: controllers.Impersonate(plane.Config(), client.Options{Scheme: h.admin.Scheme()}),
-		Events: h.events, Metrics: metrics, Clock: h.clock, Keys: keys.NewRemote(h.clock.Now), CacheDir: h.TempDir()}
-	h.r.Show(s)
+		Events: h.events, Metrics: metrics, Clock: h.clock, Keys: keys.NewRemote(h.clock.Now), CacheDir: h.TempDir(), Statuses: h.s}
 }
 
 // reconcile reconciles, and then posts what there is to post.
 func (h *byHand) reconcile() {
 	h.Helper()
-	for again := true; again; again = h.s.Asked() {
+	for again := true; again; again = h.asked() {
 		result, err := h.r.Reconcile(h.Context(), ctrl.Request{NamespacedName: h.key})
 		must(h.T, err)
 		h.syncs++
@@ -117,9 +124,19 @@ func (h *byHand) reconcile() {
 func (h *byHand) post() {
 	h.Helper()
 	h.statusDue = time.Time{}
-	if again := h.s.Work(h.Context(), h.key); again > 0 {
-		h.statusDue = h.clock.Now().Add(again)
+	result, err := h.s.Reconcile(h.Context(), ctrl.Request{NamespacedName: h.key})
+	must(h.T, err)
+	if result.RequeueAfter > 0 {
+		h.statusDue = h.clock.Now().Add(result.RequeueAfter)
 	}
+}
+
+// asked reports whether the Reporter wanted a sync since the last call.
+func (h *byHand) asked() (asked bool) {
+	for ; len(h.requested) > 0; <-h.requested {
+		asked = true
+	}
+	return asked
 }
 
 // pass lets time pass, a minute at a time.
@@ -132,7 +149,7 @@ func (h *byHand) pass(d time.Duration) {
 		}
 		if !h.statusDue.IsZero() && !h.clock.Now().Before(h.statusDue) {
 			h.post()
-			if h.s.Asked() {
+			if h.asked() {
 				h.reconcile()
 			}
 		}
