@@ -50,23 +50,16 @@ func cause(err error) (text string, all bool) {
 // the file that the error is about, if kustomize names it.
 func (b *builder) innermost(err error) (file string, inner error) {
 	text, dir := err.Error(), b.tree.Loaded.Path
-	for again := true; again; {
-		again = false
-		if _, rest, found := strings.Cut(text, `accumulateDirectory: "`); found {
-			if quoted, err := strconv.QuotedPrefix(`"` + rest); err == nil {
-				text, _ = strconv.Unquote(quoted) // can't fail for a quoted prefix
-				again = true
-			}
+	for {
+		_, rest, found := strings.Cut(text, `accumulateDirectory: "`)
+		quoted, err := strconv.QuotedPrefix(`"` + rest)
+		if !found || err != nil {
+			break
 		}
-		for _, start := range []string{"recursed accumulation of path '/", "couldn't make target for path '/", "recursed merging from path '/"} {
-			i := strings.LastIndex(text, start)
-			if i < 0 {
-				continue
-			}
-			if name, rest, found := strings.Cut(text[i+len(start):], "': "); found && b.tree.Loaded.Kustomizations[path.Clean(name)] != nil {
-				text, dir, again = rest, path.Clean(name), true
-			}
-		}
+		text, _ = strconv.Unquote(quoted) // can't fail for a quoted prefix
+	}
+	if way := onTheWay.FindStringSubmatch(text); way != nil && b.tree.Loaded.Kustomizations[path.Clean(way[1])] != nil {
+		dir, text = path.Clean(way[1]), way[2]
 	}
 	if k := b.tree.Loaded.Kustomizations[dir]; k != nil && k.File != nil {
 		file = k.File.Path
@@ -77,8 +70,7 @@ func (b *builder) innermost(err error) (file string, inner error) {
 			file = path.Join(dir, ref)
 		}
 	}
-	const generator = "merging from generator "
-	if dump := strings.LastIndex(text, "}: "); dump >= 0 && strings.HasPrefix(text, generator) {
+	if dump := strings.LastIndex(text, "}: "); dump >= 0 && strings.HasPrefix(text, "merging from generator ") {
 		text = text[dump+len("}: "):]
 	}
 	if text = alreadyExists.ReplaceAllString(text, "the object exists"); text == err.Error() {
@@ -86,6 +78,9 @@ func (b *builder) innermost(err error) (file string, inner error) {
 	}
 	return file, errors.New(text)
 }
+
+// onTheWay matches the last kustomization on the way to a cause, and what follows.
+var onTheWay = regexp.MustCompile(`(?s)^.*(?:recursed accumulation of path|couldn't make target for path|recursed merging from path) '/(.*?)': (.*)$`)
 
 // alreadyExists matches how kustomize names an object that already exists.
 var alreadyExists = regexp.MustCompile(`id resid\.ResId\{Gvk:resid\.Gvk\{[^{}]*\}[^{}]*\} exists`)
