@@ -221,6 +221,24 @@ func TestServersInTrouble(t *testing.T) {
 	check(t, "a fault that passes", c.ring(c.remote(time.Now), nil), file(c.awsKey(awsARN, "", nil)), "open")
 }
 
+// TestClientsDoNotRetry: the retries of a client would multiply with those of Remote.
+func TestClientsDoNotRetry(t *testing.T) {
+	c := startClouds(t)
+	isToken := func(path string) bool { return strings.HasSuffix(path, "/token") }
+	c.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		if !isToken(r.URL.Path) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return !isToken(r.URL.Path)
+	})
+	for name, key := range map[string]*sealtest.ServiceKey{"AWS": c.awsKey(awsARN, "", nil), "Google": c.gcpKey(gcpKey), "Azure": c.azureKey(azureVersion)} {
+		check(t, name, c.ring(c.remote(time.Now), nil), sopsFile(t, 0, sealtest.Group{key}), "unavailable")
+		if asked := slices.DeleteFunc(c.took(), isToken); len(asked) != keys.MaxAttempts {
+			t.Errorf("%s: asked %q, want %d requests", name, asked, keys.MaxAttempts)
+		}
+	}
+}
+
 // TestServerThatDoesNotAnswer: the wait is limited, including retries.
 func TestServerThatDoesNotAnswer(t *testing.T) {
 	c := startClouds(t)
@@ -389,8 +407,8 @@ func layTraps(t *testing.T, c *clouds, v *vault) (sprung func() int) {
 		"AWS_ACCESS_KEY_ID": c.awsID, "AWS_SECRET_ACCESS_KEY": c.awsSecret, "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1", "AWS_PROFILE": "a-profile",
 		"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(home, ".aws/credentials"), "AWS_CONFIG_FILE": filepath.Join(home, ".aws/config"),
 		"AWS_ENDPOINT_URL": "http://" + trap, "AWS_ENDPOINT_URL_KMS": "http://" + trap, "AWS_ENDPOINT_URL_STS": "http://" + trap, "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + trap,
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://" + trap, "AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true",
-		"AWS_EXECUTION_ENV": inEnvironment, "AWS_LAMBDA_FUNCTION_NAME": inEnvironment, "_X_AMZN_TRACE_ID": inEnvironment,
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://" + trap,
+		"AWS_EXECUTION_ENV":                  inEnvironment, "AWS_LAMBDA_FUNCTION_NAME": inEnvironment, "_X_AMZN_TRACE_ID": inEnvironment,
 		"GOOGLE_APPLICATION_CREDENTIALS": filepath.Join(home, "gcp.json"), "GOOGLE_CREDENTIALS": c.gcpField(nil), "GOOGLE_OAUTH_ACCESS_TOKEN": "canary-google-token",
 		"GCE_METADATA_HOST": trap, "GOOGLE_API_USE_CLIENT_CERTIFICATE": "true", "GOOGLE_CLOUD_UNIVERSE_DOMAIN": trap, "SOPS_GCP_KMS_ENDPOINT": trap,
 		"GOOGLE_API_USE_MTLS_ENDPOINT": "always", "GOOGLE_API_CERTIFICATE_CONFIG": filepath.Join(home, "certificate_config.json"), "EXPERIMENTAL_GOOGLE_API_USE_S2A": "true",

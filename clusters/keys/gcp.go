@@ -1,26 +1,19 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
-	kms "cloud.google.com/go/kms/apiv1"
-	"cloud.google.com/go/kms/apiv1/kmspb"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-	"google.golang.org/api/googleapi"
-	"google.golang.org/api/option"
-	"google.golang.org/api/option/internaloption"
 )
 
 // GCPField is the field of a decryption Secret with a Google service account's key, as Flux names it.
@@ -52,8 +45,7 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 	case r.gcp.key == nil:
 		return question{}, noCredentials(resource, GCPField)
 	}
-	blob, err := base64.StdEncoding.DecodeString(string(message))
-	if err != nil {
+	if _, err := base64.StdEncoding.DecodeString(string(message)); err != nil {
 		return question{}, malformed(resource, "the encrypted data key is not base64")
 	}
 	access, remote := r.gcp, r.remote
@@ -64,31 +56,9 @@ func (r *Ring) gcpQuestion(key *keyservice.GcpKmsKey, message []byte) (question,
 			if err != nil {
 				return nil, err
 			}
-			client, err := gcpClient(ctx, remote.withToken(token))
-			if err != nil {
-				return nil, err
-			}
-			got, err := client.Decrypt(ctx, &kmspb.DecryptRequest{Name: resource, Ciphertext: blob})
-			if err != nil {
-				return nil, gcpError(ctx, quoted(resource), err)
-			}
-			return dataKey(quoted(resource), "Cloud KMS", got.GetPlaintext())
+			return gcpDecrypt(ctx, remote.withToken(token), resource, message)
 		},
 	}, nil
-}
-
-// gcpClient returns Google's client without what it reads from the process environment. GOOGLE_API_USE_CLIENT_CERTIFICATE would
-// start a program that a file in the home folder names, unless there is a source of certificates. A client doesn't use the source
-// if it has an HTTP client, and only refuses both together if it validates its options. The debug log would hold data keys.
-func gcpClient(ctx context.Context, client *http.Client) (*kms.KeyManagementClient, error) {
-	c, err := kms.NewKeyManagementRESTClient(ctx, option.WithEndpoint(gcpHost), option.WithHTTPClient(client), option.WithLogger(slog.New(slog.DiscardHandler)),
-		option.WithClientCertSource(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errors.ErrUnsupported }),
-		internaloption.SkipDialSettingsValidation())
-	if err != nil {
-		return nil, err
-	}
-	c.CallOptions.Decrypt = nil // no retries
-	return c, nil
 }
 
 // token exchanges a signed assertion for an access token, RFC 7523, and caches it.
@@ -108,22 +78,40 @@ func (a gcpAccess) token(ctx context.Context, remote *Remote, recipient string) 
 	})
 }
 
-// gcpError classifies an error of the client.
-func gcpError(ctx context.Context, recipient string, err error) error {
-	failed, ok := errors.AsType[*googleapi.Error](err)
+// gcpDecrypt asks Cloud KMS for a data key.
+func gcpDecrypt(ctx context.Context, client *http.Client, resource string, message []byte) ([]byte, error) {
+	body, err := json.Marshal(map[string]string{"ciphertext": string(message)})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, gcpHost+"/v1/"+resource+":decrypt", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, noAnswer(ctx, quoted(resource), "Cloud KMS", gcpHost, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is in memory
 	var said struct {
-		Error struct {
+		Plaintext []byte `json:"plaintext"`
+		Error     struct {
 			Status string `json:"status"`
 		} `json:"error"`
 	}
-	if !ok || json.Unmarshal([]byte(failed.Body), &said) != nil {
-		return noAnswer(ctx, recipient, "Cloud KMS", gcpHost, err)
+	if json.NewDecoder(resp.Body).Decode(&said) != nil {
+		return nil, unexpectedAnswer(quoted(resource), "Cloud KMS")
 	}
 	status := orNoReason(quoted(said.Error.Status))
-	if failed.Code == http.StatusUnauthorized || failed.Code == http.StatusForbidden {
-		return &RefusedError{recipient, Denied, "Cloud KMS denied it: " + status,
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return dataKey(quoted(resource), "Cloud KMS", said.Plaintext)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, &RefusedError{quoted(resource), Denied, "Cloud KMS denied it: " + status,
 			"give the service account in the field " + GCPField + " of the decryption Secret the role roles/cloudkms.cryptoKeyDecrypter for this key"}
+	default:
+		return nil, &RefusedError{quoted(resource), Rejected, "Cloud KMS can't decrypt it: " + status,
+			"check that the key and its version are enabled, and that the file is encrypted for it"}
 	}
-	return &RefusedError{recipient, Rejected, "Cloud KMS can't decrypt it: " + status,
-		"check that the key and its version are enabled, and that the file is encrypted for it"}
 }

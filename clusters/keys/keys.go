@@ -6,12 +6,13 @@
 // the servers, and only for the keys, that a Policy lists. FromEnvironment, for the command line only, reads them from where the
 // sops command does.
 //
-// Each service is asked through its maker's client with explicit options: hashicorp/vault/api, service/kms and service/sts of
-// aws-sdk-go-v2, cloud.google.com/go/kms and azkeys. The key types of sops make the same clients, but they also read the process
-// environment and the home folder (LoadDefaultConfig for AWS, SOPS_GCP_KMS_ENDPOINT, VAULT_ADDR). Access tokens come from
-// golang.org/x/oauth2. Azure's own library for tokens reads AZURE_REGIONAL_AUTHORITY_NAME whatever its options are
-// (confidential_client.go:72 of azidentity v1.14.0), and then asks another server. TestNothingFromTheEnvironment has all of these as
-// traps.
+// Vault, AWS and Azure are asked through their makers' clients with explicit options: hashicorp/vault/api, service/kms and service/sts
+// of aws-sdk-go-v2, and azkeys. The key types of sops make the same clients, but they also read the process environment and the home
+// folder (LoadDefaultConfig for AWS, VAULT_ADDR). Cloud KMS gets one POST. Google's client makes another one with options of its own
+// (key_management_client.go:1574 of cloud.google.com/go/kms v1.32.0), which starts the program that the file in
+// GOOGLE_API_CERTIFICATE_CONFIG names. Access tokens come from golang.org/x/oauth2. Azure's own library for tokens reads
+// AZURE_REGIONAL_AUTHORITY_NAME whatever its options are (confidential_client.go:72 of azidentity v1.14.0), and then asks another
+// server. TestNothingFromTheEnvironment has all of these as traps.
 //
 // There are three kinds of errors: ErrNoKeyFits, *RefusedError and *UnavailableError. Verdict picks one of several errors.
 package keys

@@ -37,8 +37,8 @@ const (
 // rings of a process. It caches data keys for at most Lifetime, sends one request if several callers need the same key, and
 // stops asking failing servers for a while. It is safe for concurrent use.
 //
-// Each service is asked through its maker's client, with explicit options and without the client's own retries. Remote's HTTP clients
-// ignore proxies from the environment, don't follow redirects, and limit what they read.
+// The makers' clients get explicit options, no retries and an HTTP client of Remote, which ignores proxies from the environment, doesn't
+// follow redirects, and limits what it reads.
 type Remote struct {
 	now      func() time.Time
 	secret   [32]byte // makes the cache's ids useless outside of the process
