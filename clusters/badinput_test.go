@@ -16,6 +16,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // canary is in every secret of the table, and may be in no finding.
@@ -31,7 +32,7 @@ type badInput struct {
 	// stopped: what is wrong concerns every cluster. Otherwise the good cluster has to come through.
 	stopped bool
 	// opener overrides the one that has the key.
-	opener *seal.Opener
+	opener *unseal.Opener
 	// withKey: nothing of it shows without a key.
 	withKey bool
 	// options changes those that all rows have.
@@ -203,7 +204,7 @@ func TestBadInput(t *testing.T) {
 		{name: "wrong key", opener: foreignKey.Opener(t), want: []string{"sops-key clusters/good.yaml"}, stopped: true},
 		{name: "server split with a merge key", files: files{"bad.yaml": strings.Replace(encrypted, "https://bad.example.com", "https://bad.example.co\n        <<: {server: \"m\"}", 1)}, want: []string{"sops-block clusters/bad.yaml:8"}},
 		{name: "server under a tag", files: files{"bad.yaml": strings.Replace(encrypted, "https://bad.example.com", "!!binary aHR0cHM6Ly9iYWQuZXhhbXBsZS5jb20=", 1)}, want: []string{"sops-block clusters/bad.yaml:7"}},
-		{name: "no key", opener: seal.NewOpener(), want: []string{"sops-no-key clusters/good.yaml"}, stopped: true},
+		{name: "no key", opener: unseal.NewOpener(), want: []string{"sops-no-key clusters/good.yaml"}, stopped: true},
 		{name: "mac_only_encrypted with a plain server", files: files{"bad.yaml": macOnly}, want: []string{"server-unsealed clusters/bad.yaml:7"}},
 		{name: "server patched by the overlay", files: files{"bad.yaml": encrypted, "kustomization.yaml": jsonPatch(`{"op": "replace", "path": "/spec/serviceAccountAuth/server", "value": "https://evil.example.com"}`)},
 			want: []string{"server-unsealed clusters/bad.yaml:7"}},

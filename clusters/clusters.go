@@ -6,7 +6,7 @@
 //	                          Secrets
 //
 // Each stage is a package below this one. It takes the previous stage's result and returns a new type. Everything up to
-// compile works without a key. Mistakes in a repository are returned as findings. An error means that Muster could not
+// compile works without a key, and imports nothing that decrypts: kustomize gets an Opener for the inputs of generators. Mistakes in a repository are returned as findings. An error means that Muster could not
 // do its work.
 //
 // The package has no Kubernetes client, and opens no connections except to the key services that it is given.
@@ -37,6 +37,12 @@ type Source struct {
 	Limits load.Limits
 }
 
+// Opener decrypts files with keys. *unseal.Opener is one.
+type Opener interface {
+	kustomize.Opener
+	open.Opener
+}
+
 // Pipeline renders sources. Every stage caches its last result, so that rendering the next revision of a source only
 // costs as much as has changed. The cache holds no more than that one fleet. Concurrent calls wait for each other.
 type Pipeline struct {
@@ -55,7 +61,7 @@ func NewPipeline() *Pipeline { return &Pipeline{sealer: seal.NewSealer()} }
 
 // Compile turns files into a fleet whose secrets are still sealed. The opener, which may be nil, is only used for
 // encrypted files that a kustomize generator reads.
-func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options, opener open.Opener) (*fleet.Sealed, error) {
+func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options, opener Opener) (*fleet.Sealed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	opts.Source = src.FS
@@ -74,7 +80,7 @@ func (p *Pipeline) Compile(ctx context.Context, src Source, opts compile.Options
 
 // Open decrypts a fleet's secrets. The redactor learns every decrypted value, and forgets it when it is no longer in
 // the fleet.
-func (p *Pipeline) Open(ctx context.Context, sealed *fleet.Sealed, opener open.Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
+func (p *Pipeline) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer sealed.Source.Loaded.Release()

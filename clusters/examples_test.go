@@ -25,6 +25,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -62,13 +63,13 @@ func exampleOptions(t *testing.T, example, sync string) compile.Options {
 
 func exampleFS(name string) fs.FS { return os.DirFS(filepath.Join("..", "examples", name)) }
 
-func exampleOpener(t testing.TB) *seal.Opener {
+func exampleOpener(t testing.TB) *unseal.Opener {
 	t.Helper()
 	ring := &keys.Ring{}
 	if err := ring.AddFile(filepath.Join("..", "examples", "age-test-key.txt")); err != nil {
 		t.Fatal(err)
 	}
-	return seal.NewOpener(ring)
+	return unseal.NewOpener(ring)
 }
 
 // TestExamples holds what each example is applied as, to an empty cluster.
@@ -225,7 +226,7 @@ func TestBuildIsKustomize(t *testing.T) {
 }
 
 // openHandles replaces every handle below a value.
-func openHandles(t *testing.T, tree *seal.Tree, opener *seal.Opener, v any) any {
+func openHandles(t *testing.T, tree *seal.Tree, opener *unseal.Opener, v any) any {
 	t.Helper()
 	switch v := v.(type) {
 	case string:
@@ -264,7 +265,7 @@ func openHandles(t *testing.T, tree *seal.Tree, opener *seal.Opener, v any) any 
 
 // decryptedCopy writes a repository to disk with every file decrypted and what Muster takes besides the list of the
 // kustomization added to it, and returns the folder to build.
-func decryptedCopy(t *testing.T, repository fs.FS, tree *load.Tree, opener *seal.Opener) string {
+func decryptedCopy(t *testing.T, repository fs.FS, tree *load.Tree, opener *unseal.Opener) string {
 	t.Helper()
 	dir := t.TempDir()
 	err := fs.WalkDir(repository, ".", func(name string, d fs.DirEntry, err error) error {

@@ -15,7 +15,6 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 )
@@ -78,13 +77,13 @@ func compileOnly(t testing.TB, repository fs.FS, path string, opts compile.Optio
 }
 
 // render goes all the way to an opened fleet.
-func render(t testing.TB, repository fs.FS, path string, opts compile.Options, opener open.Opener) run {
+func render(t testing.TB, repository fs.FS, path string, opts compile.Options, opener clusters.Opener) run {
 	t.Helper()
 	return renderBy(t, clusters.NewPipeline(), &redact.Redactor{}, repository, path, opts, opener)
 }
 
 // renderBy does so with a pipeline that may remember what it has rendered before, with the same redactor.
-func renderBy(t testing.TB, p *clusters.Pipeline, redactor *redact.Redactor, repository fs.FS, path string, opts compile.Options, opener open.Opener) run {
+func renderBy(t testing.TB, p *clusters.Pipeline, redactor *redact.Redactor, repository fs.FS, path string, opts compile.Options, opener clusters.Opener) run {
 	t.Helper()
 	sealed, err := p.Compile(context.Background(), clusters.Source{FS: repository, Path: path}, opts, opener)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // editor changes a repository, an AuditSync's options, the keys and the day at random.
@@ -307,7 +307,7 @@ func TestRememberedIsFresh(t *testing.T) {
 	}
 }
 
-func (e *editor) render(p *Pipeline, opener *seal.Opener, redactor *redact.Redactor) *fleet.Opened {
+func (e *editor) render(p *Pipeline, opener *unseal.Opener, redactor *redact.Redactor) *fleet.Opened {
 	e.t.Helper()
 	sealed, err := p.Compile(e.t.Context(), Source{FS: e.fs(), Path: "f"}, e.opts, opener)
 	if err != nil {
@@ -375,13 +375,13 @@ func TestRememberedCases(t *testing.T) {
 
 // refusing is an opener that refuses once.
 type refusing struct {
-	*seal.Opener
+	*unseal.Opener
 	times int
 }
 
-func (r *refusing) Open(ctx context.Context, f *load.File) (*seal.Plain, *finding.Finding) {
+func (r *refusing) Open(ctx context.Context, f *load.File) (*unseal.Plain, *finding.Finding) {
 	if r.times++; r.times == 1 {
-		return nil, &finding.Finding{Code: seal.CodeRefused, Severity: finding.Error, Path: f.Path, Message: "not allowed"}
+		return nil, &finding.Finding{Code: unseal.CodeRefused, Severity: finding.Error, Path: f.Path, Message: "not allowed"}
 	}
 	return r.Opener.Open(ctx, f)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 )
@@ -150,7 +150,7 @@ func mask(redactor *redact.Redactor, findings []finding.Finding) {
 func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *state) ([]string, *report.Failure) {
 	if audit.Spec.Decryption == nil {
 		if st.opener == nil || st.keys != "" {
-			st.opener, st.keys = seal.NewOpener(), ""
+			st.opener, st.keys = unseal.NewOpener(), ""
 		}
 		return nil, nil
 	}
@@ -163,7 +163,7 @@ func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 		return nil, &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
 	}
 	if version := keyVersion(secret.ResourceVersion, audit.Spec.Decryption); st.opener == nil || st.keys != version {
-		st.opener, st.keys = seal.NewOpener(ring), version
+		st.opener, st.keys = unseal.NewOpener(ring), version
 	}
 	return ring.Secrets(), nil
 }

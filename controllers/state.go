@@ -8,7 +8,6 @@ import (
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/fleet"
-	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
@@ -47,7 +46,7 @@ type state struct {
 	fleet    *fleet.Opened
 	rendered renderKey
 	// opener decrypts files with the keys of the version in keys. The pipeline drops its cache if the opener changes.
-	opener open.Opener
+	opener clusters.Opener
 	keys   string
 	// redactor knows the secrets of the fleet and the credentials in use. credentials are those for the repository. renders counts
 	// renders, and concealed are the values added since the last one, so that the redactor can drop older values.

@@ -9,15 +9,15 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
-	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 func opens(t *testing.T, ring *keys.Ring, key *sealtest.Key) bool {
 	t.Helper()
 	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
-	_, bad := seal.NewOpener(ring).Open(t.Context(), file)
-	if bad != nil && bad.Code != seal.CodeWrongKey {
+	_, bad := unseal.NewOpener(ring).Open(t.Context(), file)
+	if bad != nil && bad.Code != unseal.CodeWrongKey {
 		t.Fatal(bad)
 	}
 	return bad == nil

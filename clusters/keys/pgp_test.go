@@ -21,6 +21,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 func ringOf(t *testing.T, data map[string]string) *keys.Ring {
@@ -39,7 +40,7 @@ func ringOf(t *testing.T, data map[string]string) *keys.Ring {
 // finds returns the code of the finding for a file, or "" if the ring opens it.
 func finds(t *testing.T, ring *keys.Ring, text string) string {
 	t.Helper()
-	plain, bad := seal.NewOpener(ring).Open(t.Context(), &load.File{Path: "x", Data: text})
+	plain, bad := unseal.NewOpener(ring).Open(t.Context(), &load.File{Path: "x", Data: text})
 	if bad != nil {
 		return string(bad.Code)
 	}
@@ -70,7 +71,7 @@ func TestPGPFromSecret(t *testing.T) {
 			t.Errorf("%s: %s", name, code)
 		}
 	}
-	if code := finds(t, ring, encryptFor(t, other)); code != string(seal.CodeWrongKey) {
+	if code := finds(t, ring, encryptFor(t, other)); code != string(unseal.CodeWrongKey) {
 		t.Errorf("a key of a field that is not for keys: %q", code)
 	}
 	if code := finds(t, ring, encryptFor(t, other, sealtest.NewKey(t), third)); code != "" {
@@ -129,9 +130,9 @@ func TestRotation(t *testing.T) {
 		fields       map[string]string
 		old, rotated string
 	}{
-		{"before", map[string]string{"a.asc": before.Private()}, "", string(seal.CodeWrongKey)},
+		{"before", map[string]string{"a.asc": before.Private()}, "", string(unseal.CodeWrongKey)},
 		{"both", map[string]string{"a.asc": before.Private(), "b.asc": after.Private()}, "", ""},
-		{"after", map[string]string{"b.asc": after.Private()}, string(seal.CodeWrongKey), ""},
+		{"after", map[string]string{"b.asc": after.Private()}, string(unseal.CodeWrongKey), ""},
 	} {
 		ring := ringOf(t, row.fields)
 		if got := finds(t, ring, old); got != row.old {
@@ -147,7 +148,7 @@ func TestRotation(t *testing.T) {
 func TestKeyGroups(t *testing.T) {
 	first, second, spare, third := sealtest.NewKey(t), sealtest.NewPGPKey(t), sealtest.NewPGPKey(t), sealtest.NewKey(t)
 	text := sealtest.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything, 2, sealtest.Group{first}, sealtest.Group{second, spare}, sealtest.Group{third})
-	wrong := string(seal.CodeWrongKey)
+	wrong := string(unseal.CodeWrongKey)
 	for _, row := range []struct {
 		reason string
 		given  []sealtest.Recipient
@@ -377,7 +378,7 @@ func TestGnuPG(t *testing.T) {
 		if code := finds(t, ring, text); code != "" {
 			t.Errorf("%s: %s", algorithm, code)
 		}
-		if code := finds(t, ringOf(t, map[string]string{"k.asc": sealtest.NewPGPKey(t).Private()}), text); code != string(seal.CodeWrongKey) {
+		if code := finds(t, ringOf(t, map[string]string{"k.asc": sealtest.NewPGPKey(t).Private()}), text); code != string(unseal.CodeWrongKey) {
 			t.Errorf("%s, another key: %q", algorithm, code)
 		}
 	}

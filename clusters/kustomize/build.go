@@ -83,9 +83,10 @@ type Result struct {
 	files map[string]stored // the cluster files, by path
 }
 
-// Opener opens an encrypted file that a generator reads.
+// Opener decrypts a file that a generator reads, as the command "sops decrypt" does with the settings in a .sops.yaml.
+// *unseal.Opener is one.
 type Opener interface {
-	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
+	Decrypt(ctx context.Context, f *load.File, settings []byte) ([]byte, *finding.Finding)
 }
 
 // Build builds a sealed tree. A stopped tree has no resources. The opener, which may be nil, is only used for the encrypted

@@ -162,15 +162,9 @@ func (b *builder) openSources(ctx context.Context, opener Opener, k *load.Kustom
 			b.useHandles(k, f, field, isEnv(src, entry))
 			continue
 		}
-		plain, problem := opener.Open(ctx, f)
+		data, problem := opener.Decrypt(ctx, f, b.tree.Loaded.Nearest(path.Dir(f.Path), recipient.ConfigName))
 		if problem != nil {
 			b.result.Stop(*problem)
-			continue
-		}
-		data, err := plain.Output(b.tree.Loaded.Nearest(path.Dir(f.Path), recipient.ConfigName))
-		if err != nil {
-			b.result.Stop(finding.Finding{Code: seal.CodeSopsBlock, Path: f.Path, Message: "the decrypted file can't be written in its format",
-				Fix: "check stores.*.indent in .sops.yaml, and the output of sops decrypt"})
 			continue
 		}
 		b.inputs[f.Path] = data

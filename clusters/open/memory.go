@@ -11,7 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // Memory remembers the last opened fleet, so that a change only costs its own work. The zero value remembers nothing. It is not
@@ -57,7 +57,8 @@ type rememberedCluster struct {
 	origin   string // hash of the file that findings point into
 }
 
-// Open is like the function Open. The redactor forgets values of Secrets that no longer exist.
+// Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The redactor forgets values of
+// Secrets that no longer exist. The only error is that of ctx.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
 		known := m.allOwners(redactor)
@@ -227,7 +228,7 @@ func (m *Memory) keep(o *run, sealed *fleet.SealedSecret, s fleet.Secret, findin
 
 // temporary reports whether a file failed to open for a reason outside of the file and the keys, which may be gone next time.
 func temporary(problem *finding.Finding) bool {
-	return problem != nil && (seal.Temporary(problem.Code) || problem.Code == seal.CodeRefused)
+	return problem != nil && (unseal.Temporary(problem.Code) || problem.Code == unseal.CodeRefused)
 }
 
 // finish stores a run, and makes the redactor forget what is gone since the last run, whose Secrets and clusters are given.
@@ -238,7 +239,7 @@ func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]s
 		case temporary(op.problem):
 			m.sealed, m.opened = nil, nil
 			o.opened.Provisional = true
-			o.opened.Retry = o.opened.Retry || seal.Temporary(op.problem.Code)
+			o.opened.Retry = o.opened.Retry || unseal.Temporary(op.problem.Code)
 			delete(m.files, path)
 		case op.file == nil:
 			delete(m.files, path)

@@ -28,27 +28,22 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
 // CodeBase64 is the code of a finding about data in a Secret manifest that is not valid base64 after decryption.
 const CodeBase64 finding.Code = "secret-base64"
 
-// Opener decrypts a file. *seal.Opener is one.
+// Opener decrypts a file. *unseal.Opener is one.
 type Opener interface {
-	Open(context.Context, *load.File) (*seal.Plain, *finding.Finding)
-}
-
-// Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The only error is that of ctx.
-func Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
-	return (&Memory{}).Open(ctx, sealed, opener, redactor, now)
+	Open(context.Context, *load.File) (*unseal.Plain, *finding.Finding)
 }
 
 // opening is a file that is or was to be opened.
 type opening struct {
 	file    *load.File
-	plain   *seal.Plain
+	plain   *unseal.Plain
 	problem *finding.Finding
 	// known is true if an earlier run opened the file. Then problem is the result of that run, and plain is nil.
 	known bool
@@ -158,7 +153,7 @@ func (o *run) value(text, owner string) (string, *finding.Finding) {
 	value, ok := op.plain.Value(ref)
 	if !ok {
 		line, column := op.file.Position(ref.Document, ref.Keys)
-		return "", &finding.Finding{Code: seal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
+		return "", &finding.Finding{Code: unseal.CodeValue, Severity: finding.Error, Path: ref.Path, Line: line, Column: column,
 			Message: "the decrypted value is not the text that was encrypted here", Fix: "quote the value, and encrypt the file again"}
 	}
 	return value, o.learn(owner, value)
@@ -268,7 +263,7 @@ func (o *run) secret(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Find
 		}
 		if !text.Base64 && sealed.Cluster == "" && !utf8.ValidString(value) {
 			f := o.at(sealed.Origin, []string{"stringData", key})
-			f.Code, f.Severity, f.Message = seal.CodeValue, finding.Error, "stringData."+key+" is not UTF-8 text after decryption"
+			f.Code, f.Severity, f.Message = unseal.CodeValue, finding.Error, "stringData."+key+" is not UTF-8 text after decryption"
 			f.Fix = "put it in data, as base64"
 			findings = append(findings, f)
 			continue

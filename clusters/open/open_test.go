@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -25,6 +26,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 const (
@@ -50,13 +52,13 @@ type world struct {
 
 // counting counts the files that it opens, and fails for those in bad.
 type counting struct {
-	open.Opener
+	clusters.Opener
 	mu     sync.Mutex
 	opened []string
 	bad    map[string]finding.Code
 }
 
-func (c *counting) Open(ctx context.Context, f *load.File) (*seal.Plain, *finding.Finding) {
+func (c *counting) Open(ctx context.Context, f *load.File) (*unseal.Plain, *finding.Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened = append(c.opened, f.Path)
@@ -138,7 +140,7 @@ func (w *world) compile(t *testing.T) *fleet.Sealed {
 		t.Fatal(err)
 	}
 	w.opener.opened = nil
-	return compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository, Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}})
+	return (&compile.Memory{}).Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository, Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}})
 }
 
 func (w *world) open(t *testing.T) *fleet.Opened {
@@ -247,7 +249,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		}, "sops-key f/k.kubeconfig", "Secret k-kubeconfig, k"},
 		{"no key", func(_ *testing.T, w *world) {
 			w.files = map[string]string{"m.yaml": w.files["m.yaml"], "t.yaml": w.files["t.yaml"]}
-			w.opener.Opener = seal.NewOpener()
+			w.opener.Opener = unseal.NewOpener()
 		}, "sops-no-key f/t.yaml", "Secret t-service-account, t"},
 		{"an encrypted file without a value that is used", func(t *testing.T, w *world) {
 			w.encrypt(t, "t.yaml", clusterFile("t", "kubeconfigSecretRef: {name: elsewhere}\nschedule: 5 2 * * *\n"))
@@ -317,7 +319,7 @@ func TestMemory(t *testing.T) {
 		if got := strings.Join(errorsOf(opened), ", "); got != errs {
 			t.Errorf("%s: errors %q, want %q: %v", reason, got, errs, opened.Findings)
 		}
-		fresh, err := open.Open(t.Context(), w.compile(t), w.opener, &redact.Redactor{}, w.now)
+		fresh, err := (&open.Memory{}).Open(t.Context(), w.compile(t), w.opener, &redact.Redactor{}, w.now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -363,14 +365,14 @@ func TestMemory(t *testing.T) {
 	step("a day later", all, "")
 
 	w.encrypt(t, "t.yaml", clusterFile("t", account("t", "again-"+canary)))
-	w.opener.bad = map[string]finding.Code{"f/t.yaml": seal.CodeUnavailable}
+	w.opener.bad = map[string]finding.Code{"f/t.yaml": unseal.CodeUnavailable}
 	if opened := step("a key service doesn't answer", []string{"f/t.yaml"}, "sops-unavailable f/t.yaml"); !opened.Provisional || !opened.Retry {
 		t.Error("it is not to be tried again")
 	}
 	if opened := step("it still doesn't", []string{"f/t.yaml"}, "sops-unavailable f/t.yaml"); !opened.Provisional {
 		t.Error("it is not to be tried again")
 	}
-	w.opener.bad = map[string]finding.Code{"f/t.yaml": seal.CodeRefused}
+	w.opener.bad = map[string]finding.Code{"f/t.yaml": unseal.CodeRefused}
 	if opened := step("it refuses", []string{"f/t.yaml"}, "sops-refused f/t.yaml"); !opened.Provisional || opened.Retry {
 		t.Error("it is tried again soon, or never")
 	}
@@ -378,7 +380,7 @@ func TestMemory(t *testing.T) {
 	if opened := step("it answers", []string{"f/t.yaml"}, ""); opened.Provisional {
 		t.Error("it is to be tried again")
 	}
-	w.opener.bad = map[string]finding.Code{"f/e.yaml": seal.CodeUnavailable}
+	w.opener.bad = map[string]finding.Code{"f/e.yaml": unseal.CodeUnavailable}
 	w.files["e.yaml"] = w.key.Encrypt(t, "e.yaml", clusterFile("e", account("e", "again-e-"+canary)), sealtest.Recommended)
 	step("a file with a server doesn't open for now", []string{"f/e.yaml"}, "sops-unavailable f/e.yaml")
 	w.opener.bad = nil

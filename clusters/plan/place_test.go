@@ -14,7 +14,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	allowed "github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // placed is a path with something of everything.
@@ -68,7 +68,7 @@ func readPlaced(t *testing.T) *fleet.Opened {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := p.Open(t.Context(), sealed, seal.NewOpener(), &redact.Redactor{}, time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
+	opened, err := p.Open(t.Context(), sealed, unseal.NewOpener(), &redact.Redactor{}, time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 // Package seal keeps secrets away from everything that doesn't need them.
 //
 // Seal replaces each encrypted value in a tree's SOPS files with a handle, an opaque string without meaning outside of this
-// process, and removes the sops blocks. It needs no key. Whatever runs on the sealed tree (kustomize, and all checks of
-// structure) never has the secrets, so it can't leak them. Opener does the opposite, one file at a time: it recovers the data
-// key, verifies the MAC over the raw file as it is in Git, and returns the plaintext values.
+// process, and removes the sops blocks. Whatever runs on the sealed tree (kustomize, and all checks of structure) never has the
+// secrets, so it can't leak them. What can be known of a SOPS file without a key is also here: its format (FormatOf), what makes
+// its MAC unreliable (Unsound, MACOnly), and whether it was edited without sops (Stale).
 //
-// The package never writes plaintext anywhere, and never repeats errors of the sops library, which can quote values.
+// The package needs no key, and imports nothing that decrypts. Package unseal does the opposite.
 package seal
 
 import (
@@ -34,18 +34,9 @@ import (
 
 // Finding codes of this package.
 const (
-	CodeSopsBlock   finding.Code = "sops-block"       // sops metadata missing or unreadable
-	CodeNoKey       finding.Code = "sops-no-key"      // no key was provided
-	CodeWrongKey    finding.Code = "sops-key"         // no provided key fits
-	CodeRefused     finding.Code = "sops-refused"     // a key service may not be asked, or refuses
-	CodeUnavailable finding.Code = "sops-unavailable" // a key service is temporarily unavailable
-	CodeTampered    finding.Code = "sops-mac"         // the MAC does not match the file
-	CodeValue       finding.Code = "sops-value"       // an encrypted value can't be decrypted
-	CodeInterrupted finding.Code = "sops-stopped"     // the run was cancelled
+	CodeSopsBlock finding.Code = "sops-block" // sops metadata missing or unreadable
+	CodeTampered  finding.Code = "sops-mac"   // the MAC does not match the file
 )
-
-// Temporary reports whether a finding is temporary: opening the file again may succeed.
-func Temporary(code finding.Code) bool { return code == CodeInterrupted || code == CodeUnavailable }
 
 // handlePrefix starts every handle. A handle consists of 48 letters and digits. That is plain YAML, which no emitter quotes, and
 // valid base64, so a handle can be anywhere the value was.
@@ -198,7 +189,7 @@ func (t *Tree) Whole(f *load.File) string {
 
 // Value returns the handle for the single field that holds the whole content of an encrypted file.
 func (t *Tree) Value(f *load.File, key, sealed string) string {
-	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(sealed), Size: len(sealed)})
+	return t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: Digest(sealed), Size: len(sealed)})
 }
 
 // Env returns the content of an encrypted env file with a handle for each value. It returns nil for a file that is encrypted in
@@ -214,14 +205,15 @@ func (t *Tree) Env(f *load.File) []byte {
 			continue
 		}
 		if strings.HasPrefix(value, encryptedPrefix) {
-			value = t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: digest(value)})
+			value = t.handle(Ref{Path: f.Path, Keys: []string{key}, Digest: Digest(value)})
 		}
 		fmt.Fprintf(&out, "%s=%s\n", key, value)
 	}
 	return out.Bytes()
 }
 
-func digest(value string) string {
+// Digest returns the digest of an encrypted value, as in Ref.
+func Digest(value string) string {
 	// In pieces, because a copy of the whole would be as long as the value.
 	h, piece := sha256.New(), [512]byte{}
 	for len(value) > 0 {
@@ -308,7 +300,7 @@ func (s *Sealer) node(done *sealed, n *yaml.Node, at Ref) *yaml.Node {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		if isEncrypted(n) && (!at.isMetadata() || encryptedForm.MatchString(n.Value)) {
-			at.Digest, at.Kind, at.Size = digest(n.Value), kindOf(n.Value), len(n.Value)
+			at.Digest, at.Kind, at.Size = Digest(n.Value), kindOf(n.Value), len(n.Value)
 			c.Value, c.Tag, c.Style = s.handle(at), "!!str", 0
 			done.handles = append(done.handles, handle{c.Value, at})
 		}

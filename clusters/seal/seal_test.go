@@ -1,7 +1,6 @@
 package seal_test
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -163,51 +162,6 @@ func TestPlainFilesStay(t *testing.T) {
 	}
 }
 
-// TestFormats: the format comes from the content, whatever the file's name.
-func TestFormats(t *testing.T) {
-	key := sealtest.NewKey(t)
-	opener := key.Opener(t)
-	for name, plain := range map[string]string{
-		"k.yaml":       "apiVersion: v1\nkind: Config\nusers: []\n",
-		"k.json":       `{"a": {"b": "c"}, "list": [1, true, "x"]}`,
-		"k.env":        "A=one\nB=two words\n",
-		"k.ini":        "[section]\nkey = value\n",
-		"k.kubeconfig": "any\x01thing: [at all\n",
-		"k.bin":        "{\"data\": \"json of its own\"}",
-	} {
-		t.Run(name, func(t *testing.T) {
-			text := key.Encrypt(t, name, plain, sealtest.Everything)
-			if !seal.IsEncrypted(text) || seal.IsEncrypted(plain) {
-				t.Error("what is encrypted is not told from what isn't")
-			}
-			file := &load.File{Path: "some-name", Data: text}
-			opened, bad := opener.Open(t.Context(), file)
-			if bad != nil {
-				t.Fatal(bad)
-			}
-			got, err := opened.Bytes()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if name == "k.kubeconfig" || name == "k.bin" || name == "k.env" {
-				if string(got) != plain {
-					t.Errorf("%q, not %q", got, plain)
-				}
-			}
-			whole, ok := opened.Value(seal.Ref{Path: file.Path})
-			if !ok || whole != string(got) {
-				t.Error("the whole value is not the file")
-			}
-			if _, bad := sealtest.NewKey(t).Opener(t).Open(t.Context(), file); bad == nil || bad.Code != seal.CodeWrongKey {
-				t.Errorf("another key: %v", bad)
-			}
-			if _, bad := seal.NewOpener().Open(t.Context(), file); bad == nil || bad.Code != seal.CodeNoKey {
-				t.Errorf("no key: %v", bad)
-			}
-		})
-	}
-}
-
 func TestEnv(t *testing.T) {
 	key := sealtest.NewKey(t)
 	tree := seal.NewSealer().Seal(load1(t, map[string]string{"f/a.yaml": "a: b\n"}), nil)
@@ -227,46 +181,6 @@ func TestEnv(t *testing.T) {
 	}
 	if fmt.Sprint(got) != "map[A:one B:two]" {
 		t.Errorf("%v", got)
-	}
-}
-
-// TestEmptyDocuments: sops counts documents that load drops, but values must not be confused.
-func TestEmptyDocuments(t *testing.T) {
-	key := sealtest.NewKey(t)
-	document := func(name string) string {
-		return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: " + name + "\nstringData:\n  password: of-" + name + "\n"
-	}
-	text := key.Encrypt(t, "s.yaml", document("a")+"---\n"+document("b")+"---\n"+document("c"), sealtest.Credentials)
-	for _, text := range []string{text, strings.Replace(text, "\n---\n", "\n---\n# nothing\n---\n", 1), strings.Replace(text, "\n---\n", "\n---\n---\nnull\n---\n", 1)} {
-		tree := load1(t, map[string]string{"f/s.yaml": text})
-		sealed := seal.NewSealer().Seal(tree, nil)
-		plain, bad := key.Opener(t).Open(t.Context(), tree.Files["f/s.yaml"])
-		if bad != nil {
-			t.Fatal(bad)
-		}
-		decoder := yaml.NewDecoder(strings.NewReader(string(sealed.Content["f/s.yaml"])))
-		for _, name := range []string{"a", "b", "c"} {
-			var object struct {
-				StringData map[string]string `yaml:"stringData"`
-			}
-			if err := decoder.Decode(&object); err != nil {
-				t.Fatal(err)
-			}
-			ref, ok := sealed.Ref(object.StringData["password"])
-			value, opened := plain.Value(ref)
-			if !ok || !opened || value != "of-"+name {
-				t.Errorf("%s: %q, %t", name, value, opened)
-			}
-			ref.Document = (ref.Document + 1) % 3
-			if value, opened := plain.Value(ref); opened {
-				t.Errorf("%s gives %q for another's handle", name, value)
-			}
-		}
-	}
-	bad := strings.ReplaceAll(strings.Replace(text, "\n---\n", "\n---\n---\n", 1), "password: ENC[AES256_GCM,data:", "password: ENC[AES256_GCM,data:AAAA")
-	_, found := key.Opener(t).Open(t.Context(), load1(t, map[string]string{"f/s.yaml": bad}).Files["f/s.yaml"])
-	if found == nil || found.Line != 6 {
-		t.Errorf("%v", found)
 	}
 }
 
@@ -296,25 +210,6 @@ func TestMACOnly(t *testing.T) {
 	}
 }
 
-// TestPanic: the text of a key service's panic is not part of the finding, and nothing else fails.
-func TestPanic(t *testing.T) {
-	key := sealtest.NewKey(t)
-	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
-	if _, bad := seal.NewOpener(nil).Open(t.Context(), file); bad == nil || bad.Code != seal.CodeSopsBlock {
-		t.Errorf("%v", bad)
-	}
-}
-
-func TestCancelled(t *testing.T) {
-	key := sealtest.NewKey(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	file := &load.File{Path: "x", Data: key.Encrypt(t, "k.yaml", "a: b\n", sealtest.Everything)}
-	if _, bad := key.Opener(t).Open(ctx, file); bad == nil || bad.Code != seal.CodeInterrupted {
-		t.Errorf("%v", bad)
-	}
-}
-
 // TestRejected: a resource with broken encryption only affects itself. A patch or an audit config affects every cluster.
 func TestRejected(t *testing.T) {
 	const broken = "sops: {age: x}\n"
@@ -337,6 +232,25 @@ func TestRejected(t *testing.T) {
 		}
 		if _, ok := tree.Content["f/s.yaml"]; ok {
 			t.Errorf("%s goes on", row.reason)
+		}
+	}
+}
+
+// TestSealedTextIsTheText: kustomize sees every plain text of an encrypted file unchanged.
+func TestSealedTextIsTheText(t *testing.T) {
+	key := sealtest.NewKey(t)
+	for _, written := range []string{`"a\x7fb"`, `"a\x85b"`, `"a\u0085  b"`, `"a\x80b"`, `"a\uFFFEb"`, `"a\uFEFFb"`, `"a\u2028b"`, `"\0"`, `"<&>'\"\\"`, "yes", "0x1F", ".inf", "~", "2026-01-01"} {
+		text := key.Encrypt(t, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nnote: x\ntoken: x\n", sealtest.Rule{EncryptedRegex: "^token$"})
+		text = strings.Replace(text, "note: x", "note: "+written, 1)
+		tree := load1(t, map[string]string{"f/s.yaml": text})
+		var raw, sealed map[string]any
+		if err := yaml.Unmarshal([]byte(text), &raw); err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(seal.NewSealer().Seal(tree, nil).Content["f/s.yaml"], &sealed); err != nil {
+			t.Errorf("%s: %v", written, err)
+		} else if !reflect.DeepEqual(raw["note"], sealed["note"]) {
+			t.Errorf("%s: %#v in the file, %#v in what kustomize sees", written, raw["note"], sealed["note"])
 		}
 	}
 }

@@ -1,9 +1,10 @@
 package seal
 
 import (
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/getsops/sops/v3"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -86,11 +87,11 @@ func appendLeaves(all []leaf, n *yaml.Node) []leaf {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		var v any
-		if n.Decode(&v) != nil || v == nil {
+		if n.Decode(&v) != nil {
 			return all
 		}
-		if data, err := sops.ToBytes(v); err == nil {
-			all = append(all, leaf{n, string(data)})
+		if text, ok := macText(v); ok {
+			all = append(all, leaf{n, text})
 		}
 	case yaml.MappingNode:
 		for _, value := range pairs(n) {
@@ -102,6 +103,25 @@ func appendLeaves(all []leaf, n *yaml.Node) []leaf {
 		}
 	}
 	return all
+}
+
+// macText returns what the MAC covers of a value, as sops.ToBytes does. It covers no null.
+func macText(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case int:
+		return strconv.Itoa(v), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case bool:
+		return map[bool]string{true: "True", false: "False"}[v], true
+	case time.Time:
+		data, err := v.MarshalText()
+		return string(data), err == nil
+	default:
+		return "", false
+	}
 }
 
 // text returns what the MAC covers: the values, without separators.

@@ -23,7 +23,7 @@ import (
 	"github.com/getsops/sops/v3/stores/yaml"
 
 	"github.com/muster-gitops/muster/clusters/keys"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -47,7 +47,7 @@ func (k *Key) Private() string { return k.identity.String() }
 func (k *Key) Public() string { return k.identity.Recipient().String() }
 
 // Opener returns an opener with the key.
-func (k *Key) Opener(t testing.TB) *seal.Opener {
+func (k *Key) Opener(t testing.TB) *unseal.Opener {
 	t.Helper()
 	return Opener(t, k)
 }
@@ -77,7 +77,7 @@ type Recipient interface {
 type Group []Recipient
 
 // Opener returns an opener with the keys.
-func Opener(t testing.TB, given ...Recipient) *seal.Opener {
+func Opener(t testing.TB, given ...Recipient) *unseal.Opener {
 	t.Helper()
 	ring := &keys.Ring{}
 	for _, k := range given {
@@ -85,7 +85,7 @@ func Opener(t testing.TB, given ...Recipient) *seal.Opener {
 			t.Fatal(err)
 		}
 	}
-	return seal.NewOpener(ring)
+	return unseal.NewOpener(ring)
 }
 
 // Rule selects the values of a file to encrypt, like a creation rule in .sops.yaml.

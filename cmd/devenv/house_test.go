@@ -129,6 +129,29 @@ func TestControllersAreRooms(t *testing.T) {
 	}
 }
 
+// Nothing before the stage open can decrypt: it reaches neither keys nor a library that decrypts.
+func TestOnlyOpeningReachesKeys(t *testing.T) {
+	decrypting := []string{module + "/clusters/keys", module + "/clusters/unseal", "filippo.io/age", "github.com/getsops/sops/v3", "github.com/ProtonMail/go-crypto"}
+	withKeys := []string{"clusters", "clusters/keys", "clusters/unseal", "clusters/open", "clusters/sealtest"}
+	keyless := map[string]bool{}
+	for _, p := range packages(t) {
+		if !isBelow(p.ImportPath, module+"/clusters") || slices.Contains(withKeys, p.dir()) {
+			continue
+		}
+		keyless[p.dir()] = true
+		for _, to := range p.Deps {
+			if isBelow(to, decrypting...) {
+				t.Errorf("%s depends on %s: only %s may decrypt", p.dir(), to, strings.Join(withKeys, ", "))
+			}
+		}
+	}
+	for _, stage := range []string{"v1alpha1", "load", "seal", "kustomize", "compile", "fleet", "recipient", "redact", "explain", "plan"} {
+		if !keyless["clusters/"+stage] {
+			t.Errorf("there is no package clusters/%s, so the rule holds nothing for it", stage)
+		}
+	}
+}
+
 // checkClientGo lets clusters/credential parse kubeconfigs with the parser that clients use, which brings along, but never
 // connects with, client-go's REST client. Nothing else of client-go is for clusters.
 func checkClientGo(t *testing.T, p goPackage) {

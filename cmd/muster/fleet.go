@@ -15,10 +15,10 @@ import (
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/mondoo"
-	"github.com/muster-gitops/muster/clusters/open"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // codeNotOpened is the code of the finding about encrypted files that were not decrypted.
@@ -77,23 +77,23 @@ type rendered struct {
 }
 
 // openerFor returns nil for an empty ring, so that no file is decrypted.
-func openerFor(ring *keys.Ring) open.Opener {
+func openerFor(ring *keys.Ring) clusters.Opener {
 	if ring.Empty() {
 		return nil
 	}
-	return seal.NewOpener(ring)
+	return unseal.NewOpener(ring)
 }
 
 // openerOrNone never returns nil. With an empty ring, the opener reports for each encrypted file which key it needs.
-func openerOrNone(ring *keys.Ring) open.Opener {
+func openerOrNone(ring *keys.Ring) clusters.Opener {
 	if ring.Empty() {
-		return seal.NewOpener()
+		return unseal.NewOpener()
 	}
-	return seal.NewOpener(ring)
+	return unseal.NewOpener(ring)
 }
 
 // render runs the pipeline as the controller does. Without an opener, nothing is decrypted.
-func (s *shell) render(ctx context.Context, t *target, opts compile.Options, opener open.Opener) (*rendered, error) {
+func (s *shell) render(ctx context.Context, t *target, opts compile.Options, opener clusters.Opener) (*rendered, error) {
 	pipeline := clusters.NewPipeline()
 	sealed, err := pipeline.Compile(ctx, clusters.Source{FS: t.fs, Path: t.path}, opts, opener)
 	if err != nil {

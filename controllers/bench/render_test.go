@@ -25,7 +25,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/gitsync"
 )
 
@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 type renderer struct {
 	repository *gitsync.Repository
 	pipeline   *clusters.Pipeline
-	opener     *seal.Opener
+	opener     *unseal.Opener
 	redactor   redact.Redactor
 	now        time.Time
 }
@@ -68,7 +68,7 @@ func child(ctx context.Context) error {
 	if err := ring.AddAge("benchmark", os.Getenv(childKey)); err != nil {
 		return err
 	}
-	r := &renderer{pipeline: clusters.NewPipeline(), opener: seal.NewOpener(ring), now: time.Now()}
+	r := &renderer{pipeline: clusters.NewPipeline(), opener: unseal.NewOpener(ring), now: time.Now()}
 	if r.repository, err = gitsync.Open(dir); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
 )
 
@@ -116,7 +116,7 @@ func planOf(t *testing.T, files map[string]any) *plan.Plan {
 	}
 	allowed := policy.Policy{Source: "the test", VaultAddresses: []string{"https://vault.example.com"}, Allow: []string{"containers.workloadIdentity", "scanner.image",
 		"scanner.env", "mondooCredsSecretRef=creds", "jobOverrides"}}
-	pipeline, opener := clusters.NewPipeline(), seal.NewOpener()
+	pipeline, opener := clusters.NewPipeline(), unseal.NewOpener()
 	sealed, err := pipeline.Compile(t.Context(), clusters.Source{FS: tree, Path: "fleet"}, compile.Options{Namespace: randomNamespace, Sync: "test", Policy: allowed}, opener)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package seal_test
+package unseal_test
 
 import (
 	"strings"
@@ -130,64 +130,4 @@ func without(text, key string) string {
 		}
 	}
 	return strings.Join(kept, "")
-}
-
-// TestUnsound: a file with syntax that sops doesn't write, and that makes its MAC unreliable, is refused before it is sealed.
-func TestUnsound(t *testing.T) {
-	key := sealtest.NewKey(t)
-	file := key.Encrypt(t, "x.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nnote: plain\ntoken: one\n", sealtest.Rule{EncryptedRegex: "^token$"})
-	for reason, row := range map[string]struct{ old, changed, says string }{
-		"as it was":                      {"", "", ""},
-		"an anchor and its alias":        {"note: plain", "note: &a plain\nother: *a", "aliases"},
-		"a merge key":                    {"note: plain", "note: {<<: {a: b}}", "merge keys"},
-		"a merge key under a tag":        {"note: plain", "note: {!!merge x: {a: b}}", "merge keys"},
-		"a comment in place of a text":   {"type:str]", "type:comment]", "comment"},
-		"a tag of another meaning":       {"note: plain", "note: !!binary cGxhaW4=", "tags"},
-		"a tag that nobody knows":        {"note: plain", "note: !x plain", "tags"},
-		"a set":                          {"note: plain", "note: !!set {a, b}", "tags"},
-		"a date without quotes":          {"lastmodified: \"", "lastmodified: !!timestamp \"", "date"},
-		"an encrypted name":              {"name: s", "name: " + valueIn(file), "metadata.name"},
-		"an encrypted version":           {"apiVersion: v1", "apiVersion: " + valueIn(file), "apiVersion"},
-		"a mapping where a text is":      {"note: plain", "note: {a: plain}", ""},
-		"a timestamp that is only plain": {"note: plain", "note: 2026-01-01", ""},
-	} {
-		text := strings.Replace(file, row.old, row.changed, 1)
-		sealed := seal.NewSealer().Seal(load1(t, map[string]string{"f/x.yaml": text, "f/kustomization.yaml": "resources: [x.yaml]\n"}), nil)
-		says := ""
-		for _, f := range sealed.Findings {
-			if says += f.Message; f.Code != seal.CodeSopsBlock || f.Path != "f/x.yaml" {
-				t.Errorf("%s: %s", reason, f)
-			}
-		}
-		if (says == "") != (row.says == "") || !strings.Contains(says, row.says) || (sealed.Content["f/x.yaml"] == nil) != (row.says != "") {
-			t.Errorf("%s: %q, sealed %t", reason, says, sealed.Content["f/x.yaml"] != nil)
-		}
-	}
-}
-
-// TestTalkAboutEncryption: an annotation may start like an encrypted value. Only a complete one counts as encrypted.
-func TestTalkAboutEncryption(t *testing.T) {
-	const begins = "ENC[AES256_GCM, is how sops writes"
-	key := sealtest.NewKey(t)
-	value := valueIn(key.Encrypt(t, "y.yaml", "token: other\n", sealtest.Everything))
-	head := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n  annotations:\n    about: "
-	file := key.Encrypt(t, "x.yaml", head+begins+"\ntoken: one\n", sealtest.Rule{EncryptedRegex: "^token$"})
-	for reason, row := range map[string]struct {
-		text           string
-		refused, shown bool
-	}{
-		"in a plain file":                       {head + "'" + begins + "'\n", false, true},
-		"in an encrypted one":                   {file, false, true},
-		"a whole value in a plain file":         {head + value + "\n", true, false},
-		"a whole value in an encrypted one":     {strings.Replace(file, begins, value, 1), false, false},
-		"the beginning where no annotation is":  {head + "x\nother: '" + begins + "'\n", true, false},
-		"the beginning in a list that is plain": {"[\"" + begins + "\"]\n", true, false},
-	} {
-		tree := load1(t, map[string]string{"f/x.yaml": row.text, "f/kustomization.yaml": "resources: [x.yaml]\n"})
-		sealed := seal.NewSealer().Seal(tree, nil)
-		content := string(sealed.Content["f/x.yaml"])
-		if refused := content == ""; refused != row.refused || strings.Contains(content, begins) != row.shown || strings.Contains(content, value) {
-			t.Errorf("%s: %v\n%s", reason, sealed.Findings, content)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package seal
+package unseal
 
 import (
 	"crypto/aes"
@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/seal"
 )
 
 // The sops library parses a file twice, and each encrypted value with a regular expression, which takes most of the time to open
@@ -55,7 +55,7 @@ func openable(f *load.File, st store) *load.Document {
 		return nil
 	}
 	d := f.Documents[0]
-	if n, _, _ := Unsound(d.Node()); n != nil {
+	if n, _, _ := seal.Unsound(d.Node()); n != nil {
 		return nil
 	}
 	return d
@@ -90,7 +90,8 @@ func branch(n *yaml.Node) (any, error) {
 		return list, nil
 	case yaml.MappingNode:
 		tree := sops.TreeBranch{}
-		for key, item := range pairs(n) {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, item := n.Content[i], n.Content[i+1]
 			v, err := branch(item)
 			if err != nil || key.ShortTag() != "!!str" {
 				return nil, errUnusual
@@ -142,7 +143,8 @@ func decrypt(d *load.Document, m sops.Metadata, key []byte, rules *rules) (map[s
 // mapping opens the entries of a mapping. aad is the path to it in sops' form, without list indexes. encrypted is true if a key
 // above it has decided that its values are encrypted.
 func (q *fastOpener) mapping(n *yaml.Node, keys []string, aad string, encrypted bool) error {
-	for key, item := range pairs(n) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, item := n.Content[i], n.Content[i+1]
 		if key.ShortTag() != "!!str" {
 			return errUnusual
 		}
@@ -199,7 +201,7 @@ func (q *fastOpener) scalar(n *yaml.Node, keys []string, aad string, encrypted b
 // plain adds a value that isn't encrypted to the MAC, in sops' form.
 func (q *fastOpener) plain(n *yaml.Node) error {
 	switch {
-	case IsEncryptedValue(n.Value):
+	case seal.IsEncryptedValue(n.Value):
 		return errUnusual // sops treats it as a text that only looks encrypted
 	case !q.macAll || isNullNode(n):
 		return nil
@@ -226,7 +228,7 @@ const nonceSize = 32
 
 // open decrypts one value, which must be text. Numbers and booleans are left to the sops library, because of their form.
 func (q *fastOpener) open(text, aad string) (string, error) {
-	rest, ok := strings.CutPrefix(text, encryptedPrefix+"data:")
+	rest, ok := strings.CutPrefix(text, "ENC[AES256_GCM,data:")
 	data, rest, ok2 := strings.Cut(rest, ",iv:")
 	iv, rest, ok3 := strings.Cut(rest, ",tag:")
 	tag, kind, ok4 := strings.Cut(rest, ",type:")
@@ -249,67 +251,3 @@ func (q *fastOpener) open(text, aad string) (string, error) {
 }
 
 func place(keys []string) string { return strings.Join(keys, "\x00") }
-
-// rule is the rule in a file's sops block for which values are encrypted. At most one of its fields is set.
-type rule struct {
-	unencryptedSuffix, encryptedSuffix string
-	unencryptedRegex, encryptedRegex   *regexp.Regexp
-	// byDefault applies to values without a key in their path that the rule mentions.
-	byDefault bool
-}
-
-// below reports whether the values below a key are encrypted, where above is the answer for the mapping that contains the key.
-// Any key on the path to a value can match the rule.
-func (r *rule) below(above bool, key string) bool {
-	switch {
-	case r.encryptedRegex != nil:
-		return above || r.encryptedRegex.MatchString(key)
-	case r.encryptedSuffix != "":
-		return above || strings.HasSuffix(key, r.encryptedSuffix)
-	case r.unencryptedRegex != nil:
-		return above && !r.unencryptedRegex.MatchString(key)
-	case r.unencryptedSuffix != "":
-		return above && !strings.HasSuffix(key, r.unencryptedSuffix)
-	default:
-		return above
-	}
-}
-
-// rules caches compiled rules, because the files of a fleet share a few.
-type rules struct {
-	mu   sync.Mutex
-	seen map[[4]string]*rule
-}
-
-// maxRules limits the cache of an Opener.
-const maxRules = 100
-
-// of returns the rule of a file. Rules about comments, and those that sops wouldn't write, are unusual.
-func (r *rules) of(m sops.Metadata) (*rule, error) {
-	key := [4]string{m.UnencryptedSuffix, m.EncryptedSuffix, m.UnencryptedRegex, m.EncryptedRegex}
-	set := slices.DeleteFunc(append(key[:0:0], key[:]...), func(s string) bool { return s == "" })
-	if m.UnencryptedCommentRegex != "" || m.EncryptedCommentRegex != "" || len(set) > 1 {
-		return nil, errUnusual
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known := r.seen[key]; known != nil {
-		return known, nil
-	}
-	compiled := &rule{unencryptedSuffix: m.UnencryptedSuffix, encryptedSuffix: m.EncryptedSuffix, byDefault: m.EncryptedRegex+m.EncryptedSuffix == ""}
-	var err error
-	switch {
-	case m.UnencryptedRegex != "":
-		compiled.unencryptedRegex, err = regexp.Compile(m.UnencryptedRegex)
-	case m.EncryptedRegex != "":
-		compiled.encryptedRegex, err = regexp.Compile(m.EncryptedRegex)
-	}
-	if err != nil {
-		return nil, errUnusual
-	}
-	if r.seen == nil || len(r.seen) >= maxRules {
-		r.seen = map[[4]string]*rule{}
-	}
-	r.seen[key] = compiled
-	return compiled, nil
-}

@@ -1,4 +1,4 @@
-package seal
+package unseal
 
 import (
 	"regexp/syntax"

@@ -1,4 +1,4 @@
-package seal_test
+package unseal_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/unseal"
 )
 
 // refusing is a key service that counts the requests and opens nothing.
@@ -37,10 +38,10 @@ func TestManyKeys(t *testing.T) {
 		asked  int
 		code   string
 	}{
-		{"as many as anybody has", 40, rejected, 40, string(seal.CodeRefused)},
+		{"as many as anybody has", 40, rejected, 40, string(unseal.CodeRefused)},
 		{"a server that knows none of them", 3000, rejected, 50, string(seal.CodeSopsBlock)},
-		{"a server that does not answer", 3000, &keys.UnavailableError{Address: "https://v", Reason: "down"}, 50, string(seal.CodeUnavailable)},
-		{"a hundred of others, which nobody is asked about", 100, notAllowed, 100, string(seal.CodeRefused)},
+		{"a server that does not answer", 3000, &keys.UnavailableError{Address: "https://v", Reason: "down"}, 50, string(unseal.CodeUnavailable)},
+		{"a hundred of others, which nobody is asked about", 100, notAllowed, 100, string(unseal.CodeRefused)},
 		{"thousands of others", 3000, notAllowed, 2000, string(seal.CodeSopsBlock)},
 		{"thousands that no key at hand fits", 3000, keys.ErrNoKeyFits, 2000, string(seal.CodeSopsBlock)},
 	} {
@@ -52,7 +53,7 @@ func TestManyKeys(t *testing.T) {
 			}
 			b.WriteString("  lastmodified: '2026-01-01T00:00:00Z'\n  mac: ENC[AES256_GCM,data:AA==,iv:AAAAAAAAAAAAAAAAAAAAAA==,tag:AAAAAAAAAAAAAAAAAAAAAA==,type:str]\n  version: 3.9.0\n")
 			service := &refusing{err: row.err}
-			_, bad := seal.NewOpener(service).Open(t.Context(), &load.File{Path: "f.yaml", Data: b.String()})
+			_, bad := unseal.NewOpener(service).Open(t.Context(), &load.File{Path: "f.yaml", Data: b.String()})
 			if bad == nil || string(bad.Code) != row.code || service.asked != row.asked {
 				t.Errorf("asked %d times, finding %v", service.asked, bad)
 			}

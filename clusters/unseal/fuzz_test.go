@@ -1,4 +1,4 @@
-package seal_test
+package unseal_test
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package seal_test
+package unseal_test
 
 import (
 	"bytes"
@@ -58,20 +58,16 @@ func sopsDecrypt(t *testing.T, key *sealtest.Key, name, settings, text string) (
 	return st.EmitPlainFile(tree.Branches)
 }
 
-// checkOutput compares Output with sops.
+// checkOutput compares Decrypt with sops.
 func checkOutput(t *testing.T, key *sealtest.Key, name, settings, text string) {
 	t.Helper()
 	want, err := sopsDecrypt(t, key, name, settings, text)
 	if err != nil {
 		t.Fatalf("%s: sops: %v", name, err)
 	}
-	plain, bad := key.Opener(t).Open(t.Context(), &load.File{Path: "f/" + name, Data: text})
-	if bad != nil {
-		t.Fatalf("%s: %s", name, bad)
-	}
-	got, err := plain.Output([]byte(settings))
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s with %q: %v\n%s\nwant\n%s", name, settings, err, got, want)
+	got, bad := key.Opener(t).Decrypt(t.Context(), &load.File{Path: "f/" + name, Data: text}, []byte(settings))
+	if bad != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s with %q: %v\n%s\nwant\n%s", name, settings, bad, got, want)
 	}
 }
 
@@ -130,30 +126,28 @@ func TestOutputOfRandomFiles(t *testing.T) {
 // would fill the memory is refused.
 func TestOutputInAnotherFormat(t *testing.T) {
 	key := sealtest.NewKey(t)
-	open := func(name, text string) *seal.Plain {
-		plain, bad := key.Opener(t).Open(t.Context(), &load.File{Path: name, Data: text})
-		if bad != nil {
-			t.Fatal(bad)
-		}
-		return plain
-	}
 	for _, row := range []struct{ name, as, plain, want string }{
 		{"kubeconfig", "x.yaml", "a: b\n", "a: b\n"},
 		{".dockerconfigjson", "x.json", `{"auths": {}}`, "{\n\t\"auths\": {}\n}\n"},
 		{"config", "x.json", `{"data": {"a": 1}}`, "{\n\t\"data\": {\n\t\t\"a\": 1\n\t}\n}\n"},
 	} {
-		plain := open(row.name, key.Encrypt(t, row.as, row.plain, sealtest.Everything))
-		if got, err := plain.Output(nil); err != nil || string(got) != row.want {
-			t.Errorf("%s: %q %v", row.name, got, err)
+		f := &load.File{Path: row.name, Data: key.Encrypt(t, row.as, row.plain, sealtest.Everything)}
+		if got, bad := key.Opener(t).Decrypt(t.Context(), f, nil); bad != nil || string(got) != row.want {
+			t.Errorf("%s: %q %v", row.name, got, bad)
+		}
+		plain, bad := key.Opener(t).Open(t.Context(), f)
+		if bad != nil {
+			t.Fatal(bad)
 		}
 		if got, err := plain.Bytes(); err != nil || string(got) != row.want {
 			t.Errorf("%s as a whole: %q %v", row.name, got, err)
 		}
 	}
-	text := key.Encrypt(t, "x.json", `{"a": {"b": 1}}`, sealtest.Everything)
+	f := &load.File{Path: "x.json", Data: key.Encrypt(t, "x.json", `{"a": {"b": 1}}`, sealtest.Everything)}
 	for _, indent := range []string{"1000000000", "-7"} {
-		if _, err := open("x.json", text).Output([]byte("stores: {json: {indent: " + indent + "}}")); err == nil {
-			t.Errorf("an indent of %s is taken", indent)
+		_, bad := key.Opener(t).Decrypt(t.Context(), f, []byte("stores: {json: {indent: "+indent+"}}"))
+		if bad == nil || bad.Code != seal.CodeSopsBlock {
+			t.Errorf("an indent of %s: %v", indent, bad)
 		}
 	}
 }
@@ -185,57 +179,6 @@ func TestDocumentsWithoutContent(t *testing.T) {
 		}
 		if strings.Contains(string(sealed.Content["f/s.yaml"]), "sops") || strings.Count(string(sealed.Content["f/s.yaml"]), "kind: ")+strings.Count(string(sealed.Content["f/s.yaml"]), `"kind"`) != len(file.Documents) {
 			t.Errorf("%q is sealed to\n%s", plain, sealed.Content["f/s.yaml"])
-		}
-	}
-}
-
-// TestDifferentBlocks: sops only reads the block of the first document. sops never writes a different second block, which could
-// hide what the first one says.
-func TestDifferentBlocks(t *testing.T) {
-	key := sealtest.NewKey(t)
-	document := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  a: first-secret\n"
-	text := key.Encrypt(t, "s.yaml", "---\n# nothing\n---\n"+document, sealtest.Credentials)
-	at := strings.LastIndex(text, "    version:")
-	for name, changed := range map[string]string{
-		"last document":    text[:at] + "    mac_only_encrypted: true\n" + text[at:],
-		"first, empty one": strings.Replace(text, "    version:", "    mac_only_encrypted: true\n    version:", 1),
-	} {
-		tree := load1(t, map[string]string{"f/s.yaml": changed})
-		if len(tree.Findings) != 1 || tree.Findings[0].Code != seal.CodeSopsBlock || !tree.Broken["f/s.yaml"] {
-			t.Errorf("%s: %v", name, tree.Findings)
-		}
-	}
-}
-
-// TestForm: text that only looks encrypted, or that is not in the usual form.
-func TestForm(t *testing.T) {
-	key := sealtest.NewKey(t)
-	document := func(note string) string {
-		return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n  annotations:\n    note: " + note + "\nstringData:\n  a: first-secret\n"
-	}
-	encrypted := key.Encrypt(t, "s.yaml", document("plain"), sealtest.Credentials)
-	for _, row := range []struct{ name, text, code string }{
-		{"an annotation about encryption", strings.Replace(encrypted, "note: plain", "note: 'ENC[AES256_GCM, is how it starts'", 1), ""},
-		{"one in a file that isn't encrypted", document("'ENC[AES256_GCM,data: is how it starts'"), ""},
-		{"a whole encrypted value in such a file", document("ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]"), "sops-block"},
-		{"one that is cut off, in such a file", strings.Replace(document("x"), "first-secret", "ENC[AES256_GCM,data:YQ", 1), "sops-block"},
-		{"lastmodified without quotes", strings.NewReplacer(`lastmodified: "`, "lastmodified: ", `Z"`, "Z").Replace(encrypted), "sops-block"},
-	} {
-		sealed := seal.NewSealer().Seal(load1(t, map[string]string{"f/s.yaml": row.text}), nil)
-		code := ""
-		if len(sealed.Findings) > 0 {
-			code = string(sealed.Findings[0].Code)
-		}
-		if code != row.code {
-			t.Errorf("%s: %v", row.name, sealed.Findings)
-		}
-	}
-	for text, want := range map[string]bool{
-		"a: b\n\"sops\":\n  mac: x\n": true, "a: b\n'sops' :\n  mac: x\n": true, "{a: b, sops: {mac: x}}\n": true, `{"a": "b", "sops": {}}`: true,
-		"a:\n  sops: x\n": false, "# sops: x\n": false, "sopsx: y\n": false, `{"a": "b"}`: false,
-	} {
-		if got := seal.IsEncrypted(text); got != want {
-			t.Errorf("%q: encrypted %t", text, got)
 		}
 	}
 }
