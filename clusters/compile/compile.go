@@ -72,11 +72,6 @@ type Options struct {
 	Before func(name, data string) (before string, ok bool)
 }
 
-// Compile compiles a built tree.
-func Compile(built *kustomize.Result, opts Options) *fleet.Sealed {
-	return (&Memory{}).Compile(built, opts)
-}
-
 // Compile compiles a built tree. It reuses clusters that were compiled before from the same objects with the same
 // options.
 func (m *Memory) Compile(built *kustomize.Result, opts Options) *fleet.Sealed {

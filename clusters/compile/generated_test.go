@@ -37,7 +37,7 @@ func TestGeneratedAsKustomizeDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sealed := compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository})
+			sealed := (&compile.Memory{}).Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository})
 			if n := finding.Errors(sealed.Findings); n > 0 || len(sealed.Secrets) != 1 {
 				t.Fatalf("%s: %v", reason, sealed.Findings)
 			}

@@ -24,7 +24,7 @@ func of(t *testing.T, files map[string]string, change ...func(*compile.Options))
 	for _, c := range change {
 		c(&opts)
 	}
-	return compile.Compile(built, opts)
+	return (&compile.Memory{}).Compile(built, opts)
 }
 
 // built are files of the path "f" as kustomize builds them without keys, and the options of an AuditSync.

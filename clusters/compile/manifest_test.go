@@ -35,7 +35,7 @@ func compiled(t *testing.T, files map[string]string) *fleet.Sealed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile.Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository})
+	return (&compile.Memory{}).Compile(built, compile.Options{Namespace: "mondoo-operator", Source: repository})
 }
 
 // errorsOf are the errors of a fleet as "code line", without the canary in any.

@@ -60,11 +60,6 @@ type Difference struct {
 	Threshold, Wanted int
 }
 
-// None reports whether there is no difference.
-func (d Difference) None() bool {
-	return len(d.Missing)+len(d.Extra)+d.Wanted == 0 && !d.Grouped
-}
-
 // Compare returns how a file's recipients differ from its rule's.
 func Compare(file, rule Recipients) Difference {
 	var d Difference
