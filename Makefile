@@ -13,7 +13,7 @@ BENCH    ?= .
 FUZZTIME ?= 1m
 
 # The servers that tests start. Each is built once, into .cache/devenv.
-SERVERS := etcd kube-apiserver kube-controller-manager vault gitea promtool
+SERVERS := etcd kube-apiserver kube-controller-manager vault gitea promtool kubectl
 
 # The race detector needs cgo, which the go command turns off where it finds no C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -38,7 +38,7 @@ run: ## Show Muster at work: starts a control plane and Git on this machine, unt
 	@exec .cache/bin/devenv demo $(if $(FORGE),--forge=$(FORGE))
 
 .PHONY: test
-test: servers ## Run all tests, against real servers that the first run builds (18 minutes on 2 cores)
+test: servers ## Run all tests, against real servers that the first run builds (19 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
 	go test $(RACE) -p $(PARALLEL) -timeout 30m $(if $(filter ./...,$(TEST)),./controllers) $(TEST)
 ifeq ($(TEST),./...)

@@ -227,6 +227,7 @@ require (
 )
 
 tool (
+	filippo.io/age/cmd/age-keygen
 	github.com/getsops/sops/v3/cmd/sops
 	sigs.k8s.io/controller-tools/cmd/controller-gen
 )

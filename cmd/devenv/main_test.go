@@ -25,7 +25,7 @@ func TestRunSaysHowItIsUsed(t *testing.T) {
 		{"nothing", nil, 2, "Usage:"},
 		{"help", []string{"help"}, 0, "Usage:"},
 		{"no such command", []string{"down"}, 2, `unknown command "down"`},
-		{"no such component", []string{"build", "kubectl"}, 2, `unknown component "kubectl"; the components are etcd, `},
+		{"no such component", []string{"build", "kubelet"}, 2, `unknown component "kubelet"; the components are etcd, `},
 		{"no such flag", []string{"up", "--detach"}, 2, "-detach"},
 		{"an argument too many", []string{"up", "here"}, 2, "up takes no arguments"},
 		{"a demo of something", []string{"demo", "gitea"}, 2, "demo takes no arguments"},

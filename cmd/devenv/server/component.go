@@ -49,11 +49,13 @@ var (
 		Name: "promtool", dir: "promtool", module: "github.com/prometheus/prometheus",
 		target: "github.com/prometheus/prometheus/cmd/promtool", tags: "remove_all_sd", took: "2 minutes",
 	}
+	// Kubectl is not a server either: a test types the commands of README.md.
+	Kubectl = Component{Name: "kubectl", dir: "kubectl", module: "k8s.io/kubectl", target: ".", took: "1 minute"}
 )
 
 // Components returns every component. Those of a control plane come first, in the order in which it starts them.
 func Components() []Component {
-	return append(controlPlaneComponents(), VaultServer, GiteaServer, Promtool)
+	return append(controlPlaneComponents(), VaultServer, GiteaServer, Promtool, Kubectl)
 }
 
 func controlPlaneComponents() []Component {
