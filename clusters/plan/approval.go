@@ -11,8 +11,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// key returns the key of a held step's item.
-func (p *planner) key(s Step) inventory.Key {
+// keyOf returns the key of a held step's item.
+func (a *admitted) keyOf(s Step) inventory.Key {
 	switch s.Kind {
 	case KindSecret:
 		return inventory.SecretKey(s.Name)
@@ -20,28 +20,27 @@ func (p *planner) key(s Step) inventory.Key {
 		return inventory.AuditConfigKey(s.Name)
 	}
 	cluster := inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Name}
-	if p.moves.targets[cluster] != "" {
-		return p.moves.key(cluster)
+	if a.moves.targets[cluster] != "" {
+		return a.moves.key(cluster)
 	}
 	return inventory.ClusterKey(cluster)
 }
 
-// noteApproval computes the value that approves the held removals.
-func (p *planner) noteApproval() {
-	for _, s := range p.plan.Steps {
-		if s.Action == Hold && (waits(s.Reason) || s.Reason == reasonConfig || s.Reason == reasonAlong) {
-			p.plan.approvable = append(p.plan.approvable, p.key(s))
+// approvable returns the keys of the held removals that an approval releases, sorted.
+func (a *admitted) approvable(steps []Step) []inventory.Key {
+	var keys []inventory.Key
+	for _, s := range steps {
+		if s.Action == Hold && (s.Reason.waits() || s.Reason == reasonConfig || s.Reason == reasonAlong) {
+			keys = append(keys, a.keyOf(s))
 		}
 	}
-	slices.SortFunc(p.plan.approvable, inventory.Key.Compare)
-	if p.policy.Revision != "" && len(p.plan.approvable) > 0 {
-		p.plan.Approval = inventory.ApprovalValue(p.policy.Revision, p.plan.approvable)
-	}
+	slices.SortFunc(keys, inventory.Key.Compare)
+	return keys
 }
 
-// approvedOf returns the keys of the approved removals: all that the plan holds, or the rest of an approval in progress. A work tree with
-// uncommitted changes has no revision, so it can't have an approval.
-func approvedOf(p *Plan, live Live, policy Policy) map[inventory.Key]bool {
+// approvedOf returns the keys of the approved removals: all that the plan holds, or the rest of an approval in progress.
+// A work tree with uncommitted changes has no revision, so it can't have an approval.
+func (f *facts) approvedOf(p *Plan) map[inventory.Key]bool {
 	approved := map[inventory.Key]bool{}
 	note := func(keys []inventory.Key) {
 		for _, key := range keys {
@@ -50,11 +49,11 @@ func approvedOf(p *Plan, live Live, policy Policy) map[inventory.Key]bool {
 	}
 	switch {
 	case p.Approval == "":
-	case policy.Approved == p.Approval:
+	case f.policy.Approved == p.Approval:
 		note(p.approvable)
-	case inventory.ApprovedRevision(policy.Approved) == p.Revision:
-		for _, inv := range live.Inventories {
-			if inv.Sync == p.Sync && inv.Approved != nil && inv.Approved.Value == policy.Approved {
+	case inventory.ApprovedRevision(f.policy.Approved) == p.Revision:
+		for _, inv := range f.live.Inventories {
+			if inv.Sync == p.Sync && inv.Approved != nil && inv.Approved.Value == f.policy.Approved {
 				note(inv.Approved.Removals)
 			}
 		}
@@ -86,22 +85,22 @@ func cut(text string, most int) string {
 }
 
 // approvals groups the approved removals by inventory: all of them, and those that are still held for another reason.
-func (p *planner) approvals() (all, left map[string]*inventory.Approval) {
+func (d *decided) approvals(steps []Step) (all, left map[string]*inventory.Approval) {
 	stays := map[inventory.Key]bool{}
-	for _, s := range p.plan.Steps {
+	for _, s := range steps {
 		if s.Action == Hold {
-			stays[p.key(s)] = true
+			stays[d.keyOf(s)] = true
 		}
 	}
 	all, left = map[string]*inventory.Approval{}, map[string]*inventory.Approval{}
 	note := func(approvals map[string]*inventory.Approval, key inventory.Key) {
 		name := key.AuditConfig
 		if approvals[name] == nil {
-			approvals[name] = &inventory.Approval{Value: p.policy.Approved}
+			approvals[name] = &inventory.Approval{Value: d.policy.Approved}
 		}
 		approvals[name].Removals = append(approvals[name].Removals, key)
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(p.approved), inventory.Key.Compare) {
+	for _, key := range slices.SortedFunc(maps.Keys(d.approved), inventory.Key.Compare) {
 		note(all, key)
 		if stays[key] {
 			note(left, key)
@@ -111,51 +110,56 @@ func (p *planner) approvals() (all, left map[string]*inventory.Approval) {
 }
 
 // tellHeld reports the removals that wait, why, and how to release them.
-func (p *planner) tellHeld() {
+func (d *decided) tellHeld(p *Plan) {
 	approve := "commit the changes first: an approval is for a commit"
-	if p.plan.Approval != "" {
-		approve = "approve exactly these removals with the annotation " + inventory.ApproveAnnotation + "=" + p.plan.Approval
+	if p.Approval != "" {
+		approve = "approve exactly these removals with the annotation " + inventory.ApproveAnnotation + "=" + p.Approval
 	}
 	tell := func(fix, format string, args ...any) {
-		p.plan.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})
+		p.Add(finding.Finding{Code: CodeHeld, Severity: finding.Warning, Message: fmt.Sprintf(format, args...), Fix: fix})
 	}
-	moving, along := map[string][]string{}, map[string][]string{}
-	for _, s := range p.plan.Steps {
-		switch {
-		case s.Action == Hold && s.Reason == reasonConfig:
-			moving[s.AuditConfig] = append(moving[s.AuditConfig], s.Name)
-		case s.Action == Hold && s.Reason == reasonAlong:
-			along[s.AuditConfig] = append(along[s.AuditConfig], s.Name)
-		}
-	}
-	for _, s := range p.plan.Steps {
+	for _, s := range p.Steps {
 		if s.Action != Hold || s.Reason != reasonOwner {
 			continue
 		}
 		and := ""
-		if names := moving[s.Name]; len(names) > 0 {
+		if names := p.namesHeld(s.Name, reasonConfig); len(names) > 0 {
 			and = fmt.Sprintf(", and so do %d clusters that would move to another audit config: %s", len(names), some(names))
 		}
-		if names := along[s.Name]; len(names) > 0 {
+		if names := p.namesHeld(s.Name, reasonAlong); len(names) > 0 {
 			and += fmt.Sprintf("; %d entries that are in no file would be removed with it: %s", len(names), some(names))
 		}
-		tell(approve, "the audit config %s is no longer in Git and stays until its removal is approved%s%s", s.Name, and, p.integration(s.Name))
+		tell(approve, "the audit config %s is no longer in Git and stays until its removal is approved%s%s", s.Name, and, d.integration(s.Name))
 	}
-	for _, row := range []struct{ reason, why, fix string }{
-		{reasonBudget, " for approval: they exceed " + p.removals.limit, approve},
+	for _, row := range []struct {
+		reason   Reason
+		why, fix string
+	}{
+		{reasonBudget, " for approval: they exceed " + d.removals.limit, approve},
 		{reasonPresent, ": their files exist, but no longer contain them", "correct or delete the files, or " + approve},
 		{reasonUnread, ": an unreadable file may contain what they would remove", "fix the file, or " + approve},
 		{reasonNamed, ": an audit config or an entry that stays still names them", "fix, change or remove what names them"},
 	} {
-		if names := p.plan.heldFor(row.reason); len(names) > 0 {
+		if names := p.heldFor(row.reason); len(names) > 0 {
 			tell(row.fix, "%d removals wait%s: %s", len(names), row.why, some(names))
 		}
 	}
 }
 
+// namesHeld returns the clusters of an audit config that are held for a reason.
+func (p *Plan) namesHeld(auditConfig string, reason Reason) []string {
+	var names []string
+	for _, s := range p.Steps {
+		if s.Action == Hold && s.AuditConfig == auditConfig && s.Reason == reason {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
 // integration warns if the operator deletes the integration at Mondoo together with an audit config.
-func (p *planner) integration(auditConfig string) string {
-	deletes, made := mondoo.DeletesIntegration(p.live.AuditConfigs[auditConfig])
+func (f *facts) integration(auditConfig string) string {
+	deletes, made := mondoo.DeletesIntegration(f.live.AuditConfigs[auditConfig])
 	const keep = "; consoleIntegration.deletionPolicy: Retain keeps it"
 	switch {
 	case deletes && made:
@@ -166,7 +170,7 @@ func (p *planner) integration(auditConfig string) string {
 	return ""
 }
 
-func (p *Plan) heldFor(reason string) []string {
+func (p *Plan) heldFor(reason Reason) []string {
 	var names []string
 	for _, s := range p.Steps {
 		if s.Action == Hold && s.Reason == reason {

@@ -214,27 +214,27 @@ func (s Step) Blame(who func(Author) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// attribute records in every drift step who changed what.
-func (p *planner) attribute() {
+// attribute records in every drifted step who changed what.
+func (f *facts) attribute(steps []Step) {
 	configs, lists := map[string][]metav1.ManagedFieldsEntry{}, map[string][]Author{}
 	managed := func(name string) []metav1.ManagedFieldsEntry {
 		if _, read := configs[name]; !read {
-			configs[name] = managedFieldsOf(p.live.AuditConfigs[name])
+			configs[name] = managedFieldsOf(f.live.AuditConfigs[name])
 		}
 		return configs[name]
 	}
-	for i := range p.plan.Steps {
-		s := &p.plan.Steps[i]
+	for i := range steps {
+		s := &steps[i]
 		if !s.Drift {
 			continue
 		}
 		fields := make([]string, len(s.Fields))
-		for i, f := range s.Fields {
-			fields[i] = f.Path
+		for i, field := range s.Fields {
+			fields[i] = field.Path
 		}
 		switch s.Kind {
 		case KindSecret:
-			s.ChangedBy = authorsOf(p.live.Secrets[s.Name].ManagedFields, fields)
+			s.ChangedBy = authorsOf(f.live.Secrets[s.Name].ManagedFields, fields)
 		case KindAuditConfig:
 			s.ChangedBy = authorsOf(managed(s.Name), fields)
 		case KindCluster:

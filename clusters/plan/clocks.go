@@ -15,11 +15,11 @@ const MaxScansDue = 100
 // clocks records when a cluster changed and whether a scan is due for it. Only a change restarts them. An entry that is
 // taken over unchanged is not a change: it has been scanned before. If only a Secret has changed, the entry's time
 // stays.
-func (l *lister) clocks(item, known *inventory.Item, equal bool) {
-	item.Applied, item.ScanDue = l.policy.now(), l.policy.ScanChanged
+func (p Policy) clocks(item, known *inventory.Item, equal bool) {
+	item.Applied, item.ScanDue = p.now(), p.ScanChanged
 	switch {
 	case known != nil && known.Hash == item.Hash:
-		item.Applied, item.Changed, item.Taken, item.ScanDue = known.Applied, known.Changed, known.Taken, known.ScanDue && l.policy.ScanChanged
+		item.Applied, item.Changed, item.Taken, item.ScanDue = known.Applied, known.Changed, known.Taken, known.ScanDue && p.ScanChanged
 	case known != nil && equal:
 		item.Changed, item.Taken = known.Changed, known.Taken
 	case equal:
@@ -29,24 +29,24 @@ func (l *lister) clocks(item, known *inventory.Item, equal bool) {
 	}
 }
 
-// boundDue leaves the latest changes beyond MaxScansDue to their schedules.
-func (p *planner) boundDue() {
+// boundDue leaves the latest changes beyond MaxScansDue to their schedules, and returns how many.
+func boundDue(inventories map[string]*inventory.Inventory) (left int) {
 	var due []*inventory.Item
-	for _, next := range p.next {
-		for i := range next.Clusters {
-			if item := &next.Clusters[i]; item.ScanDue {
+	for _, inv := range inventories {
+		for i := range inv.Clusters {
+			if item := &inv.Clusters[i]; item.ScanDue {
 				due = append(due, item)
 			}
 		}
 	}
 	if len(due) <= MaxScansDue {
-		return
+		return 0
 	}
 	slices.SortFunc(due, func(a, b *inventory.Item) int {
 		return cmp.Or(a.Applied.Compare(b.Applied), strings.Compare(a.Name, b.Name), strings.Compare(a.Origin, b.Origin))
 	})
 	for _, item := range due[MaxScansDue:] {
 		item.ScanDue = false
-		p.plan.ScansLeft++
 	}
+	return len(due) - MaxScansDue
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
@@ -21,27 +22,7 @@ func fields(from, to mondoo.Entry) []Field {
 
 // valueAt returns the value at a dotted path as one line; empty if there is none.
 func valueAt(object map[string]any, path string) string {
-	var v any = object
-	for _, key := range splitPath(path) {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return ""
-		}
-		v = m[key]
-	}
-	return inline(v)
-}
-
-func splitPath(path string) []string {
-	var parts []string
-	start := 0
-	for i := range len(path) {
-		if path[i] == '.' {
-			parts = append(parts, path[start:i])
-			start = i + 1
-		}
-	}
-	return append(parts, path[start:])
+	return inline(mondoo.At(object, strings.Split(path, ".")))
 }
 
 func inline(v any) string {
@@ -87,7 +68,7 @@ func differences(path string, want, live any) []Field {
 		}
 		return nil
 	default:
-		if sameScalar(want, live) || live == nil && zero(want) || mondoo.SameValue(splitPath(path), want, live) {
+		if sameScalar(want, live) || live == nil && zero(want) || mondoo.SameValue(strings.Split(path, "."), want, live) {
 			return nil
 		}
 		return []Field{{Path: path, From: inline(live), To: inline(want)}}
@@ -127,27 +108,4 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "." + key
-}
-
-func deepCopy(object map[string]any) map[string]any {
-	return copyValue(object).(map[string]any)
-}
-
-func copyValue(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key, item := range v {
-			out[key] = copyValue(item)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = copyValue(item)
-		}
-		return out
-	default:
-		return v
-	}
 }

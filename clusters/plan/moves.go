@@ -5,67 +5,57 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
 )
 
-// moves are the clusters that leave an audit config that is no longer in Git, by the audit config that they leave.
+// moves are the clusters that leave an audit config because its file is gone.
 type moves struct {
-	targets map[inventory.Cluster]string // the audit configs that each moves to, joined
-	waits   map[inventory.Cluster]bool   // those without approval
+	targets map[inventory.Cluster]string // by the audit config that they leave: those that each moves to, joined
+	waits   map[inventory.Cluster]bool   // by the audit config that they leave: those without approval
+	held    map[inventory.Cluster]bool   // the same, by the audit configs that they move to
 }
 
-// heldMoves finds the clusters that would leave an audit config because its file is gone, and holds them until its
+// findMoves finds the clusters that would leave an audit config because its file is gone, and holds them until its
 // removal is approved. Otherwise one deleted file could send every cluster to another audit config, and to the readers
 // of its reports.
-func (p *planner) heldMoves() map[inventory.Cluster]bool {
-	p.moves = moves{targets: map[inventory.Cluster]string{}, waits: map[inventory.Cluster]bool{}}
-	retired := slices.DeleteFunc(slices.Collect(maps.Keys(p.inventories)), func(name string) bool { return !p.retires(name) })
+func (a *admitted) findMoves(approved map[inventory.Key]bool) moves {
+	m := moves{targets: map[inventory.Cluster]string{}, waits: map[inventory.Cluster]bool{}, held: map[inventory.Cluster]bool{}}
+	retired := slices.DeleteFunc(slices.Collect(maps.Keys(a.inventories)), func(name string) bool { return !a.retires(name) })
 	if len(retired) == 0 {
-		return nil
+		return m
 	}
-	leaving := map[inventory.Cluster][]fleet.Cluster{}
-	for _, c := range p.fleet.Clusters {
+	leaving := map[inventory.Cluster][]string{}
+	for i := range a.clusters {
+		c := &a.clusters[i]
 		for _, name := range retired {
-			if !c.Quarantined && p.item(name, c.Name) != nil && p.arrives(c) {
-				left := inventory.Cluster{AuditConfig: name, Name: c.Name}
-				leaving[left] = append(leaving[left], c)
+			left := inventory.Cluster{AuditConfig: name, Name: c.Name}
+			if !c.Quarantined && a.items[left] != nil && a.arrives(c) {
+				leaving[left] = append(leaving[left], c.AuditConfig)
 			}
 		}
 	}
-	held := map[inventory.Cluster]bool{}
-	for left, clusters := range leaving {
-		targets := make([]string, len(clusters))
-		for i, c := range clusters {
-			targets[i] = c.AuditConfig
-		}
+	for left, targets := range leaving {
 		slices.Sort(targets)
-		p.moves.targets[left] = strings.Join(targets, ",")
-		if p.approved[p.moves.key(left)] {
+		m.targets[left] = strings.Join(targets, ",")
+		if approved[m.key(left)] {
 			continue
 		}
-		p.moves.waits[left] = true
-		for i := range clusters {
-			held[idOf(&clusters[i])] = true
+		m.waits[left] = true
+		for _, target := range targets {
+			m.held[inventory.Cluster{AuditConfig: target, Name: left.Name}] = true
 		}
 	}
-	return held
+	return m
 }
 
 // key returns the approval key of a cluster's move, which includes the target.
-func (m moves) key(cluster inventory.Cluster) inventory.Key {
-	return inventory.Key{Kind: inventory.MoveCluster, Cluster: cluster, Targets: m.targets[cluster]}
+func (m moves) key(left inventory.Cluster) inventory.Key {
+	return inventory.Key{Kind: inventory.MoveCluster, Cluster: left, Targets: m.targets[left]}
 }
 
 // retires reports whether an audit config that Muster applied as a whole is no longer in Git.
-func (p *planner) retires(name string) bool {
-	_, inFleet := p.desiredConfig(name)
-	return name != "" && !inFleet && p.refused[name] == nil && p.policy.Prune && p.inventories[name].Origin != "" && p.live.AuditConfigs[name] != nil
-}
-
-// arrives reports whether a cluster is new in its audit config. If it was applied there before, it only shares its name
-// with a cluster of another audit config.
-func (p *planner) arrives(c fleet.Cluster) bool {
-	known := p.item(c.AuditConfig, c.Name)
-	return known == nil || known.Hash == ""
+func (a *admitted) retires(name string) bool {
+	_, inFleet := a.desiredConfig(name)
+	_, refused := a.refused[name]
+	return name != "" && !inFleet && !refused && a.policy.Prune && a.hasWhole(name) && a.live.AuditConfigs[name] != nil
 }

@@ -22,25 +22,24 @@ import (
 var fieldCredentials = []string{"spec", "mondooCredsSecretRef", "name"}
 
 // credentials reports Mondoo credentials that the operator can't use. The operator doesn't report them.
-func (p *planner) credentials(desired fleet.AuditConfig, config map[string]any) {
+func (a *admitted) credentials(n *notes, desired fleet.AuditConfig, config map[string]any) {
 	name := mondoo.TextAt(config, fieldCredentials...)
-	if !p.live.EverySecret || name == "" {
+	if !a.live.EverySecret || name == "" {
 		return
 	}
 	warn := func(message, fix string) {
-		f := finding.Finding{}
+		at := finding.Finding{}
 		if desired.Object != nil {
-			f = p.place(desired.Origin, fieldCredentials)
+			at = a.place(desired.Origin, fieldCredentials)
 		}
-		f.Code, f.Severity, f.Message, f.Fix = CodeCredentials, finding.Warning, message, fix
-		p.plan.Add(f)
+		n.warn(at, CodeCredentials, message, fix)
 	}
 	const nothing = "so the operator creates no scans for the audit config "
-	content, exists := p.content(name)
+	content, exists := a.content(name)
 	switch value := content(mondoo.KeyMondooConfig); {
 	case !exists && mondoo.TextAt(config, "spec", "mondooTokenSecretRef", "name") != "": // the operator makes it from the token
 	case !exists:
-		warn(fmt.Sprintf("the Secret %s with the Mondoo credentials does not exist in the namespace %s, %s%s", name, p.fleet.Namespace, nothing, desired.Name),
+		warn(fmt.Sprintf("the Secret %s with the Mondoo credentials does not exist in the namespace %s, %s%s", name, a.desired.Namespace, nothing, desired.Name),
 			"create it, with the credentials from Mondoo's console under the key config")
 	case value == "":
 		warn(fmt.Sprintf("the Secret %s has no key %s, %s%s", name, mondoo.KeyMondooConfig, nothing, desired.Name), "put the credentials from Mondoo's console under that key")
@@ -51,36 +50,50 @@ func (p *planner) credentials(desired fleet.AuditConfig, config map[string]any) 
 }
 
 // content returns the content that a Secret has or will have after this plan.
-func (p *planner) content(name string) (value func(key string) string, exists bool) {
-	if s := p.wanted[name]; s != nil && !s.Quarantined {
-		return func(key string) string { return s.Data[key] }, true
+func (a *admitted) content(name string) (value func(key string) string, exists bool) {
+	if i, wanted := a.secretAt[name]; wanted && !a.secrets[i].Quarantined {
+		return func(key string) string { return a.secrets[i].Data[key] }, true
 	}
-	live, exists := p.live.Secrets[name]
+	live, exists := a.live.Secrets[name]
 	return func(key string) string { return string(live.Data[key]) }, exists
 }
 
 // liveConfigs reports fields of audit configs from outside Git that stop the operator. A single unreadable duration
 // stops it from processing any audit config.
-func (p *planner) liveConfigs() {
-	for _, name := range slices.Sorted(maps.Keys(p.live.AuditConfigs)) {
-		if desired, _ := p.desiredConfig(name); desired.Object != nil {
+func (f *facts) liveConfigs() notes {
+	var n notes
+	for _, name := range slices.Sorted(maps.Keys(f.live.AuditConfigs)) {
+		if desired, _ := f.desiredConfig(name); desired.Object != nil {
 			continue // its file was checked before
 		}
-		_, unreadable := mondoo.Inspect(p.live.AuditConfigs[name])
+		_, unreadable := mondoo.Inspect(f.live.AuditConfigs[name])
 		for _, b := range unreadable {
 			if b.Want == "" && b.Problem == "" {
 				continue // a field of a newer operator
 			}
 			problem := policy.Unreadable(b)
-			p.plan.Add(finding.Finding{Code: problem.Code, Severity: finding.Warning, Message: fmt.Sprintf("in the audit config %s of the management cluster, %s", name, problem.Message),
-				Fix: problem.Fix})
+			n.warn(finding.Finding{}, problem.Code, fmt.Sprintf("in the audit config %s of the management cluster, %s", name, problem.Message), problem.Fix)
 		}
 	}
+	return n
 }
 
-// operatorReads identifies the versions of the Secrets that the operator itself reads for an audit config. complete
-// reports whether all of them exist.
-func (p *planner) operatorReads(config map[string]any, list []map[string]any) (versions string, complete bool) {
+// secretsRead are the Secrets that the operator itself reads for an audit config.
+type secretsRead struct {
+	names    []string
+	versions string // identifies their versions; empty if unknown
+}
+
+// operatorReads also reports whether to make the operator process the audit config again, because one of the Secrets
+// has changed. Any write to the audit config does that.
+func (a *admitted) operatorReads(config map[string]any, list []map[string]any, before *inventory.Inventory) (reads secretsRead, wake bool) {
+	known := ""
+	if before != nil {
+		known = before.Reads
+	}
+	if !a.live.EverySecret {
+		return secretsRead{versions: known}, false
+	}
 	names := map[string]bool{mondoo.TextAt(config, fieldCredentials...): true}
 	for _, entry := range list {
 		for _, field := range []string{"caCertSecretRef", "targetCACertSecretRef"} {
@@ -88,43 +101,21 @@ func (p *planner) operatorReads(config map[string]any, list []map[string]any) (v
 		}
 	}
 	delete(names, "")
-	var all []string
-	complete = true
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		live, exists := p.live.Secrets[name]
+	reads.names = slices.Sorted(maps.Keys(names))
+	var versions []string // nil, not empty, if there are none: the hash depends on it
+	complete := true
+	for _, name := range reads.names {
+		live, exists := a.live.Secrets[name]
 		version := live.UID + " " + live.ResourceVersion
-		if s := p.wanted[name]; s != nil { // for Muster's own Secrets, only the content counts
-			version, exists = s.Hash, true
+		if i, wanted := a.secretAt[name]; wanted { // for Muster's own Secrets, only the content counts
+			version, exists = a.secrets[i].Hash, true
 		}
 		if !exists {
 			version, complete = "missing", false
 		}
-		p.needs(name)
-		all = append(all, name+" "+version)
+		versions = append(versions, name+" "+version)
 	}
-	return compile.Hash(all), complete
-}
-
-// wake reports whether to make the operator process an audit config again, because a Secret that it reads itself has
-// changed. Any write to the audit config does that.
-func (p *planner) wake(config map[string]any, list []map[string]any, before, after *inventory.Inventory) bool {
-	known := ""
-	if before != nil {
-		known = before.Reads
-	}
-	if !p.live.EverySecret {
-		after.Reads = known
-		return false
-	}
-	versions, complete := p.operatorReads(config, list)
-	after.Reads = versions
+	reads.versions = compile.Hash(versions)
 	// The operator processes a new audit config anyway, and can't succeed while a Secret is missing.
-	return known != "" && known != versions && complete
-}
-
-// needs notes a Secret that the plan depends on. Those of the fleet start a sync by their label.
-func (p *planner) needs(secret string) {
-	if p.wanted[secret] == nil {
-		p.outside[secret] = true
-	}
+	return reads, known != "" && known != reads.versions && complete
 }

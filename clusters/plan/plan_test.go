@@ -277,7 +277,7 @@ func describe(p *plan.Plan) string {
 			line += " " + f.Path
 		}
 		if s.Reason != "" {
-			line += " (" + s.Reason + ")"
+			line += " (" + string(s.Reason) + ")"
 		}
 		lines = append(lines, line)
 	}

@@ -3,240 +3,210 @@ package plan
 import (
 	"cmp"
 	"maps"
-	"path"
 	"strconv"
 	"strings"
 
-	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
-	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
+// Reason is why a plan does something that isn't obvious.
+type Reason string
+
 // Reasons for holding a removal.
 const (
-	reasonBudget   = "over the removal budget"
-	reasonBroken   = "its file has an error"
-	reasonPrune    = "pruning is off"
-	reasonOwner    = "an audit config is never removed without approval"
-	reasonNotReady = "it has an error where it moves to"
-	reasonUnread   = "an unreadable file may contain it"
-	reasonPresent  = "its file exists, but no longer contains it"
-	reasonReserved = "an AuditSync itself uses it"
-	reasonNamed    = "something that stays names it"
-	reasonConfig   = "it moves when the removal of its audit config is approved"
-	reasonKeeps    = "some of its clusters stay"
-	reasonAlong    = "it is in no file, and is removed with its audit config"
+	reasonBudget   Reason = "over the removal budget"
+	reasonBroken   Reason = "its file has an error"
+	reasonPrune    Reason = "pruning is off"
+	reasonOwner    Reason = "an audit config is never removed without approval"
+	reasonNotReady Reason = "it has an error where it moves to"
+	reasonUnread   Reason = "an unreadable file may contain it"
+	reasonPresent  Reason = "its file exists, but no longer contains it"
+	reasonReserved Reason = "an AuditSync itself uses it"
+	reasonNamed    Reason = "something that stays names it"
+	reasonConfig   Reason = "it moves when the removal of its audit config is approved"
+	reasonKeeps    Reason = "some of its clusters stay"
+	reasonAlong    Reason = "it is in no file, and is removed with its audit config"
 )
 
 // waits reports whether an approval would release a removal held for this reason.
-func waits(reason string) bool {
-	return reason == reasonBudget || reason == reasonPresent || reason == reasonUnread || reason == reasonOwner
+func (r Reason) waits() bool {
+	return r == reasonBudget || r == reasonPresent || r == reasonUnread || r == reasonOwner
 }
 
-// removals are the items that are no longer in Git, and the decisions about them.
+// decided is an admitted fleet with the decisions about what it lacks.
+type decided struct {
+	*admitted
+	approved map[inventory.Key]bool
+	removals removals
+}
+
+// removals are the recorded objects that are no longer in Git.
 type removals struct {
 	limit  string
-	reason map[inventory.Key]string     // item → why it stays; absent: it is removed
-	target map[inventory.Cluster]string // cluster → the audit config that it moves to
-	items  map[inventory.Key]bool
-	unread bool // whether an unreadable file may contain anything
+	of     map[inventory.Key]removal
+	unread bool // an unreadable file may contain anything
 }
 
-// decideRemovals finds the items of the inventories that the fleet lacks, and decides which of them stay.
-func (p *planner) decideRemovals() {
-	r := removals{reason: map[inventory.Key]string{}, target: map[inventory.Cluster]string{}, items: map[inventory.Key]bool{}, limit: "maxRemovals " + p.maxRemovals()}
-	read := p.read()
-	unread := p.unread(read)
-	r.unread = unread
-	errors, elsewhere := p.reported()
+// removal is the decision about one of them.
+type removal struct {
+	stays  Reason // empty: it is removed
+	target string // the audit config that a cluster moves to
+}
+
+// decide finds the items of the inventories that the fleet lacks, and decides which of them stay. Nothing moves into an
+// audit config in full.
+func (a *admitted) decide(approved map[inventory.Key]bool, full map[string]bool) *decided {
+	files := a.files()
+	r := removals{limit: "maxRemovals " + a.policy.maxRemovals(), of: map[inventory.Key]removal{}, unread: files.unread}
 	total, counted := 0, []inventory.Key{}
-	consider := func(key inventory.Key, item inventory.Item, present, moved bool, keep string) {
-		total++
-		switch {
-		case present:
-			return
-		case keep != "":
-			r.reason[key] = keep
-		case p.fleet.Broken[item.Origin] && errors[item.Origin]: // otherwise the user sees no error for it
-			r.reason[key] = reasonBroken
-		case !p.policy.Prune:
-			r.reason[key] = reasonPrune
-		case moved:
-		case (p.fleet.Present[item.Origin] && !read[item.Origin] || elsewhere[key]) && !p.approved[key]:
-			r.reason[key] = reasonPresent
-		case unread && !p.fleet.Present[item.Origin] && !p.approved[key]:
-			r.reason[key] = reasonUnread
-		case !p.approved[key]:
+	judge := func(key inventory.Key, item inventory.Item, target string) {
+		reason, counts := a.reasonToStay(files, approved, key, item, target)
+		r.of[key] = removal{stays: reason, target: target}
+		if counts {
 			counted = append(counted, key)
 		}
-		r.items[key] = true
 	}
-	for _, inv := range p.inventories {
+	for _, inv := range a.inventories {
 		for _, item := range inv.Clusters {
+			total++
 			cluster := inventory.Cluster{AuditConfig: inv.AuditConfig, Name: item.Name}
-			present, target, ready := p.whereabouts(cluster)
-			moved, keep := target != "", ""
-			if moved {
-				r.target[cluster] = target
-			}
+			key := inventory.ClusterKey(cluster)
+			present, target, ready := a.whereabouts(cluster, full)
 			switch {
-			case p.moves.waits[cluster]:
-				keep = reasonConfig
-			case moved && !ready:
-				keep = reasonNotReady
+			case present:
+			case a.moves.waits[cluster]:
+				r.of[key] = removal{stays: reasonConfig, target: target}
+			case target != "" && !ready:
+				r.of[key] = removal{stays: reasonNotReady, target: target}
+			default:
+				judge(key, item, target)
 			}
-			consider(inventory.ClusterKey(cluster), item, present, moved, keep)
 		}
 		for _, item := range inv.Secrets {
 			if item.MadeFor != (inventory.Cluster{}) {
 				continue // its removal was decided with its cluster's, and doesn't count by itself
 			}
-			keep := ""
-			if p.live.Reserved[item.Name] != "" {
-				keep = reasonReserved
+			total++
+			switch key := inventory.SecretKey(item.Name); {
+			case a.wanted(item.Name):
+			case a.live.Reserved[item.Name] != "":
+				r.of[key] = removal{stays: reasonReserved}
+			default:
+				judge(key, item, "")
 			}
-			consider(inventory.SecretKey(item.Name), item, p.wanted[item.Name] != nil, false, keep)
 		}
 	}
-	if len(counted) > p.budget(total) {
+	if len(counted) > a.policy.budget(total) {
 		for _, key := range counted {
-			r.reason[key] = reasonBudget
+			r.of[key] = removal{stays: reasonBudget}
 		}
 	}
-	p.removals = r
+	return &decided{admitted: a, approved: approved, removals: r}
 }
 
-// reported returns the files that have an error, and the clusters in files that aren't used because of their
-// names.
-func (p *planner) reported() (errors map[string]bool, elsewhere map[inventory.Key]bool) {
-	errors, elsewhere = map[string]bool{}, map[inventory.Key]bool{}
-	for _, f := range p.fleet.Findings {
+// reasonToStay returns why an item that is no longer in Git stays; empty if it doesn't. counts reports whether its
+// removal counts against the budget.
+func (a *admitted) reasonToStay(files files, approved map[inventory.Key]bool, key inventory.Key, item inventory.Item, target string) (reason Reason, counts bool) {
+	present := a.desired.Present[item.Origin]
+	switch {
+	case a.desired.Broken[item.Origin] && files.errors[item.Origin]: // otherwise the user sees no error for it
+		return reasonBroken, false
+	case !a.policy.Prune:
+		return reasonPrune, false
+	case target != "" || approved[key]:
+		return "", false
+	case present && !files.read[item.Origin], key.Kind == inventory.RemoveCluster && files.unused[key.Name]:
+		return reasonPresent, false
+	case files.unread && !present:
+		return reasonUnread, false
+	}
+	return "", true
+}
+
+// files is what is known about the files of the fleet.
+type files struct {
+	// read are those that something in the fleet comes from, and those from which a kustomization drops everything.
+	// Dropping an object is a removal in Git, like deleting its file.
+	read map[string]bool
+	// errors are those with an error. unused are the clusters in files that aren't used because of their names.
+	errors, unused map[string]bool
+	// unread is true if there is a broken file that nothing in the fleet comes from. Its intended content is unknown:
+	// it may be any of the deleted files under a new name.
+	unread bool
+}
+
+func (a *admitted) files() files {
+	f := files{read: make(map[string]bool, len(a.clusters)), errors: map[string]bool{}, unused: map[string]bool{}}
+	for i := range a.clusters {
+		f.read[a.clusters[i].Origin.Path] = true
+	}
+	for i := range a.secrets {
+		f.read[a.secrets[i].Origin.Path] = true
+	}
+	for _, c := range a.desired.AuditConfigs {
+		f.read[c.Origin.Path] = true
+	}
+	maps.Copy(f.read, a.desired.Dropped)
+	delete(f.read, "") // the origin of an audit config that is in no file
+	for _, at := range a.desired.Findings {
 		switch {
-		case f.Severity == finding.Error:
-			errors[f.Path] = true
-		case f.Code == load.CodeUnused && f.Cluster != "":
-			for _, inv := range p.inventories {
-				elsewhere[inventory.ClusterKey(inventory.Cluster{AuditConfig: inv.AuditConfig, Name: f.Cluster})] = true
-			}
+		case at.Severity == finding.Error:
+			f.errors[at.Path] = true
+		case at.Code == load.CodeUnused && at.Cluster != "":
+			f.unused[at.Cluster] = true
 		}
 	}
-	return errors, elsewhere
+	for file := range a.desired.Broken {
+		f.unread = f.unread || !f.read[file]
+	}
+	return f
 }
 
 // whereabouts reports whether a cluster is in the fleet under its audit config. Otherwise target is the audit config
 // that it moved to, if any, and ready reports whether it can be applied there. A cluster that was already applied in
 // the other audit config only shares the name.
-func (p *planner) whereabouts(applied inventory.Cluster) (present bool, target string, ready bool) {
-	for _, c := range p.named[applied.Name] {
-		if c.AuditConfig == applied.AuditConfig || c.AuditConfig == "" {
-			return true, "", true
-		}
-		if other := p.item(c.AuditConfig, c.Name); other == nil || other.Hash == "" {
-			target, ready = c.AuditConfig, !c.Quarantined && p.accepts(c.AuditConfig)
-		}
+func (a *admitted) whereabouts(applied inventory.Cluster, full map[string]bool) (present bool, target string, ready bool) {
+	_, present = a.clusterAt[applied]
+	_, anywhere := a.clusterAt[inventory.Cluster{Name: applied.Name}]
+	if present || anywhere {
+		return true, "", true
+	}
+	for _, i := range a.arriving[applied.Name] {
+		c := &a.clusters[i]
+		target, ready = c.AuditConfig, !c.Quarantined && !full[c.AuditConfig] && a.accepts(c.AuditConfig)
 	}
 	return false, target, ready
 }
 
-// accepts reports whether an audit config exists or will exist, has room, and may be changed by this AuditSync.
-func (p *planner) accepts(auditConfig string) bool {
-	desired, _ := p.desiredConfig(auditConfig)
-	return p.refused[auditConfig] == nil && !p.full[auditConfig] && (desired.Object != nil || p.live.AuditConfigs[auditConfig] != nil)
-}
-
-// budget returns how many of total items may be removed at once.
-func (p *planner) budget(total int) int {
-	text := p.maxRemovals()
-	if percent, ok := strings.CutSuffix(text, "%"); ok {
-		n, err := strconv.Atoi(percent)
-		if err != nil {
-			return 0
-		}
-		return max(1, total*n/100)
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-func (p *planner) maxRemovals() string { return cmp.Or(p.policy.MaxRemovals, DefaultMaxRemovals) }
-
-// read returns the files that something in the fleet comes from, and those from which a kustomization drops everything.
-// Dropping an object is a removal in Git, like deleting its file.
-func (p *planner) read() map[string]bool {
-	read := make(map[string]bool, len(p.fleet.Clusters))
-	for i := range p.fleet.Clusters {
-		read[p.fleet.Clusters[i].Origin.Path] = true
-	}
-	for i := range p.fleet.Secrets {
-		read[p.fleet.Secrets[i].Origin.Path] = true
-	}
-	for _, c := range p.fleet.AuditConfigs {
-		read[c.Origin.Path] = true
-	}
-	maps.Copy(read, p.fleet.Dropped)
-	delete(read, "") // the origin of an audit config that is in no file
-	return read
-}
-
-// unread reports whether there is a broken file that nothing in the fleet comes from. Its intended content is unknown:
-// it may be any of the deleted files under a new name.
-func (p *planner) unread(read map[string]bool) bool {
-	for path := range p.fleet.Broken {
-		if !read[path] {
-			return true
-		}
-	}
-	return false
-}
-
-// ofOtherKinds returns the files whose only errors are objects of kinds that Muster doesn't apply and that weren't
-// meant as clusters.
-func ofOtherKinds(f *fleet.Opened) map[string]bool {
-	other := map[string]bool{}
-	for _, at := range f.Findings {
-		if at.Severity != finding.Error {
-			continue
-		}
-		onlyKind := at.Code == compile.CodeKind && at.Cluster == ""
-		if known, seen := other[at.Path]; !seen || known {
-			other[at.Path] = onlyKind
-		}
-	}
-	return other
-}
-
-// Unread counts the broken files that the fleet has nothing from. Each of them should have contained a cluster.
-func Unread(f *fleet.Opened) int {
-	if f.Stopped {
-		return 0
-	}
-	known := map[string]bool{}
-	for i := range f.Clusters {
-		c := &f.Clusters[i]
-		known[c.Origin.Path] = true
-		if c.File != nil && c.File.Spec.KubeconfigFile != "" {
-			known[path.Join(path.Dir(c.Origin.Path), c.File.Spec.KubeconfigFile)] = true // it counts as a part of its cluster
-		}
-	}
-	for i := range f.Secrets {
-		known[f.Secrets[i].Origin.Path] = true
-	}
-	for i := range f.AuditConfigs {
-		known[f.AuditConfigs[i].Origin.Path] = true
-	}
-	n, other := 0, ofOtherKinds(f)
-	for file := range f.Broken {
-		if f.Present[file] && !known[file] && !other[file] {
-			n++
-		}
-	}
-	return n
+// accepts reports whether an audit config exists or will exist, and may be changed by this AuditSync.
+func (a *admitted) accepts(auditConfig string) bool {
+	desired, _ := a.desiredConfig(auditConfig)
+	_, refused := a.refused[auditConfig]
+	return !refused && (desired.Object != nil || a.live.AuditConfigs[auditConfig] != nil)
 }
 
 // DefaultMaxRemovals is the removal budget if none is set.
 const DefaultMaxRemovals = "25%"
+
+func (p Policy) maxRemovals() string { return cmp.Or(p.MaxRemovals, DefaultMaxRemovals) }
+
+// budget returns how many of total items may be removed at once.
+func (p Policy) budget(total int) int {
+	text, isPercentage := strings.CutSuffix(p.maxRemovals(), "%")
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return 0
+	case isPercentage:
+		return max(1, total*n/100)
+	}
+	return n
+}
+
+// removed reports whether an applied cluster is removed from its audit config, or moved to another.
+func (d *decided) removed(cluster inventory.Cluster) bool {
+	removal, gone := d.removals.of[inventory.ClusterKey(cluster)]
+	return gone && removal.stays == ""
+}

@@ -70,11 +70,11 @@ func reason(step plan.Step, now time.Time) string {
 	case step.NamedBy != "":
 		return "held: " + step.NamedBy + " names it"
 	case step.Action == plan.Hold:
-		return "held: " + step.Reason
+		return "held: " + string(step.Reason)
 	case step.Drift:
 		return "drift: " + step.Blame(func(a plan.Author) string { return whoAndWhen(a, now) })
 	}
-	return step.Reason
+	return string(step.Reason)
 }
 
 // whoAndWhen is a field manager with the time of its change: "kubectl-edit 2 minutes ago (2026-11-23T03:50:00Z)".
@@ -117,7 +117,7 @@ func change(kind string, f plan.Field) string {
 }
 
 func (s *shell) maskedStep(step plan.Step) plan.Step {
-	step.Name, step.Origin, step.Reason = s.redactor.String(step.Name), s.redactor.String(step.Origin), s.redactor.String(step.Reason)
+	step.Name, step.Origin, step.Reason = s.redactor.String(step.Name), s.redactor.String(step.Origin), plan.Reason(s.redactor.String(string(step.Reason)))
 	step.NamedBy = s.redactor.String(step.NamedBy)
 	fields := make([]plan.Field, len(step.Fields))
 	for i, f := range step.Fields {

@@ -88,7 +88,7 @@ func CleanUp(p *plan.Plan, damaged []string, mask func(string) string) []Event {
 		case s.NamedBy != "":
 			kept = append(kept, "Secret "+s.Name+", because "+s.NamedBy+" names it")
 		case s.Action == plan.Hold:
-			kept = append(kept, s.Kind+" "+s.Name+": "+s.Reason)
+			kept = append(kept, s.Kind+" "+s.Name+": "+string(s.Reason))
 		case s.Action == plan.Remove && s.Kind == plan.KindCluster && s.Reason != "":
 			along = append(along, s.Name+" ("+s.AuditConfig+")")
 		}
