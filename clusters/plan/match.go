@@ -7,8 +7,9 @@ import (
 )
 
 // matches reports whether an entry from the API server clearly equals the desired one. Nearly all entries do on every
-// run, and this check takes a tenth of the time of parsing each into a typed entry. False is inconclusive: an entry in
-// another notation may still be equal (mondoo.Equal).
+// run, and this check takes a tenth of the time of a library's, or of parsing each into a typed entry (go test
+// ./clusters/plan -run '^$' -bench Matches). False is inconclusive: an entry in another notation may still be equal
+// (mondoo.Equal).
 func matches(raw map[string]any, e *mondoo.Entry) bool {
 	m := matcher{raw: raw}
 	m.text("name", e.Name)

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 
+	"sigs.k8s.io/structured-merge-diff/v6/value"
+
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -79,5 +81,25 @@ func TestMatches(t *testing.T) {
 	}
 	if raw := full.Canonical().Map(); len(raw) != reflect.TypeOf(full).NumField() {
 		t.Errorf("the entry that has everything has %d of %d fields", len(raw), reflect.TypeOf(full).NumField())
+	}
+}
+
+// BenchmarkMatches compares matches with a library that compares structs with mappings.
+func BenchmarkMatches(b *testing.B) {
+	e := mondoo.Entry{Name: "cluster-00001", KubeconfigSecretRef: &mondoo.SecretRef{Name: "mondoo-client-cluster-00001-kubeconfig"}, Schedule: "1 2 * * *"}
+	raw := e.Canonical().Map()
+	library := func(raw map[string]any, e *mondoo.Entry) bool {
+		want := e.Canonical()
+		v, err := value.NewValueReflect(&want)
+		return err == nil && value.Equals(value.NewValueInterface(raw), v)
+	}
+	for name, equal := range map[string]func(map[string]any, *mondoo.Entry) bool{"matches": matches, "structured-merge-diff": library} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if !equal(raw, &e) {
+					b.Fatal("no match")
+				}
+			}
+		})
 	}
 }
