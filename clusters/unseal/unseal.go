@@ -1,9 +1,9 @@
 // Package unseal opens SOPS files with keys. Package seal does the opposite, and needs none.
 //
 // An Opener recovers the data key of one file at a time, verifies the MAC over the raw file as it is in Git, and returns the
-// plaintext values as a Plain, or a finding. It opens the usual file, one YAML document, itself, which is about six times
-// faster than the sops library (BenchmarkOpen measures both). Everything else, and every file that it can't open that way, goes
-// to the library, so that the library alone rejects files.
+// plaintext values as a Plain, or a finding. It opens the usual file, one YAML document, itself, in less than half of the time
+// that the sops library takes, with the data key included in both (BenchmarkOpen prints library/ours: 2.2). Everything else, and
+// every file that it can't open that way, goes to the library, so that the library alone rejects files.
 //
 // The package never writes plaintext anywhere, and never repeats errors of the sops library, which can quote values.
 package unseal
