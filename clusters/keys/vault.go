@@ -108,9 +108,9 @@ func vaultPlaintext(recipient string, secret *api.Secret) ([]byte, error) {
 	if secret == nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
-	text, _ := secret.Data["plaintext"].(string)
+	text, ok := secret.Data["plaintext"].(string)
 	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
+	if !ok || err != nil {
 		return nil, unexpectedAnswer(recipient, "Vault")
 	}
 	return dataKey(recipient, "Vault", key)
