@@ -351,7 +351,7 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 
 	// The traps work: code that reads the environment triggers them.
 	ambient := &keys.Ring{}
-	ambient.AddAmbient(keys.OSEnvironment())
+	ambient.AddAmbient(keys.Environment{Getenv: os.Getenv, ReadFile: os.ReadFile})
 	if err := open(t, ambient, files["AWS"]); err == nil || sprung() == 0 {
 		t.Errorf("the environment leads nowhere, so nothing above is shown: %v", err)
 	}

@@ -18,15 +18,6 @@ type Environment struct {
 	ConfigDir string
 }
 
-// OSEnvironment returns the environment of the process.
-func OSEnvironment() Environment {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		dir = ""
-	}
-	return Environment{Getenv: os.Getenv, ReadFile: os.ReadFile, ConfigDir: dir}
-}
-
 // FromEnvironment makes a ring of the age keys that the sops command would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and
 // sops/age/keys.txt in the user's configuration folder. If there are none, the ring is empty. It doesn't include PGP keys, for
 // which sops would ask gpg. Key services are only asked after AddAmbient.
