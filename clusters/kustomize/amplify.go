@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -42,8 +43,9 @@ type bulkWrite struct {
 	more int
 	// fields are the fields that it writes to, unless it is one field of an object.
 	fields []place
-	// plugin is true for a transformer, and patch for a transformer that patches.
-	plugin, patch bool
+	// plugin is true for a transformer, and patch for a transformer that patches. labels is true for labels, which kustomize also
+	// writes into lists, such as volumeClaimTemplates.
+	plugin, patch, labels bool
 }
 
 // amplifier computes how much kustomizations write into how many objects.
@@ -59,7 +61,8 @@ type amplifier struct {
 	others        map[string]map[string]int // see kinds
 	growths       map[string]growth         // see growth
 	largest       int                       // see largestObject
-	renamed       *bool                     // see renames
+	items         int                       // see listItems
+	rewritten     map[string]bool           // see rewrites
 }
 
 // amount is how many keys and values a part of a kustomization writes into all objects.
@@ -71,7 +74,7 @@ type amount struct {
 // refuseAmplified stops a tree whose kustomizations write too much into too many objects. It estimates first, and counts only
 // when the estimate is over the limit.
 func (b *builder) refuseAmplified() {
-	a := amplifier{builder: b, writes: map[string][]bulkWrite{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}}
+	a := amplifier{builder: b, writes: map[string][]bulkWrite{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}, rewritten: map[string]bool{}}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		a.writes[dir] = a.bulkWrites(b.tree.Loaded.Kustomizations[dir])
@@ -92,6 +95,7 @@ func (b *builder) refuseAmplified() {
 		}
 		switch {
 		case sum <= maxWritten:
+			a.refuseReferences()
 			return
 		case a.exact:
 			b.result.Stop(worst.finding())
@@ -113,7 +117,7 @@ func (c *copier) amounts(dir string) iter.Seq[amount] {
 			}
 		}
 		for _, g := range c.generators(c.tree.Loaded.Kustomizations[dir]) {
-			if !yield(amount{mul(c.generatedSize(g), c.ways(dir)), func() finding.Finding { return c.generatorFinding(g) }}) {
+			if !yield(amount{mul(add(c.generatedSize(g), optionsSize(c.tree.Loaded.Kustomizations[dir].Spec.GeneratorOptions)), c.ways(dir)), func() finding.Finding { return c.generatorFinding(g) }}) {
 				return
 			}
 		}
@@ -162,7 +166,11 @@ func (a *amplifier) total(w bulkWrite) int {
 		g := a.growth(w.dir)
 		each = mul(a.largestObject()+g.values, doubled(g.copies))
 	}
-	return mul(each, a.objectsReached(w))
+	sum := mul(each, a.objectsReached(w))
+	if w.labels {
+		sum = add(sum, mul(weight(w.text, a.exact), a.listItems()))
+	}
+	return sum
 }
 
 // perObject returns how many keys and values w writes into one object.
@@ -251,6 +259,46 @@ func (a *amplifier) largestObject() int {
 	return a.largest
 }
 
+// listItems counts the mappings in lists of all objects that kustomize may write labels into: their Pod templates, claims and selectors.
+func (a *amplifier) listItems() int {
+	if a.items > 0 {
+		return a.items - 1
+	}
+	for name := range a.uses {
+		f := a.file(name)
+		if f == nil || f.IsCluster() {
+			continue
+		}
+		for _, d := range f.Documents {
+			if d.Kind != mondoo.Kind && d.Kind != "CustomResourceDefinition" {
+				a.items = add(a.items, mul(mappingsInLists(d.Node()), a.loaded(name)))
+			}
+		}
+	}
+	a.items++
+	return a.items - 1
+}
+
+// loaded returns how often kustomize loads a file.
+func (a *amplifier) loaded(name string) int {
+	n := 0
+	for _, u := range a.uses[name] {
+		n = add(n, a.ways(u.dir))
+	}
+	return n
+}
+
+func mappingsInLists(n *yaml.Node) int {
+	n, sum := dereferenced(n), 0
+	for _, child := range n.Content {
+		if n.Kind == yaml.SequenceNode && dereferenced(child).Kind == yaml.MappingNode {
+			sum++
+		}
+		sum = add(sum, mappingsInLists(child))
+	}
+	return sum
+}
+
 // bulkWrites lists what a kustomization writes into more than one object.
 func (a *amplifier) bulkWrites(k *load.Kustomization) []bulkWrite {
 	var list []bulkWrite
@@ -262,13 +310,13 @@ func (a *amplifier) bulkWrites(k *load.Kustomization) []bulkWrite {
 		long := max(0, a.longestName(k.Dir)-maxName) / bytesPerValue // kustomize keeps one for each patch
 		list = append(list, bulkWrite{dir: k.Dir, field: field, text: text, target: p.Target, more: long})
 	}
-	pairs := func(pairs map[string]string, field []string, fields []place) {
+	pairs := func(pairs map[string]string, field []string, fields []place, labels bool) {
 		var text bytes.Buffer
 		for key, value := range pairs {
 			fmt.Fprintf(&text, "%q: %q\n", key, value)
 		}
 		if len(pairs) > 0 {
-			list = append(list, bulkWrite{dir: k.Dir, field: field, text: text.Bytes(), fields: fields})
+			list = append(list, bulkWrite{dir: k.Dir, field: field, text: text.Bytes(), fields: fields, labels: labels})
 		}
 	}
 	for _, p := range a.patches[k.Dir] {
@@ -280,9 +328,9 @@ func (a *amplifier) bulkWrites(k *load.Kustomization) []bulkWrite {
 		patch(p, fieldOf("patchesJson6902", i))
 	}
 	for i, label := range k.Spec.Labels {
-		pairs(label.Pairs, fieldOf("labels", i), a.fieldsOf("label", label.FieldSpecs))
+		pairs(label.Pairs, fieldOf("labels", i), a.fieldsOf("label", label.FieldSpecs), true)
 	}
-	pairs(k.Spec.CommonAnnotations, []string{"commonAnnotations"}, a.fieldsOf("annotation", nil))
+	pairs(k.Spec.CommonAnnotations, []string{"commonAnnotations"}, a.fieldsOf("annotation", nil), false)
 	name := func(field, text string) {
 		if text != "" {
 			list = append(list, bulkWrite{dir: k.Dir, field: []string{field}, fields: a.fieldsOf(strings.ToLower(field), nil),
@@ -383,15 +431,14 @@ func below(n *yaml.Node) int {
 // objectsReached returns how many objects a target selects in a kustomization, or in those that include a component. An object
 // counts as often as kustomize builds it. Names are compared only for an exact count. Groups, versions and labels are ignored.
 func (a *amplifier) objectsReached(w bulkWrite) int {
-	kind, name := func(string) bool { return true }, func(string) bool { return true }
+	kind, name := a.kindMatcher(w.target), func(string) bool { return true }
 	own := a.tree.Loaded.Kustomizations[w.dir].Spec
 	if w.target != nil {
 		regex, err := types.NewSelectorRegex(&types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: w.target.Kind}, Name: w.target.Name}})
 		if err != nil {
 			return 0 // kustomize reports the error
 		}
-		kind = func(kind string) bool { return regex.MatchGvk(resid.Gvk{Kind: kind}) }
-		if a.exact && w.target.Name != "" && !a.renames() {
+		if a.exact && w.target.Name != "" && !a.rewrites(place{"metadata", "name"}) {
 			name = regex.MatchName
 		}
 	}
@@ -414,29 +461,6 @@ func (a *amplifier) objectsReached(w bulkWrite) int {
 		sum = min(sum+n*a.ways(around), overLimit)
 	}
 	return sum
-}
-
-// renames reports whether anything but a prefix or suffix may change the name of an object.
-func (a *amplifier) renames() bool {
-	if a.renamed == nil {
-		name, renamed := place{"metadata", "name"}, false
-		for dir, k := range a.tree.Loaded.Kustomizations {
-			renamed = renamed || len(k.Spec.Transformers)+len(k.Spec.Validators)+len(k.Spec.Configurations) > 0
-			for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
-				renamed = renamed || p.Options != nil && p.Options.AllowNameChange
-			}
-			for _, r := range a.replacementsOf(k) {
-				for _, t := range r.Targets {
-					renamed = renamed || slices.ContainsFunc(fieldPaths(t), func(text string) bool { return dotted(text).contains(name) })
-				}
-			}
-			for _, w := range a.writes[dir] {
-				renamed = renamed || slices.ContainsFunc(operationsOf(w.text), func(op operation) bool { return pointer(op.path).contains(name) })
-			}
-		}
-		a.renamed = &renamed
-	}
-	return *a.renamed
 }
 
 // ways returns how often kustomize builds a kustomization: once for each path that leads to it. Load has limited the paths.
@@ -470,13 +494,26 @@ func (a *amplifier) kinds(dir string) map[string]int {
 			}
 		} else if f := a.file(name); f != nil && !f.IsCluster() {
 			for _, d := range f.Documents {
-				counts[d.Kind]++
+				countKinds(d.Node(), counts)
 			}
 		}
 	}
 	counts["ConfigMap"] += len(k.Spec.ConfigMapGenerator)
 	counts["Secret"] += len(k.Spec.SecretGenerator)
 	return counts
+}
+
+// countKinds counts an object or, for a List, its items.
+func countKinds(n *yaml.Node, counts map[string]int) {
+	n = dereferenced(n)
+	for _, item := range itemsOf(n) {
+		countKinds(item, counts)
+	}
+	if kind := load.Field(n, "kind"); kind != nil {
+		counts[dereferenced(kind).Value]++
+		return
+	}
+	counts[""]++
 }
 
 func inDir(dir string, refs []string) []string {

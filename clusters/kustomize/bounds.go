@@ -117,6 +117,14 @@ func (a *amplifier) generatedSize(g generator) int {
 	return add(size/bytesPerValue, a.keys(g))
 }
 
+// optionsSize returns how many labels and annotations all generators of a kustomization get.
+func optionsSize(o *types.GeneratorOptions) int {
+	if o == nil {
+		return 0
+	}
+	return len(o.Labels) + len(o.Annotations)
+}
+
 // keys returns how many keys a generator produces.
 func (b *builder) keys(g generator) int {
 	n := len(g.src.LiteralSources) + len(g.src.FileSources)

@@ -1,0 +1,241 @@
+package kustomize
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+)
+
+// maxReferences is how often objects may name other objects. kustomize notes each reference in one growing annotation of the object
+// that is named, so the time grows with the square: 20,000 take ten seconds. Cluster files don't count: kustomize knows no references
+// in them.
+const maxReferences = 20_000
+
+// refuseReferences stops a tree whose objects name each other too often. A reference counts once for each bytesPerValue characters of a
+// name.
+func (a *amplifier) refuseReferences() {
+	names, longest := a.names()
+	most, at, sum := 0, "", 0
+	for _, name := range slices.Sorted(maps.Keys(a.uses)) {
+		f := a.file(name)
+		if f == nil || f.IsCluster() {
+			continue
+		}
+		n := 0
+		for _, d := range f.Documents {
+			n = add(n, mul(mentions(d.Node(), names), 1+(len(d.Name)+longest)/bytesPerValue))
+		}
+		if sum = add(sum, n); n > most {
+			most, at = n, name
+		}
+	}
+	for dir, writes := range a.writes {
+		for _, w := range writes {
+			n := 0
+			documents, _ := documentsIn(w.text) // kustomize reports the error
+			for _, d := range documents {
+				n = add(n, mentions(d, names))
+			}
+			if sum = add(sum, mul(mul(n, a.othersReached(w)), 1+longest/bytesPerValue)); n > 0 && at == "" {
+				at = a.fileOf(dir)
+			}
+		}
+	}
+	if sum > maxReferences {
+		a.result.Stop(finding.Finding{Code: load.CodeSize, Path: at,
+			Message: fmt.Sprintf("the objects that are not clusters name other objects more than %d times", maxReferences), Fix: "apply them with another tool, or split the path across several AuditSyncs"})
+	}
+}
+
+// fileOf returns the kustomization file of a folder, or the folder if it has none.
+func (a *amplifier) fileOf(dir string) string {
+	if k := a.tree.Loaded.Kustomizations[dir]; k.File != nil {
+		return k.File.Path
+	}
+	return dir
+}
+
+// addedToNames returns how many characters kustomizations add to a name at most.
+func (a *amplifier) addedToNames(dir string, known map[string]int) int {
+	if n, done := known[dir]; done {
+		return n
+	}
+	known[dir] = 0
+	k, below := a.tree.Loaded.Kustomizations[dir], 0
+	for _, name := range k.Resources {
+		if a.tree.Loaded.Kustomizations[name] != nil {
+			below = max(below, a.addedToNames(name, known))
+		}
+	}
+	n := add(below, len(k.Spec.NamePrefix)+len(k.Spec.NameSuffix))
+	for _, name := range inDir(dir, k.Spec.Components) {
+		if a.tree.Loaded.Kustomizations[name] != nil {
+			n = add(n, a.addedToNames(name, known))
+		}
+	}
+	known[dir] = n
+	return n
+}
+
+// names returns the names that objects of the tree may have, nil for any text if a replacement writes names, and the longest name that
+// one may get from a kustomization.
+func (a *amplifier) names() (names map[string]bool, longest int) {
+	longest = a.addedToNames(a.tree.Loaded.Path, map[string]int{})
+	at, names := place{"metadata", "name"}, map[string]bool{}
+	for name := range a.uses {
+		if f := a.file(name); f != nil {
+			for _, d := range f.Documents {
+				noteNames(d.Node(), names)
+			}
+		}
+	}
+	for dir, k := range a.tree.Loaded.Kustomizations {
+		if a.replaces(k, at) {
+			return nil, a.longestText()
+		}
+		for _, g := range k.Spec.ConfigMapGenerator {
+			names[g.Name] = true
+		}
+		for _, g := range k.Spec.SecretGenerator {
+			names[g.Name] = true
+		}
+		for _, w := range a.writes[dir] {
+			if documents, _ := documentsIn(w.text); a.rewrites(at) { // kustomize reports the error
+				longest = max(longest, len(w.text))
+				for _, text := range slices.Concat(textsIn(documents)...) {
+					names[text] = true
+				}
+			}
+		}
+	}
+	return names, longest
+}
+
+func textsIn(documents []*yaml.Node) [][]string {
+	list := make([][]string, len(documents))
+	for i, d := range documents {
+		list[i] = scalars(d)
+	}
+	return list
+}
+
+// longestText returns the length of the largest file.
+func (a *amplifier) longestText() int {
+	n := 0
+	for _, text := range a.tree.Content {
+		n = max(n, len(text))
+	}
+	return n
+}
+
+// noteNames collects the names of an object and, for a List, of its items.
+func noteNames(n *yaml.Node, names map[string]bool) {
+	n = dereferenced(n)
+	if name := load.Field(n, "metadata", "name"); name != nil {
+		names[dereferenced(name).Value] = true
+	}
+	for _, item := range itemsOf(n) {
+		noteNames(item, names)
+	}
+}
+
+// itemsOf returns the items of a List, which kustomize takes for objects of their own.
+func itemsOf(n *yaml.Node) []*yaml.Node {
+	kind, items := load.Field(n, "kind"), load.Field(n, "items")
+	if kind == nil || items == nil || !strings.HasSuffix(dereferenced(kind).Value, "List") {
+		return nil
+	}
+	return dereferenced(items).Content
+}
+
+func dereferenced(n *yaml.Node) *yaml.Node {
+	for n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// mentions counts the texts below a node that are names of objects; all texts if names is nil. Load has limited the expansion of aliases.
+func mentions(n *yaml.Node, names map[string]bool) int {
+	n = dereferenced(n)
+	if n.Kind == yaml.ScalarNode {
+		if names == nil || names[n.Value] {
+			return 1
+		}
+		return 0
+	}
+	sum := 0
+	for i, child := range n.Content {
+		if n.Kind != yaml.MappingNode || i%2 == 1 {
+			sum = add(sum, mentions(child, names))
+		}
+	}
+	return sum
+}
+
+// othersReached returns how many objects a target selects that are not clusters. Only kinds are compared.
+func (a *amplifier) othersReached(w bulkWrite) int {
+	kind := a.kindMatcher(w.target)
+	sum := 0
+	for _, around := range a.patchScopes(w.dir) {
+		for of, count := range a.kinds(around) {
+			if kind(of) {
+				sum = add(sum, mul(count, a.ways(around)))
+			}
+		}
+	}
+	return sum
+}
+
+// kindMatcher returns a function that reports whether a target selects objects of a kind. If a kustomization may change kinds, it
+// selects all.
+func (a *amplifier) kindMatcher(target *types.Selector) func(kind string) bool {
+	if target == nil || a.rewrites(place{"kind"}) {
+		return func(string) bool { return true }
+	}
+	regex, err := types.NewSelectorRegex(&types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: target.Kind}}})
+	if err != nil {
+		return func(string) bool { return false } // kustomize reports the error
+	}
+	return func(kind string) bool { return regex.MatchGvk(resid.Gvk{Kind: kind}) }
+}
+
+// rewrites reports whether anything but a prefix or suffix may change a field by which objects are identified.
+func (a *amplifier) rewrites(field place) bool {
+	key := strings.Join(field, "/")
+	if known, done := a.rewritten[key]; done {
+		return known
+	}
+	found := false
+	for dir, k := range a.tree.Loaded.Kustomizations {
+		found = found || len(k.Spec.Transformers)+len(k.Spec.Validators)+len(k.Spec.Configurations) > 0 || a.replaces(k, field)
+		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
+			found = found || p.Options != nil && (p.Options.AllowNameChange || p.Options.AllowKindChange)
+		}
+		for _, w := range a.writes[dir] {
+			found = found || slices.ContainsFunc(operationsOf(w.text), func(op operation) bool { return pointer(op.path).contains(field) })
+		}
+	}
+	a.rewritten[key] = found
+	return found
+}
+
+// replaces reports whether a replacement of a kustomization writes a field.
+func (a *amplifier) replaces(k *load.Kustomization, field place) bool {
+	for _, r := range a.replacementsOf(k) {
+		for _, t := range r.Targets {
+			if slices.ContainsFunc(fieldPaths(t), func(text string) bool { return dotted(text).contains(field) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
