@@ -17,7 +17,7 @@ func TestAdvisories(t *testing.T) {
 	dir := t.TempDir()
 	mark := filepath.Join(dir, "was-run")
 	for _, name := range []string{"age-plugin-x", "x"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

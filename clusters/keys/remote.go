@@ -214,8 +214,8 @@ func dataKey(recipient, service string, key []byte) ([]byte, error) {
 type bounded struct{ *http.Transport }
 
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	address := req.URL.Scheme + "://" + req.URL.Host
-	req = req.Clone(req.Context())
+	ctx, address := req.Context(), req.URL.Scheme+"://"+req.URL.Host
+	req = req.Clone(ctx)
 	req.Header.Set("User-Agent", "muster")
 	req.Header.Del("X-Amzn-Trace-Id")
 	resp, err := b.Transport.RoundTrip(req)
@@ -226,7 +226,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	_ = resp.Body.Close() // what is read has been read
 	switch {
 	case err != nil:
-		return nil, &UnavailableError{address, networkReason(req.Context(), err)}
+		return nil, &UnavailableError{address, networkReason(ctx, err)}
 	case len(body) > maxAnswer:
 		return nil, &UnavailableError{address, fmt.Sprintf("its response is longer than %d bytes", maxAnswer)}
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout:

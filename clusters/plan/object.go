@@ -49,7 +49,7 @@ func (d *decided) object(desired fleet.AuditConfig, inFleet bool, live map[strin
 	d.compareObject(&o, desired, live, known)
 	if len(left) > 0 {
 		rest := slices.DeleteFunc(slices.Clone(o.record.Corrected), func(c inventory.Correction) bool { return slices.Contains(paths, c.Path) })
-		o.record.Corrected = append(rest, left...)
+		o.record.Corrected = slices.Concat(rest, left)
 		sortCorrections(o.record.Corrected)
 	}
 	return o

@@ -46,7 +46,7 @@ func runPicture(ctx context.Context, args []string, stdout, _ io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(args[0], []byte(drawn(screens)), 0o644) //nolint:gosec // a picture for everyone
+	return os.WriteFile(args[0], []byte(drawn(screens)), 0o644)
 }
 
 // screens are the log of the demo, a commit with its statuses, and muster status.

@@ -53,7 +53,7 @@ func (w *targets) Target(ctx context.Context, namespace, name string) (webhook.T
 
 // Notify requests a sync. This includes pull requests, because their head is a ref like any other.
 func (w *targets) Notify(_ context.Context, namespace, name string, _ webhook.Event) error {
-	w.requests.add(types.NamespacedName{Namespace: namespace, Name: name})
+	w.requests.add(types.NamespacedName{Namespace: namespace, Name: name}) //nolint:contextcheck // the sync is requested after the webhook was answered
 	return nil
 }
 
