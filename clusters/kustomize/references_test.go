@@ -11,7 +11,6 @@ import (
 // A kustomization can reach more objects than the files show by their kinds, and write into lists, names and references. Each large tree
 // made kustomize use gigabytes or minutes. The same tree with fewer objects is built.
 func TestWhatIsNotWrittenOnceAnObject(t *testing.T) {
-	list := func(n int, text string) string { return numbered(n, text) }
 	values := func(n int) string {
 		return "'[{\"op\": \"add\", \"path\": \"/data\", \"value\": [" + strings.Repeat("1,", n) + "1]}]'\n"
 	}
@@ -60,14 +59,14 @@ func TestWhatIsNotWrittenOnceAnObject(t *testing.T) {
 		}, 5, 500},
 		{"objects of a List", func(n int) repository {
 			return tree("resources: [a.yaml, l.yaml]\npatches:\n- target: {kind: ConfigMap}\n  patch: "+values(n*10),
-				"fleet/l.yaml", "apiVersion: v1\nkind: List\nitems:\n"+list(n, "- {apiVersion: v1, kind: ConfigMap, metadata: {name: m%d}}\n"))
+				"fleet/l.yaml", "apiVersion: v1\nkind: List\nitems:\n"+numbered(n, "- {apiVersion: v1, kind: ConfigMap, metadata: {name: m%d}}\n"))
 		}, 5, 500},
 		{"labels of claims", func(n int) repository {
-			return tree("resources: [a.yaml, s.yaml]\ncommonLabels: {"+list(n, "l%d: x, ")+"}\n",
+			return tree("resources: [a.yaml, s.yaml]\ncommonLabels: {"+numbered(n, "l%d: x, ")+"}\n",
 				"fleet/s.yaml", "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\nspec: {volumeClaimTemplates: ["+strings.Repeat("{}, ", 50*n)+"{}]}\n")
 		}, 5, 400},
 		{"labels of generators", func(n int) repository {
-			return tree("resources: [a.yaml]\ngeneratorOptions:\n  labels: {" + list(n, "l%d: x, ") + "}\nconfigMapGenerator:\n" + list(n, "- {name: g%d, literals: [a=b]}\n"))
+			return tree("resources: [a.yaml]\ngeneratorOptions:\n  labels: {" + numbered(n, "l%d: x, ") + "}\nconfigMapGenerator:\n" + numbered(n, "- {name: g%d, literals: [a=b]}\n"))
 		}, 5, 2_000},
 	} {
 		for _, n := range []int{row.few, row.many} {
