@@ -22,8 +22,20 @@ const maxReferences = 20_000
 // refuseReferences stops a tree whose objects name each other too often. A reference counts once for each bytesPerValue characters of a
 // name.
 func (a *amplifier) refuseReferences() {
+	// Any text could be a name. Only a tree with many texts in objects that are not clusters is worth collecting the names.
+	if _, n := a.references(nil, a.longestAdded()); n <= maxReferences {
+		return
+	}
 	names, longest := a.names()
-	most, at, sum := 0, "", 0
+	if at, n := a.references(names, longest); n > maxReferences {
+		a.result.Stop(finding.Finding{Code: load.CodeSize, Path: at,
+			Message: fmt.Sprintf("the objects that are not clusters name other objects more than %d times", maxReferences), Fix: "apply them with another tool, or split the path across several AuditSyncs"})
+	}
+}
+
+// references counts the references in objects that are not clusters, and returns a file with many.
+func (a *amplifier) references(names map[string]bool, longest int) (at string, sum int) {
+	most := 0
 	for _, name := range slices.Sorted(maps.Keys(a.uses)) {
 		f := a.file(name)
 		if f == nil || f.IsCluster() {
@@ -49,10 +61,16 @@ func (a *amplifier) refuseReferences() {
 			}
 		}
 	}
-	if sum > maxReferences {
-		a.result.Stop(finding.Finding{Code: load.CodeSize, Path: at,
-			Message: fmt.Sprintf("the objects that are not clusters name other objects more than %d times", maxReferences), Fix: "apply them with another tool, or split the path across several AuditSyncs"})
+	return at, sum
+}
+
+// longestAdded is the most that names may get longer, however they do.
+func (a *amplifier) longestAdded() int {
+	n := a.addedToNames(a.tree.Loaded.Path, map[string]int{})
+	if a.rewrites(place{"metadata", "name"}) {
+		n = max(n, a.longestText())
 	}
+	return n
 }
 
 // fileOf returns the kustomization file of a folder, or the folder if it has none.
