@@ -126,23 +126,19 @@ func (a *amplifier) names() (names map[string]bool, longest int) {
 			names[g.Name] = true
 		}
 		for _, w := range a.writes[dir] {
-			if documents, _ := documentsIn(w.text); a.rewrites(at) { // kustomize reports the error
-				longest = max(longest, len(w.text))
-				for _, text := range slices.Concat(textsIn(documents)...) {
+			if !a.rewrites(at) {
+				continue
+			}
+			longest = max(longest, len(w.text))
+			documents, _ := documentsIn(w.text) // kustomize reports the error
+			for _, d := range documents {
+				for _, text := range scalars(d) {
 					names[text] = true
 				}
 			}
 		}
 	}
 	return names, longest
-}
-
-func textsIn(documents []*yaml.Node) [][]string {
-	list := make([][]string, len(documents))
-	for i, d := range documents {
-		list[i] = scalars(d)
-	}
-	return list
 }
 
 // longestText returns the length of the largest file.
