@@ -211,6 +211,9 @@ func (n *node) String() string    { return fs.FormatDirEntry(n) }
 // Hash is the Git hash of the content.
 func (n *node) Hash() string { return n.entry.hash.String() }
 
+// Mode is the mode as in fs.FileInfo.
+func (n *node) Mode() fs.FileMode { return n.entry.mode }
+
 // Info asks the store for the size. Nothing is unpacked.
 func (n *node) Info() (fs.FileInfo, error) {
 	info := fileInfo{node: n}
@@ -266,7 +269,6 @@ type fileInfo struct {
 }
 
 func (i fileInfo) Size() int64        { return i.size }
-func (i fileInfo) Mode() fs.FileMode  { return i.entry.mode }
 func (i fileInfo) ModTime() time.Time { return i.fs.commit.time() }
 func (i fileInfo) Sys() any           { return nil }
 func (i fileInfo) String() string     { return fs.FormatFileInfo(i) }

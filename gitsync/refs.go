@@ -98,10 +98,12 @@ type target struct {
 	ancestor  plumbing.Hash // the commit that it must descend from; zero for any
 }
 
-// way is one request for objects: what to want, and whether to leave out the history.
+// way is one request for objects: what to want, and how much of the history. Without history, depth is how many generations
+// are sent; 0 means only the wanted commits.
 type way struct {
 	wants   []plumbing.Hash
 	history bool
+	depth   int
 }
 
 // descendingFrom also requests the history if that is needed to find the other commit in it.

@@ -210,7 +210,7 @@ func uploadRequest(server *capability.List, w way, have []plumbing.Hash) *packp.
 	}
 	if !w.history {
 		_ = req.Capabilities.Set(capability.Shallow)
-		req.Depth = packp.DepthCommits(1)
+		req.Depth = packp.DepthCommits(max(1, w.depth))
 	}
 	if len(have) > 0 {
 		_ = req.Capabilities.Set(capability.Shallow)

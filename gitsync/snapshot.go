@@ -34,7 +34,8 @@ func (s *Snapshot) Commit() Commit { return s.files.commit.info }
 func (s *Snapshot) Files() int { return int(s.files.root.files) }
 
 // FS shows the commit's files. It implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS and fs.ReadLinkFS. Every
-// fs.DirEntry and fs.FileInfo in it has a method Hash() string, the Git hash of the content, which reads nothing.
+// fs.DirEntry and fs.FileInfo in it has the methods Hash() string, the Git hash of the content, and Mode() fs.FileMode. They
+// read nothing.
 //
 // Symbolic links are shown as links and never followed: Stat describes the link itself, and reading it, or a path through
 // it, fails with a *SymlinkError. Submodules are irregular files that can't be read (*SubmoduleError). A file over

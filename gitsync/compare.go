@@ -1,0 +1,182 @@
+package gitsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Comparison is a branch and a head that would be merged into it.
+type Comparison struct {
+	// Base is the branch's commit, Head the one to merge, and Ancestor the best common ancestor of both.
+	Base, Head, Ancestor *Snapshot
+}
+
+// Close closes the snapshots.
+func (c *Comparison) Close() {
+	for _, s := range []*Snapshot{c.Base, c.Head, c.Ancestor} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// NoAncestorError reports that no single common ancestor of two commits was found, so they can't be merged here.
+type NoAncestorError struct {
+	Base, Head string
+	// Searched is how many generations of their history were read; 0 if all of it was.
+	Searched int
+	// Several reports that there are several best common ancestors.
+	Several bool
+}
+
+func (e *NoAncestorError) Error() string {
+	switch {
+	case e.Several:
+		return fmt.Sprintf("%s and %s have several common ancestors; rebase the branch", e.Head, e.Base)
+	case e.Searched > 0:
+		return fmt.Sprintf("%s has no common ancestor with %s in the last %d commits; rebase the branch", e.Head, e.Base, e.Searched)
+	}
+	return fmt.Sprintf("%s and %s have no common ancestor", e.Head, e.Base)
+}
+
+// depths are how many generations of history are fetched to find a common ancestor, one after the other.
+var depths = []int{50, 1000}
+
+// Compare fetches the commit that the source selects, a head by its full ref name, and their common ancestor. Its errors are
+// those of Fetch, and a *NoAncestorError. The caller closes the Comparison.
+//
+// Everything that the head's author has chosen is held to the Repository's Limits. A Repository for heads of strangers
+// should be one of its own, so that they can't fill the cache of the branch.
+func (r *Repository) Compare(ctx context.Context, src Source, head string) (*Comparison, error) {
+	headRef := Ref{Name: head}
+	if err := errors.Join(src.Validate(), headRef.Validate()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, src.timeout())
+	defer cancel()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.closed {
+		return nil, fmt.Errorf("fetch: the cache %s is closed: %w", r.dir, os.ErrClosed)
+	}
+	rem, err := connect(ctx, src, r.limits)
+	if err != nil {
+		return nil, err
+	}
+	defer rem.close()
+	refs, err := rem.refs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base, err := refs.resolve(src.Ref, rem.url)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := refs.resolve(headRef, rem.url)
+	if err != nil {
+		return nil, err
+	}
+	return r.compare(ctx, rem, refs, base, merged)
+}
+
+func (r *Repository) compare(ctx context.Context, rem *remote, refs Refs, base, head target) (*Comparison, error) {
+	for _, depth := range append([]int{0}, depths...) {
+		if depth > 0 {
+			both := head
+			both.ways = []way{{wants: union(head.ways[0].wants, base.ways[0].wants), depth: depth}}
+			if _, err := r.download(ctx, rem, refs, both); err != nil {
+				return nil, err
+			}
+		} else if !r.usable(rem.url) || !r.store.has(base.commit) || !r.store.has(head.commit) {
+			continue
+		}
+		best, complete := r.store.ancestors(ctx, base.commit, head.commit)
+		if len(best) == 1 {
+			return r.comparison(ctx, base, head, best[0])
+		}
+		if len(best) > 1 || complete {
+			return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Several: len(best) > 1}
+		}
+	}
+	return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Searched: depths[len(depths)-1]}
+}
+
+func (r *Repository) comparison(ctx context.Context, base, head target, ancestor plumbing.Hash) (*Comparison, error) {
+	c := &Comparison{}
+	for _, part := range []struct {
+		at    **Snapshot
+		label string
+		hash  plumbing.Hash
+	}{{&c.Base, base.label, base.commit}, {&c.Head, head.label, head.commit}, {&c.Ancestor, "", ancestor}} {
+		loaded := r.commits[part.hash]
+		if loaded == nil {
+			var err error
+			if loaded, err = r.store.load(ctx, part.hash); err != nil {
+				c.Close()
+				return nil, fmt.Errorf("read commit %s: %w", part.hash, err)
+			}
+			r.commits[part.hash] = loaded
+		}
+		*part.at = r.snapshot(part.label, loaded)
+	}
+	return c, nil
+}
+
+// ancestors returns the best common ancestors of two commits, as git merge-base --all does, as far as the store has their
+// history. complete reports whether it has all of it.
+func (s *store) ancestors(ctx context.Context, a, b plumbing.Hash) (best []plumbing.Hash, complete bool) {
+	ofA, allA := s.history(ctx, a)
+	ofB, allB := s.history(ctx, b)
+	worse := map[plumbing.Hash]bool{}
+	for hash, parents := range ofA {
+		if _, common := ofB[hash]; common {
+			for _, parent := range parents {
+				worse[parent] = true
+			}
+		}
+	}
+	for hash := range ofA {
+		if _, common := ofB[hash]; common && !worse[hash] {
+			best = append(best, hash)
+		}
+	}
+	return best, allA && allB
+}
+
+// history returns the commits that a commit has in its history, itself included, with their parents.
+func (s *store) history(ctx context.Context, of plumbing.Hash) (commits map[plumbing.Hash][]plumbing.Hash, complete bool) {
+	commits, complete = map[plumbing.Hash][]plumbing.Hash{}, true
+	for next := []plumbing.Hash{of}; len(next) > 0 && ctx.Err() == nil; next = next[1:] {
+		if _, seen := commits[next[0]]; seen {
+			continue
+		}
+		if !s.has(next[0]) {
+			complete = false
+			continue
+		}
+		parents := s.parents(next[0])
+		commits[next[0]] = parents
+		next = append(next, parents...)
+	}
+	return commits, complete
+}
+
+// union is all hashes of both lists, each once.
+func union(a, b []plumbing.Hash) []plumbing.Hash {
+	all := slices.Clone(a)
+	for _, hash := range b {
+		if !slices.Contains(all, hash) {
+			all = append(all, hash)
+		}
+	}
+	return all
+}

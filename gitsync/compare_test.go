@@ -1,0 +1,124 @@
+package gitsync
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// pull makes a branch the head of a pull request, as forges show it.
+func (o *origin) pull(number int, commit string) string {
+	o.t.Helper()
+	ref := fmt.Sprintf("refs/pull/%d/head", number)
+	o.git("update-ref", ref, commit)
+	return ref
+}
+
+func compared(t *testing.T, r *Repository, src Source, head string) *Comparison {
+	t.Helper()
+	c, err := r.Compare(t.Context(), src, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestCompare(t *testing.T) {
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"a": "1"})
+	o.git("branch", "feature", "main")
+	head := o.pull(7, o.commit("feature", map[string]string{"a": "1", "b": "2"}))
+	s := serve(t, o)
+	src := Source{URL: s.url, Ref: Ref{Branch: "main"}}
+	dir := t.TempDir()
+	r := open(t, dir)
+
+	c := compared(t, r, src, head)
+	if c.Base.Commit().Hash != first || c.Ancestor.Commit().Hash != first || content(t, c.Head, "b") != "2" {
+		t.Errorf("base %s, ancestor %s", c.Base.Commit().Hash, c.Ancestor.Commit().Hash)
+	}
+	// The base moves: the ancestor stays.
+	moved := o.commit("main", map[string]string{"a": "2"})
+	c = compared(t, r, src, head)
+	if c.Base.Commit().Hash != moved || c.Ancestor.Commit().Hash != first || content(t, c.Base, "a") != "2" {
+		t.Errorf("after a move: base %s, ancestor %s", c.Base.Commit().Hash, c.Ancestor.Commit().Hash)
+	}
+	// Nothing is downloaded again, not even after a restart.
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	before := s.requests.Load()
+	compared(t, r, src, head)
+	if got := s.requests.Load() - before; got != 1 {
+		t.Errorf("%d requests for what is in the cache", got)
+	}
+	// A force-push to a commit with the base in its history.
+	o.git("update-ref", "refs/heads/feature", moved)
+	forced := o.commit("feature", map[string]string{"a": "2", "c": "3"})
+	o.pull(7, forced)
+	c = compared(t, r, src, head)
+	if c.Head.Commit().Hash != forced || c.Ancestor.Commit().Hash != moved {
+		t.Errorf("after a force-push: head %s, ancestor %s", c.Head.Commit().Hash, c.Ancestor.Commit().Hash)
+	}
+}
+
+func TestCompareFarAncestor(t *testing.T) {
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"a": "1"})
+	o.git("branch", "feature", "main")
+	for i := range 60 {
+		o.commit("main", map[string]string{"a": fmt.Sprint(i)})
+	}
+	head := o.pull(7, o.commit("feature", map[string]string{"a": "1", "b": "2"}))
+	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}
+	if c := compared(t, open(t, t.TempDir()), src, head); c.Ancestor.Commit().Hash != first {
+		t.Errorf("ancestor %s, not %s", c.Ancestor.Commit().Hash, first)
+	}
+	before := depths
+	depths = []int{5, 10}
+	defer func() { depths = before }()
+	_, err := open(t, t.TempDir()).Compare(t.Context(), src, head)
+	if missing, ok := errors.AsType[*NoAncestorError](err); !ok || missing.Searched != 10 {
+		t.Errorf("with a history of 10: %v", err)
+	}
+}
+
+func TestCompareErrors(t *testing.T) {
+	o := newOrigin(t)
+	o.commit("main", map[string]string{"a": "1"})
+	unrelated := o.pull(1, o.commit("other", map[string]string{"a": "1"}))
+	// Each of two branches has merged the other's first commit.
+	o.git("branch", "left", "main")
+	o.git("branch", "right", "main")
+	left, right := o.commit("left", map[string]string{"a": "2"}), o.commit("right", map[string]string{"a": "3"})
+	tree := o.git("rev-parse", left+"^{tree}")
+	o.git("update-ref", "refs/heads/left", o.git("commit-tree", "-m", "merge", "-p", left, "-p", right, tree))
+	crossed := o.pull(2, o.git("commit-tree", "-m", "merge", "-p", right, "-p", left, tree))
+	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}
+	r := open(t, t.TempDir())
+	if _, err := r.Compare(t.Context(), src, unrelated); !is[*NoAncestorError](err) {
+		t.Errorf("unrelated: %v", err)
+	}
+	src.Ref.Branch = "left"
+	_, err := r.Compare(t.Context(), src, crossed)
+	if several, ok := errors.AsType[*NoAncestorError](err); !ok || !several.Several {
+		t.Errorf("crossed: %v", err)
+	}
+	if _, err := r.Compare(t.Context(), src, "refs/pull/9/head"); !is[*RefNotFoundError](err) {
+		t.Errorf("missing: %v", err)
+	}
+	if _, err := r.Compare(t.Context(), src, "pull/9"); !is[*SourceError](err) {
+		t.Errorf("no ref name: %v", err)
+	}
+	small := open(t, t.TempDir(), WithLimits(Limits{Objects: 2}))
+	if _, err := small.Compare(t.Context(), src, crossed); !is[*LimitError](err) {
+		t.Errorf("over the limits: %v", err)
+	}
+}
+
+func is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
