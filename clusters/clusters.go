@@ -46,7 +46,7 @@ type Opener interface {
 // Pipeline renders sources. Every stage caches its last result, so that rendering the next revision of a source only
 // costs as much as has changed. The cache holds no more than that one fleet. Concurrent calls wait for each other.
 type Pipeline struct {
-	mu     sync.Mutex
+	mu     *sync.Mutex // shared with forks, because they share what is cached
 	sealer *seal.Sealer
 	tree   *load.Tree
 	sealed *seal.Tree
@@ -57,7 +57,25 @@ type Pipeline struct {
 }
 
 // NewPipeline returns a Pipeline with an empty cache.
-func NewPipeline() *Pipeline { return &Pipeline{sealer: seal.NewSealer()} }
+func NewPipeline() *Pipeline { return &Pipeline{mu: &sync.Mutex{}, sealer: seal.NewSealer()} }
+
+// Fork returns a Pipeline that starts with the cache of p and never changes it, so that rendering a variant of p's source
+// costs as much as the variant changes. Calls of p and its forks wait for each other. The redactor knows what the fork
+// opens under the name, which no other fork of p may have, until the fork is closed.
+func (p *Pipeline) Fork(name string) *Pipeline {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fork := *p
+	fork.opened = p.opened.Fork(name)
+	return &fork
+}
+
+// Close makes the redactor forget what only this fork has opened.
+func (p *Pipeline) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opened.Close()
+}
 
 // Compile turns files into a fleet whose secrets are still sealed. The opener, which may be nil, is only used for
 // encrypted files that a kustomize generator reads.

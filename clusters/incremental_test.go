@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -279,7 +280,7 @@ func TestRememberedIsFresh(t *testing.T) {
 				}
 				got := e.render(remembering, opener, redactor)
 				fresh := &redact.Redactor{}
-				want := e.render(&Pipeline{sealer: remembering.sealer}, opener, fresh)
+				want := e.render(&Pipeline{mu: &sync.Mutex{}, sealer: remembering.sealer}, opener, fresh)
 				if a, b := described(t, got), described(t, want); a != b {
 					t.Fatalf("step %d, %s:\nfresh:      %s\nremembered: %s", step, said, b, a)
 				}
@@ -365,7 +366,7 @@ func TestRememberedCases(t *testing.T) {
 			p, redactor, opener := NewPipeline(), &redact.Redactor{}, key.Opener(t)
 			e.render(p, opener, redactor)
 			e.files = row.after
-			got, want := described(t, e.render(p, opener, redactor)), described(t, e.render(&Pipeline{sealer: p.sealer}, opener, &redact.Redactor{}))
+			got, want := described(t, e.render(p, opener, redactor)), described(t, e.render(&Pipeline{mu: &sync.Mutex{}, sealer: p.sealer}, opener, &redact.Redactor{}))
 			if got != want {
 				t.Errorf("fresh: %s\nremembered: %s", want, got)
 			}

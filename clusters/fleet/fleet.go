@@ -5,6 +5,8 @@
 package fleet
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -152,6 +154,35 @@ type Opened struct {
 	Provisional, Retry bool
 	// Source is the tree that the fleet was read from; nil if positions aren't needed.
 	Source *seal.Tree `json:"-"`
+}
+
+// Unopened returns the fleet in the form of an opened one, with texts in place of all values of Secrets. It can be compared
+// with another, and printed, but not applied.
+func (f *Sealed) Unopened(text func(Text) string) *Opened {
+	opened := &Opened{Report: f.Report.Clone(), Namespace: f.Namespace, Sync: f.Sync,
+		AuditConfigs: f.AuditConfigs, Clusters: f.Clusters, Whole: f.Whole, Source: f.Source}
+	for _, from := range f.Secrets {
+		to := Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations, Immutable: from.Immutable,
+			Data: make(map[string]string, len(from.Data)), Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
+			Quarantined: from.Quarantined, Hash: from.Hash}
+		for key, value := range from.Data {
+			to.Data[key] = text(value)
+		}
+		opened.Secrets = append(opened.Secrets, to)
+	}
+	return opened
+}
+
+// Digest is a text for Unopened that changes with the value. The digest of an encrypted value is that of its ciphertext, so
+// it also changes when the value is encrypted again.
+func (f *Sealed) Digest(value Text) string {
+	if f.Source != nil {
+		if ref, sealed := f.Source.Ref(value.Value); sealed {
+			return "sealed:" + ref.Digest
+		}
+	}
+	sum := sha256.Sum256([]byte(value.Value))
+	return "plain:" + hex.EncodeToString(sum[:])
 }
 
 // Position returns the place of a field in an origin's file, like load.File.Position; zeros if it isn't known.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -20,6 +21,8 @@ import (
 // It holds no more secrets than the fleet that it has returned. It forgets everything when the opener changes, because other
 // keys may open other files, and once a day, because certificates may have expired.
 type Memory struct {
+	// name begins the owners of all values that this memory has opened. Values of others are left to them.
+	name     string
 	opener   Opener
 	redactor *redact.Redactor
 	day      time.Time
@@ -62,7 +65,7 @@ type rememberedCluster struct {
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
 	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
 		known := m.allOwners(redactor)
-		*m = Memory{opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
 	}
 	if m.sealed == sealed {
 		return m.opened, ctx.Err()
@@ -91,7 +94,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	if m.finish(o, before, clusters); tooMuch != nil {
 		// Which Secrets were opened depends on timing, so none is remembered.
-		*m = Memory{opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.allOwners(redactor)}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.allOwners(redactor)}
 	}
 	return o.opened, nil
 }
@@ -99,7 +102,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 // owner returns the owner under which the redactor keeps values that this run opens. The values are forgotten unless the owner
 // is remembered.
 func (o *run) owner(of string) string {
-	name := fmt.Sprintf("fleet %d %s", o.memory.runs, of)
+	name := fmt.Sprintf("%sfleet %d %s", o.memory.name, o.memory.runs, of)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.owners[name] = true
@@ -111,7 +114,7 @@ func (m *Memory) allOwners(redactor *redact.Redactor) []string {
 	if m.redactor != redactor {
 		return nil
 	}
-	owners := m.owners
+	owners := slices.Clone(m.owners)
 	for _, s := range m.secrets {
 		if s != nil {
 			owners = append(owners, s.owner)
@@ -120,7 +123,31 @@ func (m *Memory) allOwners(redactor *redact.Redactor) []string {
 	for _, c := range m.clusters {
 		owners = append(owners, c.owner)
 	}
-	return owners
+	return m.own(owners)
+}
+
+// own returns the owners of values that this memory has opened.
+func (m *Memory) own(owners []string) []string {
+	return slices.DeleteFunc(owners, func(owner string) bool { return !strings.HasPrefix(owner, m.name) })
+}
+
+// Fork returns a Memory that starts with what m remembers, and opens the rest under the name. Both can be used afterwards,
+// but not concurrently.
+func (m *Memory) Fork(name string) Memory {
+	fork := *m
+	fork.name, fork.owners, fork.files = name+" ", nil, make(map[string]*opening, len(m.files))
+	for path, op := range m.files {
+		copied := *op
+		fork.files[path] = &copied
+	}
+	return fork
+}
+
+// Close makes the redactor forget the values that this memory has opened.
+func (m *Memory) Close() {
+	if m.redactor != nil {
+		m.redactor.Forget(m.allOwners(m.redactor)...)
+	}
 }
 
 // opening returns the remembered result for a file, or a new one.
@@ -260,6 +287,6 @@ func (m *Memory) finish(o *run, before map[string]*remembered, clusters map[[2]s
 			gone = append(gone, old.owner)
 		}
 	}
-	o.redactor.Forget(gone...)
+	o.redactor.Forget(m.own(gone)...)
 	m.owners = slices.Collect(maps.Keys(o.owners))
 }

@@ -258,6 +258,9 @@ func (w *world) compute(d *desired, p plan.Policy) *plan.Plan {
 func (w *world) sync(t *testing.T, d *desired, p plan.Policy) *plan.Plan {
 	t.Helper()
 	done := w.compute(d, p)
+	if next := plan.Compute(&d.Opened, plan.Outcome(w.Live, done), p); !next.Empty() {
+		t.Errorf("in the outcome, it is not done:\n%s", describe(next))
+	}
 	w.apply(t, done, all)
 	if again := w.compute(d, p); !again.Empty() {
 		t.Errorf("applied once, it is not done:\n%s", describe(again))

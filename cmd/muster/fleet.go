@@ -14,7 +14,6 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/keys"
-	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -101,7 +100,7 @@ func (s *shell) render(ctx context.Context, t *target, opts compile.Options, ope
 	}
 	r := &rendered{sealed: sealed, revision: t.revision(sealed.Source.Loaded), reserved: opts.Policy.Reserved}
 	if opener == nil {
-		r.opened, r.closed = withMasks(sealed), encryptedFiles(sealed)
+		r.opened, r.closed = sealed.Unopened(func(fleet.Text) string { return redact.Mask }), encryptedFiles(sealed)
 	} else if r.opened, err = pipeline.Open(ctx, sealed, opener, s.redactor, time.Now()); err != nil {
 		return nil, err
 	}
@@ -127,32 +126,9 @@ func (s *shell) noteClosed(findings []finding.Finding, path string, files []stri
 }
 
 // fresh plans a fleet for an empty management cluster. The plan has what the controller applies, before it is compared with
-// live objects. Audit configs that aren't in Git are assumed to be installed and empty.
+// live objects.
 func (r *rendered) fresh() *plan.Plan {
-	live := plan.Live{AuditConfigs: map[string]map[string]any{}, Reserved: r.reserved}
-	for _, c := range r.opened.AuditConfigs {
-		if c.Object == nil {
-			live.AuditConfigs[c.Name] = map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind,
-				"metadata": map[string]any{"name": c.Name, "namespace": r.opened.Namespace}}
-		}
-	}
-	return plan.Compute(r.opened, live, plan.Policy{Revision: r.revision, Foreign: plan.KeepForeign, CorrectDrift: true})
-}
-
-// withMasks replaces opening a fleet when it is only shown: every value of a Secret is a mask.
-func withMasks(sealed *fleet.Sealed) *fleet.Opened {
-	opened := &fleet.Opened{Report: sealed.Report.Clone(), Namespace: sealed.Namespace, Sync: sealed.Sync,
-		AuditConfigs: sealed.AuditConfigs, Clusters: sealed.Clusters, Whole: sealed.Whole}
-	for _, from := range sealed.Secrets {
-		to := fleet.Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations, Immutable: from.Immutable,
-			Data: map[string]string{}, Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
-			Quarantined: from.Quarantined, Hash: from.Hash}
-		for key := range from.Data {
-			to.Data[key] = redact.Mask
-		}
-		opened.Secrets = append(opened.Secrets, to)
-	}
-	return opened
+	return plan.Compute(r.opened, plan.Fresh(r.opened, r.reserved), plan.Policy{Revision: r.revision, Foreign: plan.KeepForeign, CorrectDrift: true})
 }
 
 // encryptedFiles are the files of the tree that are partly or completely encrypted.
