@@ -41,6 +41,15 @@ func ApprovalValue(revision string, removals []Key) string {
 	return revision + "-" + hex.EncodeToString(sum[:])[:digestLength]
 }
 
+// ApprovedDigest returns the digest of the removals in the value of an approval, which doesn't depend on the revision;
+// empty if the text is no such value.
+func ApprovedDigest(value string) string {
+	if ApprovedRevision(value) == "" {
+		return ""
+	}
+	return value[len(value)-digestLength:]
+}
+
 // ApprovedRevision returns the revision in the value of an approval; empty if the text is no such value.
 func ApprovedRevision(value string) string {
 	at := strings.LastIndexByte(value, '-')

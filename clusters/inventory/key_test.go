@@ -57,5 +57,12 @@ func TestApprovalValue(t *testing.T) {
 		if got := ApprovedRevision(text); got != revision {
 			t.Errorf("the revision of %q is %q", text, got)
 		}
+		digest := ""
+		if revision != "" {
+			digest = "3dd866d4999b00eb"
+		}
+		if got := ApprovedDigest(text); got != digest {
+			t.Errorf("the digest of %q is %q", text, got)
+		}
 	}
 }

@@ -120,6 +120,16 @@ func IsMade(name string) bool {
 	return slices.ContainsFunc(secretContents, func(what string) bool { return strings.HasSuffix(name[:at-1], "-"+what) })
 }
 
+// SecretContent returns the content of a Secret with a name from [SecretName], such as Kubeconfig; empty for other names.
+func SecretContent(name string) string {
+	if !IsMade(name) {
+		return ""
+	}
+	rest := WithoutHash(name)
+	at := slices.IndexFunc(secretContents, func(what string) bool { return strings.HasSuffix(rest, "-"+what) })
+	return secretContents[at]
+}
+
 // WithHash returns the name of a Secret with another hash.
 func WithHash(name, hash string) string { return name[:len(name)-hashLength] + hash }
 

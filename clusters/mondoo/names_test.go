@@ -83,6 +83,9 @@ func TestIsMade(t *testing.T) {
 			if !mondoo.IsMade(name) || !mondoo.IsMade(mondoo.WithHash(name, mondoo.UnknownHash)) || mondoo.WithHash(mondoo.WithHash(name, mondoo.UnknownHash), hash) != name {
 				t.Errorf("%s", name)
 			}
+			if got := mondoo.SecretContent(name); got != what {
+				t.Errorf("%s holds %q", name, got)
+			}
 			if mondoo.IsMade(mondoo.WithoutHash(name)) || mondoo.WithoutHash(name)+"-"+hash != name {
 				t.Errorf("%s without its hash: %s", name, mondoo.WithoutHash(name))
 			}
@@ -90,7 +93,7 @@ func TestIsMade(t *testing.T) {
 	}
 	for _, name := range []string{"", "x", hash, "-" + hash, "kubeconfig-" + hash, "eu-" + hash, "eu-kubeconfig", "eu-kubeconfig" + hash, "eu-kubeconfig-7f4hk2m9tg",
 		"eu-kubeconfig-0123456789abcdeF", "eu-kubeconfig-0123456789abcde", "eu-kubeconfig-g123456789abcdef", "eu-kubeconfig-0" + hash, "eu-kubeconfig-" + hash + "-x", "eu-kubeconfigs-" + hash} {
-		if mondoo.IsMade(name) {
+		if mondoo.IsMade(name) || mondoo.SecretContent(name) != "" {
 			t.Errorf("%q is none", name)
 		}
 	}

@@ -26,11 +26,16 @@ func (a *admitted) keyOf(s Step) inventory.Key {
 	return inventory.ClusterKey(cluster)
 }
 
+// Approvable reports whether an approval releases this step. Other held steps end when their reason does.
+func (s Step) Approvable() bool {
+	return s.Action == Hold && (s.Reason.waits() || s.Reason == reasonConfig || s.Reason == reasonAlong)
+}
+
 // approvable returns the keys of the held removals that an approval releases, sorted.
 func (a *admitted) approvable(steps []Step) []inventory.Key {
 	var keys []inventory.Key
 	for _, s := range steps {
-		if s.Action == Hold && (s.Reason.waits() || s.Reason == reasonConfig || s.Reason == reasonAlong) {
+		if s.Approvable() {
 			keys = append(keys, a.keyOf(s))
 		}
 	}

@@ -70,6 +70,11 @@ func TestApprovalIsForWhatWasSeen(t *testing.T) {
 			if seen.Held != 2 || !strings.HasPrefix(seen.Approval, "rev2-") {
 				t.Fatalf("held %d, %q", seen.Held, seen.Approval)
 			}
+			for _, s := range seen.Steps {
+				if s.Approvable() != (s.Action == plan.Hold) {
+					t.Errorf("approvable: %v, %s %s", s.Approvable(), s.Action, s.Name)
+				}
+			}
 			pol.Approved = seen.Approval
 			next := four()
 			if row.next != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// fields returns the fields in which two entries differ, with their values.
-func fields(from, to mondoo.Entry) []Field {
+// Fields returns the fields in which two entries differ, with their values.
+func Fields(from, to mondoo.Entry) []Field {
 	a, b := from.Canonical().Map(), to.Canonical().Map()
 	var list []Field
 	for _, path := range mondoo.Diff(from, to) {

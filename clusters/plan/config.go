@@ -11,9 +11,9 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// maxObject is the largest audit config that Muster writes, in bytes. etcd refuses requests over 1.5 MiB, and the
+// MaxObject is the largest audit config that Muster writes, in bytes. etcd refuses requests over 1.5 MiB, and the
 // operator needs room for its own fields.
-const maxObject = 1 << 20
+const MaxObject = 1 << 20
 
 // configPlan is what happens to one audit config and its list.
 type configPlan struct {
@@ -93,32 +93,34 @@ func (d *decided) changeConfig(c *configPlan, desired fleet.AuditConfig, inFleet
 		c.step(Step{Action: Change, Kind: KindAuditConfig, Name: c.name, Origin: next.Origin, Reason: "a Secret that the operator reads has changed, and the operator must read it again"})
 		set(object, next.Reads, "metadata", "annotations", fleet.AnnotationReads)
 	}
-	if !d.setList(c, desired, object, list.entries) {
+	size, fits := d.setList(c, desired, object, list.entries)
+	if !fits {
 		c.steps, c.full = steps, true
 		return
 	}
 	c.next = next
-	c.write = &ConfigWrite{Name: c.name, Object: object, ListOnly: !whole.changed, Version: versionOf(live),
+	c.write = &ConfigWrite{Name: c.name, Object: object, ListOnly: !whole.changed, Version: versionOf(live), Size: size,
 		before: live, secrets: d.secretsIn(c.name), leaving: d.leavingOf(c.name)}
 }
 
-// setList puts the list into an audit config, and reports whether it can hold it.
-func (d *decided) setList(c *configPlan, desired fleet.AuditConfig, object map[string]any, list []map[string]any) bool {
+// setList puts the list into an audit config. It returns the size in bytes, and reports whether the audit config can hold
+// the list.
+func (d *decided) setList(c *configPlan, desired fleet.AuditConfig, object map[string]any, list []map[string]any) (size int, fits bool) {
 	slices.SortFunc(list, inOrder)
-	refuse := func(field []string, code finding.Code, message, fix string) bool {
+	refuse := func(field []string, code finding.Code, message, fix string) (int, bool) {
 		at := d.place(desired.Origin, field)
 		at.Stops = true
 		c.refuse(at, code, message, fix)
-		return false
+		return 0, false
 	}
 	if err := mondoo.SetEntries(object, list); err != nil {
 		return refuse(fieldList[:2], CodeConfigMissing, fmt.Sprintf("the audit config %s can't hold a list of clusters: spec.kubernetesResources is not an object", c.name), "")
 	}
-	if size := jsonSize(object); size > maxObject {
-		return refuse(fieldName, CodeTooLarge, fmt.Sprintf("the audit config %s would be %d KiB; the limit is %d KiB", c.name, size>>10, maxObject>>10),
+	if size = jsonSize(object); size > MaxObject {
+		return refuse(fieldName, CodeTooLarge, fmt.Sprintf("the audit config %s would be %d KiB; the limit is %d KiB", c.name, size>>10, MaxObject>>10),
 			"spread the clusters over several audit configs, with spec.auditConfig in the cluster files")
 	}
-	return true
+	return size, true
 }
 
 func jsonSize(object map[string]any) int {

@@ -93,7 +93,7 @@ func (l *lister) compare(c *fleet.Cluster) (exists, equal bool, differ []Field) 
 	if err == nil && mondoo.Equal(live, c.Entry) {
 		return true, true, nil
 	}
-	return true, false, fields(live, c.Entry)
+	return true, false, Fields(live, c.Entry)
 }
 
 // cluster plans the entry of one cluster of the fleet.

@@ -118,6 +118,8 @@ type ConfigWrite struct {
 	Object   map[string]any
 	ListOnly bool
 	Version  // of the live one
+	// Size is the size of Object as JSON, in bytes. MaxObject is its limit.
+	Size int
 
 	before  map[string]any    // the live object
 	secrets map[string]string // Secrets made for its entries, with their cluster
