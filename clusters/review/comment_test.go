@@ -1,0 +1,278 @@
+package review_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/renderer/html"
+	nethtml "golang.org/x/net/html"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/review"
+)
+
+// render renders a comment with everything that any forge has, and without any forge's sanitiser.
+func render(t testing.TB, markdown string) string {
+	t.Helper()
+	var b bytes.Buffer
+	md := goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Footnote, extension.DefinitionList), goldmark.WithRendererOptions(html.WithUnsafe()))
+	if err := md.Convert([]byte(markdown), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// allowed are the elements of a comment, with their attributes.
+var allowed = map[string][]string{"h3": nil, "h4": nil, "p": nil, "ul": nil, "li": nil, "hr": nil, "strong": nil, "code": nil, "pre": nil, "a": {"href"}, "details": {"open"}, "summary": nil}
+
+// expanded is what forges turn into links, mentions, emoji or formulas in plain text.
+var expanded = regexp.MustCompile(`[@#!~%$^&*_{}\[\]<>|\\` + "`" + `]|:[a-z+]|[A-Za-z]+-[0-9]|\b[0-9a-f]{7,}\b|www\.\w|://`)
+
+// harmless reports what is in a comment that isn't ours, or isn't whole.
+func harmless(t testing.TB, markdown string) []string {
+	t.Helper()
+	var wrong []string
+	report := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if !utf8.ValidString(markdown) {
+		report("not UTF-8")
+	}
+	for _, r := range markdown {
+		if r != '\n' && r != '\u200b' && !unicode.IsPrint(r) && r != '\t' {
+			report("invisible character %U", r)
+		}
+	}
+	rendered := render(t, markdown)
+	if opened, closed := strings.Count(rendered, "<details"), strings.Count(rendered, "</details>"); opened != closed {
+		report("%d details opened, %d closed", opened, closed)
+	}
+	root, err := nethtml.Parse(strings.NewReader(rendered))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := 0
+	for n := range root.Descendants() {
+		switch n.Type {
+		case nethtml.CommentNode:
+			comments++
+		case nethtml.ElementNode:
+			if slices.Contains([]string{"html", "head", "body"}, n.Data) {
+				continue
+			}
+			attributes, known := allowed[n.Data]
+			if !known {
+				report("element %s", n.Data)
+			}
+			for _, a := range n.Attr {
+				switch {
+				case !slices.Contains(attributes, a.Key):
+					report("attribute %s of %s", a.Key, n.Data)
+				case a.Key == "href" && !strings.HasPrefix(a.Val, "https://git.example.com/platform/fleet/src/commit/"+head+"/"):
+					report("link to %s", a.Val)
+				}
+			}
+		case nethtml.TextNode:
+			if within(n, "code", "pre") {
+				continue
+			}
+			if found := expanded.FindString(n.Data); found != "" {
+				report("%q in plain text %q", found, n.Data)
+			}
+		}
+	}
+	if comments != 1 {
+		report("%d HTML comments", comments)
+	}
+	return wrong
+}
+
+func within(n *nethtml.Node, elements ...string) bool {
+	for a := range n.Ancestors() {
+		if a.Type == nethtml.ElementNode && slices.Contains(elements, a.Data) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestHarmless: whatever the names are, a comment has nothing in it but what is ours, and every fold is closed.
+func TestHarmless(t *testing.T) {
+	for _, p := range pullRequests() {
+		r, o := p.make(t)
+		for _, wrong := range harmless(t, r.Markdown(o)) {
+			t.Errorf("%s: %s", p.name, wrong)
+		}
+	}
+	for _, text := range hostileTexts {
+		r := review.New(hostileInput(t, []string{text, "plain"}))
+		o := options()
+		o.SetUp = []review.Fold{{Title: text, Text: text + "\n" + text}}
+		for _, wrong := range harmless(t, r.Markdown(o)) {
+			t.Errorf("%q: %s", text, wrong)
+		}
+		for _, wrong := range harmless(t, review.Gone(review.Marker(text), text)) {
+			t.Errorf("gone, %q: %s", text, wrong)
+		}
+	}
+}
+
+// FuzzHarmless does the same with what the fuzzer finds.
+func FuzzHarmless(f *testing.F) {
+	for _, text := range hostileTexts {
+		f.Add(text, "plain")
+		f.Add("a "+text, "b"+text+"c")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		o := options()
+		o.Marker, o.SetUp = review.Marker(a), []review.Fold{{Title: a, Text: b}}
+		r := review.New(hostileInput(t, []string{a, b}))
+		text := r.Markdown(o)
+		for _, wrong := range harmless(t, text) {
+			t.Error(wrong)
+		}
+		if !review.Marked(text, o.Marker) || review.Marked(text, review.Marker(a+"x")) {
+			t.Error("the marker is not found")
+		}
+		if _, status := r.Status(); strings.ContainsAny(status, "\n\r") {
+			t.Errorf("the status has several lines: %q", status)
+		}
+	})
+}
+
+// TestSizes: a comment is never longer than it may be, whatever the number and size of what is in it, and stays whole.
+func TestSizes(t *testing.T) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 12
+	}
+	for seed := range rounds {
+		random := rand.New(rand.NewPCG(uint64(seed), 7))
+		r, o := randomReview(random)
+		text := r.Markdown(o)
+		if most := max(o.MaxBytes, review.MinMaxBytes); len(text) > most {
+			t.Errorf("seed %d: %d bytes, %d allowed", seed, len(text), most)
+		}
+		for _, wrong := range harmless(t, text) {
+			t.Errorf("seed %d: %s", seed, wrong)
+		}
+		if r.Markdown(o) != text {
+			t.Errorf("seed %d: the second comment differs", seed)
+		}
+	}
+}
+
+// randomReview has up to some thousand findings and changes, with texts of up to 1,000 characters.
+func randomReview(random *rand.Rand) (*review.Review, review.Options) {
+	alphabet := []rune("abc-./@#`*_[]()<>!|\\\"' \n\u202e\u0301é漢\U000e0041\x00")
+	text := func() string {
+		runes := make([]rune, random.IntN(1+random.IntN(1+random.IntN(1000))))
+		for i := range runes {
+			runes[i] = alphabet[random.IntN(len(alphabet))]
+		}
+		return string(runes)
+	}
+	number := func() int { return random.IntN(1 + random.IntN(1+random.IntN(3000))) }
+	findings := func() []finding.Finding {
+		list := make([]finding.Finding, number())
+		for i := range list {
+			list[i] = finding.Finding{Code: "code", Severity: []finding.Severity{finding.Error, finding.Warning, finding.Info}[random.IntN(3)], Path: text(), Line: random.IntN(3), Message: text(), Fix: text()}
+		}
+		return list
+	}
+	changes := func() []review.Change {
+		list := make([]review.Change, number())
+		for i := range list {
+			action := []plan.Action{plan.Add, plan.Change, plan.Move, plan.Remove}[random.IntN(4)]
+			list[i] = review.Change{Action: action, Kind: plan.KindCluster, Name: text(), AuditConfig: text(), Path: text(), Reason: text(), Fields: make([]plan.Field, random.IntN(1+random.IntN(60)))}
+			for k := range list[i].Fields {
+				list[i].Fields[k] = plan.Field{Path: text(), From: text(), To: text()}
+			}
+		}
+		return list
+	}
+	r := &review.Review{Sync: text(), Namespace: text(), Base: text(), Head: text(), Path: text(), Trust: review.Allowed, AllowedBy: text(),
+		New: findings(), Mended: findings(), Standing: findings(), Changes: changes(), Held: changes(), LeftOut: []string{text(), text(), text(), text()}}
+	for range number() {
+		r.Conflicts = append(r.Conflicts, review.Conflict{Path: text(), Reason: text()})
+	}
+	o := options()
+	o.MaxBytes = random.IntN(120_000)
+	for range random.IntN(5) {
+		o.SetUp = append(o.SetUp, review.Fold{Title: text(), Text: strings.Repeat(text()+"\n", random.IntN(100))})
+	}
+	return r, o
+}
+
+// TestSecretsStayOut: no value of a Secret is in a Review or its texts.
+func TestSecretsStayOut(t *testing.T) {
+	for _, p := range pullRequests() {
+		in := p.input(t)
+		if in.AfterFleet != nil {
+			for i := range in.AfterFleet.Secrets {
+				s := &in.AfterFleet.Secrets[i]
+				s.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": canary}
+			}
+		}
+		r, o := review.New(in), options()
+		for what, text := range map[string]string{"JSON": string(toJSON(t, r)), "comment": r.Markdown(o), "annotations": string(toJSON(t, r.Annotations()))} {
+			if strings.Contains(text, canary) {
+				t.Errorf("%s: the %s has the value of a Secret", p.name, what)
+			}
+		}
+	}
+}
+
+// TestLiveValuesStayOut: a manifest can't make a Review tell the annotation of a live Secret.
+func TestLiveValuesStayOut(t *testing.T) {
+	before, after := newTree("eu"), newTree("eu")
+	const annotation = "kubectl.kubernetes.io/last-applied-configuration"
+	w := newWorld(config).apply(t, before)
+	live := w.Secrets[before.Secrets[0].Name]
+	live.Annotations[annotation] = canary
+	after.Secrets[0].Annotations = map[string]string{annotation: "x"}
+	after.renew("eu", "2", after.Secrets[0].Expires)
+	in := w.input(before, after)
+	if !strings.Contains(string(toJSON(t, in.After.Steps)), canary) {
+		t.Fatal("the plan should have the annotation, or this test proves nothing")
+	}
+	r := review.New(in)
+	if text := string(toJSON(t, r)) + r.Markdown(options()); strings.Contains(text, canary) {
+		t.Error("the Review has the annotation of a live Secret")
+	}
+}
+
+// TestMask: secrets in fields that aren't Secrets, such as an encrypted server, are masked in everything.
+func TestMask(t *testing.T) {
+	server := func(text string) func(*fleet.Cluster) {
+		return func(c *fleet.Cluster) { c.Entry.Schedule = text }
+	}
+	before, after := newTree("eu").edit("eu", server("1 1 1 1 1")), newTree("eu").edit("eu", server(canary))
+	after.warn("test", "eu", 1, "message "+canary, "fix "+canary)
+	in := synced(t, before, after)
+	in.Rules, in.AllowedBy = []review.RuleChange{{Path: canary, What: canary}}, canary
+	in.Mask = func(text string) string { return strings.ReplaceAll(text, canary, "***") }
+	r := review.New(in)
+	_, status := r.Status()
+	if text := string(toJSON(t, r)) + r.Markdown(options()) + status; strings.Contains(text, canary) || strings.Contains(text, "1 1 1 1 1") && strings.Contains(text, "***") && strings.Contains(string(toJSON(t, r.Changes[0].Fields)), "1 1 1 1 1") {
+		t.Errorf("not masked: %s", text)
+	}
+}
+
+func toJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
