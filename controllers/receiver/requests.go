@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/gitsync/webhook"
 )
 
 const (
@@ -43,6 +44,12 @@ type requests struct {
 
 func newRequests(c client.Client, clock clock.Clock, log logr.Logger) *requests {
 	return &requests{client: c, clock: clock, log: log, stopping: make(chan struct{}), wanted: map[types.NamespacedName]bool{}}
+}
+
+// Notify requests a sync. This includes pull requests, because their head is a ref like any other.
+func (w *targets) Notify(_ context.Context, namespace, name string, _ webhook.Event) error {
+	w.requests.add(types.NamespacedName{Namespace: namespace, Name: name}) //nolint:contextcheck // the sync is requested after the webhook was answered
+	return nil
 }
 
 // add requests a sync that starts after this call. It doesn't block.

@@ -51,12 +51,6 @@ func (w *targets) Target(ctx context.Context, namespace, name string) (webhook.T
 	return t, nil
 }
 
-// Notify requests a sync. This includes pull requests, because their head is a ref like any other.
-func (w *targets) Notify(_ context.Context, namespace, name string, _ webhook.Event) error {
-	w.requests.add(types.NamespacedName{Namespace: namespace, Name: name}) //nolint:contextcheck // the sync is requested after the webhook was answered
-	return nil
-}
-
 // The fields of a webhook's Secret.
 const (
 	fieldToken         = "token"
