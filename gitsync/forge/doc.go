@@ -1,7 +1,8 @@
-// Package forge has the types for Muster's communication with a Git forge: commit statuses, as plain values, and the errors
-// of requests.
+// Package forge has the types for Muster's communication with a Git forge: commit statuses, pull requests and their comments,
+// as plain values, and the errors of requests.
 //
-// It owns the values (Repository, Commit, Status, Limits, Rate), the credentials (CredentialsFromSecret) and the errors.
+// It owns the values (Repository, Commit, Status, PullRequest, Comment, User, Limits, Rate), the credentials
+// (CredentialsFromSecret) and the errors.
 // Each provider's client is in its own package: forge/github, forge/gitlab and forge/gitea, which serves Forgejo too.
 // Package forge/connect selects one. A new forge is a new package with the same methods, and a line there.
 //

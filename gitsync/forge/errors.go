@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (c Call) message(problem string, status int, detail, remedy string) string 
 	return msg
 }
 
-// ConfigError reports that the configuration of a forge, or a status, is invalid, whatever the forge does.
+// ConfigError reports that the configuration of a forge, a status or a comment is invalid, whatever the forge does.
 type ConfigError struct {
 	// Field is the invalid field, below spec.forge if it is one of its fields.
 	Field string
@@ -80,14 +81,20 @@ type NotFoundError struct {
 	Call
 	Status int
 	Detail string
+	// What the request is about: "pull request", "comment" or "user". Empty means a commit.
+	What string
 }
 
 func (e *NotFoundError) Error() string {
-	return e.message("the repository or commit does not exist, or the credentials have no access to it", e.Status, e.Detail,
-		"check the repository's address, that the commit is pushed there, and that the credentials have read access")
+	remedy := "check the repository's address, that the commit is pushed there, and that the credentials have read access"
+	if e.What != "" {
+		remedy = "check the repository's address, and that the credentials have read access"
+	}
+	return e.message("the repository or "+cmp.Or(e.What, "commit")+" does not exist, or the credentials have no access to it", e.Status, e.Detail, remedy)
 }
 
-// UnavailableError reports that the forge could not be reached or failed. A requested status may have been set anyway.
+// UnavailableError reports that the forge could not be reached or failed. A requested status may have been set
+// anyway, and a comment written.
 type UnavailableError struct {
 	Call
 	// Status is the HTTP status, or 0 if there was no answer.
@@ -121,10 +128,12 @@ type LimitError struct {
 	Limit int
 	// Detail is the forge's message. It is empty if the limit is Muster's.
 	Detail string
+	// Remedy is an instruction. Empty means to push another commit, which has no statuses yet.
+	Remedy string
 }
 
 func (e *LimitError) Error() string {
-	return e.message(fmt.Sprintf("there are more than %d %s", e.Limit, e.What), 0, e.Detail, "push another commit")
+	return e.message(fmt.Sprintf("there are more than %d %s", e.Limit, e.What), 0, e.Detail, cmp.Or(e.Remedy, "push another commit"))
 }
 
 // RedirectedError reports that the forge redirects to another address, which gets no credentials.

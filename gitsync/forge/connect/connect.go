@@ -23,6 +23,25 @@ type Client interface {
 	SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error
 	// Rate is the rate limit that the forge last reported.
 	Rate() forge.Rate
+
+	// PullRequests lists the open pull requests into a branch. Since is what an earlier call returned, or nil. If nothing has
+	// changed, the same items come back with Unchanged, on GitHub and GitLab at the cost of one conditional request for each 100
+	// of them.
+	PullRequests(ctx context.Context, base string, since *forge.PullRequestList) (*forge.PullRequestList, error)
+	// PullRequest reads one pull request, open or not.
+	PullRequest(ctx context.Context, number int64) (forge.PullRequest, error)
+	// Comments returns the comments in the conversation of a pull request, oldest first. If there are more than
+	// forge.MaxComments, the error is a *forge.LimitError.
+	Comments(ctx context.Context, number int64) ([]forge.Comment, error)
+	// CreateComment adds a comment of at most forge.MaxComment bytes.
+	CreateComment(ctx context.Context, number int64, body string) (forge.Comment, error)
+	// UpdateComment replaces the text of a comment. If it was deleted, the error is a *forge.NotFoundError.
+	UpdateComment(ctx context.Context, number, id int64, body string) error
+	// CanWrite asks the forge whether a user may push to the repository now. The login and the id must belong together: logins
+	// can be changed, and used again by others.
+	CanWrite(ctx context.Context, user forge.User) (bool, error)
+	// Self is the account that writes the comments. It is asked for once.
+	Self(ctx context.Context) (forge.User, error)
 }
 
 // Config selects the forge and the credentials.

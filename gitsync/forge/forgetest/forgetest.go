@@ -1,4 +1,5 @@
-// Package forgetest has servers that store commit statuses as GitHub, GitLab and Gitea do, and reject what these reject.
+// Package forgetest has servers that store commit statuses, pull requests and comments as GitHub, GitLab and Gitea do, and
+// reject what these reject.
 // They are for tests in which the real forge can't run, or can't be made to fail in time. They answer as the forges
 // document.
 //
@@ -30,6 +31,8 @@ type Options struct {
 	Token, ReadToken string
 	// App is the public half of a GitHub App's key. The App's id is 1, its installation's is 2.
 	App *rsa.PublicKey
+	// Old is a GitLab that doesn't leave out notes of events.
+	Old bool
 	// TLS serves https with a certificate of CACert.
 	TLS bool
 	// Rate is how many requests are answered per hour on GitHub, or per minute on GitLab. Default 5,000 and 2,000.
@@ -55,7 +58,7 @@ type Server struct {
 	options  Options
 	http     *httptest.Server
 	release  chan struct{}
-	tokens   map[string]bool // of App installations
+	tokens   map[string]map[string]string // the permissions of the tokens of App installations
 
 	mu       sync.Mutex
 	commits  map[string][]string // the branches that have it
@@ -68,6 +71,12 @@ type Server struct {
 
 	jobs      []*job // jobs and the next field are GitLab's
 	pipelines []pipeline
+
+	pulls       []PullRequest
+	accounts    []account
+	comments    []*storedComment
+	lastComment int64
+	actions     []string // GitLab's quick actions
 }
 
 // StartGitHub starts a server that answers as GitHub Enterprise Server does. It stops when the test ends.
@@ -95,7 +104,7 @@ func start(t testing.TB, provider forge.Provider, o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{provider: provider, options: o, release: make(chan struct{}), tokens: map[string]bool{}, commits: map[string][]string{}}
+	s := &Server{provider: provider, options: o, release: make(chan struct{}), tokens: map[string]map[string]string{}, commits: map[string][]string{}}
 	handler := map[forge.Provider]http.HandlerFunc{forge.GitHub: s.github, forge.GitLab: s.gitlab, forge.Gitea: s.gitea}[provider]
 	s.http = httptest.NewUnstartedServer(s.count(handler))
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // tests provoke failed handshakes

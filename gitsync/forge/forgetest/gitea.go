@@ -21,12 +21,17 @@ func (s *Server) gitea(w http.ResponseWriter, r *http.Request) {
 		giteaError(w, http.StatusUnauthorized, "invalid username, password or token")
 		return
 	}
+	if r.URL.Path == "/api/v1/user" {
+		answerJSON(w, http.StatusOK, giteaUser(Robot))
+		return
+	}
 	path, found := strings.CutPrefix(r.URL.Path, "/api/v1/repos/"+s.options.Repository)
 	read, isRead := strings.CutPrefix(path, "/commits/")
 	commit, isWrite := strings.CutPrefix(path, "/statuses/")
 	switch {
 	case !found:
 		giteaError(w, http.StatusNotFound, "The target couldn't be found.")
+	case s.giteaPulls(w, r, path, writes):
 	case isRead && r.Method == http.MethodGet && strings.HasSuffix(read, "/status"):
 		s.giteaCombined(w, r, strings.TrimSuffix(read, "/status"))
 	case isWrite && r.Method == http.MethodPost && !writes:

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,8 +44,16 @@ func (s *Server) github(w http.ResponseWriter, r *http.Request) {
 		s.githubToken(w, r)
 		return
 	}
-	writes, known := s.githubAuthentic(w, r)
+	if path == "/app" && r.Method == http.MethodGet {
+		s.githubApp(w, r)
+		return
+	}
+	a, known := s.githubAuthentic(w, r)
 	if !known || !s.githubRate(w, r) {
+		return
+	}
+	if path == "/user" || strings.HasPrefix(path, "/users/") {
+		s.githubAccount(w, path, a)
 		return
 	}
 	path, found = strings.CutPrefix(path, "/repos/"+s.options.Repository)
@@ -56,7 +66,10 @@ func (s *Server) github(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case isRead && r.Method == http.MethodGet:
 		s.githubCombined(w, r, read)
-	case isWrite && r.Method == http.MethodPost && !writes:
+	case s.githubPulls(w, r, path, a):
+	case (isRead || isWrite) && !a.statuses:
+		githubError(w, http.StatusForbidden, "Resource not accessible by integration", githubDocs)
+	case isWrite && r.Method == http.MethodPost && !a.writes:
 		w.Header().Set("X-Accepted-GitHub-Permissions", "statuses=write")
 		githubError(w, http.StatusForbidden, "Resource not accessible by personal access token", githubDocs)
 	case isWrite && r.Method == http.MethodPost:
@@ -66,20 +79,40 @@ func (s *Server) github(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) githubAuthentic(w http.ResponseWriter, r *http.Request) (writes, known bool) {
+// access is what a token may do.
+type access struct {
+	writes, statuses, pulls, installed bool
+	user                               forge.User
+}
+
+func (s *Server) githubAuthentic(w http.ResponseWriter, r *http.Request) (_ access, known bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	s.mu.Lock()
-	installed := s.tokens[token]
+	permissions, installed := s.tokens[token]
 	s.mu.Unlock()
 	switch {
+	case r.UserAgent() == "":
+		githubError(w, http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header", githubDocs)
+		return access{}, false
 	case scheme != "Bearer" && scheme != "token", token == "":
-	case token == s.options.Token, installed:
-		return true, true
+	case installed:
+		return access{writes: true, statuses: permissions["statuses"] != "", pulls: permissions["pull_requests"] != "", installed: true, user: Bot}, true
+	case token == s.options.Token:
+		return access{writes: true, statuses: true, pulls: true, user: Robot}, true
 	case token == s.options.ReadToken:
-		return false, true
+		return access{statuses: true, pulls: true, user: Robot}, true
 	}
 	githubError(w, http.StatusUnauthorized, "Bad credentials", "https://docs.github.com/rest")
-	return false, false
+	return access{}, false
+}
+
+// githubApp answers the App itself.
+func (s *Server) githubApp(w http.ResponseWriter, r *http.Request) {
+	if s.options.App == nil || !githubJWT(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), s.options.App) {
+		githubError(w, http.StatusUnauthorized, "A JSON web token could not be decoded", "https://docs.github.com/rest")
+		return
+	}
+	answerJSON(w, http.StatusOK, map[string]any{"id": 1, "slug": strings.TrimSuffix(Bot.Login, "[bot]"), "name": "Muster"})
 }
 
 // githubRate counts down, and applies both of GitHub's limits.
@@ -219,18 +252,23 @@ func (s *Server) githubToken(w http.ResponseWriter, r *http.Request) {
 		Repositories []string          `json:"repositories"`
 		Permissions  map[string]string `json:"permissions"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || len(in.Repositories) != 1 || len(in.Permissions) != 1 ||
-		in.Permissions["statuses"] != "write" || !strings.HasSuffix(s.options.Repository, "/"+in.Repositories[0]) {
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || len(in.Repositories) != 1 || !leastPermissions(in.Permissions) || !strings.HasSuffix(s.options.Repository, "/"+in.Repositories[0]) {
 		githubError(w, http.StatusUnprocessableEntity, "The permissions requested are not granted to this installation.", "https://docs.github.com/rest")
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	installed := fmt.Sprintf("ghs_%d_installation_token", len(s.tokens)+1)
-	s.tokens[installed] = true
+	s.tokens[installed] = in.Permissions
 	answerJSON(w, http.StatusCreated, map[string]any{
 		"token": installed, "expires_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339), "permissions": in.Permissions,
 	})
+}
+
+// leastPermissions rejects a token for more than one purpose.
+func leastPermissions(asked map[string]string) bool {
+	purposes := []map[string]string{{"statuses": "write"}, {"pull_requests": "write", "metadata": "read"}}
+	return slices.ContainsFunc(purposes, func(p map[string]string) bool { return maps.Equal(p, asked) })
 }
 
 func githubJWT(token string, key *rsa.PublicKey) bool {

@@ -30,6 +30,10 @@ func (s *Server) gitlab(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, http.StatusUnauthorized, map[string]string{"message": "401 Unauthorized"})
 		return
 	}
+	if r.URL.Path == "/api/v4/user" {
+		s.gitlabSelf(w)
+		return
+	}
 	// The project's path is one segment, its slashes escaped.
 	path, found := strings.CutPrefix(r.URL.EscapedPath(), "/api/v4/projects/")
 	project, path, _ := strings.Cut(path, "/")
@@ -47,6 +51,9 @@ func (s *Server) gitlab(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gitlabPulls(w, r, path, token == s.options.Token) {
+		return
+	}
 	if _, known := s.commits[read+write]; !known { // one of them is empty
 		answerJSON(w, http.StatusNotFound, map[string]string{"message": "404 Commit Not Found"})
 		return

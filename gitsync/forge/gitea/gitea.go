@@ -1,4 +1,4 @@
-// Package gitea sets and reads commit statuses on Gitea and Forgejo.
+// Package gitea sets and reads commit statuses on Gitea and Forgejo, and reads pull requests and writes comments on them.
 package gitea
 
 import (
@@ -27,6 +27,7 @@ const (
 type Client struct {
 	repository forge.Repository
 	conn       *wire.Conn
+	self       wire.Account
 }
 
 // New returns a client. It sends no request yet.
@@ -135,8 +136,12 @@ func dialect() wire.Dialect {
 			switch {
 			case a.Status == http.StatusUnauthorized:
 				return "the server rejected the credentials", "put a token that hasn't been deleted into the Secret"
+			case a.Says("required scope") && a.About != "":
+				return "the token lacks a scope", "grant it write:repository, write:issue and read:user"
 			case a.Says("required scope"):
 				return "the token lacks a scope", "grant it write:repository"
+			case a.About == wire.User:
+				return "the token may not see what other users may do", "make its owner an administrator of the repository"
 			}
 			return "the token lacks permission", "give its owner write access to the repository, and the token the scope write:repository"
 		},

@@ -15,9 +15,15 @@ import (
 func dialect() wire.Dialect {
 	return wire.Dialect{
 		RateLimit: "X-Ratelimit-Limit", RateRemaining: "X-Ratelimit-Remaining", RateReset: "X-Ratelimit-Reset",
-		// An App's tokens are created in the App's name, with a separate limit.
-		Aside: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/access_tokens") },
+		Header: map[string]string{"Accept": "application/vnd.github+json", "X-Github-Api-Version": "2022-11-28"},
+		// An App's tokens are created in the App's name, with a separate limit, and so it is asked for its name.
+		Aside: func(r *http.Request) bool {
+			return strings.HasSuffix(r.URL.Path, "/access_tokens") || strings.HasSuffix(r.URL.Path, "/app")
+		},
 		Throttled: func(a *wire.StatusError) bool {
+			if a.Status == http.StatusUnprocessableEntity {
+				return a.Says("submitted too quickly") // comments
+			}
 			return a.Status == http.StatusForbidden &&
 				(a.Header.Get("X-Ratelimit-Remaining") == "0" || a.Header.Get("Retry-After") != "" || a.Says("rate limit"))
 		},
@@ -33,7 +39,7 @@ func right(a *wire.StatusError) (missing, remedy string) {
 	case a.Aside && a.Status == http.StatusNotFound:
 		return "the App has no such installation", "copy githubAppInstallationID from the address of the installation's page"
 	case a.Aside && a.Says("permissions requested are not granted"):
-		return "the App's installation lacks permission to set statuses", `grant the App "Commit statuses: write", and have the organization accept it`
+		return "the App's installation lacks permission to " + use(a.About), `grant the App "` + permission(a.About) + `", and have the organization accept it`
 	case a.Aside && a.Status == http.StatusUnprocessableEntity:
 		return "the App's installation has no access to the repository", "add it to the repositories of the installation"
 	case a.Status == http.StatusUnauthorized:
@@ -51,7 +57,25 @@ func right(a *wire.StatusError) (missing, remedy string) {
 		missing += fmt.Sprintf("; it requires one of the scopes %s, and the token has %q",
 			forge.Truncate(forge.Line(wants), 80), forge.Truncate(forge.Line(has), 80))
 	}
-	return missing, `grant a fine-grained token or an App "Commit statuses: write" on this repository, or a classic token the scope repo:status`
+	scope := "repo"
+	if a.About == "" {
+		scope = "repo:status"
+	}
+	return missing, `grant a fine-grained token or an App "` + permission(a.About) + `" on this repository, or a classic token the scope ` + scope
+}
+
+func permission(about string) string {
+	if about == "" {
+		return "Commit statuses: write"
+	}
+	return "Pull requests: write"
+}
+
+func use(about string) string {
+	if about == "" {
+		return "set statuses"
+	}
+	return "comment on pull requests"
 }
 
 // exhausted recognizes that a commit accepts no more statuses.

@@ -1,4 +1,5 @@
-// Package github sets and reads commit statuses on GitHub: github.com, GitHub Enterprise Cloud and Server.
+// Package github sets and reads commit statuses on GitHub: github.com, GitHub Enterprise Cloud and Server. It reads pull
+// requests and writes comments on them.
 package github
 
 import (
@@ -28,37 +29,52 @@ const (
 type Client struct {
 	repository forge.Repository
 	conn       *wire.Conn
-	api        *github.Client
+	api        *github.Client // for statuses
+	pulls      *github.Client
+	pullsConn  *wire.Conn
+	app        *github.Client // as the App itself, or nil
+	self       wire.Account
 }
 
 // New returns a client. It sends no request yet.
-func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (*Client, error) {
+func New(repository forge.Repository, credentials forge.Credentials, o forge.Options) (_ *Client, err error) {
+	c := &Client{repository: repository}
 	conn := wire.Dial(repository, credentials, dialect(), o)
-	client := conn.HTTP()
-	base := repository.API.String()
+	c.conn, c.pullsConn = conn, conn
 	if app := credentials.App(); app != nil {
-		client = conn.Wrap(func(next http.RoundTripper) http.RoundTripper {
-			return installation(next, app, repository, base)
-		})
+		// An App may have been allowed to set statuses alone, and asking for more would get no token at all.
+		c.conn = conn.With(installation(app, repository, &github.InstallationPermissions{Statuses: new("write")}))
+		c.pullsConn = conn.With(installation(app, repository, &github.InstallationPermissions{PullRequests: new("write"), Metadata: new("read")}))
+		if c.app, err = client(repository, conn.With(func(next http.RoundTripper) http.RoundTripper { return transport(next, app, repository) })); err != nil {
+			return nil, err
+		}
 	}
-	withSlash := base + "/"
-	api, err := github.NewClient(github.WithHTTPClient(client), github.WithURLs(&withSlash, &withSlash),
-		github.WithDisableRateLimitCheck()) // it uses its own clock; the connection's gate uses the caller's
-	if err != nil {
+	if c.api, err = client(repository, c.conn); err != nil {
 		return nil, err
 	}
-	return &Client{repository: repository, conn: conn, api: api}, nil
+	c.pulls, err = client(repository, c.pullsConn)
+	return c, err
 }
 
-// installation gets the App's tokens. Each is valid for an hour, and only for setting statuses in this repository.
-func installation(next http.RoundTripper, app *forge.App, repository forge.Repository, base string) http.RoundTripper {
-	apps := ghinstallation.NewAppsTransportFromPrivateKey(next, app.ID, app.Key)
-	apps.BaseURL = base
-	t := ghinstallation.NewFromAppsTransport(apps, app.InstallationID)
-	t.InstallationTokenOptions = &github.InstallationTokenOptions{
-		Repositories: []string{repository.Name()},
-		Permissions:  &github.InstallationPermissions{Statuses: new("write")},
+func client(repository forge.Repository, conn *wire.Conn) (*github.Client, error) {
+	base := repository.API.String() + "/"
+	return github.NewClient(github.WithHTTPClient(conn.HTTP()), github.WithURLs(&base, &base),
+		github.WithDisableRateLimitCheck()) // it uses its own clock; the connection's gate uses the caller's
+}
+
+// installation gets the App's tokens. Each is valid for an hour, and only for these permissions in this repository.
+func installation(app *forge.App, repository forge.Repository, permissions *github.InstallationPermissions) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		t := ghinstallation.NewFromAppsTransport(transport(next, app, repository), app.InstallationID)
+		t.InstallationTokenOptions = &github.InstallationTokenOptions{Repositories: []string{repository.Name()}, Permissions: permissions}
+		return t
 	}
+}
+
+// transport signs requests with the App's key.
+func transport(next http.RoundTripper, app *forge.App, repository forge.Repository) *ghinstallation.AppsTransport {
+	t := ghinstallation.NewAppsTransportFromPrivateKey(next, app.ID, app.Key)
+	t.BaseURL = repository.API.String()
 	return t
 }
 

@@ -1,4 +1,5 @@
-// Package gitlab sets and reads commit statuses on GitLab: gitlab.com and self-hosted servers.
+// Package gitlab sets and reads commit statuses on GitLab: gitlab.com and self-hosted servers. It reads merge requests and
+// writes comments on them.
 //
 // GitLab stores a status as a job of a pipeline, which causes three differences to other forges. A status belongs to a
 // branch or tag, so Commit.Branch matters. A status that isn't final can't be set to its present state: the answer "Cannot
@@ -33,6 +34,7 @@ type Client struct {
 	repository forge.Repository
 	conn       *wire.Conn
 	api        *gitlab.Client
+	self       wire.Account
 }
 
 // New returns a client. It sends no request yet.

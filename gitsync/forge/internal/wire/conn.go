@@ -71,10 +71,12 @@ func (c *Conn) clientOver(transport http.RoundTripper) *http.Client {
 // HTTP returns the client, with credentials.
 func (c *Conn) HTTP() *http.Client { return c.client }
 
-// Wrap returns a client whose credentials are added by the given function: it gets the bounded transport, and returns one
-// that authenticates.
-func (c *Conn) Wrap(credentials func(http.RoundTripper) http.RoundTripper) *http.Client {
-	return c.clientOver(credentials(c.transport))
+// With returns the same connection, with credentials that the given function adds: it gets the bounded transport, and returns
+// one that authenticates.
+func (c *Conn) With(credentials func(http.RoundTripper) http.RoundTripper) *Conn {
+	other := *c
+	other.client = c.clientOver(credentials(c.transport))
+	return &other
 }
 
 // Rate is the rate limit that the forge last reported.
@@ -82,13 +84,24 @@ func (c *Conn) Rate() forge.Rate { return c.gate.rate() }
 
 // Get is for requests that an SDK doesn't support. The path is escaped, and relative to the API's address.
 func (c *Conn) Get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
+	req, err := c.request(ctx, path, query)
+	if err != nil {
+		return nil, err
+	}
+	return c.client.Do(req)
+}
+
+func (c *Conn) request(ctx context.Context, path string, query url.Values) (*http.Request, error) {
 	target := c.repository.API.String() + path + "?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	return c.client.Do(req)
+	for name, value := range c.dialect.Header {
+		req.Header.Set(name, value)
+	}
+	return req, nil
 }
 
 // authorized adds credentials to a copy of the request, as the contract of transports requires.

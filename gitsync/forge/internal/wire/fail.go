@@ -19,6 +19,8 @@ import (
 type Dialect struct {
 	// RateLimit, RateRemaining and RateReset are names of headers, or empty. The reset is in seconds since 1970.
 	RateLimit, RateRemaining, RateReset string
+	// Header is what the API wants in each request of the connection's.
+	Header map[string]string
 	// Aside selects requests for a token, which have a separate limit. Nil selects none.
 	Aside func(*http.Request) bool
 	// Throttled distinguishes a rate limit from a missing permission if both are 403. 429 always is a rate limit.
@@ -43,8 +45,23 @@ var ErrNothing = errors.New("an answer without content")
 // Fail turns an SDK's error into one of package forge, or the context's own. It keeps nothing of the original, whose text
 // may contain secrets.
 func (c *Conn) Fail(ctx context.Context, action string, err error) error {
-	call := forge.Call{Provider: c.repository.Provider, Host: c.repository.API.Host, Repository: c.repository.Path, Action: action}
+	return c.FailAbout(ctx, "", action, err)
+}
+
+// The subjects of requests other than commits.
+const (
+	PullRequest = "pull request"
+	Comment     = "comment"
+	User        = "user"
+	Self        = "account of the credentials"
+	CheckRun    = "check run"
+)
+
+// FailAbout is Fail for requests about something else than a commit.
+func (c *Conn) FailAbout(ctx context.Context, what, action string, err error) error {
+	call := c.call(action)
 	if answer, ok := errors.AsType[*StatusError](err); ok {
+		answer.About = what
 		return c.failAnswer(call, answer)
 	}
 	if shut, ok := errors.AsType[*closed](err); ok {
@@ -77,7 +94,7 @@ func (c *Conn) failAnswer(call forge.Call, a *StatusError) error {
 		missing, remedy := d.Right(a)
 		return &forge.RefusedError{Call: call, Status: a.Status, Detail: a.Message, Missing: missing, Remedy: remedy}
 	case a.Status == http.StatusNotFound, a.Status == http.StatusGone, d.Missing != nil && d.Missing(a):
-		return &forge.NotFoundError{Call: call, Status: a.Status, Detail: a.Message}
+		return &forge.NotFoundError{Call: call, Status: a.Status, Detail: a.Message, What: a.About}
 	case a.Status == http.StatusProxyAuthRequired:
 		return c.unavailable(call, "the proxy refused the request", checkProxy)
 	}
@@ -96,14 +113,15 @@ func (c *Conn) failTransport(call forge.Call, err error) error {
 		client  *url.Error
 		syntax  *json.SyntaxError
 		kind    *json.UnmarshalTypeError
+		large   *tooLarge
 	)
 	switch {
 	case errors.Is(err, ErrNothing), errors.As(err, &syntax), errors.As(err, &kind): // a transport decodes an App's token, so check these before the transport's errors
 		return &forge.AnswerError{Call: call, Problem: notDocumented}
 	case errors.Is(err, errOtherServer):
 		return &forge.AnswerError{Call: call, Problem: "leads to another server"}
-	case errors.Is(err, errTooLarge):
-		return &forge.AnswerError{Call: call, Problem: errTooLarge.Error()}
+	case errors.As(err, &large):
+		return &forge.AnswerError{Call: call, Problem: large.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		e := c.unavailable(call, "the server did not answer in time", "")
 		e.Timeout = true

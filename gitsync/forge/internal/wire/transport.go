@@ -46,16 +46,24 @@ func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		defer closeBody(res.Body)
 		return nil, t.answer(req, res, aside)
 	}
-	if t.refusedRedirect(res) {
+	if refusedRedirect(req, res) {
 		defer closeBody(res.Body)
 		return nil, &redirected{}
 	}
-	res.Body = &limited{body: res.Body, left: maxAnswer}
+	most := int64(maxAnswer)
+	if !aside && streamed(req.Context()) {
+		most = maxStream
+	}
+	res.Body = &limited{body: res.Body, left: most, most: most}
 	return res, nil
 }
 
-// refusedRedirect catches what net/http returns as an answer: a redirect without a location.
-func (t *bounded) refusedRedirect(res *http.Response) bool {
+// refusedRedirect catches what net/http returns as an answer: a redirect without a location. The answer "not modified" is a
+// success if that was the question.
+func refusedRedirect(req *http.Request, res *http.Response) bool {
+	if res.StatusCode == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
+		return false
+	}
 	return res.StatusCode >= 300 && res.StatusCode < 400 && res.Header.Get("Location") == ""
 }
 
@@ -99,6 +107,7 @@ type StatusError struct {
 	Method  string // of the request
 	Aside   bool   // the request was for a token
 	Message string // the forge's message, without credentials
+	About   string // what the request was about, as in FailAbout
 }
 
 func (a *StatusError) Error() string { return fmt.Sprintf("HTTP %d", a.Status) }
@@ -113,12 +122,14 @@ type redirected struct{ to url.URL }
 
 func (*redirected) Error() string { return "redirected" }
 
-// errTooLarge is the error for reading an answer that is too large, instead of a truncated one.
-var errTooLarge = fmt.Errorf("is larger than %d MiB", maxAnswer>>20)
+// tooLarge is the error for reading an answer that is too large, instead of a truncated one.
+type tooLarge struct{ most int64 }
+
+func (e *tooLarge) Error() string { return fmt.Sprintf("is larger than %d MiB", e.most>>20) }
 
 type limited struct {
-	body io.ReadCloser
-	left int64
+	body       io.ReadCloser
+	left, most int64
 }
 
 func (l *limited) Read(p []byte) (int, error) {
@@ -127,7 +138,7 @@ func (l *limited) Read(p []byte) (int, error) {
 		if n, err := l.body.Read(one[:]); n == 0 {
 			return 0, err
 		}
-		return 0, errTooLarge
+		return 0, &tooLarge{most: l.most}
 	}
 	n, err := l.body.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)
