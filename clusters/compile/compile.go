@@ -29,20 +29,20 @@ import (
 
 // Codes of this package's findings; those about single fields are in v1alpha1.
 const (
-	CodeKind            finding.Code = "kind"             // an object of a kind that Muster doesn't apply
-	CodeNamespace       finding.Code = "namespace"        // an object for another namespace
-	CodeAuditConfig     finding.Code = "audit-config"     // no audit config, an unknown one, or one that can't be applied
-	CodeEmpty           finding.Code = "empty"            // nothing for Muster in the path
-	CodeHandle          finding.Code = "encrypted-place"  // an encrypted value in the wrong place
-	CodePlainSecret     finding.Code = "plain-credential" // a credential in plain text
-	CodeServerUnsealed  finding.Code = "server-unsealed"  // a token's server can be changed without a key
-	CodeSecretName      finding.Code = "secret-name"      // two Secrets with the same name, or a reserved name
-	CodeSecretType      finding.Code = "secret-kind"      // a Secret of a type that Kubernetes itself manages
-	CodeSecretForm      finding.Code = "secret-form"      // a Secret that the API server would refuse
-	CodeSecretKey       finding.Code = "secret-key"       // a Secret without the key that an entry needs
-	CodeTokenUnbound    finding.Code = "token-unbound"    // a token in a Secret without its server
-	CodeTokenServer     finding.Code = "token-server"     // a token in a Secret with another server
-	CodeDefaultSchedule finding.Code = "default-schedule" // Muster sets a schedule, because Git and the audit config have none
+	CodeKind               finding.Code = "kind"                 // an object of a kind that Muster doesn't apply
+	CodeNamespace          finding.Code = "namespace"            // an object for another namespace
+	CodeAuditConfig        finding.Code = "audit-config"         // no audit config, an unknown one, or one that can't be applied
+	CodeEmpty              finding.Code = "empty"                // nothing for Muster in the path
+	CodeHandle             finding.Code = "encrypted-place"      // an encrypted value in the wrong place
+	CodePlainSecret        finding.Code = "plain-credential"     // a credential in plain text
+	CodeServerUnsealed     finding.Code = "server-unsealed"      // a token's server can be changed without a key
+	CodeSecretName         finding.Code = "secret-name"          // two Secrets with the same name, or a reserved name
+	CodeSecretOfKubernetes finding.Code = "secret-of-kubernetes" // a Secret of a type that Kubernetes itself manages
+	CodeSecretInvalid      finding.Code = "secret-invalid"       // a Secret that the API server would refuse
+	CodeSecretKey          finding.Code = "secret-key"           // a Secret without the key that an entry needs
+	CodeTokenUnbound       finding.Code = "token-unbound"        // a token in a Secret without its server
+	CodeTokenServer        finding.Code = "token-server"         // a token in a Secret with another server
+	CodeDefaultSchedule    finding.Code = "default-schedule"     // Muster sets a schedule, because Git and the audit config have none
 )
 
 // Options describe the target of a fleet.

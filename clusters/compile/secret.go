@@ -49,10 +49,10 @@ func (c *compiler) secret(r kustomize.Resource, name string) {
 		c.quarantineSecret(r, &s, []string{"metadata", "name"}, CodeSecretName, inlineNameMessage, "give the Secret another name")
 	}
 	if field, message, fix := malformed(&s); message != "" && len(problems) == 0 {
-		c.quarantineSecret(r, &s, field, CodeSecretForm, message, fix)
+		c.quarantineSecret(r, &s, field, CodeSecretInvalid, message, fix)
 	}
 	if !allowedType(s.Type) {
-		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretType, fmt.Sprintf("Kubernetes itself manages Secrets of type %s", s.Type),
+		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretOfKubernetes, fmt.Sprintf("Kubernetes itself manages Secrets of type %s", s.Type),
 			"remove type, or use Opaque")
 	}
 	if field, bad := c.copiedHandle(r); bad {

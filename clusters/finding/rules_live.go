@@ -32,6 +32,6 @@ var liveRules = []Rule{
 		Fix: "give the cluster its own credentials, or the Secret another name", Example: "kubeconfigSecretRef: {name: mondoo-client-other-kubeconfig}"},
 	{Code: "secret-owned", Severities: errorOnly, Cause: "A Secret with this name belongs to another AuditSync.",
 		Fix: "give it another name", Example: "two AuditSyncs whose repositories have one Secret"},
-	{Code: "secret-type", Severities: errorOnly, Cause: "A Secret has another type than in Git, and Kubernetes can't change the type.",
+	{Code: "secret-type-changed", Severities: errorOnly, Cause: "A Secret has another type than in Git, and Kubernetes can't change the type.",
 		Fix: "delete the Secret; Muster then recreates it", Example: "a Secret made as kubernetes.io/dockercfg"},
 }

@@ -22,11 +22,6 @@ import (
 // maxField limits a credential in a Secret.
 const maxField = 64 << 10
 
-// FromSecret makes a ring of a Secret's data that asks no key service.
-func FromSecret(name string, data map[string][]byte) (*Ring, error) {
-	return (*Remote)(nil).Ring(name, data, Policy{})
-}
-
 // Ring makes a ring of a Secret's data that asks the key services listed in the policy. The fields are the same as in Flux:
 //
 //	*.agekey          age identities
@@ -46,10 +41,8 @@ func (r *Remote) Ring(name string, data map[string][]byte, policy Policy) (*Ring
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
-	if r != nil {
-		// Expired values are dropped at the next sync, even if no service is asked any more.
-		r.cache.expire(r.now())
-	}
+	// Expired values are dropped at the next sync, even if no service is asked any more.
+	r.cache.expire(r.now())
 	ring := &Ring{remote: r, policy: policy}
 	for _, field := range slices.Sorted(maps.Keys(data)) {
 		add := ring.fieldReader(field)

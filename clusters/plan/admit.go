@@ -103,7 +103,7 @@ func (a *admitted) refuseSecret(s *fleet.Secret) bool {
 		return refuse(fieldName, CodeSecretForeign, fmt.Sprintf("the Secret %s exists and was not made by Muster", s.Name),
 			"delete it, or annotate it with "+a.adoption()+" to let Muster take it over")
 	case live.Type != "" && live.Type != s.Type:
-		return refuse(fieldType, CodeSecretType, fmt.Sprintf("the Secret %s has the type %s instead of %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
+		return refuse(fieldType, CodeSecretTypeChanged, fmt.Sprintf("the Secret %s has the type %s instead of %s; Kubernetes can't change the type", s.Name, live.Type, s.Type),
 			"delete the Secret; Muster then recreates it")
 	case a.empties(s, live):
 		return refuse(fieldName, CodeSecretEmptied, fmt.Sprintf("the Secret %s has values, but its manifest no longer has any", s.Name),

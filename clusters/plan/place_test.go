@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 			[]string{"clusters/config.yaml:11:5", "clusters/eu.yaml:6:3"}},
 		{"somebody else's Secret", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {}}}, plan.CodeSecretForeign, []string{"clusters/config.yaml:20:3"}},
 		{"a Secret of another type", plan.Live{Secrets: map[string]plan.LiveSecret{"manifest": {Type: "other", Annotations: map[string]string{plan.AdoptAnnotation: "prod"}}}},
-			plan.CodeSecretType, []string{"clusters/config.yaml:21:1"}},
+			plan.CodeSecretTypeChanged, []string{"clusters/config.yaml:21:1"}},
 		{"a Secret of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Secrets: map[string]plan.LiveSecret{"manifest": {Labels: map[string]string{fleet.LabelSync: "x"}}}},
 			plan.CodeSecretOwned, []string{"clusters/config.yaml:20:3"}},
 		{"an audit config of another AuditSync", plan.Live{Syncs: map[string]bool{"x": true}, Inventories: []*inventory.Inventory{other("x")}},

@@ -29,22 +29,22 @@ import (
 
 // Codes of this package's findings.
 const (
-	CodeConfigMissing finding.Code = "audit-config-missing" // the audit config does not exist in the cluster
-	CodeConfigOwned   finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
-	CodeConfigForeign finding.Code = "audit-config-foreign" // a live audit config was not made by Muster
-	CodeSecretOwned   finding.Code = "secret-owned"         // another AuditSync made the Secret
-	CodeSecretType    finding.Code = "secret-type"          // the type of a Secret can't be changed
-	CodeImmutable     finding.Code = "secret-immutable"     // an immutable Secret can't be changed
-	CodeSecretEmptied finding.Code = "secret-emptied"       // a Secret with values would lose all of them
-	CodeSecretMissing finding.Code = "secret-missing"       // an entry names a Secret that does not exist
-	CodeCredentials   finding.Code = "mondoo-credentials"   // the Mondoo credentials are missing, or the operator can't use them
-	CodeSecretForeign finding.Code = "secret-foreign"       // a live Secret was not made by Muster
-	CodeSecretInUse   finding.Code = "secret-in-use"        // an AuditSync itself uses the Secret
-	CodeSecretOfOther finding.Code = "secret-of-other"      // something names a Secret with the credentials of a cluster file
-	CodeNotKept       finding.Code = "field-not-kept"       // the API server or the operator drops a field
-	CodeForeign       finding.Code = "foreign-cluster"      // an entry comes from no file
-	CodeTooLarge      finding.Code = "audit-config-size"    // the audit config would be over the limit
-	CodeHeld          finding.Code = "removals-held"        // removals wait for approval
+	CodeConfigMissing     finding.Code = "audit-config-missing" // the audit config does not exist in the cluster
+	CodeConfigOwned       finding.Code = "audit-config-owned"   // another AuditSync drives the audit config
+	CodeConfigForeign     finding.Code = "audit-config-foreign" // a live audit config was not made by Muster
+	CodeSecretOwned       finding.Code = "secret-owned"         // another AuditSync made the Secret
+	CodeSecretTypeChanged finding.Code = "secret-type-changed"  // the type of a Secret can't be changed
+	CodeImmutable         finding.Code = "secret-immutable"     // an immutable Secret can't be changed
+	CodeSecretEmptied     finding.Code = "secret-emptied"       // a Secret with values would lose all of them
+	CodeSecretMissing     finding.Code = "secret-missing"       // an entry names a Secret that does not exist
+	CodeCredentials       finding.Code = "mondoo-credentials"   // the Mondoo credentials are missing, or the operator can't use them
+	CodeSecretForeign     finding.Code = "secret-foreign"       // a live Secret was not made by Muster
+	CodeSecretInUse       finding.Code = "secret-in-use"        // an AuditSync itself uses the Secret
+	CodeSecretOfOther     finding.Code = "secret-of-other"      // something names a Secret with the credentials of a cluster file
+	CodeNotKept           finding.Code = "field-not-kept"       // the API server or the operator drops a field
+	CodeForeign           finding.Code = "foreign-cluster"      // an entry comes from no file
+	CodeTooLarge          finding.Code = "audit-config-size"    // the audit config would be over the limit
+	CodeHeld              finding.Code = "removals-held"        // removals wait for approval
 )
 
 // AdoptAnnotation on a Secret or an audit config that Muster did not make lets the AuditSync in its value take the

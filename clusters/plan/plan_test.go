@@ -507,7 +507,7 @@ func TestSteps(t *testing.T) {
 			steps: "change Secret mondoo-client-e-kubeconfig data.kubeconfig metadata.labels.muster.dev/sync metadata.annotations.muster.dev/made-for metadata.annotations.muster.dev/origin\nadd cluster e"},
 		{reason: "a Secret of another type", live: func(w *world) {
 			w.Secrets["mondoo-client-e-kubeconfig"] = plan.LiveSecret{Type: "kubernetes.io/tls", Labels: map[string]string{fleet.LabelSync: "prod"}}
-		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d", codes: "secret-type"},
+		}, next: func() *desired { return base().cluster("1", "e") }, names: "a b c d", codes: "secret-type-changed"},
 		{reason: "a key of a Secret goes", live: func(w *world) { w.Secrets["s"].Data["old"] = []byte("x") },
 			next: func() *desired {
 				d := newFleet().inGit(config, spec()).cluster("1", "a", "b", "c", "d").secret("s", "1")

@@ -109,7 +109,7 @@ func TestCommitStatuses(t *testing.T) {
 			p.Add(finding.Finding{Code: plan.CodeConfigMissing, Severity: finding.Error, Message: "the audit config mondoo-client does not exist", Fix: "install it"})
 		}), []string{"1b muster/production error not applied yet: the audit config mondoo-client does not exist; install it"}},
 		{"a Secret that can't be changed", before, good(three, func(p *plan.Plan) {
-			p.Add(finding.Finding{Code: plan.CodeSecretType, Severity: finding.Error, Cluster: "eu", Message: "the type of a Secret can't be changed", Fix: "give it another name"})
+			p.Add(finding.Finding{Code: plan.CodeSecretTypeChanged, Severity: finding.Error, Cluster: "eu", Message: "the type of a Secret can't be changed", Fix: "give it another name"})
 		}), []string{"1b muster/production failure not applied: cluster eu: the type of a Secret can't be changed; give it another name", "1b muster/production/drift success in sync"}},
 		{"removals wait for somebody", before, good(three, func(p *plan.Plan) {
 			p.Held = 2

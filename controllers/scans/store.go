@@ -121,29 +121,31 @@ func (s *store[O, V]) Add(object any) error { return s.Update(object) }
 
 // Update stores an object.
 func (s *store[O, V]) Update(object any) error {
-	o, err := s.typed(object)
-	if err != nil {
-		return err
-	}
-	at, needed := s.scope(o)
-	if !needed {
-		return nil
-	}
-	value, observer := s.trim(o), s.kind.observer
-	observer.mu.Lock()
-	defer observer.mu.Unlock()
-	live := observer.in(at)
-	if s.in(live).put(o.GetName(), value) {
-		observer.changed.Add(at.namespace)
-	}
-	if s.seen != nil {
-		s.seen(live, o, value)
-	}
-	return nil
+	return s.change(object, func(live *objects, o O, value V) (changed bool) {
+		changed = s.in(live).put(o.GetName(), value)
+		if s.seen != nil {
+			s.seen(live, o, value)
+		}
+		return changed
+	})
 }
 
 // Delete removes an object.
 func (s *store[O, V]) Delete(object any) error {
+	return s.change(object, func(live *objects, o O, value V) (changed bool) {
+		if s.keeps != nil && s.keeps(live, value) {
+			return false
+		}
+		s.in(live).remove(o.GetName())
+		if s.removed != nil {
+			s.removed(live, o, value)
+		}
+		return true
+	})
+}
+
+// change has apply change the objects of an object's scope, if the object is needed. Apply is called with the lock held.
+func (s *store[O, V]) change(object any, apply func(live *objects, o O, value V) (changed bool)) error {
 	o, err := s.typed(object)
 	if err != nil {
 		return err
@@ -156,17 +158,12 @@ func (s *store[O, V]) Delete(object any) error {
 	observer.mu.Lock()
 	defer observer.mu.Unlock()
 	live := observer.in(at)
-	if s.keeps != nil && s.keeps(live, value) {
-		return nil
-	}
-	s.in(live).remove(o.GetName())
-	if s.removed != nil {
-		s.removed(live, o, value)
+	if apply(live, o, value) {
+		observer.changed.Add(at.namespace)
 	}
 	if live.empty() {
 		delete(observer.scopes, at)
 	}
-	observer.changed.Add(at.namespace)
 	return nil
 }
 
