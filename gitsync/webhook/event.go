@@ -33,6 +33,10 @@ const (
 	PullRequestUpdated Kind = "pull request updated"
 	// PullRequestClosed: it was closed, merged or not.
 	PullRequestClosed Kind = "pull request closed"
+	// PullRequestCommented: a comment in its conversation was written, changed or deleted.
+	PullRequestCommented Kind = "pull request commented"
+	// MergeGroup: GitHub's merge queue waits for the checks of a commit that it has made of pull requests.
+	MergeGroup Kind = "merge group"
 	// Ping: the forge tests the webhook.
 	Ping Kind = "ping"
 	// Other is every event that isn't used.
@@ -48,14 +52,17 @@ type Event struct {
 	Repository string
 	// DefaultBranch is the short name of the repository's default branch, if the payload has it.
 	DefaultBranch string
-	// Ref is the full name of the pushed ref, or of the base branch of a pull request. It is empty for Generic if unknown.
+	// Ref is the full name of the pushed ref, or of the base branch of a pull request or merge group. It is empty if unknown:
+	// for Generic, and for comments, which only GitLab sends with it.
 	Ref string
 	// Before and After are the commits of a push, all zeros if the ref did not or does not exist. Either may be empty.
 	Before, After string
-	// PullRequest is the number, or 0 if the event isn't about a pull request. Head is its last commit.
+	// PullRequest is the number, or 0 if the event isn't about a pull request. Head is its last commit, or that of the merge
+	// group. It is empty if Ref is.
 	PullRequest int64
 	Head        string
-	// Fork reports that the pull request comes from another repository, or from one that was deleted.
+	// Fork reports that the pull request comes from another repository, or from one that was deleted, as far as the event
+	// tells.
 	Fork bool
 }
 

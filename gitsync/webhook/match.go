@@ -11,12 +11,12 @@ import (
 func (t Target) ignores(e Event) string {
 	switch {
 	case e.Kind == Other:
-		return "this event is not used; only push and pull request events are"
+		return "this event is not used; only pushes, pull requests, comments on them and merge groups are"
 	case e.Repository != "" && !sameRepository(t.RepositoryURL, e.Repository):
 		return fmt.Sprintf("%q is not the repository of this AuditSync", e.Repository)
 	case e.Ref == "":
 		return ""
-	case e.IsPullRequest():
+	case e.IsPullRequest() || e.Kind == MergeGroup:
 		return t.ignoresBase(e)
 	}
 	follows, want := t.follows(e)
@@ -46,8 +46,8 @@ func (t Target) follows(e Event) (bool, string) {
 	}
 }
 
-// ignoresBase is the reason why a pull request does not concern the target: its base is another branch than the followed
-// one. For tags and commits, the followed branch is assumed to be the default branch.
+// ignoresBase is the reason why a pull request or merge group does not concern the target: its base is another branch than
+// the followed one. For tags and commits, the followed branch is assumed to be the default branch.
 func (t Target) ignoresBase(e Event) string {
 	branch := t.Ref.Branch
 	if branch == "" {
@@ -56,7 +56,7 @@ func (t Target) ignoresBase(e Event) string {
 	if branch == "" || e.Ref == "refs/heads/"+branch {
 		return ""
 	}
-	return fmt.Sprintf("the base of the pull request is %q, but this AuditSync follows the branch %s", e.Ref, branch)
+	return fmt.Sprintf("the base is %q, but this AuditSync follows the branch %s", e.Ref, branch)
 }
 
 // sameRepository compares the followed URL with the path in a payload. Hosts are ignored: the forge may have different names

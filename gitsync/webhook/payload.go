@@ -68,12 +68,14 @@ func (e Event) check() error {
 		return nil
 	case e.Provider != Generic && e.Repository == "":
 		return payloadError("the payload names no repository")
-	case e.Ref != "" && !strings.HasPrefix(e.Ref, "refs/") || e.Ref == "" && e.Provider != Generic:
+	case e.Ref != "" && !strings.HasPrefix(e.Ref, "refs/") || e.Ref == "" && e.Provider != Generic && e.Kind != PullRequestCommented:
 		return payloadError("the payload names no ref")
 	case !isCommit(e.Before) || !isCommit(e.After) || !isCommit(e.Head):
 		return payloadError("the payload has an invalid commit hash")
-	case e.Kind != Push && (e.PullRequest < 1 || e.Head == ""):
+	case e.Kind != Push && e.Kind != MergeGroup && e.PullRequest < 1:
 		return payloadError("the payload names no pull request")
+	case e.Kind != Push && e.Kind != PullRequestCommented && e.Head == "":
+		return payloadError("the payload names no head commit")
 	}
 	return nil
 }
@@ -119,7 +121,11 @@ func parseGitHub(name string, body []byte) (Event, error) {
 	switch name {
 	case "ping":
 		return Event{Kind: Ping}, nil
-	case "push", "pull_request":
+	case "push", "pull_request", "pull_request_sync": // the last is a type of Gitea's pull_request
+	case "issue_comment", "pull_request_comment":
+		return parseComment(body)
+	case "merge_group":
+		return parseMergeGroup(body)
 	default:
 		return Event{Kind: Other}, nil
 	}
@@ -138,7 +144,8 @@ func parseGitHub(name string, body []byte) (Event, error) {
 	head, base := p.PullRequest.Head, p.PullRequest.Base
 	e.PullRequest, e.Head, e.Ref = p.Number, string(head.SHA), "refs/heads/"+string(base.Ref)
 	// The repository of a fork may have been deleted. An unknown repository counts as a fork.
-	e.Fork = head.Repo == nil || base.Repo == nil || head.Repo.ID != base.Repo.ID
+	// A head that isn't on a branch was pushed to Gitea's refs/for/, which readers may do.
+	e.Fork = head.Repo == nil || base.Repo == nil || head.Repo.ID != base.Repo.ID || strings.HasPrefix(string(head.Ref), "refs/")
 	e.Kind = pullRequestKind(string(p.Action), len(p.Changes.Base)+len(p.Changes.Ref) > 0)
 	return e, nil
 }
@@ -148,7 +155,7 @@ func pullRequestKind(action string, moved bool) Kind {
 	switch action {
 	case "opened", "reopened", "open", "reopen":
 		return PullRequestOpened
-	case "synchronize", "synchronized": // GitHub; Gitea and Forgejo
+	case "synchronize", "synchronized", "ready_for_review", "converted_to_draft": // GitHub; Gitea and Forgejo; GitHub
 		return PullRequestUpdated
 	case "edited", "update":
 		if moved {
@@ -209,9 +216,10 @@ func parseGitLab(name string, body []byte) (Event, error) {
 		if err := errors.Join(err, decode(p.Attributes, &mr)); err != nil {
 			return Event{}, err
 		}
-		e.PullRequest, e.Head, e.Ref = mr.Number, string(mr.LastCommit.ID), "refs/heads/"+string(mr.TargetBranch)
-		e.Fork = mr.Source == 0 || mr.Source != mr.Target
+		e.about(mr)
 		e.Kind = pullRequestKind(string(mr.Action), mr.OldRevision != "" || len(p.Changes.TargetBranch) > 0)
+	case "note":
+		return parseNote(e, body)
 	case "":
 		if name == "Push Hook" || name == "Tag Push Hook" || name == "Merge Request Hook" {
 			return Event{}, payloadError("the payload has no object_kind")
@@ -223,6 +231,11 @@ func parseGitLab(name string, body []byte) (Event, error) {
 		}
 	}
 	return e, err
+}
+
+func (e *Event) about(mr mergeRequest) {
+	e.PullRequest, e.Head, e.Ref = mr.Number, string(mr.LastCommit.ID), "refs/heads/"+string(mr.TargetBranch)
+	e.Fork = mr.Source == 0 || mr.Source != mr.Target
 }
 
 // parseGeneric accepts any body: a sender with the secret may request a sync. If it is a JSON object with a ref, that is

@@ -60,7 +60,29 @@ func TestPayloads(t *testing.T) {
 			fleet(Event{Kind: PullRequestClosed, Ref: "refs/heads/main", PullRequest: 7, Head: gitLabHead, Fork: true})},
 		{"from a fork", "gitlab-merge-request", "Merge Request Hook", GitLab, []string{`"action": "update"`, `"action": "open"`, `"source_project_id": 15`, `"source_project_id": 16`},
 			fleet(Event{Kind: PullRequestOpened, Ref: "refs/heads/main", PullRequest: 7, Head: gitLabHead, Fork: true})},
-		{"a comment", "gitlab-merge-request", "Note Hook", GitLab, []string{`"object_kind": "merge_request"`, `"object_kind": "note"`}, fleet(Event{Kind: Other})},
+		{"ready for review", "github-pull-request", "pull_request", GitHub, []string{"synchronize", "ready_for_review"},
+			fleet(Event{Kind: PullRequestUpdated, Ref: "refs/heads/main", PullRequest: 7, Head: gitHubHead, Fork: true})},
+		{"a comment", "github-issue-comment", "issue_comment", GitHub, nil, fleet(Event{Kind: PullRequestCommented, PullRequest: 7})},
+		{"a comment that was deleted", "github-issue-comment", "issue_comment", GitHub, []string{`"created"`, `"deleted"`}, fleet(Event{Kind: PullRequestCommented, PullRequest: 7})},
+		{"a comment on an issue", "github-issue-comment", "issue_comment", GitHub, []string{`"pull_request": {`, `"other": {`}, fleet(Event{Kind: Other})},
+		{"a merge group", "github-merge-group", "merge_group", GitHub, nil, fleet(Event{Kind: MergeGroup, Ref: "refs/heads/main", Head: gitHubHead})},
+		{"a merge group that is gone", "github-merge-group", "merge_group", GitHub, []string{`"checks_requested"`, `"destroyed"`},
+			fleet(Event{Kind: Other, Ref: "refs/heads/main", Head: gitHubHead})},
+		{"other commits, by the name of the type", "gitea-pull-request", "pull_request_sync", Gitea, nil,
+			fleet(Event{Kind: PullRequestUpdated, Ref: "refs/heads/main", PullRequest: 7, Head: giteaHead})},
+		{"a push to refs/for/", "gitea-pull-request", "pull_request", Gitea, []string{`"label": "eu", "ref": "eu"`, `"label": "", "ref": "refs/pull/7/head"`},
+			fleet(Event{Kind: PullRequestUpdated, Ref: "refs/heads/main", PullRequest: 7, Head: giteaHead, Fork: true})},
+		{"a comment", "gitea-issue-comment", "issue_comment", Gitea, nil, fleet(Event{Kind: PullRequestCommented, PullRequest: 7})},
+		{"a comment", "gitea-issue-comment", "issue_comment", Forgejo, []string{`"pull_request": {"merged": false, "merged_at": null}`, `"pull_request": null`},
+			fleet(Event{Kind: PullRequestCommented, PullRequest: 7})},
+		{"a comment on an issue", "gitea-issue-comment", "issue_comment", Gitea,
+			[]string{`"pull_request": {"merged": false, "merged_at": null}`, `"pull_request": null`, `"is_pull": true`, `"is_pull": false`}, fleet(Event{Kind: Other})},
+		{"a comment on the diff", "gitea-pull-request", "pull_request_comment", Gitea, []string{"synchronized", "reviewed"}, fleet(Event{Kind: PullRequestCommented, PullRequest: 7})},
+		{"a comment", "gitlab-note", "Note Hook", GitLab, nil,
+			fleet(Event{Kind: PullRequestCommented, Ref: "refs/heads/main", PullRequest: 7, Head: gitLabHead})},
+		{"a comment, from a fork", "gitlab-note", "Confidential Note Hook", GitLab, []string{`"source_project_id": 15`, `"source_project_id": 16`},
+			fleet(Event{Kind: PullRequestCommented, Ref: "refs/heads/main", PullRequest: 7, Head: gitLabHead, Fork: true})},
+		{"a comment on something else", "gitlab-note", "Note Hook", GitLab, []string{`"merge_request": {`, `"issue": {`}, fleet(Event{Kind: Other})},
 		{"whatever it is", "gitlab-tag-push", "push", Generic, nil, Event{Kind: Push, Ref: "refs/tags/v1.0.0"}},
 	} {
 		t.Run(string(tt.provider)+" "+tt.reason, func(t *testing.T) {
@@ -96,6 +118,36 @@ func TestBadPullRequests(t *testing.T) {
 	}
 }
 
+// Bad payloads of the other events about pull requests.
+func TestBadDiscussions(t *testing.T) {
+	for _, tt := range []struct {
+		reason, file, event string
+		provider            Provider
+		replace             [2]string
+	}{
+		{"no number", "github-issue-comment", "issue_comment", GitHub, [2]string{`"number": 7`, `"number": -7`}},
+		{"a huge number", "github-issue-comment", "issue_comment", GitHub, [2]string{`"number": 7`, `"number": 99999999999999999999`}},
+		{"no repository", "github-issue-comment", "issue_comment", GitHub, [2]string{`"full_name": "platform/fleet"`, `"full_name": null`}},
+		{"another kind", "github-issue-comment", "issue_comment", GitHub, [2]string{`"pull_request": {`, `"pull_request": 1, "x": {`}},
+		{"no head", "github-merge-group", "merge_group", GitHub, [2]string{`"head_sha"`, `"head"`}},
+		{"a head that isn't", "github-merge-group", "merge_group", GitHub, [2]string{`"head_sha": "`, `"head_sha": "../`}},
+		{"no base", "github-merge-group", "merge_group", GitHub, [2]string{`"base_ref"`, `"base"`}},
+		{"a base that is no ref", "github-merge-group", "merge_group", GitHub, [2]string{`"base_ref": "refs/heads/main"`, `"base_ref": "main"`}},
+		{"no number", "gitea-issue-comment", "issue_comment", Gitea, [2]string{`"number": 7`, `"number": -7`}},
+		{"no number", "gitlab-note", "Note Hook", GitLab, [2]string{`"iid": 7`, `"iid": 0`}},
+		{"a merge request of another kind", "gitlab-note", "Note Hook", GitLab, [2]string{`"merge_request": {`, `"merge_request": 1, "x": {`}},
+		{"a head that isn't", "gitlab-note", "Note Hook", GitLab, [2]string{`"last_commit": {"id": "`, `"last_commit": {"id": "x`}},
+	} {
+		text := strings.Replace(string(payload(t, tt.file)), tt.replace[0], tt.replace[1], 1)
+		if text == string(payload(t, tt.file)) {
+			t.Fatalf("%q is not in %s", tt.replace[0], tt.file)
+		}
+		if e, err := parse(credentials{provider: tt.provider, event: tt.event}, []byte(text)); err == nil {
+			t.Errorf("%s, %s: %+v", tt.file, tt.reason, e)
+		}
+	}
+}
+
 func TestLimitsThatCannotWork(t *testing.T) {
 	for reason, l := range map[string]Limits{
 		"less than nothing": {MaxBody: -1}, "nothing fits": {MaxBody: 10}, "a body that no forge sends": {MaxBody: 1 << 30},
@@ -109,9 +161,11 @@ func TestLimitsThatCannotWork(t *testing.T) {
 
 // FuzzPayload: whatever a body holds, for each forge, it is understood completely or not at all.
 func FuzzPayload(f *testing.F) {
-	for _, file := range []string{"github-push", "github-pull-request", "github-ping", "gitea-push", "gitea-pull-request", "gitlab-push", "gitlab-tag-push", "gitlab-merge-request"} {
-		f.Add("push", payload(f, file))
-		f.Add("pull_request", payload(f, file))
+	for _, file := range []string{"github-push", "github-pull-request", "github-ping", "gitea-push", "gitea-pull-request", "gitlab-push", "gitlab-tag-push", "gitlab-merge-request",
+		"github-issue-comment", "github-merge-group", "gitea-issue-comment", "gitlab-note"} {
+		for _, event := range []string{"push", "pull_request", "issue_comment", "merge_group"} {
+			f.Add(event, payload(f, file))
+		}
 	}
 	f.Add("push", []byte(`{"ref":"refs/heads/\u0000","repository":{"full_name":"a/b"}}`))
 	f.Add("ping", []byte(`[[[[`))

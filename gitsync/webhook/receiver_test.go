@@ -222,6 +222,12 @@ func TestIgnoredKindly(t *testing.T) {
 		{"a pull request to another branch", "pull_request", follow(gitsync.Ref{Branch: "release"}), pull("", ""), 200, "follows the branch release"},
 		{"a pull request where tags are followed", "pull_request", follow(gitsync.Ref{SemVer: "1.x"}), pull("", ""), 202, "accepted"},
 		{"a label", "pull_request", main, pull("synchronize", "labeled"), 200, "this event is not used"},
+		{"a comment, which names no base", "issue_comment", follow(gitsync.Ref{Branch: "release"}), payload(t, "github-issue-comment"), 202, "accepted"},
+		{"a comment in another repository", "issue_comment", main, bytes.ReplaceAll(payload(t, "github-issue-comment"), []byte("platform/fleet"), []byte("platform/other")),
+			200, "is not the repository"},
+		{"a comment on an issue", "issue_comment", main, bytes.Replace(payload(t, "github-issue-comment"), []byte(`"pull_request"`), []byte(`"other"`), 1), 200, "this event is not used"},
+		{"a merge group", "merge_group", main, payload(t, "github-merge-group"), 202, "accepted"},
+		{"a merge group for another branch", "merge_group", follow(gitsync.Ref{Branch: "release"}), payload(t, "github-merge-group"), 200, "follows the branch release"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			s := start(t, production(tt.target), nil)
