@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -32,6 +33,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 	if !r.fetchDue(audit, st, version) {
 		return nil
 	}
+	r.PullRequests.Look(client.ObjectKeyFromObject(audit))
 	started := r.Clock.Now()
 	st.refused = ""
 	snapshot, err := st.repository.Fetch(ctx, src)

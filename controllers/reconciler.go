@@ -27,6 +27,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/commitstatus"
+	"github.com/muster-gitops/muster/controllers/pullrequest"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
 )
@@ -61,6 +62,8 @@ type Reconciler struct {
 	renders *semaphore.Weighted
 	// Statuses posts commit statuses to forges; nil for none.
 	Statuses *commitstatus.Reporter
+	// PullRequests answers pull requests; nil answers none.
+	PullRequests *pullrequest.Checker
 	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
@@ -70,6 +73,8 @@ type Reconciler struct {
 	states map[types.NamespacedName]*state
 	// outside are the Secrets that the plan of each AuditSync depends on but that it did not apply; sorted.
 	outside map[types.NamespacedName][]string
+	// subjects are what pull requests are judged with.
+	subjects map[types.NamespacedName]*subject
 }
 
 // Reconcile syncs one AuditSync.
@@ -120,6 +125,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.Statuses.Show(before, audit.Status, outcome, st.redactor)
+	if before.Status.LastAppliedRevision != audit.Status.LastAppliedRevision {
+		r.PullRequests.Look(req.NamespacedName) // the base has moved
+	}
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
@@ -195,6 +203,7 @@ func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o re
 	status := report.Status(audit, o)
 	r.webhookStatus(ctx, audit, &status)
 	r.Statuses.SetCondition(audit, &status)
+	r.PullRequests.SetCondition(audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
 	r.recordEvents(ctx, audit, report.Events(audit, status, o))
 	return r.patchStatus(ctx, audit, status)
@@ -301,12 +310,14 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	st := r.states[key]
 	delete(r.states, key)
 	delete(r.outside, key)
+	delete(r.subjects, key)
 	r.mu.Unlock()
 	if st != nil && !st.watchdog.stuck() {
 		st.close()
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)
 	r.Statuses.Forget(key)
+	r.PullRequests.Forget(key)
 	if r.Scans != nil {
 		r.Scans.Forget(key)
 	}

@@ -40,6 +40,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/commitstatus"
+	"github.com/muster-gitops/muster/controllers/pullrequest"
 	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
@@ -173,7 +174,8 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	return mgr, r.SetupWithManager(mgr, reported)
 }
 
-// addWatches adds the runnables that watch scans and post commit statuses. The latter sends what must be reconciled to reported.
+// addWatches adds the runnables that watch scans, post commit statuses and answer pull requests. The last two send what must be
+// reconciled to reported.
 func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan<- event.TypedGenericEvent[*v1alpha1.AuditSync]) (err error) {
 	r.Scans, err = scans.New(scans.Options{Config: mgr.GetConfig(), HTTPClient: mgr.GetHTTPClient(), Namespace: opts.Namespace, Cached: r.Client, Live: r.Live,
 		Writer: r.writer, Record: r.record, Bounds: opts.ScanBounds, Clock: clock.RealClock{}})
@@ -187,6 +189,11 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 		Metrics: r.Metrics, Events: r.Events, Changed: reported, URL: opts.StatusURL, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.Statuses); err != nil {
 		return fmt.Errorf("add the commit statuses: %w", err)
+	}
+	r.PullRequests = pullrequest.New(pullrequest.Options{Client: r.Client, Story: r, Clock: r.Clock, CacheDir: r.repositoryDir, Changed: reported,
+		Log: mgr.GetLogger()})
+	if err := mgr.Add(r.PullRequests); err != nil {
+		return fmt.Errorf("add the pull requests: %w", err)
 	}
 	return nil
 }

@@ -66,8 +66,29 @@ func compareFindings(before, after []finding.Finding) (added, mended, left []fin
 	for _, rest := range had {
 		mended = append(mended, rest...)
 	}
+	added, mended, left = pairFleetWide(added, mended, left)
 	return finding.Sorted(added), finding.Sorted(mended), finding.Sorted(left)
 }
+
+// pairFleetWide leaves findings about several clusters, of which the text and the place change with each cluster of the fleet:
+// "3 clusters (a, b, c) are scanned too rarely" is the same finding as that about 2.
+func pairFleetWide(added, mended, left []finding.Finding) (_, _, _ []finding.Finding) {
+	added = slices.DeleteFunc(added, func(f finding.Finding) bool {
+		at := slices.IndexFunc(mended, func(m finding.Finding) bool {
+			return f.Cluster == "" && m.Cluster == "" && m.Code == f.Code && m.Severity == f.Severity && counted.MatchString(f.Message) && counted.MatchString(m.Message)
+		})
+		if at < 0 {
+			return false
+		}
+		mended = slices.Delete(mended, at, at+1)
+		left = append(left, f)
+		return true
+	})
+	return added, mended, left
+}
+
+// counted is the beginning of a message about several clusters.
+var counted = regexp.MustCompile(`^([0-9]+ clusters|the cluster) `)
 
 // only returns the findings of a severity. Accepted findings count as infos: the cluster's team knows them.
 func only(findings []finding.Finding, severity finding.Severity) []finding.Finding {

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -64,9 +65,9 @@ type printer struct {
 // top is the title, the verdict and what a reader must know before anything else.
 func (p *printer) top() string {
 	r := p.review
-	name := r.Sync
-	if r.Namespace != "" {
-		name = r.Namespace + "/" + r.Sync
+	name := r.Namespace + "/" + r.Sync
+	if r.Namespace == "" || r.Sync == "" {
+		name = cmp.Or(r.Sync, r.Path)
 	}
 	var b strings.Builder
 	b.WriteString("### Muster: " + code(name) + "\n\n" + p.verdict() + "\n\n")
@@ -74,6 +75,8 @@ func (p *printer) top() string {
 	case Keyless:
 		b.WriteString("**Keyless check:** the head comes from someone without write access, so nothing was decrypted, and no address in its files was contacted. " +
 			"What only keys can tell is missing here. A maintainer may allow this head with this comment:\n\n" + block("/muster check "+visible(r.Head, maxValue)) + "\n")
+	case NoKeys:
+		b.WriteString("**Checked without keys:** encrypted values are compared by their ciphertexts, and what only keys can tell is missing here.\n\n")
 	case Allowed:
 		fmt.Fprintf(&b, "Checked with keys: %s allowed the head %s.\n\n", orSomeone(r.AllowedBy), code(r.Head))
 	case Full:

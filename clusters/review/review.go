@@ -29,6 +29,8 @@ const (
 	Full Trust = "full"
 	// Keyless is for a stranger's head: nothing is decrypted.
 	Keyless Trust = "keyless"
+	// NoKeys is for a check outside of a forge that was given no keys.
+	NoKeys Trust = "no keys"
 	// Allowed is for a stranger's head that a user with write permission allowed: it is checked with keys.
 	Allowed Trust = "allowed"
 )

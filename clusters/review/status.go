@@ -12,7 +12,7 @@ import (
 // doesn't have now, or if it can't be merged. The text is one line, the most important first. Forges cut it.
 func (r *Review) Status() (ok bool, text string) {
 	prefix := ""
-	if r.Trust == Keyless {
+	if r.Trust == Keyless || r.Trust == NoKeys {
 		prefix = "keyless check: "
 	}
 	if n := len(r.Conflicts); n > 0 {

@@ -26,6 +26,11 @@ Signs: + added, ~ changed, > now comes from another file, - removed, ! no longer
 to the root of the repository. Values of Secrets are never printed. Where a live object differs although Git has not
 changed, that is drift. Who changed it, and when, comes from the API server (metadata.managedFields).
 
+With --base and --head, plan says what merging the one commit into the other would do, as the check of a pull request does. It
+reads both from Git, merges them in memory, and compares the merge result with the base. No cluster is needed; --live compares
+both with the management cluster. Without keys, encrypted values are compared by their ciphertexts. The exit status is 1 if the
+merge would leave the branch with an error that it doesn't have now. The formats github, sarif and markdown are for pipelines.
+
 Plan needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
 compares. Permission to list Secrets makes it faster.
 
@@ -38,21 +43,27 @@ const planExample = `  # What would change in production?
   # In a pipeline: does the cluster match Git?
   muster plan clusters/production --sync production --detailed-exitcode
 
+  # In a pipeline, before the merge: what would this branch do?
+  muster plan clusters/production --base origin/main -o markdown
+
   # For programs
   muster plan clusters/production -o json | jq '.steps[] | select(.action == "remove")'`
 
 func newPlanCommand(s *shell) *cobra.Command {
 	var flags folderFlags
-	var where kubeFlags
+	var where liveFlags
+	var merged mergeFlags
 	var detailed bool
 	cmd := &cobra.Command{
 		Use: "plan [PATH]", Short: "Compare a folder with the management cluster", Long: planHelp, Example: planExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
-	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	output := addChoice(cmd, "output", "o", "output format; those after json need --base", "text", "json", "markdown", "github", "sarif")
 	flags.add(cmd)
 	flags.addOwner(cmd)
 	where.add(cmd)
+	cmd.Flags().StringVar(&merged.base, "base", "", "plan what merging into this commit or branch would do, without a management cluster")
+	cmd.Flags().StringVar(&merged.head, "head", "", "the commit or branch to merge into --base (default HEAD)")
 	cmd.Flags().BoolVar(&detailed, flagDetailedExitCode, false, "exit with 0 for no changes, 2 for changes and 1 for errors")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := flags.open(s, cmd, args)
@@ -60,7 +71,16 @@ func newPlanCommand(s *shell) *cobra.Command {
 			return err
 		}
 		defer f.close()
-		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+		if merged.given() {
+			if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+				return err
+			}
+			return f.planMerge(cmd.Context(), merged, output.value, detailed)
+		}
+		if !slices.Contains([]string{"text", "json"}, output.value) {
+			return usagef("-o %s is for plans of a merge; add --base", output.value)
+		}
+		if f.cluster, err = where.kubeFlags.connect(s, f.opts.Namespace); err != nil {
 			return err
 		}
 		planned, err := f.plan(cmd.Context())
@@ -77,6 +97,24 @@ func newPlanCommand(s *shell) *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+// planMerge plans the merge of two commits.
+func (f *folder) planMerge(ctx context.Context, m mergeFlags, output string, detailed bool) error {
+	j, err := f.judge(ctx, m)
+	if err != nil {
+		return err
+	}
+	if err := f.printJudged(output, f.repository, j); err != nil {
+		return fmt.Errorf("print plan: %w", err)
+	}
+	switch ok, _ := j.Status(); {
+	case !ok:
+		return statusError(exitFindings)
+	case detailed && len(j.Review.Changes) > 0:
+		return statusError(exitChanges)
+	}
+	return nil
 }
 
 // planned is a plan with the number of quarantined clusters, which its summary needs.

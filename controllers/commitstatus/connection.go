@@ -131,16 +131,5 @@ func (r *Reporter) redactorOf(e *entry) *redact.Redactor {
 
 // redactCredentials adds the credentials in a forge's Secret to a redactor.
 func redactCredentials(redactor *redact.Redactor, secret *corev1.Secret) {
-	const owner = "forge"
-	var values []string
-	for key, value := range secret.Data {
-		if !notSecret[key] {
-			values = append(values, string(value))
-		}
-	}
-	redactor.AddFor(owner, values...)
+	redactor.AddFor("forge", forge.SecretValues(secret.Data)...)
 }
-
-// notSecret are the fields of a forge's Secret that may be shown.
-var notSecret = map[string]bool{"username": true, "caFile": true, "ca.crt": true, "githubAppID": true,
-	"githubAppInstallationID": true, "githubAppBaseURL": true}

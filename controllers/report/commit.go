@@ -34,6 +34,9 @@ func Contexts(sync *v1alpha1.AuditSync) []string {
 	return ContextsOf(base)
 }
 
+// PlanContext returns the context of the status on the head of a pull request.
+func PlanContext(sync *v1alpha1.AuditSync) string { return Contexts(sync)[0] + "/plan" }
+
 // ContextsOf returns all contexts, given the one for the commit itself.
 func ContextsOf(base string) []string { return []string{base, base + contextDrift, base + contextScan} }
 

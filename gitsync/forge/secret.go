@@ -253,3 +253,18 @@ func (c Credentials) String() string { return c.kind }
 func (c Credentials) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "forge.Credentials("+c.String()+")")
 }
+
+// public are the fields of a forge's Secret that may be shown.
+var public = map[string]bool{"username": true, "caFile": true, "ca.crt": true, "githubAppID": true,
+	"githubAppInstallationID": true, "githubAppBaseURL": true}
+
+// SecretValues returns the values of a forge's Secret that must not be shown.
+func SecretValues(data map[string][]byte) []string {
+	var values []string
+	for key, value := range data {
+		if !public[key] {
+			values = append(values, string(value))
+		}
+	}
+	return values
+}

@@ -116,11 +116,11 @@ func (w *world) setUpForge() {
 	ctx := w.Context()
 	url, err := w.gitea.CreateRepository(ctx, repository)
 	must(w, err)
-	token, err := w.gitea.CreateUser(ctx, "robot", "write:repository")
+	token, err := w.gitea.CreateUser(ctx, "robot", "write:repository", "write:issue", "read:user")
 	must(w, err)
 	must(w, w.gitea.AddCollaborator(ctx, repository, "robot", "write"))
 	const hookSecret = "CANARY-webhook-secret-7e5f2"
-	must(w, w.gitea.AddWebhook(ctx, repository, "http://"+w.receiver+"/hook/"+namespace+"/"+syncName, hookSecret, "push", "pull_request"))
+	must(w, w.gitea.AddWebhook(ctx, repository, "http://"+w.receiver+"/hook/"+namespace+"/"+syncName, hookSecret, "push", "pull_request", "pull_request_sync", "pull_request_comment", "issue_comment"))
 	w.secret("fleet-git", map[string]string{"username": "robot", "password": token})
 	w.secret("fleet-webhook", map[string]string{"token": hookSecret})
 

@@ -65,6 +65,11 @@ func (g *Gitea) call(ctx context.Context, method, path string, in, out any, auth
 	return json.Unmarshal(answer, out)
 }
 
+// APIAs is API with another token than the administrator's.
+func (g *Gitea) APIAs(ctx context.Context, token, method, path string, in, out any) error {
+	return g.call(ctx, method, path, in, out, func(r *http.Request) { r.Header.Set("Authorization", "token "+token) })
+}
+
 // CreateUser creates a user, and a token with these scopes, such as "write:repository".
 func (g *Gitea) CreateUser(ctx context.Context, name string, scopes ...string) (token string, err error) {
 	password := rand.Text()

@@ -37,6 +37,9 @@ const (
 	// ConditionReported: the commit statuses at the forge are up to date. It exists only with spec.forge, and Ready doesn't depend
 	// on it.
 	ConditionReported = "Reported"
+	// ConditionPullRequests: every open pull request has its plan. It exists only with spec.forge.pullRequests, and Ready doesn't
+	// depend on it.
+	ConditionPullRequests = "PullRequests"
 )
 
 // AuditSync syncs the audit configs of its namespace from a path in a Git repository.
@@ -309,6 +312,13 @@ type Forge struct {
 	// +kubebuilder:validation:Pattern="^[A-Za-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$"
 	// +optional
 	Context string `json:"context,omitempty"`
+
+	// Answers pull requests into the branch: with the status CONTEXT/plan on their heads and, if they change anything here,
+	// with a comment that lists what the merge would do. The credentials then also need permission to read pull requests and
+	// to write comments. Heads in forks are checked without keys until a user who may write to the repository allows the head
+	// with the comment "/muster check SHA". Only with a branch in spec.source.ref.
+	// +optional
+	PullRequests bool `json:"pullRequests,omitempty"`
 }
 
 // Decryption defines the keys for SOPS, and which key services may be used. Files can only use the servers and keys that are

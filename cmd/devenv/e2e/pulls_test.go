@@ -1,0 +1,265 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/scanstate"
+)
+
+// planned is the context of the status on a pull request's head.
+const planned = itself + "/plan"
+
+// pulls is a world with pull requests.
+type pulls struct {
+	*world
+	robot  string            // its login
+	tokens map[string]string // by user
+}
+
+func newPulls(t testing.TB) *pulls {
+	t.Helper()
+	p := &pulls{world: newWorld(t, false), robot: "robot", tokens: map[string]string{}}
+	must(t, p.gitea.AddCollaborator(t.Context(), repository, p.robot, "admin")) // Gitea tells only administrators who may write
+	p.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": p.sealedCluster("eu", far(40)),
+		"clusters/us.yaml": plainCluster("us", far(41)), "docs/readme.md": "text\n"})
+	p.startController(scanstate.Bounds{})
+	p.createSync(func(audit *v1alpha1.AuditSync) { audit.Spec.Forge.PullRequests = true })
+	p.eventually("the first commit is applied", func() bool { return p.audit().Status.LastAppliedRevision != "" })
+	return p
+}
+
+// branch pushes a branch from main with these files.
+func (p *pulls) branch(name string, files map[string]string) (head string) {
+	p.Helper()
+	p.git("checkout", "-q", "-B", name, "main")
+	head = p.commit(files)
+	p.git("push", "-q", "--force", "origin", name)
+	p.git("checkout", "-q", "main")
+	return head
+}
+
+// more pushes another commit to a branch.
+func (p *pulls) more(name string, files map[string]string) (head string) {
+	p.Helper()
+	p.git("checkout", "-q", name)
+	head = p.commit(files)
+	p.git("push", "-q", "origin", name)
+	p.git("checkout", "-q", "main")
+	return head
+}
+
+// open opens a pull request into a branch. Head is BRANCH, or OWNER:BRANCH of a fork.
+func (p *pulls) open(head, base string) (number int64) {
+	p.Helper()
+	var made struct{ Number int64 }
+	must(p, p.gitea.API(p.Context(), http.MethodPost, "/repos/"+repository+"/pulls", map[string]any{"head": head, "base": base, "title": head}, &made))
+	return made.Number
+}
+
+func (p *pulls) edit(number int64, change map[string]any) {
+	p.Helper()
+	must(p, p.gitea.API(p.Context(), http.MethodPatch, fmt.Sprintf("/repos/%s/pulls/%d", repository, number), change, nil))
+}
+
+// comments returns the comments of the robot.
+func (p *pulls) comments(number int64) (own []string) {
+	p.Helper()
+	var all []struct {
+		Body string
+		User struct{ Login string }
+	}
+	must(p, p.gitea.API(p.Context(), http.MethodGet, fmt.Sprintf("/repos/%s/issues/%d/comments", repository, number), nil, &all))
+	for _, c := range all {
+		if c.User.Login == p.robot {
+			own = append(own, c.Body)
+		}
+	}
+	return own
+}
+
+// say writes a comment as a user.
+func (p *pulls) say(user string, number int64, body string) {
+	p.Helper()
+	must(p, p.gitea.APIAs(p.Context(), p.tokens[user], http.MethodPost, fmt.Sprintf("/repos/%s/issues/%d/comments", repository, number), map[string]any{"body": body}, nil))
+	p.request()
+}
+
+// status returns the last status of the plan on a head.
+func (p *pulls) status(head string) (state, text string) {
+	p.Helper()
+	statuses, err := p.gitea.Statuses(p.Context(), repository, head)
+	must(p, err)
+	for _, s := range statuses {
+		if s.Context == planned {
+			state, text = s.State, s.Description
+		}
+	}
+	return state, text
+}
+
+// answered waits for a status, and for a comment that has all of the texts. It returns the comment.
+func (p *pulls) answered(number int64, head, state, text string, within ...string) (comment string) {
+	p.Helper()
+	seen := ""
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		haveState, haveText := p.status(head)
+		own := p.comments(number)
+		if len(own) > 1 {
+			p.Fatalf("#%d has %d comments", number, len(own))
+		}
+		seen = haveState + ": " + haveText + "\n" + strings.Join(own, "\n")
+		if haveState != state || !strings.HasPrefix(haveText, text) || len(own) == 0 {
+			continue
+		}
+		all := true
+		for _, part := range within {
+			all = all && strings.Contains(own[0], part)
+		}
+		if all {
+			if strings.Contains(own[0], "CANARY") {
+				p.Errorf("a secret in the comment of #%d:\n%s", number, own[0])
+			}
+			return own[0]
+		}
+	}
+	audit := p.audit()
+	p.Fatalf("#%d: not %s: %s… with %q within %s, but:\n%s\n%v", number, state, text, within, patience, seen, audit.Status.Conditions)
+	return ""
+}
+
+// TestPullRequestOfABranch goes through the life of a pull request from the repository itself.
+func TestPullRequestOfABranch(t *testing.T) {
+	p := newPulls(t)
+	head := p.branch("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", far(1))})
+	number := p.open("add-asia", "main")
+	t.Logf("opened:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "asia"))
+
+	head = p.more("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", "every night")})
+	t.Logf("broken:\n%s", p.answered(number, head, "failure", "", "clusters/asia.yaml", "schedule"))
+
+	// A force-push that mends it, and changes the sealed cluster.
+	head = p.branch("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", far(2)), "clusters/eu.yaml": p.sealedCluster("eu", far(43))})
+	t.Logf("mended:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "eu"))
+
+	// The base moves: another commit changes the same line.
+	base := p.push(map[string]string{"clusters/us.yaml": plainCluster("us", far(45))})
+	p.answered(number, head, "success", "adds 1 cluster (asia)", base[:7])
+
+	p.push(map[string]string{"clusters/asia.yaml": plainCluster("asia", far(9))})
+	t.Logf("conflict:\n%s", p.answered(number, head, "failure", "can't be merged", "clusters/asia.yaml"))
+
+	p.git("checkout", "-q", "add-asia")
+	p.git("rebase", "-q", "-X", "theirs", "main")
+	p.git("push", "-q", "--force", "origin", "add-asia")
+	head = p.git("rev-parse", "HEAD")
+	p.git("checkout", "-q", "main")
+	p.answered(number, head, "success", "changes 2 clusters (asia, eu)", "asia")
+
+	// It changes nothing here any more, and then something again.
+	head = p.branch("add-asia", map[string]string{"docs/readme.md": "another text\n"})
+	p.answered(number, head, "success", "changes nothing in clusters", "no longer")
+	head = p.branch("add-asia", map[string]string{"clusters/africa.yaml": plainCluster("africa", far(3))})
+	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
+
+	// To another branch, and back.
+	p.git("push", "-q", "origin", "main:other")
+	p.edit(number, map[string]any{"base": "other"})
+	p.request()
+	p.answered(number, head, "success", "adds 1 cluster (africa)", "no longer goes to")
+	p.edit(number, map[string]any{"base": "main"})
+	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
+
+	// Closed, pushed to, and opened again.
+	p.edit(number, map[string]any{"state": "closed"})
+	head = p.more("add-asia", map[string]string{"clusters/africa.yaml": plainCluster("africa", far(4))})
+	p.edit(number, map[string]any{"state": "open"})
+	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
+
+	must(t, p.gitea.API(t.Context(), http.MethodPost, fmt.Sprintf("/repos/%s/pulls/%d/merge", repository, number), map[string]any{"Do": "merge"}, nil))
+	p.eventually("the merge is applied", func() bool { return strings.Contains(fmt.Sprint(p.config().Object), "africa") })
+}
+
+// user makes a user with access to the repository, and remembers the token.
+func (p *pulls) user(name, permission string) {
+	p.Helper()
+	token, err := p.gitea.CreateUser(p.Context(), name, "write:repository", "write:issue", "write:user")
+	must(p, err)
+	must(p, p.gitea.AddCollaborator(p.Context(), repository, name, permission))
+	p.tokens[name] = token
+}
+
+// fork makes a fork of the repository, as a remote of the clone.
+func (p *pulls) fork(user string) {
+	p.Helper()
+	must(p, p.gitea.APIAs(p.Context(), p.tokens[user], http.MethodPost, "/repos/"+repository+"/forks", map[string]any{}, nil))
+	address := strings.Replace(p.gitea.URL(), "://", "://"+user+":"+p.tokens[user]+"@", 1)
+	p.git("remote", "add", user, address+"/"+user+"/fleet.git")
+}
+
+// pushFork pushes a branch from main to a fork.
+func (p *pulls) pushFork(user, name string, files map[string]string) (head string) {
+	p.Helper()
+	p.git("checkout", "-q", "-B", name, "main")
+	head = p.commit(files)
+	p.git("push", "-q", "--force", user, name)
+	p.git("checkout", "-q", "main")
+	return head
+}
+
+// TestPullRequestOfAFork: the head of a stranger is checked without keys until somebody with write permission allows exactly
+// this head.
+func TestPullRequestOfAFork(t *testing.T) {
+	p := newPulls(t)
+	p.user("stranger", "read")
+	p.user("maintainer", "write")
+	p.fork("stranger")
+	const keyless = "/muster check "
+	sealed := p.sealedCluster("asia", far(1))
+	head := p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed})
+	number := p.open("stranger:asia", "main")
+	t.Logf("opened:\n%s", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
+
+	// Neither the stranger nor a comment for another head, an edited or a quoted one allows it.
+	p.say("stranger", number, keyless+head)
+	p.say("maintainer", number, keyless+strings.Repeat("0", 40))
+	p.say("maintainer", number, "> "+keyless+head)
+	p.say("maintainer", number, keyless+head[:10])
+	p.say("maintainer", number, "please never do\n\n"+keyless+head)
+	p.request()
+	p.never(number, "Checked with keys")
+
+	p.say("maintainer", number, keyless+head+"\n")
+	t.Logf("allowed:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer"))
+
+	// A push needs a new permission, also when the old one comes just after it.
+	head = p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed, "clusters/us.yaml": plainCluster("us", far(7))})
+	p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head)
+	p.say("maintainer", number, keyless+head)
+	p.answered(number, head, "success", "adds 1 cluster (asia), changes 1 (us)", "maintainer")
+
+	// So does reopening.
+	p.edit(number, map[string]any{"state": "closed"})
+	p.eventually("it is seen to be closed", func() bool {
+		c := meta.FindStatusCondition(p.audit().Status.Conditions, v1alpha1.ConditionPullRequests)
+		return c != nil && strings.HasPrefix(c.Message, "no pull request")
+	})
+	p.edit(number, map[string]any{"state": "open"})
+	p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head)
+}
+
+// never holds that the comment doesn't have a text, after the pull request has been looked at.
+func (p *pulls) never(number int64, text string) {
+	p.Helper()
+	for _, body := range p.comments(number) {
+		if strings.Contains(body, text) {
+			p.Errorf("#%d: the comment has %q:\n%s", number, text, body)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package pullrequest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/gitsync/forge"
+	"github.com/muster-gitops/muster/gitsync/forge/connect"
+)
+
+// conversation is a forge with comments, and users who may write.
+type conversation struct {
+	connect.Client
+	comments []forge.Comment
+	writers  map[int64]bool
+	asked    int
+	refuses  bool
+}
+
+func (c *conversation) Self(context.Context) (forge.User, error) {
+	return forge.User{ID: 1, Login: "robot"}, nil
+}
+
+func (c *conversation) Comments(context.Context, int64) ([]forge.Comment, error) {
+	return c.comments, nil
+}
+
+func (c *conversation) CanWrite(_ context.Context, u forge.User) (bool, error) {
+	if c.asked++; c.refuses {
+		return false, &forge.RefusedError{Missing: "the token lacks permission"}
+	}
+	return c.writers[u.ID], nil
+}
+
+func TestTrust(t *testing.T) {
+	const robot, maintainer, stranger = 1, 2, 3
+	head, other := strings.Repeat("a", 40), strings.Repeat("b", 40)
+	opened := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	say := func(author int64, body string) forge.Comment {
+		return forge.Comment{ID: 7, AuthorID: author, Author: "user", Body: body, Created: opened.Add(time.Minute), Updated: opened.Add(time.Minute)}
+	}
+	edited, early := say(maintainer, "/muster check "+head), say(maintainer, "/muster check "+head)
+	edited.Updated = edited.Created.Add(time.Second)
+	early.Created, early.Updated = opened.Add(-time.Second), opened.Add(-time.Second)
+	for _, row := range []struct {
+		reason   string
+		comments []forge.Comment
+		want     review.Trust
+		asked    int
+	}{
+		{"no comment", nil, review.Keyless, 0},
+		{"a maintainer", []forge.Comment{say(maintainer, "/muster check "+head)}, review.Allowed, 1},
+		{"with space around it", []forge.Comment{say(maintainer, "\r\n /muster check "+head+" \r\n")}, review.Allowed, 1},
+		{"a stranger", []forge.Comment{say(stranger, "/muster check "+head)}, review.Keyless, 1},
+		{"a stranger, many times", []forge.Comment{say(stranger, "/muster check "+head), say(stranger, "/muster check "+head)}, review.Keyless, 1},
+		{"a stranger, then a maintainer", []forge.Comment{say(stranger, "/muster check "+head), say(maintainer, "/muster check "+head)}, review.Allowed, 2},
+		{"our own account, which may write", []forge.Comment{say(robot, "/muster check "+head)}, review.Keyless, 0},
+		{"a deleted account", []forge.Comment{say(0, "/muster check "+head)}, review.Keyless, 0},
+		{"another head", []forge.Comment{say(maintainer, "/muster check "+other)}, review.Keyless, 0},
+		{"a part of the head", []forge.Comment{say(maintainer, "/muster check "+head[:10])}, review.Keyless, 0},
+		{"a longer head", []forge.Comment{say(maintainer, "/muster check "+head+"a")}, review.Keyless, 0},
+		{"no head", []forge.Comment{say(maintainer, "/muster check")}, review.Keyless, 0},
+		{"quoted", []forge.Comment{say(maintainer, "> /muster check "+head)}, review.Keyless, 0},
+		{"in a text", []forge.Comment{say(maintainer, "never say\n/muster check "+head)}, review.Keyless, 0},
+		{"with a text", []forge.Comment{say(maintainer, "/muster check "+head+"\nor not?")}, review.Keyless, 0},
+		{"edited", []forge.Comment{edited}, review.Keyless, 0},
+		{"before it was reopened", []forge.Comment{early}, review.Keyless, 0},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			c := &conversation{comments: row.comments, writers: map[int64]bool{robot: true, maintainer: true}}
+			w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}, since: opened}}
+			got, _, err := w.trust(t.Context())
+			if err != nil || got != row.want || c.asked != row.asked {
+				t.Errorf("%s after %d requests, %v", got, c.asked, err)
+			}
+		})
+	}
+}
+
+func TestTrustIsNotBoughtByComments(t *testing.T) {
+	head := strings.Repeat("a", 40)
+	c := &conversation{}
+	for i := range 100 {
+		c.comments = append(c.comments, forge.Comment{ID: int64(i), AuthorID: int64(10 + i), Author: "user", Body: "/muster check " + head})
+	}
+	w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
+	if got, _, err := w.trust(t.Context()); got != review.Keyless || err != nil || c.asked > maxAsked {
+		t.Errorf("%s after %d requests, %v", got, c.asked, err)
+	}
+}
+
+// TestTrustWithoutPermission: credentials that may not ask who may write don't keep the check from being made.
+func TestTrustWithoutPermission(t *testing.T) {
+	head := strings.Repeat("a", 40)
+	c := &conversation{comments: []forge.Comment{{ID: 1, AuthorID: 2, Author: "user", Body: "/muster check " + head}}, refuses: true}
+	w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
+	if got, _, err := w.trust(t.Context()); got != review.Keyless || err != nil || !strings.Contains(w.problem, "lacks permission") {
+		t.Errorf("%s, %q, %v", got, w.problem, err)
+	}
+}
+
+func TestNoForkNeedsNoPermission(t *testing.T) {
+	w := &answering{pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: strings.Repeat("a", 40)}}}
+	if got, _, err := w.trust(t.Context()); got != review.Full || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+}
