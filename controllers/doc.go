@@ -12,6 +12,6 @@
 // Between syncs, what was applied is stored in ConfigMaps (package clusters/inventory), and results are in the AuditSync's status. All
 // else is in memory (state.go) or in the cache of repositories (package gitsync), and may be lost at any time.
 //
-// What works beside the reconciler is a package of its own, which setup.go wires: commitstatus posts commit statuses, receiver turns
+// What works beside the reconciler is a separate package, which setup.go wires: commitstatus posts commit statuses, receiver turns
 // webhooks into requested syncs, and scans observes the scans of clusters and starts those of changed clusters.
 package controllers

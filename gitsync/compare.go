@@ -51,7 +51,7 @@ var depths = []int{50, 1000}
 // those of Fetch, and a *NoAncestorError. The caller closes the Comparison.
 //
 // Everything that the head's author has chosen is held to the Repository's Limits. A Repository for heads of strangers
-// should be one of its own, so that they can't fill the cache of the branch.
+// should be a separate one, so that they can't fill the cache of the branch.
 func (r *Repository) Compare(ctx context.Context, src Source, head string) (*Comparison, error) {
 	headRef := Ref{Name: head}
 	if err := errors.Join(src.Validate(), headRef.Validate()); err != nil {

@@ -26,7 +26,7 @@ Signs: + added, ~ changed, > now comes from another file, - removed, ! no longer
 to the root of the repository. Values of Secrets are never printed. Where a live object differs although Git has not
 changed, that is drift. Who changed it, and when, comes from the API server (metadata.managedFields).
 
-With --base and --head, plan says what merging the one commit into the other would do, as the check of a pull request does. It
+With --base and --head, plan lists what merging the one commit into the other would do, as the check of a pull request does. It
 reads both from Git, merges them in memory, and compares the merge result with the base. No cluster is needed; --live compares
 both with the management cluster. Without keys, encrypted values are compared by their ciphertexts. The exit status is 1 if the
 merge would leave the branch with an error that it doesn't have now. The formats github, sarif and markdown are for pipelines.

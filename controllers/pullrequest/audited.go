@@ -91,7 +91,7 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 		if !known.Open && known.Number != 0 { // reopened, or retargeted and back
 			known.since, known.answered = now.Truncate(time.Second), "" // the forges' times have no fractions
 		}
-		if !strings.HasPrefix(known.answered, answerKey(pr, version)) || pr.Fork { // somebody may have allowed its head
+		if !strings.HasPrefix(known.answered, answerKey(pr, version)) || pr.Fork { // a maintainer may have allowed its head
 			due = append(due, pr.Number)
 		}
 		known.PullRequest = pr

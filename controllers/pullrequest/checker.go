@@ -178,5 +178,5 @@ func conditionOf(failing map[int64]string, open int) *metav1.Condition {
 	return c
 }
 
-// retry is when to try again after a failure that has no time of its own.
+// retry is when to try again after a failure, if the forge names no time.
 const retry = 30 * time.Second
