@@ -145,12 +145,17 @@ func TestOperatorUpdates(t *testing.T) {
 	spec["filtering"] = map[string]any{"namespaces": map[string]any{}}
 	mark := w.mark()
 	must(t, w.admin.Update(t.Context(), object, client.FieldOwner("mondoo-operator")))
-	time.Sleep(time.Second) // nothing is to happen, and that takes a while to see
-	requests := w.requests(mark)
-	for _, r := range requests {
-		if r.Writes() {
+	asked := w.settled()
+	answers := 0
+	for _, r := range w.requests(mark) {
+		if r.Resource == "auditsyncs" && r.Subresource == "status" {
+			answers++ // to requests
+		} else if r.Writes() {
 			t.Errorf("the controller wrote: %s", r)
 		}
+	}
+	if answers != asked {
+		t.Errorf("the controller wrote the status %d times, and %d syncs were requested", answers, asked)
 	}
 	if got := condition(w.sync().Status, v1alpha1.ConditionInSync); got.Status != metav1.ConditionTrue {
 		t.Errorf("InSync %+v", got)

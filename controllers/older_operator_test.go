@@ -182,8 +182,7 @@ func TestNewerOperator(t *testing.T) {
 	w.untilQuiet()
 	w.edit(`{"spec":{"priority":"high"}}`)
 	mark := w.mark()
-	w.request()
-	w.untilQuiet()
+	w.settled()
 	for _, r := range w.requests(mark) {
 		if r.Resource == "mondooauditconfigs" && r.Writes() {
 			t.Errorf("the controller wrote: %s", r)

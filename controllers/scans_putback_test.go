@@ -62,7 +62,7 @@ func testScanPutBack(t *testing.T) {
 	g.shut.Store(false)
 	w.eventually("a new CronJob", func() bool { return s.admin.Get(t.Context(), key, present) == nil && present.UID != former.UID })
 	w.eventually("drift is told", func() bool { return strings.HasPrefix(shown(commit, "/drift"), "success drift corrected: ") })
-	s.quiet()
+	s.settled()
 	s.untilScanned("Awaiting", "2 of 2 clusters not scanned yet") // which is true of what is there
 	if got := w.posts(commit)[posts:]; len(got) != 1 || shown(commit, "/scan") != scanned {
 		t.Errorf("posted since: %q", got)
@@ -108,10 +108,10 @@ func testScanStaysScanned(t *testing.T) {
 			must(t, s.admin.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 		}
 	}
-	s.quiet()
+	s.settled()
 	s.scenario()
 	s.untilScanned("Scanned", "2 clusters scanned")
-	s.quiet()
+	s.settled()
 	if got := w.posts(commit)[posts:]; len(got) > 0 || shown() != scanned {
 		t.Errorf("posted since: %q", got)
 	}

@@ -126,9 +126,6 @@ func (s *scanned) untilScanned(reason, word string) *v1alpha1.AuditSync {
 	})
 }
 
-// quiet waits for as long as whatever is to happen would take, and lets it show.
-func (s *scanned) quiet() { time.Sleep(s.bounds.Settle + 2*time.Second) }
-
 // events are the notes of events of a reason.
 func (s *scanned) events(reason string) []string {
 	s.Helper()
@@ -266,11 +263,11 @@ func testScanOnChange(t *testing.T) {
 		job := after[name]
 		must(t, s.admin.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	}
-	s.quiet()
+	s.settled()
 	s.stopController()
 	s.start()
 	s.request()
-	s.quiet()
+	s.settled()
 	if n := s.created(mark); n != 1 {
 		t.Errorf("%d Jobs were made for one change", n)
 	}
@@ -280,7 +277,7 @@ func testScanOnChange(t *testing.T) {
 		mark := s.mark()
 		s.push(map[string]string{"clusters/us.yaml": s.tokenCluster("us", "  schedule: 3 1 1 1 *\n")})
 		s.request()
-		s.quiet()
+		s.settled()
 		if n := s.created(mark); n != 0 {
 			t.Errorf("%d Jobs", n)
 		}
@@ -292,7 +289,7 @@ func testScanOnChange(t *testing.T) {
 		mark := s.mark()
 		s.push(map[string]string{"clusters/us.yaml": s.tokenCluster("us", "  schedule: 4 1 1 1 *\n")})
 		s.request()
-		s.quiet()
+		s.settled()
 		if n := s.created(mark); n != 0 {
 			t.Errorf("%d Jobs", n)
 		}
@@ -303,7 +300,7 @@ func testScanOnChange(t *testing.T) {
 		mark := s.mark()
 		s.push(map[string]string{"clusters/eu.yaml": s.tokenCluster("eu", "  schedule: \"* * * * *\"\n")})
 		s.request()
-		s.quiet()
+		s.settled()
 		if n := s.created(mark); n != 0 {
 			t.Errorf("%d Jobs", n)
 		}
@@ -348,7 +345,7 @@ func testScanKilledInBetween(t *testing.T) {
 	s.untilReady(commit)
 	s.untilScanned("Scanned", "1 cluster scanned")
 	s.eventually("the Job is noted", func() bool { return s.writes(mark)["configmaps"] == 3 })
-	s.quiet()
+	s.settled()
 	if n := s.created(mark); n != 1 {
 		t.Errorf("%d Jobs were made for one change", n)
 	}
@@ -380,7 +377,7 @@ func testScansAFewAtATime(t *testing.T) {
 	}
 	mark := s.mark()
 	s.eventually("two", func() bool { total, _ := all(); return total == 2 })
-	s.quiet()
+	s.settled()
 	if total, active := all(); total != 2 || active != 2 {
 		t.Errorf("%d Jobs, %d of them active, want 2", total, active)
 	}
@@ -394,7 +391,7 @@ func testScansAFewAtATime(t *testing.T) {
 		return total == len(names)
 	})
 	s.untilScanned("Scanned", "5 clusters scanned")
-	s.quiet()
+	s.settled()
 	if n := s.created(mark); n > len(names) {
 		t.Errorf("%d Jobs for %d changes", n, len(names))
 	}
@@ -420,7 +417,7 @@ func testScanInAnotherName(t *testing.T) {
 	if message := condition(s.sync().Status, v1alpha1.ConditionScanned).Message; !strings.Contains(message, ":applier") {
 		t.Errorf("it was not asked for in the name of the ServiceAccount: %s", message)
 	}
-	s.quiet()
+	s.settled()
 	if n := s.created(mark); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
@@ -434,7 +431,7 @@ func testScansNothingToDo(t *testing.T) {
 	s.createSync(func(a *v1alpha1.AuditSync) { a.Spec.Interval = &metav1.Duration{Duration: 5 * time.Second} })
 	s.untilReady(commit)
 	s.untilScanned("Scanned", "2 clusters scanned")
-	s.quiet()
+	s.settled()
 	s.untilQuiet()
 	mark := s.mark()
 	// A write that says nothing of a scan.

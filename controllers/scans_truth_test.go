@@ -86,7 +86,7 @@ func testScanDeleted(t *testing.T) {
 	failed := s.toItsEnd("us", "failed", batchv1.JobFailed)
 	s.untilScanned("Failed", "us: OutOfMemory: container")
 	s.deletedByOperator(failed)
-	s.quiet()
+	s.settled()
 	s.untilScanned("Failed", "us: OutOfMemory: container") // its Pod is gone too
 	if recovered, told := s.events("ScanRecovered"), s.events("ScanFailed"); len(recovered) > 0 || len(told) != 1 {
 		t.Errorf("events %q, %q", told, recovered)
@@ -96,7 +96,7 @@ func testScanDeleted(t *testing.T) {
 	good := s.toItsEnd("us", "good", batchv1.JobComplete)
 	s.untilScanned("Scanned", "2 clusters scanned")
 	s.deletedByOperator(good)
-	s.quiet()
+	s.settled()
 	s.untilScanned("Scanned", "2 clusters scanned")
 	s.eventually("an event", func() bool { return len(s.events("ScanRecovered")) == 1 })
 }
@@ -124,7 +124,7 @@ func testScanOfTheChange(t *testing.T) {
 	const stuck = "pending us: the operator has not picked up the change yet"
 	w.eventually("the answer", func() bool { return strings.HasPrefix(shown(), stuck) })
 	s.byHand("us", "as-it-was", false)
-	s.quiet()
+	s.settled()
 	if n := s.created(mark); n != 0 || !strings.HasPrefix(shown(), stuck) {
 		t.Errorf("%d Jobs were made, and the answer is %s", n, shown())
 	}

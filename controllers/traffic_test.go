@@ -105,6 +105,39 @@ func (w *world) untilQuiet() {
 	w.eventually("the controllers are quiet", w.traffic.quiet)
 }
 
+// settled waits until a whole sync had nothing to do. It requests one after the other, until one begins a second after the last write to
+// anything that Muster reads. By then the watches have shown that write, and scans that wait for the next second are due, because times in
+// API objects are whole seconds. So what Muster does without a further cause is done, and the API server and the forge have counted it. It returns how many
+// syncs it requested.
+func (w *world) settled() (syncs int) {
+	w.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		began := time.Now()
+		w.request()
+		syncs++
+		last := w.lastWrite()
+		if began.Sub(last.Time) > time.Second {
+			return syncs
+		}
+		if time.Now().After(deadline) {
+			w.Fatalf("within %s, no second passed without a write; the last one is %s", patience, last)
+		}
+	}
+}
+
+// lastWrite is the last write to the namespace, whoever it is from. Events, leases, and AuditSyncs, whose status every sync writes, don't count.
+func (w *world) lastWrite() (last server.Request) {
+	w.Helper()
+	requests, err := plane.Requests(w.Context(), 0, "")
+	must(w.T, err)
+	for _, r := range requests {
+		if r.Writes() && r.Namespace == w.namespace && !slices.Contains([]string{"auditsyncs", "events", "leases"}, r.Resource) && r.Time.After(last.Time) {
+			last = r
+		}
+	}
+	return last
+}
+
 // polls counts how often the controllers have asked the Git server for the refs of the repository: every sync does so once.
 func (w *world) polls() int {
 	n := 0

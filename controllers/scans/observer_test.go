@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -52,7 +53,9 @@ func testJob(i int) *batchv1.Job {
 }
 
 // TestNewsOfScansIsGathered: a thousand events are one reconcile, and none comes while something waits to be tried again.
-func TestNewsOfScansIsGathered(t *testing.T) {
+func TestNewsOfScansIsGathered(t *testing.T) { synctest.Test(t, testNewsOfScansIsGathered) }
+
+func testNewsOfScansIsGathered(t *testing.T) {
 	now := clocktesting.NewFakeClock(time.Now())
 	w := newTestObserver(t, now)
 	queue := workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request](),
@@ -71,18 +74,12 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 			t.Errorf("got %v, and %d more", request, queue.Len())
 		}
 	}
-	settle := func() { // the clock of the queue is this one; what the goroutines still have to do is little
-		for range 100 {
-			runtime.Gosched()
-			time.Sleep(time.Millisecond)
-		}
-	}
 	for i := range 1000 {
 		if err := jobs.Add(testJob(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	settle()
+	synctest.Wait()
 	if n := queue.Len(); n != 0 {
 		t.Fatalf("%d at once, want none before the second is over", n)
 	}
@@ -92,9 +89,9 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 	if err := jobs.Update(testJob(1)); err != nil {
 		t.Fatal(err)
 	}
-	settle()
+	synctest.Wait()
 	now.Step(time.Hour)
-	settle()
+	synctest.Wait()
 	if n := queue.Len(); n != 0 {
 		t.Errorf("an event that says nothing new leads to a reconcile")
 	}
@@ -103,9 +100,9 @@ func TestNewsOfScansIsGathered(t *testing.T) {
 	if err := jobs.Delete(testJob(1)); err != nil {
 		t.Fatal(err)
 	}
-	settle()
+	synctest.Wait()
 	now.Step(59 * time.Second)
-	settle()
+	synctest.Wait()
 	if n := queue.Len(); n != 0 {
 		t.Error("a sync that waits to try again is hurried by news of scans")
 	}

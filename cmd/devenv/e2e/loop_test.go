@@ -32,8 +32,12 @@ func TestTheWholeLoop(t *testing.T) {
 	l := &loop{world: newWorld(t, true)}
 	l.startStandIn()
 	l.scenes()
-	l.request()             // a sync with nothing new, which has nothing to post
-	time.Sleep(time.Second) // what is posted all the same takes a while to be seen
+	l.request() // a sync with nothing new, which has nothing to post
+	// The statuses of an AuditSync are posted one after the other: once those of one more commit are shown, nothing before them is under way.
+	l.tell("a commit that changes nothing", l.push(map[string]string{"README.md": "Fleet\n"}),
+		shown{itself, "success", "6 clusters applied", ""},
+		shown{drift, "success", "in sync", ""},
+		shown{scans, "success", "6 clusters scanned", ""})
 	l.hold()
 	for _, c := range l.story {
 		l.Logf("%s: %d posts\n%s", c.title, l.gitea.StatusPosts(repository, c.commit), list(l.statuses(c.commit)))
