@@ -39,7 +39,7 @@ func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, err
 		return reconcile.Result{}, nil
 	}
 	if is[*errMoved](err) {
-		c.queue.AddAfter(item{it.NamespacedName, 0}, time.Second)
+		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, time.Second)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, err
 	if problem != "" {
 		problem = report.Cut(subject.Redactor.String(problem), maxProblem)
 	}
-	c.result(ctx, subject.AuditSync, a, it.number, problem)
+	c.result(ctx, subject.AuditSync, a, it, problem)
 	if err != nil {
 		return reconcile.Result{RequeueAfter: wait(err, c.Clock.Now())}, nil
 	}
@@ -63,7 +63,10 @@ func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (pr
 	if err != nil {
 		return "", err
 	}
-	if it.number == 0 {
+	switch {
+	case it.ref != "":
+		return "", c.answerQueued(ctx, a, s, conn, it.ref)
+	case it.number == 0:
 		return "", c.look(ctx, a, s, conn, it)
 	}
 	known := a.pull(it.number)
@@ -85,9 +88,9 @@ func (c *Checker) look(ctx context.Context, a *audited, s *Subject, conn *connec
 		return err
 	}
 	for _, number := range a.listed(list, s.Version, c.Clock.Now()) {
-		c.queue.Add(item{it.NamespacedName, number})
+		c.queue.Add(item{NamespacedName: it.NamespacedName, number: number})
 	}
-	return nil
+	return c.lookAtQueue(ctx, a, s, conn.repository.Provider, it)
 }
 
 // answering is the answering of one pull request.
@@ -98,6 +101,8 @@ type answering struct {
 	conn    *connection
 	*pull
 	comments []forge.Comment
+	// ref is the commit's ref, if it is in the merge queue.
+	ref string
 	// trusted is how far the check goes, and allowedBy who allowed that.
 	trusted   review.Trust
 	allowedBy string

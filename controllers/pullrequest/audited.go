@@ -29,8 +29,9 @@ type audited struct {
 	connection *connection
 	list       *forge.PullRequestList
 	pulls      map[int64]*pull
-	// failing are the problems of the last attempts, by number; 0 is the list.
-	failing map[int64]string
+	queued     map[string]*pull // commits of the merge queue, by ref
+	// failing are the problems of the last attempts, by the items' names.
+	failing map[string]string
 	shown   *metav1.Condition
 }
 
@@ -125,17 +126,17 @@ func (a *audited) closed(number int64) {
 	if known := a.pulls[number]; known != nil {
 		known.Open, known.answered = false, ""
 	}
-	delete(a.failing, number)
+	delete(a.failing, item{number: number}.String())
 }
 
 // record records the problem of an item, and reports whether the condition changes by it.
-func (a *audited) record(number int64, problem string) (changed bool) {
+func (a *audited) record(name, problem string) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if problem == "" {
-		delete(a.failing, number)
+		delete(a.failing, name)
 	} else {
-		a.failing[number] = problem
+		a.failing[name] = problem
 	}
 	if a.list == nil && len(a.failing) == 0 {
 		return false
@@ -173,16 +174,16 @@ func openText(open int) string {
 // maxFailing is how many pull requests a condition names.
 const maxFailing = 5
 
-func failingText(failing map[int64]string) string {
+func failingText(failing map[string]string) string {
 	var parts []string
-	for _, number := range slices.Sorted(maps.Keys(failing)) {
+	for _, name := range slices.Sorted(maps.Keys(failing)) {
 		if len(parts) == maxFailing {
 			parts = append(parts, fmt.Sprintf("and %d more", len(failing)-maxFailing))
 			break
 		}
-		text := failing[number]
-		if number != 0 {
-			text = fmt.Sprintf("#%d: %s", number, text)
+		text := failing[name]
+		if name != "" {
+			text = name + ": " + text
 		}
 		parts = append(parts, text)
 	}

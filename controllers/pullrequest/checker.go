@@ -2,6 +2,7 @@ package pullrequest
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -62,10 +63,19 @@ type Options struct {
 	Log     logr.Logger
 }
 
-// item is one piece of work: a pull request or, with the number 0, the list of all open ones.
+// item is one piece of work: a pull request, a ref of the merge queue or, without a number and a ref, the list of both.
 type item struct {
 	types.NamespacedName
 	number int64
+	ref    string
+}
+
+// String names the item in a condition; "" is the list.
+func (it item) String() string {
+	if it.number != 0 {
+		return fmt.Sprintf("#%d", it.number)
+	}
+	return it.ref
 }
 
 // Checker answers pull requests. A nil Checker answers none.
@@ -103,7 +113,7 @@ func (c *Checker) Start(ctx context.Context) error {
 // webhook, and when the AuditSync has changed.
 func (c *Checker) Look(key types.NamespacedName) {
 	if c != nil {
-		c.queue.Add(item{key, 0})
+		c.queue.Add(item{NamespacedName: key})
 	}
 }
 
@@ -148,15 +158,15 @@ func (c *Checker) audited(key types.NamespacedName) *audited {
 	defer c.mu.Unlock()
 	known := c.syncs[key]
 	if known == nil {
-		known = &audited{dir: filepath.Join(c.CacheDir(key), "pulls"), pulls: map[int64]*pull{}, failing: map[int64]string{}}
+		known = &audited{dir: filepath.Join(c.CacheDir(key), "pulls"), pulls: map[int64]*pull{}, failing: map[string]string{}}
 		c.syncs[key] = known
 	}
 	return known
 }
 
 // result records the result of an item, and asks for a sync if the condition changes by it.
-func (c *Checker) result(ctx context.Context, audit *v1alpha1.AuditSync, a *audited, number int64, problem string) {
-	if a.record(number, problem) {
+func (c *Checker) result(ctx context.Context, audit *v1alpha1.AuditSync, a *audited, it item, problem string) {
+	if a.record(it.String(), problem) {
 		select {
 		case c.Changed <- event.TypedGenericEvent[*v1alpha1.AuditSync]{Object: audit}:
 		case <-ctx.Done():
@@ -170,7 +180,7 @@ const (
 	reasonFailing  = "Failing"
 )
 
-func conditionOf(failing map[int64]string, open int) *metav1.Condition {
+func conditionOf(failing map[string]string, open int) *metav1.Condition {
 	c := &metav1.Condition{Type: v1alpha1.ConditionPullRequests, Status: metav1.ConditionTrue, Reason: reasonAnswered, Message: openText(open)}
 	if len(failing) > 0 {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonFailing, failingText(failing)

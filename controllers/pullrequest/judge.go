@@ -30,7 +30,11 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	compared, err := repository.Compare(ctx, w.subject.Source, forge.HeadRef(w.conn.repository.Provider, w.Number))
+	ref := w.ref
+	if ref == "" {
+		ref = forge.HeadRef(w.conn.repository.Provider, w.Number)
+	}
+	compared, err := repository.Compare(ctx, w.subject.Source, ref)
 	if reason, refused := refusal(err); refused {
 		return w.unchecked(reason), nil
 	}

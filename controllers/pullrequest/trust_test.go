@@ -108,3 +108,25 @@ func TestNoForkNeedsNoPermission(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+func TestQueuedRefs(t *testing.T) {
+	for _, row := range []struct {
+		ref      string
+		provider forge.Provider
+		want     bool
+	}{
+		{"refs/heads/gh-readonly-queue/main/pr-7-" + strings.Repeat("a", 40), forge.GitHub, true},
+		{"refs/heads/gh-readonly-queue/other/pr-7-" + strings.Repeat("a", 40), forge.GitHub, false},
+		{"refs/heads/gh-readonly-queue/main/other/pr-7-" + strings.Repeat("a", 40), forge.GitHub, false},
+		{"refs/heads/main", forge.GitHub, false},
+		{"refs/heads/gh-readonly-queue/main/pr-7-" + strings.Repeat("a", 40), forge.GitLab, false},
+		{"refs/merge-requests/7/train", forge.GitLab, true},
+		{"refs/merge-requests/7/head", forge.GitLab, false},
+		{"refs/merge-requests/x/train", forge.GitLab, false},
+		{"refs/merge-requests/7/train", forge.GitHub, false},
+	} {
+		if got := isQueued(row.ref, row.provider, "main"); got != row.want {
+			t.Errorf("%s on %s: %t", row.ref, row.provider, got)
+		}
+	}
+}
