@@ -63,7 +63,7 @@ func TestThePlanIsTheOutcome(t *testing.T) {
 			planned, held = planned+len(want), held+result.Plan.Held
 		}
 		if got := w.writesSince(mark); !slices.Equal(got, want) {
-			t.Fatalf("%d, %s to %s:\nplanned %v\nwritten %v", n, before[:7], head[:7], want, got)
+			t.Fatalf("%d, %s to %s:\nplanned %v\nwritten %v\nrequests %v", n, before[:7], head[:7], want, got, w.requests(mark))
 		}
 	}
 	if t.Logf("%d pull requests, %d writes, %d held removals, 0 differences", *outcomes, planned, held); planned < *outcomes {

@@ -772,3 +772,20 @@ func TestVaultComesLast(t *testing.T) {
 	p := w.compute(d, policy())
 	want(t, "steps", describe(p), "")
 }
+
+// TestHeldStaysHeld: what a commit adds doesn't raise the budget for what it removes, not even in the sync after it.
+func TestHeldStaysHeld(t *testing.T) {
+	w := newWorld(config)
+	w.sync(t, newFleet().existing(config).cluster("1", "a", "b", "c", "d"), at("rev1"))
+	grown := newFleet().existing(config).cluster("1", "c", "d")
+	for i := range 8 {
+		grown.cluster("1", fmt.Sprint("new-", i))
+	}
+	for range 3 {
+		p := w.compute(grown, at("rev2"))
+		if p.Held != 2 {
+			t.Fatalf("%d held:\n%s", p.Held, describe(p))
+		}
+		w.apply(t, p, all)
+	}
+}

@@ -70,7 +70,7 @@ func (a *admitted) decide(approved map[inventory.Key]bool, full map[string]bool)
 	}
 	for _, inv := range a.inventories {
 		for _, item := range inv.Clusters {
-			total++
+			total += a.before(item)
 			cluster := inventory.Cluster{AuditConfig: inv.AuditConfig, Name: item.Name}
 			key := inventory.ClusterKey(cluster)
 			present, target, ready := a.whereabouts(cluster, full)
@@ -88,7 +88,7 @@ func (a *admitted) decide(approved map[inventory.Key]bool, full map[string]bool)
 			if item.MadeFor != (inventory.Cluster{}) {
 				continue // its removal was decided with its cluster's, and doesn't count by itself
 			}
-			total++
+			total += a.before(item)
 			switch key := inventory.SecretKey(item.Name); {
 			case a.wanted(item.Name):
 			case a.live.Reserved[item.Name] != "":
@@ -104,6 +104,15 @@ func (a *admitted) decide(approved map[inventory.Key]bool, full map[string]bool)
 		}
 	}
 	return &decided{admitted: a, approved: approved, removals: r}
+}
+
+// before is 1 for an item that was applied before this commit. Only these count for a percentage: otherwise a commit that
+// adds clusters, and whose removals are held, would have them removed by the next sync, for which there are more clusters.
+func (a *admitted) before(item inventory.Item) int {
+	if item.Commit != "" && item.Commit == a.policy.Revision {
+		return 0
+	}
+	return 1
 }
 
 // reasonToStay returns why an item that is no longer in Git stays; empty if it doesn't. counts reports whether its
