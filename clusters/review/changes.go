@@ -204,9 +204,10 @@ func (c *comparison) both(before, now *plan.Step) Change {
 }
 
 // undone returns the change of an object with a step at the base and none after the merge: what the base is about to do
-// no longer happens. It isn't told for something that an error keeps as it is.
+// no longer happens. It isn't told for something that an error keeps as it is, or that is kept with its held cluster.
 func (c *comparison) undone(before *plan.Step) (change Change, told bool) {
-	if c.keptByError(before) {
+	removes := before.Action == plan.Remove || before.Action == plan.Hold
+	if c.keptByError(before) || removes && !c.wanted(before) {
 		return Change{}, false
 	}
 	s := *before
@@ -228,6 +229,18 @@ func (c *comparison) undone(before *plan.Step) (change Change, told bool) {
 		return Change{}, false
 	}
 	return change, true
+}
+
+// wanted reports whether the object of a step is in the merge result.
+func (c *comparison) wanted(s *plan.Step) bool {
+	switch s.Kind {
+	case plan.KindSecret:
+		return c.secretsNow[s.Name] != nil
+	case plan.KindAuditConfig:
+		_, wanted := c.scheduleNow[s.Name]
+		return wanted
+	}
+	return c.clustersNow[inventory.Cluster{AuditConfig: s.AuditConfig, Name: s.Name}] != nil
 }
 
 // keptByError reports whether an error after the merge keeps the object of a step as it is.

@@ -44,14 +44,8 @@ func (c *Change) mask(mask func(string) string, all func(...*string)) {
 	all(&c.Name, &c.AuditConfig, &c.From, &c.Path, &c.Reason, &c.NamedBy)
 	fields := make([]plan.Field, len(c.Fields)) // the plan has the same ones
 	for i, f := range c.Fields {
-		fields[i] = plan.Field{Path: mask(f.Path), From: mask(f.From), To: mask(f.To)}
-		// If one value is secret, so is the other, which the mask may not know.
-		if f.From != "" && fields[i].To != f.To {
-			fields[i].From = redact.Mask
-		}
-		if f.To != "" && fields[i].From != f.From {
-			fields[i].To = redact.Mask
-		}
+		from, to := maskPair(mask, f.From, f.To)
+		fields[i] = plan.Field{Path: mask(f.Path), From: from, To: to}
 	}
 	if c.Fields = fields; len(fields) == 0 {
 		c.Fields = nil
@@ -64,9 +58,25 @@ func (c *Change) mask(mask func(string) string, all func(...*string)) {
 		}
 	}
 	if c.Schedule != nil {
-		all(&c.Schedule.Written, &c.Schedule.Resolved, &c.Schedule.Before)
+		all(&c.Schedule.Written)
+		c.Schedule.Before, c.Schedule.Resolved = maskPair(mask, c.Schedule.Before, c.Schedule.Resolved)
 	}
 	if c.CronJob != nil {
 		all(&c.CronJob.Name, &c.CronJob.Was)
 	}
+}
+
+// maskPair masks two values of one field. If one is secret, so is the other, which the mask may not know.
+func maskPair(mask func(string) string, from, to string) (maskedFrom, maskedTo string) {
+	maskedFrom, maskedTo = mask(from), mask(to)
+	if maskedFrom == from && maskedTo == to {
+		return from, to
+	}
+	if from != "" {
+		maskedFrom = redact.Mask
+	}
+	if to != "" {
+		maskedTo = redact.Mask
+	}
+	return maskedFrom, maskedTo
 }
