@@ -44,6 +44,13 @@ type Client interface {
 	Self(ctx context.Context) (forge.User, error)
 }
 
+// CheckRunner is a Client that can set check runs: that of a GitHub App.
+type CheckRunner interface {
+	// SetCheckRun shows a check run on its commit, and changes the one that is there. If the same one is shown already, nothing
+	// is sent.
+	SetCheckRun(ctx context.Context, run forge.CheckRun) error
+}
+
 // Config selects the forge and the credentials.
 type Config struct {
 	// Provider may be empty for the public forges, which are known by their hosts.
@@ -71,6 +78,9 @@ func To(c Config) (Client, error) {
 	}
 	switch repository.Provider {
 	case forge.GitHub:
+		if credentials.App() != nil {
+			return made(github.NewApp(repository, credentials, c.Options))
+		}
 		return made(github.New(repository, credentials, c.Options))
 	case forge.GitLab:
 		return made(gitlab.New(repository, credentials, c.Options))

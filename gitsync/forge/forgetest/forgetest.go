@@ -77,6 +77,7 @@ type Server struct {
 	comments    []*storedComment
 	lastComment int64
 	actions     []string // GitLab's quick actions
+	checks      []*Check
 }
 
 // StartGitHub starts a server that answers as GitHub Enterprise Server does. It stops when the test ends.

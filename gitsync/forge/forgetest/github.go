@@ -64,11 +64,11 @@ func (s *Server) github(w http.ResponseWriter, r *http.Request) {
 	read, isRead := strings.CutPrefix(strings.TrimSuffix(path, "/status"), "/commits/")
 	commit, isWrite := strings.CutPrefix(path, "/statuses/")
 	switch {
-	case isRead && r.Method == http.MethodGet:
-		s.githubCombined(w, r, read)
-	case s.githubPulls(w, r, path, a):
+	case s.githubPulls(w, r, path, a), s.githubCheckRuns(w, r, path, a):
 	case (isRead || isWrite) && !a.statuses:
 		githubError(w, http.StatusForbidden, "Resource not accessible by integration", githubDocs)
+	case isRead && r.Method == http.MethodGet:
+		s.githubCombined(w, r, read)
 	case isWrite && r.Method == http.MethodPost && !a.writes:
 		w.Header().Set("X-Accepted-GitHub-Permissions", "statuses=write")
 		githubError(w, http.StatusForbidden, "Resource not accessible by personal access token", githubDocs)
@@ -81,8 +81,8 @@ func (s *Server) github(w http.ResponseWriter, r *http.Request) {
 
 // access is what a token may do.
 type access struct {
-	writes, statuses, pulls, installed bool
-	user                               forge.User
+	writes, statuses, pulls, checks, installed bool
+	user                                       forge.User
 }
 
 func (s *Server) githubAuthentic(w http.ResponseWriter, r *http.Request) (_ access, known bool) {
@@ -96,7 +96,8 @@ func (s *Server) githubAuthentic(w http.ResponseWriter, r *http.Request) (_ acce
 		return access{}, false
 	case scheme != "Bearer" && scheme != "token", token == "":
 	case installed:
-		return access{writes: true, statuses: permissions["statuses"] != "", pulls: permissions["pull_requests"] != "", installed: true, user: Bot}, true
+		return access{writes: true, statuses: permissions["statuses"] != "", pulls: permissions["pull_requests"] != "",
+			checks: permissions["checks"] != "", installed: true, user: Bot}, true
 	case token == s.options.Token:
 		return access{writes: true, statuses: true, pulls: true, user: Robot}, true
 	case token == s.options.ReadToken:
@@ -267,7 +268,7 @@ func (s *Server) githubToken(w http.ResponseWriter, r *http.Request) {
 
 // leastPermissions rejects a token for more than one purpose.
 func leastPermissions(asked map[string]string) bool {
-	purposes := []map[string]string{{"statuses": "write"}, {"pull_requests": "write", "metadata": "read"}}
+	purposes := []map[string]string{{"statuses": "write"}, {"pull_requests": "write", "metadata": "read"}, {"checks": "write"}}
 	return slices.ContainsFunc(purposes, func(p map[string]string) bool { return maps.Equal(p, asked) })
 }
 

@@ -65,15 +65,21 @@ func right(a *wire.StatusError) (missing, remedy string) {
 }
 
 func permission(about string) string {
-	if about == "" {
+	switch about {
+	case "":
 		return "Commit statuses: write"
+	case wire.CheckRun:
+		return "Checks: write"
 	}
 	return "Pull requests: write"
 }
 
 func use(about string) string {
-	if about == "" {
+	switch about {
+	case "":
 		return "set statuses"
+	case wire.CheckRun:
+		return "set check runs"
 	}
 	return "comment on pull requests"
 }

@@ -106,18 +106,18 @@ func TestStreamsAreBounded(t *testing.T) {
 			}
 		}
 	}
-	for _, tt := range []struct{ reason, start, again string }{
-		{"a text without end", `[{"body": "`, strings.Repeat("x", 1<<16)},
-		{"an element without end", `[{"more": [`, strings.Repeat("1,", 1<<16)},
-		{"spaces without end", `[`, strings.Repeat(" ", 1<<16)},
-		{"elements without end", `[`, strings.Repeat(`{"number": 1, "body": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},`, 1<<10)},
+	for _, tt := range []struct{ reason, start, says, again string }{
+		{"a text without end", `[{"body": "`, "than 128 MiB", strings.Repeat("x", 1<<16)},
+		{"an element without end", `[{"more": [`, "than 2 MiB", strings.Repeat("1,", 1<<16)},
+		{"spaces without end", `[`, "than 2 MiB", strings.Repeat(" ", 1<<16)},
+		{"elements without end", `[`, "than 128 MiB", strings.Repeat(`{"number": 1, "body": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},`, 1<<10)},
 	} {
 		c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, tt.start)
 			forever(w, tt.again)
 		})
 		_, err := read(t, c)
-		if _, ok := errors.AsType[*forge.AnswerError](err); !ok || !strings.Contains(err.Error(), "is larger than") {
+		if _, ok := errors.AsType[*forge.AnswerError](err); !ok || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", tt.reason, err)
 		}
 	}
