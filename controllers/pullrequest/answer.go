@@ -143,7 +143,7 @@ func (w *answering) run(ctx context.Context) error {
 	if r.err != nil {
 		return r.err
 	}
-	if err := w.setStatus(ctx, r.answer.head, r.answer.status); err != nil {
+	if err := w.withoutStatus(w.setStatus(ctx, r.answer.head, r.answer.status)); err != nil {
 		return err
 	}
 	if err := w.setComment(ctx, r.answer.comment, r.answer.write); err != nil {
@@ -151,6 +151,16 @@ func (w *answering) run(ctx context.Context) error {
 	}
 	w.answered = key
 	return nil
+}
+
+// withoutStatus drops the error of a status that can't be set on the head of a fork: GitLab stores it in the fork's project, for
+// which the credentials may have no rights. The pull request then has the comment alone.
+func (w *answering) withoutStatus(err error) error {
+	if w.Fork && (is[*forge.RefusedError](err) || is[*forge.NotFoundError](err)) {
+		w.problem = "the comment has the plan, but the status can't be set: " + err.Error()
+		return nil
+	}
+	return err
 }
 
 // listedNow reports whether the pull request is in the present list.

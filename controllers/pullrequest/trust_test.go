@@ -130,3 +130,17 @@ func TestQueuedRefs(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusOfAFork(t *testing.T) {
+	refused := &forge.RefusedError{Missing: "the token lacks permission"}
+	for _, row := range []struct {
+		fork bool
+		err  error
+		want error
+	}{{true, refused, nil}, {true, &forge.NotFoundError{}, nil}, {false, refused, refused}, {true, context.Canceled, context.Canceled}, {true, nil, nil}} {
+		w := &answering{pull: &pull{PullRequest: forge.PullRequest{Fork: row.fork}}}
+		if got := w.withoutStatus(row.err); got != row.want || (w.problem != "") != (row.err != nil && row.want == nil) {
+			t.Errorf("fork %t, %v: %v, %q", row.fork, row.err, got, w.problem)
+		}
+	}
+}
