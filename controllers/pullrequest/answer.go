@@ -149,6 +149,9 @@ func (w *answering) run(ctx context.Context) error {
 	if err := w.setComment(ctx, r.answer.comment, r.answer.write); err != nil {
 		return err
 	}
+	if err := w.setCheckRun(ctx, r.answer); err != nil {
+		return err
+	}
 	w.answered = key
 	return nil
 }

@@ -50,6 +50,8 @@ type pull struct {
 	// status is the last one that was set or seen, on the commit of head.
 	status forge.Status
 	head   string
+	// annotated is true once a check run was set.
+	annotated bool
 }
 
 // cache returns the clone for pull requests.

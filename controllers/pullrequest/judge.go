@@ -22,6 +22,8 @@ type answer struct {
 	// comment is written if write is true; otherwise it only replaces one that exists.
 	comment string
 	write   bool
+	// annotations are for lines of files at the head.
+	annotations []review.Annotation
 }
 
 // judge fetches and judges a pull request.
@@ -104,7 +106,7 @@ func (w *answering) answer(request judge.Request, r *judge.Result) answer {
 	if a.status.Description = text; !ok {
 		a.status.State = forge.Failure
 	}
-	a.write = true
+	a.write, a.annotations = true, r.Annotations()
 	a.comment = w.subject.Redactor.String(r.Markdown(review.Options{Marker: w.marker(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
 		Command: "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head}))
 	return a

@@ -6,7 +6,12 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/connect"
 )
@@ -142,5 +147,47 @@ func TestStatusOfAFork(t *testing.T) {
 		if got := w.withoutStatus(row.err); got != row.want || (w.problem != "") != (row.err != nil && row.want == nil) {
 			t.Errorf("fork %t, %v: %v, %q", row.fork, row.err, got, w.problem)
 		}
+	}
+}
+
+// app is a forge with check runs.
+type app struct {
+	conversation
+	runs []forge.CheckRun
+	err  error
+}
+
+func (a *app) SetCheckRun(_ context.Context, run forge.CheckRun) error {
+	a.runs = append(a.runs, run)
+	return a.err
+}
+
+func TestCheckRuns(t *testing.T) {
+	head := strings.Repeat("a", 40)
+	subject := &Subject{AuditSync: &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Name: "production"}}, Redactor: &redact.Redactor{}}
+	subject.Redactor.Add("CANARY-token")
+	a := &app{}
+	w := &answering{subject: subject, conn: &connection{Client: a}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head}}}
+	broken := answer{head: head, status: forge.Status{State: forge.Failure, Description: "1 new error"}, annotations: []review.Annotation{{Path: "clusters/a.yaml", Line: 3, EndLine: 3,
+		Severity: finding.Error, Title: "a: schedule", Message: "CANARY-token is not a schedule"}}}
+	for _, shown := range []answer{{head: head, status: forge.Status{State: forge.Success, Description: "nothing"}}, broken, {head: head, status: forge.Status{State: forge.Success, Description: "mended"}}} {
+		if err := w.setCheckRun(t.Context(), shown); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(a.runs) != 2 || len(a.runs[0].Annotations) != 1 || len(a.runs[1].Annotations) != 0 || a.runs[0].ExternalID == a.runs[1].ExternalID {
+		t.Fatalf("%+v", a.runs)
+	}
+	for _, run := range a.runs {
+		if err := run.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	if message := a.runs[0].Annotations[0].Message; strings.Contains(message, "CANARY") || a.runs[0].Annotations[0].Level != forge.Problem {
+		t.Errorf("%+v", a.runs[0].Annotations)
+	}
+	a.err = &forge.RefusedError{Missing: "the App lacks the permission checks: write"}
+	if err := w.setCheckRun(t.Context(), broken); err != nil || !strings.Contains(w.problem, "checks: write") {
+		t.Errorf("without permission: %v, %q", err, w.problem)
 	}
 }
