@@ -150,9 +150,9 @@ func FuzzHarmless(f *testing.F) {
 
 // TestSizes: a comment is never longer than it may be, whatever the number and size of what is in it, and stays whole.
 func TestSizes(t *testing.T) {
-	rounds := 60
+	rounds := 12
 	if testing.Short() {
-		rounds = 12
+		rounds = 4
 	}
 	for seed := range rounds {
 		random := rand.New(rand.NewPCG(uint64(seed), 7))
