@@ -251,7 +251,7 @@ func TestPlanIsOutcome(t *testing.T) {
 }
 
 // render renders a tree as a sync does.
-func render(t *testing.T, tree fs.FS, r judge.Request, opener clusters.Opener, redactor *redact.Redactor) *fleet.Opened {
+func render(t testing.TB, tree fs.FS, r judge.Request, opener clusters.Opener, redactor *redact.Redactor) *fleet.Opened {
 	t.Helper()
 	p := clusters.NewPipeline()
 	compiled, err := p.Compile(t.Context(), clusters.Source{FS: tree, Path: r.Path}, r.Options, opener)
