@@ -18,6 +18,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 
+	"github.com/muster-gitops/muster/clusters/kustomize"
 	"github.com/muster-gitops/muster/clusters/redact"
 )
 
@@ -32,10 +33,11 @@ func main() {
 // takeStderr returns the process's standard error and takes it away from libraries. kustomize writes there regardless
 // of its options: deprecation warnings for users of its command, and the value of a variable that it can't use, which may
 // come from a Secret. What matters comes back as an error or a finding, and goes through the redactor. A crash still prints
-// its stack trace. Call it only at the start of the process: libraries read os.Stderr without a lock.
+// its stack trace. kustomize.Log keeps kustomize from ending the process. Call it only at the start of the process: libraries
+// read os.Stderr without a lock.
 func takeStderr() *os.File {
 	stderr := os.Stderr
-	log.SetOutput(io.Discard)
+	log.SetOutput(kustomize.Log)
 	klog.SetLogger(logr.Discard()) // the controller sets its own
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null
