@@ -29,29 +29,12 @@ func TestPartsByThemselves(t *testing.T) {
 		{"a password without user", "redis://:hunter2-hunter2@redis.example.com", "hunter2-hunter2"},
 		{"a token alone before a host", "https://ghp_0123456789abcdefABCDEF@github.com/x", "ghp_0123456789abcdefABCDEF"},
 		{"a token in hexadecimal before a host", "https://0123456789abcdef0123456789abcdef01234567@git.example.com/x", "0123456789abcdef0123456789abcdef01234567"},
-		{"the address of a database", "muster:hunter2-hunter2@tcp(db.example.com:3306)/fleet", "hunter2-hunter2"},
-		{"Password", "Server=tcp:db.example.com,1433;User ID=muster;Password=hunter2/hunter2;Encrypt=true", part},
-		{"a password with blanks", "Server=db.example.com;Password=correct horse battery;Encrypt=true", "correct horse battery"},
-		{"Pwd at the end", "Server=db.example.com;Uid=muster;Pwd=hunter2/hunter2", part},
-		{"a connection string in YAML", "connection: \"Server=db.example.com;Password=hunter2/hunter2\"\n", part},
-		{"password of libpq", "host=db.example.com user=muster password=hunter2/hunter2 sslmode=require", part},
-		{"password of libpq in quotes", "host=db.example.com password='correct horse battery' user=muster", "correct horse battery"},
-		{"AccountKey", "DefaultEndpointsProtocol=https;AccountName=muster;AccountKey=aHVudGVyMi9odW50ZXIyLw==;EndpointSuffix=core.windows.net", "aHVudGVyMi9odW50ZXIyLw=="},
-		{"SharedAccessKey", "Endpoint=sb://x.example.com/;SharedAccessKeyName=Root;SharedAccessKey=hunter2/hunter2", part},
-		{"the signature of a SharedAccessSignature", "BlobEndpoint=https://x.example.com;SharedAccessSignature=sv=2022-11-02&sp=r&sig=hunter2%2Fhunter2", part},
 		{"the signature of an address", "https://x.example.com/c?sv=2022-11-02&sig=hunter2%2Fhunter2&sp=r", part},
 		{"a token in a query", "https://x.example.com/c?a=b&access_token=hunter2/hunter2", part},
-		{"an exported variable before a comment", "export API_TOKEN=hunter2/hunter2 # of last year\n", part},
-		{"Bearer", "Authorization: Bearer hunter2/hunter2\n", part},
-		{"bearer in JSON", `{"headers":{"authorization":"bearer hunter2/hunter2"}}`, part},
-		{"the value of Basic", "Authorization: Basic " + basic("muster:hunter2/hunter2"), basic("muster:hunter2/hunter2")},
-		{"the password of Basic", "Authorization: Basic " + basic("muster:hunter2/hunter2"), part},
 		{"auth of a registry", `{"auths":{"registry.example.com":{"auth":"` + basic("muster:hunter2/hunter2") + `"}}}`, part},
 		{"auth of a registry in YAML", "auths:\n  registry.example.com:\n    auth: " + basic("muster:hunter2/hunter2") + "\n", part},
 		{"a password with a colon in auth", `{"auths":{"registry.example.com":{"auth":"` + basic("muster:hunter2:hunter2") + `"}}}`, "hunter2:hunter2"},
 		{"a text in JSON", `{"a":{"b":"hunter2 hunter2"}}`, "hunter2 hunter2"},
-		{"a token in a list in JSON", `{"tokens":["first-0123456789abcdef","second-0123456789abcdef"]}`, "second-0123456789abcdef"},
-		{"JSON in JSON", inJSON(object{"config": inJSON(object{"token": "hunter2 hunter2", "x": 1})}), "hunter2 hunter2"},
 		{"an address in JSON", inJSON(object{"url": "https://user:hunter2-hunter2@x.example.com/"}), "hunter2-hunter2"},
 		{"a line of a key in JSON", inJSON(object{"private_key": "-----BEGIN KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END KEY-----\n"}), "BgkqhkiG9w0B"},
 	} {
@@ -67,17 +50,13 @@ func TestPartsByThemselves(t *testing.T) {
 func TestReadableParts(t *testing.T) {
 	r := &Redactor{}
 	r.Add("https://administrator:hunter2-hunter2@registry.example.com/path", "https://deployment-user@git.example.com/x", "https://user:short@other.example.com",
-		"Server=tcp:db.example.com,1433;User ID=administrator;Password=hunter2-hunter2;Encrypt=optional;Trusted_Connection=disabled",
-		"host=pg.example.com user=administrator password=short sslmode=verify-full",
-		"Endpoint=sb://bus.example.com/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=hunter2-hunter2",
-		"Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte("administrator:short")), "uses basic authentication or bearer authentication; see there",
+		"https://store.example.com/container?version=2022-11-02&sig=short&keyring=inventory",
 		`{"auths":{"registry.example.com":{"username":"administrator","auth":"`+base64.StdEncoding.EncodeToString([]byte("administrator:hunter2-hunter2"))+`"}}}`,
 		`{"hosts":["one.example.com","two.example.com"],"enabled":true,"empty":"","auth":"optional"}`,
-		"muster:hunter2-hunter2@tcp(mysql.example.com:3306)/inventory", "someone@example.com", "a=b", "sig=", "=", "://@", "{", "[", "@(")
+		"someone@example.com", "a=b", "https://x?sig=", "=", "://@", "{", "[")
 	for _, text := range []string{
-		"registry.example.com", "git.example.com", "other.example.com", "db.example.com", "pg.example.com", "bus.example.com", "mysql.example.com", "one.example.com",
-		"administrator", "deployment-user", "short", "RootManageSharedAccessKey", "authentication", "verify-full", "disabled", "inventory", "true",
-		"x: auth: SharedAccessKey, Password and AccountKey are missing", "Authorization: Basic is not Bearer",
+		"registry.example.com", "git.example.com", "other.example.com", "one.example.com", "store.example.com", "2022-11-02",
+		"administrator", "deployment-user", "short", "inventory", "true", "x: auth: is missing",
 	} {
 		if got := r.String(text); got != text {
 			t.Errorf("%q became %q", text, got)
@@ -88,7 +67,7 @@ func TestReadableParts(t *testing.T) {
 // TestPartsAreForgotten: the parts of a value are forgotten with it.
 func TestPartsAreForgotten(t *testing.T) {
 	r := &Redactor{}
-	r.AddFor("a", "https://user:hunter2-hunter2@host.example.com/?token=hunter2-hunter2", `{"a":["{\"b\":\"Password=hunter2-hunter2;\"}"]}`)
+	r.AddFor("a", "https://user:hunter2-hunter2@host.example.com/?token=hunter2-hunter2", `{"a":"hunter2-hunter2\nhunter2-hunter2"}`)
 	r.Forget("a")
 	if len(r.index)+len(r.known)+len(r.owned) > 0 {
 		t.Errorf("%v is left", r.known)
@@ -98,7 +77,7 @@ func TestPartsAreForgotten(t *testing.T) {
 // BenchmarkAdd measures adding values, most of which have no parts.
 func BenchmarkAdd(b *testing.B) {
 	plain := kubeconfig + strings.Repeat("# "+strings.Repeat("x", 60)+"\n", 64)
-	for name, value := range map[string]string{"kubeconfig of 5 KB": plain, "connection string": "Server=db.example.com;Password=hunter2/hunter2;Encrypt=true"} {
+	for name, value := range map[string]string{"kubeconfig of 5 KB": plain, "address": "https://user:hunter2%2Fhunter2@registry.example.com/x?token=hunter2"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				(&Redactor{}).Add(value)
