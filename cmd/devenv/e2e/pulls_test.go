@@ -1,8 +1,12 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -118,7 +122,7 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 		if haveState != state || !strings.HasPrefix(haveText, text) || len(own) == 0 {
 			continue
 		}
-		all := true
+		all := !strings.Contains(own[0], "not applied yet") // that is not the last answer
 		for _, part := range within {
 			all = all && strings.Contains(own[0], part)
 		}
@@ -134,37 +138,77 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 	return ""
 }
 
+// golden holds a comment to a file, with what differs from run to run replaced.
+func (p *pulls) golden(name, comment string) {
+	p.Helper()
+	seen := map[string]string{}
+	text := commits.ReplaceAllStringFunc(comment, func(hash string) string {
+		if seen[hash] == "" {
+			seen[hash] = fmt.Sprintf("COMMIT-%d", len(seen)+1)
+		}
+		return seen[hash]
+	})
+	text = strings.ReplaceAll(text, p.gitea.URL(), "https://git.example.com")
+	for _, r := range changing {
+		text = r.pattern.ReplaceAllString(text, r.by)
+	}
+	path := filepath.Join("testdata", "pulls", name+".md")
+	if *update {
+		must(p, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(p, os.WriteFile(path, []byte(text), 0o600))
+	}
+	want, err := os.ReadFile(path)
+	must(p, err)
+	if text != string(want) {
+		p.Errorf("%s (write it with -update):\n%s\ninstead of:\n%s", path, text, want)
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var commits = regexp.MustCompile(`\b[0-9a-f]{40}\b`)
+
+// changing is what differs from run to run besides commits: the AuditSync's UID, dates, and the hour that is far from now.
+var changing = []struct {
+	pattern *regexp.Regexp
+	by      string
+}{
+	{regexp.MustCompile(`muster:review [0-9a-f-]{36}`), "muster:review UID"},
+	{regexp.MustCompile(`\b20[0-9]{2}-[0-9]{2}-[0-9]{2}\b`), "DATE"},
+	{regexp.MustCompile(`([0-9]+) [0-9]+ \* \* \*`), "$1 HOUR * * *"},
+}
+
 // TestPullRequestOfABranch goes through the life of a pull request from the repository itself.
 func TestPullRequestOfABranch(t *testing.T) {
 	p := newPulls(t)
 	head := p.branch("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", far(1))})
 	number := p.open("add-asia", "main")
-	t.Logf("opened:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "asia"))
+	p.golden("branch-1-opened", p.answered(number, head, "success", "adds 1 cluster (asia)", "asia"))
 
 	head = p.more("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", "every night")})
-	t.Logf("broken:\n%s", p.answered(number, head, "failure", "", "clusters/asia.yaml", "schedule"))
+	p.golden("branch-2-broken", p.answered(number, head, "failure", "", "clusters/asia.yaml", "schedule"))
 
 	// A force-push that mends it, and changes the sealed cluster.
 	head = p.branch("add-asia", map[string]string{"clusters/asia.yaml": plainCluster("asia", far(2)), "clusters/eu.yaml": p.sealedCluster("eu", far(43))})
-	t.Logf("mended:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "eu"))
+	p.golden("branch-3-mended", p.answered(number, head, "success", "adds 1 cluster (asia)", "eu"))
 
 	// The base moves: another commit changes the same line.
 	base := p.push(map[string]string{"clusters/us.yaml": plainCluster("us", far(45))})
-	p.answered(number, head, "success", "adds 1 cluster (asia)", base[:7])
+	p.golden("branch-4-base-moved", p.answered(number, head, "success", "adds 1 cluster (asia)", base[:7]))
 
 	p.push(map[string]string{"clusters/asia.yaml": plainCluster("asia", far(9))})
-	t.Logf("conflict:\n%s", p.answered(number, head, "failure", "can't be merged", "clusters/asia.yaml"))
+	p.golden("branch-5-conflict", p.answered(number, head, "failure", "can't be merged", "clusters/asia.yaml"))
 
 	p.git("checkout", "-q", "add-asia")
 	p.git("rebase", "-q", "-X", "theirs", "main")
 	p.git("push", "-q", "--force", "origin", "add-asia")
 	head = p.git("rev-parse", "HEAD")
 	p.git("checkout", "-q", "main")
-	p.answered(number, head, "success", "changes 2 clusters (asia, eu)", "asia")
+	p.golden("branch-6-fixed", p.answered(number, head, "success", "changes 2 clusters (asia, eu)", "asia"))
 
 	// It changes nothing here any more, and then something again.
 	head = p.branch("add-asia", map[string]string{"docs/readme.md": "another text\n"})
-	p.answered(number, head, "success", "changes nothing in clusters", "no longer")
+	p.golden("branch-7-elsewhere", p.answered(number, head, "success", "changes nothing in clusters", "no longer"))
 	head = p.branch("add-asia", map[string]string{"clusters/africa.yaml": plainCluster("africa", far(3))})
 	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
 
@@ -172,7 +216,7 @@ func TestPullRequestOfABranch(t *testing.T) {
 	p.git("push", "-q", "origin", "main:other")
 	p.edit(number, map[string]any{"base": "other"})
 	p.request()
-	p.answered(number, head, "success", "adds 1 cluster (africa)", "no longer goes to")
+	p.golden("branch-8-retargeted", p.answered(number, head, "success", "adds 1 cluster (africa)", "no longer goes to"))
 	p.edit(number, map[string]any{"base": "main"})
 	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
 
@@ -180,9 +224,11 @@ func TestPullRequestOfABranch(t *testing.T) {
 	p.edit(number, map[string]any{"state": "closed"})
 	head = p.more("add-asia", map[string]string{"clusters/africa.yaml": plainCluster("africa", far(4))})
 	p.edit(number, map[string]any{"state": "open"})
-	p.answered(number, head, "success", "adds 1 cluster (africa)", "africa")
+	p.golden("branch-9-reopened", p.answered(number, head, "success", "adds 1 cluster (africa)", "africa"))
 
-	must(t, p.gitea.API(t.Context(), http.MethodPost, fmt.Sprintf("/repos/%s/pulls/%d/merge", repository, number), map[string]any{"Do": "merge"}, nil))
+	p.eventually("Gitea merges it", func() bool { // it says to try again later while it looks for conflicts
+		return p.gitea.API(t.Context(), http.MethodPost, fmt.Sprintf("/repos/%s/pulls/%d/merge", repository, number), map[string]any{"Do": "merge"}, nil) == nil
+	})
 	p.eventually("the merge is applied", func() bool { return strings.Contains(fmt.Sprint(p.config().Object), "africa") })
 }
 
@@ -224,7 +270,7 @@ func TestPullRequestOfAFork(t *testing.T) {
 	sealed := p.sealedCluster("asia", far(1))
 	head := p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed})
 	number := p.open("stranger:asia", "main")
-	t.Logf("opened:\n%s", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
+	p.golden("fork-1-opened", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
 
 	// Neither the stranger nor a comment for another head, an edited or a quoted one allows it.
 	p.say("stranger", number, keyless+head)
@@ -236,11 +282,11 @@ func TestPullRequestOfAFork(t *testing.T) {
 	p.never(number, "Checked with keys")
 
 	p.say("maintainer", number, keyless+head+"\n")
-	t.Logf("allowed:\n%s", p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer"))
+	p.golden("fork-2-allowed", p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer"))
 
 	// A push needs a new permission, also when the old one comes just after it.
 	head = p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed, "clusters/us.yaml": plainCluster("us", far(7))})
-	p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head)
+	p.golden("fork-3-pushed", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head))
 	p.say("maintainer", number, keyless+head)
 	p.answered(number, head, "success", "adds 1 cluster (asia), changes 1 (us)", "maintainer")
 
