@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -144,10 +145,7 @@ func (w *world) pullCluster(random *rand.Rand, i int) string {
 
 // editedTree changes, adds and removes some files.
 func editedTree(w *world, random *rand.Rand, tree map[string]string) map[string]string {
-	edited := map[string]string{}
-	for name, content := range tree {
-		edited[name] = content
-	}
+	edited := maps.Clone(tree)
 	for range 1 + random.IntN(3) {
 		i := random.IntN(8)
 		if _, found := edited[pullFile(i)]; found && random.IntN(3) == 0 {

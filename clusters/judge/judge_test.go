@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -94,10 +95,7 @@ func request(base, merged map[string]string, trust review.Trust, opener clusters
 }
 
 func with(base map[string]string, changed ...string) map[string]string {
-	merged := map[string]string{}
-	for name, content := range base {
-		merged[name] = content
-	}
+	merged := maps.Clone(base)
 	for i := 0; i < len(changed); i += 2 {
 		if merged[changed[i]] = changed[i+1]; changed[i+1] == "" {
 			delete(merged, changed[i])

@@ -123,7 +123,7 @@ func (s *shell) printJudgedText(repo *repository, j *judged) error {
 		}
 	}
 	for _, rule := range j.Rules {
-		fmt.Fprintf(s.stdout, "%s: %s\n", printable(rule.Path), printable(rule.What)) //nolint:errcheck // the last write reports it
+		fmt.Fprintf(s.stdout, "%s: %s\n", printable(rule.Path), printable(rule.What))
 	}
 	_, text := j.Status()
 	if _, err := fmt.Fprintf(s.stdout, "merging %s into %s: %s\n", short(j.head), short(j.base), printable(strings.TrimSpace(text))); err != nil {

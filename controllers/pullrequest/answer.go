@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -23,22 +22,19 @@ const patience = time.Second
 // Reconcile works off one item. Failures are in the condition of the AuditSync, not in the error.
 func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, error) {
 	subject, err := c.Story.Subject(ctx, it.NamespacedName)
-	if subject == nil && err == nil {
+	switch {
+	case err != nil:
+		return reconcile.Result{RequeueAfter: retry}, nil //nolint:nilerr // the sync has the same error, and reports it
+	case subject == nil:
 		c.Forget(it.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	a := c.audited(it.NamespacedName)
-	if subject == nil {
-		return reconcile.Result{RequeueAfter: retry}, client.IgnoreNotFound(err)
-	}
-	problem := ""
-	if err == nil {
-		problem, err = c.work(ctx, a, subject, it)
-	}
+	problem, err := c.work(ctx, a, subject, it)
 	if ctx.Err() != nil {
 		return reconcile.Result{}, nil
 	}
-	if is[*errMoved](err) {
+	if is[*movedError](err) {
 		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, time.Second)
 		return reconcile.Result{}, nil
 	}
@@ -289,10 +285,10 @@ func masked(redactor *redact.Redactor, text string) string {
 	return strings.TrimSpace(redactor.String(text))
 }
 
-// errMoved reports that the head has changed since the list was read. The push has its own event, and the list is read again.
-type errMoved struct{ head string }
+// movedError reports that the head has changed since the list was read. The push has its own event, and the list is read again.
+type movedError struct{ head string }
 
-func (e *errMoved) Error() string { return "the head has moved to " + e.head }
+func (e *movedError) Error() string { return "the head has moved to " + e.head }
 
 // refusal returns why a head can't be checked, if that is the head's fault.
 func refusal(err error) (string, bool) {

@@ -45,7 +45,7 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	}
 	defer compared.Close()
 	if head := compared.Head.Commit().Hash; head != w.Head {
-		return answer{}, &errMoved{head}
+		return answer{}, &movedError{head}
 	}
 	request, err := w.request(ctx, compared)
 	if err != nil {

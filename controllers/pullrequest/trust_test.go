@@ -2,6 +2,7 @@ package pullrequest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestStatusOfAFork(t *testing.T) {
 		want error
 	}{{true, refused, nil}, {true, &forge.NotFoundError{}, nil}, {false, refused, refused}, {true, context.Canceled, context.Canceled}, {true, nil, nil}} {
 		w := &answering{pull: &pull{PullRequest: forge.PullRequest{Fork: row.fork}}}
-		if got := w.withoutStatus(row.err); got != row.want || (w.problem != "") != (row.err != nil && row.want == nil) {
+		if got := w.withoutStatus(row.err); !errors.Is(got, row.want) || (w.problem != "") != (row.err != nil && row.want == nil) {
 			t.Errorf("fork %t, %v: %v, %q", row.fork, row.err, got, w.problem)
 		}
 	}

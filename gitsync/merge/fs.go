@@ -199,7 +199,7 @@ func (e dirEntry) String() string    { return fs.FormatDirEntry(e) }
 // Info describes the entry.
 func (e dirEntry) Info() (fs.FileInfo, error) {
 	if e.merged {
-		return info{e.node}, nil
+		return info(e), nil
 	}
 	return fs.Lstat(e.from, e.path)
 }

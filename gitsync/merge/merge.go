@@ -51,8 +51,8 @@ type Result struct {
 // Trees merges two trees whose common ancestor is base. The entries of all three must have the methods Hash and Mode,
 // as those of a gitsync.Snapshot do. A conflict is not an error.
 func Trees(ctx context.Context, base, ours, theirs fs.FS) (*Result, error) {
-	m := &merger{ctx: ctx, base: base, ours: ours, theirs: theirs, lines: maxLinesTotal}
-	children, err := m.folder(".", true, true, true)
+	m := &merger{base: base, ours: ours, theirs: theirs, lines: maxLinesTotal}
+	children, err := m.folder(ctx, ".", true, true, true)
 	if err != nil {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
@@ -77,7 +77,6 @@ func (m *merger) dir(name string, children []*node) *node {
 }
 
 type merger struct {
-	ctx                context.Context
 	base, ours, theirs fs.FS
 	conflicts          []Conflict
 	lines              int // how many lines may still be merged
@@ -109,8 +108,8 @@ func same(a, b *entry) bool {
 }
 
 // folder merges a folder that exists in at least one of the trees.
-func (m *merger) folder(dir string, inBase, inOurs, inTheirs bool) ([]*node, error) {
-	if err := m.ctx.Err(); err != nil {
+func (m *merger) folder(ctx context.Context, dir string, inBase, inOurs, inTheirs bool) ([]*node, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	names := map[string][3]*entry{}
@@ -133,7 +132,7 @@ func (m *merger) folder(dir string, inBase, inOurs, inTheirs bool) ([]*node, err
 	}
 	var children []*node
 	for name, sides := range names {
-		child, err := m.entry(path.Join(dir, name), sides[0], sides[1], sides[2])
+		child, err := m.entry(ctx, path.Join(dir, name), sides[0], sides[1], sides[2])
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +145,7 @@ func (m *merger) folder(dir string, inBase, inOurs, inTheirs bool) ([]*node, err
 }
 
 // entry merges all that has one name. It returns nil if nothing is left of it.
-func (m *merger) entry(name string, base, ours, theirs *entry) (*node, error) {
+func (m *merger) entry(ctx context.Context, name string, base, ours, theirs *entry) (*node, error) {
 	switch {
 	case same(ours, theirs), same(base, theirs):
 		return nodeOf(name, ours)
@@ -158,7 +157,7 @@ func (m *merger) entry(name string, base, ours, theirs *entry) (*node, error) {
 	if err != nil || !ours.dir() && !theirs.dir() {
 		return file, err
 	}
-	children, err := m.folder(name, base.dir(), ours.dir(), theirs.dir())
+	children, err := m.folder(ctx, name, base.dir(), ours.dir(), theirs.dir())
 	switch {
 	case err != nil:
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -313,10 +314,7 @@ func randomLines(random *rand.Rand, n int) []string {
 
 // edited changes a few lines, adds and removes files, and turns files into folders.
 func edited(random *rand.Rand, base tree) tree {
-	files := tree{}
-	for name, f := range base {
-		files[name] = f
-	}
+	files := maps.Clone(base)
 	names := slices.Sorted(keys(files))
 	for range 1 + random.IntN(3) {
 		name := names[random.IntN(len(names))]
