@@ -36,6 +36,8 @@ var fileRules = []Rule{
 		Fix: "save it with LF, and add \"*.yaml text eol=lf\" to .gitattributes", Example: "a file written on Windows"},
 	{Code: "not-an-object", Severities: errorOnly, Cause: "A YAML document that should be a Kubernetes object has no readable apiVersion, kind or metadata.name.",
 		Fix: "add what is missing, or list the file in .musterignore", Example: "metadata:\n  name: eu-1  # and neither apiVersion nor kind"},
+	{Code: "merge-conflict", Severities: errorOnly, Cause: "Both branches changed a file, or one removed or renamed it, so the pull request can't be merged.",
+		Fix: "merge the base into the branch, and resolve the conflict", Example: "schedule: \"11 * * * *\"  # and 12 at the base"},
 	{Code: "no-repository", Severities: infoOnly, Cause: "The folder is not in a Git repository, so the command has read every file in it. In a repository, it leaves out the files that Git ignores.",
 		Fix: "run git init at the root, if the folder should become a repository", Example: "muster lint ~/Downloads/clusters"},
 	{Code: "not-found", Severities: errorOnly, Cause: "A reference points to a file that does not exist.",

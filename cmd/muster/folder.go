@@ -56,7 +56,7 @@ type folder struct {
 	auditConfigGiven bool
 	// policyGiven reports whether the user set opts.Policy, so that the management cluster's is ignored.
 	policyGiven bool
-	// policyFor finds the policy of each folder, for a command that renders several.
+	// policyFor finds the policy of a folder, for a command that renders several, or one from a commit.
 	policyFor func(*target) (policy.Policy, error)
 	// cluster is nil when the command only reads files.
 	cluster *cluster
@@ -72,6 +72,23 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 	if err != nil {
 		return nil, err
 	}
+	return f.openTarget(s, cmd, t, opts)
+}
+
+// openCommitted is open for a command that reads the folder from commits. The work tree need not have it.
+func (f *folderFlags) openCommitted(s *shell, cmd *cobra.Command, path []string) (*folder, error) {
+	opts, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	t, err := locateCommitted(cmd.Context(), pathArgument(path))
+	if err != nil {
+		return nil, err
+	}
+	return f.openTarget(s, cmd, t, opts)
+}
+
+func (f *folderFlags) openTarget(s *shell, cmd *cobra.Command, t *target, opts compile.Options) (*folder, error) {
 	ring, err := f.keyFlags.ring(s)
 	if err != nil {
 		t.close()
@@ -81,7 +98,8 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 		t.close()
 		return nil, err
 	}
-	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config"), policyGiven: f.policy != ""}, nil
+	return &folder{shell: s, target: t, opts: opts, ring: ring, auditConfigGiven: cmd.Flags().Changed("audit-config"),
+		policyFor: f.policyFor, policyGiven: f.policy != ""}, nil
 }
 
 // gather reads the management cluster and completes the options: with the AuditSync that manages the folder's audit config,

@@ -66,12 +66,12 @@ func newPlanCommand(s *shell) *cobra.Command {
 	cmd.Flags().StringVar(&merged.head, "head", "", "the commit or branch to merge into --base (default HEAD)")
 	cmd.Flags().BoolVar(&detailed, flagDetailedExitCode, false, "exit with 0 for no changes, 2 for changes and 1 for errors")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, err := flags.open(s, cmd, args)
-		if err != nil {
-			return err
-		}
-		defer f.close()
 		if merged.given() {
+			f, err := flags.openCommitted(s, cmd, args)
+			if err != nil {
+				return err
+			}
+			defer f.close()
 			if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
 				return err
 			}
@@ -80,6 +80,11 @@ func newPlanCommand(s *shell) *cobra.Command {
 		if !slices.Contains([]string{"text", "json"}, output.value) {
 			return usagef("-o %s is for plans of a merge; add --base", output.value)
 		}
+		f, err := flags.open(s, cmd, args)
+		if err != nil {
+			return err
+		}
+		defer f.close()
 		if f.cluster, err = where.kubeFlags.connect(s, f.opts.Namespace); err != nil {
 			return err
 		}
@@ -111,7 +116,7 @@ func (f *folder) planMerge(ctx context.Context, m mergeFlags, output string, det
 	switch ok, _ := j.Status(); {
 	case !ok:
 		return statusError(exitFindings)
-	case detailed && len(j.Review.Changes) > 0:
+	case detailed && len(j.Changes) > 0:
 		return statusError(exitChanges)
 	}
 	return nil

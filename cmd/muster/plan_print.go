@@ -105,7 +105,7 @@ func ago(past time.Duration) string {
 // change is a field with its old and new values. Values of Secrets are never shown.
 func change(kind string, f plan.Field) string {
 	switch {
-	case kind == plan.KindSecret && strings.HasPrefix(f.Path, "data."):
+	case kind == plan.KindSecret && strings.HasPrefix(f.Path, "data."), f.From == "" && f.To == "":
 		return f.Path + ": changed"
 	case f.From == "":
 		return f.Path + ": " + f.To + " (new)"

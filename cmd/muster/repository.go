@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -34,6 +35,19 @@ type target struct {
 
 // locate finds the repository of a path.
 func locate(ctx context.Context, arg string) (*target, error) {
+	t, err := find(ctx, arg)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.checkNotIgnored(); err != nil {
+		t.close()
+		return nil, fmt.Errorf("open %s: %w", arg, err)
+	}
+	return t, nil
+}
+
+// find is locate for a path that Git may ignore.
+func find(ctx context.Context, arg string) (*target, error) {
 	abs, err := filepath.Abs(arg)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", arg, err)
@@ -65,9 +79,6 @@ func locate(ctx context.Context, arg string) (*target, error) {
 	t := &target{repository: repo}
 	if t.path, err = t.relative(dir); err == nil && file != "" {
 		t.file, err = t.relative(file)
-	}
-	if err == nil {
-		err = t.checkNotIgnored()
 	}
 	if err != nil {
 		t.close()
@@ -140,6 +151,31 @@ func locateFolder(ctx context.Context, arg string) (*target, error) {
 		return nil, fmt.Errorf("open %s: it is a file; use its folder, or see muster lint", arg)
 	}
 	return t, err
+}
+
+// locateCommitted finds the repository of a folder that the work tree need not have.
+func locateCommitted(ctx context.Context, arg string) (*target, error) {
+	abs, err := filepath.Abs(arg)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", arg, err)
+	}
+	above := abs
+	for ; above != filepath.Dir(above); above = filepath.Dir(above) {
+		if info, err := os.Stat(above); err == nil && info.IsDir() {
+			break
+		}
+	}
+	t, err := find(ctx, above)
+	if err != nil {
+		return nil, err
+	}
+	below, err := filepath.Rel(above, abs)
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("open %s: %w", arg, err)
+	}
+	t.path = path.Join(t.path, filepath.ToSlash(below))
+	return t, nil
 }
 
 func (r *repository) close() { _ = r.dir.Close() } // nothing was written
