@@ -41,6 +41,7 @@ func (c *conversation) CanWrite(_ context.Context, u forge.User) (bool, error) {
 	return c.writers[u.ID], nil
 }
 
+// TestTrust: what a comment allows doesn't outlive the head, and nothing else allows it (CVE-2026-58424 and CVE-2026-58439 of Gitea).
 func TestTrust(t *testing.T) {
 	const robot, maintainer, stranger = 1, 2, 3
 	head, other := strings.Repeat("a", 40), strings.Repeat("b", 40)
