@@ -28,8 +28,9 @@ changed, that is drift. Who changed it, and when, comes from the API server (met
 
 With --base and --head, plan lists what merging the one commit into the other would do, as the check of a pull request does. It
 reads both from Git, merges them in memory, and compares the merge result with the base. No cluster is needed; --live compares
-both with the management cluster. Without keys, encrypted values are compared by their ciphertexts. The exit status is 1 if the
-merge would leave the branch with an error that it doesn't have now. The formats github, sarif and markdown are for pipelines.
+both with the management cluster. Without keys, encrypted values are compared by their ciphertexts. The policy is that of the
+AuditSync in the base or in the cluster. The exit status is 1 if there is a conflict, or if the merge would leave the branch with
+an error that it doesn't have now. The formats github, sarif and markdown are for pipelines.
 
 Plan needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
 compares. Permission to list Secrets makes it faster.

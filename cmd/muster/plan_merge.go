@@ -102,13 +102,13 @@ func (f *folder) complete(ctx context.Context, r *judge.Request, after fs.FS) (e
 		}
 		f.fs = after
 	}
-	live, opts, err := f.gatherIfLive(ctx)
-	if r.Options = opts; err != nil || live == nil {
+	var live *state
+	if live, r.Options, err = f.gatherIfLive(ctx); err != nil || live == nil {
 		return err
 	}
-	r.Policy = controllers.Policy(live.syncs[opts.Sync], "")
+	r.Policy = controllers.Policy(live.syncs[r.Options.Sync], "")
 	r.Live = &live.Live
-	return f.cluster.addSecrets(ctx, &live.Live, opts.Sync, secretNames(&fleet.Opened{Sync: opts.Sync}, live.Inventories))
+	return f.cluster.addSecrets(ctx, &live.Live, r.Options.Sync, secretNames(&fleet.Opened{Sync: r.Options.Sync}, live.Inventories))
 }
 
 // findings are what is wrong because of the merge: new findings, and conflicts as errors.
