@@ -186,7 +186,7 @@ func TestReadmeIsShort(t *testing.T) {
 
 var (
 	makeCall    = regexp.MustCompile(`(?:^|[\s(])make ([a-z][a-z-]*)`)
-	musterCall  = regexp.MustCompile(`(?:^|[\s(/])muster ([a-z][a-z-]*)`)
+	musterCall  = regexp.MustCompile(`(?:^|[\s(]|\w/)muster ([a-z][a-z-]*)`)
 	testFolder  = regexp.MustCompile(`(?:go test(?: -\S+)*|TEST=) ?\./([\w/]+)`)
 	makeTarget  = regexp.MustCompile(`(?m)^([a-z]+):`)
 	commandUse  = regexp.MustCompile(`\bUse: +"([a-z]+)`)

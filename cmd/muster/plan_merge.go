@@ -53,12 +53,17 @@ func (f *folder) judge(ctx context.Context, m mergeFlags) (*judged, error) {
 	if err != nil {
 		return nil, err
 	}
-	if result == nil { // it changes nothing that is read for the path
-		unchanged := review.Input{Sync: r.Options.Sync, Namespace: r.Options.Namespace, Base: r.BaseCommit, Head: r.HeadCommit, Path: f.path,
-			Trust: review.Full, Live: r.Live != nil, Before: &plan.Plan{}, After: &plan.Plan{}}
-		return &judged{review.New(unchanged), m}, nil
+	j := &judged{mergeFlags: m}
+	if result != nil {
+		j.Review = result.Review
+	} else { // it changes nothing that is read for the path
+		j.Review = review.New(review.Input{Sync: r.Options.Sync, Namespace: r.Options.Namespace, Base: r.BaseCommit, Head: r.HeadCommit, Path: f.path,
+			Trust: review.Full, Live: r.Live != nil, Before: &plan.Plan{}, After: &plan.Plan{}})
 	}
-	return &judged{result.Review, m}, nil
+	if j.Sync == unnamed {
+		j.Sync = ""
+	}
+	return j, nil
 }
 
 // request merges the trees, and completes what is to be judged: with the policy of the base, which the head can't change, and
@@ -103,13 +108,21 @@ func (f *folder) complete(ctx context.Context, r *judge.Request, after fs.FS) (e
 		f.fs = after
 	}
 	var live *state
-	if live, r.Options, err = f.gatherIfLive(ctx); err != nil || live == nil {
+	live, r.Options, err = f.gatherIfLive(ctx)
+	r.Options.Sync = cmp.Or(r.Options.Sync, unnamed)
+	if err != nil || live == nil {
 		return err
+	}
+	if r.Trust == review.NoKeys { // the live state has values, so each encrypted file is reported, as without --base
+		r.Trust, r.Opener = review.Full, openerOrNone(f.ring)
 	}
 	r.Policy = controllers.Policy(live.syncs[r.Options.Sync], "")
 	r.Live = &live.Live
 	return f.cluster.addSecrets(ctx, &live.Live, r.Options.Sync, secretNames(&fleet.Opened{Sync: r.Options.Sync}, live.Inventories))
 }
+
+// unnamed is the name of the AuditSync if none is known. Without a name, Muster would not take any Secret for its own.
+const unnamed = "unnamed"
 
 // findings are what is wrong because of the merge: new findings, and conflicts as errors.
 func (j *judged) findings() []finding.Finding {

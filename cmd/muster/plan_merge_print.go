@@ -53,7 +53,12 @@ func (s *shell) printJudgedText(repo *repository, j *judged) error {
 		b.WriteString("\n")
 	}
 	_, text := j.Status()
-	fmt.Fprintf(&b, "Merging %s into %s: %s\n", revisionText(j.head, j.Head), revisionText(j.base, j.Base), printable(strings.TrimSpace(text)))
+	text, keyless := strings.CutPrefix(text, "keyless check: ")
+	fmt.Fprintf(&b, "Merging %s into %s", revisionText(j.head, j.Head), revisionText(j.base, j.Base))
+	if keyless {
+		b.WriteString(", checked without keys")
+	}
+	fmt.Fprintf(&b, ": %s\n", printable(strings.TrimSpace(text)))
 	if _, err := fmt.Fprint(s.stdout, b.String()); err != nil {
 		return err
 	}
