@@ -411,7 +411,7 @@ func TestDeltaChains(t *testing.T) {
 	}
 }
 
-// A folder of millions of names, a fan of empty folders and a commit with megabytes of text are refused before they are taken apart.
+// A folder of millions of names, a fan of empty folders, and commits with megabytes of text or of signature are refused before they are taken apart.
 func TestLargeObjectsOfAKind(t *testing.T) {
 	o := newOrigin(t)
 	blob := o.hash("blob", "x")
@@ -427,12 +427,15 @@ func TestLargeObjectsOfAKind(t *testing.T) {
 	o.commitTree("fan-of-fans", o.hash("tree", rawTree("40000", "a", top, "40000", "b", top)))
 	commit := o.hash("commit", "tree "+empty+"\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\n"+strings.Repeat("m", maxCommit))
 	o.git("update-ref", "refs/heads/talk", commit)
+	// Each line of a signature is appended to those before.
+	commit = o.hash("commit", "tree "+empty+"\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\ngpgsig x"+strings.Repeat("\n ", maxCommit/3)+"\n\nm")
+	o.git("update-ref", "refs/heads/signed", commit)
 	url := serve(t, o).url
 	for branch, tc := range map[string]struct {
 		files int64
 		what  string
 	}{
-		"wide": {2999, "files in a commit"}, "fan": {2999, "files in a commit"}, "fan-of-fans": {6001, "files in a commit"}, "talk": {0, "commit"},
+		"wide": {2999, "files in a commit"}, "fan": {2999, "files in a commit"}, "fan-of-fans": {6001, "files in a commit"}, "talk": {0, "commit"}, "signed": {0, "commit header"},
 	} {
 		_, err := open(t, t.TempDir(), WithLimits(Limits{Files: tc.files})).Fetch(t.Context(), Source{URL: url, Ref: Ref{Branch: branch}})
 		var limit *LimitError

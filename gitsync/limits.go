@@ -39,6 +39,10 @@ const maxTreeDepth = 2048
 // maxCommit bounds a commit object. It contains no files: a kilobyte or two, with a signature.
 const maxCommit = 1 << 20
 
+// maxCommitHeader bounds what comes before the message. go-git appends each line of a signature to those before, so a megabyte of short
+// lines would take minutes.
+const maxCommitHeader = 64 << 10
+
 // Limits on what a server may send before the pack. go-git's decoders keep all of it, and have no limit.
 const (
 	// maxAdvertisement bounds the listing of refs: a quarter of a million at some 60 bytes each.

@@ -1,6 +1,7 @@
 package gitsync
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1" //nolint:gosec // Git names its objects by it
 	"errors"
@@ -223,6 +224,9 @@ func (s *store) load(ctx context.Context, hash plumbing.Hash) (*commit, error) {
 	}
 	if size := int64(len(content)); size > maxCommit {
 		return nil, &LimitError{What: "commit", Name: hash.String(), Limit: maxCommit, Got: size}
+	}
+	if header, _, _ := bytes.Cut(content, []byte("\n\n")); len(header) > maxCommitHeader {
+		return nil, &LimitError{What: "commit header", Name: hash.String(), Limit: maxCommitHeader, Got: int64(len(header))}
 	}
 	obj := &plumbing.MemoryObject{}
 	obj.SetType(plumbing.CommitObject)

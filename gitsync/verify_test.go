@@ -223,7 +223,7 @@ func TestVerifySSH(t *testing.T) {
 		{"cut short", public, with(text, good[:len(good)/2]), SignatureInvalid},
 		{"not base64", public, with(text, strings.Replace(good, "U1NI", "\x00é!#", 1)), SignatureInvalid},
 		{"more after it", public, with(text, good+good), SignatureInvalid},
-		{"huge", public, with(text, sshSignatureStart+strings.Repeat("\nAAAA", maxSignature)), SignatureUnsupported},
+		{"huge", public, with(text, sshSignatureStart+strings.Repeat("\nAAAA", maxSignature/5+1)), SignatureUnsupported},
 		{"X.509", public, with(text, "-----BEGIN SIGNED MESSAGE-----\nMIIB\n-----END SIGNED MESSAGE-----"), SignatureUnsupported},
 		{"nothing known", public, with(text, "trust me"), SignatureUnsupported},
 	} {
@@ -375,7 +375,7 @@ func TestVerifyPGP(t *testing.T) {
 			return strings.ReplaceAll(pgpPublic(t, e), openpgp.PublicKeyType, openpgp.SignatureType)
 		}, SignatureInvalid},
 		{"huge", func(*testing.T, *openpgp.Entity) string {
-			return pgpSignatureStart + "\n\n" + strings.Repeat("AAAA\n", maxSignature)
+			return pgpSignatureStart + "\n\n" + strings.Repeat("AAAA\n", maxSignature/5+1)
 		}, SignatureUnsupported},
 	} {
 		t.Run(test.name, func(t *testing.T) {

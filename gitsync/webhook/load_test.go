@@ -114,8 +114,12 @@ func (l *load) check(t testing.TB, seconds int) {
 
 // TestLoad is the short form of BenchmarkAMinuteOf500PerSecond.
 func TestLoad(t *testing.T) {
-	l := run(start(t, production(nil), patient), 3)
-	l.check(t, 3)
+	seconds := 3
+	if testing.Short() {
+		seconds = 1
+	}
+	l := run(start(t, production(nil), patient), seconds)
+	l.check(t, seconds)
 	t.Logf("%d deliveries in %s, heap %d KiB before and %d KiB after", l.sent.Load(), l.took, l.before>>10, l.after>>10)
 }
 
