@@ -46,6 +46,17 @@ func TestStoredKeys(t *testing.T) {
 	}
 }
 
+// TestKeysInOrder: the order is that of the stored form, from which approvals are computed.
+func TestKeysInOrder(t *testing.T) {
+	keys := []Key{SecretKey("a"), ClusterKey(Cluster{"m", "a"}), AuditConfigKey("z"), {MoveCluster, Cluster{"m", "a"}, "n"}}
+	slices.SortFunc(keys, Key.Compare)
+	for i := range keys[1:] {
+		if keys[i].String() >= keys[i+1].String() {
+			t.Errorf("%v is before %v", keys[i], keys[i+1])
+		}
+	}
+}
+
 // TestApprovalValue: a value that was given to an earlier version still approves the same removals.
 func TestApprovalValue(t *testing.T) {
 	keys := []Key{AuditConfigKey("m"), ClusterKey(Cluster{"m", "eu"})}

@@ -57,5 +57,5 @@ func (m moves) key(left inventory.Cluster) inventory.Key {
 func (a *admitted) retires(name string) bool {
 	_, inFleet := a.desiredConfig(name)
 	_, refused := a.refused[name]
-	return name != "" && !inFleet && !refused && a.policy.Prune && a.hasWhole(name) && a.live.AuditConfigs[name] != nil
+	return !inFleet && !refused && a.policy.Prune && a.hasWhole(name) && a.live.AuditConfigs[name] != nil
 }

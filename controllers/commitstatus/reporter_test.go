@@ -193,6 +193,22 @@ func TestSuperseded(t *testing.T) {
 	}
 }
 
+// TestMaxPending: of more than maxPending commits with pending statuses the newest are recorded, each once.
+func TestMaxPending(t *testing.T) {
+	h := newReporting(t)
+	j := &job{reporter: h.Reporter, audit: h.audit}
+	revision := func(i int) string { return fmt.Sprintf("main@sha1:%040x", i) }
+	for i := range maxPending + 2 {
+		must(t, j.remember(t.Context(), revision(i)))
+		must(t, j.remember(t.Context(), revision(i)))
+	}
+	must(t, h.Client.Get(t.Context(), client.ObjectKeyFromObject(h.audit), h.audit))
+	pending := h.audit.Status.PendingRevisions
+	if len(pending) != maxPending || pending[0] != revision(2) || pending[maxPending-1] != revision(maxPending+1) {
+		t.Errorf("%d are recorded: %q", len(pending), pending)
+	}
+}
+
 // TestSuspended ends what is pending when the AuditSync is suspended, however long that takes.
 func TestSuspended(t *testing.T) {
 	h := newReporting(t)
