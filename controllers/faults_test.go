@@ -61,6 +61,7 @@ func (g *guillotine) hasFallen() bool {
 // TestKilledBetweenWrites kills the controller before each write of a change that adds, changes and removes clusters, pushes
 // another change while it is dead, starts it again, and expects the same end each time.
 func TestKilledBetweenWrites(t *testing.T) {
+	server.SkipShort(t)
 	const most = 30
 	for writes := range most {
 		if !killedAfter(t, writes) {

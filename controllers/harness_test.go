@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -48,8 +49,8 @@ var (
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if server.Short() {
-		return 0
+	if flag.Parse(); testing.Short() {
+		return m.Run() // without servers, and without the tests that need one
 	}
 	ctx := context.Background()
 	// It can be set once in a process, and soon after the start.
@@ -87,6 +88,7 @@ func installAuditSync(ctx context.Context, plane *server.ControlPlane) error {
 // bareControlPlane gives a test a control plane of its own, which doesn't know audit configs.
 func bareControlPlane(t *testing.T) {
 	t.Helper()
+	server.SkipShort(t)
 	bare, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
 	must(t, err)
 	must(t, installAuditSync(t.Context(), bare))
@@ -122,6 +124,7 @@ var worlds atomic.Int32
 // newWorld makes a namespace with the Secrets and the Role that Muster needs, and an empty repository.
 func newWorld(t T) *world {
 	t.Helper()
+	server.SkipShort(t)
 	scheme, err := controllers.Scheme()
 	must(t, err)
 	must(t, rbacv1.AddToScheme(scheme))

@@ -42,6 +42,7 @@ var onceAYear = strings.Replace(auditConfigFile, "10 * * * *", "0 0 1 1 *", 1)
 // workingControlPlane gives a test a control plane whose controllers work.
 func workingControlPlane(t *testing.T) {
 	t.Helper()
+	server.SkipShort(t)
 	working, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{ControllerManager: true})
 	must(t, err)
 	must(t, installAuditSync(t.Context(), working))

@@ -170,6 +170,7 @@ func TestTokensAreKept(t *testing.T) {
 
 // TestServersInTrouble: temporary errors are distinguished from permanent ones, and retried a limited number of times.
 func TestServersInTrouble(t *testing.T) {
+	t.Parallel() // it mostly waits, as the next two do
 	c := startClouds(t)
 	file := func(key *sealtest.ServiceKey) string { return sopsFile(t, 0, sealtest.Group{key}) }
 	say := func(status int, body string) func(http.ResponseWriter, *http.Request) bool {
@@ -223,6 +224,7 @@ func TestServersInTrouble(t *testing.T) {
 
 // TestClientsDoNotRetry: the retries of a client would multiply with those of Remote.
 func TestClientsDoNotRetry(t *testing.T) {
+	t.Parallel()
 	c := startClouds(t)
 	isToken := func(path string) bool { return strings.HasSuffix(path, "/token") }
 	c.answers(func(w http.ResponseWriter, r *http.Request) bool {
@@ -241,6 +243,7 @@ func TestClientsDoNotRetry(t *testing.T) {
 
 // TestServerThatDoesNotAnswer: the wait is limited, including retries.
 func TestServerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	c := startClouds(t)
 	done := make(chan bool)
 	c.answers(func(_ http.ResponseWriter, r *http.Request) bool {

@@ -329,12 +329,15 @@ func (g *tree) kustomize(t *testing.T, unlisted []string) ([]map[string]any, err
 
 // trees is how many trees TestUnitsAreTheWhole builds. The race detector makes each take ten times as long, so make test builds
 // 2,000 without it.
-var trees = flag.Int("trees", 40, "how many random trees are built")
+var trees = flag.Int("trees", 40, "how many random trees are built; a quarter of them with -short")
 
 // TestUnitsAreTheWhole: a tree that is built in units of any size, with its secrets sealed, equals one kustomize build of the
 // plaintext files.
 func TestUnitsAreTheWhole(t *testing.T) {
 	key, trees := sealtest.NewKey(t), *trees
+	if testing.Short() {
+		trees /= 4
+	}
 	var mu sync.Mutex
 	refused := 0
 	t.Run("trees", func(t *testing.T) {

@@ -200,9 +200,13 @@ func TestGrowth(t *testing.T) {
 // TestHonestGrowth: what the kustomizations of a fleet of 10,000 clusters write can be built.
 func TestHonestGrowth(t *testing.T) {
 	settings := configMap + "  schedule: '@daily'\n  domain: example.com\n  json: '{\"a\": {\"b\": [1, 2, 3]}, \"c\": \"*\"}'\n"
+	clusters := 10_000
+	if testing.Short() {
+		clusters = 1000
+	}
 	many := func(kustomization string, files ...string) repository {
 		r := repository{"fleet/m.yaml": settings, "fleet/kustomization.yaml": "resources: [m.yaml]\n" + kustomization}
-		for i := range 10_000 {
+		for i := range clusters {
 			name := fmt.Sprintf("c%04d", i)
 			r["fleet/"+name+".yaml"] = clusterFile(name, "tier: a", "schedule: '$(A)', vaultAuth: {server: https://NAME.example.com, vaultAddr: https://vault}, filtering: {namespaces: {include: [a, b, c], exclude: ['team-*', d]}}")
 		}

@@ -29,7 +29,7 @@ import (
 
 // mixes is how many trees TestAsKustomizeDoes builds. Each takes about as long as in TestUnitsAreTheWhole.
 var (
-	mixes     = flag.Int("mixes", 50, "how many trees of mixed features are built")
+	mixes     = flag.Int("mixes", 50, "how many trees of mixed features are built; a quarter of them with -short")
 	firstSeed = flag.Uint64("mixes-seed", 0, "the seed of the first of them")
 )
 
@@ -40,11 +40,14 @@ var ownRules = []finding.Code{load.CodeRemote, load.CodeOutside, load.CodeUnsupp
 // TestAsKustomizeDoes: Muster's result for a tree equals that of sops and kustomize, unless one of Muster's own rules refuses
 // it. Whatever kustomize refuses, Muster refuses.
 func TestAsKustomizeDoes(t *testing.T) {
-	key := sealtest.NewKey(t)
+	key, mixes := sealtest.NewKey(t), *mixes
+	if testing.Short() {
+		mixes /= 4
+	}
 	var mu sync.Mutex
 	outcomes := map[string]int{}
 	t.Run("trees", func(t *testing.T) {
-		for seed := range uint64(*mixes) {
+		for seed := range uint64(mixes) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				g := &mixed{tree: randomTree(*firstSeed + seed + 1_000_000), key: key}
@@ -56,9 +59,9 @@ func TestAsKustomizeDoes(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("of %d trees: %v", *mixes, outcomes)
-	if equal := outcomes["equal"]; *mixes >= 100 && (equal < *mixes/3 || equal > *mixes*9/10) {
-		t.Errorf("%d of %d trees are built; the generator is of little use", equal, *mixes)
+	t.Logf("of %d trees: %v", mixes, outcomes)
+	if equal := outcomes["equal"]; mixes >= 100 && (equal < mixes/3 || equal > mixes*9/10) {
+		t.Errorf("%d of %d trees are built; the generator is of little use", equal, mixes)
 	}
 }
 

@@ -180,7 +180,10 @@ func document(r *rand.Rand) string {
 // TestQuickIsSops: what is opened without the sops library equals what the library opens, for each kind of rule. Everything else
 // goes to the library: of unmodified and modified files, Open opens those that the library opens, and no others.
 func TestQuickIsSops(t *testing.T) {
-	const seeds = 40
+	seeds := 40
+	if testing.Short() {
+		seeds = 10
+	}
 	l := newLocker(t)
 	for _, rule := range []sops.Metadata{
 		{EncryptedRegex: "^(token|data)"}, {UnencryptedRegex: "^(plain|list)"}, {UnencryptedSuffix: "_unencrypted"}, {EncryptedSuffix: "_enc"}, {},

@@ -15,11 +15,13 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
 // TestConformance has the stand-in show each behaviour that it is said to play. With -v it is the list to go through with a newer
 // operator.
 func TestConformance(t *testing.T) {
+	server.SkipShort(t)
 	shows := map[string]func(*testing.T){
 		"order": testEntriesBecomeCronJobs, "names": testEntriesBecomeCronJobs, "inherited schedule": testNoSchedule, "rewrites": testAuditConfigsAreRewritten,
 		"paused": testPausedAndBroken, "deletes Jobs": testDeletesJobs, "keeps other Jobs": testDeletesJobs, "triggers": testTriggers, "ingredients": testIngredients,

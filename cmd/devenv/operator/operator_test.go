@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -29,8 +30,8 @@ var plane *server.ControlPlane
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if server.Short() {
-		return 0
+	if flag.Parse(); testing.Short() {
+		return m.Run() // without a control plane, and without the tests that need one
 	}
 	ctrl.SetLogger(logr.Discard())
 	ctx := context.Background()
@@ -147,6 +148,7 @@ func testAuditConfigsAreRewritten(t *testing.T) {
 
 // The outcomes of scans, on the real Job controller.
 func TestScans(t *testing.T) {
+	server.SkipShort(t)
 	s := newStage(t, "scans")
 	s.auditConfig("0 0 1 1 *", "good", "fail", "oom", "image", "hang", "secretless")
 	for _, name := range []string{"good", "fail", "oom", "image", "hang"} {

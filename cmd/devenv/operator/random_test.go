@@ -28,6 +28,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/cmd/devenv/operator"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
 var (
@@ -39,6 +40,7 @@ var (
 // server takes by the CRD's schema, and the stand-in serves to its last entry: it can read it, and the API server takes each CronJob that
 // it makes of it.
 func TestRandomRepositories(t *testing.T) {
+	server.SkipShort(t)
 	c, err := client.New(plane.Config(), client.Options{Scheme: clientscheme.Scheme})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestRequestsCountsWhatTheServerAnswered(t *testing.T) {
+	SkipShort(t)
 	ns := namespace(t, plane)
 	cfg, err := plane.User("counted", "system:masters")
 	if err != nil {
@@ -63,6 +64,7 @@ func TestRequestsCountsWhatTheServerAnswered(t *testing.T) {
 
 // Controllers watch: a watch must count when it begins, and not again under a later mark when it ends.
 func TestRequestsCountsAWatchOnce(t *testing.T) {
+	SkipShort(t)
 	ns := namespace(t, plane)
 	cfg, err := plane.User("watching", "system:masters")
 	if err != nil {
@@ -93,6 +95,7 @@ func TestRequestsCountsAWatchOnce(t *testing.T) {
 }
 
 func TestRequestsNamesTheImpersonated(t *testing.T) {
+	SkipShort(t)
 	cfg := plane.Config()
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: "puppet"}
 	mark := takeMark(t)
@@ -132,6 +135,7 @@ func TestAuditLogReadsHalfALineLater(t *testing.T) {
 }
 
 func TestRequestsRefusesAForeignMark(t *testing.T) {
+	SkipShort(t)
 	if got, err := plane.Requests(t.Context(), 1<<30, ""); err == nil {
 		t.Errorf("got %d requests, want an error", len(got))
 	}

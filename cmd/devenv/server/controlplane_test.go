@@ -23,6 +23,7 @@ import (
 )
 
 func TestKubeconfig(t *testing.T) {
+	SkipShort(t)
 	cfg, err := clientcmd.RESTConfigFromKubeConfig(plane.Kubeconfig())
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +45,7 @@ func TestKubeconfig(t *testing.T) {
 }
 
 func TestUserHasTheRightsOfRBAC(t *testing.T) {
+	SkipShort(t)
 	ns := namespace(t, plane)
 	admin := client(t, plane.Config())
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: []rbacv1.PolicyRule{
@@ -101,6 +103,7 @@ func TestUserHasTheRightsOfRBAC(t *testing.T) {
 }
 
 func TestNobodyGetsInWithoutACertificate(t *testing.T) {
+	SkipShort(t)
 	anonymous := rest.AnonymousClientConfig(plane.Config())
 	if _, err := client(t, anonymous).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("API server: got %v, want forbidden", err)
@@ -115,6 +118,7 @@ func TestNobodyGetsInWithoutACertificate(t *testing.T) {
 }
 
 func TestRestartAPIServer(t *testing.T) {
+	SkipShort(t)
 	c := startPlane(t, t.Context(), ControlPlaneOptions{})
 	ns := namespace(t, c)
 	before, url := c.apiserver.cmd.Process.Pid, c.URL()
@@ -145,6 +149,7 @@ func TestRestartAPIServer(t *testing.T) {
 }
 
 func TestNothingIsLeft(t *testing.T) {
+	SkipShort(t)
 	t.Run("of a temporary folder after Stop", func(t *testing.T) {
 		c := startPlane(t, t.Context(), ControlPlaneOptions{})
 		if err := c.Stop(); err != nil {
@@ -179,6 +184,7 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 func TestStartSaysWhyAServerEnded(t *testing.T) {
+	SkipShort(t)
 	dir := t.TempDir()
 	for _, name := range []string{"etcd", "kube-apiserver"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho no room on the disk\nexit 3\n"), 0o755); err != nil {
@@ -255,6 +261,7 @@ func httpClient(tls *tls.Config) *http.Client {
 }
 
 func TestControllerManagerRunsJobs(t *testing.T) {
+	SkipShort(t)
 	c := startPlane(t, t.Context(), ControlPlaneOptions{ControllerManager: true})
 	ns, clients := namespace(t, c), client(t, c.Config())
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "scan"}, Spec: batchv1.JobSpec{

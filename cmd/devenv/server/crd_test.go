@@ -17,6 +17,7 @@ import (
 var auditConfigs = schema.GroupVersionResource{Group: "k8s.mondoo.com", Version: "v1alpha2", Resource: "mondooauditconfigs"}
 
 func TestMondooAuditConfigCRD(t *testing.T) {
+	SkipShort(t)
 	if err := InstallCRDs(t.Context(), plane.Config(), MondooAuditConfigCRD()); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,7 @@ func TestMondooAuditConfigCRD(t *testing.T) {
 }
 
 func TestMondooAuditConfigDefaultsAndUnknownFields(t *testing.T) {
+	SkipShort(t)
 	if err := InstallCRDs(t.Context(), plane.Config(), MondooAuditConfigCRD()); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +110,7 @@ func TestMondooAuditConfigDefaultsAndUnknownFields(t *testing.T) {
 }
 
 func TestMondooAuditConfigSpecIsChecked(t *testing.T) {
+	SkipShort(t)
 	if err := InstallCRDs(t.Context(), plane.Config(), MondooAuditConfigCRD()); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +138,7 @@ func TestMondooAuditConfigSpecIsChecked(t *testing.T) {
 }
 
 func TestInstallCRDsTakesNothingElse(t *testing.T) {
+	SkipShort(t)
 	for reason, document := range map[string]string{
 		"another kind": "apiVersion: v1\nkind: Namespace\nmetadata: {name: sneaked-in}",
 		"not YAML":     "\tno: yaml",

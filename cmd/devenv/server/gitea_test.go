@@ -16,6 +16,7 @@ import (
 // The forge as the end-to-end tests need it: a push by token, the webhook that follows, statuses that are set and counted, a
 // protected branch that goes by them.
 func TestGitea(t *testing.T) {
+	SkipShort(t)
 	ctx := t.Context()
 	g := startGitea(t)
 	const repository, branch = "platform/fleet", "main"
@@ -86,6 +87,7 @@ func TestGitea(t *testing.T) {
 }
 
 func TestGiteaThatIsGone(t *testing.T) {
+	SkipShort(t)
 	g := startGitea(t)
 	get := func() (int, error) {
 		res, err := http.Get(g.URL() + "/api/v1/version")

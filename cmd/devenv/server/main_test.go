@@ -2,12 +2,13 @@ package server
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
 )
 
-// plane serves all tests that don't stop or restart theirs.
+// plane serves all tests that don't stop or restart theirs. With -short there is none, and those tests are skipped.
 var plane *ControlPlane
 
 func TestMain(m *testing.M) {
@@ -18,8 +19,8 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	if Short() {
-		return 0
+	if flag.Parse(); testing.Short() {
+		return m.Run()
 	}
 	var err error
 	if plane, err = StartControlPlane(context.Background(), ControlPlaneOptions{}); err != nil {

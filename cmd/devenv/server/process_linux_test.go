@@ -1,9 +1,13 @@
 package server
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,4 +27,51 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the child is gone", func() bool { return !alive(pid) })
+}
+
+// TestChildrenOutliveThreads: Go may end the thread that any goroutine has run on, and a child must not die with one. This one still answers
+// after its thread has ended. A signal because of that end would have come before the question.
+func TestChildrenOutliveThreads(t *testing.T) {
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p *process
+	onDyingThread := func() (thread int) {
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // a goroutine that ends locked takes its thread with it
+			if thread = syscall.Gettid(); thread != os.Getpid() {
+				p, err = start("cat", cmd)
+			}
+		}()
+		<-done
+		return thread
+	}
+	thread := onDyingThread()
+	if thread == os.Getpid() { // the first thread of a process stays, but no other goroutine gets it then
+		thread = onDyingThread()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the thread has ended", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", thread))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	if _, err := io.WriteString(in, "alive?\n"); err != nil {
+		t.Errorf("ask the child: %v", err)
+	}
+	if answer, err := bufio.NewReader(out).ReadString('\n'); answer != "alive?\n" {
+		t.Errorf("the child ended with the thread: it answers %q, %v", answer, err)
+	}
+	if err := p.kill(); err != nil {
+		t.Error(err)
+	}
 }

@@ -26,31 +26,6 @@ func dieWithChild() {
 	syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
 
-// Go may end the thread that any goroutine has run on; a child must not die with one.
-func TestChildrenOutliveThreads(t *testing.T) {
-	started := make(chan *process)
-	go func() {
-		runtime.LockOSThread() // a goroutine that ends locked takes its thread with it
-		p, err := start("sleep", exec.Command("sleep", "3600"))
-		if err != nil {
-			t.Error(err)
-		}
-		started <- p
-	}()
-	p := <-started
-	if p == nil {
-		return
-	}
-	select {
-	case <-p.done:
-		t.Errorf("the child ended with the thread: %v", p.err)
-	case <-time.After(300 * time.Millisecond):
-	}
-	if err := p.kill(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestTerminateKillsTheDeaf(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `trap "" TERM; echo deaf; while :; do sleep 0.05; done`)
 	out, err := cmd.StdoutPipe()

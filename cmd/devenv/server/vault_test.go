@@ -9,6 +9,7 @@ import (
 )
 
 func TestVault(t *testing.T) {
+	SkipShort(t)
 	ctx := t.Context()
 	v, err := StartVault(ctx, VaultOptions{})
 	if err != nil {
