@@ -44,6 +44,7 @@ func TestAdmitted(t *testing.T) {
 			w.Secrets["token"] = plan.LiveSecret{Type: "Opaque", Data: map[string][]byte{"server": []byte("https://evil")}, Labels: map[string]string{fleet.LabelSync: "gone"}}
 		}, next: func() *desired { return base().cluster("1", "e").names("e", "token") }, steps: "add cluster e"},
 		{reason: "a token of an AuditSync, in a plan for none", live: func(w *world) {
+			*w = *newWorld(config)
 			w.Secrets["token"] = plan.LiveSecret{Type: "Opaque", Data: map[string][]byte{"server": []byte("https://evil")}, Labels: map[string]string{fleet.LabelSync: "prod"}}
 		}, next: func() *desired {
 			d := newFleet().existing(config).cluster("1", "e").names("e", "token")
@@ -66,16 +67,18 @@ func TestAdmitted(t *testing.T) {
 // TestImmutableWithMore: a live immutable Secret has a key that its manifest lacks. If others have added it, that is no difference. If the
 // manifest had it before, it is one that can't be applied.
 func TestImmutableWithMore(t *testing.T) {
-	fleetOf := func(hash string) *desired {
+	fleetOf := func(hash string, immutable bool) *desired {
 		d := newFleet().existing(config).secret("s", "1")
-		d.Secrets[0].Immutable, d.Secrets[0].Hash = true, hash
+		d.Secrets[0].Immutable, d.Secrets[0].Hash = immutable, hash
 		return d
 	}
 	for hash, want := range map[string]string{"1": "", "2": "secret-immutable"} {
 		w := newWorld(config)
-		w.sync(t, fleetOf("1"), at("rev1"))
-		w.Secrets["s"].Data["more"] = []byte("x")
-		if got := codes(w.compute(fleetOf(hash), at("rev2"))); got != want {
+		w.sync(t, fleetOf("1", false), at("rev1"))
+		live := w.Secrets["s"]
+		live.Immutable, live.Data["more"] = true, []byte("x")
+		w.Secrets["s"] = live
+		if got := codes(w.compute(fleetOf(hash, true), at("rev2"))); got != want {
 			t.Errorf("content %s: %q, want %q", hash, got, want)
 		}
 	}

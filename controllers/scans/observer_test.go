@@ -380,6 +380,41 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// TestDropOldest: the last result is kept among the Jobs of schedules and users. Muster's own are dropped by age.
+func TestDropOldest(t *testing.T) {
+	for own, want := range map[bool]string{true: "1 2 3", false: "0 2 3"} {
+		jobs := []scanstate.Job{{Name: "0", Own: own, Outcome: scanstate.Complete}}
+		for i := range maxGone {
+			jobs = append(jobs, scanstate.Job{Name: fmt.Sprint(i + 1), Own: own, Outcome: scanstate.Vanished})
+		}
+		var names []string
+		for _, j := range dropOldest(jobs, own) {
+			names = append(names, j.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("own %t: %s are left, want %s", own, got, want)
+		}
+	}
+}
+
+// TestPodOfGone: only a failed Pod outlives its deletion, and what comes later of a deleted Job's Pod is taken note of.
+func TestPodOfGone(t *testing.T) {
+	o := &objects{gone: map[string][]scanstate.Job{"a": {{Name: "gone"}, {Name: "other"}}}}
+	o.jobs.put("job", scanstate.Job{Name: "job"})
+	for phase, want := range map[string]bool{"Failed": true, "Running": false} {
+		if got := o.explainsFailure(scanstate.Pod{Job: "job", Phase: phase}); got != want {
+			t.Errorf("a Pod that is %s is kept: %t", phase, got)
+		}
+	}
+	if o.explainsFailure(scanstate.Pod{Job: "unknown", Phase: "Failed"}) {
+		t.Error("a Pod without a Job is kept")
+	}
+	o.updateDeleted("a", scanstate.Pod{Name: "p", Job: "gone"})
+	if gone := o.gone["a"]; gone[0].Pod == nil || gone[0].Pod.Name != "p" || gone[1].Pod != nil {
+		t.Errorf("got %+v", gone)
+	}
+}
+
 // TestWritten: of ConfigMaps and Secrets no more is kept than when those were written that the operator makes for entries.
 func TestWritten(t *testing.T) {
 	w := newTestObserver(t, clock.RealClock{})
