@@ -189,7 +189,7 @@ var (
 	musterCall  = regexp.MustCompile(`(?:^|[\s(]|\w/)muster ([a-z][a-z-]*)`)
 	testFolder  = regexp.MustCompile(`(?:go test(?: -\S+)*|TEST=) ?\./([\w/]+)`)
 	makeTarget  = regexp.MustCompile(`(?m)^([a-z]+):`)
-	commandUse  = regexp.MustCompile(`\bUse: +"([a-z]+)`)
+	commandUse  = regexp.MustCompile(`\b[Uu]se: +"([a-z]+)`)
 	testFunc    = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	testName    = regexp.MustCompile(`\bTest[A-Z]\w*`)
 	advisory    = regexp.MustCompile(`\b(?:CVE-\d{4}-\d+|GHSA(?:-\w{4}){3})\b`)

@@ -92,7 +92,7 @@ func (c syncChange) run(ctx context.Context, s *shell, cluster *cluster, audit *
 	if _, err := fmt.Fprintf(s.stdout, "AuditSync %s/%s: %s\n", cluster.namespace, audit.Name, done); err != nil || !flags.wait {
 		return err
 	}
-	return cluster.await(ctx, s, audit.Name, changed.GetGeneration(), flags.timeout)
+	return cluster.await(ctx, s, audit, changed.GetGeneration(), flags.timeout)
 }
 
 // auditSync reads an AuditSync. Without a name, it is the only one of the namespace.
@@ -119,11 +119,14 @@ func (c *cluster) auditSync(ctx context.Context, name string) (*v1alpha1.AuditSy
 	return c.getSync(ctx, names[0])
 }
 
-// await prints each change of an AuditSync's conditions until a sync that began after the request has ended.
-func (c *cluster) await(ctx context.Context, s *shell, name string, generation int64, timeout time.Duration) error {
+// await prints what changes of an AuditSync's conditions until the requested sync has ended, and then whether it is ready.
+func (c *cluster) await(ctx context.Context, s *shell, before *v1alpha1.AuditSync, generation int64, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	shown := map[string]string{}
+	name, shown := before.Name, map[string]string{}
+	for _, c := range before.Status.Conditions {
+		shown[c.Type] = conditionText(c)
+	}
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -132,10 +135,15 @@ func (c *cluster) await(ctx context.Context, s *shell, name string, generation i
 			return err
 		}
 		if err == nil {
+			ready := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady)
+			done := ended(audit, ready, generation)
+			if done {
+				delete(shown, v1alpha1.ConditionReady)
+			}
 			if err := s.printConditions(audit, shown); err != nil {
 				return err
 			}
-			if ready := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady); ended(audit, ready, generation) {
+			if done {
 				if ready.Status == metav1.ConditionTrue {
 					return nil
 				}
@@ -174,7 +182,7 @@ func (c *cluster) getSync(ctx context.Context, name string) (*v1alpha1.AuditSync
 func (s *shell) printConditions(audit *v1alpha1.AuditSync, shown map[string]string) error {
 	paint := s.painter(s.stdout)
 	for _, c := range audit.Status.Conditions {
-		text := fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
+		text := conditionText(c)
 		if shown[c.Type] == text {
 			continue
 		}
@@ -188,6 +196,10 @@ func (s *shell) printConditions(audit *v1alpha1.AuditSync, shown map[string]stri
 		}
 	}
 	return nil
+}
+
+func conditionText(c metav1.Condition) string {
+	return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
 }
 
 func annotated(key, value string) map[string]any {

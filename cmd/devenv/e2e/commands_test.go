@@ -45,7 +45,7 @@ func TestSyncCommands(t *testing.T) {
 	w.eventually("it is suspended", func() bool { return w.audit().Spec.Suspend })
 	run(2, "see muster resume", "reconcile")
 	commit := w.push(map[string]string{"clusters/a.yaml": "", "clusters/b.yaml": "", "clusters/c.yaml": ""})
-	run(0, "Ready", "resume", "--wait")
+	run(1, "Ready False RemovalsHeld", "resume", "--wait")
 	w.eventually("the removals wait", func() bool { return strings.HasSuffix(w.audit().Status.LastAttemptedRevision, commit) })
 
 	run(2, "is not an approval", "approve", "yes")
