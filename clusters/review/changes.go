@@ -175,7 +175,7 @@ func (c *comparison) hold(before, now *plan.Step) Change {
 
 // change returns the change of a step that only the merge result has.
 func (c *comparison) change(s *plan.Step) Change {
-	change := Change{Action: s.Action, Kind: s.Kind, Name: s.Name, AuditConfig: s.AuditConfig, Path: s.Origin, Reason: string(s.Reason), Fields: s.Fields}
+	change := Change{Action: s.Action, Kind: s.Kind, Name: s.Name, AuditConfig: s.AuditConfig, Path: s.Origin, Reason: string(s.Reason), Fields: slices.Clone(s.Fields)}
 	if s.Drift {
 		change.Reason = "" // the live object differs from the merge result; who changed it doesn't matter here
 	}

@@ -73,7 +73,7 @@ func more(n int, command string) string {
 	case command == "":
 		return fmt.Sprintf("- … %d more\n", n)
 	}
-	return fmt.Sprintf("- … %d more; run %s\n", n, code(command))
+	return fmt.Sprintf("- … %d more; run %s\n", n, codeOf(command, maxCommand))
 }
 
 // item is a list item with items below it, in a bounded size.

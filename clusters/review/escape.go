@@ -23,6 +23,7 @@ const (
 	maxValue   = 200
 	maxMessage = 600
 	maxName    = 64 // in the verdict
+	maxCommand = 500
 	maxEscape  = 10 // characters of an escape
 )
 

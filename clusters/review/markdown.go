@@ -32,7 +32,7 @@ const (
 	// DefaultMaxBytes is accepted by every forge that Muster knows.
 	DefaultMaxBytes = 60_000
 	// MinMaxBytes always has room for the verdict, whatever the names in it.
-	MinMaxBytes = 24_000
+	MinMaxBytes = 16_000
 )
 
 // Markdown returns the comment. It is never longer than the options say, uses only what GitHub, GitLab, Gitea and Forgejo
@@ -125,7 +125,7 @@ func (p *printer) foot() string {
 		text += fmt.Sprintf(" %s of the base %s not applied yet and not counted here.", plural(r.Pending, "change", "changes"), isAre(r.Pending))
 	}
 	if p.Command != "" {
-		text += " Everything: " + code(p.Command)
+		text += " Everything: " + codeOf(p.Command, maxCommand)
 	}
 	return "---\n\n" + text + "\n"
 }

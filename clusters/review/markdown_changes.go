@@ -13,22 +13,28 @@ import (
 // removals lists what is removed, what waits for an approval, and what is held for another reason.
 func (p *printer) removals() []section {
 	var removed, waiting, kept []string
+	standing := true // all that wait do so without this pull request
 	for i := range p.review.Changes {
 		if c := &p.review.Changes[i]; c.Action == plan.Remove {
 			removed = append(removed, p.removal(c))
 		}
 	}
 	for i := range p.review.Held {
-		c := &p.review.Held[i]
-		if c.Approvable {
+		switch c := &p.review.Held[i]; {
+		case c.Approvable:
 			waiting = append(waiting, p.removal(c))
-		} else {
+			standing = standing && c.Standing
+		case !c.Standing:
 			kept = append(kept, p.removal(c))
 		}
 	}
+	wait := section{head: "#### Removals that wait for approval\n\n" + p.approval(), tail: "\n", items: waiting}
+	if standing {
+		wait.head, wait.tail = fold(plural(len(waiting), "removal waits for approval already", "removals wait for approval already"), false)+p.approval(), foldEnd
+	}
 	return []section{
 		{head: "#### Removed after the merge\n\n", tail: "\n", items: removed},
-		{head: "#### Removals that wait for approval\n\n" + p.approval(), tail: "\n", items: waiting},
+		wait,
 		{head: "#### No longer in Git, but kept\n\n", tail: "\n", items: kept},
 	}
 }

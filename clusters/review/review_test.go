@@ -108,7 +108,7 @@ func stopped(d *tree) *tree {
 	return d
 }
 
-// TestFindings: what a commit doesn't cause stands apart from what it does, though lines shift.
+// TestFindings: what a commit doesn't cause is told apart from what it does, though lines shift.
 func TestFindings(t *testing.T) {
 	f := func(severity finding.Severity, line int, message string) finding.Finding {
 		return finding.Finding{Code: "test", Severity: severity, Path: "eu.yaml", Line: line, Message: message, Fix: "fix"}
@@ -251,12 +251,18 @@ func TestMarker(t *testing.T) {
 
 // TestOnlyReads: New leaves its input as it is, masked or not.
 func TestOnlyReads(t *testing.T) {
-	in := synced(t, newTree(fleetOfSix...), newTree(fleetOfSix...).remove("staging").edit("analytics", hourly).renew("eu-west-1", "2", june))
-	before := string(toJSON(t, []any{in.Before, in.After, in.BeforeFleet, in.AfterFleet}))
-	in.Mask = func(string) string { return "masked" }
-	review.New(in)
-	if string(toJSON(t, []any{in.Before, in.After, in.BeforeFleet, in.AfterFleet})) != before {
-		t.Error("the input has changed")
+	moved := newTree("eu-central-1", "eu-west-1", "us-east-1", "us-west-2").edit("us-east-1", hourly).renew("eu-west-1", "2", june).addTo(config, "analytics", "fedcba9876543210", "2")
+	for _, known := range []bool{true, false} {
+		in := synced(t, newTree(fleetOfSix...), moved)
+		if !known {
+			in.BeforeFleet = nil
+		}
+		before := string(toJSON(t, []any{in.Before, in.After, in.BeforeFleet, in.AfterFleet}))
+		in.Mask = func(string) string { return "masked" }
+		review.New(in)
+		if string(toJSON(t, []any{in.Before, in.After, in.BeforeFleet, in.AfterFleet})) != before {
+			t.Error("the input has changed")
+		}
 	}
 }
 
