@@ -119,8 +119,8 @@ func longestRun(text string) int {
 	return longest
 }
 
-// prose returns a message with everything that isn't a plain word as code. Quoted parts are code as a whole, without the
-// quotes.
+// prose returns a message with everything that isn't a plain word as code. Parts in quotes or backticks are code as a
+// whole, without the quotes.
 func prose(text string, asCode func(string) string) string {
 	var words []string
 	for rest := strings.TrimSpace(shorten(text, maxMessage)); rest != ""; rest = strings.TrimLeftFunc(rest, unicode.IsSpace) {
@@ -131,11 +131,13 @@ func prose(text string, asCode func(string) string) string {
 	return strings.Join(words, " ")
 }
 
+const quotes = "\"`"
+
 // nextWord cuts the first word off a text. A quoted part is one word, with what follows the quote up to the next space.
 func nextWord(text string) (word, rest string) {
 	end := 0
-	if opening := strings.IndexFunc(text, func(r rune) bool { return r != '(' }); opening >= 0 && text[opening] == '"' {
-		if closing := strings.IndexByte(text[opening+1:], '"'); closing >= 0 {
+	if opening := strings.IndexFunc(text, func(r rune) bool { return r != '(' }); opening >= 0 && strings.IndexByte(quotes, text[opening]) >= 0 {
+		if closing := strings.IndexByte(text[opening+1:], text[opening]); closing >= 0 {
 			end = opening + 1 + closing + 1
 		}
 	}
@@ -157,8 +159,8 @@ func plainOrCode(word string, first bool, asCode func(string) string) string {
 	if first && before == "" && startWord.MatchString(core) && !reference.MatchString(core) {
 		return core + after
 	}
-	if quoted, ok := strings.CutPrefix(core, `"`); ok && strings.HasSuffix(quoted, `"`) && len(quoted) > 1 {
-		core = quoted[:len(quoted)-1]
+	if last := len(core) - 1; last > 1 && strings.IndexByte(quotes, core[0]) >= 0 && core[last] == core[0] {
+		core = core[1:last]
 	}
 	switch {
 	case core == "":

@@ -130,7 +130,7 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	golden(t, "status.txt", lines.String())
-	golden(t, "gone.md", review.Gone(review.Marker(namespace+"/production"), "the pull request no longer changes "+folder))
+	golden(t, "gone.md", review.Gone(review.Marker(namespace+"/production"), "the pull request no longer changes anything in `"+folder+"`"))
 }
 
 func golden(t *testing.T, name, text string) {
