@@ -52,6 +52,7 @@ type bulkWrite struct {
 type amplifier struct {
 	*builder
 	exact         bool // count exactly instead of estimating
+	whole         bool // the tree is built in one piece
 	writes        map[string][]bulkWrite
 	contentsCache *contents                 // see contents
 	fields        map[string][]place        // see configured
@@ -74,7 +75,7 @@ type amount struct {
 // refuseAmplified stops a tree whose kustomizations write too much into too many objects. It estimates first, and counts only
 // when the estimate is over the limit.
 func (b *builder) refuseAmplified() {
-	a := amplifier{builder: b, writes: map[string][]bulkWrite{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}, rewritten: map[string]bool{}}
+	a := amplifier{builder: b, whole: b.wholeReason() != "", growths: map[string]growth{}, writes: map[string][]bulkWrite{}, fans: map[string]int{}, longest: map[string]int{}, built: map[string]int{}, others: map[string]map[string]int{}, rewritten: map[string]bool{}}
 	dirs := slices.Sorted(maps.Keys(b.tree.Loaded.Kustomizations))
 	for _, dir := range dirs {
 		a.writes[dir] = a.bulkWrites(b.tree.Loaded.Kustomizations[dir])
@@ -206,9 +207,17 @@ func (c *copier) replaced(r *replacement) int {
 	return sum
 }
 
-// growth is how an object grows on its way from a kustomization to the root: how often all of it may double, and how many values
-// are added.
-type growth struct{ copies, values int }
+// growth is how an object grows on its way from a kustomization to the root: how often all of it may double, how many values are
+// added, how many keys generators give or merge into it, and how many transformers it passes.
+type growth struct{ copies, values, keys, steps int }
+
+func (g growth) plus(h growth) growth {
+	return growth{add(g.copies, h.copies), add(g.values, h.values), add(g.keys, h.keys), add(g.steps, h.steps)}
+}
+
+func (g growth) or(h growth) growth {
+	return growth{max(g.copies, h.copies), max(g.values, h.values), max(g.keys, h.keys), max(g.steps, h.steps)}
+}
 
 // growth returns the largest growth over all paths from a kustomization to the root.
 func (a *amplifier) growth(dir string) growth {
@@ -217,27 +226,37 @@ func (a *amplifier) growth(dir string) growth {
 	}
 	var most growth
 	for _, u := range a.uses[dir] {
-		g := a.growth(u.dir)
-		most = growth{max(most.copies, g.copies), max(most.values, g.values)}
+		most = most.or(a.growth(u.dir))
 	}
-	if k := a.tree.Loaded.Kustomizations[dir]; k != nil && k.Spec.Kind != types.ComponentKind {
-		own := a.own(dir)
-		most = growth{min(most.copies+own.copies, overLimit), min(most.values+own.values, overLimit)}
+	if k := a.tree.Loaded.Kustomizations[dir]; k != nil && (k.Spec.Kind != types.ComponentKind || dir == a.tree.Loaded.Path) {
+		most = most.plus(a.own(dir))
 	}
 	a.growths[dir] = most
 	return most
 }
 
+// most returns the largest growth of any object.
+func (a *amplifier) most() growth {
+	var most growth
+	for dir := range a.writes {
+		most = most.or(a.growth(dir))
+	}
+	return most
+}
+
 // own returns the growth that a kustomization and its components add to an object.
 func (a *amplifier) own(dir string) growth {
-	var g growth
+	k := a.tree.Loaded.Kustomizations[dir]
+	g := growth{steps: a.steps(k)}
 	for _, w := range a.writes[dir] {
-		g = growth{g.copies + copies(w.text), add(g.values, a.perObject(w))}
+		g = g.plus(growth{copies: copies(w.text), values: a.perObject(w)})
 	}
-	for _, component := range inDir(dir, a.tree.Loaded.Kustomizations[dir].Spec.Components) {
+	for _, of := range a.generators(k) {
+		g.keys = add(g.keys, a.keys(of))
+	}
+	for _, component := range inDir(dir, k.Spec.Components) {
 		if a.tree.Loaded.Kustomizations[component] != nil {
-			below := a.own(component)
-			g = growth{min(g.copies+below.copies, overLimit), min(g.values+below.values, overLimit)}
+			g = g.plus(a.own(component))
 		}
 	}
 	return g

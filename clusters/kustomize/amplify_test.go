@@ -98,6 +98,7 @@ func TestAmplification(t *testing.T) {
 			"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches:\n"+jsonPatch("kind: ExternalCluster", 10_000)), "component/kustomization.yaml:4:5"},
 		{"one copy for 10,000 clusters", fleetOf(10_000, "base", "patches:\n"+copying(1)), ""},
 		{"copies that double an object", fleetOf(1, "fleet", "patches:\n"+copying(17)), "fleet/kustomization.yaml:2:5"},
+		{"copies in a component at the root", fleetOf(1, "fleet", component+"patches:\n"+copying(17)), "fleet/kustomization.yaml:4:5"},
 		{"copies in many patches", fleetOf(1, "fleet", "patches:\n"+strings.Repeat(copying(2), 9)), "fleet/kustomization.yaml:2:5"},
 		{"copies in a base and above it", fleetOf(1, "base", "patches:\n"+copying(9)).with("base/kustomization.yaml", "patches:\n"+copying(8)), "base/kustomization.yaml:4:5"},
 		{"copies under another spelling", fleetOf(1, "fleet", "patches:\n"+strings.ReplaceAll(copying(17), "op: copy", `op: "\x63opy"`)), "fleet/kustomization.yaml:2:5"},

@@ -24,6 +24,23 @@ func TestTries(t *testing.T) {
 	replacements := func(n int) string {
 		return "replacements:\n  - source: {kind: Secret, name: x}\n    targets:\n" + strings.Repeat("      - {select: {name: nobody}, fieldPaths: [a]}\n", n)
 	}
+	byName := func(n int) string {
+		return "patches:\n" + numbered(n, "- patch: '{apiVersion: v1, kind: Secret, metadata: {name: s%d}}'\n")
+	}
+	ofClusters := func(n int) string {
+		return "buildMetadata: [originAnnotations]\npatches:\n" + numbered(n, "- patch: '{apiVersion: muster.dev/v1alpha1, kind: ExternalCluster, metadata: {name: c%d}}'\n")
+	}
+	merged := func(generators, keys int) string {
+		text := "secretGenerator:\n- {name: s0, options: {disableNameSuffixHash: true}, literals: [x=y]}\n"
+		for i := range generators {
+			text += fmt.Sprintf("- {name: s0, behavior: merge, literals: [%s]}\n", numbered(keys, fmt.Sprintf("k%d-%%d=v, ", i)))
+		}
+		return text
+	}
+	plugins := func(n int) repository {
+		return fleet(1, "generators: ["+strings.Repeat("../g.yaml, ", n)+"]\nresources: [s.yaml]\n").
+			with("g.yaml", builtin("SecretGenerator", "behavior: merge\nliterals: [a=b]\n")).with("fleet/s.yaml", manyKeys(2000))
+	}
 	long := "name: " + strings.Repeat("x*", 480)
 	for _, row := range []struct {
 		reason string
@@ -36,6 +53,20 @@ func TestTries(t *testing.T) {
 		{"some long selectors", fleet(1000, patches(150, long)), ""},
 		{"long selectors", fleet(1000, patches(250, long)), "fleet/kustomization.yaml:2:5"},
 		{"replacements", fleet(1000, replacements(4000)), "fleet/kustomization.yaml:2:5"},
+		{"images", fleet(1000, "images:\n"+numbered(4000, "- {name: x%d, newName: zz}\n")), "fleet/kustomization.yaml:2:3"},
+		{"images of a few", fleet(100, "images:\n"+numbered(4000, "- {name: x%d, newName: zz}\n")), ""},
+		{"replicas", fleet(1000, "replicas:\n"+numbered(4000, "- {name: x%d, count: 2}\n")), "fleet/kustomization.yaml:2:3"},
+		{"10,000 names among 6,000 objects", secrets(6000).with("fleet/kustomization.yaml", byName(10_000)), "fleet/kustomization.yaml:30:3"},
+		{"1,000 names among 6,000 objects", secrets(6000).with("fleet/kustomization.yaml", byName(1000)), ""},
+		{"build metadata of ten patches", fleet(10_000, "buildMetadata: [originAnnotations]\n"+patches(10, "name: nobody")), ""},
+		{"build metadata of a patch for each", fleet(5000, ofClusters(5000)), ""},
+		{"build metadata of 200 patches", fleet(1000, "buildMetadata: [originAnnotations]\n"+patches(200, "name: nobody")), "fleet/kustomization.yaml:1:1"},
+		{"build metadata of 200 patches for one", fleet(1000, ofClusters(1)+strings.Repeat(ofClusters(1)[len(ofClusters(0)):], 199)), "fleet/kustomization.yaml:1:1"},
+		{"build metadata of a patch in many components", fleet(1000, "buildMetadata: [originAnnotations]\ncomponents: ["+strings.Repeat("../c, ", 200)+"]\n").with("c/kustomization.yaml", component+patches(1, "name: nobody")), "fleet/kustomization.yaml:1:1"},
+		{"keys of generators that merge", fleet(1, merged(8, 1000)), ""},
+		{"more of them", fleet(1, merged(100, 100)), "fleet/kustomization.yaml:3:3"},
+		{"keys that are merged into a file", fleet(1, "resources: [s.yaml]\n"+merged(1000, 1)).with("fleet/s.yaml", manyKeys(2000)), "fleet/kustomization.yaml:4:3"},
+		{"keys that a plugin merges", plugins(1000), "fleet/kustomization.yaml:1:14"},
 		{"12,001 clusters in units", fleet(12_001, "namePrefix: x-\n"), ""},
 		{"12,001 clusters in one piece", fleet(12_001, "vars: [{name: X, objref: {kind: Secret, name: x}}]\n"), "fleet/kustomization.yaml"},
 		{"12,001 others", secrets(12_001), "fleet/kustomization.yaml"},
@@ -62,6 +93,11 @@ func secrets(n int) repository {
 	}
 	r["fleet/kustomization.yaml"] = "resources:\n" + list
 	return r
+}
+
+// manyKeys returns a Secret with n keys.
+func manyKeys(n int) string {
+	return "apiVersion: v1\nkind: Secret\nmetadata: {name: t}\ndata: {" + numbered(n, "k%d: '', ") + "}\n"
 }
 
 // lines returns n lines of an env file.
@@ -106,6 +142,7 @@ func TestLargeGenerators(t *testing.T) {
 		{"2,001 keys, encrypted", folders(1, envs).with("fleet/big", key.Encrypt(t, "big.env", lines(2001), sealtest.Everything)), "fleet/d0/kustomization.yaml:4:5"},
 		{"2,001 keys of a ConfigMap", folders(1, strings.Replace(envs, "secret", "configMap", 1)).with("fleet/big", lines(2001)), "fleet/d0/kustomization.yaml:4:5"},
 		{"2,001 literals", folders(1, "secretGenerator:\n  - name: s\n    literals:\n"+strings.ReplaceAll(lines(2001), "K", "      - K")), "fleet/d0/kustomization.yaml:4:5"},
+		{"2,001 literals of a plugin", folders(1, "generators: [../g.yaml]\n").with("fleet/g.yaml", builtin("ConfigMapGenerator", "literals:\n"+strings.ReplaceAll(lines(2001), "K", "- K"))), "fleet/d0/kustomization.yaml:3:14"},
 		{"lines by the thousand", folders(1, strings.Replace(files, "../big", "../l0, y=../l1", 1)).
 			with("fleet/l0", key.Encrypt(t, "l", numbers(0, 6000), sealtest.Everything)).
 			with("fleet/l1", key.Encrypt(t, "l", numbers(6000, 12_000), sealtest.Everything)), "fleet/d0/kustomization.yaml:4:5"},

@@ -14,8 +14,8 @@ import (
 
 // pluginSource is the input of a generator that is configured by a file or text in the generators list.
 type pluginSource struct {
-	field []string
-	kind  string
+	field          []string
+	kind, behavior string
 	types.KvPairSources
 }
 
@@ -25,10 +25,14 @@ func (b *builder) pluginSources(k *load.Kustomization) []pluginSource {
 	for i, entry := range k.Spec.Generators {
 		documents, _ := documentsIn(b.configuration(k, entry)) // kustomize reports the error
 		for _, d := range documents {
-			if len(load.PluginInputs(d)) == 0 {
+			kind := dereferenced(load.Field(d, "kind"))
+			if kind == nil || kind.Value != "SecretGenerator" && kind.Value != "ConfigMapGenerator" {
 				continue
 			}
-			one := pluginSource{field: fieldOf("generators", i), kind: load.Field(d, "kind").Value}
+			one := pluginSource{field: fieldOf("generators", i), kind: kind.Value}
+			if behavior := load.Field(d, "behavior"); behavior != nil {
+				one.behavior = dereferenced(behavior).Value
+			}
 			if text, err := yaml.Marshal(d); err == nil && unmarshal(text, &one.KvPairSources) {
 				one.EnvSource = "" // kustomize ignores it here
 				list = append(list, one)
