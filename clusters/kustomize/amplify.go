@@ -271,7 +271,7 @@ func (a *amplifier) largestObject() int {
 				continue
 			}
 			for _, d := range f.Documents {
-				a.largest = max(a.largest, below(d.Node()))
+				a.largest = max(a.largest, expanded(d.Node(), map[*yaml.Node]int{}))
 			}
 		}
 	}
@@ -322,12 +322,8 @@ func mappingsInLists(n *yaml.Node) int {
 func (a *amplifier) bulkWrites(k *load.Kustomization) []bulkWrite {
 	var list []bulkWrite
 	patch := func(p types.Patch, field []string) {
-		text := []byte(p.Patch)
-		if p.Path != "" {
-			text = a.tree.Content[path.Join(k.Dir, p.Path)]
-		}
 		long := max(0, a.longestName(k.Dir)-maxName) / bytesPerValue // kustomize keeps one for each patch
-		list = append(list, bulkWrite{dir: k.Dir, field: field, text: text, target: p.Target, more: long})
+		list = append(list, bulkWrite{dir: k.Dir, field: field, text: a.patchText(k, p), target: p.Target, more: long})
 	}
 	pairs := func(pairs map[string]string, field []string, fields []place, labels bool) {
 		var text bytes.Buffer
@@ -390,17 +386,19 @@ func estimated(text []byte) int { return len(text)/bytesPerValue + load.Marks(st
 
 // nodes counts the nodes of a patch. Of a JSON patch, only the values of its operations are written.
 func nodes(root *yaml.Node) int {
+	counted := map[*yaml.Node]int{}
 	if root.Kind != yaml.SequenceNode {
-		return below(root)
+		return expanded(root, counted)
 	}
 	sum := 0
-	for operation := range operations6902(root) {
+	for _, operation := range root.Content {
 		sum++
+		operation = dereferenced(operation)
 		for i := 0; i+1 < len(operation.Content); i += 2 {
 			switch operation.Content[i].Value {
 			case "op", "path", "from":
 			default:
-				sum += below(operation.Content[i+1])
+				sum = add(sum, expanded(operation.Content[i+1], counted))
 			}
 		}
 	}
@@ -419,32 +417,6 @@ func copies(text []byte) int {
 		}
 	}
 	return n
-}
-
-// operations6902 returns the operations of a JSON patch.
-func operations6902(root *yaml.Node) iter.Seq[*yaml.Node] {
-	return func(yield func(*yaml.Node) bool) {
-		for _, operation := range root.Content {
-			if operation.Kind == yaml.AliasNode {
-				operation = operation.Alias
-			}
-			if !yield(operation) {
-				return
-			}
-		}
-	}
-}
-
-// below counts a node and its descendants. Load has limited the expansion of aliases.
-func below(n *yaml.Node) int {
-	if n.Kind == yaml.AliasNode {
-		return below(n.Alias)
-	}
-	sum := 1
-	for _, child := range n.Content {
-		sum += below(child)
-	}
-	return sum
 }
 
 // objectsReached returns how many objects a target selects in a kustomization, or in those that include a component. An object

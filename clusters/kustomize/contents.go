@@ -145,18 +145,11 @@ func (a *amplifier) generated(k *load.Kustomization, src *types.KvPairSources) *
 // patchTexts returns the patches of a kustomization.
 func (a *amplifier) patchTexts(k *load.Kustomization) [][]byte {
 	var texts [][]byte
-	note := func(p types.Patch) {
-		text := []byte(p.Patch)
-		if p.Path != "" {
-			text = a.tree.Content[path.Join(k.Dir, p.Path)]
-		}
-		texts = append(texts, text)
-	}
 	for _, p := range a.patches[k.Dir] {
-		note(p.Patch)
+		texts = append(texts, a.patchText(k, p.Patch))
 	}
 	for _, p := range k.Spec.PatchesJson6902 { //nolint:staticcheck // deprecated, and still built
-		note(p)
+		texts = append(texts, a.patchText(k, p))
 	}
 	for _, w := range a.writes[k.Dir] {
 		if w.patch {

@@ -72,11 +72,7 @@ func (b *builder) refuseCopies() {
 			}
 		}
 		for _, p := range slices.Concat(k.Spec.Patches, k.Spec.PatchesJson6902) { //nolint:staticcheck // deprecated, and still built
-			text := []byte(p.Patch)
-			if p.Path != "" {
-				text = b.tree.Content[path.Join(k.Dir, p.Path)]
-			}
-			if why := unsafePatch(text, p.Options); why != "" {
+			if why := unsafePatch(b.patchText(k, p), p.Options); why != "" {
 				b.refuseCopy(k, "a patch "+why+": that could expose what a generator reads from an encrypted file",
 					"write a patch that only adds, replaces or removes fields", "patches")
 			}
@@ -87,11 +83,7 @@ func (b *builder) refuseCopies() {
 // all reports whether all documents of some files, or of inline texts in the kustomization, pass a check.
 func (b *builder) all(k *load.Kustomization, entries []string, check func(*yaml.Node) bool) bool {
 	for _, entry := range entries {
-		text := []byte(entry)
-		if !strings.Contains(entry, "\n") {
-			text = b.tree.Content[path.Join(k.Dir, entry)]
-		}
-		documents, err := documentsIn(text)
+		documents, err := documentsIn(b.configuration(k, entry))
 		if err != nil || len(documents) == 0 || slices.ContainsFunc(documents, func(d *yaml.Node) bool { return !check(d) }) {
 			return false
 		}

@@ -32,10 +32,7 @@ type patch struct {
 func (b *builder) patchesOf(k *load.Kustomization) []patch {
 	var list []patch
 	for i, p := range k.Spec.Patches {
-		text := []byte(p.Patch)
-		if p.Path != "" {
-			text = b.tree.Content[path.Join(k.Dir, p.Path)]
-		}
+		text := b.patchText(k, p)
 		if list6902, ok := operations(p, text); ok {
 			p.Path, p.Patch = "", list6902
 			list = append(list, patch{Patch: p, index: i})
@@ -55,6 +52,14 @@ func (b *builder) patchesOf(k *load.Kustomization) []patch {
 		}
 	}
 	return list
+}
+
+// patchText returns a patch, which is in the kustomization or in a file.
+func (b *builder) patchText(k *load.Kustomization, p types.Patch) []byte {
+	if p.Path != "" {
+		return b.tree.Content[path.Join(k.Dir, p.Path)]
+	}
+	return []byte(p.Patch)
 }
 
 // operations converts a JSON patch in YAML to JSON. kustomize would convert it with the same function, again for each object

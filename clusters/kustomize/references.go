@@ -23,7 +23,7 @@ const maxReferences = 20_000
 // name.
 func (a *amplifier) refuseReferences() {
 	// Any text could be a name. Only a tree with many texts in objects that are not clusters is worth collecting the names.
-	if _, n := a.references(nil, a.longestAdded()); n <= maxReferences {
+	if _, n := a.references(nil, a.longestOfAll()); n <= maxReferences {
 		return
 	}
 	names, longest := a.names()
@@ -43,7 +43,7 @@ func (a *amplifier) references(names map[string]bool, longest int) (at string, s
 		}
 		n := 0
 		for _, d := range f.Documents {
-			n = add(n, mul(mentions(d.Node(), names), 1+(len(d.Name)+longest)/bytesPerValue))
+			n = add(n, mul(mentions(d.Node(), names), 1+longest/bytesPerValue))
 		}
 		if sum = add(sum, n); n > most {
 			most, at = n, name
@@ -64,9 +64,9 @@ func (a *amplifier) references(names map[string]bool, longest int) (at string, s
 	return at, sum
 }
 
-// longestAdded is the most that names may get longer, however they do.
-func (a *amplifier) longestAdded() int {
-	n := a.addedToNames(a.tree.Loaded.Path, map[string]int{})
+// longestOfAll returns the length of the longest name that an object may get, however it does.
+func (a *amplifier) longestOfAll() int {
+	n := a.longestName(a.tree.Loaded.Path)
 	if a.rewrites(place{"metadata", "name"}) {
 		n = max(n, a.longestText())
 	}
@@ -81,32 +81,10 @@ func (a *amplifier) fileOf(dir string) string {
 	return dir
 }
 
-// addedToNames returns how many characters kustomizations add to a name at most.
-func (a *amplifier) addedToNames(dir string, known map[string]int) int {
-	if n, done := known[dir]; done {
-		return n
-	}
-	known[dir] = 0
-	k, below := a.tree.Loaded.Kustomizations[dir], 0
-	for _, name := range k.Resources {
-		if a.tree.Loaded.Kustomizations[name] != nil {
-			below = max(below, a.addedToNames(name, known))
-		}
-	}
-	n := add(below, len(k.Spec.NamePrefix)+len(k.Spec.NameSuffix))
-	for _, name := range inDir(dir, k.Spec.Components) {
-		if a.tree.Loaded.Kustomizations[name] != nil {
-			n = add(n, a.addedToNames(name, known))
-		}
-	}
-	known[dir] = n
-	return n
-}
-
-// names returns the names that objects of the tree may have, nil for any text if a replacement writes names, and the longest name that
-// one may get from a kustomization.
+// names returns the names that objects of the tree may have, nil for any text if a replacement writes names, and the length of the
+// longest name.
 func (a *amplifier) names() (names map[string]bool, longest int) {
-	longest = a.addedToNames(a.tree.Loaded.Path, map[string]int{})
+	longest = a.longestName(a.tree.Loaded.Path)
 	at, names := place{"metadata", "name"}, map[string]bool{}
 	for name := range a.uses {
 		if f := a.file(name); f != nil {
