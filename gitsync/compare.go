@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -57,17 +56,13 @@ func (r *Repository) Compare(ctx context.Context, src Source, head string) (*Com
 	if err := errors.Join(src.Validate(), headRef.Validate()); err != nil {
 		return nil, err
 	}
+	release, err := r.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, src.timeout())
 	defer cancel()
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if r.closed {
-		return nil, fmt.Errorf("fetch: the cache %s is closed: %w", r.dir, os.ErrClosed)
-	}
 	rem, err := connect(ctx, src, r.limits)
 	if err != nil {
 		return nil, err

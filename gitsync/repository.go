@@ -97,15 +97,11 @@ func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 	if err := src.Validate(); err != nil {
 		return nil, err
 	}
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	release, err := r.take(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if r.closed {
-		return nil, fmt.Errorf("fetch: the cache %s is closed: %w", r.dir, os.ErrClosed)
-	}
+	defer release()
 	u, err := parseURL(src.URL, src.AllowPlainHTTP)
 	if err != nil {
 		return nil, err
@@ -120,6 +116,20 @@ func (r *Repository) Fetch(ctx context.Context, src Source) (*Snapshot, error) {
 		}
 	}
 	return snapshot, err
+}
+
+// take waits for the turn.
+func (r *Repository) take(ctx context.Context) (release func(), err error) {
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.closed {
+		<-r.turn
+		return nil, fmt.Errorf("fetch: the cache %s is closed: %w", r.dir, os.ErrClosed)
+	}
+	return func() { <-r.turn }, nil
 }
 
 func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapshot, error) {
