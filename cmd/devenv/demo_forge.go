@@ -18,7 +18,8 @@ import (
 const (
 	forgeRepository = "platform/" + demoRepository
 	forgeRobot      = "muster"
-	forgeContext    = "muster/" + demoSync // of the first status of a commit
+	forgeContext    = "muster/" + demoSync   // of the first status of a commit
+	forgePlan       = forgeContext + "/plan" // of the head of a pull request; the branch requires it
 	forgeBranch     = "main"
 
 	// demoScan is how long a scan takes, so that the reader can see it run.
@@ -74,10 +75,10 @@ func (d *demo) startGitea(ctx context.Context, root string) (err error) {
 		return err
 	}
 	// Start now: commits that were pushed before the webhook existed are read when the AuditSync is created.
-	return f.gitea.AddWebhook(ctx, forgeRepository, f.hookURL(), f.hookSecret, "push", "pull_request")
+	return f.gitea.AddWebhook(ctx, forgeRepository, f.hookURL(), f.hookSecret, "push", "pull_request", "pull_request_sync", "pull_request_comment", "issue_comment")
 }
 
-// setUp creates the repository, the reader's account and Muster's.
+// setUp creates the repository, the reader's account and Muster's, and protects the branch.
 func (f *demoForge) setUp(ctx context.Context) (err error) {
 	if f.repositoryURL, err = f.gitea.CreateRepository(ctx, forgeRepository); err != nil {
 		return err
@@ -86,18 +87,18 @@ func (f *demoForge) setUp(ctx context.Context) (err error) {
 	if err := f.gitea.API(ctx, http.MethodPost, "/admin/users", reader, nil); err != nil {
 		return err
 	}
-	// The scope covers statuses and reading. Without write access to the repository Gitea rejects statuses.
-	if f.token, err = f.gitea.CreateUser(ctx, forgeRobot, "write:repository"); err != nil {
+	// The scopes are for statuses and reading, for comments, and for Muster to find its own account.
+	if f.token, err = f.gitea.CreateUser(ctx, forgeRobot, "write:repository", "write:issue", "read:user"); err != nil {
 		return err
 	}
-	for user, permission := range map[string]string{gitUsername: "admin", forgeRobot: "write"} {
+	// Muster is an administrator of the repository, because Gitea tells only these who may write.
+	for user, permission := range map[string]string{gitUsername: "admin", forgeRobot: "admin"} {
 		if err := f.gitea.AddCollaborator(ctx, forgeRepository, user, permission); err != nil {
 			return err
 		}
 	}
-	// The branch requires no status: commits of pull requests get none, so none could be merged.
 	f.hookSecret = rand.Text()
-	return nil
+	return f.gitea.ProtectBranch(ctx, forgeRepository, forgeBranch, forgePlan)
 }
 
 func (f *demoForge) hookURL() string {
@@ -117,10 +118,10 @@ func (f *demoForge) secrets() []client.Object {
 	}
 }
 
-// use makes the AuditSync receive webhooks and set statuses.
+// use makes the AuditSync receive webhooks, set statuses, and answer pull requests.
 func (f *demoForge) use(sync *v1alpha1.AuditSync) {
 	sync.Spec.Webhook = &v1alpha1.Webhook{SecretRef: v1alpha1.SecretRef{Name: "fleet-webhook"}}
-	sync.Spec.Forge = &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}}
+	sync.Spec.Forge = &v1alpha1.Forge{Provider: "gitea", SecretRef: v1alpha1.SecretRef{Name: "fleet-git"}, PullRequests: true}
 }
 
 func (d *demo) startStandIn(ctx context.Context, _ string) error {

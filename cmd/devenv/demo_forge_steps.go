@@ -71,16 +71,22 @@ func (d *demo) forgeSteps() []demoStep {
 				"Muster catches up on the missed scan.",
 			},
 		}},
-		{stepForgeMerge, []demoAction{{
-			[]string{
-				"git switch -qc proposal && git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a'",
-				"git push -q origin proposal && git switch -q main",
-				askForge(`{"head": "proposal", "base": "main", "title": "remove dev-a"}`, "pulls"),
-				askForge(`{"Do": "merge"}`, "pulls/1/merge") + " && git pull -q",
+		{stepForgeMerge, []demoAction{
+			{
+				[]string{
+					"git switch -qc proposal && git rm -q clusters/dev-a.yaml && git commit -qm 'remove dev-a'",
+					"git push -q origin proposal && git switch -q main",
+					askForge(`{"head": "proposal", "base": "main", "title": "remove dev-a"}`, "pulls"),
+				},
+				forgePlan + " of the pull request's commit is a success, and a comment lists what the merge would do. Nothing live has\n" +
+					"changed. The page is " + d.forge.pages() + "/pulls/1.",
 			},
-			"The pull request itself gets no status: Muster sets statuses on commits of the branch that it follows, so the branch must\n" +
-				"not require one. The merge is such a commit, and " + forgeContext + " reports that dev-a is removed.",
-		}}},
+			{
+				[]string{askForge(`{"Do": "merge"}`, "pulls/1/merge") + " && git pull -q"},
+				"The branch requires " + forgePlan + ", so Gitea merges. " + forgeContext + " of the merge reports that dev-a is removed,\n" +
+					"as the comment had said.",
+			},
+		}},
 		{stepForgeForged, []demoAction{{
 			[]string{`curl -sS -H 'Content-Type: application/json' -H 'X-Gitea-Event: push' -H "X-Gitea-Signature: $(printf '%064d' 0)" \` + "\n" +
 				`  -d '{"ref": "refs/heads/main"}' ` + d.forge.hookURL()},

@@ -27,6 +27,8 @@ func TestDemoWithGiteaDoesWhatItSays(t *testing.T) {
 		"stand-in       scan of analytics: out of memory (OOMKilled)",
 		"muster/fleet: success: 5 clusters applied: 2 added (analytics, dev-a)",
 		"muster/fleet: failure: 1 of 5 clusters can't be used: clusters/analytics.yaml:13",
+		"muster/fleet/plan: success: removes 1 cluster (dev-a)",
+		"1  comment of muster: Removes 1 cluster (dev-a).",
 	)
 	v.withoutKubectl()
 	v.stop()
@@ -83,11 +85,18 @@ func (v *visitor) forgeChecks() map[string][]func(result) check {
 			status(scans, "pending", "scanning is paused"),
 			status(scans, "success", "1 changed cluster scanned"),
 		},
-		stepForgeMerge: {func(result) check {
-			return check{"a merge that is applied", func() bool {
-				return v.merged() && v.shows(forgeContext, "success", "1 removed (dev-a)")
-			}}
-		}},
+		stepForgeMerge: {
+			func(result) check {
+				return check{"a pull request with its plan", func() bool {
+					return v.showsAt(v.commit("origin/proposal"), forgePlan, "success", "removes 1 cluster (dev-a)") && v.commented("**Removes 1 cluster (`dev-a`).**")
+				}}
+			},
+			func(result) check {
+				return check{"a merge that is applied", func() bool {
+					return v.merged() && v.shows(forgeContext, "success", "1 removed (dev-a)")
+				}}
+			},
+		},
 		stepForgeForged: {func(r result) check {
 			return check{"a refusal by Muster", func() bool { return strings.Contains(r.output, "the signature does not match its secret") }}
 		}},
@@ -108,9 +117,23 @@ func (v *visitor) merged() bool {
 	return branch.Commit.ID == v.head() && len(parents) == 2
 }
 
-// shows says whether the latest status of the commit of the work tree in a context is this one.
+// commented reports whether Muster's only comment has the text.
+func (v *visitor) commented(text string) bool {
+	comments, err := pullComments(v.Context(), v.demo.forge.gitea)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return len(comments) == 1 && comments[0].User.Login == forgeRobot && strings.Contains(comments[0].Body, text)
+}
+
+// shows reports whether the latest status of the commit of the work tree in a context is this one.
 func (v *visitor) shows(context, state, text string) bool {
-	statuses, err := v.demo.forge.gitea.Statuses(v.Context(), forgeRepository, v.head())
+	return v.showsAt(v.head(), context, state, text)
+}
+
+// showsAt is shows for another commit.
+func (v *visitor) showsAt(commit, context, state, text string) bool {
+	statuses, err := v.demo.forge.gitea.Statuses(v.Context(), forgeRepository, commit)
 	if err != nil {
 		v.Fatal(err)
 	}

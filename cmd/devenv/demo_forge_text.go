@@ -12,8 +12,8 @@ func (d *demo) forgeText() string {
 	var b strings.Builder
 	f := d.forge
 	fmt.Fprintf(&b, `
-Muster is running. The AuditSync %q manages the MondooAuditConfig %q from a repository on Gitea, and reports
-the result of each commit to Gitea as commit statuses.
+Muster is running. The AuditSync %q manages the MondooAuditConfig %q from a repository on Gitea. It reports the
+result of each commit to Gitea as commit statuses, and tells on each pull request what its merge would do.
 
   commits      %s/commits/branch/%s
                (log in as %s with the password %s; the pages have no styles, because Gitea's module contains none)

@@ -63,8 +63,12 @@ func (v *visitor) synced() bool {
 	return false
 }
 
-func (v *visitor) head() string {
-	out, err := exec.CommandContext(v.Context(), "git", "-C", v.demo.file("fleet"), "rev-parse", "HEAD").Output()
+func (v *visitor) head() string { return v.commit("HEAD") }
+
+// commit is the commit of a revision in the work tree.
+func (v *visitor) commit(revision string) string {
+	v.Helper()
+	out, err := exec.CommandContext(v.Context(), "git", "-C", v.demo.file("fleet"), "rev-parse", revision).Output()
 	if err != nil {
 		v.Fatal(err)
 	}
