@@ -26,6 +26,10 @@ LINT         = .cache/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSI
 # Packages that are tested at once. The tests of controllers take longest and mostly wait: they start first, and one more package runs beside.
 PARALLEL = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
+# Tests whose worth is the number or the size of what they try. The race detector makes them up to ten times slower, so `make test` runs these
+# without it. What runs concurrently has tests of its own, which keep it.
+ROUNDS := ^(TestAmplification|TestAnHour|TestAsKustomizeDoes|TestHonestGrowth|TestHostileEdits|TestQuickIsSops|TestTries|TestUnitsAreTheWhole)$$
+
 .PHONY: help
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,10 +44,10 @@ run: ## Show Muster at work: starts a control plane and Git on this machine, unt
 .PHONY: test
 test: servers ## Run all tests, against real servers that the first run builds (19 minutes on 2 cores)
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
-	go test $(RACE) -p $(PARALLEL) -timeout 30m $(if $(filter ./...,$(TEST)),./controllers) $(TEST)
+	go test $(RACE) -p $(PARALLEL) -timeout 30m $(if $(filter ./...,$(TEST)),-skip '$(ROUNDS)' ./controllers) $(TEST)
 ifeq ($(TEST),./...)
-	go test ./clusters/kustomize -run TestUnitsAreTheWhole -trees 2000
-	go test ./clusters/kustomize -run TestAsKustomizeDoes -mixes 300
+	go test ./clusters ./clusters/unseal ./controllers/scans -run '$(ROUNDS)'
+	go test ./clusters/kustomize -run '$(ROUNDS)' -trees 2000 -mixes 300
 endif
 
 .PHONY: servers
