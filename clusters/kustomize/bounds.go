@@ -29,6 +29,9 @@ const (
 	// maxNoted is how many notes about transformers kustomize may parse: 10 patches on 70,000 clusters, or 300 on 200. That takes
 	// some five minutes.
 	maxNoted = 10_000_000
+	// maxConfigured is how often fields of configurations may be looked for: 1,000 fields in 10,000 objects. That takes half a
+	// minute.
+	maxConfigured = 10_000_000
 )
 
 // refuseMany stops a tree that would take kustomize too long.
@@ -66,6 +69,30 @@ func (a *amplifier) refuseMany() {
 	}
 	a.refuseNoted()
 	a.refuseMerged()
+	a.refuseConfigured()
+}
+
+// refuseConfigured stops a tree whose configurations name many fields: kustomize looks for each of them in each object.
+func (a *amplifier) refuseConfigured() {
+	looks, most, at := 0, -1, ""
+	for _, dir := range slices.Sorted(maps.Keys(a.tree.Loaded.Kustomizations)) {
+		fields := 0
+		for _, list := range a.configuredBy(a.tree.Loaded.Kustomizations[dir]) {
+			fields += len(list)
+		}
+		if fields == 0 {
+			continue
+		}
+		here := mul(a.objectsReached(bulkWrite{dir: dir}), fields)
+		if looks = add(looks, here); here > most {
+			most, at = here, dir
+		}
+	}
+	if looks > maxConfigured {
+		a.result.Stop(a.placed(finding.Finding{Code: load.CodeSize, Severity: finding.Error, Path: a.rootFile(),
+			Message: fmt.Sprintf("kustomize would look for the fields of configurations in objects more than %d times", maxConfigured),
+			Fix:     "name fewer fields in configurations"}, at, []string{"configurations"}))
+	}
 }
 
 // refuseNoted stops a tree with build metadata and many transformers. kustomize then notes each transformer in an annotation of

@@ -67,6 +67,8 @@ func TestTries(t *testing.T) {
 		{"more of them", fleet(1, merged(100, 100)), "fleet/kustomization.yaml:3:3"},
 		{"keys that are merged into a file", fleet(1, "resources: [s.yaml]\n"+merged(1000, 1)).with("fleet/s.yaml", manyKeys(2000)), "fleet/kustomization.yaml:4:3"},
 		{"keys that a plugin merges", plugins(1000), "fleet/kustomization.yaml:1:14"},
+		{"the fields of configurations", fleet(1000, "configurations: [../refs.yaml]\n").with("refs.yaml", configuredFields(200)), ""},
+		{"many fields of configurations", fleet(10_000, "configurations: [../refs.yaml]\n").with("refs.yaml", configuredFields(1100)), "fleet/kustomization.yaml:1:1"},
 		{"12,001 clusters in units", fleet(12_001, "namePrefix: x-\n"), ""},
 		{"12,001 clusters in one piece", fleet(12_001, "vars: [{name: X, objref: {kind: Secret, name: x}}]\n"), "fleet/kustomization.yaml"},
 		{"12,001 others", secrets(12_001), "fleet/kustomization.yaml"},
@@ -93,6 +95,11 @@ func secrets(n int) repository {
 	}
 	r["fleet/kustomization.yaml"] = "resources:\n" + list
 	return r
+}
+
+// configuredFields returns a configuration that names n fields with references.
+func configuredFields(n int) string {
+	return "nameReference:\n- kind: ConfigMap\n  fieldSpecs:\n" + numbered(n, "  - {path: spec/f%d, kind: ExternalCluster}\n")
 }
 
 // manyKeys returns a Secret with n keys.

@@ -135,17 +135,26 @@ func (a *amplifier) configured() map[string][]place {
 	}
 	a.fields = map[string][]place{}
 	for _, k := range a.tree.Loaded.Kustomizations {
-		for _, ref := range k.Spec.Configurations {
-			documents, _ := documentsIn(a.tree.Content[path.Join(k.Dir, ref)]) // kustomize reports the error
-			for _, d := range documents {
-				for i := 0; i+1 < len(d.Content); i += 2 {
-					key := strings.ToLower(d.Content[i].Value)
-					a.fields[key] = append(a.fields[key], fieldsIn(d.Content[i+1])...)
-				}
-			}
+		for key, fields := range a.configuredBy(k) {
+			a.fields[key] = append(a.fields[key], fields...)
 		}
 	}
 	return a.fields
+}
+
+// configuredBy returns the fields in the configurations of one kustomization.
+func (a *amplifier) configuredBy(k *load.Kustomization) map[string][]place {
+	fields := map[string][]place{}
+	for _, ref := range k.Spec.Configurations {
+		documents, _ := documentsIn(a.tree.Content[path.Join(k.Dir, ref)]) // kustomize reports the error
+		for _, d := range documents {
+			for i := 0; i+1 < len(d.Content); i += 2 {
+				key := strings.ToLower(d.Content[i].Value)
+				fields[key] = append(fields[key], fieldsIn(d.Content[i+1])...)
+			}
+		}
+	}
+	return fields
 }
 
 // maxName is the longest name of an object in Kubernetes.
