@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 // TestScript runs the real main, one scenario a script. The scripts have these commands of their own:
 //
 //	status N muster ARG...           run muster, which has to end with status N, and must show no canary
-//	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything
+//	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything; with
+//	                                 -recommended what the recommended rule names, such as servers
 //	pgp-encrypt FILE...              encrypt credentials in files in place for the PGP key in $PGP_KEY
 //	git-init DIR                     make a folder a Git repository
 //	commit                           commit the work tree in $WORK, and put the commit into $COMMIT
@@ -123,6 +124,8 @@ func scriptEncrypt(t *testing.T, key sealtest.Recipient, ts *testscript.TestScri
 	rule := sealtest.Credentials
 	if len(args) > 0 && args[0] == "-all" {
 		rule, args = sealtest.Everything, args[1:]
+	} else if len(args) > 0 && args[0] == "-recommended" {
+		rule, args = sealtest.Recommended, args[1:]
 	}
 	for _, name := range args {
 		encrypted := sealtest.Encrypt(t, name, ts.ReadFile(name), rule, 0, sealtest.Group{key})

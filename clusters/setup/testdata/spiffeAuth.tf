@@ -1,0 +1,31 @@
+variable "spiffe_id" {
+  type        = string
+  description = "the common name in the certificate of the scan Pod; Kubernetes takes the user name from there, so let SPIRE write the SPIFFE ID into it"
+}
+
+resource "kubernetes_cluster_role_v1" "scan" {
+  metadata {
+    name = "mondoo-operator-k8s-resources-scanning"
+  }
+  rule {
+    api_groups = ["*"]
+    resources  = ["*"]
+    verbs      = ["get", "list", "watch"]
+  }
+}
+
+resource "kubernetes_cluster_role_binding_v1" "scan" {
+  metadata {
+    name = "mondoo-operator-k8s-resources-scanning-eu"
+  }
+  role_ref {
+    api_group = "rbac.authorization.k8s.io"
+    kind      = "ClusterRole"
+    name      = kubernetes_cluster_role_v1.scan.metadata[0].name
+  }
+  subject {
+    api_group = "rbac.authorization.k8s.io"
+    kind      = "User"
+    name      = var.spiffe_id
+  }
+}
