@@ -33,8 +33,9 @@ from the management cluster.
 In a Git work tree, encrypted files are compared with the last commit that has another version of them, or with --base. If a
 value has changed but the MAC has not, the file can't be decrypted. Lint detects that without a key.
 
-Findings are printed to standard output. Text names files relative to the working directory; JSON, SARIF (2.1.0) and GitHub
-annotations name them relative to the root of the repository.`
+Findings are printed to standard output. Text names files relative to the working directory; all other formats name them
+relative to the root of the repository: JSON, SARIF (2.1.0), GitHub annotations, GitLab Code Quality and JUnit, where each
+file is a test case.`
 
 const lintExample = `  # Check two environments
   muster lint clusters/production clusters/staging
@@ -57,7 +58,7 @@ func newLintCommand(s *shell) *cobra.Command {
 			return nil, cobra.ShellCompDirectiveDefault
 		},
 	}
-	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github")
+	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github", "junit", "gitlab")
 	base := cmd.Flags().String("base", "", "commit or branch to compare encrypted files with (default: HEAD, and the commit before it)")
 	failOn := addChoice(cmd, "fail-on", "", "lowest severity of findings that makes lint exit with 1", "error", "warning")
 	flags.add(cmd)
@@ -96,9 +97,10 @@ func newLintCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// report is the findings of one repository.
+// report is the findings of one repository, and the files that were checked.
 type report struct {
 	repo     *repository
+	files    []string
 	findings []finding.Finding
 }
 
@@ -117,12 +119,13 @@ func (f folder) lint(ctx context.Context, args []string, base string) ([]report,
 		return nil, err
 	}
 	var reports []report
-	add := func(repo *repository, findings []finding.Finding) {
+	add := func(repo *repository, files []string, findings []finding.Finding) {
 		at := slices.IndexFunc(reports, func(known report) bool { return known.repo.root == repo.root })
 		if at < 0 {
 			reports = append(reports, report{repo: repo})
 			at = len(reports) - 1
 		}
+		reports[at].files = append(reports[at].files, files...)
 		reports[at].findings = finding.Sorted(append(reports[at].findings, findings...))
 	}
 	read := map[string]map[string]bool{} // the files of all trees, by repository
@@ -138,10 +141,14 @@ func (f folder) lint(ctx context.Context, args []string, base string) ([]report,
 		for name := range loaded.Files {
 			read[t.root][name] = true
 		}
-		add(t.repository, findings)
+		files := t.files
+		if t.whole {
+			files = loaded.Paths()
+		}
+		add(t.repository, files, findings)
 	}
 	for _, t := range split {
-		add(t.repository, envs.unreadClusters(t, read[t.root]))
+		add(t.repository, nil, envs.unreadClusters(t, read[t.root]))
 	}
 	return reports, nil
 }

@@ -28,7 +28,7 @@ func (s *shell) printJudged(format string, repo *repository, j *judged) error {
 		_, err := fmt.Fprintln(s.stdout, s.redactor.String(j.Markdown(review.Options{})))
 		return err
 	}
-	return s.printReports(format, []report{{repo, j.findings()}})
+	return s.printReports(format, []report{{repo: repo, findings: j.findings()}})
 }
 
 func (s *shell) printJudgedText(repo *repository, j *judged) error {

@@ -15,6 +15,10 @@ func (s *shell) printReports(format string, reports []report) error {
 		return writeJSON(s.stdout, map[string]any{"findings": s.all(reports)})
 	case "sarif":
 		return writeJSON(s.stdout, sarif(s.all(reports)))
+	case "junit":
+		return printJUnit(s.stdout, s.checked(reports), s.all(reports))
+	case "gitlab":
+		return writeJSON(s.stdout, codeQualityOf(s.all(reports)))
 	case "github":
 		return printAnnotations(s.stdout, s.all(reports))
 	}
@@ -36,6 +40,17 @@ func (s *shell) all(reports []report) []finding.Finding {
 		}
 	}
 	return list
+}
+
+// checked are the files of all reports, masked.
+func (s *shell) checked(reports []report) []string {
+	var files []string
+	for _, r := range reports {
+		for _, name := range r.files {
+			files = append(files, s.redactor.String(name))
+		}
+	}
+	return files
 }
 
 func count(findings []finding.Finding) string {
