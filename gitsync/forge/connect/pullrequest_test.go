@@ -152,6 +152,17 @@ func TestStrangeLists(t *testing.T) {
 		if err != nil || len(comments) != 0 {
 			t.Errorf("%+v, %v", comments, err)
 		}
+		s.AnswerWith(forgetest.Status(200, fmt.Sprintf(`[
+			{"number": 3, "iid": 3, "state": "open", "sha": "%[1]s", "target_branch": "other", "base": {"ref": "other"}, "head": {"sha": "%[1]s"}},
+			{"number": 4, "iid": 4, "state": "closed", "sha": "%[1]s", "target_branch": "main", "base": {"ref": "main"}, "head": {"sha": "%[1]s"}}]`, commitHash), "X-Total-Count", "2"))
+		if list, err := client.PullRequests(t.Context(), "main", nil); err != nil || len(list.Items) != 0 {
+			t.Errorf("from a forge that doesn't know the parameters: %+v, %v", list, err)
+		}
+		s.AnswerWith(forgetest.Status(200, `[{"id": 3, "body": "x", "user": {"id": -1, "login": "Ghost"}, "author": null}]`))
+		comments, err = client.Comments(t.Context(), 7)
+		if err != nil || len(comments) != 1 || comments[0].AuthorID != 0 || comments[0].Author != "" {
+			t.Errorf("of an account that was deleted: %+v, %v", comments, err)
+		}
 		s.AnswerWith(forgetest.Status(200, `[`+strings.Repeat(`{},`, 100_000)+`{}]`, "X-Total-Count", "4"))
 		if _, err := client.PullRequests(t.Context(), "main", nil); !as[*forge.LimitError](err) {
 			t.Errorf("more than a page: %v", err)

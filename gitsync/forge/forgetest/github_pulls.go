@@ -45,7 +45,7 @@ func (s *Server) githubPulls(w http.ResponseWriter, r *http.Request, path string
 	case at(http.MethodGet, "pulls"):
 		s.githubListPulls(w, r)
 	case at(http.MethodGet, "pulls", "*"):
-		s.githubOne(w, r, s.pull(id(1)))
+		s.githubOne(w, s.pull(id(1)))
 	case at(http.MethodGet, "issues", "*", "comments") && s.pull(id(1)) != nil:
 		s.githubListComments(w, r, id(1))
 	case at(http.MethodPost, "issues", "*", "comments") && s.pull(id(1)) != nil:
@@ -88,7 +88,7 @@ func (s *Server) githubListPulls(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) githubOne(w http.ResponseWriter, _ *http.Request, p *PullRequest) {
+func (s *Server) githubOne(w http.ResponseWriter, p *PullRequest) {
 	if p == nil {
 		githubError(w, http.StatusNotFound, "Not Found", githubDocs)
 		return

@@ -2,6 +2,7 @@ package forgetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -53,7 +54,7 @@ func (s *Server) SetPullRequest(p PullRequest) {
 	defer s.mu.Unlock()
 	s.pulls = slices.DeleteFunc(s.pulls, func(other PullRequest) bool { return other.Number == p.Number })
 	s.pulls = append(s.pulls, p)
-	slices.SortFunc(s.pulls, func(a, b PullRequest) int { return int(a.Number - b.Number) })
+	slices.SortFunc(s.pulls, func(a, b PullRequest) int { return cmp.Compare(a.Number, b.Number) })
 }
 
 // SetUser adds a user with a permission: none, read, write or admin.

@@ -69,9 +69,10 @@ type comment struct {
 	Updated time.Time `json:"updated_at"`
 }
 
+// value: the account of a deleted user has the id -1.
 func (c comment) value() (forge.Comment, bool) {
 	value := forge.Comment{ID: c.ID, Body: c.Body, Created: c.Created, Updated: c.Updated}
-	if c.User != nil {
+	if c.User != nil && c.User.ID > 0 {
 		value.AuthorID, value.Author = c.User.ID, c.User.Login
 	}
 	return value, c.ID > 0

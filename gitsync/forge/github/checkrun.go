@@ -73,6 +73,10 @@ func (a *App) SetCheckRun(ctx context.Context, run forge.CheckRun) error {
 		}
 	case shown.Output.Annotations == 0:
 		id = shown.ID
+	case shown.Status != completed:
+		if err := a.cancel(ctx, shown); err != nil { // nothing else would end it
+			return a.conn.FailAbout(ctx, wire.CheckRun, action, err)
+		}
 	}
 	for first := true; first || sent < len(run.Annotations); first = false {
 		end := min(sent+annotationsAtOnce, len(run.Annotations))
@@ -145,6 +149,13 @@ func (a *App) send(ctx context.Context, run forge.CheckRun, id int64, annotation
 	return set.GetID(), err
 }
 
+func (a *App) cancel(ctx context.Context, run *shownRun) error {
+	_, _, err := a.checks.Checks.UpdateCheckRun(ctx, a.repository.Owner(), a.repository.Name(), run.ID, github.UpdateCheckRunOptions{
+		Name: run.Name, Status: new(completed), Conclusion: new(cancelled),
+	})
+	return err
+}
+
 func annotation(a forge.Annotation) *github.CheckRunAnnotation {
 	end := cmp.Or(a.EndLine, a.Line)
 	shown := &github.CheckRunAnnotation{Path: &a.Path, StartLine: &a.Line, EndLine: &end, AnnotationLevel: new(string(a.Level)), Message: &a.Message}
@@ -157,6 +168,7 @@ func annotation(a forge.Annotation) *github.CheckRunAnnotation {
 const (
 	inProgress = "in_progress"
 	completed  = "completed"
+	cancelled  = "cancelled"
 )
 
 // statusOf maps the states of a status. GitHub has no error for a run, and shows a failure.
@@ -167,7 +179,7 @@ func statusOf(s forge.State) (status string, conclusion *string) {
 	case forge.Success:
 		return completed, new("success")
 	case forge.Canceled:
-		return completed, new("cancelled")
+		return completed, new(cancelled)
 	default:
 		return completed, new("failure")
 	}

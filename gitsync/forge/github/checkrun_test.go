@@ -97,6 +97,24 @@ func TestCheckRunThatIsInterrupted(t *testing.T) {
 		t.Errorf("%s with %d annotations", c.Status, len(c.Annotations))
 	}
 	at.advance(2 * time.Minute)
+	t.Run("other content", func(t *testing.T) {
+		s, runner, at := startChecks(t)
+		for i := range 78 {
+			if err := runner.SetCheckRun(t.Context(), run(forge.Pending, fmt.Sprint(i), 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := runner.SetCheckRun(t.Context(), want); !as[*forge.RateLimitedError](err) {
+			t.Fatalf("%v", err)
+		}
+		at.advance(2 * time.Minute)
+		if err := runner.SetCheckRun(t.Context(), run(forge.Success, "y", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if all := s.Checks(); len(all) != 2 || all[0].Conclusion != "cancelled" || all[0].Title == "" || all[1].Conclusion != "success" || len(all[1].Annotations) != 1 {
+			t.Errorf("%d runs", len(all))
+		}
+	})
 	if err := runner.SetCheckRun(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,20 @@ func TestRightsOnPullRequests(t *testing.T) {
 	}
 }
 
+// Lists may be long, and the answers on the way to them stay small.
+func TestLongToken(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, at := start(t, forgetest.Options{App: &key.PublicKey})
+	s.AnswerWith(forgetest.Status(201, `{"token": "`+strings.Repeat("x", 3<<20)+`"}`))
+	_, err = dial(t, s, at, appSecret(key, "2")).PullRequests(t.Context(), "main", nil)
+	if n := len(s.Requests()); !as[*forge.AnswerError](err) || !strings.Contains(err.Error(), "larger than 2 MiB") || n != 1 {
+		t.Errorf("%v after %d requests", err, n)
+	}
+}
+
 // Names that lead elsewhere aren't followed.
 func TestAppOfAnotherName(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -41,7 +41,7 @@ func Elements[T any](ctx context.Context, c *Conn, r Request, each func(T) error
 	if err != nil {
 		return Answer{}, err
 	}
-	defer closeBody(res.Body)
+	defer func() { _ = res.Body.Close() }()
 	answer := Answer{Header: res.Header, Unchanged: res.StatusCode == http.StatusNotModified}
 	if answer.Unchanged {
 		return answer, nil
@@ -80,7 +80,7 @@ func Object[T any](ctx context.Context, c *Conn, r Request) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	defer closeBody(res.Body)
+	defer func() { _ = res.Body.Close() }()
 	err = json.NewDecoder(&limited{body: shorten(res.Body, r.Text), most: maxAnswer, left: maxAnswer}).Decode(&object)
 	if err == nil && object == nil {
 		err = ErrNothing

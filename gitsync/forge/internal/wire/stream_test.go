@@ -130,7 +130,7 @@ func TestOnlyStreamsAreLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeBody(res.Body)
+	defer func() { _ = res.Body.Close() }()
 	if n, err := io.Copy(io.Discard, res.Body); n != maxAnswer || err == nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
