@@ -17,6 +17,7 @@ import (
 	nethtml "golang.org/x/net/html"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/review"
 )
@@ -38,6 +39,12 @@ var allowed = map[string][]string{"h3": nil, "h4": nil, "p": nil, "ul": nil, "li
 // expanded is what forges turn into links, mentions, emoji or formulas in plain text.
 var expanded = regexp.MustCompile(`[@#!~%$^&*_{}\[\]<>|\\` + "`" + `]|:[a-z+]|[A-Za-z]+-[0-9]|\b[0-9a-f]{7,}\b|www\.\w|://`)
 
+// linked is what may be expanded even in code. stacked are marks that cover what is around them.
+var (
+	linked  = regexp.MustCompile(`[@#][\pL\pN]`)
+	stacked = regexp.MustCompile(`[^\pL]\pM|\pM\pM`)
+)
+
 // harmless reports what is in a comment that isn't ours, or isn't whole.
 func harmless(t testing.TB, markdown string) []string {
 	t.Helper()
@@ -47,9 +54,15 @@ func harmless(t testing.TB, markdown string) []string {
 		report("not UTF-8")
 	}
 	for _, r := range markdown {
-		if r != '\n' && r != '\u200b' && !unicode.IsPrint(r) && r != '\t' {
+		if r != '\n' && r != '\u200b' && !unicode.IsPrint(r) && r != '\t' || strings.ContainsRune("\u3164\u2800", r) {
 			report("invisible character %U", r)
 		}
+		if unicode.In(r, unicode.Hebrew, unicode.Arabic) {
+			report("%U changes the direction", r)
+		}
+	}
+	if found := stacked.FindString(markdown); found != "" {
+		report("stacked marks %q", found)
 	}
 	rendered := render(t, markdown)
 	if opened, closed := strings.Count(rendered, "<details"), strings.Count(rendered, "</details>"); opened != closed {
@@ -81,7 +94,13 @@ func harmless(t testing.TB, markdown string) []string {
 				}
 			}
 		case nethtml.TextNode:
-			if within(n, "code", "pre") {
+			if within(n, "pre") {
+				continue
+			}
+			if within(n, "code") {
+				if found := linked.FindString(n.Data); found != "" {
+					report("%q in the code %q", found, n.Data)
+				}
 				continue
 			}
 			if found := expanded.FindString(n.Data); found != "" {
@@ -122,6 +141,24 @@ func TestHarmless(t *testing.T) {
 		}
 		for _, wrong := range harmless(t, review.Gone(review.Marker(text), text)) {
 			t.Errorf("gone, %q: %s", text, wrong)
+		}
+	}
+}
+
+// TestAddresses: only an address of HTTP is a link, and it ends where it should.
+func TestAddresses(t *testing.T) {
+	r := review.New(review.Input{Base: base, Head: head, After: &plan.Plan{Report: finding.Report{Findings: []finding.Finding{{Code: "test", Severity: finding.Error, Path: "eu.yaml", Message: "message"}}}}})
+	const rest = "git.example.com/platform/fleet/src/commit/" + head + "/"
+	for address, linked := range map[string]bool{"https://" + rest + "eu.yaml": true, "https://" + rest + "a)b<c>d e\"f`g\\h[i]": true, "": false, "javascript:alert(1)": false,
+		"data:text/html,x": false, "//" + rest: false, "https:///x": false, "https://" + rest + "\x00": false, "https://" + rest + strings.Repeat("a", 2000): false} {
+		o := options()
+		o.FileURL = func(string, int) string { return address }
+		text := r.Markdown(o)
+		for _, wrong := range harmless(t, text) {
+			t.Errorf("%q: %s", address, wrong)
+		}
+		if got := strings.Contains(text, "](http"); got != linked {
+			t.Errorf("%q is a link: %v", address, got)
 		}
 	}
 }
@@ -168,6 +205,25 @@ func TestSizes(t *testing.T) {
 		if r.Markdown(o) != text {
 			t.Errorf("seed %d: the second comment differs", seed)
 		}
+		least := o
+		o.MaxBytes, least.MaxBytes = 1, review.MinMaxBytes
+		if r.Markdown(o) != r.Markdown(least) {
+			t.Errorf("seed %d: less than the least is not the least", seed)
+		}
+	}
+}
+
+// TestLongItem: a cluster with more changed fields than fit is shown with the first of them.
+func TestLongItem(t *testing.T) {
+	fields := make([]plan.Field, 1000)
+	for i := range fields {
+		fields[i] = plan.Field{Path: fmt.Sprintf("field-%04d", i), From: strings.Repeat("a", 200), To: strings.Repeat("b", 200)}
+	}
+	r := &review.Review{Changes: []review.Change{{Action: plan.Change, Kind: plan.KindCluster, Name: "eu", Fields: fields}}}
+	text := r.Markdown(options())
+	shown := strings.Count(text, "field-")
+	if shown < 5 || shown == len(fields) || !strings.Contains(text, fmt.Sprintf("  - … %d more\n", len(fields)-shown)) || !strings.Contains(text, "- cluster `eu`") {
+		t.Errorf("%d fields are shown:\n%s", shown, text)
 	}
 }
 
@@ -232,20 +288,29 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 }
 
-// TestLiveValuesStayOut: a manifest can't make a Review tell the annotation of a live Secret.
+// TestLiveValuesStayOut: a manifest can't make a Review tell the annotation of a live Secret, whether it is a cluster's
+// or none's.
 func TestLiveValuesStayOut(t *testing.T) {
-	before, after := newTree("eu"), newTree("eu")
 	const annotation = "kubectl.kubernetes.io/last-applied-configuration"
+	registry := func(d *tree, value string) *tree {
+		d.Secrets = append(d.Secrets, fleet.Secret{Name: "registry", Type: "Opaque", Data: map[string]string{"a": canary + value}, Origin: fleet.Origin{Path: folder + "/registry.yaml"}, Hash: value})
+		return d
+	}
+	before, after := registry(newTree("eu"), "1"), registry(newTree("eu"), "2")
 	w := newWorld(config).apply(t, before)
-	live := w.Secrets[before.Secrets[0].Name]
-	live.Annotations[annotation] = canary
-	after.Secrets[0].Annotations = map[string]string{annotation: "x"}
-	after.renew("eu", "2", after.Secrets[0].Expires)
+	for i := range after.Secrets {
+		w.Secrets[after.Secrets[i].Name].Annotations[annotation] = canary
+		after.Secrets[i].Annotations = map[string]string{annotation: "x"}
+	}
+	after.renew("eu", "2", march)
 	in := w.input(before, after)
-	if !strings.Contains(string(toJSON(t, in.After.Steps)), canary) {
-		t.Fatal("the plan should have the annotation, or this test proves nothing")
+	if strings.Count(string(toJSON(t, in.After.Steps)), canary) < 2 {
+		t.Fatal("the plan should have both annotations, or this test proves nothing")
 	}
 	r := review.New(in)
+	if len(r.Changes) != 2 {
+		t.Errorf("changes: %q", describe(r))
+	}
 	if text := string(toJSON(t, r)) + r.Markdown(options()); strings.Contains(text, canary) {
 		t.Error("the Review has the annotation of a live Secret")
 	}

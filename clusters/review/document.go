@@ -23,23 +23,19 @@ func (s *section) size() int {
 // write writes the sections in at most space bytes. If they don't fit, the sections that are longer than their share lose
 // their last items, and tell how many. A section for which not even that fits is left out, with those after it.
 func write(b *strings.Builder, sections []section, space int, command string) {
-	sizes, least, full := make([]int, len(sections)), 0, 0
+	rest := 0
 	for i := range sections {
-		sizes[i] = sections[i].size()
-		least += leastSize(&sections[i], command)
-		full += sizes[i]
+		rest += sections[i].size()
 	}
 	for i := range sections {
 		s := &sections[i]
-		least -= leastSize(s, command)
-		full -= sizes[i]
-		share := max(space/(len(sections)-i), space-full)
-		share = min(share, space-least)
-		if share < leastSize(s, command) {
+		rest -= s.size()
+		least := leastSize(s, command)
+		if least > space {
 			return
 		}
 		before := b.Len()
-		s.write(b, share, command)
+		s.write(b, max(space/(len(sections)-i), space-rest, least), command)
 		space -= b.Len() - before
 	}
 }

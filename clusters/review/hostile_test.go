@@ -21,7 +21,7 @@ var hostileTexts = []string{
 	"# heading", "heading\n===", "heading\n---", "---", "* item", "- item", "+ item", "1. item", "1) item", "> quote", "    code", "| a | b |\n|---|---|", "- [x] done", "> [!CAUTION]",
 	":tada: :+1:", "$x^2$ $`y`$ $$z$$", "text[^1]\n\n[^1]: note", "~~gone~~ **bold** __bold__ *it* _it_", "[[wiki]] {{template}} {+added+} [-gone-]",
 	"\u202egpj.exe", "a\u200bb\u2066c\ufeff", "\x00\x1b[31m\x7f\u0085", "a\r\nb\nc\td", "\xff\xfe not UTF-8", "שלום عالم", "e\u0301\u0301\u0301\u0301", "\u3164\u2800", "\U000e0041",
-	"/close", "/merge\n/assign @admin", "fixes #1", "1234567890abcdef1234567890abcdef12345678", "#ff0000 rgb(255,0,0)", `"quoted @admin" "unbalanced`, `\`, `\\`, "a\\`b", "(`)", "```mermaid",
+	"see deadbeef, 1234567 and decade", "/close", "/merge\n/assign @admin", "fixes #1", "1234567890abcdef1234567890abcdef12345678", "#ff0000 rgb(255,0,0)", `"quoted @admin" "unbalanced`, `\`, `\\`, "a\\`b", "(`)", "```mermaid",
 }
 
 // hostileInput is a review whose every text is hostile, in turn.
