@@ -74,6 +74,8 @@ type Judge struct {
 type Result struct {
 	*review.Review
 	Plan *plan.Plan
+
+	fleet *fleet.Opened // the merge result
 }
 
 // Review judges a pull request. It returns nil for one that changes nothing that is read for the path.
@@ -136,7 +138,7 @@ func (c *check) review(ctx context.Context) (*Result, error) {
 	live := c.live(base)
 	in.BeforeFleet, in.AfterFleet = base, merged
 	in.Before, in.After = plan.Compute(base, live, c.policy(c.BaseCommit)), plan.Compute(merged, live, c.policy(c.HeadCommit))
-	return &Result{review.New(in), in.After}, nil
+	return &Result{review.New(in), in.After, merged}, nil
 }
 
 func (c *check) input() review.Input {

@@ -155,6 +155,17 @@ func TestReview(t *testing.T) {
 			})
 		}
 	}
+	added, err := (&judge.Judge{}).Review(t.Context(), request(base, with(base, "f/asia.yaml", plain("asia", "7 1 * * *")), review.Full, key.Opener(t), &redact.Redactor{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folds := added.SetUp(); len(folds) != 1 || !strings.Contains(folds[0].Title, "asia") || !strings.Contains(folds[0].Text, "system:serviceaccount") && !strings.Contains(folds[0].Text, "add-iam-policy-binding") {
+		t.Errorf("set-up: %+v", folds)
+	}
+	rescheduled, err := (&judge.Judge{}).Review(t.Context(), request(base, with(base, "f/us.yaml", plain("us", "6 1 * * *")), review.Full, key.Opener(t), &redact.Redactor{}))
+	if err != nil || len(rescheduled.SetUp()) != 0 {
+		t.Errorf("another schedule needs no set-up: %+v, %v", rescheduled.SetUp(), err)
+	}
 	untouched := with(base, "docs/a.md", "another text", "other/f/x.yaml", "a: b\n", "other/.sops.yaml", "creation_rules: []\n")
 	if got, err := (&judge.Judge{}).Review(t.Context(), request(base, untouched, review.Full, key.Opener(t), &redact.Redactor{})); got != nil || err != nil {
 		t.Errorf("untouched: %v, %v", got, err)

@@ -29,6 +29,8 @@ func (m mergeFlags) given() bool { return m.base != "" || m.head != "" }
 type judged struct {
 	*review.Review
 	mergeFlags
+	// setUp is what must exist elsewhere for the clusters that are added.
+	setUp []review.Fold
 }
 
 // judge plans the merge of two commits, as the check of a pull request does. The work tree isn't read.
@@ -55,7 +57,7 @@ func (f *folder) judge(ctx context.Context, m mergeFlags) (*judged, error) {
 	}
 	j := &judged{mergeFlags: m}
 	if result != nil {
-		j.Review = result.Review
+		j.Review, j.setUp = result.Review, result.SetUp()
 	} else { // it changes nothing that is read for the path
 		j.Review = review.New(review.Input{Sync: r.Options.Sync, Namespace: r.Options.Namespace, Base: r.BaseCommit, Head: r.HeadCommit, Path: f.path,
 			Trust: review.Full, Live: r.Live != nil, Before: &plan.Plan{}, After: &plan.Plan{}})

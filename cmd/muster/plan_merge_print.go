@@ -25,7 +25,7 @@ func (s *shell) printJudged(format string, repo *repository, j *judged) error {
 			*review.Review
 		}{ok, summary, j.Review})
 	case "markdown":
-		_, err := fmt.Fprintln(s.stdout, s.redactor.String(j.Markdown(review.Options{})))
+		_, err := fmt.Fprintln(s.stdout, s.redactor.String(j.Markdown(review.Options{SetUp: j.setUp})))
 		return err
 	}
 	return s.printReports(format, []report{{repo: repo, findings: j.findings()}})

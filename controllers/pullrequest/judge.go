@@ -107,7 +107,7 @@ func (w *answering) answer(request judge.Request, r *judge.Result) answer {
 		a.status.State = forge.Failure
 	}
 	a.write, a.annotations = true, r.Annotations()
-	a.comment = w.subject.Redactor.String(r.Markdown(review.Options{Marker: w.marker(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
+	a.comment = w.subject.Redactor.String(r.Markdown(review.Options{Marker: w.marker(), SetUp: r.SetUp(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
 		Command: "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head}))
 	return a
 }

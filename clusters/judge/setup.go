@@ -1,0 +1,58 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/clusters/setup"
+)
+
+// maxSetups is for how many clusters a review tells what to set up. A comment should be short, and muster setup tells the rest.
+const maxSetups = 5
+
+// methods are the fields of an entry that decide what must be set up.
+var methods = []string{"kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "spiffeAuth", "vaultAuth"}
+
+// SetUp returns what must exist at the cloud and in the target before the scan works, for each cluster that the pull request
+// adds, or whose authentication it changes.
+func (r *Result) SetUp() []review.Fold {
+	var folds []review.Fold
+	more := 0
+	for i := range r.Changes {
+		c := r.cluster(&r.Changes[i])
+		if c == nil {
+			continue
+		}
+		s := setup.For(c.Entry, c.AuditConfig, r.Namespace)
+		if len(s.Steps) == 0 {
+			continue
+		}
+		if len(folds) == maxSetups {
+			more++
+			continue
+		}
+		folds = append(folds, review.Fold{Title: fmt.Sprintf("`%s`: %s", c.Name, s.Method), Text: s.Commands()})
+	}
+	if more > 0 {
+		folds = append(folds, review.Fold{Title: fmt.Sprintf("%d more clusters", more), Text: "muster setup CLUSTER " + r.Path + "\n"})
+	}
+	return folds
+}
+
+// cluster returns the cluster of a change, if it needs a set-up.
+func (r *Result) cluster(change *review.Change) *fleet.Cluster {
+	if change.Kind != plan.KindCluster || change.Action != plan.Add && change.Action != plan.Change ||
+		change.Action == plan.Change && !slices.ContainsFunc(change.Fields, func(f plan.Field) bool { return slices.Contains(methods, f.Path) }) {
+		return nil
+	}
+	at := slices.IndexFunc(r.fleet.Clusters, func(c fleet.Cluster) bool {
+		return c.Name == change.Name && c.AuditConfig == change.AuditConfig && !c.Quarantined
+	})
+	if at < 0 {
+		return nil
+	}
+	return &r.fleet.Clusters[at]
+}
