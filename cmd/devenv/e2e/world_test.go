@@ -231,7 +231,10 @@ func (w *world) request() {
 	at := time.Now().Format(time.RFC3339Nano)
 	metav1.SetMetaDataAnnotation(&audit.ObjectMeta, v1alpha1.AnnotationReconcile, at)
 	must(w, w.admin.Patch(w.Context(), audit, client.MergeFrom(before)))
-	w.eventually("the sync that was asked for", func() bool { return w.audit().Status.LastHandledReconcileAt == at })
+	w.eventually("the sync that was asked for", func() bool { // a webhook may have asked for another one since
+		audit := w.audit()
+		return audit.Status.LastHandledReconcileAt == audit.Annotations[v1alpha1.AnnotationReconcile] && audit.Status.LastHandledReconcileAt != ""
+	})
 }
 
 func (w *world) eventually(what string, reached func() bool) {
