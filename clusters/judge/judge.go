@@ -11,12 +11,14 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"testing/fstest"
 	"time"
 
 	"sigs.k8s.io/kustomize/api/konfig"
@@ -78,7 +80,8 @@ type Result struct {
 	fleet *fleet.Opened // the merge result
 }
 
-// Review judges a pull request. It returns nil for one that changes nothing that is read for the path.
+// Review judges a pull request. It returns nil for one that changes nothing that is read for the path. A *load.PathError is the
+// fault of the base or the merge result, such as a symbolic link at the path.
 func (j *Judge) Review(ctx context.Context, r Request) (*Result, error) {
 	j.once.Do(func() { j.keyed, j.keyless = clusters.NewPipeline(), clusters.NewPipeline() })
 	dir, err := load.CleanPath(r.Path)
@@ -150,9 +153,14 @@ func (c *check) input() review.Input {
 	return in
 }
 
-// render renders a tree, without keys if there are none.
+// render renders a tree, without keys if there are none. A tree without the path is one with an empty folder there: nothing of it
+// can be applied, and a pull request may add the folder, or remove it.
 func (c *check) render(ctx context.Context, pipeline *clusters.Pipeline, tree fs.FS) (*fleet.Opened, error) {
 	sealed, err := pipeline.Compile(ctx, clusters.Source{FS: tree, Path: c.Path}, c.Options, c.Opener)
+	if errors.Is(err, fs.ErrNotExist) && isPath(err) {
+		empty := fstest.MapFS{c.dir: {Mode: fs.ModeDir | 0o555}}
+		sealed, err = pipeline.Compile(ctx, clusters.Source{FS: empty, Path: c.Path}, c.Options, c.Opener)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +168,11 @@ func (c *check) render(ctx context.Context, pipeline *clusters.Pipeline, tree fs
 		return sealed.Unopened(sealed.Digest), nil
 	}
 	return pipeline.Open(ctx, sealed, c.Opener, c.Redactor, c.Now)
+}
+
+func isPath(err error) bool {
+	_, ok := errors.AsType[*load.PathError](err)
+	return ok
 }
 
 // policy is the policy for a commit. A review doesn't depend on an approval that was given for another commit.

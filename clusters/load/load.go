@@ -125,6 +125,11 @@ type PathError struct {
 
 func (e *PathError) Error() string { return fmt.Sprintf("load %s: %s", e.Path, e.Reason) }
 
+const noFolder = "no such folder in this revision"
+
+// Is makes a missing folder a fs.ErrNotExist.
+func (e *PathError) Is(target error) bool { return target == fs.ErrNotExist && e.Reason == noFolder }
+
 // Load reads the tree at dir. Problems in files are in Tree.Findings. The error is a *PathError when the path can't be loaded,
 // or the error of fsys or ctx.
 //
@@ -203,7 +208,7 @@ func (t *Tree) checkRoot() error {
 	case link != "":
 		return &PathError{t.Path, link + " is a symbolic link, which Muster does not follow"}
 	case errors.Is(err, fs.ErrNotExist):
-		return &PathError{t.Path, "no such folder in this revision"}
+		return &PathError{t.Path, noFolder}
 	case errors.Is(err, errSubmodule) || err == nil && isSubmodule(entry):
 		return &PathError{t.Path, "it is in a Git submodule, which Muster does not fetch"}
 	case err != nil:

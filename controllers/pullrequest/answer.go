@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/review"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -30,48 +32,64 @@ func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, err
 		return reconcile.Result{}, nil
 	}
 	a := c.audited(it.NamespacedName)
-	problem, err := c.work(ctx, a, subject, it)
+	if pause := a.pause(c.Clock.Now()); it.String() != "" && pause > 0 {
+		return reconcile.Result{RequeueAfter: pause}, nil
+	}
+	ctx, cancel := a.within(ctx)
+	defer cancel()
+	problem, again, err := c.work(ctx, a, subject, it)
 	if ctx.Err() != nil {
 		return reconcile.Result{}, nil
 	}
-	if is[*movedError](err) {
-		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, time.Second)
+	if moved, ok := errors.AsType[*movedError](err); ok {
+		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, moved.wait)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
-		problem = err.Error()
+		problem, again = err.Error(), wait(err, c.Clock.Now())
+	}
+	if down(err) {
+		a.pauseUntil(c.Clock.Now().Add(again))
 	}
 	if problem != "" {
 		problem = report.Cut(subject.Redactor.String(problem), maxProblem)
 	}
 	c.result(ctx, subject.AuditSync, a, it, problem)
-	if err != nil {
-		return reconcile.Result{RequeueAfter: wait(err, c.Clock.Now())}, nil
-	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: again}, nil
 }
 
 // maxProblem keeps the condition readable.
 const maxProblem = 300
 
-func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (problem string, err error) {
+// work returns what kept it from being complete, and when to try again; 0 for never.
+func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (problem string, again time.Duration, err error) {
 	conn, err := c.connect(ctx, a, s)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	switch {
 	case it.ref != "":
-		return "", c.answerQueued(ctx, a, s, conn, it.ref)
+		return "", 0, c.answerQueued(ctx, a, s, conn, it.ref)
 	case it.number == 0:
-		return "", c.look(ctx, a, s, conn, it)
+		return "", 0, c.look(ctx, a, s, conn, it)
 	}
-	known := a.pull(it.number)
-	if known == nil {
-		return "", nil // the list comes first
+	p, now, listed := a.pull(it.number)
+	if p == nil {
+		return "", 0, nil
 	}
-	w := &answering{checker: c, audited: a, subject: s, conn: conn, pull: known}
-	err = w.run(ctx)
-	return w.problem, err
+	w := &answering{checker: c, audited: a, subject: s, conn: conn, known: now, pull: &p.shown}
+	if !listed {
+		return "", 0, w.leave(ctx)
+	}
+	key, err := w.run(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	a.answered(p, key, now.Updated)
+	if w.pull.problem == "" {
+		return "", 0, nil
+	}
+	return w.pull.problem, max(w.pull.again.Sub(c.Clock.Now()), time.Second), nil
 }
 
 // look lists the open pull requests, and queues those that need an answer.
@@ -83,6 +101,7 @@ func (c *Checker) look(ctx context.Context, a *audited, s *Subject, conn *connec
 	if err != nil {
 		return err
 	}
+	a.pauseUntil(time.Time{})
 	for _, number := range a.listed(list, s.Version, c.Clock.Now()) {
 		c.queue.Add(item{NamespacedName: it.NamespacedName, number: number})
 	}
@@ -95,29 +114,47 @@ type answering struct {
 	audited *audited
 	subject *Subject
 	conn    *connection
-	*pull
+	// known is from the beginning: a push meanwhile must not get the permission of the head before it.
+	known
+	pull     *shown
 	comments []forge.Comment
 	// ref is the commit's ref, if it is in the merge queue.
 	ref string
 	// trusted is how far the check goes, and allowedBy who allowed that.
 	trusted   review.Trust
 	allowedBy string
-	// problem is what kept the answer from being complete.
-	problem string
+	// problems are what kept the answer from being complete.
+	problems []string
 }
 
-func (w *answering) run(ctx context.Context) error {
-	if !w.listedNow() {
-		return w.leave(ctx)
-	}
-	var err error
+// run answers, unless that has been done. It returns what the answer is for.
+func (w *answering) run(ctx context.Context) (key string, err error) {
 	if w.trusted, w.allowedBy, err = w.trust(ctx); err != nil {
-		return err
+		return "", err
 	}
-	key := answerKey(w.PullRequest, w.subject.Version) + string(w.trusted)
-	if w.answered == key {
-		return nil
+	key = answerKey(w.PullRequest, w.subject.Version) + string(w.trusted)
+	if w.known.answered == key && (w.pull.problem == "" || w.checker.Clock.Now().Before(w.pull.again)) {
+		return key, nil
 	}
+	answered, err := w.judged(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := w.setStatus(ctx, answered.head, answered.status); w.stops(err) {
+		return "", err
+	}
+	if err := w.setComment(ctx, answered.comment, answered.write); w.stops(err) {
+		return "", err
+	}
+	if err := w.setCheckRun(ctx, answered); w.stops(err) {
+		return "", err
+	}
+	w.pull.moved, w.pull.problem, w.pull.again = 0, strings.Join(w.problems, "; "), w.checker.Clock.Now().Add(refusedRetry)
+	return key, nil
+}
+
+// judged judges the pull request, and marks the head as pending if that takes long.
+func (w *answering) judged(ctx context.Context) (answer, error) {
 	type result struct {
 		answer answer
 		err    error
@@ -127,66 +164,47 @@ func (w *answering) run(ctx context.Context) error {
 		answered, err := w.judge(ctx)
 		done <- result{answered, err}
 	}()
-	var r result
 	select {
-	case r = <-done:
+	case r := <-done:
+		return r.answer, r.err
 	case <-time.After(patience):
-		pending := forge.Status{State: forge.Pending, Description: "is being checked"}
-		// Failing to say that it takes long must not keep the answer away.
-		_ = w.setStatus(ctx, w.Head, pending)
-		r = <-done
 	}
-	if r.err != nil {
-		return r.err
-	}
-	if err := w.withoutStatus(w.setStatus(ctx, r.answer.head, r.answer.status)); err != nil {
-		return err
-	}
-	if err := w.setComment(ctx, r.answer.comment, r.answer.write); err != nil {
-		return err
-	}
-	if err := w.setCheckRun(ctx, r.answer); err != nil {
-		return err
-	}
-	w.answered = key
-	return nil
+	// Failing to say that it takes long must not keep the answer away.
+	_ = w.setStatus(ctx, w.Head, forge.Status{State: forge.Pending, Description: "is being checked"})
+	r := <-done
+	return r.answer, r.err
 }
 
-// withoutStatus drops the error of a status that can't be set on the head of a fork: GitLab stores it in the fork's project, for
-// which the credentials may have no rights. The pull request then has the comment alone.
-func (w *answering) withoutStatus(err error) error {
-	if w.Fork && (is[*forge.RefusedError](err) || is[*forge.NotFoundError](err)) {
-		w.problem = "the comment has the plan, but the status can't be set: " + err.Error()
-		return nil
-	}
-	return err
-}
-
-// listedNow reports whether the pull request is in the present list.
-func (w *answering) listedNow() bool {
-	w.audited.mu.Lock()
-	defer w.audited.mu.Unlock()
-	for _, pr := range w.audited.list.Items {
-		if pr.Number == w.Number {
-			return true
+// stops reports whether an error keeps the rest of the answer from being given. What the forge refuses for good is a problem,
+// and the rest is still worth giving.
+func (w *answering) stops(err error) bool {
+	for _, refused := range []func(error) bool{is[*forge.RefusedError], is[*forge.NotFoundError], is[*forge.RejectedError], is[*forge.LimitError], is[*forge.ConfigError]} {
+		if refused(err) {
+			if !slices.Contains(w.problems, err.Error()) {
+				w.problems = append(w.problems, err.Error())
+			}
+			return false
 		}
 	}
-	return false
+	return err != nil
 }
 
 // leave takes back the answer to a pull request that goes to another branch now. That of a closed one stays as it is.
 func (w *answering) leave(ctx context.Context) error {
 	pr, err := w.conn.PullRequest(ctx, w.Number)
-	if _, gone := errors.AsType[*forge.NotFoundError](err); err != nil && !gone {
+	if err != nil && !is[*forge.NotFoundError](err) {
 		return err
 	}
-	if err == nil && pr.Open && pr.Base != w.subject.Branch {
+	if err == nil && pr.Open && pr.Base == w.subject.Branch {
+		return nil // the list was read while it changed, and the next one has it
+	}
+	if err == nil && pr.Open {
 		gone := review.Gone(w.marker(), fmt.Sprintf("the pull request no longer goes to `%s`", w.subject.Branch))
-		if err := w.setComment(ctx, gone, false); err != nil {
+		if err := w.setComment(ctx, gone, false); w.stops(err) {
 			return err
 		}
 	}
-	w.audited.closed(w.Number)
+	w.audited.leave(w.Number)
 	return nil
 }
 
@@ -194,24 +212,24 @@ func (w *answering) leave(ctx context.Context) error {
 func (w *answering) setStatus(ctx context.Context, head string, status forge.Status) error {
 	status.Context = report.PlanContext(w.subject.AuditSync)
 	status.Description = w.mask(status.Description)
-	if w.head == head && w.status == status {
+	if w.pull.head == head && w.pull.status == status {
 		return nil
 	}
 	commit := forge.Commit{Hash: head}
-	if w.head != head { // a new head rarely has one, but a restart forgets it
+	if w.pull.head == "" && w.pull.inherited {
 		shown, err := w.conn.Statuses(ctx, commit, []string{status.Context})
 		if err != nil {
 			return err
 		}
 		if w.conn.UpToDate(shown[status.Context], status) {
-			w.head, w.status = head, status
+			w.pull.head, w.pull.status = head, status
 			return nil
 		}
 	}
 	if err := w.conn.SetStatus(ctx, commit, status); err != nil {
 		return err
 	}
-	w.head, w.status = head, status
+	w.pull.head, w.pull.status = head, status
 	return nil
 }
 
@@ -220,30 +238,35 @@ func (w *answering) setComment(ctx context.Context, text string, create bool) er
 	if err := w.findComment(ctx); err != nil {
 		return err
 	}
-	if w.comment != 0 && w.text == text || w.comment == 0 && !create {
+	p := w.pull
+	if p.comment != 0 && p.text == text || p.comment == 0 && !create {
 		return nil
 	}
-	if w.comment != 0 {
-		err := w.conn.UpdateComment(ctx, w.Number, w.comment, text)
+	if p.comment != 0 {
+		err := w.conn.UpdateComment(ctx, w.Number, p.comment, text)
 		if err == nil {
-			w.text = text
+			p.text = text
 			return nil
 		}
-		if _, deleted := errors.AsType[*forge.NotFoundError](err); !deleted || !create {
+		if !is[*forge.NotFoundError](err) { // it was deleted
 			return err
+		}
+		if p.comment, p.text = 0, ""; !create {
+			return nil
 		}
 	}
 	made, err := w.conn.CreateComment(ctx, w.Number, text)
 	if err != nil {
+		p.read = !is[*forge.UnavailableError](err) // it may have been written
 		return err
 	}
-	w.comment, w.text = made.ID, text
+	p.comment, p.text = made.ID, text
 	return nil
 }
 
 // findComment finds our comment, once. Others may write the marker, so the author counts.
 func (w *answering) findComment(ctx context.Context) error {
-	if w.read {
+	if w.pull.read {
 		return nil
 	}
 	self, err := w.conn.Self(ctx)
@@ -255,11 +278,11 @@ func (w *answering) findComment(ctx context.Context) error {
 	}
 	for _, comment := range w.comments {
 		if comment.AuthorID == self.ID && review.Marked(comment.Body, w.marker()) {
-			w.comment, w.text = comment.ID, comment.Body
+			w.pull.comment, w.pull.text = comment.ID, comment.Body
 			break
 		}
 	}
-	w.read = true
+	w.pull.read = true
 	return nil
 }
 
@@ -285,14 +308,23 @@ func masked(redactor *redact.Redactor, text string) string {
 	return strings.TrimSpace(redactor.String(text))
 }
 
-// movedError reports that the head has changed since the list was read. The push has its own event, and the list is read again.
-type movedError struct{ head string }
+// movedError reports that the head isn't the one of the list. The list is read again after the wait, which grows: the forge's API
+// may be behind its repository for long.
+type movedError struct {
+	head string
+	wait time.Duration
+}
+
+func (w *answering) moved(head string) error {
+	w.pull.moved++
+	return &movedError{head, min(time.Second<<min(w.pull.moved-1, 16), refusedRetry)}
+}
 
 func (e *movedError) Error() string { return "the head has moved to " + e.head }
 
-// refusal returns why a head can't be checked, if that is the head's fault.
+// refusal returns why a head can't be checked, if that is the fault of what is in the repository. Trying again changes nothing.
 func refusal(err error) (string, bool) {
-	for _, is := range []func(error) bool{is[*gitsync.LimitError], is[*gitsync.NoAncestorError]} {
+	for _, is := range []func(error) bool{is[*gitsync.LimitError], is[*gitsync.NoAncestorError], is[*load.PathError]} {
 		if is(err) {
 			return err.Error(), true
 		}

@@ -1,8 +1,11 @@
 package pullrequest
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,26 +26,50 @@ var limits = gitsync.Limits{PackBytes: 128 << 20, ObjectBytes: 16 << 20, TotalBy
 type audited struct {
 	dir   string
 	judge judge.Judge
+	// ended is closed when the AuditSync's pull requests are no longer answered.
+	ended chan struct{}
 
 	mu         sync.Mutex
 	repository *gitsync.Repository
 	connection *connection
 	list       *forge.PullRequestList
-	pulls      map[int64]*pull
-	queued     map[string]*pull // commits of the merge queue, by ref
+	// pulls are the open pull requests, and left the numbers of those that were open on the branch before.
+	pulls map[int64]*pull
+	left  map[int64]bool
+	// until is when the forge may be asked again after it has failed.
+	until  time.Time
+	queued map[string]*pull // commits of the merge queue, by ref
 	// failing are the problems of the last attempts, by the items' names.
 	failing map[string]string
 	shown   *metav1.Condition
 }
 
-// pull is what is known of a pull request. The queue hands each to one worker at a time.
+func newAudited(dir string) *audited {
+	return &audited{dir: dir, ended: make(chan struct{}), pulls: map[int64]*pull{}, left: map[int64]bool{}, failing: map[string]string{}}
+}
+
+// pull is what is known of an open pull request. The list replaces known at any time, under the lock of audited. All else
+// belongs to the worker that answers: the queue hands each pull request to one at a time.
 type pull struct {
+	known
+	shown
+}
+
+// known is what the list says, and what was answered.
+type known struct {
 	forge.PullRequest
 	// since is when it was reopened, or came back to this branch; zero if neither was seen. Allowing a head before that doesn't
 	// count.
 	since time.Time
-	// answered is what the last complete answer was made for.
+	// answered is what the last answer was made for, and seen is PullRequest.Updated before its comments were read.
 	answered string
+	seen     time.Time
+}
+
+// shown is what the forge shows of the answer.
+type shown struct {
+	// inherited is true if an earlier process may have set a status.
+	inherited bool
 	// comment is ours, with its text; 0 until it is found or written. read is true once the comments were read.
 	comment int64
 	text    string
@@ -52,12 +79,35 @@ type pull struct {
 	head   string
 	// annotated is true once a check run was set.
 	annotated bool
+	// problem is what kept the answer from being complete, and again is when to try it again.
+	problem string
+	again   time.Time
+	// moved counts how often in a row the head wasn't the one of the list.
+	moved int
+}
+
+// within returns a context that ends when the AuditSync's pull requests are no longer answered.
+func (a *audited) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // cache returns the clone for pull requests.
 func (a *audited) cache() (*gitsync.Repository, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	select {
+	case <-a.ended: // the next audited of this AuditSync has the folder now
+		return nil, fmt.Errorf("open the cache of pull requests: %w", os.ErrClosed)
+	default:
+	}
 	if a.repository == nil {
 		repository, err := gitsync.Open(a.dir, gitsync.WithLimits(limits))
 		if err != nil {
@@ -68,7 +118,9 @@ func (a *audited) cache() (*gitsync.Repository, error) {
 	return a.repository, nil
 }
 
+// close ends the work and closes the clone. It is called once.
 func (a *audited) close() {
+	close(a.ended)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.repository != nil {
@@ -77,8 +129,12 @@ func (a *audited) close() {
 	}
 }
 
+// settled is how long after its last change a fork may still get comments that the list doesn't show: the times of some forges
+// have no fractions.
+const settled = time.Minute
+
 // listed replaces the list of open pull requests, and returns the numbers of those to look at: new ones, changed ones, those
-// that are no longer in it, and all of forks.
+// that are no longer in it, and those of forks with news, because a maintainer may have allowed the head.
 func (a *audited) listed(list *forge.PullRequestList, version string, now time.Time) []int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,21 +142,22 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 	open := map[int64]bool{}
 	for _, pr := range list.Items {
 		open[pr.Number] = true
-		known := a.pulls[pr.Number]
-		if known == nil {
-			known = &pull{}
-			a.pulls[pr.Number] = known
+		p := a.pulls[pr.Number]
+		if p == nil {
+			p = &pull{shown: shown{inherited: a.list == nil}}
+			if a.left[pr.Number] { // reopened, or retargeted and back
+				p.since = cmp.Or(pr.Updated, now.Truncate(time.Second)) // the forges' times have no fractions
+				delete(a.left, pr.Number)
+			}
+			a.pulls[pr.Number] = p
 		}
-		if !known.Open && known.Number != 0 { // reopened, or retargeted and back
-			known.since, known.answered = now.Truncate(time.Second), "" // the forges' times have no fractions
-		}
-		if !strings.HasPrefix(known.answered, answerKey(pr, version)) || pr.Fork { // a maintainer may have allowed its head
+		p.PullRequest = pr
+		if !strings.HasPrefix(p.answered, answerKey(pr, version)) || pr.Fork && (p.seen != pr.Updated || now.Sub(pr.Updated) < settled || pr.Updated.IsZero()) {
 			due = append(due, pr.Number)
 		}
-		known.PullRequest = pr
 	}
-	for number, known := range a.pulls {
-		if !open[number] && known.Open {
+	for number := range a.pulls {
+		if !open[number] {
 			due = append(due, number)
 		}
 	}
@@ -114,21 +171,56 @@ func answerKey(pr forge.PullRequest, version string) string {
 	return fmt.Sprintf("%s %t %q ", pr.Head, pr.Fork, version)
 }
 
-// pull returns what is known of a pull request, or nil.
-func (a *audited) pull(number int64) *pull {
+// pull returns a pull request with what is known of it now, or nil. listed reports whether the present list has it.
+func (a *audited) pull(number int64) (p *pull, now known, listed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pulls[number]
+	if p = a.pulls[number]; p == nil || a.list == nil {
+		return nil, known{}, false // the list comes first
+	}
+	return p, p.known, slices.ContainsFunc(a.list.Items, func(pr forge.PullRequest) bool { return pr.Number == number })
 }
 
-// closed records that a pull request isn't open on the branch any more. It is kept, so that it counts as reopened when it is.
-func (a *audited) closed(number int64) {
+// answered records what an answer was made for.
+func (a *audited) answered(p *pull, key string, seen time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if known := a.pulls[number]; known != nil {
-		known.Open, known.answered = false, ""
-	}
+	p.answered, p.seen = key, seen
+}
+
+// leave records that a pull request isn't open on the branch any more. Only its number is kept, so that it counts as reopened
+// when it is.
+func (a *audited) leave(number int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.pulls, number)
 	delete(a.failing, item{number: number}.String())
+	a.left[number] = true
+}
+
+// reset forgets what was read from the forge. At the same place only the account may be another one, with other comments.
+func (a *audited) reset(place bool) {
+	for number, p := range a.pulls {
+		a.pulls[number] = &pull{known: known{PullRequest: p.PullRequest, since: p.since}, shown: shown{inherited: true}}
+	}
+	if !place {
+		a.pulls, a.left = map[int64]*pull{}, map[int64]bool{}
+	}
+	a.list, a.until = nil, time.Time{}
+	clear(a.failing)
+}
+
+// pause returns how long the forge must not be asked.
+func (a *audited) pause(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.until.Sub(now)
+}
+
+func (a *audited) pauseUntil(until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.until = until
 }
 
 // record records the problem of an item, and reports whether the condition changes by it.

@@ -117,7 +117,8 @@ func (c *Checker) Look(key types.NamespacedName) {
 	}
 }
 
-// Forget drops everything that is kept for a deleted AuditSync.
+// Forget ends the work for an AuditSync whose pull requests are not to be answered any more, and drops everything that is kept
+// for it.
 func (c *Checker) Forget(key types.NamespacedName) {
 	if c == nil {
 		return
@@ -158,7 +159,7 @@ func (c *Checker) audited(key types.NamespacedName) *audited {
 	defer c.mu.Unlock()
 	known := c.syncs[key]
 	if known == nil {
-		known = &audited{dir: filepath.Join(c.CacheDir(key), "pulls"), pulls: map[int64]*pull{}, failing: map[string]string{}}
+		known = newAudited(filepath.Join(c.CacheDir(key), "pulls"))
 		c.syncs[key] = known
 	}
 	return known
@@ -188,5 +189,9 @@ func conditionOf(failing map[string]string, open int) *metav1.Condition {
 	return c
 }
 
-// retry is when to try again after a failure, if the forge names no time.
-const retry = 30 * time.Second
+const (
+	// retry is when to try again after a failure, if the forge names no time.
+	retry = 30 * time.Second
+	// refusedRetry is when to try again what the forge has refused. It takes a change by people there.
+	refusedRetry = 10 * time.Minute
+)

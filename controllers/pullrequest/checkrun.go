@@ -17,7 +17,7 @@ import (
 // status and the comment, which have the same findings, so that an App without permission for it loses only the annotations.
 func (w *answering) setCheckRun(ctx context.Context, a answer) error {
 	app, ok := w.conn.Client.(connect.CheckRunner)
-	if !ok || len(a.annotations) == 0 && !w.annotated {
+	if !ok || len(a.annotations) == 0 && !w.pull.annotated {
 		return nil
 	}
 	run := forge.CheckRun{Commit: forge.Commit{Hash: a.head}, Name: report.PlanContext(w.subject.AuditSync) + "/findings", State: a.status.State,
@@ -32,13 +32,10 @@ func (w *answering) setCheckRun(ctx context.Context, a answer) error {
 	}
 	sum := sha256.Sum256(content)
 	run.ExternalID = hex.EncodeToString(sum[:])
-	switch err := app.SetCheckRun(ctx, run); {
-	case is[*forge.RefusedError](err):
-		w.problem = fmt.Sprintf("the annotations can't be shown: %v", err)
-	case err != nil:
-		return err
+	if err := app.SetCheckRun(ctx, run); err != nil {
+		return fmt.Errorf("show the annotations: %w", err)
 	}
-	w.annotated = true
+	w.pull.annotated = true
 	return nil
 }
 

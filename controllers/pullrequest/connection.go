@@ -18,6 +18,7 @@ import (
 type connection struct {
 	connect.Client
 	version    string
+	place      string
 	repository forge.Repository
 }
 
@@ -30,7 +31,8 @@ func (c *Checker) connect(ctx context.Context, a *audited, s *Subject) (*connect
 	if err := c.Client.Get(ctx, name, secret); err != nil {
 		return nil, fmt.Errorf("get Secret %s: %w", name.Name, err)
 	}
-	version := fmt.Sprintf("%q %s %s", []string{at.Provider, at.URL, at.APIURL}, secret.UID, secret.ResourceVersion)
+	place := fmt.Sprintf("%q", []string{at.Provider, at.URL, at.APIURL, s.Branch})
+	version := fmt.Sprintf("%s %s %s", place, secret.UID, secret.ResourceVersion)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.connection != nil && a.connection.version == version {
@@ -46,9 +48,14 @@ func (c *Checker) connect(ctx context.Context, a *audited, s *Subject) (*connect
 	if err != nil {
 		return nil, err
 	}
-	// Another account or repository has other comments, and another list.
-	a.connection, a.list, a.pulls = &connection{client, version, repository}, nil, map[int64]*pull{}
+	a.reset(a.connection != nil && a.connection.place == place)
+	a.connection = &connection{client, version, place, repository}
 	return a.connection, nil
+}
+
+// down reports whether the forge answers nobody now. Then the others needn't ask.
+func down(err error) bool {
+	return is[*forge.UnavailableError](err) || is[*forge.RateLimitedError](err)
 }
 
 // wait returns when to try again after an error.

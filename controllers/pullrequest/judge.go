@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/judge"
-	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/review"
 	"github.com/muster-gitops/muster/gitsync"
 	"github.com/muster-gitops/muster/gitsync/forge"
@@ -45,18 +44,18 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	}
 	defer compared.Close()
 	if head := compared.Head.Commit().Hash; head != w.Head {
-		return answer{}, &movedError{head}
+		return answer{}, w.moved(head)
 	}
 	request, err := w.request(ctx, compared)
-	if err != nil {
-		return answer{}, err
+	var reviewed *judge.Result
+	if err == nil {
+		reviewed, err = w.audited.judge.Review(ctx, request)
 	}
-	reviewed, err := w.audited.judge.Review(ctx, request)
-	if _, bad := err.(*load.PathError); bad { //nolint:errorlint // it isn't wrapped
-		return w.unchecked(err.Error()), nil
+	if reason, refused := refusal(err); refused {
+		return w.unchecked(reason), nil
 	}
 	if err != nil {
-		return answer{}, fmt.Errorf("check #%d: %w", w.Number, err)
+		return answer{}, fmt.Errorf("check the merge result: %w", err)
 	}
 	return w.answer(request, reviewed), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/muster-gitops/muster/clusters/review"
 	"github.com/muster-gitops/muster/gitsync"
@@ -40,11 +41,11 @@ func (a *audited) inQueue(refs []gitsync.Reference, provider forge.Provider, bra
 		if !isQueued(ref.Name, provider, branch) {
 			continue
 		}
-		known := a.queued[ref.Name]
-		if known == nil || known.Head != ref.Commit {
-			known = &pull{PullRequest: forge.PullRequest{Head: ref.Commit, Base: branch, Open: true}}
+		p := a.queued[ref.Name]
+		if p == nil || p.Head != ref.Commit {
+			p = &pull{known: known{PullRequest: forge.PullRequest{Head: ref.Commit, Base: branch, Open: true}}, shown: shown{inherited: true}}
 		}
-		if present[ref.Name] = known; known.answered == "" {
+		if present[ref.Name] = p; p.answered == "" {
 			due = append(due, ref.Name)
 		}
 	}
@@ -68,12 +69,16 @@ func isQueued(ref string, provider forge.Provider, branch string) bool {
 // answerQueued sets the status on a commit of the merge queue.
 func (c *Checker) answerQueued(ctx context.Context, a *audited, s *Subject, conn *connection, ref string) error {
 	a.mu.Lock()
-	known := a.queued[ref]
+	p := a.queued[ref]
+	var now known
+	if p != nil {
+		now = p.known
+	}
 	a.mu.Unlock()
-	if known == nil {
+	if p == nil {
 		return nil
 	}
-	w := &answering{checker: c, audited: a, subject: s, conn: conn, pull: known, ref: ref, trusted: review.Full}
+	w := &answering{checker: c, audited: a, subject: s, conn: conn, known: now, pull: &p.shown, ref: ref, trusted: review.Full}
 	answered, err := w.judge(ctx)
 	if err != nil {
 		return err
@@ -81,6 +86,6 @@ func (c *Checker) answerQueued(ctx context.Context, a *audited, s *Subject, conn
 	if err := w.setStatus(ctx, answered.head, answered.status); err != nil {
 		return err
 	}
-	w.answered = answerKey(w.PullRequest, s.Version)
+	a.answered(p, answerKey(w.PullRequest, s.Version), time.Time{})
 	return nil
 }

@@ -23,11 +23,14 @@ func (w *answering) trust(ctx context.Context) (review.Trust, string, error) {
 		return review.Full, "", nil
 	}
 	self, err := w.conn.Self(ctx)
-	if err != nil {
+	if err == nil {
+		err = w.readComments(ctx)
+	}
+	if w.stops(err) {
 		return "", "", err
 	}
-	if err := w.readComments(ctx); err != nil {
-		return "", "", err
+	if err != nil {
+		return review.Keyless, "", nil
 	}
 	asked := map[int64]bool{self.ID: true, 0: true}
 	for _, comment := range w.comments {
@@ -38,12 +41,14 @@ func (w *answering) trust(ctx context.Context) (review.Trust, string, error) {
 			break
 		}
 		may, err := w.conn.CanWrite(ctx, forge.User{ID: comment.AuthorID, Login: comment.Author})
-		if is[*forge.RefusedError](err) {
-			w.problem = err.Error() // the check goes on without keys
-			break
+		if is[*forge.ConfigError](err) {
+			continue // it can't be an account
+		}
+		if w.stops(err) {
+			return "", "", err
 		}
 		if err != nil {
-			return "", "", err
+			break // the check goes on without keys
 		}
 		if may {
 			return review.Allowed, comment.Author, nil

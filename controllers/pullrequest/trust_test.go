@@ -2,7 +2,6 @@ package pullrequest
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +77,7 @@ func TestTrust(t *testing.T) {
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			c := &conversation{comments: row.comments, writers: map[int64]bool{robot: true, maintainer: true}}
-			w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}, since: opened}}
+			w := &answering{conn: &connection{Client: c}, known: known{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}, since: opened}}
 			got, _, err := w.trust(t.Context())
 			if err != nil || got != row.want || c.asked != row.asked {
 				t.Errorf("%s after %d requests, %v", got, c.asked, err)
@@ -93,7 +92,7 @@ func TestTrustIsNotBoughtByComments(t *testing.T) {
 	for i := range 100 {
 		c.comments = append(c.comments, forge.Comment{ID: int64(i), AuthorID: int64(10 + i), Author: "user", Body: "/muster check " + head})
 	}
-	w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
+	w := &answering{conn: &connection{Client: c}, known: known{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
 	if got, _, err := w.trust(t.Context()); got != review.Keyless || err != nil || c.asked > maxAsked {
 		t.Errorf("%s after %d requests, %v", got, c.asked, err)
 	}
@@ -103,14 +102,14 @@ func TestTrustIsNotBoughtByComments(t *testing.T) {
 func TestTrustWithoutPermission(t *testing.T) {
 	head := strings.Repeat("a", 40)
 	c := &conversation{comments: []forge.Comment{{ID: 1, AuthorID: 2, Author: "user", Body: "/muster check " + head}}, refuses: true}
-	w := &answering{conn: &connection{Client: c}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
-	if got, _, err := w.trust(t.Context()); got != review.Keyless || err != nil || !strings.Contains(w.problem, "lacks permission") {
-		t.Errorf("%s, %q, %v", got, w.problem, err)
+	w := &answering{conn: &connection{Client: c}, known: known{PullRequest: forge.PullRequest{Number: 5, Head: head, Fork: true}}}
+	if got, _, err := w.trust(t.Context()); got != review.Keyless || err != nil || !strings.Contains(strings.Join(w.problems, ""), "lacks permission") {
+		t.Errorf("%s, %q, %v", got, w.problems, err)
 	}
 }
 
 func TestNoForkNeedsNoPermission(t *testing.T) {
-	w := &answering{pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: strings.Repeat("a", 40)}}}
+	w := &answering{known: known{PullRequest: forge.PullRequest{Number: 5, Head: strings.Repeat("a", 40)}}}
 	if got, _, err := w.trust(t.Context()); got != review.Full || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
@@ -138,16 +137,21 @@ func TestQueuedRefs(t *testing.T) {
 	}
 }
 
-func TestStatusOfAFork(t *testing.T) {
-	refused := &forge.RefusedError{Missing: "the token lacks permission"}
+// TestRefusals: what the forge refuses for good doesn't keep the rest of the answer away, and everything else does.
+func TestRefusals(t *testing.T) {
 	for _, row := range []struct {
-		fork bool
-		err  error
-		want error
-	}{{true, refused, nil}, {true, &forge.NotFoundError{}, nil}, {false, refused, refused}, {true, context.Canceled, context.Canceled}, {true, nil, nil}} {
-		w := &answering{pull: &pull{PullRequest: forge.PullRequest{Fork: row.fork}}}
-		if got := w.withoutStatus(row.err); !errors.Is(got, row.want) || (w.problem != "") != (row.err != nil && row.want == nil) {
-			t.Errorf("fork %t, %v: %v, %q", row.fork, row.err, got, w.problem)
+		err   error
+		stops bool
+	}{
+		{&forge.RefusedError{}, false}, {&forge.NotFoundError{}, false}, {&forge.RejectedError{}, false}, {&forge.LimitError{}, false}, {&forge.ConfigError{}, false},
+		{&forge.UnavailableError{}, true}, {&forge.RateLimitedError{}, true}, {&forge.AnswerError{}, true}, {context.Canceled, true}, {nil, false},
+	} {
+		w := &answering{}
+		if got := w.stops(row.err); got != row.stops || len(w.problems) > 0 != (row.err != nil && !row.stops) {
+			t.Errorf("%T: %t, %q", row.err, got, w.problems)
+		}
+		if w.stops(row.err); len(w.problems) > 1 {
+			t.Errorf("%T is told twice", row.err)
 		}
 	}
 }
@@ -169,7 +173,7 @@ func TestCheckRuns(t *testing.T) {
 	subject := &Subject{AuditSync: &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Name: "production"}}, Redactor: &redact.Redactor{}}
 	subject.Redactor.Add("CANARY-token")
 	a := &app{}
-	w := &answering{subject: subject, conn: &connection{Client: a}, pull: &pull{PullRequest: forge.PullRequest{Number: 5, Head: head}}}
+	w := &answering{subject: subject, conn: &connection{Client: a}, known: known{PullRequest: forge.PullRequest{Number: 5, Head: head}}, pull: &shown{}}
 	broken := answer{head: head, status: forge.Status{State: forge.Failure, Description: "1 new error"}, annotations: []review.Annotation{{Path: "clusters/a.yaml", Line: 3, EndLine: 3,
 		Severity: finding.Error, Title: "a: schedule", Message: "CANARY-token is not a schedule"}}}
 	for _, shown := range []answer{{head: head, status: forge.Status{State: forge.Success, Description: "nothing"}}, broken, {head: head, status: forge.Status{State: forge.Success, Description: "mended"}}} {
@@ -189,7 +193,7 @@ func TestCheckRuns(t *testing.T) {
 		t.Errorf("%+v", a.runs[0].Annotations)
 	}
 	a.err = &forge.RefusedError{Missing: "the App lacks the permission checks: write"}
-	if err := w.setCheckRun(t.Context(), broken); err != nil || !strings.Contains(w.problem, "checks: write") {
-		t.Errorf("without permission: %v, %q", err, w.problem)
+	if err := w.setCheckRun(t.Context(), broken); w.stops(err) || !strings.Contains(strings.Join(w.problems, ""), "checks: write") {
+		t.Errorf("without permission: %v, %q", err, w.problems)
 	}
 }

@@ -27,6 +27,8 @@ type PullRequest struct {
 	Open   bool
 	Draft  bool
 	Merged bool
+	// Updated is when it was last changed or commented on, by the forge's clock, in UTC. It is zero if the forge doesn't say.
+	Updated time.Time
 }
 
 // HeadRef is the ref of a pull request's head in the repository that it would be merged into.

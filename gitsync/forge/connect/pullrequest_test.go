@@ -44,6 +44,7 @@ func TestPullRequests(t *testing.T) {
 		{"of an object format with longer names", func(p *forgetest.PullRequest) { p.Head = strings.Repeat("c0ffee00", 8) }, true, ""},
 		{"with a text over every limit", func(p *forgetest.PullRequest) { p.Body = strings.Repeat("<\"\\\n\u00e9", 1<<20) }, true, ""},
 		{"into another branch", func(p *forgetest.PullRequest) { p.Base = "release" }, false, ""},
+		{"with the time of the last change", func(p *forgetest.PullRequest) { p.Updated = time.Date(2026, 11, 30, 12, 0, 1, 0, time.UTC) }, true, ""},
 		{"closed", func(p *forgetest.PullRequest) { p.Open = false }, false, ""},
 		{"merged", func(p *forgetest.PullRequest) { p.Open, p.Merged = false, true }, false, ""},
 	} {

@@ -14,6 +14,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ type Server struct {
 	provider forge.Provider
 	options  Options
 	http     *httptest.Server
+	handler  http.HandlerFunc
 	release  chan struct{}
 	tokens   map[string]map[string]string // the permissions of the tokens of App installations
 
@@ -106,8 +108,8 @@ func start(t testing.TB, provider forge.Provider, o Options) *Server {
 		o.Now = time.Now
 	}
 	s := &Server{provider: provider, options: o, release: make(chan struct{}), tokens: map[string]map[string]string{}, commits: map[string][]string{}}
-	handler := map[forge.Provider]http.HandlerFunc{forge.GitHub: s.github, forge.GitLab: s.gitlab, forge.Gitea: s.gitea}[provider]
-	s.http = httptest.NewUnstartedServer(s.count(handler))
+	s.handler = map[forge.Provider]http.HandlerFunc{forge.GitHub: s.github, forge.GitLab: s.gitlab, forge.Gitea: s.gitea}[provider]
+	s.http = httptest.NewUnstartedServer(s.count(s.handler))
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // tests provoke failed handshakes
 	if o.TLS {
 		s.http.StartTLS()
@@ -120,6 +122,9 @@ func start(t testing.TB, provider forge.Provider, o Options) *Server {
 	})
 	return s
 }
+
+// Provider is whose forge it answers as.
+func (s *Server) Provider() forge.Provider { return s.provider }
 
 // URL is the server's address, without a slash at the end.
 func (s *Server) URL() string { return s.http.URL }
@@ -175,6 +180,18 @@ func (s *Server) AnswerWith(h http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer = h
+}
+
+// AnswerSome answers the requests with this method and end of the path with the handler, until AnswerWith is called with nil.
+// The handler gets what the server itself would do as next.
+func (s *Server) AnswerSome(method, suffix string, h func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc)) {
+	s.AnswerWith(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != method || !strings.HasSuffix(r.URL.EscapedPath(), suffix) {
+			s.handler(w, r)
+			return
+		}
+		h(w, r, s.handler)
+	})
 }
 
 // Hang answers nothing until the client disconnects or the test ends.

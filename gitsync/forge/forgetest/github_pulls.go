@@ -106,7 +106,7 @@ func githubPull(p PullRequest) map[string]any {
 		merged = "2026-11-20T08:00:00Z"
 	}
 	return map[string]any{
-		"number": p.Number, "state": state, "draft": p.Draft, "merged_at": merged, "html_url": p.URL, "body": p.Body,
+		"number": p.Number, "state": state, "draft": p.Draft, "merged_at": merged, "html_url": p.URL, "body": p.Body, "updated_at": p.Updated.Format(time.RFC3339),
 		"user": map[string]any{"login": p.Author, "id": 1}, "head": head,
 		"base": map[string]any{"ref": p.Base, "repo": map[string]any{"id": baseRepository}},
 	}

@@ -92,7 +92,7 @@ func gitlabPull(p PullRequest) map[string]any {
 	}
 	return map[string]any{
 		"iid": p.Number, "id": 1000 + p.Number, "state": state, "draft": p.Draft, "sha": p.Head, "target_branch": p.Base, "source_branch": "patch-1",
-		"source_project_id": source, "target_project_id": baseRepository, "web_url": p.URL, "description": p.Body,
+		"source_project_id": source, "target_project_id": baseRepository, "web_url": p.URL, "description": p.Body, "updated_at": p.Updated.Format(time.RFC3339Nano),
 		"author": map[string]any{"id": 1, "username": p.Author},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/muster-gitops/muster/gitsync/forge"
 )
@@ -111,6 +112,7 @@ func (s *Server) comment(number int64, author forge.User, body string) forge.Com
 	now := s.options.Now().UTC()
 	c := forge.Comment{ID: s.lastComment, AuthorID: author.ID, Author: author.Login, Body: body, Created: now, Updated: now}
 	s.comments = append(s.comments, &storedComment{Comment: c, number: number})
+	s.updated(number)
 	return c
 }
 
@@ -139,6 +141,13 @@ func (s *Server) pull(number int64) *PullRequest {
 		}
 	}
 	return nil
+}
+
+// updated records that a pull request was changed or commented on. Times have no fractions, as GitHub's and Gitea's.
+func (s *Server) updated(number int64) {
+	if p := s.pull(number); p != nil && !p.Updated.IsZero() {
+		p.Updated = s.options.Now().UTC().Truncate(time.Second)
+	}
 }
 
 func (s *Server) openPulls(base string) (found []PullRequest) {

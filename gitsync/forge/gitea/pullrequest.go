@@ -17,14 +17,15 @@ import (
 
 // pullRequest has the used fields of Gitea's answer.
 type pullRequest struct {
-	Number  int64  `json:"number"`
-	State   string `json:"state"`
-	Draft   bool   `json:"draft"`
-	Merged  bool   `json:"merged"`
-	HTMLURL string `json:"html_url"`
-	User    *user  `json:"user"`
-	Head    side   `json:"head"`
-	Base    side   `json:"base"`
+	Number  int64     `json:"number"`
+	State   string    `json:"state"`
+	Draft   bool      `json:"draft"`
+	Merged  bool      `json:"merged"`
+	HTMLURL string    `json:"html_url"`
+	Updated time.Time `json:"updated_at"`
+	User    *user     `json:"user"`
+	Head    side      `json:"head"`
+	Base    side      `json:"base"`
 }
 
 type side struct {
@@ -44,7 +45,7 @@ type user struct {
 func (p pullRequest) value() (forge.PullRequest, bool) {
 	pull := forge.PullRequest{
 		Number: p.Number, Head: p.Head.SHA, Base: p.Base.Ref, Fork: p.fork(), URL: p.HTMLURL,
-		Open: p.State == "open", Draft: p.Draft, Merged: p.Merged,
+		Open: p.State == "open", Draft: p.Draft, Merged: p.Merged, Updated: p.Updated.UTC(),
 	}
 	if p.User != nil {
 		pull.Author = p.User.Login

@@ -18,6 +18,7 @@ type pullRequest struct {
 	State    string     `json:"state"`
 	Draft    bool       `json:"draft"`
 	MergedAt *time.Time `json:"merged_at"`
+	Updated  time.Time  `json:"updated_at"`
 	HTMLURL  string     `json:"html_url"`
 	User     *user      `json:"user"`
 	Head     side       `json:"head"`
@@ -41,7 +42,7 @@ func (p pullRequest) value() (forge.PullRequest, bool) {
 	pull := forge.PullRequest{
 		Number: p.Number, Head: p.Head.SHA, Base: p.Base.Ref, URL: p.HTMLURL,
 		Fork: p.Head.Repo == nil || p.Base.Repo == nil || p.Head.Repo.ID != p.Base.Repo.ID,
-		Open: p.State == "open", Draft: p.Draft, Merged: p.MergedAt != nil,
+		Open: p.State == "open", Draft: p.Draft, Merged: p.MergedAt != nil, Updated: p.Updated.UTC(),
 	}
 	if p.User != nil {
 		pull.Author = p.User.Login

@@ -16,15 +16,16 @@ import (
 
 // mergeRequest has the used fields of https://docs.gitlab.com/api/merge_requests/. The id of a deleted project is null.
 type mergeRequest struct {
-	Number  int64  `json:"iid"`
-	State   string `json:"state"`
-	Draft   bool   `json:"draft"`
-	SHA     string `json:"sha"`
-	Base    string `json:"target_branch"`
-	Source  int64  `json:"source_project_id"`
-	Target  int64  `json:"target_project_id"`
-	HTMLURL string `json:"web_url"`
-	Author  *user  `json:"author"`
+	Number  int64     `json:"iid"`
+	State   string    `json:"state"`
+	Draft   bool      `json:"draft"`
+	SHA     string    `json:"sha"`
+	Base    string    `json:"target_branch"`
+	Source  int64     `json:"source_project_id"`
+	Target  int64     `json:"target_project_id"`
+	Updated time.Time `json:"updated_at"`
+	HTMLURL string    `json:"web_url"`
+	Author  *user     `json:"author"`
 }
 
 type user struct {
@@ -36,7 +37,7 @@ func (m mergeRequest) value() (forge.PullRequest, bool) {
 	pull := forge.PullRequest{
 		Number: m.Number, Head: m.SHA, Base: m.Base, Fork: m.Source == 0 || m.Source != m.Target, URL: m.HTMLURL,
 		Open:  m.State == "opened" || m.State == "locked", // locked while it is being merged
-		Draft: m.Draft, Merged: m.State == "merged",
+		Draft: m.Draft, Merged: m.State == "merged", Updated: m.Updated.UTC(),
 	}
 	if m.Author != nil {
 		pull.Author = m.Author.Username

@@ -1,0 +1,570 @@
+package pullrequest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/muster-gitops/muster/clusters"
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/policy"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/sealtest"
+	"github.com/muster-gitops/muster/clusters/unseal"
+	"github.com/muster-gitops/muster/cmd/devenv/server"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/gitsync"
+	"github.com/muster-gitops/muster/gitsync/forge"
+	"github.com/muster-gitops/muster/gitsync/forge/forgetest"
+)
+
+const (
+	config  = "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: mondoo-client}\nspec:\n  mondooCredsSecretRef: {name: creds}\n  kubernetesResources: {enable: true, schedule: '5 * * * *'}\n"
+	canary  = "CANARY-token-of-eu"
+	planned = "muster/production/plan"
+)
+
+var key = types.NamespacedName{Namespace: "n", Name: "production"}
+
+func cluster(name, spec string) string {
+	return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata: {name: " + name + "}\nspec:\n" + spec
+}
+
+func plain(name, schedule string) string {
+	return cluster(name, "  schedule: '"+schedule+"'\n  workloadIdentity: {provider: gke, gke: {projectId: p-123456, clusterName: c, clusterLocation: europe-west1, googleServiceAccount: s@p-123456.iam.gserviceaccount.com}}\n")
+}
+
+func sealed(t testing.TB, key *sealtest.Key, name, token string) string {
+	t.Helper()
+	kubeconfig := "  kubeconfig: |\n    apiVersion: v1\n    kind: Config\n    current-context: m\n    clusters: [{name: m, cluster: {server: 'https://" + name + ".example.com'}}]\n" +
+		"    contexts: [{name: m, context: {cluster: m, user: u}}]\n    users: [{name: u, user: {token: " + token + "}}]\n"
+	return key.Encrypt(t, name+".yaml", cluster(name, kubeconfig+"  schedule: H H * * *\n"), sealtest.Recommended)
+}
+
+// stage is a repository, a forge that stores statuses and comments, and a Checker that works on both.
+type stage struct {
+	testing.TB
+	*forgetest.Server
+	checker *Checker
+	stop    func()
+	dir     string // of the repository
+	cache   string
+	key     *sealtest.Key
+	opener  clusters.Opener
+	commits int
+	version atomic.Value // the commit of main
+	opened  atomic.Int64 // files
+	gone    atomic.Bool  // the AuditSync's pull requests are not answered
+	log     lockedBuffer
+	source  gitsync.Source
+	redact  redact.Redactor
+}
+
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) add(prefix, args string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.WriteString(prefix + args + "\n")
+}
+
+func newStage(t testing.TB, provider forge.Provider) *stage {
+	t.Helper()
+	root := t.TempDir()
+	s := &stage{TB: t, Server: forgetest.Start(t, provider, forgetest.Options{}), dir: filepath.Join(root, "platform", "fleet.git"), cache: t.TempDir(), key: sealtest.NewKey(t)}
+	s.opener = &counting{s.key.Opener(t), &s.opened}
+	s.git(nil, "init", "-q", "--bare", "--initial-branch=main", s.dir)
+	s.git(nil, "-C", s.dir, "config", "uploadpack.allowAnySHA1InWant", "true")
+	git, err := server.StartGit(t.Context(), server.GitOptions{Dir: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = git.Stop() })
+	s.source = gitsync.Source{URL: git.URL() + "/platform/fleet.git", Ref: gitsync.Ref{Branch: "main"}}
+	s.commit("refs/heads/main", "", map[string]string{"f/config.yaml": config, "f/eu.yaml": sealed(t, s.key, "eu", canary), "f/us.yaml": plain("us", "5 1 * * *"), "docs/a": "a"})
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// start starts a Checker, as after a restart.
+func (s *stage) start() {
+	if s.stop != nil {
+		s.stop()
+	}
+	changed := make(chan event.TypedGenericEvent[*v1alpha1.AuditSync], 1000)
+	s.checker = New(Options{Client: secrets{}, Story: s, Clock: clock.RealClock{}, CacheDir: func(types.NamespacedName) string { return s.cache }, Changed: changed,
+		Log: funcr.New(s.log.add, funcr.Options{Verbosity: 10})})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.checker.Start(ctx); err != nil {
+			s.Error(err)
+		}
+	}()
+	s.stop = func() { cancel(); <-done; s.checker.Forget(key) }
+}
+
+func (s *stage) git(stdin []byte, args ...string) string {
+	s.Helper()
+	cmd := exec.CommandContext(s.Context(), "git", args...)
+	cmd.Stdin, cmd.Env = bytes.NewReader(stdin), append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.Fatalf("git %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// commit puts a commit on a ref, with files changed against from; "" removes one.
+func (s *stage) commit(ref, from string, files map[string]string) string {
+	s.Helper()
+	s.commits++
+	var in bytes.Buffer
+	fmt.Fprintf(&in, "commit %s\ncommitter A <a@example.com> %d +0000\ndata 0\n", ref, 1700000000+s.commits)
+	if from != "" {
+		fmt.Fprintf(&in, "from %s\n", from)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		name, mode, found := strings.Cut(name, " @")
+		content := files[name]
+		if !found {
+			mode = "100644"
+		} else {
+			content = files[name+" @"+mode]
+		}
+		if content == "" {
+			fmt.Fprintf(&in, "D %s\n", name)
+			continue
+		}
+		fmt.Fprintf(&in, "M %s inline %s\ndata %d\n%s\n", mode, name, len(content), content)
+	}
+	s.git(in.Bytes(), "-C", s.dir, "fast-import", "--quiet", "--force")
+	s.version.Store(s.git(nil, "-C", s.dir, "rev-parse", "refs/heads/main"))
+	return s.git(nil, "-C", s.dir, "rev-parse", ref)
+}
+
+// push makes a commit the head of a pull request, and opens that if necessary.
+func (s *stage) push(number int64, fork bool, files map[string]string) (head string) {
+	s.Helper()
+	head = s.commit(forge.HeadRef(s.Provider(), number), "refs/heads/main^0", files)
+	s.open(number, head, fork)
+	return head
+}
+
+func (s *stage) open(number int64, head string, fork bool) {
+	s.AddCommit(head)
+	page := map[forge.Provider]string{forge.GitHub: "/pull/", forge.GitLab: "/-/merge_requests/", forge.Gitea: "/pulls/"}[s.Provider()]
+	s.SetPullRequest(forgetest.PullRequest{PullRequest: forge.PullRequest{Number: number, Head: head, Base: "main", Fork: fork, Author: "jane", Open: true,
+		URL: fmt.Sprint("https://git.example.com/platform/fleet", page, number), Updated: time.Now().Add(-time.Hour).UTC().Truncate(time.Second)}})
+}
+
+// Subject is a Story's.
+func (s *stage) Subject(context.Context, types.NamespacedName) (*Subject, error) {
+	if s.gone.Load() {
+		return nil, nil
+	}
+	audit := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: "1f0c7e0a"}}
+	audit.Spec.Path = "./f"
+	audit.Spec.Source.URL = s.GitURL()
+	audit.Spec.Forge = &v1alpha1.Forge{Provider: string(s.Provider()), PullRequests: true}
+	return &Subject{AuditSync: audit, Source: s.source, Branch: "main", Opener: s.opener, Redactor: &s.redact, Version: fmt.Sprint(s.version.Load()),
+		Options: compile.Options{Namespace: key.Namespace, Sync: key.Name, Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}},
+		Policy:  plan.Policy{Prune: true, Foreign: plan.KeepForeign, CorrectDrift: true}}, nil
+}
+
+// counting counts the files that it opens.
+type counting struct {
+	clusters.Opener
+	opened *atomic.Int64
+}
+
+func (c *counting) Open(ctx context.Context, f *load.File) (*unseal.Plain, *finding.Finding) {
+	c.opened.Add(1)
+	return c.Opener.Open(ctx, f)
+}
+
+// secrets is a client that has the credentials for the forge.
+type secrets struct{ client.Client }
+
+func (secrets) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	o.(*corev1.Secret).Data = map[string][]byte{"token": []byte("t0ken")}
+	return nil
+}
+
+// look has the list read, and waits until a condition is reached and the Checker is at rest.
+func (s *stage) look(what string, reached func() bool) {
+	s.Helper()
+	s.checker.Look(key)
+	rest := 0
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		before := len(s.Requests())
+		if rest++; !reached() {
+			rest = 0
+		}
+		time.Sleep(100 * time.Millisecond)
+		if len(s.Requests()) != before {
+			rest = 0
+		}
+		if rest == 3 {
+			return
+		}
+	}
+	s.Fatalf("%s: not reached; requests:\n%s\n%s", what, strings.Join(s.Requests(), "\n"), s.log.text.String())
+}
+
+// shows reports whether a head has a status that begins so, and the pull request one comment with all texts.
+func (s *stage) shows(number int64, head string, state forge.State, description string, texts ...string) func() bool {
+	return func() bool {
+		status, comments := s.Shown(head)[planned], s.Commented(number)
+		if status.State != state || !strings.HasPrefix(status.Description, description) || len(comments) != 1 {
+			return false
+		}
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(comments[0], text) })
+	}
+}
+
+// condition is the condition of the AuditSync.
+func (s *stage) condition() string {
+	if c := s.checker.audited(key).condition(); c != nil {
+		return string(c.Status) + " " + c.Message
+	}
+	return ""
+}
+
+// since returns the requests after a number of them.
+func (s *stage) since(before int) []string { return s.Requests()[before:] }
+
+// clean holds that no secret is anywhere.
+func (s *stage) clean() {
+	s.Helper()
+	all := s.condition() + s.log.text.String()
+	for _, p := range s.Posts() {
+		all += p.Description + p.TargetURL
+	}
+	for number := range int64(20) {
+		all += strings.Join(s.Commented(number), "\n")
+	}
+	if strings.Contains(all, "CANARY") || strings.Contains(all, "t0ken") {
+		s.Errorf("a secret in:\n%s", all)
+	}
+}
+
+func each(t *testing.T, f func(t *testing.T, s *stage)) {
+	for _, provider := range forge.Providers() {
+		t.Run(string(provider), func(t *testing.T) { f(t, newStage(t, provider)) })
+	}
+}
+
+// TestLifeOfAPullRequest counts the forge's calls: at most 4 for a push, and one while nothing changes.
+func TestLifeOfAPullRequest(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		head := s.push(1, false, map[string]string{"f/asia.yaml": plain("asia", "7 1 * * *")})
+		s.look("opened", s.shows(1, head, forge.Success, "adds 1 cluster (asia)", "asia"))
+		at := len(s.Requests())
+		most := func(what string, n int) {
+			t.Helper()
+			if got := s.since(at); len(got) > n {
+				t.Errorf("%s: %d calls, want at most %d:\n%s", what, len(got), n, strings.Join(got, "\n"))
+			}
+			at = len(s.Requests())
+		}
+		s.look("nothing changes", func() bool { return len(s.since(at)) > 0 })
+		most("nothing changes", 1)
+		head = s.push(1, false, map[string]string{"f/asia.yaml": plain("asia", "every night")})
+		s.look("broken", s.shows(1, head, forge.Failure, "1 new error", "every night"))
+		most("a push", 4)
+		other := s.push(2, true, map[string]string{"f/us.yaml": plain("us", "9 1 * * *")})
+		s.look("another one", s.shows(2, other, forge.Success, "keyless check: changes 1 cluster (us)", "/muster check "+other))
+		most("a new one", 4)
+		time.Sleep(time.Second)
+		s.open(2, other, true) // it has not changed for an hour
+		s.look("seen", func() bool { return true })
+		at = len(s.Requests())
+		s.look("nothing changes, with a fork", func() bool { return len(s.since(at)) > 0 })
+		most("nothing changes, with a fork", 1)
+
+		posts := len(s.Posts())
+		s.start()
+		s.look("after a restart", func() bool { return strings.HasPrefix(s.condition(), "True 2") })
+		if len(s.Posts()) != posts || len(s.Commented(1)) != 1 || len(s.Commented(2)) != 1 {
+			t.Errorf("a restart: %d new statuses, comments %d and %d", len(s.Posts())-posts, len(s.Commented(1)), len(s.Commented(2)))
+		}
+		s.DeleteComment(1)
+		head = s.push(1, false, map[string]string{"f/africa.yaml": plain("africa", "7 1 * * *")})
+		s.look("the comment was deleted", s.shows(1, head, forge.Success, "adds 1 cluster (africa)", "africa"))
+		s.SetPullRequest(forgetest.PullRequest{PullRequest: forge.PullRequest{Number: 1, Head: head, Base: "main"}})
+		s.look("closed", func() bool { return strings.HasPrefix(s.condition(), "True 1 pull") })
+		if a := s.checker.audited(key); len(a.pulls) != 1 || len(a.left) != 1 {
+			t.Errorf("%d are kept, and %d numbers", len(a.pulls), len(a.left))
+		}
+		s.clean()
+	})
+}
+
+// TestPathOfAPullRequest: one that removes the whole path, or adds it, gets an answer.
+func TestPathOfAPullRequest(t *testing.T) {
+	s := newStage(t, forge.Gitea)
+	head := s.push(1, false, map[string]string{"f": ""})
+	link := s.push(2, false, map[string]string{"f": "", "f @120000": "docs"})
+	s.look("removed", s.shows(1, head, forge.Failure, "1 new error", "no YAML files"))
+	s.look("a link", func() bool {
+		return strings.Contains(s.Shown(link)[planned].Description, "symbolic link") && strings.HasPrefix(s.condition(), "True")
+	})
+	s.commit("refs/heads/main", "refs/heads/main^0", map[string]string{"f": ""})
+	added := s.push(3, false, map[string]string{"f/config.yaml": config, "f/us.yaml": plain("us", "5 1 * * *")})
+	s.look("added", s.shows(3, added, forge.Success, "adds 1 cluster (us)", "us"))
+}
+
+// TestHostileFork: whatever a stranger's head has in it, no file is opened and no secret is shown.
+func TestHostileFork(t *testing.T) {
+	s := newStage(t, forge.GitHub)
+	eu := s.git(nil, "-C", s.dir, "show", "main:f/eu.yaml")
+	own := sealtest.NewKey(t)
+	many := map[string]string{}
+	for i := range 5000 {
+		many[fmt.Sprintf("f/x%d.yaml", i)] = "a: b"
+	}
+	for i, files := range []map[string]string{
+		{".sops.yaml": "creation_rules:\n- age: " + own.Public() + "\n", "f/asia.yaml": sealed(t, own, "asia", "stranger")},
+		{"f/copy.yaml": strings.Replace(eu, "name: eu", "name: copy", 1)},
+		{"f/copy.yaml": strings.ReplaceAll(strings.Replace(eu, "kubeconfig:", "schedule:", 1), "name: eu", "name: copy")},
+		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nconfigMapGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
+		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nsecretGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
+		{"f/kustomization.yaml": "resources: [config.yaml, 'https://127.0.0.1:1/base?ref=main']\n"},
+		{"f/kustomization.yaml": "resources: [config.yaml, ../../../etc/passwd, ../docs]\n"},
+		{"f/link.yaml @120000": "../../../../etc/passwd"},
+		{"f/vault.yaml": cluster("vault", "  schedule: H H * * *\n  vault: {address: 'https://127.0.0.1:1', path: x}\n")},
+		{"f/'<img src=x>@jane[a](b)`.yaml": plain("x", "never\u202e</details>@jane")},
+		many,
+	} {
+		number := int64(i + 1)
+		head := s.push(number, true, files)
+		s.look(fmt.Sprint("fork ", number), func() bool {
+			return s.Shown(head)[planned].State != "" && s.Shown(head)[planned].State != forge.Pending
+		})
+		t.Logf("%d: %s %s", number, s.Shown(head)[planned].State, s.Shown(head)[planned].Description)
+		for _, text := range s.Commented(number) {
+			if strings.Contains(text, "root:") || strings.Contains(text, "<img") || strings.Contains(text, "\u202e") || strings.Contains(text, "ENC[") {
+				t.Errorf("%d: %s", number, text)
+			}
+		}
+	}
+	if n := s.opened.Load(); n != 0 {
+		t.Errorf("%d files were opened", n)
+	}
+	if c := s.condition(); !strings.HasPrefix(c, "True") {
+		t.Errorf("the condition of the AuditSync: %s", c)
+	}
+	s.clean()
+}
+
+// TestHostileInsider: a branch of the repository itself is checked with keys, and its plan is masked.
+func TestHostileInsider(t *testing.T) {
+	s := newStage(t, forge.GitLab)
+	for i, files := range []map[string]string{
+		{"f/eu.yaml": sealed(t, s.key, "eu", "CANARY-another")},
+		{"f/asia.yaml": s.key.Encrypt(t, "asia.yaml", cluster("CANARY-name", "  schedule: CANARY-schedule\n  kubeconfig: CANARY-kubeconfig\n"), sealtest.Recommended)},
+		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nsecretGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
+		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml, eu.yaml]\nreplacements: [{source: {kind: ExternalCluster, name: eu, fieldPath: spec.kubeconfig}, targets: [{select: {kind: ExternalCluster, name: us}, fieldPaths: [spec.schedule]}]}]\n"},
+		{"f/us.yaml": plain("us", canary)},
+	} {
+		number := int64(i + 1)
+		head := s.push(number, false, files)
+		s.look(fmt.Sprint("branch ", number), func() bool {
+			return s.Shown(head)[planned].State != "" && s.Shown(head)[planned].State != forge.Pending
+		})
+		t.Logf("%d: %s %s", number, s.Shown(head)[planned].State, s.Shown(head)[planned].Description)
+	}
+	if s.opened.Load() == 0 {
+		t.Error("nothing was opened")
+	}
+	for number := range int64(6) {
+		for _, text := range s.Commented(number) {
+			for _, secret := range []string{canary, "CANARY-another", "CANARY-kubeconfig"} {
+				if strings.Contains(text, secret) {
+					t.Errorf("%d shows %s:\n%s", number, secret, text)
+				}
+			}
+		}
+	}
+}
+
+// TestFailingForge: a forge that fails is left alone, and the answers come when it is back, each once.
+func TestFailingForge(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		heads := map[int64]string{}
+		for number := range int64(12) {
+			heads[number+1] = s.push(number+1, false, map[string]string{"f/asia.yaml": plain("asia", fmt.Sprintf("%d 1 * * *", number))})
+		}
+		// The first comments are written, but the answers are lost.
+		lost := atomic.Int64{}
+		method := func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+			if lost.Add(1) > 3 {
+				next(w, r)
+				return
+			}
+			next(discard{http.Header{}}, r)
+			panic(http.ErrAbortHandler)
+		}
+		suffix := "/comments"
+		if s.Provider() == forge.GitLab {
+			suffix = "/notes"
+		}
+		s.AnswerSome(http.MethodPost, suffix, method)
+		s.look("answered", func() bool {
+			for number, head := range heads {
+				if !s.shows(number, head, forge.Success, "adds 1 cluster (asia)")() {
+					return false
+				}
+			}
+			return true
+		})
+		if n := len(s.Requests()); n > 12*8 {
+			t.Errorf("%d requests", n)
+		}
+		for number := range heads {
+			if n := len(s.Commented(number)); n != 1 {
+				t.Errorf("#%d has %d comments", number, n)
+			}
+		}
+	})
+}
+
+// discard is an answer that gets lost.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+
+// TestFailingComment: in a locked conversation there is the status alone, and the forge is not asked again and again.
+func TestFailingComment(t *testing.T) {
+	s := newStage(t, forge.GitHub)
+	s.AnswerSome(http.MethodPost, "/comments", func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
+		forgetest.Status(http.StatusForbidden, `{"message":"Unable to create comment because issue is locked."}`)(w, r)
+	})
+	head := s.push(1, false, map[string]string{"f/asia.yaml": plain("asia", "7 1 * * *")})
+	s.look("the status", func() bool {
+		return s.Shown(head)[planned].State == forge.Success && strings.Contains(s.condition(), "#1")
+	})
+	before := len(s.Requests())
+	s.look("again", func() bool { return true })
+	if got := s.since(before); len(got) > 1 {
+		t.Errorf("asked again: %s", strings.Join(got, "\n"))
+	}
+}
+
+// TestForgetDuringTheWork: the end of an AuditSync ends its checks at once, and leaves nothing.
+func TestForgetDuringTheWork(t *testing.T) {
+	s := newStage(t, forge.Gitea)
+	for number := range int64(8) {
+		s.push(number+1, false, map[string]string{"f/asia.yaml": plain("asia", fmt.Sprintf("%d 1 * * *", number))})
+	}
+	for range 5 {
+		s.gone.Store(false)
+		s.checker.Look(key)
+		time.Sleep(150 * time.Millisecond)
+		s.gone.Store(true)
+		began := time.Now()
+		s.checker.Forget(key)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("forgetting took %s", took)
+		}
+	}
+	s.look("at rest", func() bool {
+		s.checker.mu.Lock()
+		defer s.checker.mu.Unlock()
+		return len(s.checker.syncs) == 0
+	})
+}
+
+// TestListedDuringTheWork: a list that comes during a check doesn't give it another head.
+func TestListedDuringTheWork(t *testing.T) {
+	a := newAudited(t.TempDir())
+	opened := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	list := func(head string, updated time.Time, items ...int64) *forge.PullRequestList {
+		l := &forge.PullRequestList{}
+		for _, number := range items {
+			l.Items = append(l.Items, forge.PullRequest{Number: number, Head: head, Base: "main", Fork: true, Open: true, Updated: updated})
+		}
+		return l
+	}
+	if _, _, listed := a.pull(1); listed {
+		t.Error("listed before the list")
+	}
+	a.listed(list("a", opened, 1), "v", opened)
+	p, now, listed := a.pull(1)
+	a.listed(list("b", opened, 1), "v", opened)
+	if !listed || now.Head != "a" || p.Head != "b" {
+		t.Errorf("head %s during the work, %s after it", now.Head, p.Head)
+	}
+	a.answered(p, answerKey(now.PullRequest, "v")+"keyless", opened)
+	if due := a.listed(list("b", opened, 1), "v", opened.Add(time.Hour)); len(due) != 1 {
+		t.Errorf("after a push: %v", due)
+	}
+	a.answered(p, answerKey(p.PullRequest, "v")+"keyless", opened)
+	for _, row := range []struct {
+		reason  string
+		updated time.Time
+		now     time.Time
+		due     int
+	}{{"no news", opened, opened.Add(time.Hour), 0}, {"perhaps in the same second", opened, opened.Add(time.Second), 1}, {"a comment", opened.Add(time.Second), opened.Add(time.Hour), 1}} {
+		if due := a.listed(list("b", row.updated, 1), "v", row.now); len(due) != row.due {
+			t.Errorf("%s: %v", row.reason, due)
+		}
+	}
+	// Closed, and opened again: what was allowed before doesn't count.
+	if due := a.listed(list("b", opened, 2), "v", opened); !slices.Contains(due, 1) {
+		t.Errorf("closed: %v", due)
+	}
+	a.leave(1)
+	a.listed(list("b", opened.Add(time.Hour), 1, 2), "v", opened)
+	if _, now, _ := a.pull(1); !now.since.Equal(opened.Add(time.Hour)) {
+		t.Errorf("reopened at %s", now.since)
+	}
+	a.reset(true)
+	a.listed(list("b", opened.Add(time.Hour), 1, 2), "v", opened)
+	if p, now, _ := a.pull(1); now.since.IsZero() || !p.inherited {
+		t.Error("other credentials for the same repository forgot when it was reopened")
+	}
+}
+
+// TestMovedHead: while the forge's API and its repository differ, they are asked less and less often.
+func TestMovedHead(t *testing.T) {
+	w := &answering{pull: &shown{}}
+	var waits []time.Duration
+	for range 30 {
+		moved := w.moved("b").(*movedError) //nolint:errorlint,forcetypeassert // it is one
+		waits = append(waits, moved.wait)
+	}
+	if waits[0] != time.Second || waits[3] != 8*time.Second || waits[29] != refusedRetry {
+		t.Errorf("%s", waits)
+	}
+}
