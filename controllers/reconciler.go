@@ -125,8 +125,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.Statuses.Show(before, audit.Status, outcome, st.redactor)
-	if before.Status.LastAppliedRevision != audit.Status.LastAppliedRevision {
-		r.PullRequests.Look(req.NamespacedName) // the base has moved
+	if r.subject(req.NamespacedName).moved(audit.Status) {
+		r.PullRequests.Look(req.NamespacedName)
 	}
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }

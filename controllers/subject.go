@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,6 +23,20 @@ import (
 type subject struct {
 	mu sync.Mutex
 	st state
+	// base is the base as the last sync reported it. The cache may not have that yet. It is apart from the lock, which is held
+	// while key services are asked.
+	base atomic.Value
+}
+
+// moved records the base that a sync has reported, and reports whether it is another one.
+func (s *subject) moved(status v1alpha1.AuditSyncStatus) bool {
+	base := baseOf(status)
+	return s.base.Swap(base) != base
+}
+
+// baseOf is the commit of the branch, and how much of it is applied. Reviews depend on both.
+func baseOf(status v1alpha1.AuditSyncStatus) string {
+	return status.LastAttemptedRevision + " " + status.LastAppliedRevision
 }
 
 // Subject returns what the pull requests of an AuditSync are judged with, read as for a sync. It is nil if they aren't to be
@@ -60,10 +75,14 @@ func (r *Reconciler) Subject(ctx context.Context, key types.NamespacedName) (*pu
 		return nil, err
 	}
 	allowed := Allowed(audit, syncs.Items)
+	base, reported := s.base.Load().(string)
+	if !reported {
+		base = baseOf(audit.Status)
+	}
 	return &pullrequest.Subject{AuditSync: audit, Source: src, Branch: branch, Opener: s.st.opener, Live: live, Policy: Policy(audit, ""), Redactor: s.st.redactor,
 		Options: compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: live.AuditConfigs,
 			PodSecurity: r.podSecurity(ctx, audit.Namespace), Policy: allowed},
-		Version: fmt.Sprintf("%d %s %s %s %q", audit.Generation, version, s.st.keys, audit.Status.LastAppliedRevision, allowed.Key())}, nil
+		Version: fmt.Sprintf("%d %s %s %s %q", audit.Generation, version, s.st.keys, base, allowed.Key())}, nil
 }
 
 func (r *Reconciler) subject(key types.NamespacedName) *subject {

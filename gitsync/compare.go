@@ -123,7 +123,21 @@ func (r *Repository) comparison(ctx context.Context, base, head target, ancestor
 		}
 		*part.at = r.snapshot(part.label, loaded)
 	}
+	r.shed(base.commit)
 	return c, nil
+}
+
+// shed forgets the folders of all commits but one, when they have become many. Heads differ in what their authors want, so
+// sharing folders doesn't bound them. Snapshots keep what they need.
+func (r *Repository) shed(keep plumbing.Hash) {
+	var entries int64
+	for _, t := range r.store.trees {
+		entries += int64(len(t.entries) + len(t.omitted))
+	}
+	if entries > 2*r.limits.Files {
+		r.commits = map[plumbing.Hash]*commit{keep: r.commits[keep]}
+		r.store.trees = map[plumbing.Hash]*tree{}
+	}
 }
 
 // ancestors returns the best common ancestors of two commits, as git merge-base --all does, as far as the store has their

@@ -122,3 +122,32 @@ func is[T error](err error) bool {
 	_, ok := errors.AsType[T](err)
 	return ok
 }
+
+// TestCompareManyTrees: heads with ever different folders don't fill the memory.
+func TestCompareManyTrees(t *testing.T) {
+	o := newOrigin(t)
+	o.commit("main", map[string]string{"a": "1"})
+	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}
+	const most = 20
+	r := open(t, t.TempDir(), WithLimits(Limits{Files: most}))
+	for number := range 20 {
+		files := map[string]string{"a": "1"}
+		for i := range most - 5 {
+			files[fmt.Sprintf("d%d/%d", number, i)] = ""
+		}
+		branch := fmt.Sprint("feature", number)
+		o.git("branch", branch, "main")
+		head := o.pull(number, o.commit(branch, files))
+		c := compared(t, r, src, head)
+		entries := 0
+		for _, tree := range r.store.trees {
+			entries += len(tree.entries)
+		}
+		if entries > 3*most || len(r.commits) > 4 {
+			t.Fatalf("after %d heads: %d entries and %d commits in memory", number, entries, len(r.commits))
+		}
+		if got := content(t, c.Head, fmt.Sprintf("d%d/0", number)); got != "" {
+			t.Errorf("%q", got)
+		}
+	}
+}
