@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -286,4 +287,37 @@ func described(t *testing.T, p *plan.Plan) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestPath: a pull request may add or remove the whole folder. A path that is no folder can't be judged.
+func TestPath(t *testing.T) {
+	without := map[string]string{"docs/a.md": "text"}
+	full := with(without, "f/config.yaml", config, "f/us.yaml", plain("us", "5 1 * * *"))
+	for _, row := range []struct {
+		reason       string
+		base, merged map[string]string
+		ok           bool
+		text         string
+		path         bool
+	}{
+		{"added", without, full, true, "adds 1 cluster (us)", false},
+		{"removed", full, without, false, "1 new error", false},
+		{"a file in its place", full, with(without, "f", "text"), false, "", true},
+		{"a folder in a file's place", with(without, "f", "text"), full, false, "", true},
+	} {
+		for _, trust := range []review.Trust{review.Full, review.Keyless} {
+			t.Run(row.reason+"/"+string(trust), func(t *testing.T) {
+				got, err := (&judge.Judge{}).Review(t.Context(), request(row.base, row.merged, trust, sealtest.NewKey(t).Opener(t), &redact.Redactor{}))
+				if _, path := errors.AsType[*load.PathError](err); path != row.path || err != nil != row.path {
+					t.Fatal(err)
+				}
+				if row.path {
+					return
+				}
+				if ok, text := got.Status(); ok != row.ok || !strings.HasPrefix(strings.TrimPrefix(text, "keyless check: "), row.text) {
+					t.Errorf("%t, %q", ok, text)
+				}
+			})
+		}
+	}
 }
