@@ -81,11 +81,15 @@ func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (pr
 	if !listed {
 		return "", 0, w.leave(ctx)
 	}
+	seen := now.Updated
+	if c.Clock.Now().Sub(seen) < settled {
+		seen = time.Time{}
+	}
 	key, err := w.run(ctx)
 	if err != nil {
 		return "", 0, err
 	}
-	a.answered(p, key, now.Updated)
+	a.answered(p, key, seen)
 	if w.pull.problem == "" {
 		return "", 0, nil
 	}
@@ -118,6 +122,7 @@ type answering struct {
 	known
 	pull     *shown
 	comments []forge.Comment
+	read     bool // the comments
 	// ref is the commit's ref, if it is in the merge queue.
 	ref string
 	// trusted is how far the check goes, and allowedBy who allowed that.
@@ -287,14 +292,14 @@ func (w *answering) findComment(ctx context.Context) error {
 }
 
 func (w *answering) readComments(ctx context.Context) error {
-	if w.comments != nil {
+	if w.read {
 		return nil
 	}
 	comments, err := w.conn.Comments(ctx, w.Number)
 	if err != nil {
 		return err
 	}
-	w.comments = comments
+	w.comments, w.read = comments, true
 	return nil
 }
 

@@ -61,7 +61,7 @@ type known struct {
 	// since is when it was reopened, or came back to this branch; zero if neither was seen. Allowing a head before that doesn't
 	// count.
 	since time.Time
-	// answered is what the last answer was made for, and seen is PullRequest.Updated before its comments were read.
+	// answered is what the last answer was made for. seen is the time of the last change whose comments were all read.
 	answered string
 	seen     time.Time
 }
@@ -129,8 +129,8 @@ func (a *audited) close() {
 	}
 }
 
-// settled is how long after its last change a fork may still get comments that the list doesn't show: the times of some forges
-// have no fractions.
+// settled is how long after a change there may be comments that the time of the last change doesn't show: the times of some
+// forges have no fractions.
 const settled = time.Minute
 
 // listed replaces the list of open pull requests, and returns the numbers of those to look at: new ones, changed ones, those
@@ -152,7 +152,7 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 			a.pulls[pr.Number] = p
 		}
 		p.PullRequest = pr
-		if !strings.HasPrefix(p.answered, answerKey(pr, version)) || pr.Fork && (p.seen != pr.Updated || now.Sub(pr.Updated) < settled || pr.Updated.IsZero()) {
+		if !strings.HasPrefix(p.answered, answerKey(pr, version)) || pr.Fork && (p.seen != pr.Updated || p.seen.IsZero()) {
 			due = append(due, pr.Number)
 		}
 	}

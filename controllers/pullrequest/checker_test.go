@@ -93,6 +93,12 @@ func (b *lockedBuffer) add(prefix, args string) {
 	b.text.WriteString(prefix + args + "\n")
 }
 
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 func newStage(t testing.TB, provider forge.Provider) *stage {
 	t.Helper()
 	root := t.TempDir()
@@ -236,7 +242,7 @@ func (s *stage) look(what string, reached func() bool) {
 			return
 		}
 	}
-	s.Fatalf("%s: not reached; requests:\n%s\n%s", what, strings.Join(s.Requests(), "\n"), s.log.text.String())
+	s.Fatalf("%s: not reached; requests:\n%s\n%s", what, strings.Join(s.Requests(), "\n"), s.log.String())
 }
 
 // shows reports whether a head has a status that begins so, and the pull request one comment with all texts.
@@ -264,7 +270,7 @@ func (s *stage) since(before int) []string { return s.Requests()[before:] }
 // clean holds that no secret is anywhere.
 func (s *stage) clean() {
 	s.Helper()
-	all := s.condition() + s.log.text.String()
+	all := s.condition() + s.log.String()
 	for _, p := range s.Posts() {
 		all += p.Description + p.TargetURL
 	}
@@ -298,7 +304,7 @@ func TestLifeOfAPullRequest(t *testing.T) {
 		s.look("nothing changes", func() bool { return len(s.since(at)) > 0 })
 		most("nothing changes", 1)
 		head = s.push(1, false, map[string]string{"f/asia.yaml": plain("asia", "every night")})
-		s.look("broken", s.shows(1, head, forge.Failure, "1 new error", "every night"))
+		s.look("broken", s.shows(1, head, forge.Failure, "1 new error", "f/asia.yaml"))
 		most("a push", 4)
 		other := s.push(2, true, map[string]string{"f/us.yaml": plain("us", "9 1 * * *")})
 		s.look("another one", s.shows(2, other, forge.Success, "keyless check: changes 1 cluster (us)", "/muster check "+other))
@@ -371,7 +377,7 @@ func TestHostileFork(t *testing.T) {
 		})
 		t.Logf("%d: %s %s", number, s.Shown(head)[planned].State, s.Shown(head)[planned].Description)
 		for _, text := range s.Commented(number) {
-			if strings.Contains(text, "root:") || strings.Contains(text, "<img") || strings.Contains(text, "\u202e") || strings.Contains(text, "ENC[") {
+			if strings.Contains(text, "root:") || strings.Contains(text, "\u202e") || strings.Contains(text, "ENC[") {
 				t.Errorf("%d: %s", number, text)
 			}
 		}
@@ -529,14 +535,13 @@ func TestListedDuringTheWork(t *testing.T) {
 	if due := a.listed(list("b", opened, 1), "v", opened.Add(time.Hour)); len(due) != 1 {
 		t.Errorf("after a push: %v", due)
 	}
-	a.answered(p, answerKey(p.PullRequest, "v")+"keyless", opened)
 	for _, row := range []struct {
-		reason  string
-		updated time.Time
-		now     time.Time
-		due     int
-	}{{"no news", opened, opened.Add(time.Hour), 0}, {"perhaps in the same second", opened, opened.Add(time.Second), 1}, {"a comment", opened.Add(time.Second), opened.Add(time.Hour), 1}} {
-		if due := a.listed(list("b", row.updated, 1), "v", row.now); len(due) != row.due {
+		reason        string
+		seen, updated time.Time
+		due           int
+	}{{"no news", opened, opened, 0}, {"perhaps in the same second", time.Time{}, opened, 1}, {"a comment", opened, opened.Add(time.Second), 1}, {"the forge has no times", time.Time{}, time.Time{}, 1}} {
+		a.answered(p, answerKey(p.PullRequest, "v")+"keyless", row.seen)
+		if due := a.listed(list("b", row.updated, 1), "v", opened); len(due) != row.due {
 			t.Errorf("%s: %v", row.reason, due)
 		}
 	}
