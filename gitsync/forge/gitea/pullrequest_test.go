@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/connect"
@@ -139,7 +140,8 @@ func TestPullRequestsOnRealGitea(t *testing.T) {
 	for i := range want {
 		want[i].Base, want[i].Open, want[i].URL = "main", true, fmt.Sprintf("%s/%s/pulls/%d", live.URL(), r.name, want[i].Number)
 		one, err := r.client.PullRequest(t.Context(), want[i].Number)
-		if err != nil || one != want[i] {
+		want[i].Updated = one.Updated
+		if err != nil || one != want[i] || one.Updated.IsZero() {
 			t.Errorf("%+v, %v, want %+v", one, err, want[i])
 		}
 		if ref := r.git("ls-remote", r.as(keeper, r.token), forge.HeadRef(forge.Gitea, want[i].Number)); !strings.HasPrefix(ref, want[i].Head) {
@@ -152,6 +154,13 @@ func TestPullRequestsOnRealGitea(t *testing.T) {
 	}
 	if list, err = r.client.PullRequests(t.Context(), "main", list); err != nil || !list.Unchanged {
 		t.Errorf("again: %+v, %v", list, err)
+	}
+	time.Sleep(1100 * time.Millisecond) // its times have no fractions
+	if _, err := r.client.CreateComment(t.Context(), branch, "a comment"); err != nil {
+		t.Fatal(err)
+	}
+	if one, err := r.client.PullRequest(t.Context(), branch); err != nil || !one.Updated.After(want[0].Updated) {
+		t.Errorf("after a comment: %+v, %v", one, err)
 	}
 	if other, err := r.client.PullRequests(t.Context(), "release", nil); err != nil || len(other.Items) != 0 {
 		t.Errorf("into another branch: %+v, %v", other, err)
