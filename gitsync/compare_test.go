@@ -143,7 +143,7 @@ func TestCompareManyTrees(t *testing.T) {
 		for _, tree := range r.store.trees {
 			entries += len(tree.entries)
 		}
-		if entries > 3*most || len(r.commits) > 4 {
+		if entries > 3*most || len(r.commits) > 8 {
 			t.Fatalf("after %d heads: %d entries and %d commits in memory", number, entries, len(r.commits))
 		}
 		if got := content(t, c.Head, fmt.Sprintf("d%d/0", number)); got != "" {
