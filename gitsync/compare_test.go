@@ -133,7 +133,7 @@ func TestCompareManyTrees(t *testing.T) {
 	for number := range 20 {
 		files := map[string]string{"a": "1"}
 		for i := range most - 5 {
-			files[fmt.Sprintf("d%d/%d", number, i)] = ""
+			files[fmt.Sprintf("d/%d-%d", number, i)] = ""
 		}
 		branch := fmt.Sprint("feature", number)
 		o.git("branch", branch, "main")
@@ -146,7 +146,7 @@ func TestCompareManyTrees(t *testing.T) {
 		if entries > 3*most || len(r.commits) > 8 {
 			t.Fatalf("after %d heads: %d entries and %d commits in memory", number, entries, len(r.commits))
 		}
-		if got := content(t, c.Head, fmt.Sprintf("d%d/0", number)); got != "" {
+		if got := content(t, c.Head, fmt.Sprintf("d/%d-0", number)); got != "" {
 			t.Errorf("%q", got)
 		}
 	}
