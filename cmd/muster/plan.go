@@ -30,7 +30,7 @@ With --base and --head, plan lists what merging the one commit into the other wo
 reads both from Git, merges them in memory, and compares the merge result with the base. No cluster is needed; --live compares
 both with the management cluster. Without keys, encrypted values are compared by their ciphertexts. The policy is that of the
 AuditSync in the base or in the cluster. The exit status is 1 if there is a conflict, or if the merge would leave the branch with
-an error that it doesn't have now. The formats github, sarif and markdown are for pipelines.
+an error that it doesn't have now. All formats but text are for pipelines.
 
 Plan needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get the Secrets that it
 compares. Permission to list Secrets makes it faster.
@@ -59,7 +59,7 @@ func newPlanCommand(s *shell) *cobra.Command {
 		Use: "plan [PATH]", Short: "Compare a folder with the management cluster", Long: planHelp, Example: planExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
-	output := addChoice(cmd, "output", "o", "output format; those after json need --base", "text", "json", "markdown", "github", "sarif")
+	output := addChoice(cmd, "output", "o", "output format; those after json need --base", "text", "json", "markdown", "github", "sarif", "junit", "gitlab")
 	flags.add(cmd)
 	flags.addOwner(cmd)
 	where.add(cmd)

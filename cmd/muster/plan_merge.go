@@ -31,6 +31,8 @@ type judged struct {
 	mergeFlags
 	// setUp is what must exist elsewhere for the clusters that are added.
 	setUp []review.Fold
+	// files are those that the merge adds or changes.
+	files []string
 }
 
 // judge plans the merge of two commits, as the check of a pull request does. The work tree isn't read.
@@ -56,6 +58,11 @@ func (f *folder) judge(ctx context.Context, m mergeFlags) (*judged, error) {
 		return nil, err
 	}
 	j := &judged{mergeFlags: m}
+	for _, c := range r.Changes {
+		if c.After {
+			j.files = append(j.files, c.Path)
+		}
+	}
 	if result != nil {
 		j.Review, j.setUp = result.Review, result.SetUp()
 	} else { // it changes nothing that is read for the path
