@@ -138,7 +138,7 @@ func (c *check) review(ctx context.Context) (*Result, error) {
 		return nil, nil
 	}
 	in := c.input()
-	live := c.live(base)
+	live := c.live(base, merged)
 	in.BeforeFleet, in.AfterFleet = base, merged
 	in.Before, in.After = plan.Compute(base, live, c.policy(c.BaseCommit)), plan.Compute(merged, live, c.policy(c.HeadCommit))
 	return &Result{review.New(in), in.After, merged}, nil
@@ -183,11 +183,18 @@ func (c *check) policy(commit string) plan.Policy {
 }
 
 // live is the state that both plans are made against.
-func (c *check) live(base *fleet.Opened) plan.Live {
+func (c *check) live(base, merged *fleet.Opened) plan.Live {
 	if c.Live != nil && c.Opener != nil {
 		return *c.Live
 	}
 	fresh := plan.Fresh(base, c.Options.Policy.Reserved)
+	if c.Options.Offline { // what a new folder names is assumed to exist, as what the base names is
+		for name, object := range plan.Fresh(merged, nil).AuditConfigs {
+			if fresh.AuditConfigs[name] == nil {
+				fresh.AuditConfigs[name] = object
+			}
+		}
+	}
 	return plan.Outcome(fresh, plan.Compute(base, fresh, c.policy(c.BaseCommit)))
 }
 
