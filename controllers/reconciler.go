@@ -128,6 +128,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if r.subject(req.NamespacedName).moved(audit.Status) {
 		r.PullRequests.Look(req.NamespacedName)
 	}
+	if outcome.Plan != nil {
+		r.PullRequests.Held(audit, outcome.Plan.Approval)
+	}
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 

@@ -173,6 +173,32 @@ func TestReview(t *testing.T) {
 	}
 }
 
+// TestDigestWithoutKeys: what is removed has names alone, so an approval of removals that were shown by a check without keys is
+// for the same ones that a check with keys shows.
+func TestDigestWithoutKeys(t *testing.T) {
+	key := sealtest.NewKey(t)
+	base := map[string]string{"f/config.yaml": config}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		base["f/"+name+".yaml"] = sealed(t, key, name, "CANARY-token-of-"+name)
+	}
+	digest := func(trust review.Trust, merged map[string]string) string {
+		got, err := (&judge.Judge{}).Review(t.Context(), request(base, merged, trust, key.Opener(t), &redact.Redactor{}))
+		if err != nil || got == nil {
+			t.Fatalf("%v, %v", got, err)
+		}
+		return got.Digest
+	}
+	removed := with(base, "f/a.yaml", "", "f/b.yaml", "", "f/c.yaml", "", "f/new.yaml", plain("new", "5 1 * * *"))
+	other := with(base, "f/a.yaml", "", "f/b.yaml", "", "f/d.yaml", "")
+	keyed := digest(review.Full, removed)
+	if keyless := digest(review.Keyless, removed); keyed == "" || keyless != keyed {
+		t.Errorf("%q without keys, and %q with them", keyless, keyed)
+	}
+	if digest(review.Keyless, other) == keyed {
+		t.Error("other removals have the same digest")
+	}
+}
+
 func TestConflicts(t *testing.T) {
 	base := map[string]string{"f/config.yaml": config}
 	for _, row := range []struct {

@@ -52,6 +52,9 @@ func pullRequests() []pullRequest {
 		{name: "held", input: func(t testing.TB) review.Input {
 			return synced(t, newTree(fleetOfSix...), newTree(fleetOfSix...).remove("staging", "us-east-1", "us-west-2").add("ap-south-1"))
 		}},
+		{name: "held-comment", input: func(t testing.TB) review.Input {
+			return synced(t, newTree(fleetOfSix...), newTree(fleetOfSix...).remove("staging", "us-east-1", "us-west-2"))
+		}, options: func(o *review.Options) { o.ApproveByComment = true }},
 		{name: "moved", input: func(t testing.TB) review.Input {
 			before, after := newTree(fleetOfSix...), newTree("analytics", "eu-central-1", "staging", "us-east-1", "us-west-2").addTo("regional", "eu-west-1", "fedcba9876543210", "1")
 			before.AuditConfigs = append(before.AuditConfigs, fleet.AuditConfig{Name: "regional"})

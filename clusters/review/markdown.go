@@ -20,6 +20,8 @@ type Options struct {
 	MaxBytes int
 	// Command shows everything that doesn't fit.
 	Command string
+	// ApproveByComment means that a comment on the pull request may approve the removals that wait.
+	ApproveByComment bool
 	// SetUp is what to do beside the merge.
 	SetUp []Fold
 }
@@ -74,7 +76,7 @@ func (p *printer) top() string {
 	switch r.Trust {
 	case Keyless:
 		b.WriteString("**Keyless check:** the head comes from someone without write access, so nothing was decrypted, and no address in its files was contacted. " +
-			"What only keys can tell is missing here. A maintainer may allow this head with this comment:\n\n" + block("/muster check "+visible(r.Head, maxValue)) + "\n")
+			"What only keys can tell is missing here. A maintainer may allow this head with this comment:\n\n" + block(CheckCommand+visible(r.Head, maxValue)) + "\n")
 	case NoKeys:
 		b.WriteString("**Checked without keys:** encrypted values are compared by their ciphertexts, and what only keys can tell is missing here.\n\n")
 	case Allowed:

@@ -44,6 +44,10 @@ func (p *printer) approval() string {
 	if p.review.Digest == "" {
 		return "They stay until they are approved after the merge.\n\n"
 	}
+	if p.ApproveByComment {
+		return "They stay after the merge, unless someone with write access approves exactly these with this comment. A push needs a new one.\n\n" +
+			block(ApproveCommand+visible(p.review.Approval, maxValue)) + "\n"
+	}
 	return fmt.Sprintf("They stay until exactly these are approved after the merge, with this annotation on the AuditSync. COMMIT is the commit of the merge.\n\n%s\n",
 		block(inventory.ApproveAnnotation+"=COMMIT-"+p.review.Digest))
 }

@@ -35,6 +35,14 @@ const (
 	Allowed Trust = "allowed"
 )
 
+// Commands in comments. Each is followed by what it is for, and is the whole comment.
+const (
+	// CheckCommand allows a stranger's head, which follows as a full commit hash.
+	CheckCommand = "/muster check "
+	// ApproveCommand approves the removals that wait, by the Approval of the Review, which follows.
+	ApproveCommand = "/muster approve-removals "
+)
+
 // Conflict is a file that can't be merged.
 type Conflict struct {
 	Path   string `json:"path"`

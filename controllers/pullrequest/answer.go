@@ -68,6 +68,8 @@ func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (pr
 		return "", 0, err
 	}
 	switch {
+	case it.approval:
+		return c.approve(ctx, a, s, conn)
 	case it.ref != "":
 		return "", 0, c.answerQueued(ctx, a, s, conn, it.ref)
 	case it.number == 0:

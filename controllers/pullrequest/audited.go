@@ -39,6 +39,7 @@ type audited struct {
 	// until is when the forge may be asked again after it has failed.
 	until  time.Time
 	queued map[string]*pull // commits of the merge queue, by ref
+	held   held
 	// failing are the problems of the last attempts, by the items' names.
 	failing map[string]string
 	shown   *metav1.Condition

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,22 +59,29 @@ type Options struct {
 	Clock  clock.PassiveClock
 	// CacheDir returns the folder for the clone of an AuditSync's pull requests.
 	CacheDir func(key types.NamespacedName) string
+	// Events records who approved removals.
+	Events events.EventRecorder
 	// Changed gets the AuditSyncs whose condition must change. The caller reconciles them.
 	Changed chan<- event.TypedGenericEvent[*v1alpha1.AuditSync]
 	Log     logr.Logger
 }
 
-// item is one piece of work: a pull request, a ref of the merge queue or, without a number and a ref, the list of both.
+// item is one piece of work: a pull request, a ref of the merge queue, the removals that wait or, without any of them, the list
+// of the first two.
 type item struct {
 	types.NamespacedName
-	number int64
-	ref    string
+	number   int64
+	ref      string
+	approval bool
 }
 
 // String names the item in a condition; "" is the list.
 func (it item) String() string {
 	if it.number != 0 {
 		return fmt.Sprintf("#%d", it.number)
+	}
+	if it.approval {
+		return "approval of removals"
 	}
 	return it.ref
 }
@@ -112,8 +120,12 @@ func (c *Checker) Start(ctx context.Context) error {
 // Look has the open pull requests of an AuditSync listed. It is called whenever a sync fetches: at each interval, after a
 // webhook, and when the AuditSync has changed.
 func (c *Checker) Look(key types.NamespacedName) {
-	if c != nil {
-		c.queue.Add(item{NamespacedName: key})
+	if c == nil {
+		return
+	}
+	c.queue.Add(item{NamespacedName: key})
+	if c.waits(key) { // a comment may have come
+		c.queue.Add(item{NamespacedName: key, approval: true})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/judge"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/gitsync"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/merge"
@@ -107,7 +108,8 @@ func (w *answering) answer(request judge.Request, r *judge.Result) answer {
 	}
 	a.write, a.annotations = true, r.Annotations()
 	a.comment = w.subject.Redactor.String(r.Markdown(review.Options{Marker: w.marker(), SetUp: r.SetUp(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
-		Command: "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head}))
+		ApproveByComment: w.subject.AuditSync.Spec.Prune.ApproveOn == v1alpha1.ApproveOnPullRequest,
+		Command:          "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head}))
 	return a
 }
 

@@ -78,6 +78,7 @@ type AuditSyncList struct {
 }
 
 // AuditSyncSpec defines what is applied, from where, and with which policy.
+// +kubebuilder:validation:XValidation:rule="!has(self.prune) || !has(self.prune.approveOn) || self.prune.approveOn != 'PullRequest' || has(self.forge) && has(self.forge.pullRequests) && self.forge.pullRequests",message="prune.approveOn: PullRequest needs forge.pullRequests"
 type AuditSyncSpec struct {
 	// The Git repository.
 	Source Source `json:"source"`
@@ -454,7 +455,24 @@ type Prune struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="a number from 0, or a percentage from 0% to 100%"
 	// +optional
 	MaxRemovals *intstr.IntOrString `json:"maxRemovals,omitempty"`
+
+	// Where removals that wait may be approved. Cluster: by the annotation alone. PullRequest: also on the pull request that
+	// removes them, by a comment of a user who may write to the repository. The comment of the plan shows it. It needs
+	// forge.pullRequests.
+	// +kubebuilder:validation:Enum=Cluster;PullRequest
+	// +kubebuilder:default=Cluster
+	// +optional
+	ApproveOn ApproveOn `json:"approveOn,omitempty"`
 }
+
+// ApproveOn is where removals may be approved.
+type ApproveOn string
+
+// Where removals may be approved.
+const (
+	ApproveOnCluster     ApproveOn = "Cluster"
+	ApproveOnPullRequest ApproveOn = "PullRequest"
+)
 
 // ScanOnChange defines how changed clusters are scanned. Once the operator has picked up the change, Muster creates a Job from
 // the operator's CronJob, as kubectl create job --from does.

@@ -30,6 +30,10 @@ type Client interface {
 	PullRequests(ctx context.Context, base string, since *forge.PullRequestList) (*forge.PullRequestList, error)
 	// PullRequest reads one pull request, open or not.
 	PullRequest(ctx context.Context, number int64) (forge.PullRequest, error)
+	// MergedAs returns the pull requests that were merged into the base as this commit: as a merge commit, squashed, rebased or by
+	// moving the branch forward. Their heads are those that were merged. Nearly always it is one, or none for a commit that was
+	// pushed. Forges record a merge a moment after the branch has moved.
+	MergedAs(ctx context.Context, commit forge.Commit, base string) ([]forge.PullRequest, error)
 	// Comments returns the comments in the conversation of a pull request, oldest first. If there are more than
 	// forge.MaxComments, the error is a *forge.LimitError.
 	Comments(ctx context.Context, number int64) ([]forge.Comment, error)

@@ -426,8 +426,12 @@ func TestFailuresAboutPullRequests(t *testing.T) {
 		},
 		"read":     func(ctx context.Context, c connect.Client) error { _, err := c.PullRequest(ctx, 7); return err },
 		"comments": func(ctx context.Context, c connect.Client) error { _, err := c.Comments(ctx, 7); return err },
-		"create":   func(ctx context.Context, c connect.Client) error { _, err := c.CreateComment(ctx, 7, "x"); return err },
-		"update":   func(ctx context.Context, c connect.Client) error { return c.UpdateComment(ctx, 7, 9, "x") },
+		"merged as": func(ctx context.Context, c connect.Client) error {
+			_, err := c.MergedAs(ctx, commit, "main")
+			return err
+		},
+		"create": func(ctx context.Context, c connect.Client) error { _, err := c.CreateComment(ctx, 7, "x"); return err },
+		"update": func(ctx context.Context, c connect.Client) error { return c.UpdateComment(ctx, 7, 9, "x") },
 		"can write": func(ctx context.Context, c connect.Client) error {
 			_, err := c.CanWrite(ctx, forge.User{ID: 5, Login: "jane"})
 			return err

@@ -40,6 +40,13 @@ func (s *Server) giteaPulls(w http.ResponseWriter, r *http.Request, path string,
 		answerJSON(w, http.StatusOK, list)
 	case "POST issues 3", "PATCH issues 3":
 		s.giteaComment(w, r, writes, id(1), id(2))
+	case "GET commits 3":
+		if parts[2] != "pull" {
+			return false
+		}
+		s.giteaOfCommit(w, parts[1])
+	case "GET git 5":
+		s.giteaHeads(w, id(3))
 	case "GET collaborators 3":
 		s.giteaPermission(w, parts[1], writes)
 	default:
@@ -55,6 +62,28 @@ func (s *Server) giteaListPulls(w http.ResponseWriter, r *http.Request) {
 		list = append(list, giteaPull(p))
 	}
 	w.Header().Set("X-Total-Count", strconv.Itoa(len(all)))
+	answerJSON(w, http.StatusOK, list)
+}
+
+// giteaOfCommit answers with the pull request that was merged as a commit, and with one of them if there are several.
+func (s *Server) giteaOfCommit(w http.ResponseWriter, hash string) {
+	for _, p := range s.pulls {
+		if p.Merged && p.MergedAs == hash {
+			moved := giteaPull(p)
+			moved["head"].(map[string]any)["sha"] = strings.Repeat("0b", 20) // the branch was used again
+			answerJSON(w, http.StatusOK, moved)
+			return
+		}
+	}
+	giteaError(w, http.StatusNotFound, "pull request does not exist [id: 0, issue_id: 0, head_repo_id: 0, base_repo_id: 7, head_branch: , base_branch: ]")
+}
+
+// giteaHeads lists the refs that begin with that of a head.
+func (s *Server) giteaHeads(w http.ResponseWriter, number int64) {
+	list := []map[string]any{{"ref": fmt.Sprintf("refs/pull/%d/head/other", number), "object": map[string]any{"type": "commit", "sha": strings.Repeat("0c", 20)}}}
+	if p := s.pull(number); p != nil {
+		list = append(list, map[string]any{"ref": fmt.Sprintf("refs/pull/%d/head", number), "object": map[string]any{"type": "commit", "sha": p.Head}})
+	}
 	answerJSON(w, http.StatusOK, list)
 }
 

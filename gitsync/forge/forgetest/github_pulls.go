@@ -37,7 +37,7 @@ func (s *Server) githubPulls(w http.ResponseWriter, r *http.Request, path string
 	switch {
 	case !at(http.MethodGet, "pulls") && !at(http.MethodGet, "pulls", "*") && !at(http.MethodGet, "issues", "*", "comments") &&
 		!at(http.MethodPost, "issues", "*", "comments") && !at(http.MethodPatch, "issues", "comments", "*") &&
-		!at(http.MethodGet, "collaborators", "*", "permission"):
+		!at(http.MethodGet, "collaborators", "*", "permission") && !at(http.MethodGet, "commits", "*", "pulls"):
 		return false
 	case !a.pulls || write && !a.writes:
 		w.Header().Set("X-Accepted-GitHub-Permissions", "issues=write; pull_requests=write")
@@ -54,6 +54,8 @@ func (s *Server) githubPulls(w http.ResponseWriter, r *http.Request, path string
 		s.githubComment(w, r, 0, a.user, s.commentByID(id(2)))
 	case at(http.MethodGet, "collaborators", "*", "permission"):
 		s.githubPermission(w, parts[1])
+	case at(http.MethodGet, "commits", "*", "pulls"):
+		s.githubOfCommit(w, r, parts[1])
 	default:
 		githubError(w, http.StatusNotFound, "Not Found", githubDocs)
 	}
@@ -88,6 +90,22 @@ func (s *Server) githubListPulls(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// githubOfCommit lists the pull requests that have a commit.
+func (s *Server) githubOfCommit(w http.ResponseWriter, r *http.Request, hash string) {
+	if _, known := s.commits[hash]; !known {
+		githubError(w, http.StatusUnprocessableEntity, "No commit found for SHA: "+hash, githubDocs)
+		return
+	}
+	all := s.withCommit(hash)
+	size, page := number(r, "per_page", 30, 100), number(r, "page", 1, 1<<20)
+	list := []map[string]any{}
+	for _, p := range paged(all, page, size) {
+		list = append(list, githubPull(p))
+	}
+	s.githubLink(w, r, page, size, len(all))
+	answerJSON(w, http.StatusOK, list)
+}
+
 func (s *Server) githubOne(w http.ResponseWriter, p *PullRequest) {
 	if p == nil {
 		githubError(w, http.StatusNotFound, "Not Found", githubDocs)
@@ -108,7 +126,7 @@ func githubPull(p PullRequest) map[string]any {
 	return map[string]any{
 		"number": p.Number, "state": state, "draft": p.Draft, "merged_at": merged, "html_url": p.URL, "body": p.Body, "updated_at": p.Updated.Format(time.RFC3339),
 		"user": map[string]any{"login": p.Author, "id": 1}, "head": head,
-		"base": map[string]any{"ref": p.Base, "repo": map[string]any{"id": baseRepository}},
+		"merge_commit_sha": orNull(p.MergedAs), "base": map[string]any{"ref": p.Base, "repo": map[string]any{"id": baseRepository}},
 	}
 }
 

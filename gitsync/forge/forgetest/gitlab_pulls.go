@@ -16,6 +16,9 @@ func (s *Server) gitlabPulls(w http.ResponseWriter, r *http.Request, path string
 	case len(parts) == 3 && parts[0] == "members" && parts[1] == "all":
 		s.gitlabMember(w, id(2))
 		return true
+	case len(parts) == 4 && parts[0] == "repository" && parts[1] == "commits" && parts[3] == "merge_requests":
+		s.gitlabOfCommit(w, r, parts[2])
+		return true
 	case parts[0] != "merge_requests":
 		return false
 	case r.Method != http.MethodGet && !writes:
@@ -75,6 +78,34 @@ func (s *Server) gitlabListPulls(w http.ResponseWriter, r *http.Request) {
 	answerTagged(w, r, list)
 }
 
+// gitlabOfCommit lists the merge requests that have a commit.
+func (s *Server) gitlabOfCommit(w http.ResponseWriter, r *http.Request, hash string) {
+	if _, known := s.commits[hash]; !known {
+		answerJSON(w, http.StatusNotFound, map[string]string{"message": "404 Commit Not Found"})
+		return
+	}
+	all := s.withCommit(hash)
+	page, size := gitlabPage(w, r, len(all))
+	list := []map[string]any{}
+	for _, p := range paged(all, page, size) {
+		list = append(list, gitlabPull(p))
+	}
+	answerJSON(w, http.StatusOK, list)
+}
+
+// gitlabMerged are the commits of a merge, "" for one that it did not make.
+func gitlabMerged(p PullRequest) (merge, squash string) {
+	switch {
+	case !p.Merged || p.Forward && !p.Squashed:
+		return "", ""
+	case p.Forward:
+		return "", p.MergedAs
+	case p.Squashed:
+		return p.MergedAs, strings.Repeat("0d", 20)
+	}
+	return p.MergedAs, ""
+}
+
 func gitlabPull(p PullRequest) map[string]any {
 	state := "closed"
 	switch {
@@ -90,7 +121,9 @@ func gitlabPull(p PullRequest) map[string]any {
 	case p.Fork:
 		source = forkRepository
 	}
+	merge, squash := gitlabMerged(p)
 	return map[string]any{
+		"merge_commit_sha": orNull(merge), "squash_commit_sha": orNull(squash),
 		"iid": p.Number, "id": 1000 + p.Number, "state": state, "draft": p.Draft, "sha": p.Head, "target_branch": p.Base, "source_branch": "patch-1",
 		"source_project_id": source, "target_project_id": baseRepository, "web_url": p.URL, "description": p.Body, "updated_at": p.Updated.Format(time.RFC3339Nano),
 		"author": map[string]any{"id": 1, "username": p.Author},

@@ -23,6 +23,11 @@ type PullRequest struct {
 	ForReview bool
 	// Body is the text of its author.
 	Body string
+	// MergedAs is the commit that the merge made. Before the merge, it is GitHub's test of it.
+	MergedAs string
+	// Squashed means that its commits became one, and Forward that the branch was moved forward without a merge commit, as GitLab
+	// distinguishes them.
+	Squashed, Forward bool
 }
 
 // Robot is the account of the server's tokens, and Bot that of its App.
@@ -153,6 +158,16 @@ func (s *Server) updated(number int64) {
 func (s *Server) openPulls(base string) (found []PullRequest) {
 	for _, p := range s.pulls {
 		if p.Open && (base == "" || p.Base == base) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// withCommit returns the pull requests that a commit is associated with, merged or not.
+func (s *Server) withCommit(hash string) (found []PullRequest) {
+	for _, p := range s.pulls {
+		if p.MergedAs == hash || p.Head == hash {
 			found = append(found, p)
 		}
 	}

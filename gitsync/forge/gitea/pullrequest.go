@@ -26,6 +26,8 @@ type pullRequest struct {
 	User    *user     `json:"user"`
 	Head    side      `json:"head"`
 	Base    side      `json:"base"`
+	// MergeCommit is what the branch was moved to: a merge, the squashed commit, or the last rebased one.
+	MergeCommit string `json:"merge_commit_sha"`
 }
 
 type side struct {
@@ -108,6 +110,50 @@ func more(h http.Header, read, last int) bool {
 func (c *Client) PullRequest(ctx context.Context, number int64) (forge.PullRequest, error) {
 	return wire.OnePullRequest(ctx, c.conn, c.path("/pulls/%d", number), number, pullRequest.value)
 }
+
+// MergedAs finds the pull request whose merge made a commit. The head is read from its ref, which stays after the merge. What
+// Gitea gives as the head moves on with its branch.
+func (c *Client) MergedAs(ctx context.Context, commit forge.Commit, base string) ([]forge.PullRequest, error) {
+	if err := wire.ValidateMerge(commit, base); err != nil {
+		return nil, err
+	}
+	action := "find the pull request that was merged as " + commit.String()
+	found, err := wire.Object[pullRequest](ctx, c.conn, wire.Request{Path: c.path("/commits/%s/pull", commit.Hash), Text: maxText})
+	if err != nil {
+		return nil, wire.Unknown(c.conn.FailAbout(ctx, wire.PullRequest, action, err), "pull request does not exist")
+	}
+	pull, ok := found.value()
+	if !ok || found.MergeCommit != commit.Hash {
+		return nil, c.conn.FailAbout(ctx, wire.PullRequest, action, wire.ErrNothing)
+	}
+	name := forge.HeadRef(forge.Gitea, pull.Number)
+	pull.Head = ""
+	_, err = wire.Elements(ctx, c.conn, wire.Request{Path: c.path("/git/%s", name), Text: maxText}, func(r reference) error {
+		if r.Name == name {
+			pull.Head = r.Object.SHA
+		}
+		return nil
+	})
+	if err == nil && (forge.Commit{Hash: pull.Head}).Validate() != nil {
+		err = wire.ErrNothing
+	}
+	if err != nil {
+		return nil, c.conn.FailAbout(ctx, wire.PullRequest, action, err)
+	}
+	c.conn.Done()
+	return wire.MergedInto(base, []forge.PullRequest{pull}), nil
+}
+
+// reference has the used fields of a ref. Gitea answers with all refs that begin with the name.
+type reference struct {
+	Name   string `json:"ref"`
+	Object struct {
+		SHA string `json:"sha"`
+	} `json:"object"`
+}
+
+// maxText is long enough for names, hashes and addresses, and cuts what people write.
+const maxText = 8 << 10
 
 // Comments reads the conversation. Gitea answers it in one piece, whatever the size of a page.
 func (c *Client) Comments(ctx context.Context, number int64) ([]forge.Comment, error) {

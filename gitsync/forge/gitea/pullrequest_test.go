@@ -193,6 +193,44 @@ func TestPullRequestsOnRealGitea(t *testing.T) {
 	}
 }
 
+// The pull request of a commit is found however it was merged, with the head that was merged.
+func TestMergedAsOnRealGitea(t *testing.T) {
+	r := startReviews(t, "merges")
+	keeper := "merges-keeper"
+	for _, way := range []string{"merge", "squash", "rebase", "rebase-merge", "fast-forward-only"} {
+		r.git("fetch", "--quiet", r.as(keeper, r.token), "+main:refs/remotes/origin/main")
+		r.git("checkout", "--quiet", "--detach")
+		r.git("branch", "--quiet", "--force", "main", "origin/main")
+		head := r.commit(way)
+		r.git("push", "--quiet", r.as(keeper, r.token), way)
+		number := r.open(keeper, way, way)
+		for attempt := 0; ; attempt++ { // until Gitea has checked for conflicts
+			err := live.API(t.Context(), http.MethodPost, fmt.Sprintf("/repos/%s/pulls/%d/merge", r.name, number), map[string]any{"Do": way}, nil)
+			if err == nil {
+				break
+			}
+			if attempt == 100 {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.commit(way)
+		r.git("commit", "--quiet", "--allow-empty", "-m", "after the merge")
+		r.git("push", "--quiet", "--force", r.as(keeper, r.token), way) // the branch goes on
+		merged := strings.Fields(r.git("ls-remote", r.as(keeper, r.token), "refs/heads/main"))[0]
+		got, err := r.client.MergedAs(t.Context(), forge.Commit{Hash: merged}, "main")
+		if err != nil || len(got) != 1 || got[0].Number != number || got[0].Head != head || got[0].Fork || !got[0].Merged {
+			t.Errorf("%s: %+v, %v, want #%d with %s", way, got, err, number, head)
+		}
+		if got, err := r.client.MergedAs(t.Context(), forge.Commit{Hash: merged}, "release"); err != nil || len(got) != 0 {
+			t.Errorf("%s, into another branch: %+v, %v", way, got, err)
+		}
+		if got, err := r.client.MergedAs(t.Context(), forge.Commit{Hash: strings.Repeat("0a", 20)}, "main"); err != nil || len(got) != 0 {
+			t.Errorf("another commit: %+v, %v", got, err)
+		}
+	}
+}
+
 // More than a page of 50.
 func TestManyPullRequestsOnRealGitea(t *testing.T) {
 	r := startReviews(t, "many")

@@ -23,6 +23,9 @@ type pullRequest struct {
 	User     *user      `json:"user"`
 	Head     side       `json:"head"`
 	Base     side       `json:"base"`
+	// MergeCommit is what the branch was moved to: a merge, the squashed commit, or the last rebased one. Before the merge it is
+	// GitHub's test of it.
+	MergeCommit string `json:"merge_commit_sha"`
 }
 
 type side struct {
@@ -86,6 +89,14 @@ func (c *Client) PullRequests(ctx context.Context, base string, since *forge.Pul
 // PullRequest reads one pull request.
 func (c *Client) PullRequest(ctx context.Context, number int64) (forge.PullRequest, error) {
 	return wire.OnePullRequest(ctx, c.pullsConn, c.path("/pulls/%d", number), number, pullRequest.value)
+}
+
+// MergedAs finds the pull request whose merge made a commit. GitHub lists all that have the commit, merged or not.
+func (c *Client) MergedAs(ctx context.Context, commit forge.Commit, base string) ([]forge.PullRequest, error) {
+	return wire.MergedAs(ctx, c.pullsConn, pages(c.path("/commits/%s/pulls", commit.Hash), nil), commit, base, func(p pullRequest) (forge.PullRequest, bool) {
+		pull, ok := p.value()
+		return pull, ok && p.MergeCommit == commit.Hash
+	})
 }
 
 // Comments reads the conversation, without the comments on lines of the diff.

@@ -1,6 +1,7 @@
 package gitlab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type mergeRequest struct {
 	Updated time.Time `json:"updated_at"`
 	HTMLURL string    `json:"web_url"`
 	Author  *user     `json:"author"`
+	// MergeCommit and SquashCommit are null where the merge made no such commit.
+	MergeCommit  string `json:"merge_commit_sha"`
+	SquashCommit string `json:"squash_commit_sha"`
 }
 
 type user struct {
@@ -87,6 +91,16 @@ func (c *Client) PullRequests(ctx context.Context, base string, since *forge.Pul
 // PullRequest reads one merge request.
 func (c *Client) PullRequest(ctx context.Context, number int64) (forge.PullRequest, error) {
 	return wire.OnePullRequest(ctx, c.conn, c.path("/merge_requests/%d", number), number, mergeRequest.value)
+}
+
+// MergedAs finds the merge request whose merge made a commit. GitLab lists all that have the commit, merged or not. Without a
+// merge commit, the branch was moved to the squashed commit, or to the head.
+func (c *Client) MergedAs(ctx context.Context, commit forge.Commit, base string) ([]forge.PullRequest, error) {
+	path := c.path("/repository/commits/%s/merge_requests", commit.Hash)
+	return wire.MergedAs(ctx, c.conn, pages(path, nil), commit, base, func(m mergeRequest) (forge.PullRequest, bool) {
+		pull, ok := m.value()
+		return pull, ok && cmp.Or(m.MergeCommit, m.SquashCommit, m.SHA) == commit.Hash
+	})
 }
 
 // Comments reads the conversation. Old versions of GitLab answer with their notes of events as well.

@@ -124,6 +124,48 @@ func openInto(base string, pages []forge.PullRequestPage) []forge.PullRequest {
 	return slices.CompactFunc(items, func(a, b forge.PullRequest) bool { return a.Number == b.Number })
 }
 
+// MergedAs reads the pull requests that are associated with a commit, and returns those that were merged into the base. Convert
+// returns false for those whose merge didn't make this commit.
+func MergedAs[T any](ctx context.Context, c *Conn, p Pages, commit forge.Commit, base string, convert func(T) (forge.PullRequest, bool)) ([]forge.PullRequest, error) {
+	if err := ValidateMerge(commit, base); err != nil {
+		return nil, err
+	}
+	action, read := "find the pull request that was merged as "+commit.String(), 0
+	var found []forge.PullRequest
+	for number, more := 1, true; more; number++ {
+		page, err := pullRequestPage(ctx, c, p, number, read, forge.PullRequestPage{}, convert)
+		if err == nil && read+page.Read > forge.MaxPullRequests {
+			err = errMany
+		}
+		if errors.Is(err, errMany) {
+			return nil, &forge.LimitError{Call: c.call(action), What: "pull requests with the commit", Limit: forge.MaxPullRequests, Remedy: "approve with the annotation"}
+		}
+		if err != nil {
+			return nil, c.FailAbout(ctx, PullRequest, action, err)
+		}
+		found = append(found, page.Items...)
+		read += page.Read
+		more = page.More && page.Read > 0
+	}
+	c.Done()
+	return MergedInto(base, found), nil
+}
+
+// ValidateMerge rejects what can't be a commit of a branch.
+func ValidateMerge(commit forge.Commit, base string) error {
+	if err := commit.Validate(); err != nil {
+		return err
+	}
+	return forge.ValidateBranch(base)
+}
+
+// MergedInto returns those that were merged into that base, by number and each once.
+func MergedInto(base string, items []forge.PullRequest) []forge.PullRequest {
+	items = slices.DeleteFunc(items, func(p forge.PullRequest) bool { return !p.Merged || p.Open || p.Base != base })
+	slices.SortStableFunc(items, func(a, b forge.PullRequest) int { return cmp.Compare(a.Number, b.Number) })
+	return slices.CompactFunc(items, func(a, b forge.PullRequest) bool { return a.Number == b.Number })
+}
+
 // OnePullRequest reads one pull request.
 func OnePullRequest[T any](ctx context.Context, c *Conn, path string, number int64, convert func(T) (forge.PullRequest, bool)) (forge.PullRequest, error) {
 	if err := forge.ValidateNumber("pull request", number); err != nil {
