@@ -159,6 +159,19 @@ func TestStrangeLists(t *testing.T) {
 		if list, err := client.PullRequests(t.Context(), "main", nil); err != nil || len(list.Items) != 0 {
 			t.Errorf("from a forge that doesn't know the parameters: %+v, %v", list, err)
 		}
+		s.AnswerWith(forgetest.Status(200, fmt.Sprintf(`{"number": 4, "iid": 4, "sha": "%[1]s", "head": {"sha": "%[1]s"}}`, commitHash)))
+		if p, err := client.PullRequest(t.Context(), 7); !as[*forge.AnswerError](err) {
+			t.Errorf("another pull request than the one asked for: %+v, %v", p, err)
+		}
+		s.AnswerWith(forgetest.Status(200, `[`+strings.Repeat(`{},`, 200)+`{}]`, "X-Total-Count", "201"))
+		if _, err := client.PullRequests(t.Context(), "main", nil); !as[*forge.LimitError](err) {
+			t.Errorf("a page that is longer than asked for: %v", err)
+		}
+		s.AnswerWith(forgetest.Status(200, `[{"id": 3, "body": "`+strings.Repeat(`\u65e5`, forge.MaxCommentRead)+`"}]`))
+		comments, err = client.Comments(t.Context(), 7)
+		if err != nil || len(comments) != 1 || len(comments[0].Body) > forge.MaxCommentRead {
+			t.Errorf("a text that is short in JSON: %d, %v", len(comments), err)
+		}
 		s.AnswerWith(forgetest.Status(200, `[{"id": 3, "body": "x", "user": {"id": -1, "login": "Ghost"}, "author": null}]`))
 		comments, err = client.Comments(t.Context(), 7)
 		if err != nil || len(comments) != 1 || comments[0].AuthorID != 0 || comments[0].Author != "" {
