@@ -224,6 +224,7 @@ func TestApprovalIsLookedForAgain(t *testing.T) {
 	if got := drain(); len(got) != 0 {
 		t.Errorf("a fetch while nothing waits: %v", got)
 	}
+	a.sync.Annotations[inventory.ApproveAnnotation] = inventory.ApprovalValue(mergedHead, nil) // an old one stays
 	before := a.forge.lookups
 	if _, _, err := a.look(t); err != nil || a.forge.lookups != before {
 		t.Errorf("the forge was asked, %v", err)
