@@ -79,8 +79,7 @@ func (r *Review) summary(name func(string) string) string {
 func (r *Review) actions(name func(string) string) string {
 	var parts []string
 	noun := func(n int) string {
-		switch {
-		case len(parts) > 0:
+		if len(parts) > 0 {
 			return fmt.Sprint(n)
 		}
 		return plural(n, "cluster", "clusters")

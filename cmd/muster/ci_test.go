@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,7 +165,7 @@ func expression(t *testing.T, value string, of func(string) string) string {
 func TestNoExpressionInScripts(t *testing.T) {
 	commit := regexp.MustCompile(`@[0-9a-f]{40}$`)
 	action, gitlab := readWorkflow(t, "ci/action.yml"), readWorkflow(t, "ci/gitlab.yml")
-	scripts := append(gitlab.Lint.Script, gitlab.Lint.BeforeScript...)
+	scripts := slices.Concat(gitlab.Lint.Script, gitlab.Lint.BeforeScript)
 	for _, step := range action.Runs.Steps {
 		scripts = append(scripts, step.Run)
 		if step.Uses != "" && !commit.MatchString(step.Uses) {

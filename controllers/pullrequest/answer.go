@@ -25,8 +25,8 @@ const patience = time.Second
 func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, error) {
 	subject, err := c.Story.Subject(ctx, it.NamespacedName)
 	switch {
-	case err != nil:
-		return reconcile.Result{RequeueAfter: retry}, nil //nolint:nilerr // the sync has the same error, and reports it
+	case err != nil: // the sync has the same error, and reports it
+		return reconcile.Result{RequeueAfter: retry}, nil
 	case subject == nil:
 		c.Forget(it.NamespacedName)
 		return reconcile.Result{}, nil

@@ -94,16 +94,16 @@ func (c *Checker) approve(ctx context.Context, a *audited, s *Subject, conn *con
 	if len(merged) > 1 {
 		return fmt.Sprintf("pull requests #%d and #%d were both merged as %s, so comments on them approve nothing; use the annotation", merged[0].Number, merged[1].Number, commit), 0, nil
 	}
-	for _, pr := range merged {
-		w := &answering{checker: c, audited: a, subject: s, conn: conn, known: known{PullRequest: pr}, pull: &shown{}}
-		user, err := w.commanded(ctx, review.ApproveCommand+pr.Head+"-"+inventory.ApprovedDigest(waiting.approval))
-		if user == "" || err != nil {
-			return strings.Join(w.problems, "; "), 0, err
-		}
-		again, err = c.record(ctx, s, waiting.approval, pr, user)
-		return "", again, err
+	if len(merged) == 0 {
+		return "", 0, nil
 	}
-	return "", 0, nil
+	w := &answering{checker: c, audited: a, subject: s, conn: conn, known: known{PullRequest: merged[0]}, pull: &shown{}}
+	user, err := w.commanded(ctx, review.ApproveCommand+w.Head+"-"+inventory.ApprovedDigest(waiting.approval))
+	if user == "" || err != nil {
+		return strings.Join(w.problems, "; "), 0, err
+	}
+	again, err = c.record(ctx, s, waiting.approval, merged[0], user)
+	return "", again, err
 }
 
 // record sets the annotation, unless the AuditSync has changed since it was read: its policy may be another one, or a user may

@@ -56,7 +56,7 @@ func (w *answering) commanded(ctx context.Context, command string) (login string
 			return "", err
 		}
 		if err != nil {
-			break // the others can't be asked for either
+			return "", nil //nolint:nilerr // stops has noted it, and the others can't be asked for either
 		}
 		if may {
 			return comment.Author, nil

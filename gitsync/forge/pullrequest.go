@@ -101,8 +101,9 @@ const (
 	MaxComment = 60_000
 	// MaxCommentRead is how much of a comment is read. It is more than MaxComment, so what was written is read in full.
 	MaxCommentRead = 64 << 10
-	// MaxComments and MaxPullRequests are how many are read. If there are more, the error is a *LimitError.
-	MaxComments     = 1000
+	// MaxComments is how many comments of a pull request are read. If there are more, the error is a *LimitError.
+	MaxComments = 1000
+	// MaxPullRequests is how many open pull requests are read. If there are more, the error is a *LimitError.
 	MaxPullRequests = 3000
 	// MaxConversation bounds the texts of all comments of a pull request, in bytes.
 	MaxConversation = 16 << 20

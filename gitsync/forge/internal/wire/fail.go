@@ -113,7 +113,7 @@ func (c *Conn) failTransport(call forge.Call, err error) error {
 		client  *url.Error
 		syntax  *json.SyntaxError
 		kind    *json.UnmarshalTypeError
-		large   *tooLarge
+		large   *tooLargeError
 	)
 	switch {
 	case errors.Is(err, ErrNothing), errors.As(err, &syntax), errors.As(err, &kind): // a transport decodes an App's token, so check these before the transport's errors

@@ -51,7 +51,7 @@ func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &redirected{}
 	}
 	most := int64(maxAnswer)
-	if !aside && streamed(req.Context()) {
+	if !aside && streamed(req.Context()) { //nolint:contextcheck // it is the context of the request
 		most = maxStream
 	}
 	res.Body = &limited{body: res.Body, left: most, most: most}
@@ -122,10 +122,10 @@ type redirected struct{ to url.URL }
 
 func (*redirected) Error() string { return "redirected" }
 
-// tooLarge is the error for reading an answer that is too large, instead of a truncated one.
-type tooLarge struct{ most int64 }
+// tooLargeError is the error for reading an answer that is too large, instead of a truncated one.
+type tooLargeError struct{ most int64 }
 
-func (e *tooLarge) Error() string { return fmt.Sprintf("is larger than %d MiB", e.most>>20) }
+func (e *tooLargeError) Error() string { return fmt.Sprintf("is larger than %d MiB", e.most>>20) }
 
 type limited struct {
 	body       io.ReadCloser
@@ -138,7 +138,7 @@ func (l *limited) Read(p []byte) (int, error) {
 		if n, err := l.body.Read(one[:]); n == 0 {
 			return 0, err
 		}
-		return 0, &tooLarge{most: l.most}
+		return 0, &tooLargeError{most: l.most}
 	}
 	n, err := l.body.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)
