@@ -3,10 +3,12 @@ package e2e_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +124,8 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 		if haveState != state || !strings.HasPrefix(haveText, text) || len(own) == 0 {
 			continue
 		}
-		all := !strings.Contains(own[0], "not applied yet") // that is not the last answer
+		// The status comes before the comment. What the base has not applied yet is not the last answer.
+		all := (strings.Contains(own[0], head) || strings.Contains(own[0], "nothing to review")) && !strings.Contains(own[0], "not applied yet")
 		for _, part := range within {
 			all = all && strings.Contains(own[0], part)
 		}
@@ -226,10 +229,23 @@ func TestPullRequestOfABranch(t *testing.T) {
 	p.edit(number, map[string]any{"state": "open"})
 	p.golden("branch-9-reopened", p.answered(number, head, "success", "adds 1 cluster (africa)", "africa"))
 
-	p.eventually("Gitea merges it", func() bool { // it says to try again later while it looks for conflicts
-		return p.gitea.API(t.Context(), http.MethodPost, fmt.Sprintf("/repos/%s/pulls/%d/merge", repository, number), map[string]any{"Do": "merge"}, nil) == nil
-	})
+	// What was planned is what is written: an entry without Secrets.
+	mark, err := p.plane.Mark()
+	must(t, err)
+	p.merge(number, "merge")
 	p.eventually("the merge is applied", func() bool { return strings.Contains(fmt.Sprint(p.config().Object), "africa") })
+	p.request()
+	requests, err := p.plane.Requests(t.Context(), mark, user)
+	must(t, err)
+	written := map[string]bool{}
+	for _, r := range requests {
+		if r.Writes() && r.Resource != "auditsyncs" && r.Resource != "events" {
+			written[r.Resource+" "+r.Name] = true
+		}
+	}
+	if got := slices.Sorted(maps.Keys(written)); !slices.Equal(got, []string{"configmaps muster-production.mondoo-client", "mondooauditconfigs mondoo-client"}) {
+		t.Errorf("written after the merge: %q", got)
+	}
 }
 
 // user makes a user with access to the repository, and remembers the token.
@@ -298,6 +314,14 @@ func TestPullRequestOfAFork(t *testing.T) {
 	})
 	p.edit(number, map[string]any{"state": "open"})
 	p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head)
+
+	// A conflict with the base, its fix, and the merge.
+	p.push(map[string]string{"clusters/us.yaml": plainCluster("us", far(33))})
+	p.golden("fork-4-conflict", p.answered(number, head, "failure", "can't be merged", "clusters/us.yaml"))
+	head = p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed})
+	p.golden("fork-5-fixed", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
+	p.merge(number, "merge")
+	p.eventually("the merge is applied", func() bool { return strings.Contains(fmt.Sprint(p.config().Object), "asia") })
 }
 
 // never holds that the comment doesn't have a text, after the pull request has been looked at.
