@@ -28,7 +28,7 @@ PARALLEL = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 # Tests whose worth is the number or the size of what they try. The race detector makes them up to ten times slower, so `make test` runs these
 # without it. What runs concurrently has tests of its own, which keep it.
-ROUNDS := ^(TestAmplification|TestAnHour|TestAsKustomizeDoes|TestHonestGrowth|TestHostileEdits|TestQuickIsSops|TestTries|TestUnitsAreTheWhole)$$
+ROUNDS := ^(TestAmplification|TestAnHour|TestAsKustomizeDoes|TestHonestGrowth|TestHostileEdits|TestQuickIsSops|TestSizes|TestTries|TestUnitsAreTheWhole)$$
 
 .PHONY: help
 help: ## Show this
@@ -46,7 +46,7 @@ test: servers ## Run all tests, against real servers that the first run builds (
 	@[ -n "$(RACE)" ] || echo "test: there is no C compiler, so the race detector is off"
 	go test $(RACE) -p $(PARALLEL) -timeout 30m $(if $(filter ./...,$(TEST)),-skip '$(ROUNDS)' ./controllers) $(TEST)
 ifeq ($(TEST),./...)
-	go test ./clusters ./clusters/unseal ./controllers/scans -run '$(ROUNDS)'
+	go test ./clusters ./clusters/review ./clusters/unseal ./controllers/scans -run '$(ROUNDS)'
 	go test ./clusters/kustomize -run '$(ROUNDS)' -trees 2000 -mixes 300
 endif
 
