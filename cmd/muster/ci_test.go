@@ -33,11 +33,15 @@ type workflow struct {
 	Inputs map[string]struct {
 		Default string `json:"default"`
 	} `json:"inputs"`
-	Lint struct {
-		Variables    map[string]string `json:"variables"`
-		BeforeScript []string          `json:"before_script"`
-		Script       []string          `json:"script"`
-	} `json:"muster-lint"`
+	Lint job `json:"muster-lint"`
+	Plan job `json:"muster-plan"`
+}
+
+// job is a job of GitLab.
+type job struct {
+	Variables    map[string]string `json:"variables"`
+	BeforeScript []string          `json:"before_script"`
+	Script       []string          `json:"script"`
 }
 
 func readWorkflow(t *testing.T, name string) workflow {
@@ -165,7 +169,7 @@ func expression(t *testing.T, value string, of func(string) string) string {
 func TestNoExpressionInScripts(t *testing.T) {
 	commit := regexp.MustCompile(`@[0-9a-f]{40}$`)
 	action, gitlab := readWorkflow(t, "ci/action.yml"), readWorkflow(t, "ci/gitlab.yml")
-	scripts := slices.Concat(gitlab.Lint.Script, gitlab.Lint.BeforeScript)
+	scripts := slices.Concat(gitlab.Lint.Script, gitlab.Lint.BeforeScript, gitlab.Plan.Script, gitlab.Plan.BeforeScript)
 	for _, step := range action.Runs.Steps {
 		scripts = append(scripts, step.Run)
 		if step.Uses != "" && !commit.MatchString(step.Uses) {
@@ -177,8 +181,59 @@ func TestNoExpressionInScripts(t *testing.T) {
 			t.Errorf("an expression is in %s", script)
 		}
 	}
-	if len(scripts) < 5 {
+	if len(scripts) < 9 {
 		t.Errorf("only %d scripts were found", len(scripts))
+	}
+}
+
+// branchedFolder is a repository whose branch main has a good cluster. It is at a branch that adds the other one.
+func branchedFolder(t *testing.T) string {
+	t.Helper()
+	dir := fleetFolder(t)
+	_, out := shellStep(t, dir, `git config user.name Ada; git config user.email ada@example.com
+		git checkout -q -b main; git add good; git commit -q -m one; git checkout -q -b "$BRANCH"; git add .; git commit -q -m two
+		git update-ref refs/remotes/origin/main main`, map[string]string{"BRANCH": "feature"})
+	if out != "" {
+		t.Fatal(out)
+	}
+	return dir
+}
+
+// TestPlanInCI runs the steps that print what the merge would do.
+func TestPlanInCI(t *testing.T) {
+	muster, err := exec.LookPath("muster")
+	check(t, err)
+	steps := readWorkflow(t, "ci/action.yml").Runs.Steps
+	action, gitlab := steps[len(steps)-1], readWorkflow(t, "ci/gitlab.yml").Plan
+	dir, temp, summary := branchedFolder(t), t.TempDir(), filepath.Join(t.TempDir(), "a summary")
+	check(t, os.Symlink(muster, filepath.Join(temp, "muster")))
+	for _, row := range []struct {
+		paths  string
+		status int
+		text   string
+	}{{"good", 0, "changes no cluster"}, {"bad", 1, "1 new error"}, {"good\nbad", 1, "1 new error"}} {
+		_ = os.Remove(summary)
+		status, out := shellStep(t, dir, action.Run, map[string]string{"RUNNER_TEMP": temp, "MUSTER_PATHS": row.paths, "MUSTER_BASE": "origin/main", "GITHUB_STEP_SUMMARY": summary})
+		text, err := os.ReadFile(summary)
+		check(t, err)
+		if status != row.status || !strings.Contains(strings.ToLower(string(text)), row.text) {
+			t.Errorf("GitHub, %q: %d, %s\n%s", row.paths, status, out, text)
+		}
+		status, out = shellStep(t, dir, strings.Join(gitlab.Script, "\n"), map[string]string{"MUSTER_PATHS": row.paths, "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"})
+		if status != row.status || !strings.Contains(strings.ToLower(out), row.text) {
+			t.Errorf("GitLab, %q: %d, %s", row.paths, status, out)
+		}
+	}
+	for _, value := range hostileInputs {
+		status, out := shellStep(t, dir, action.Run, map[string]string{"RUNNER_TEMP": temp, "MUSTER_PATHS": "good", "MUSTER_BASE": value, "GITHUB_STEP_SUMMARY": summary})
+		if status != 2 {
+			t.Errorf("GitHub, base %q: %d, %s", value, status, out)
+		}
+		status, out = shellStep(t, dir, strings.Join(gitlab.Script, "\n"), map[string]string{"MUSTER_PATHS": "good", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": value})
+		if status != 2 {
+			t.Errorf("GitLab, target %q: %d, %s", value, status, out)
+		}
+		checkNotExecuted(t, dir, value)
 	}
 }
 
