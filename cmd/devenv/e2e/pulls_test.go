@@ -110,7 +110,7 @@ func (p *pulls) status(head string) (state, text string) {
 	return state, text
 }
 
-// answered waits for a status, and for a comment that has all of the texts. It returns the comment.
+// answered waits for a status, and for a comment that has all of the texts. It returns both.
 func (p *pulls) answered(number int64, head, state, text string, within ...string) (comment string) {
 	p.Helper()
 	seen := ""
@@ -133,7 +133,7 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 			if strings.Contains(own[0], "CANARY") {
 				p.Errorf("a secret in the comment of #%d:\n%s", number, own[0])
 			}
-			return own[0]
+			return haveState + ": " + haveText + "\n\n" + own[0]
 		}
 	}
 	audit := p.audit()
@@ -141,7 +141,7 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 	return ""
 }
 
-// golden holds a comment to a file, with what differs from run to run replaced.
+// golden holds a status and a comment to a file, with what differs from run to run replaced.
 func (p *pulls) golden(name, comment string) {
 	p.Helper()
 	seen := map[string]string{}
@@ -320,6 +320,18 @@ func TestPullRequestOfAFork(t *testing.T) {
 	p.golden("fork-4-conflict", p.answered(number, head, "failure", "can't be merged", "clusters/us.yaml"))
 	head = p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed})
 	p.golden("fork-5-fixed", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
+
+	// The base moves without a conflict. Then to another branch, and back, after which the head must be allowed again.
+	base := p.push(map[string]string{"clusters/us.yaml": plainCluster("us", far(34))})
+	p.golden("fork-6-base-moved", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", base))
+	p.say("maintainer", number, keyless+head)
+	p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer")
+	p.git("push", "-q", "origin", "main:other")
+	p.edit(number, map[string]any{"base": "other"})
+	p.request()
+	p.golden("fork-7-retargeted", p.answered(number, head, "success", "adds 1 cluster (asia)", "no longer goes to"))
+	p.edit(number, map[string]any{"base": "main"})
+	p.golden("fork-8-back", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", keyless+head))
 	p.merge(number, "merge")
 	p.eventually("the merge is applied", func() bool { return strings.Contains(fmt.Sprint(p.config().Object), "asia") })
 }
