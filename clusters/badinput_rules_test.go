@@ -304,6 +304,7 @@ func checkEveryRuleIsBroken(t *testing.T, broken map[finding.Code]bool) {
 		"git-ignored":      "it takes a work tree; package load shows it, and cmd/muster/testdata/script/worktree.txtar",
 		"submodule":        "it takes a repository; likewise",
 		"no-repository":    "the command line says it; cmd/muster/testdata/script/repository.txtar",
+		"merge-conflict":   "a merge finds it; cmd/muster/testdata/script/plan_merge.txtar",
 	}
 	for _, r := range finding.Rules() {
 		if r.Subject != finding.Live && elsewhere[r.Code] == "" && !broken[r.Code] {
