@@ -110,7 +110,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		{"a text without end", `[{"body": "`, "than 128 MiB", strings.Repeat("x", 1<<16)},
 		{"an element without end", `[{"more": [`, "than 2 MiB", strings.Repeat("1,", 1<<16)},
 		{"spaces without end", `[`, "than 2 MiB", strings.Repeat(" ", 1<<16)},
-		{"elements without end", `[`, "than 128 MiB", strings.Repeat(`{"number": 1, "body": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},`, 1<<10)},
+		{"elements without end", `[`, "than 128 MiB", strings.Repeat(`{"number": 1, "body": "`+strings.Repeat("x", 1<<13)+`"},`, 1<<4)},
 	} {
 		c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, tt.start)
