@@ -17,6 +17,7 @@ import (
 //	start     from the start of the controller until the fleet is applied
 //	answered  from then until all pull requests have a comment
 //	comment   from the end of git push until the comment names the head: the median, and the slowest
+//	sync      from the end of a git push to the branch until it is applied, with the pull requests open: the median
 //	calls     the median of the requests to the forge's API for a push, those of this benchmark left out
 func BenchmarkPullRequests(b *testing.B) {
 	const n, open = 1000, 50
@@ -58,12 +59,22 @@ func BenchmarkPullRequests(b *testing.B) {
 			calls = append(calls, p.apiCalls()-before)
 		}
 	}
+	var syncs []time.Duration
+	for i := range 5 {
+		time.Sleep(3 * time.Second) // the checks of all pull requests against the new base
+		commit := p.push(map[string]string{pathOf(n - 1 - i): strings.Replace(files[pathOf(n-1-i)], far(0), far(1), 1)})
+		pushed := time.Now()
+		p.eventually("the push is applied", func() bool { return strings.HasSuffix(p.audit().Status.LastAppliedRevision, commit) })
+		syncs = append(syncs, time.Since(pushed))
+	}
 	slices.Sort(took)
 	slices.Sort(calls)
+	slices.Sort(syncs)
 	b.ReportMetric(float64(applied.Sub(began).Milliseconds()), "start-ms")
 	b.ReportMetric(float64(answered.Sub(applied).Milliseconds()), "answered-ms")
 	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "comment-ms")
 	b.ReportMetric(float64(took[len(took)-1].Milliseconds()), "comment-max-ms")
+	b.ReportMetric(float64(syncs[len(syncs)/2].Milliseconds()), "sync-ms")
 	b.ReportMetric(float64(calls[len(calls)/2]), "calls")
 	b.ReportMetric(0, "ns/op") // commits and pauses are in that
 }
