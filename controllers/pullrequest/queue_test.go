@@ -30,7 +30,12 @@ func TestMergeQueue(t *testing.T) {
 			s.AddCommit(broken)
 			s.look("another one is", shows(broken, forge.Failure, "1 new error"))
 			s.git(nil, "-C", s.dir, "update-ref", "-d", ref)
-			s.look("the queue is empty", func() bool { return len(s.checker.audited(key).queued) == 0 })
+			s.look("the queue is empty", func() bool {
+				a := s.checker.audited(key)
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				return len(a.queued) == 0
+			})
 			for _, request := range s.Requests() {
 				if strings.Contains(request, "POST") && !strings.Contains(request, "status") {
 					t.Errorf("more than a status: %s", request)
