@@ -331,9 +331,12 @@ func TestLifeOfAPullRequest(t *testing.T) {
 		s.look("the comment was deleted", s.shows(1, head, forge.Success, "adds 1 cluster (africa)", "africa"))
 		s.SetPullRequest(forgetest.PullRequest{PullRequest: forge.PullRequest{Number: 1, Head: head, Base: "main"}})
 		s.look("closed", func() bool { return strings.HasPrefix(s.condition(), "True 1 pull") })
-		if a := s.checker.audited(key); len(a.pulls) != 1 || len(a.left) != 1 {
+		a := s.checker.audited(key)
+		a.mu.Lock()
+		if len(a.pulls) != 1 || len(a.left) != 1 {
 			t.Errorf("%d are kept, and %d numbers", len(a.pulls), len(a.left))
 		}
+		a.mu.Unlock()
 		s.clean()
 	})
 }
