@@ -284,7 +284,10 @@ func (s *stage) clean() {
 
 func each(t *testing.T, f func(t *testing.T, s *stage)) {
 	for _, provider := range forge.Providers() {
-		t.Run(string(provider), func(t *testing.T) { f(t, newStage(t, provider)) })
+		t.Run(string(provider), func(t *testing.T) {
+			t.Parallel() // they mostly wait for the Checker to be at rest
+			f(t, newStage(t, provider))
+		})
 	}
 }
 
