@@ -245,7 +245,7 @@ func (w *answering) setComment(ctx context.Context, text string, create bool) er
 	if err := w.findComment(ctx); err != nil {
 		return err
 	}
-	p := w.pull
+	p, text := w.pull, w.subject.Redactor.String(text) // every comment is masked here
 	if p.comment != 0 && p.text == text || p.comment == 0 && !create {
 		return nil
 	}

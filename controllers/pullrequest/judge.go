@@ -78,17 +78,15 @@ func (w *answering) request(ctx context.Context, compared *gitsync.Comparison) (
 	if merged.FS != nil {
 		r.Merged, tree = merged.FS, merged.FS
 	}
-	if r.Changes, err = changes(ctx, base, tree); err != nil {
-		return r, err
-	}
-	return r, nil
+	r.Changes, err = changes(ctx, base, tree)
+	return r, err
 }
 
 func changes(ctx context.Context, base, merged fs.FS) ([]judge.Change, error) {
 	list, err := merge.Changes(ctx, base, merged)
 	changes := make([]judge.Change, len(list))
 	for i, c := range list {
-		changes[i] = judge.Change{Path: c.Path, Before: c.Before, After: c.After}
+		changes[i] = judge.Change(c)
 	}
 	return changes, err
 }
@@ -107,9 +105,9 @@ func (w *answering) answer(request judge.Request, r *judge.Result) answer {
 		a.status.State = forge.Failure
 	}
 	a.write, a.annotations = true, r.Annotations()
-	a.comment = w.subject.Redactor.String(r.Markdown(review.Options{Marker: w.marker(), SetUp: r.SetUp(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
+	a.comment = r.Markdown(review.Options{Marker: w.marker(), SetUp: r.SetUp(), FileURL: fileURL(w.conn.repository.Provider, w.URL, w.Head),
 		ApproveByComment: w.subject.AuditSync.Spec.Prune.ApproveOn == v1alpha1.ApproveOnPullRequest,
-		Command:          "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head}))
+		Command:          "muster plan " + shellWord(w.subject.AuditSync.Spec.Path) + " --base " + request.BaseCommit + " --head " + w.Head})
 	return a
 }
 
