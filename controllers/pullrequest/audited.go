@@ -146,11 +146,11 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 		p := a.pulls[pr.Number]
 		if p == nil {
 			p = &pull{shown: shown{inherited: a.list == nil}}
-			if a.left[pr.Number] { // reopened, or retargeted and back
-				p.since = cmp.Or(pr.Updated, now.Truncate(time.Second)) // the forges' times have no fractions
-				delete(a.left, pr.Number)
-			}
 			a.pulls[pr.Number] = p
+		}
+		if a.left[pr.Number] { // reopened, or retargeted and back, perhaps before its answer was taken back
+			p.since, p.answered = cmp.Or(pr.Updated, now.Truncate(time.Second)), "" // the forges' times have no fractions
+			delete(a.left, pr.Number)
 		}
 		p.PullRequest = pr
 		if !strings.HasPrefix(p.answered, answerKey(pr, version)) || pr.Fork && (p.seen != pr.Updated || p.seen.IsZero()) {
@@ -159,6 +159,7 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 	}
 	for number := range a.pulls {
 		if !open[number] {
+			a.left[number] = true
 			due = append(due, number)
 		}
 	}
@@ -189,14 +190,14 @@ func (a *audited) answered(p *pull, key string, seen time.Time) {
 	p.answered, p.seen = key, seen
 }
 
-// leave records that a pull request isn't open on the branch any more. Only its number is kept, so that it counts as reopened
-// when it is.
+// leave forgets a pull request that isn't open on the branch any more, unless a newer list has it again.
 func (a *audited) leave(number int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.pulls, number)
-	delete(a.failing, item{number: number}.String())
-	a.left[number] = true
+	if a.left[number] {
+		delete(a.pulls, number)
+		delete(a.failing, item{number: number}.String())
+	}
 }
 
 // reset forgets what was read from the forge. At the same place only the account may be another one, with other comments.

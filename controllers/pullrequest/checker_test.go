@@ -564,6 +564,14 @@ func TestListedDuringTheWork(t *testing.T) {
 	if _, now, _ := a.pull(1); !now.since.Equal(opened.Add(time.Hour)) {
 		t.Errorf("reopened at %s", now.since)
 	}
+	// Gone and back before the answer was taken back.
+	a.answered(a.pulls[1], answerKey(p.PullRequest, "v")+"allowed", opened)
+	a.listed(list("b", opened, 2), "v", opened)
+	due := a.listed(list("b", opened.Add(2*time.Hour), 1, 2), "v", opened)
+	a.leave(1)
+	if _, now, listed := a.pull(1); !listed || !now.since.Equal(opened.Add(2*time.Hour)) || !slices.Contains(due, 1) {
+		t.Errorf("back at %s, listed %t, due %v", now.since, listed, due)
+	}
 	a.reset(true)
 	a.listed(list("b", opened.Add(time.Hour), 1, 2), "v", opened)
 	if p, now, _ := a.pull(1); now.since.IsZero() || !p.inherited {
