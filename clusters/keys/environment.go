@@ -68,33 +68,47 @@ func (r *Ring) AddAmbient(env Environment) {
 	}
 }
 
-// askAmbient passes the question to the sops library, which has no context. A request that is running when ctx ends is left to
-// finish.
+// askAmbient passes the question to the sops library.
 func (r *Ring) askAmbient(ctx context.Context, req *keyservice.DecryptRequest) ([]byte, error) {
 	recipient := ambientRecipient(req.GetKey())
 	if recipient == "" {
 		return nil, ErrNoKeyFits
 	}
+	key, err := within(ctx, recipient, func(ctx context.Context) ([]byte, error) {
+		answer, err := r.ambient.Decrypt(ctx, req)
+		return answer.GetPlaintext(), err
+	})
+	if refused, ok := errors.AsType[*callError](err); ok {
+		return nil, &RefusedError{Recipient: recipient, Cause: Denied, Reason: quoted(refused.Error()),
+			Fix: "check your credentials for it with: sops decrypt FILE"}
+	}
+	return key, err
+}
+
+// callError is the error of a call of the sops library.
+type callError struct{ error }
+
+// within calls the sops library, whose clients have no context. A call that is running when ctx ends is left to finish.
+func within(ctx context.Context, recipient string, call func(context.Context) ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, &UnavailableError{recipient, fmt.Sprintf("no answer within %s", callTimeout)})
 	defer cancel()
 	type result struct {
-		key []byte
-		err error
+		data []byte
+		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		answer, err := r.ambient.Decrypt(ctx, req)
-		done <- result{answer.GetPlaintext(), err}
+		data, err := call(ctx)
+		done <- result{data, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case got := <-done:
 		if got.err != nil {
-			return nil, &RefusedError{Recipient: recipient, Cause: Denied, Reason: quoted(got.err.Error()),
-				Fix: "check your credentials for it with: sops decrypt FILE"}
+			return nil, &callError{got.err}
 		}
-		return got.key, nil
+		return got.data, nil
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package keys recovers SOPS data keys, with private keys in memory and with key services.
+// Package keys recovers SOPS data keys, with private keys in memory and with key services. For the command line, it also
+// encrypts them.
 //
 // A Ring is a sops key service for age, OpenPGP, Vault transit, AWS KMS, Google Cloud KMS and Azure Key Vault. Unlike the one in
 // the sops library, it reads no environment variable, no file and no agent, and starts no program. It only has the keys and
@@ -32,6 +33,7 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/getsops/sops/v3/keyservice"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -53,6 +55,8 @@ const maxDataKey = 1 << 10
 type Ring struct {
 	age []age.Identity
 	pgp pgpKeys
+	// public are PGP keys to encrypt for. They open nothing.
+	public openpgp.EntityList
 
 	// The fields below are for key services. A service is only asked if there are both a policy and credentials for it.
 	remote *Remote
@@ -248,9 +252,4 @@ func readDataKey(plain io.Reader) ([]byte, error) {
 		return nil, ErrNoKeyFits
 	}
 	return key, nil
-}
-
-// Encrypt implements the interface. Muster never encrypts.
-func (r *Ring) Encrypt(context.Context, *keyservice.EncryptRequest, ...grpc.CallOption) (*keyservice.EncryptResponse, error) {
-	return nil, errors.ErrUnsupported
 }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/judge"
+	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/controllers"
+)
+
+// proposal is what a command would write, and what that would do.
+type proposal struct {
+	*judged
+	changes []author.Change
+}
+
+// propose judges changes of the work tree as the check of a pull request does. Nothing is written yet.
+func (f *folder) propose(ctx context.Context, changes []author.Change) (*proposal, error) {
+	before := f.fs
+	r := &judge.Request{Name: "proposal", Base: before, Merged: author.With(before, changes...), BaseCommit: "work tree", HeadCommit: "work tree",
+		Path: f.path, Trust: review.Full, Opener: openerFor(f.ring), Redactor: f.redactor, Policy: controllers.Policy(nil, ""), Now: time.Now()}
+	if r.Opener == nil {
+		r.Trust = review.NoKeys
+	}
+	for _, c := range changes {
+		r.Changes = append(r.Changes, judge.Change{Path: c.Path, Before: c.Before != nil, After: c.After != nil})
+	}
+	if err := f.complete(ctx, r, r.Merged); err != nil {
+		return nil, err
+	}
+	f.fs = before
+	result, err := (&judge.Judge{}).Review(ctx, *r)
+	if err != nil {
+		return nil, err
+	}
+	p := &proposal{judged: &judged{}, changes: changes}
+	if result == nil {
+		p.Review = review.New(review.Input{Sync: r.Options.Sync, Namespace: r.Options.Namespace, Path: f.path, Trust: review.Full,
+			Before: &plan.Plan{}, After: &plan.Plan{}})
+		return p, nil
+	}
+	p.Review, p.setUp = result.Review, result.SetUp()
+	return p, nil
+}
+
+// errors are what is wrong with the change itself.
+func (p *proposal) errors() []finding.Finding {
+	var list []finding.Finding
+	for _, f := range p.findings() {
+		if f.Severity == finding.Error {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// paths are the files that the proposal writes.
+func (p *proposal) paths() (list []string) {
+	for _, c := range p.changes {
+		if c.After != nil {
+			list = append(list, c.Path)
+		}
+	}
+	return list
+}
+
+// writeFlags are those of every command that writes files.
+type writeFlags struct {
+	dryRun bool
+	// pgp are files with public PGP keys to encrypt for.
+	pgp []string
+}
+
+func (w *writeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "print what would be written, and write nothing")
+	cmd.Flags().StringArrayVar(&w.pgp, "pgp-key", nil, "file with an armored public PGP key to encrypt for (default: .sops.pub.asc of the repository); can be repeated")
+	completeFiles(cmd, "pgp-key")
+}
+
+// publicKeys are where a repository keeps the public PGP keys of its recipients, as in Flux's guide to SOPS.
+const publicKeys = ".sops.pub.asc"
+
+// addRecipients adds the public keys to the ring.
+func (w *writeFlags) addRecipients(f *folder) error {
+	for _, name := range w.pgp {
+		text, err := readBounded(f.shell, name, "public key")
+		if err != nil {
+			return err
+		}
+		if err := f.ring.AddPublicPGP(name, string(text)); err != nil {
+			return err
+		}
+	}
+	file, err := f.fs.Open(publicKeys)
+	if errors.Is(err, fs.ErrNotExist) || len(w.pgp) > 0 {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("read %s: %w", publicKeys, withoutPath(err))
+	}
+	defer func() { _ = file.Close() }() // only read
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", publicKeys, withoutPath(err))
+	}
+	return f.ring.AddPublicPGP(publicKeys, string(text))
+}
+
+// carryOut shows a proposal, and writes it unless it has errors or is a dry run. Standard output gets the plan, or the files in
+// a dry run. It returns the exit status as an error.
+func (w *writeFlags) carryOut(f *folder, p *proposal) error {
+	if bad := p.errors(); len(bad) > 0 {
+		if err := f.printFindings(f.stderr, f.repository, bad); err != nil {
+			return err
+		}
+		fmt.Fprintln(f.stderr, "muster: nothing was written")
+		return statusError(exitFindings)
+	}
+	if w.dryRun {
+		return f.printFiles(p.changes)
+	}
+	if err := f.write(p.changes); err != nil {
+		return err
+	}
+	for _, c := range p.changes {
+		verb := map[bool]string{true: "wrote", false: "removed"}[c.After != nil]
+		fmt.Fprintf(f.stderr, "%s %s\n", verb, printable(f.fromWorkingDir(c.Path)))
+	}
+	t, err := locate(context.Background(), f.root) // Git is asked again
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	return f.printFindings(f.stderr, f.repository, append(p.findings(), t.checkShown(p.paths())...))
+}
+
+// printFiles writes the files of a proposal.
+func (s *shell) printFiles(changes []author.Change) error {
+	for i, c := range changes {
+		separator := map[bool]string{true: "", false: "---\n"}[i == 0]
+		if _, err := fmt.Fprintf(s.stdout, "%s# %s\n%s", separator, printable(c.Path), s.redactor.String(strings.TrimPrefix(string(c.After), "---\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBounded reads a file that the user names, or standard input for "-".
+func readBounded(s *shell, name, what string) ([]byte, error) {
+	in := s.stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", what, err)
+		}
+		defer func() { _ = file.Close() }() // only read
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxKeyFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s from %s: %w", what, cmp.Or(strings.TrimPrefix(name, "-"), "standard input"), err)
+	case len(text) > maxKeyFile:
+		return nil, fmt.Errorf("read %s from %s: it is larger than %d KiB", what, name, maxKeyFile>>10)
+	}
+	return text, nil
+}
