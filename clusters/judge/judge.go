@@ -31,6 +31,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/clusters/seal"
 )
 
 // Change is a file that differs between the base and the merge result.
@@ -141,7 +142,21 @@ func (c *check) review(ctx context.Context) (*Result, error) {
 	live := c.live(base, merged)
 	in.BeforeFleet, in.AfterFleet = base, merged
 	in.Before, in.After = plan.Compute(base, live, c.policy(c.BaseCommit)), plan.Compute(merged, live, c.policy(c.HeadCommit))
-	return &Result{review.New(in), in.After, merged}, nil
+	return &Result{readable(review.New(in)), in.After, merged}, nil
+}
+
+// readable replaces the handles of values that are still sealed.
+func readable(r *review.Review) *review.Review {
+	for _, changes := range [][]review.Change{r.Changes, r.Held} {
+		for i := range changes {
+			changes[i].Fields = slices.Clone(changes[i].Fields) // the plan has the same ones
+			for j := range changes[i].Fields {
+				f := &changes[i].Fields[j]
+				f.From, f.To = seal.Readable(f.From), seal.Readable(f.To)
+			}
+		}
+	}
+	return r
 }
 
 func (c *check) input() review.Input {

@@ -26,6 +26,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/policy"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/clusters/unseal"
 )
@@ -35,6 +36,7 @@ var pairs = flag.Int("pairs", 60, "random pairs of trees to judge and to apply")
 var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 const (
+	spiffe  = "  spiffeAuth: {server: 'https://asia.example.com', trustBundleSecretRef: {name: bundle}}\n  schedule: 1 2 * * *\n"
 	config  = "apiVersion: k8s.mondoo.com/v1alpha2\nkind: MondooAuditConfig\nmetadata: {name: mondoo-client}\nspec:\n  mondooCredsSecretRef: {name: creds}\n  kubernetesResources: {enable: true, schedule: '5 * * * *'}\n"
 	options = "mondooCredsSecretRef=creds"
 )
@@ -118,6 +120,7 @@ func TestReview(t *testing.T) {
 		rules  string
 	}{
 		{"a new cluster", with(base, "f/asia.yaml", plain("asia", "7 1 * * *")), true, "adds 1 cluster (asia)", ""},
+		{"a new encrypted cluster", with(base, "f/asia.yaml", key.Encrypt(t, "asia.yaml", cluster("asia", spiffe), sealtest.Recommended)), true, "adds 1 cluster (asia)", ""},
 		{"a removed cluster", with(base, "f/us.yaml", ""), true, "removes 1 cluster (us)", ""},
 		{"another schedule", with(base, "f/us.yaml", plain("us", "6 1 * * *")), true, "changes 1 cluster (us)", ""},
 		{"another token", with(base, "f/eu.yaml", rotated), true, "changes 1 cluster (eu)", ""},
@@ -152,6 +155,9 @@ func TestReview(t *testing.T) {
 				document, err := json.Marshal(got.Review)
 				if err != nil || bytes.Contains(document, []byte("CANARY")) || strings.Contains(got.Markdown(review.Options{}), "CANARY") {
 					t.Errorf("a secret in the review: %s, %v", document, err)
+				}
+				if seal.HasHandle(string(document)) {
+					t.Errorf("a handle in the review: %s", document)
 				}
 			})
 		}

@@ -16,30 +16,31 @@ const maxSetups = 5
 // methods are the fields of an entry that decide what must be set up.
 var methods = []string{"kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "spiffeAuth", "vaultAuth"}
 
-// SetUp returns what must exist at the cloud and in the target before the scan works, for each cluster that the pull request
-// adds, or whose authentication it changes.
+// SetUp returns the setups as commands, for a comment.
 func (r *Result) SetUp() []review.Fold {
 	var folds []review.Fold
-	more := 0
-	for i := range r.Changes {
-		c := r.cluster(&r.Changes[i])
-		if c == nil {
-			continue
+	for i, s := range r.Setups() {
+		if i == maxSetups {
+			title := fmt.Sprintf("%d more clusters", len(r.Setups())-maxSetups)
+			return append(folds, review.Fold{Title: title, Text: "muster setup CLUSTER " + r.Path + "\n"})
 		}
-		s := setup.For(c.Entry, c.AuditConfig, r.Namespace)
-		if len(s.Steps) == 0 {
-			continue
-		}
-		if len(folds) == maxSetups {
-			more++
-			continue
-		}
-		folds = append(folds, review.Fold{Title: fmt.Sprintf("`%s`: %s", c.Name, s.Method), Text: s.Commands()})
-	}
-	if more > 0 {
-		folds = append(folds, review.Fold{Title: fmt.Sprintf("%d more clusters", more), Text: "muster setup CLUSTER " + r.Path + "\n"})
+		folds = append(folds, review.Fold{Title: fmt.Sprintf("`%s`: %s", s.Cluster, s.Method), Text: s.Commands()})
 	}
 	return folds
+}
+
+// Setups returns what must exist at the cloud and in the target before the scan works, for each cluster that the pull request
+// adds, or whose authentication it changes.
+func (r *Result) Setups() []setup.Setup {
+	var setups []setup.Setup
+	for i := range r.Changes {
+		if c := r.cluster(&r.Changes[i]); c != nil {
+			if s := setup.For(c.Entry, c.AuditConfig, r.Namespace); len(s.Steps) > 0 {
+				setups = append(setups, s)
+			}
+		}
+	}
+	return setups
 }
 
 // cluster returns the cluster of a change, if it needs a set-up.

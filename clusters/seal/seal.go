@@ -182,6 +182,17 @@ func (t *Tree) Sealed(s string) bool {
 // HasHandle reports whether a string contains a handle, or a part of one with its prefix.
 func HasHandle(s string) bool { return strings.Contains(s, handlePrefix) }
 
+// inText matches a handle in a text.
+var inText = regexp.MustCompile(handlePrefix + "[0-9a-f]{36}")
+
+// Readable replaces handles by a word for readers of a text.
+func Readable(text string) string {
+	if !HasHandle(text) {
+		return text
+	}
+	return inText.ReplaceAllString(text, "(encrypted)")
+}
+
 // Whole returns the handle for the content of a whole encrypted file.
 func (t *Tree) Whole(f *load.File) string {
 	return t.handle(Ref{Path: f.Path, Digest: f.Hash, Size: len(f.Data)})

@@ -32,26 +32,8 @@ func (s *shell) printJudged(format string, repo *repository, j *judged) error {
 }
 
 func (s *shell) printJudgedText(repo *repository, j *judged) error {
-	paint := s.painter(s.stdout)
 	var b strings.Builder
-	changes := slices.Concat(j.Changes, j.Held)
-	width := 0
-	for i := range changes {
-		width = max(width, utf8.RuneCountInString(printable(subject(stepOf(&changes[i])))))
-	}
-	for i := range changes {
-		writeChange(&b, paint, &changes[i], width)
-	}
-	for _, rule := range j.Rules {
-		fmt.Fprintf(&b, "%s: %s\n", printable(rule.Path), printable(rule.What))
-	}
-	if j.Digest != "" {
-		fmt.Fprintf(&b, "! waits until exactly these are approved after the merge, with this annotation on the AuditSync, COMMIT being the commit of the merge:\n"+
-			"    %s=COMMIT-%s\n", inventory.ApproveAnnotation, j.Digest)
-	}
-	if b.Len() > 0 {
-		b.WriteString("\n")
-	}
+	s.writeJudged(&b, j)
 	_, text := j.Status()
 	text, keyless := strings.CutPrefix(text, "keyless check: ")
 	fmt.Fprintf(&b, "Merging %s into %s", revisionText(j.head, j.Head), revisionText(j.base, j.Base))
@@ -63,6 +45,29 @@ func (s *shell) printJudgedText(repo *repository, j *judged) error {
 		return err
 	}
 	return s.printFindings(s.stderr, repo, j.findings())
+}
+
+// writeJudged writes the changes, and how removals that wait are approved.
+func (s *shell) writeJudged(b *strings.Builder, j *judged) {
+	paint := s.painter(s.stdout)
+	changes := slices.Concat(j.Changes, j.Held)
+	width := 0
+	for i := range changes {
+		width = max(width, utf8.RuneCountInString(printable(subject(stepOf(&changes[i])))))
+	}
+	for i := range changes {
+		writeChange(b, paint, &changes[i], width)
+	}
+	for _, rule := range j.Rules {
+		fmt.Fprintf(b, "%s: %s\n", printable(rule.Path), printable(rule.What))
+	}
+	if j.Digest != "" {
+		fmt.Fprintf(b, "! waits until exactly these are approved after the merge, with this annotation on the AuditSync, COMMIT being the commit of the merge:\n"+
+			"    %s=COMMIT-%s\n", inventory.ApproveAnnotation, j.Digest)
+	}
+	if len(changes)+len(j.Rules) > 0 {
+		b.WriteString("\n")
+	}
 }
 
 // revisionText is a revision as the user gave it, and its commit.

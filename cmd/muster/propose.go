@@ -18,6 +18,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/judge"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/clusters/setup"
 	"github.com/muster-gitops/muster/controllers"
 )
 
@@ -25,13 +26,14 @@ import (
 type proposal struct {
 	*judged
 	changes []author.Change
+	// setups are what must exist elsewhere for clusters that are added.
+	setups []setup.Setup
 }
 
 // propose judges changes of the work tree as the check of a pull request does. Nothing is written yet.
 func (f *folder) propose(ctx context.Context, changes []author.Change) (*proposal, error) {
 	before := f.fs
-	r := &judge.Request{Name: "proposal", Base: before, Merged: author.With(before, changes...), BaseCommit: "work tree", HeadCommit: "work tree",
-		Path: f.path, Trust: review.Full, Opener: openerFor(f.ring), Redactor: f.redactor, Policy: controllers.Policy(nil, ""), Now: time.Now()}
+	r := &judge.Request{Name: "proposal", Base: before, Merged: author.With(before, changes...), Path: f.path, Trust: review.Full, Opener: openerFor(f.ring), Redactor: f.redactor, Policy: controllers.Policy(nil, ""), Now: time.Now()}
 	if r.Opener == nil {
 		r.Trust = review.NoKeys
 	}
@@ -52,7 +54,7 @@ func (f *folder) propose(ctx context.Context, changes []author.Change) (*proposa
 			Before: &plan.Plan{}, After: &plan.Plan{}})
 		return p, nil
 	}
-	p.Review, p.setUp = result.Review, result.SetUp()
+	p.Review, p.setups = result.Review, result.Setups()
 	return p, nil
 }
 
@@ -118,9 +120,9 @@ func (w *writeFlags) addRecipients(f *folder) error {
 	return f.ring.AddPublicPGP(publicKeys, string(text))
 }
 
-// carryOut shows a proposal, and writes it unless it has errors or is a dry run. Standard output gets the plan, or the files in
-// a dry run. It returns the exit status as an error.
-func (w *writeFlags) carryOut(f *folder, p *proposal) error {
+// carryOut shows what a proposal does, and writes it unless it has errors or is a dry run. It returns the exit status as an
+// error.
+func (w *writeFlags) carryOut(f *folder, p *proposal, format string) error {
 	if bad := p.errors(); len(bad) > 0 {
 		if err := f.printFindings(f.stderr, f.repository, bad); err != nil {
 			return err
@@ -128,15 +130,16 @@ func (w *writeFlags) carryOut(f *folder, p *proposal) error {
 		fmt.Fprintln(f.stderr, "muster: nothing was written")
 		return statusError(exitFindings)
 	}
+	if !w.dryRun {
+		if err := f.write(p.changes); err != nil {
+			return err
+		}
+	}
+	if err := f.printProposal(p, format, w.dryRun); err != nil {
+		return fmt.Errorf("print changes: %w", err)
+	}
 	if w.dryRun {
-		return f.printFiles(p.changes)
-	}
-	if err := f.write(p.changes); err != nil {
-		return err
-	}
-	for _, c := range p.changes {
-		verb := map[bool]string{true: "wrote", false: "removed"}[c.After != nil]
-		fmt.Fprintf(f.stderr, "%s %s\n", verb, printable(f.fromWorkingDir(c.Path)))
+		return f.printFindings(f.stderr, f.repository, p.findings())
 	}
 	t, err := locate(context.Background(), f.root) // Git is asked again
 	if err != nil {
@@ -144,17 +147,6 @@ func (w *writeFlags) carryOut(f *folder, p *proposal) error {
 	}
 	defer t.close()
 	return f.printFindings(f.stderr, f.repository, append(p.findings(), t.checkShown(p.paths())...))
-}
-
-// printFiles writes the files of a proposal.
-func (s *shell) printFiles(changes []author.Change) error {
-	for i, c := range changes {
-		separator := map[bool]string{true: "", false: "---\n"}[i == 0]
-		if _, err := fmt.Fprintf(s.stdout, "%s# %s\n%s", separator, printable(c.Path), s.redactor.String(strings.TrimPrefix(string(c.After), "---\n"))); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // readBounded reads a file that the user names, or standard input for "-".

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/encrypt"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+const addHelp = `Add writes the file of a new cluster, encrypted by the rules of the repository's .sops.yaml.
+
+PATH is the folder that the AuditSync reads. Without it, it is the one folder that the AuditSyncs in the repository name, or
+the working directory.
+
+How the scanner logs in to the cluster is read from a context of your kubeconfig (--from-context), or given by the flags of one
+method. In a terminal, add asks for what is missing. Secrets come from files, standard input or a question, never from an
+argument.
+
+From a kubeconfig context, add takes the one cluster and user, and what their files hold. What the scanner can't use is left
+out, and add says so. A context that logs in with the program of a cloud becomes a workload identity of that cloud. With
+--create-service-account, add makes a ServiceAccount with the rights of a scanner in the cluster, with your rights there, and
+uses its token. It shows the objects first, and asks.
+
+Before it writes, add checks the file as the controller would, and refuses one with errors. It prints what the file will
+change, and what must be set up elsewhere before a scan works. It changes no other file, and never overwrites one.
+
+Exit status: 0, 1 when the file would have errors, 2 when the command failed, 130 after Ctrl-C. Nothing is written then.`
+
+const addExample = `  # Ask for everything
+  muster add prod-eu-west-1
+
+  # With a token that add makes in the cluster
+  muster add prod-eu-west-1 --from-context prod-eu-west-1 --create-service-account
+
+  # A token from another program
+  vault read -field=token secret/eu | muster add prod-eu-west-1 --server https://eu.example.com --token-file - --ca-file eu.crt
+
+  # EKS, with workload identity
+  muster add prod-eks --from-context prod-eks --eks-role-arn arn:aws:iam::111122223333:role/mondoo-scan`
+
+// adder adds one cluster.
+type adder struct {
+	*folder
+	name   string
+	fields fieldFlags
+	// context and kubeconfig are where the cluster is read from.
+	context, kubeconfig string
+	images              bool
+	target              targetFlags
+}
+
+func newAddCommand(s *shell) *cobra.Command {
+	var flags folderFlags
+	var out writeFlags
+	a := &adder{fields: fieldFlags{}}
+	cmd := &cobra.Command{
+		Use: "add CLUSTER [PATH]", Short: "Write the file of a new cluster", Long: addHelp, Example: addExample,
+		Args: clusterAndFolder, ValidArgsFunction: func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return completeFolders(cmd, args[min(len(args), 1):], text)
+		},
+	}
+	cmd.Flags().StringVar(&a.context, "from-context", "", "context of your kubeconfig that leads to the cluster")
+	cmd.Flags().StringVar(&a.kubeconfig, "from-kubeconfig", "", "kubeconfig file with the context (default: KUBECONFIG, then ~/.kube/config)")
+	completeFiles(cmd, "from-kubeconfig")
+	a.target.add(cmd)
+	a.fields.add(cmd)
+	cmd.Flags().BoolVar(&a.images, "images", false, "also scan the images of running containers")
+	flags.add(cmd)
+	out.add(cmd)
+	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		a.name = args[0]
+		if problems := validation.IsDNS1123Label(a.name); len(problems) > 0 {
+			return usagef("%q is not a valid cluster name: use lower-case letters, digits and dashes, at most 63 characters", a.name)
+		}
+		if a.folder, err = flags.openToWrite(s, cmd, args[1:]); err != nil {
+			return err
+		}
+		defer a.close()
+		if err := out.addRecipients(a.folder); err != nil {
+			return err
+		}
+		return a.run(cmd.Context(), &out, output.value)
+	}
+	return cmd
+}
+
+// openToWrite is open for a command that writes into a folder, which need not exist. Without a path, it is the folder of the one
+// AuditSync of the repository.
+func (f *folderFlags) openToWrite(s *shell, cmd *cobra.Command, args []string) (*folder, error) {
+	opened, err := f.openCommitted(s, cmd, args)
+	if err != nil || len(args) > 0 {
+		return opened, err
+	}
+	below := environments{}.below(opened.target)
+	switch len(below) {
+	case 0:
+	case 1:
+		opened.path = below[0]
+		opened.opts.Policy, err = opened.policyFor(opened.target)
+	default:
+		err = usagef("the AuditSyncs of this repository read several folders (%s); choose one", strings.Join(below, ", "))
+	}
+	if err != nil {
+		opened.close()
+	}
+	return opened, err
+}
+
+func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
+	file := path.Join(a.path, a.name+".yaml")
+	if _, err := fs.Lstat(a.dir.FS(), file); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s exists already; choose another name, or change it with muster edit", a.fromWorkingDir(file))
+	}
+	rule, err := encrypt.RuleFor(a.root, file)
+	if err != nil { // before anybody is asked for a secret, or anything is made in the cluster
+		return err
+	}
+	draft, err := a.draft(ctx)
+	if err != nil {
+		return err
+	}
+	for _, note := range draft.Notes {
+		fmt.Fprintln(a.stderr, "note: "+printable(a.redactor.String(note)))
+	}
+	plain, err := draft.YAML(schemaHeader)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	content := plain
+	if secrets := draft.SecretFields(); len(secrets) > 0 {
+		if content, err = rule.Encrypt(plain, secrets, a.ring); err != nil {
+			return err
+		}
+	}
+	p, err := a.propose(ctx, []author.Change{{Path: file, After: content}})
+	if err != nil {
+		return err
+	}
+	return out.carryOut(a.folder, p, format)
+}
+
+// draft composes the file.
+func (a *adder) draft(ctx context.Context) (*author.Draft, error) {
+	method, err := a.fields.method()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.context != "" || a.kubeconfig != "" || a.target.create:
+		return a.fromContext(ctx, method)
+	case method == nil && !a.interactive():
+		return nil, usagef("say how the scanner logs in: --from-context, or the flags of a method, such as --token-file, --kubeconfig-file or --eks-role-arn")
+	case method == nil:
+		if method, err = a.chooseMethod(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.fromFlags(ctx, method)
+}
+
+func (a *adder) fromFlags(ctx context.Context, method *clusterMethod) (*author.Draft, error) {
+	d, v := author.New(a.name), fieldValues{}
+	if flag := a.fields.notOf(method); flag != "" {
+		return nil, usagef("--%s does not belong to the method %s", flag, method.name)
+	}
+	if err := a.fields.take(a.shell, method.fields, v); err != nil {
+		return nil, err
+	}
+	if err := a.askMissing(ctx, method, v); err != nil {
+		return nil, err
+	}
+	if text, ok := v["kubeconfig"].(string); ok {
+		config, err := clientcmd.Load([]byte(text))
+		if err != nil { // the error may quote a credential
+			return nil, errors.New("read --kubeconfig-file: it is not a kubeconfig; kubectl config view --kubeconfig FILE shows what kubectl reads")
+		}
+		if d, err = a.read(config, "", noFiles); err != nil {
+			return nil, err
+		}
+		delete(v, "kubeconfig")
+	}
+	return d, a.finish(d, method, v)
+}
+
+// finish adds the values and the fields of every method to the draft.
+func (a *adder) finish(d *author.Draft, method *clusterMethod, v fieldValues) error {
+	if strings.HasPrefix(method.fields[0].path, "workloadIdentity.") {
+		v["workloadIdentity.provider"] = method.name
+	}
+	if err := a.fields.take(a.shell, scanFields, v); err != nil {
+		return err
+	}
+	if a.images {
+		v["containerImageScanning"] = true
+	}
+	if err := v.spec(&d.Cluster.Spec); err != nil {
+		return err
+	}
+	a.redactor.Add(secretsOf(&d.Cluster.Spec)...)
+	return nil
+}
+
+// secretsOf are the values of a spec that must not be printed.
+func secretsOf(spec *v1alpha1.Spec) []string {
+	list := []string{spec.Kubeconfig}
+	if spec.ServiceAccountAuth != nil {
+		list = append(list, spec.ServiceAccountAuth.Token)
+	}
+	if spec.PrivateRegistries != nil {
+		list = append(list, spec.PrivateRegistries.DockerConfigJSON)
+	}
+	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
+}
+
+// fromContext reads a context of the user's kubeconfig. method is what the flags select besides, or nil.
+func (a *adder) fromContext(ctx context.Context, method *clusterMethod) (*author.Draft, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = a.kubeconfig
+	rules.Warner = func(error) {} // a missing file is an error below
+	config, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	if a.target.create {
+		if method != nil {
+			return nil, usagef("--create-service-account and the flags of %s can't be used together", method.name)
+		}
+		return a.createAccount(ctx, config)
+	}
+	if a.fields.given("kubeconfig-file") {
+		return nil, usagef("--from-context and --kubeconfig-file can't be used together; for a context of that file, use --from-kubeconfig")
+	}
+	d, err := a.read(config, a.context, func(name string) ([]byte, error) { return readBounded(a.shell, name, "file") })
+	if err != nil {
+		return nil, err
+	}
+	v, err := valuesOf(&d.Cluster.Spec)
+	if err != nil {
+		return nil, err
+	}
+	found := methodOf(v)
+	if method != nil && method != found {
+		return nil, usagef("the context uses %s, and the flags are those of %s", found.title, method.title)
+	}
+	if err := a.fields.take(a.shell, found.fields, v); err != nil {
+		return nil, err
+	}
+	if found.name != "kubeconfig" {
+		if err := a.askMissing(ctx, found, v); err != nil {
+			return nil, err
+		}
+	}
+	return d, a.finish(d, found, v)
+}
+
+// methodOf is the method whose fields are set.
+func methodOf(v fieldValues) *clusterMethod {
+	at := slices.IndexFunc(clusterMethods, func(m clusterMethod) bool {
+		return slices.ContainsFunc(m.fields, func(f clusterField) bool { return v[f.path] != nil })
+	})
+	if provider, ok := v["workloadIdentity.provider"]; ok {
+		at = slices.IndexFunc(clusterMethods, func(m clusterMethod) bool { return m.name == provider })
+	}
+	return &clusterMethods[at]
+}
+
+// read makes a draft of a context.
+func (a *adder) read(config *clientcmdapi.Config, context string, readFile func(string) ([]byte, error)) (*author.Draft, error) {
+	return author.Kubeconfig{Config: config, Context: context, Server: strings.Join(*a.fields["server"], ""), ReadFile: readFile}.Draft(a.name)
+}
+
+// noFiles reads no file: somebody else may have written the kubeconfig, and would get the content of any file as a credential.
+func noFiles(string) ([]byte, error) {
+	return nil, errors.New("a kubeconfig from elsewhere must not name files of this machine; if it is your own, use --from-kubeconfig and --from-context")
+}
+
+// schemaHeader lets editors find the JSON Schema.
+const schemaHeader = "# yaml-language-server: $schema=https://raw.githubusercontent.com/muster-gitops/muster/main/config/schema/externalcluster.json"

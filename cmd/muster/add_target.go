@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/setup"
+	"github.com/muster-gitops/muster/clusters/v1alpha1"
+)
+
+// targetFlags are those for what add makes in the cluster to scan.
+type targetFlags struct {
+	create, yes bool
+	lifetime    time.Duration
+}
+
+func (t *targetFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&t.create, "create-service-account", false, "make a ServiceAccount for the scanner in the cluster of --from-context, with your rights there, and use its token")
+	cmd.Flags().DurationVar(&t.lifetime, "token-lifetime", 0, "lifetime of that token, such as 720h; the cluster may grant less (default: it doesn't expire)")
+	cmd.Flags().BoolVar(&t.yes, "yes", false, "don't ask before something is made in the cluster")
+}
+
+// targetClient makes objects in the cluster to scan.
+type targetClient struct {
+	core    corev1client.CoreV1Interface
+	dynamic dynamic.Interface
+}
+
+// createAccount makes a ServiceAccount with the rights of a scanner in the cluster of the context, and a draft with its token.
+func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) (*author.Draft, error) {
+	from := author.Kubeconfig{Config: config, Context: a.context, Server: single{a.fields["server"]}.String(),
+		ReadFile: func(name string) ([]byte, error) { return readBounded(a.shell, name, "file") }}
+	server, ca, err := from.Target()
+	if err != nil {
+		return nil, err
+	}
+	if given := *a.fields["ca-file"]; len(given) > 0 {
+		if ca, err = readBounded(a.shell, given[0], "--ca-file"); err != nil {
+			return nil, err
+		}
+	}
+	objects, err := scannerObjects(setup.For(mondoo.Entry{Name: a.name, ServiceAccountAuth: &mondoo.ServiceAccountAuth{}}, "", a.opts.Namespace), a.target.lifetime == 0)
+	if err != nil {
+		return nil, err
+	}
+	client, err := a.connectTarget(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.confirm(ctx, objects, server); err != nil {
+		return nil, err
+	}
+	token, ownCA, err := client.make(ctx, objects, a.target.lifetime)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: %w", from.Context, err)
+	}
+	if len(ca) == 0 {
+		ca = ownCA
+	}
+	d := author.New(a.name)
+	d.Cluster.Spec.ServiceAccountAuth = &v1alpha1.ServiceAccountAuth{Server: server, Token: token, CACert: string(ca)}
+	if a.target.lifetime == 0 {
+		d.Notes = append(d.Notes, "the token doesn't expire; to revoke it, delete the Secret "+tokenNamespace+"/"+tokenSecret+" in the cluster")
+	}
+	return d, a.finish(d, &clusterMethods[0], fieldValues{})
+}
+
+func (a *adder) connectTarget(config *clientcmdapi.Config) (*targetClient, error) {
+	rest, err := clientcmd.NewNonInteractiveClientConfig(*config, a.context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	a.redactor.Add(rest.BearerToken, rest.Password)
+	rest.Timeout, rest.UserAgent = requestTimeout, "muster/"+shortVersion()
+	defer lendStderr(a.shell)()
+	c := &targetClient{}
+	if c.core, err = corev1client.NewForConfig(rest); err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	if c.dynamic, err = dynamic.NewForConfig(rest); err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return c, nil
+}
+
+// errNotConfirmed ends the command.
+var errNotConfirmed = errors.New("nothing was made, and nothing was written")
+
+// confirm shows the objects, and asks.
+func (a *adder) confirm(ctx context.Context, objects []*unstructured.Unstructured, server string) error {
+	fmt.Fprintf(a.stderr, "These objects are made in the cluster at %s:\n", printable(server))
+	for _, o := range objects {
+		name := o.GetName()
+		if o.GetNamespace() != "" {
+			name = o.GetNamespace() + "/" + name
+		}
+		what := ""
+		if o.GetKind() == "ClusterRole" {
+			what = " (get, list and watch everything, Secrets too)"
+		}
+		fmt.Fprintf(a.stderr, "    %s %s%s\n", o.GetKind(), printable(name), what)
+	}
+	switch {
+	case a.target.yes:
+		return nil
+	case !a.interactive():
+		return usagef("--create-service-account needs --yes where nobody can be asked")
+	}
+	yes, err := a.askYes(ctx, "Make them?")
+	if err == nil && !yes {
+		err = errNotConfirmed
+	}
+	return err
+}
+
+const (
+	// tokenNamespace and tokenSecret are the Secret into which Kubernetes puts the token. setup chooses the namespace and the
+	// ServiceAccount.
+	tokenNamespace = "mondoo-scan"
+	tokenSecret    = "mondoo-scanner"
+)
+
+// scannerObjects are what the cluster needs: the objects of the setup, and a Secret for a token.
+func scannerObjects(s setup.Setup, secret bool) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(s.RBAC()), 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		if err := decoder.Decode(o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	if secret {
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "type": string(corev1.SecretTypeServiceAccountToken)}}
+		o.SetNamespace(tokenNamespace)
+		o.SetName(tokenSecret)
+		o.SetAnnotations(map[string]string{corev1.ServiceAccountNameKey: tokenSecret})
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+// targetResources are the kinds of scannerObjects.
+var targetResources = map[string]schema.GroupVersionResource{
+	"Namespace":          {Version: "v1", Resource: "namespaces"},
+	"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
+	"Secret":             {Version: "v1", Resource: "secrets"},
+	"ClusterRole":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
+	"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
+}
+
+// make applies the objects, and returns a token and the CA of the cluster. Objects that exist already are left as they are where
+// somebody else manages them.
+func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstructured, lifetime time.Duration) (token string, ca []byte, err error) {
+	for _, o := range objects {
+		resource := c.dynamic.Resource(targetResources[o.GetKind()]).Namespace(o.GetNamespace())
+		_, err := resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "muster"})
+		if err != nil {
+			fix := "check your rights there: kubectl auth can-i '*' '*' --all-namespaces"
+			if apierrors.IsConflict(err) {
+				fix = "somebody else manages it; make the ServiceAccount by hand, and use --token-file"
+			}
+			return "", nil, fmt.Errorf("make %s %s: %w; %s", o.GetKind(), o.GetName(), err, fix)
+		}
+	}
+	if lifetime > 0 {
+		return c.request(ctx, lifetime)
+	}
+	const patience = 30 * time.Second
+	err = wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		secret, err := c.core.Secrets(tokenNamespace).Get(ctx, tokenSecret, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		token, ca = string(secret.Data[corev1.ServiceAccountTokenKey]), secret.Data[corev1.ServiceAccountRootCAKey]
+		return token != "", nil
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		err = fmt.Errorf("Kubernetes put no token into it within %s; use --token-lifetime, or make a token by hand", patience)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", tokenNamespace, tokenSecret, err)
+	}
+	return token, ca, nil
+}
+
+// request asks for a token that expires.
+func (c *targetClient) request(ctx context.Context, lifetime time.Duration) (string, []byte, error) {
+	seconds := int64(lifetime.Seconds())
+	answer, err := c.core.ServiceAccounts(tokenNamespace).CreateToken(ctx, tokenSecret,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+	if err != nil {
+		return "", nil, fmt.Errorf("request a token: %w", err)
+	}
+	roots, err := c.core.ConfigMaps(tokenNamespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+	if err != nil {
+		return answer.Status.Token, nil, nil //nolint:nilerr // only needed if the context has no CA
+	}
+	return answer.Status.Token, []byte(roots.Data[corev1.ServiceAccountRootCAKey]), nil
+}

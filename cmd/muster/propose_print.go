@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/review"
+)
+
+// printProposal writes what the written files do, and what is left to do. In a dry run it writes the files, too.
+func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
+	if format == "json" {
+		return f.printProposalJSON(p, dryRun)
+	}
+	var b strings.Builder
+	if dryRun {
+		writeContents(&b, p.changes)
+	} else {
+		for _, c := range p.changes {
+			verb := map[bool]string{true: "Wrote", false: "Removed"}[c.After != nil]
+			fmt.Fprintf(&b, "%s %s\n\n", verb, printable(f.fromWorkingDir(c.Path)))
+		}
+	}
+	f.writeJudged(&b, p.judged)
+	_, text := p.Status()
+	would := map[bool]string{true: "This would do", false: "This does"}[dryRun]
+	fmt.Fprintf(&b, "%s, once it is merged: %s\n", would, printable(strings.TrimSpace(strings.TrimPrefix(text, "keyless check: "))))
+	for _, x := range p.setups {
+		fmt.Fprintf(&b, "\nBefore the scan of %s works (the commands: muster setup %[1]s %s):\n\n", printable(x.Cluster), printable(f.fromWorkingDir(f.path)))
+		for i, step := range x.Steps {
+			fmt.Fprintf(&b, "    %d. %s (%s)\n", i+1, step.Title, step.Where)
+		}
+	}
+	if !dryRun {
+		fmt.Fprintf(&b, "\nThen commit and push:\n\n    %s\n", printable(f.commitCommand(p)))
+	}
+	_, err := fmt.Fprint(f.stdout, f.redactor.String(b.String()))
+	return err
+}
+
+func writeContents(b *strings.Builder, changes []author.Change) {
+	for _, c := range changes {
+		fmt.Fprintf(b, "# %s\n%s\n", printable(c.Path), strings.TrimPrefix(string(c.After), "---\n"))
+	}
+}
+
+// commitCommand is the git command that commits the files.
+func (f *folder) commitCommand(p *proposal) string {
+	var names []string
+	for _, c := range p.changes {
+		names = append(names, shellQuote(f.fromWorkingDir(c.Path)))
+	}
+	slices.Sort(names)
+	message := "clusters: change " + strings.Join(p.clusterNames(), ", ")
+	list := strings.Join(names, " ")
+	return "git add -- " + list + " && git commit -m " + shellQuote(message) + " -- " + list + " && git push"
+}
+
+func (p *proposal) clusterNames() []string {
+	var names []string
+	for _, c := range slices.Concat(p.Changes, p.Held) {
+		if !slices.Contains(names, c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// fileJSON is a file of a proposal. Content is set in a dry run.
+type fileJSON struct {
+	Path    string `json:"path"`
+	Action  string `json:"action"`
+	Content string `json:"content,omitempty"`
+}
+
+// setupJSON is what a cluster needs elsewhere, as shell commands.
+type setupJSON struct {
+	Cluster  string `json:"cluster"`
+	Method   string `json:"method"`
+	Commands string `json:"commands"`
+}
+
+func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
+	files := []fileJSON{}
+	for _, c := range p.changes {
+		file := fileJSON{Path: c.Path, Action: "change"}
+		switch {
+		case c.Before == nil:
+			file.Action = "add"
+		case c.After == nil:
+			file.Action = "remove"
+		}
+		if dryRun {
+			file.Content = f.redactor.String(string(c.After))
+		}
+		files = append(files, file)
+	}
+	var setUp []setupJSON
+	for _, x := range p.setups {
+		setUp = append(setUp, setupJSON{x.Cluster, x.Method, x.Commands()})
+	}
+	ok, summary := p.Status()
+	return writeJSON(f.stdout, struct {
+		OK      bool       `json:"ok"`
+		Written bool       `json:"written"`
+		Summary string     `json:"summary"`
+		Files   []fileJSON `json:"files"`
+		*review.Review
+		SetUp []setupJSON `json:"setUp,omitempty"`
+	}{ok, !dryRun, summary, files, p.Review, setUp})
+}
+
+// shellQuote quotes a word for the shells of people.
+func shellQuote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:@%+=", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
