@@ -59,6 +59,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newLintCommand(s),
 		newPlanCommand(s),
 		newExplainCommand(s),
+		newInitCommand(s),
 		newAddCommand(s),
 		newSetupCommand(s),
 		newStatusCommand(s),

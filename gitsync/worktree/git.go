@@ -75,6 +75,26 @@ func (g git) top(ctx context.Context) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
+// Create makes a folder a repository with the branch main.
+func Create(ctx context.Context, dir string, env []string) error {
+	_, err := git{dir: dir, env: append(without(env, local), "LC_ALL=C")}.run(ctx, "init", "--quiet", "--initial-branch=main")
+	return err
+}
+
+// Origin is the address of the remote origin of the repository at a folder, and the current branch. Either is empty if there is
+// none.
+func Origin(ctx context.Context, dir string, env []string) (remote, branch string) {
+	g := gitFor(ctx, dir, env)
+	line := func(args ...string) string {
+		out, err := g.run(ctx, args...)
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	return line("config", "--get", "remote.origin.url"), line("symbolic-ref", "--quiet", "--short", "HEAD")
+}
+
 func sameFolder(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/muster-gitops/muster/clusters/author"
+)
+
+// print writes what was written, and the commands that finish.
+func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, key string) error {
+	var b strings.Builder
+	for _, c := range changes {
+		verb := "Wrote"
+		if c.Before != nil {
+			verb = "Added lines to"
+		}
+		fmt.Fprintf(&b, "%s %s\n", verb, printable(repo.fromWorkingDir(c.Path)))
+	}
+	if len(changes) == 0 {
+		b.WriteString("Nothing to write: every file exists.\n")
+	}
+	if key != "" {
+		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, nobody can open the files.\n", printable(key))
+	}
+	f.printSteps(&b, repo, key)
+	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
+	return err
+}
+
+// printSteps writes the commands in their order.
+func (f *initFlags) printSteps(b *strings.Builder, repo *repository, key string) {
+	step := 0
+	say := func(title string, commands ...string) {
+		step++
+		fmt.Fprintf(b, "\n%d. %s:\n\n", step, title)
+		for _, c := range commands {
+			b.WriteString("    " + printable(c) + "\n")
+		}
+	}
+	git := "git "
+	if at := repo.fromWorkingDir("."); at != "." {
+		git += "-C " + shellQuote(at) + " "
+	}
+	folder := shellQuote(repo.fromWorkingDir(f.Folder(f.Environments[0])))
+	say("Add a cluster", "muster add CLUSTER "+folder+" --from-context CONTEXT --create-service-account")
+	if f.URL == placeholderURL {
+		say("Replace "+placeholderURL+" in the AuditSyncs by the address of your repository, which init does not know", git+"grep --untracked -l git.example.com")
+	}
+	var push []string
+	if !f.remote {
+		push = append(push, git+"remote add origin "+shellQuote(f.URL))
+	}
+	say("Commit and push", append(push, git+"add --all && "+git+"commit -m 'Clusters for Muster' && "+git+"push -u origin "+shellQuote(f.Branch))...)
+	secret := "kubectl -n " + f.Namespace + " create secret generic "
+	say("Give the controller its access to the repository, and its key", f.gitSecret(secret), f.keySecret(secret, key))
+	var manifests []string
+	for _, env := range f.Environments {
+		manifests = append(manifests, "-f "+shellQuote(repo.fromWorkingDir(f.AuditSyncFile(env))))
+	}
+	say("Connect the two, in the management cluster with Muster and the Mondoo Operator", "kubectl apply "+strings.Join(manifests, " "), "muster status")
+}
+
+func (f *initFlags) gitSecret(create string) string {
+	if strings.HasPrefix(f.URL, "ssh://") {
+		return create + author.GitSecret + " --from-file=identity=DEPLOY_KEY --from-file=known_hosts=KNOWN_HOSTS"
+	}
+	return create + author.GitSecret + " --from-literal=username=muster --from-file=password=TOKEN_FILE"
+}
+
+func (f *initFlags) keySecret(create, key string) string {
+	r := f.Recipients
+	file := "fleet.agekey=KEY_FILE"
+	switch {
+	case key != "":
+		file = "fleet.agekey=" + shellQuote(key)
+	case len(r.Age) > 0:
+	case len(r.PGP) > 0:
+		file = "fleet.asc=KEY_FILE"
+	case len(r.Vault) > 0:
+		file = "sops.vault-token=TOKEN_FILE"
+	case len(r.AWS) > 0:
+		file = "sops.aws-kms=CREDENTIALS_FILE"
+	case len(r.GCP) > 0:
+		file = "sops.gcp-kms=CREDENTIALS_FILE"
+	case len(r.Azure) > 0:
+		file = "sops.azure-kv=CREDENTIALS_FILE"
+	}
+	return create + author.KeysSecret + " --from-file=" + file
+}
