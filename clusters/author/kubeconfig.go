@@ -3,7 +3,6 @@ package author
 import (
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -153,7 +152,7 @@ func (k Kubeconfig) server(cluster *clientcmdapi.Cluster) (string, error) {
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return "", k.unusable("its server is not an https address", "give the address with --server")
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+	if isLoopback(u.Hostname()) {
 		return "", k.unusable("its server is this machine, as in kubeconfigs of kind, k3s and minikube", "give the address at which the management cluster reaches it with --server")
 	}
 	return cluster.Server, nil

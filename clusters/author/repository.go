@@ -2,6 +2,7 @@ package author
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"path"
 	"slices"
@@ -194,11 +195,14 @@ func writeServices(b *strings.Builder, r Recipients) {
 // RemoteURL is the address of a Git remote as an AuditSync takes it: git@host:path becomes ssh://git@host/path. It has no
 // password. It is empty for an address that a controller can't fetch, such as a path.
 func RemoteURL(remote string) string {
-	if u, err := url.Parse(remote); err == nil && (u.Scheme == "https" || u.Scheme == "ssh") && u.Host != "" {
-		if u.Scheme == "https" {
-			u.User = nil
-		} else if u.User != nil {
+	if u, err := url.Parse(remote); err == nil && u.Host != "" {
+		switch {
+		case u.Scheme == "ssh" && u.User != nil:
 			u.User = url.User(u.User.Username())
+		case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
+			u.User = nil
+		case u.Scheme != "ssh":
+			return ""
 		}
 		return u.String()
 	}
@@ -207,4 +211,10 @@ func RemoteURL(remote string) string {
 		return ""
 	}
 	return "ssh://" + host + "/" + strings.TrimPrefix(file, "/")
+}
+
+// isLoopback reports whether a host is this machine, the only one for which an AuditSync takes http.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 }

@@ -17,6 +17,8 @@ func TestRemoteURL(t *testing.T) {
 		"git@git.example.com:platform/fleet.git":               "ssh://git@git.example.com/platform/fleet.git",
 		"ssh://git:canary@git.example.com:22/fleet.git":        "ssh://git@git.example.com:22/fleet.git",
 		"git.example.com:fleet":                                "ssh://git.example.com/fleet",
+		"http://127.0.0.1:3000/platform/fleet.git":             "http://127.0.0.1:3000/platform/fleet.git",
+		"http://git.example.com/platform/fleet.git":            "",
 		"/srv/git/fleet.git":                                   "",
 		"../fleet":                                             "",
 		"file:///srv/git":                                      "",

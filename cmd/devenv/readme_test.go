@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,9 +53,8 @@ func codeBlocks(text string) (blocks []string) {
 }
 
 // TestReadme types all commands of README.md into a shell, in their order, with what a reader has to fill in. Nothing is left out:
-// a block that the test doesn't know fails it. kubectl, sops, age-keygen, make and muster are the real ones. The API server is that
-// of the management cluster and of the one to scan. Docker, the Mondoo Operator and the kubelet that would start Muster's Pod are
-// stand-ins.
+// a block that the test doesn't know fails it. kubectl, make and muster are the real ones, and the cluster to scan has an API server
+// of its own. Docker, the Mondoo Operator and the kubelet that would start Muster's Pod are stand-ins.
 func TestReadme(t *testing.T) {
 	server.SkipShort(t)
 	r := newReader(t)
@@ -67,11 +65,11 @@ func TestReadme(t *testing.T) {
 		{"apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster", r.exampleFile},
 		{"make run ", func(block string) { r.types(strings.ReplaceAll(block, "make ", "make --dry-run ")) }}, // TestDemoDoesWhatItSays
 		{"      Git  ", func(string) {}}, // a diagram
-		{"age-keygen ", r.makesKey},
-		{"kubectl --context TARGET apply ", func(block string) { r.types(block); r.awaitToken() }},
-		{"secret() {", func(block string) { r.types(block); r.pushes() }},
+		{"make build\nbin/muster init ", r.inits},
+		{"bin/muster add ", r.adds},
+		{"cd ../fleet && git ", r.pushes},
 		{"make image ", r.installs},
-		{"apiVersion: muster.dev/v1alpha1\nkind: AuditSync", r.createsSync},
+		{"kubectl apply -f ../fleet/auditsyncs/", func(block string) { r.commands++; r.types(block) }},
 		{"kubectl -n mondoo-operator get auditsyncs", r.looks},
 	}
 	for _, block := range codeBlocks(read(t, "README.md")) {
@@ -84,14 +82,20 @@ func TestReadme(t *testing.T) {
 	if len(known) > 0 {
 		t.Errorf("README.md has no block that begins with %q", known[0].begins)
 	}
+	// Building the binary and the image aside, which others do, and counting that the result is looked at once.
+	if r.commands > 8 {
+		t.Errorf("from nothing to the first cluster in %d commands", r.commands)
+	}
 }
 
 // reader is someone who follows README.md.
 type reader struct {
 	*testing.T
-	dir        string // a copy of the checkout
-	repo       string // the work tree of the fleet
-	url        string // its repository
+	dir        string // a copy of the checkout; the work tree of the fleet is beside it
+	home       string
+	url        string // the repository of the fleet
+	target     string // the address of the cluster to scan
+	commands   int    // how many were needed
 	path       string // PATH of the shell
 	admin      client.Client
 	in         *installation
@@ -100,7 +104,7 @@ type reader struct {
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	r := &reader{T: t, dir: t.TempDir(), repo: t.TempDir()}
+	r := &reader{T: t, dir: filepath.Join(t.TempDir(), "muster"), home: t.TempDir()}
 	for _, file := range tracked(t, "*") {
 		info, err := os.Lstat(filepath.Join(root, file))
 		if err != nil || !info.Mode().IsRegular() {
@@ -118,7 +122,6 @@ func newReader(t *testing.T) *reader {
 	t.Cleanup(func() { r.must(git.Stop()) })
 	r.url, err = git.CreateRepository(t.Context(), "platform/fleet")
 	r.must(err)
-	r.types(`git -C "$REPO" init --quiet && git -C "$REPO" symbolic-ref HEAD refs/heads/main`)
 	return r
 }
 
@@ -129,24 +132,17 @@ func (r *reader) must(err error) {
 	}
 }
 
-// installTools puts kubectl, sops, age-keygen and a stand-in for Docker in a folder of the PATH.
+// installTools puts kubectl and a stand-in for Docker in a folder of the PATH.
 func (r *reader) installTools() {
 	bin := r.TempDir()
 	kubectl, err := server.Binary(r.Context(), server.Kubectl, os.Stderr)
 	r.must(err)
 	r.must(os.Symlink(kubectl, filepath.Join(bin, "kubectl")))
-	for _, tool := range []string{"sops", "age-keygen"} {
-		cmd := exec.CommandContext(r.Context(), "go", "tool", "-n", tool) // builds it, unless it is in Go's cache
-		cmd.Dir = root
-		path, err := cmd.Output()
-		r.must(err)
-		r.must(os.Symlink(strings.TrimSpace(string(path)), filepath.Join(bin, tool)))
-	}
 	r.must(os.WriteFile(filepath.Join(bin, "docker"), []byte("#!/bin/sh\necho stand-in for docker: \"$@\"\n"), 0o700))
 	r.path = bin + string(os.PathListSeparator) + os.Getenv("PATH")
 }
 
-// startCluster starts a cluster with the operator's CRD, namespace and audit config. It has the context TARGET as well.
+// startCluster starts a cluster with the operator's CRD, namespace and audit config, and the one to scan, in the context TARGET.
 func (r *reader) startCluster() {
 	plane, err := server.StartControlPlane(r.Context(), server.ControlPlaneOptions{ControllerManager: true})
 	r.must(err)
@@ -166,8 +162,12 @@ func (r *reader) startCluster() {
 	standIn, err := operator.Start(r.Context(), plane.Config(), operator.Options{Namespace: operatorNamespace, Takes: time.Second})
 	r.must(err)
 	r.Cleanup(func() { r.must(standIn.Stop()) })
+	scanned, err := server.StartControlPlane(r.Context(), server.ControlPlaneOptions{ControllerManager: true})
+	r.must(err)
+	r.Cleanup(func() { r.must(scanned.Stop()) })
+	r.target = scanned.Config().Host
 	target := filepath.Join(r.TempDir(), "target")
-	r.must(os.WriteFile(target, []byte(strings.ReplaceAll(string(plane.Kubeconfig()), "muster-devenv", "TARGET")), 0o600))
+	r.must(os.WriteFile(target, []byte(strings.ReplaceAll(string(scanned.Kubeconfig()), "muster-devenv", "TARGET")), 0o600))
 	r.kubeconfig = plane.KubeconfigPath() + string(os.PathListSeparator) + target
 }
 
@@ -175,7 +175,7 @@ func (r *reader) startCluster() {
 func (r *reader) shell(script string) (string, error) {
 	cmd := exec.CommandContext(r.Context(), "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = r.dir
-	cmd.Env = append(os.Environ(), "PATH="+r.path, "KUBECONFIG="+r.kubeconfig, "REPO="+r.repo, "KUBECACHEDIR="+filepath.Join(r.dir, ".cache", "kubectl"),
+	cmd.Env = append(os.Environ(), "PATH="+r.path, "KUBECONFIG="+r.kubeconfig, "HOME="+r.home, "XDG_CONFIG_HOME=", "GOCACHE="+r.goEnv("GOCACHE"), "GOMODCACHE="+r.goEnv("GOMODCACHE"), "GOFLAGS=-mod=mod", "KUBECACHEDIR="+filepath.Join(r.dir, ".cache", "kubectl"),
 		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL="+os.DevNull,
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com")
 	out, err := cmd.CombinedOutput()
@@ -203,32 +203,46 @@ func (r *reader) exampleFile(block string) {
 	}
 }
 
-// makesKey runs age-keygen, and fills the key that it prints into the rest.
-func (r *reader) makesKey(block string) {
-	keygen, rest, _ := strings.Cut(block, "\n")
-	key := regexp.MustCompile(`age1[0-9a-z]{58}`).FindString(r.types(keygen))
-	if key == "" {
-		r.Fatal("age-keygen doesn't print the public key")
-	}
-	r.types(strings.ReplaceAll(rest, "age1…", key))
+// goEnv is a setting of the go command, which depends on HOME unless it is given.
+func (r *reader) goEnv(name string) string {
+	out, err := exec.CommandContext(r.Context(), "go", "env", name).Output()
+	r.must(err)
+	return strings.TrimSpace(string(out))
 }
 
-// awaitToken waits until Kubernetes has put the token into its Secret.
-func (r *reader) awaitToken() {
-	if !eventually(r.T, time.Minute, func() bool {
-		out, err := r.shell(`kubectl --context TARGET -n kube-system get secret mondoo-scanner -o 'jsonpath={.data.token}'`)
-		return err == nil && out != ""
-	}) {
-		r.Fatal("the Secret mondoo-scanner gets no token")
+const exampleURL = "https://git.example.com/platform/fleet.git"
+
+// inits makes the repository. The reader has another address than the page.
+func (r *reader) inits(block string) {
+	if !strings.Contains(block, exampleURL) {
+		r.Fatalf("init has another repository than %s:\n%s", exampleURL, block)
+	}
+	r.commands++
+	block = strings.Replace(block, exampleURL, r.url, 1)
+	if out := r.types(block); !strings.Contains(out, "fleet/.sops.yaml") || !strings.Contains(out, ".config/sops/age/fleet.agekey") {
+		r.Errorf("init doesn't say what it wrote:\n%s", out)
+	}
+	r.types(`grep -q 'url: ` + r.url + `$' ../fleet/auditsyncs/production.yaml`)
+}
+
+// adds adds the cluster. Only a local API server needs its address.
+func (r *reader) adds(block string) {
+	r.commands++
+	if out, err := r.shell(block); err == nil || !strings.Contains(out, "its server is this machine") {
+		r.Errorf("an address of this machine: %v:\n%s", err, out)
+	}
+	if out := r.types(block + " --server " + r.target); !strings.Contains(out, "adds 1 cluster (prod-eu-west-1)") {
+		r.Errorf("add doesn't say what it does:\n%s", out)
+	}
+	if file := r.types(`cat ../fleet/clusters/production/*.yaml`); !strings.Contains(file, "token: ENC[") || !strings.Contains(file, "H * * * *") {
+		r.Errorf("the file isn't encrypted as the page says:\n%s", file)
 	}
 }
 
-// pushes is "Commit and push."
-func (r *reader) pushes() {
-	r.types(fmt.Sprintf(`cd "$REPO" && git add . && git commit --quiet -m fleet && git push --quiet '%s' main`, strings.Replace(r.url, "://", "://muster:TOKEN@", 1)))
-	if file := r.types(`cat "$REPO"/clusters/production/*.yaml`); !strings.Contains(file, "token: ENC[") || !strings.Contains(file, "H * * * *") {
-		r.Errorf("the pushed file isn't encrypted as the page says:\n%s", file)
-	}
+// pushes commits and pushes.
+func (r *reader) pushes(block string) {
+	r.commands++
+	r.types(strings.Replace(block, exampleURL, "'"+strings.Replace(r.url, "://", "://muster:TOKEN@", 1)+"'", 1))
 }
 
 // installs builds an image that nothing can run here, and starts the controller as the Deployment would.
@@ -239,19 +253,12 @@ func (r *reader) installs(block string) {
 	}
 	r.types(`sed -i 's|newName: muster .*|newName: registry.example.com/muster|' config/default/kustomization.yaml`)
 	r.types(rest)
+	r.commands += strings.Count(rest, "\n") + 1
 	if image := r.types(`kubectl -n mondoo-operator get deployment muster -o 'jsonpath={.spec.template.spec.containers[0].image}'`); image != "registry.example.com/muster:devel" {
 		r.Errorf("the Deployment has the image %s", image)
 	}
 	r.in.awaitRights(r.T, objects(r.T, kustomize(r.T, "default")))
 	r.in.startController(r.T)
-}
-
-func (r *reader) createsSync(block string) {
-	const url = "https://git.example.com/platform/fleet.git"
-	if !strings.Contains(block, url) {
-		r.Fatalf("the AuditSync has another repository than %s:\n%s", url, block)
-	}
-	r.types("kubectl apply -f - <<'END'\n" + strings.Replace(block, url, r.url, 1) + "\nEND")
 }
 
 // looks types the last commands until they show what the page promises. muster status lists only clusters that need attention.
@@ -264,5 +271,6 @@ func (r *reader) looks(block string) {
 	}) {
 		r.Fatalf("the AuditSync isn't ready, or its cluster isn't scanned:\n%s", out)
 	}
+	r.commands++
 	r.Logf("%s", out)
 }
