@@ -43,8 +43,8 @@ const initExample = `  # A repository with one environment
 type initFlags struct {
 	author.Repository
 	layout *choice
-	// remote reports whether the repository has a remote origin.
-	remote bool
+	// remote reports whether the repository has a remote origin, and unknown that nothing tells its address.
+	remote, unknown bool
 }
 
 func newInitCommand(s *shell) *cobra.Command {
@@ -156,7 +156,9 @@ func (f *initFlags) origin(ctx context.Context, repo *repository) {
 	for _, m := range auditSyncsIn(repo.fs) {
 		f.URL = cmp.Or(f.URL, m.Spec.Source.URL)
 	}
-	f.URL = cmp.Or(f.URL, author.RemoteURL(remote), placeholderURL)
+	f.URL = cmp.Or(f.URL, author.RemoteURL(remote))
+	f.unknown = f.URL == ""
+	f.URL = cmp.Or(f.URL, placeholderURL)
 }
 
 // placeholderURL stands for an address that is not known.

@@ -44,7 +44,7 @@ func (f *initFlags) printSteps(b *strings.Builder, repo *repository, key string)
 	}
 	folder := shellQuote(repo.fromWorkingDir(f.Folder(f.Environments[0])))
 	say("Add a cluster", "muster add CLUSTER "+folder+" --from-context CONTEXT --create-service-account")
-	if f.URL == placeholderURL {
+	if f.unknown {
 		say("Replace "+placeholderURL+" in the AuditSyncs by the address of your repository, which init does not know", git+"grep --untracked -l git.example.com")
 	}
 	var push []string

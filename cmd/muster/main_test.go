@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", filepath.Join(env.WorkDir, ".keys", "key.txt"))
 			env.Setenv("PGP_KEY", filepath.Join(env.WorkDir, ".keys", "key.asc"))
+			env.Setenv("RECIPIENT", key.Public())
 			env.Setenv("OTHER_KEY", filepath.Join(env.WorkDir, ".keys", "other.txt"))
 			_, err := git.PlainInit(env.WorkDir, false)
 			return errors.Join(err,
