@@ -263,7 +263,7 @@ func (s *shell) askField(ctx context.Context, f clusterField) (string, error) {
 		title, secret = upperFirst(strings.TrimPrefix(f.help, "file with ")), true
 	}
 	for {
-		answer, err := s.askText(ctx, title, "", secret)
+		answer, err := s.askText(ctx, title, secret)
 		if err != nil {
 			return "", err
 		}

@@ -14,31 +14,42 @@ import (
 func (s *shell) interactive() bool {
 	in, _ := s.stdin.(*os.File)
 	out := osFile(s.stderr)
-	return in != nil && out != nil && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && s.env("TERM") != "dumb"
+	return in != nil && out != nil && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
 // errAborted ends a command whose question was answered by Ctrl-C.
 var errAborted = errors.New("interrupted")
 
-// ask runs a form on standard error, past the writer that removes control characters: the form needs them. Texts in a form are
-// Muster's own or went through printable.
+// ask asks a question line by line, as screen readers need it. The full-screen form of the library reads ahead, so that the next
+// question loses the first key. A question that is still open when ctx ends is left, and the terminal shows again what is typed.
 func (s *shell) ask(ctx context.Context, field huh.Field) error {
-	form := huh.NewForm(huh.NewGroup(field)).WithInput(s.stdin).WithOutput(osFile(s.stderr)).WithShowHelp(false)
-	if s.env("NO_COLOR") != "" {
-		form = form.WithTheme(huh.ThemeFunc(huh.ThemeBase))
+	in, ok := s.stdin.(*os.File)
+	if !ok {
+		return errors.New("there is nobody to ask")
 	}
-	err := form.RunWithContext(ctx)
-	if errors.Is(err, huh.ErrUserAborted) || ctx.Err() != nil {
-		return errAborted
+	before, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return err
 	}
-	return err
+	field = field.WithTheme(huh.ThemeFunc(huh.ThemeBase))
+	done := make(chan error, 1)
+	go func() { done <- field.RunAccessible(osFile(s.stderr), in) }()
+	select {
+	case <-ctx.Done():
+		return errors.Join(errAborted, term.Restore(int(in.Fd()), before))
+	case err := <-done:
+		return err
+	}
 }
 
+// errNoAnswer is the end of the input.
+var errNoAnswer = errors.New("there is no answer")
+
 // askText asks for a line. If secret, it isn't shown.
-func (s *shell) askText(ctx context.Context, title, help string, secret bool) (answer string, err error) {
-	input := huh.NewInput().Title(title).Description(help).Value(&answer).Validate(func(text string) error {
+func (s *shell) askText(ctx context.Context, title string, secret bool) (answer string, err error) {
+	input := huh.NewInput().Title(title + ":").Value(&answer).Validate(func(text string) error {
 		if strings.TrimSpace(text) == "" {
-			return errors.New("an answer is needed; Ctrl-C ends the command")
+			return errors.New("An answer is needed. Ctrl-C ends the command.") //nolint:staticcheck // the library shows it as it is
 		}
 		return nil
 	})
@@ -46,12 +57,15 @@ func (s *shell) askText(ctx context.Context, title, help string, secret bool) (a
 		input = input.EchoMode(huh.EchoModePassword)
 	}
 	err = s.ask(ctx, input)
-	return strings.TrimSpace(answer), err
+	if answer = strings.TrimSpace(answer); err == nil && answer == "" {
+		err = errNoAnswer
+	}
+	return answer, err
 }
 
 // askYes asks a question whose answer is no unless the user says yes.
 func (s *shell) askYes(ctx context.Context, question string) (yes bool, err error) {
-	err = s.ask(ctx, huh.NewConfirm().Title(question).Affirmative("Yes").Negative("No").Value(&yes))
+	err = s.ask(ctx, huh.NewConfirm().Title(question).Value(&yes))
 	return yes, err
 }
 
