@@ -81,7 +81,7 @@ func (c *compiler) fleetContext() string {
 	}
 	fmt.Fprintf(h, "%q\n", c.opts.PodSecurity)
 	for dir := c.tree.Loaded.Path; c.opts.Source != nil; dir = path.Dir(dir) {
-		data, err := readConfig(c.opts.Source, path.Join(dir, recipient.ConfigName))
+		data, err := recipient.ReadConfig(c.opts.Source, path.Join(dir, recipient.ConfigName))
 		fmt.Fprintf(h, "%q %v\n", data, err)
 		if dir == "." {
 			break

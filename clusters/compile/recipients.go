@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -21,21 +20,14 @@ const (
 	CodeSopsConfig finding.Code = "sops-config"     // an invalid .sops.yaml
 )
 
-// maxConfig limits the size of a .sops.yaml, and maxConfigs that of all that are read. Each is parsed and cached, and a
-// small repository can have a large one in every folder.
-const (
-	maxConfig  = 256 << 10
-	maxConfigs = 4 << 20
-)
-
 // recipientChecks are the cached findings by file.
 type recipientChecks map[string]recipientCheck
 
 // recipientCheck is valid as long as the file and the .sops.yaml above it are unchanged.
 type recipientCheck struct {
-	file     string // the hash of its content
-	text     string // the path and content of .sops.yaml
-	findings []finding.Finding
+	file         string // the hash of its content
+	config, text string // the path and content of .sops.yaml
+	findings     []finding.Finding
 }
 
 // recipients compares every encrypted file with the rule for it in the nearest .sops.yaml above. It needs no key. A
@@ -46,19 +38,22 @@ func recipients(f *fleet.Sealed, tree *load.Tree, repository fs.FS, before recip
 		return nil
 	}
 	checks := make(recipientChecks, len(tree.Files))
-	configs := sopsConfigs{fleet: f, repository: repository, byDir: map[string]*sopsConfig{}}
+	configs := recipient.NewConfigs(repository, func(path string, bad *recipient.ConfigError) {
+		f.Add(finding.Finding{Code: CodeSopsConfig, Severity: finding.Warning, Path: path, Line: bad.Line,
+			Message: bad.Reason, Fix: "correct it; until then, the recipients of files below it are not checked"})
+	})
 	for _, name := range tree.Paths() {
 		file := tree.Files[name]
 		if f.Broken[name] {
 			continue
 		}
-		config := configs.above(path.Dir(name))
+		config := configs.Above(path.Dir(name))
 		if config == nil {
 			continue
 		}
 		check, same := before[name]
-		if !same || check.file != file.Hash || check.text != config.text {
-			check = recipientCheck{file: file.Hash, text: config.text, findings: compareRecipients(file, config.parsed)}
+		if !same || check.file != file.Hash || check.config != config.Path || check.text != config.Data {
+			check = recipientCheck{file: file.Hash, config: config.Path, text: config.Data, findings: compareRecipients(file, config)}
 		}
 		checks[name] = check
 		for _, at := range check.findings {
@@ -141,77 +136,4 @@ func some(list []string) string {
 		return strings.Join(shown, ", ") + fmt.Sprintf(" and %d more", more)
 	}
 	return strings.Join(shown, " and ")
-}
-
-// sopsConfigs finds .sops.yaml files, and reads each of them once.
-type sopsConfigs struct {
-	fleet      *fleet.Sealed
-	repository fs.FS
-	byDir      map[string]*sopsConfig
-	read       int
-}
-
-type sopsConfig struct {
-	text   string
-	parsed *recipient.Config
-}
-
-// above returns the nearest .sops.yaml in a folder or above it; nil if there is none or it is invalid.
-func (s *sopsConfigs) above(dir string) *sopsConfig {
-	config, known := s.byDir[dir]
-	if known {
-		return config
-	}
-	config, found := s.in(dir)
-	if !found && dir != "." {
-		config = s.above(path.Dir(dir))
-	}
-	s.byDir[dir] = config
-	return config
-}
-
-// in reads the .sops.yaml of a folder, if there is one.
-func (s *sopsConfigs) in(dir string) (config *sopsConfig, found bool) {
-	name := path.Join(dir, recipient.ConfigName)
-	bad := func(line int, message string) (*sopsConfig, bool) {
-		s.fleet.Add(finding.Finding{Code: CodeSopsConfig, Severity: finding.Warning, Path: name, Line: line,
-			Message: message, Fix: "correct it; until then, the recipients of files below it are not checked"})
-		return nil, true
-	}
-	data, err := readConfig(s.repository, name)
-	unusable, _ := errors.AsType[unusableError](err)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, false
-	case unusable != "":
-		return bad(0, string(unusable))
-	case err != nil:
-		return bad(0, "the file can't be read from the repository")
-	}
-	if s.read += len(data); s.read > maxConfigs {
-		return bad(0, fmt.Sprintf("the .sops.yaml files up to this one exceed %d MiB in total", maxConfigs>>20))
-	}
-	parsed, err := recipient.ParseConfig(name, data)
-	if wrong, ok := errors.AsType[*recipient.ConfigError](err); ok {
-		return bad(wrong.Line, wrong.Reason)
-	}
-	return &sopsConfig{text: name + "\x00" + string(data), parsed: parsed}, true
-}
-
-// unusableError is why a .sops.yaml isn't read.
-type unusableError string
-
-func (u unusableError) Error() string { return string(u) }
-
-func readConfig(repository fs.FS, name string) ([]byte, error) {
-	info, err := fs.Lstat(repository, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, unusableError("this is not a regular file, and Muster does not follow symbolic links")
-	case info.Size() > maxConfig:
-		return nil, unusableError(fmt.Sprintf("the file is larger than %d KiB", maxConfig>>10))
-	}
-	return fs.ReadFile(repository, name)
 }

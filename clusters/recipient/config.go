@@ -10,9 +10,9 @@ import (
 
 // Config is one .sops.yaml.
 type Config struct {
-	// Path is its path in the repository.
-	Path  string
-	rules []Rule
+	// Path is its path in the repository, and Data its content.
+	Path, Data string
+	rules      []Rule
 }
 
 // Rule is a creation rule.
@@ -25,11 +25,17 @@ type Rule struct {
 
 // ConfigError is why a .sops.yaml can't be used. It quotes nothing from the file.
 type ConfigError struct {
+	// Line is 0 if the reason is about the whole file.
 	Line   int
 	Reason string
 }
 
-func (e *ConfigError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+func (e *ConfigError) Error() string {
+	if e.Line == 0 {
+		return e.Reason
+	}
+	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+}
 
 // Limits that no real repository reaches. Every file is matched against every rule until one matches, and its
 // recipients are compared with that rule's, one by one.
@@ -56,7 +62,7 @@ func ParseConfig(path string, data []byte) (config *Config, err error) {
 	if len(file.Rules) > maxRules {
 		return nil, &ConfigError{file.Rules[maxRules].Line, fmt.Sprintf("it has more than %d rules", maxRules)}
 	}
-	config = &Config{Path: path}
+	config = &Config{Path: path, Data: string(data)}
 	patterns := 0
 	for i := range file.Rules {
 		rule, bad := newRule(&file.Rules[i], maxPatterns-patterns)
@@ -139,11 +145,7 @@ func (r creationRule) group() Group {
 	g.add(r.GCP, gcpForm)
 	g.add(r.Huawei, huaweiForm)
 	g.add(r.Vault, vaultForm)
-	g.add(r.Azure, func(uri string) string {
-		vault, key, _ := strings.Cut(uri, "/keys/")
-		key, _, _ = strings.Cut(key, "/")
-		return azureForm(vault, key)
-	})
+	g.add(r.Azure, azureURI)
 	return g
 }
 

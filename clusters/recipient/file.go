@@ -1,7 +1,9 @@
 package recipient
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -87,8 +89,8 @@ func OfBlock(sops *yaml.Node) (Recipients, bool) {
 	return r, !r.Empty()
 }
 
-// OfFile reads the recipients of an encrypted file in one of sops' other formats: JSON (which wraps files of any kind),
-// env and ini.
+// OfFile reads the recipients of an encrypted file in any of sops' formats: YAML, JSON (which wraps files of any kind), env
+// and ini.
 func OfFile(data []byte) (Recipients, bool) {
 	var wrapped struct {
 		SOPS block `json:"sops"`
@@ -97,14 +99,32 @@ func OfFile(data []byte) (Recipients, bool) {
 		r := wrapped.SOPS.recipients()
 		return r, !r.Empty()
 	}
-	var document struct {
-		SOPS yaml.Node `yaml:"sops"`
-	}
-	if yaml.Unmarshal(data, &document) == nil && document.SOPS.Kind == yaml.MappingNode {
-		return OfBlock(&document.SOPS)
+	if sops := firstBlock(data); sops != nil {
+		return OfBlock(sops)
 	}
 	r := flattened(data).recipients()
 	return r, !r.Empty()
+}
+
+// firstBlock returns the first sops block of the documents of a YAML file, or nil. sops writes the same one into each.
+func firstBlock(data []byte) *yaml.Node {
+	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var document struct {
+			SOPS yaml.Node `yaml:"sops"`
+		}
+		switch err := decoder.Decode(&document); {
+		case document.SOPS.Kind == yaml.MappingNode:
+			return &document.SOPS
+		case err != nil && !isTypeError(err):
+			return nil
+		}
+	}
+}
+
+// isTypeError reports whether a document is valid YAML, but no mapping.
+func isTypeError(err error) bool {
+	_, ok := errors.AsType[*yaml.TypeError](err)
+	return ok
 }
 
 // flatKey matches an item of the block in formats without lists and mappings, with or without a key group.

@@ -128,30 +128,12 @@ func azureForm(url, key string) string {
 	return "Azure Key Vault " + strings.TrimRight(strings.TrimSpace(url), "/") + "/keys/" + key
 }
 
-func vaultForm(uri string) string {
-	return "Vault " + strings.TrimRight(strings.TrimSpace(uri), "/")
+func azureURI(uri string) string {
+	vault, key, _ := strings.Cut(uri, "/keys/")
+	key, _, _ = strings.Cut(key, "/")
+	return azureForm(vault, key)
 }
 
-// maxShown is how many characters of a recipient are printed. Post-quantum age recipients have some 2,000.
-const maxShown = 72
-
-// Show returns a recipient in a form that is safe to print. A file may have anything in its place, even a private key
-// or a password.
-func Show(recipient string) string {
-	unsafe := strings.ContainsFunc(recipient, func(c rune) bool { return c < ' ' || c > '~' }) || strings.ContainsAny(recipient, "@?#")
-	kind := "an unreadable recipient"
-	for _, prefix := range []string{"age1", "ssh-", pgpPrefix, "AWS KMS ", "GCP KMS ", "HuaweiCloud KMS ", "Azure Key Vault ", "Vault "} {
-		if strings.HasPrefix(recipient, prefix) {
-			kind = prefix
-		}
-	}
-	switch {
-	case kind == "an unreadable recipient":
-		return kind
-	case unsafe:
-		return "an unreadable recipient (" + strings.TrimSpace(kind) + ")"
-	case len(recipient) > maxShown:
-		return recipient[:maxShown] + "…"
-	}
-	return recipient
+func vaultForm(uri string) string {
+	return "Vault " + strings.TrimRight(strings.TrimSpace(uri), "/")
 }

@@ -143,13 +143,21 @@ func TestOtherFormats(t *testing.T) {
 // TestShow: what is printed can't be a key that somebody has put in the wrong place, nor move a terminal's cursor.
 func TestShow(t *testing.T) {
 	for text, want := range map[string]string{
-		"age1abc":                              "age1abc",
-		"PGP 0123":                             "PGP 0123",
-		"AGE-SECRET-KEY-1CANARY":               "an unreadable recipient",
-		"canary":                               "an unreadable recipient",
-		"Vault https://u:canary@v.example.com": "an unreadable recipient (Vault)",
-		"age1\x1b[2J":                          "an unreadable recipient (age1)",
-		"age1" + strings.Repeat("x", 100):      "age1" + strings.Repeat("x", 68) + "…",
+		"age1abc":                                 "age1abc",
+		"PGP 0123":                                "PGP 0123",
+		"AGE-SECRET-KEY-1CANARY":                  "an unreadable recipient",
+		"canary":                                  "an unreadable recipient",
+		"Vault https://u:canary@v.example.com":    "an unreadable recipient (Vault)",
+		"age1\x1b[2J":                             "an unreadable recipient (age1)",
+		"PGP AGE-SECRET-KEY-1CANARY":              "an unreadable recipient (PGP)",
+		"PGP -----BEGINPGPPRIVATEKEYBLOCK-----":   "an unreadable recipient (PGP)",
+		"AWS KMS AGE-SECRET-KEY-1CANARY":          "an unreadable recipient (AWS KMS)",
+		"GCP KMS canary":                          "an unreadable recipient (GCP KMS)",
+		"HuaweiCloud KMS canary":                  "an unreadable recipient (HuaweiCloud KMS)",
+		"Azure Key Vault https://v/keys/k canary": "an unreadable recipient (Azure Key Vault)",
+		"Vault AGE-SECRET-KEY-1CANARY":            "an unreadable recipient (Vault)",
+		"ssh-ed25519 canary":                      "an unreadable recipient (ssh-)",
+		"age1" + strings.Repeat("x", 100):         "age1" + strings.Repeat("x", 68) + "…",
 	} {
 		if got := recipient.Show(text); got != want {
 			t.Errorf("%q is shown as %q, want %q", text, got, want)
