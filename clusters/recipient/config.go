@@ -100,7 +100,7 @@ func newRule(node *yaml.Node, room int) (Rule, *ConfigError) {
 			groups = append(groups, g.group())
 		}
 	}
-	if rule.Recipients = newRecipients(groups, fields.Threshold); len(rule.all()) > maxRecipients {
+	if rule.Recipients = newRecipients(groups, fields.Threshold); len(rule.All()) > maxRecipients {
 		return Rule{}, &ConfigError{node.Line, fmt.Sprintf("the rule has more than %d recipients", maxRecipients)}
 	}
 	return rule, nil

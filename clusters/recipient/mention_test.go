@@ -86,3 +86,27 @@ func TestKind(t *testing.T) {
 		}
 	}
 }
+
+func TestParseNames(t *testing.T) {
+	const fp = "0123456789ABCDEF0123456789ABCDEF01234567"
+	names, err := recipient.ParseNames([]byte("age1a: alice\n'" + fp + "': \"bob\\e[2J\"\n\"arn:aws:kms:eu:1:key/k\": prod\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{"age1a": "alice", "PGP " + fp: "bob\ufffd[2J", "PGP 89ABCDEF01234567": "bob\ufffd[2J", "AWS KMS arn:aws:kms:eu:1:key/k": "prod", "age1b": ""} {
+		if got := names.Of(text); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	for reason, text := range map[string]string{
+		"not UTF-8": "age1a: \xff", "not YAML": "a: [", "a list": "- age1a", "no recipient": "alice: age1a", "a private key": "AGE-SECRET-KEY-1CANARY: alice",
+		"a name that is a list": "age1a: [b]", "a name that is a private key": "age1a: AGE-SECRET-KEY-1CANARY", "no name": "age1a:", "twice": "age1a: b\nage1a: c",
+	} {
+		if _, err := recipient.ParseNames([]byte(text)); err == nil || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+	if _, err := recipient.ParseNames(nil); err != nil {
+		t.Errorf("an empty file: %v", err)
+	}
+}

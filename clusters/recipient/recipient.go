@@ -27,8 +27,8 @@ func (r Recipients) Empty() bool {
 	return !slices.ContainsFunc(r.Groups, func(g Group) bool { return len(g) > 0 })
 }
 
-// all returns the recipients of all groups, sorted.
-func (r Recipients) all() []string {
+// All returns the recipients of all groups, sorted.
+func (r Recipients) All() []string {
 	all := slices.Concat(r.Groups...)
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -63,7 +63,7 @@ type Difference struct {
 // Compare returns how a file's recipients differ from its rule's.
 func Compare(file, rule Recipients) Difference {
 	var d Difference
-	have, want := file.all(), rule.all()
+	have, want := file.All(), rule.All()
 	d.Missing = without(want, have)
 	d.Extra = without(have, want)
 	if len(d.Missing)+len(d.Extra) > 0 {
@@ -85,6 +85,9 @@ func without(list, others []string) []string {
 	})
 }
 
+// shortID is the length of the shortest end of a fingerprint that identifies a PGP key.
+const shortID = 16
+
 // same compares normal forms. A PGP key may be named by the end of its fingerprint.
 func same(a, b string) bool {
 	if a == b {
@@ -92,7 +95,6 @@ func same(a, b string) bool {
 	}
 	a, isPGP := strings.CutPrefix(a, pgpPrefix)
 	b, isToo := strings.CutPrefix(b, pgpPrefix)
-	const shortID = 16
 	return isPGP && isToo && min(len(a), len(b)) >= shortID && (strings.HasSuffix(a, b) || strings.HasSuffix(b, a))
 }
 
