@@ -68,6 +68,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newResumeCommand(s),
 		newApproveCommand(s),
 		newTreeCommand(s),
+		newKeysCommand(s),
 		newRulesCommand(s),
 		newControllerCommand(s),
 		newCompletionCommand(s),

@@ -11,7 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/muster-gitops/muster/clusters/access"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -119,5 +121,47 @@ func TestStatusTellsOnce(t *testing.T) {
 				t.Errorf("with %d problems, %q is told %d times:\n%s", len(problems), once, n, text)
 			}
 		}
+	}
+}
+
+func TestKeysFitTheTerminal(t *testing.T) {
+	const prod = "AWS KMS arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	alice, old := "age1"+strings.Repeat("q", 58), "age1pq1"+strings.Repeat("z", 2000)
+	report := &access.Report{
+		Files: []access.File{
+			{Path: "clusters/production/regions/eu-central-1.yaml", Rule: "clusters/.sops.yaml:2", Recipients: recipient.Recipients{Groups: []recipient.Group{{prod}, {alice}, {old}}, Threshold: 2},
+				Difference: recipient.Difference{Threshold: 2, Wanted: 3}},
+			{Path: "clusters/us.yaml", Rule: "clusters/.sops.yaml:2", Recipients: recipient.Recipients{Groups: []recipient.Group{{alice, old}}, Threshold: 1},
+				Difference: recipient.Difference{Missing: []string{prod}, Extra: []string{old}}},
+			{Path: "clusters/none.yaml"},
+			{Path: "other.yaml", Recipients: recipient.Recipients{Groups: []recipient.Group{{alice}}, Threshold: 1}},
+		},
+		Recipients: []access.Recipient{
+			{ID: alice, Name: "Alice Smith, on-call", Opens: []access.Opening{{Path: "clusters/production/regions/eu-central-1.yaml", More: 1, Of: 2}, {Path: "clusters/us.yaml"}, {Path: "other.yaml"}}, Listed: 2, Places: []string{"clusters/.sops.yaml:4"}},
+			{ID: prod, Name: "prod", Opens: []access.Opening{{Path: "clusters/production/regions/eu-central-1.yaml", More: 1, Of: 2}}, Listed: 1, Missing: []string{"clusters/us.yaml"}},
+			{ID: old, Opens: []access.Opening{{Path: "clusters/production/regions/eu-central-1.yaml", More: 1, Of: 2}, {Path: "clusters/us.yaml"}}, Listed: 1, Extra: []string{"clusters/us.yaml"}},
+		},
+		Problems: []access.Problem{{Path: "lab/.sops.yaml", Line: 3, Reason: "path_regex is not a regular expression"}},
+		TooLarge: []string{"dump.sql"},
+	}
+	whole := accessListing{Report: report, path: "clusters", by: "recipient", total: len(report.Files)}
+	whole.names.Add(alice, "Alice Smith, on-call")
+	whole.names.Add(prod, "prod")
+	byFile, one := whole, whole
+	byFile.by = "file"
+	one.who, one.Report = "Alice Smith, on-call", report.Only(report.Recipients[:1])
+	for name, width := range widths {
+		var b strings.Builder
+		for _, l := range []accessListing{whole, byFile, one} {
+			b.WriteString(l.text(plain, width))
+			for _, f := range l.findings() {
+				place := f.Place() + ": "
+				f.Path = ""
+				b.WriteString(findingText(place, f, plain, width) + "\n")
+			}
+			b.WriteString(l.summary(width) + "\n")
+		}
+		fits(t, b.String(), width)
+		golden(t, "keys-"+name+".txt", b.String())
 	}
 }
