@@ -7,6 +7,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY cmd/muster cmd/muster
 COPY clusters clusters
+COPY config/schema config/schema
 COPY controllers controllers
 COPY gitsync gitsync
 ARG VERSION=devel

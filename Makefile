@@ -79,14 +79,14 @@ $(LINT):
 	@mv $@.building $@
 
 .PHONY: generate
-generate: ## Write the generated files: deep copies, the CRD, the JSON Schema of cluster files, the rules reference
+generate: ## Write the generated files: deep copies, the CRD, the JSON Schemas for editors, the rules reference
 	go tool controller-gen object crd paths=./controllers/api/... output:crd:dir=config/crd
 	go generate ./...
 
 .PHONY: verify
 verify: ## Check what a machine can: generated files, formatting, go.mod, go vet
 	@.ci/generated
-	@unformatted=$$(gofmt -l cmd controllers gitsync clusters); \
+	@unformatted=$$(gofmt -l cmd controllers gitsync clusters config); \
 		[ -z "$$unformatted" ] || { printf 'run gofmt -w on:\n%s\n' "$$unformatted"; exit 1; }
 	go mod tidy -diff
 	go vet ./...

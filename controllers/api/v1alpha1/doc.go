@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
+//go:generate go run ../internal/schemagen ../../../config/crd/muster.dev_auditsyncs.yaml ../../../config/schema/auditsync.json
+
 // GroupVersion is the group and version of this API.
 var GroupVersion = schema.GroupVersion{Group: "muster.dev", Version: "v1alpha1"}
 
