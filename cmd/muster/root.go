@@ -70,6 +70,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newTreeCommand(s),
 		newKeysCommand(s),
 		newRulesCommand(s),
+		newSchemaCommand(s),
 		newControllerCommand(s),
 		newCompletionCommand(s),
 		newVersionCommand(s),
