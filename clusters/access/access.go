@@ -30,7 +30,7 @@ type Report struct {
 	Recipients []Recipient
 	// Problems are what could not be read, so that something may be missing in the report.
 	Problems []Problem
-	// TooLarge are files that are too large for Muster, encrypted or not.
+	// TooLarge are files that are too large for Muster, encrypted or not, or have too many values.
 	TooLarge []string
 }
 
@@ -123,6 +123,9 @@ func (r *reader) problem(path string, line int, reason string) {
 	r.Problems = append(r.Problems, Problem{path, line, reason})
 }
 
+// maxMarks bounds the values of a file, because the YAML library needs a hundred bytes for each byte of a small one.
+var maxMarks = 3 * load.DefaultLimits.Nodes
+
 // visit reads a file, if it is encrypted.
 func (r *reader) visit(name string, entry fs.DirEntry) {
 	info, err := entry.Info()
@@ -139,6 +142,10 @@ func (r *reader) visit(name string, entry fs.DirEntry) {
 		return
 	}
 	if !strings.Contains(string(data), "sops") || !seal.IsEncrypted(string(data)) {
+		return
+	}
+	if load.Marks(string(data)) > maxMarks {
+		r.TooLarge = append(r.TooLarge, name)
 		return
 	}
 	have, ok := recipient.OfFile(data)

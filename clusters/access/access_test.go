@@ -131,6 +131,7 @@ func TestBadInput(t *testing.T) {
 		{"a private key in place of a recipient", map[string]string{"x.yaml": encrypted("AGE-SECRET-KEY-1CANARY")}, "1 0 1 [] []"},
 		{"a long list", map[string]string{"x.yaml": encrypted(many...)}, "1 0 3000 [] []"},
 		{"too large", map[string]string{"x.yaml": encrypted("age1a") + strings.Repeat("#\n", 3<<20)}, "0 0 0 [] [x.yaml]"},
+		{"too many values", map[string]string{"x.yaml": encrypted("age1a") + "b: [" + strings.Repeat("[],", 300_000) + "]\n"}, "0 0 0 [] [x.yaml]"},
 		{"a .sops.yaml that is broken", map[string]string{".sops.yaml": "creation_rules:\n- path_regex: '('\n", "x.yaml": encrypted("age1a"), "y.yaml": encrypted("age1a")},
 			"2 0 1 [{.sops.yaml 2 path_regex is not a regular expression}] []"},
 	} {

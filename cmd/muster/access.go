@@ -113,7 +113,7 @@ func readNames(file string) (recipient.Names, error) {
 	case info.Size() > maxNames:
 		return recipient.Names{}, fmt.Errorf("read names from %s: the file is larger than %d MiB", file, maxNames>>20)
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // the user names it
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return recipient.Names{}, fmt.Errorf("read names: %w", err)
 	}
