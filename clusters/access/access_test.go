@@ -186,6 +186,17 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestPlaces: each line of a .sops.yaml is listed once, however many files it is for.
+func TestPlaces(t *testing.T) {
+	report := read(t, map[string]string{
+		".sops.yaml": "creation_rules:\n- path_regex: ^x\n  age: age1a\n- age: age1a\n",
+		"x.yaml":     encrypted("age1a"), "y.yaml": encrypted("age1a"), "z.yaml": encrypted("age1a"),
+	}, ".")
+	if got := fmt.Sprint(report.Recipients[0].Places); got != "[.sops.yaml:3 .sops.yaml:4]" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestNames: a name that is given is stronger than one in a comment.
 func TestNames(t *testing.T) {
 	var names recipient.Names

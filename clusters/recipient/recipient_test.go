@@ -173,7 +173,13 @@ func FuzzRecipients(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if config, err := recipient.ParseConfig(".sops.yaml", []byte(text)); err == nil {
 			config.For("a/b.yaml")
+			for _, m := range config.Mentions() {
+				if recipient.Kind(m.Recipient) == "" {
+					t.Errorf("%q is mentioned, and not readable", m.Recipient)
+				}
+			}
 		}
+		_, _ = recipient.ParseNames([]byte(text)) // it must not panic
 		if r, ok := recipient.OfFile([]byte(text)); ok && r.Empty() {
 			t.Error("no recipients, and found")
 		}

@@ -44,7 +44,7 @@ func TestHeader(t *testing.T) {
 	for version, want := range map[string]string{
 		"v1.2.3": "v1.2.3", "v0.10.0-rc.1": "v0.10.0-rc.1", "v2.0.0-beta2": "v2.0.0-beta2",
 		"devel": "main", "": "main", "v1.2.3-4-gabcdef0": "main", "v1.2.3-dirty": "main", "v1.2.3+dirty": "main", "abcdef0": "main",
-		"v0.0.0-20261130172551-abcdef012345": "main", "1.2.3": "main", "v1.2.3/../evil": "main", "v1.2.3\nx: y": "main",
+		"v0.0.0-20261130172551-abcdef012345": "main", "1.2.3": "main", "x/v1.2.3": "main", "v1.2.3/../evil": "main", "v1.2.3\nx: y": "main",
 	} {
 		if got := schema.ExternalCluster.Header(version); got != start+want+end {
 			t.Errorf("%q: %s", version, got)
