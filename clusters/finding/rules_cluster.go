@@ -50,6 +50,8 @@ var clusterRules = []Rule{
 		Fix: "correct or remove it; the message lists the known fields", Example: "spec:\n  shedule: \"@daily\""},
 	{Code: "vault-address", Severities: errorOnly, Cause: "The address of Vault is not https://host or https://host:port. The operator sends its own token there, never unencrypted.",
 		Fix: "use https://host or https://host:port, without a path", Example: "vaultAddr: http://vault.example.com:8200"},
+	{Code: "vault-kubernetes-namespace", Severities: infoOnly, Cause: "vaultAuth has no kubernetesNamespace. Vault then makes a token only if the role in credsRole allows exactly one namespace, by its name.",
+		Fix: "set it to the namespace of the scanner's ServiceAccount in the target, as in the role's allowed_kubernetes_namespaces; accept the finding if the role has one namespace", Example: "vaultAuth:\n  credsRole: scanner  # with allowed_kubernetes_namespaces=*"},
 	{Code: "vault-not-allowed", Severities: errorOnly, Cause: "The AuditSync does not allow the Vault server of a cluster. The operator sends its own ServiceAccount's token there, so anyone who can choose the server could log in as the operator.",
 		Fix: "if the Vault is yours, add the line from the message to spec.vaultAuth.addresses of the AuditSync", Example: "vaultAddr: https://vault.example.com  # not among spec.vaultAuth.addresses"},
 	{Code: "vault-path", Severities: errorWarning, Cause: "A mount path or a namespace is not valid in Vault.",

@@ -74,6 +74,8 @@ const (
 	CodeVaultAddress finding.Code = "vault-address"
 	// CodeVaultPath: a mount path or a namespace that Vault would not find. Error, or warning for an authPath outside of auth/.
 	CodeVaultPath finding.Code = "vault-path"
+	// CodeVaultKubernetesNamespace: a Vault login without the namespace that tokens are for.
+	CodeVaultKubernetesNamespace finding.Code = "vault-kubernetes-namespace"
 	// CodeVaultTTL: a ttl that is not a positive duration (error), or too short for the operator to renew (warning).
 	CodeVaultTTL finding.Code = "vault-ttl"
 	// CodeSocketPath: a socketPath that is not an absolute path. Error.

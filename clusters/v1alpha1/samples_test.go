@@ -267,7 +267,7 @@ spec:
 
 	// Vault.
 	"Vault, all missing": {text: file("vaultAuth: {}"), want: []string{"error required-field spec.vaultAuth.server", "error required-field spec.vaultAuth.vaultAddr",
-		"error required-field spec.vaultAuth.authRole", "error required-field spec.vaultAuth.credsRole", "warning tls-verification-off spec.vaultAuth.targetCACert"}},
+		"error required-field spec.vaultAuth.authRole", "error required-field spec.vaultAuth.credsRole", "info vault-kubernetes-namespace spec.vaultAuth.kubernetesNamespace", "warning tls-verification-off spec.vaultAuth.targetCACert"}},
 	"Vault over http":                      {text: vault("vaultAddr: http://vault:8200"), want: []string{"error vault-address spec.vaultAuth.vaultAddr"}},
 	"Vault with a path":                    {text: vault("vaultAddr: https://vault/v1"), want: []string{"error vault-address spec.vaultAuth.vaultAddr"}},
 	"Vault Enterprise":                     {text: vault("vaultAddr: https://v\nvaultNamespace: admin/team-a")},
@@ -288,6 +288,7 @@ spec:
 	"secrets path that climbs":             {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: ../sys"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
 	"secrets path with a query":            {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: a?b"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
 	"Vault namespace":                      {text: vault("vaultAddr: https://v\nkubernetesNamespace: a/b"), want: []string{"error object-name spec.vaultAuth.kubernetesNamespace"}},
+	"Vault with roles of one namespace":    {text: strings.Replace(vault("vaultAddr: https://v"), "kubernetesNamespace: scan\n", "", 1), want: []string{"info vault-kubernetes-namespace spec.vaultAuth.kubernetesNamespace"}},
 	"two Vault CAs":                        {text: vault("vaultAddr: https://v\ncaCert: x\ncaCertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.caCertSecretRef"}},
 	"two target CAs":                       {text: vault("vaultAddr: https://v\ntargetCACertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.targetCACertSecretRef"}},
 
@@ -316,5 +317,8 @@ func spiffe(server string) string {
 }
 
 func vault(rest string) string {
+	if !strings.Contains(rest, "kubernetesNamespace") {
+		rest += "\nkubernetesNamespace: scan\n"
+	}
 	return file("vaultAuth:\n  server: https://a\n  authRole: a\n  credsRole: b\n  targetCACert: x\n  " + strings.ReplaceAll(rest, "\n", "\n  "))
 }

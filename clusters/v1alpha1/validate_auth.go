@@ -90,6 +90,11 @@ func (v *validator) vault(auth *VaultAuth) {
 		v.warn(CodeVaultPath, at("authPath"), "does not start with auth/, where Vault mounts every auth method", "write auth/<mount>")
 	}
 	v.matches(namespace, auth.KubernetesNamespace, CodeObjectName, finding.Error, at("kubernetesNamespace"), "is not a valid namespace name", "use lower-case letters, digits and dashes")
+	if auth.KubernetesNamespace == "" {
+		// vault-plugin-secrets-kubernetes, path_creds.go, isValidKubernetesNamespace; since v0.5.0
+		v.report(CodeVaultKubernetesNamespace, finding.Info, at("kubernetesNamespace"), "is missing, so Vault makes a token only if its role allows exactly one namespace",
+			"set it to the namespace of the scanner's ServiceAccount in the target, as in the role's allowed_kubernetes_namespaces")
+	}
 	v.ttl(auth.TTL, at("ttl"))
 	v.exclusive(auth.CACert, auth.CACertSecretRef, at, "caCert", "caCertSecretRef")
 	v.exclusive(auth.TargetCACert, auth.TargetCACertSecretRef, at, "targetCACert", "targetCACertSecretRef")
