@@ -85,10 +85,13 @@ func (l accessListing) summary(width int) string {
 		if f.Differs() {
 			differing++
 		}
-		if f.Differs() && !f.Empty() {
+		if f.Empty() {
+			continue // no recipient can encrypt it anew
+		}
+		if f.Differs() {
 			fixable++
 		}
-		if f.Rule == "" && !f.Empty() {
+		if f.Rule == "" {
 			noRule = append(noRule, printable(l.repo.fromWorkingDir(f.Path)))
 		}
 	}
@@ -102,7 +105,7 @@ func (l accessListing) summary(width int) string {
 		fmt.Fprintf(&b, "  muster rotate --recipients %s\n", l.argument())
 	}
 	if len(noRule) > 0 {
-		writeParagraph(&b, "", fmt.Sprintf("note: %s no rule in a .sops.yaml, so the recipients stay as they are: %s", has(len(noRule), "file"), firstFew(noRule)), width)
+		writeParagraph(&b, "", fmt.Sprintf("note: %s no rule in a .sops.yaml, so the recipients stay as they are: %s", filesHave(len(noRule)), firstFew(noRule)), width)
 	}
 	if len(l.TooLarge) > 0 {
 		writeParagraph(&b, "", "note: larger than Muster reads, so left out: "+printable(firstFew(l.TooLarge)), width)
@@ -117,11 +120,11 @@ func differs(n int) string {
 	return fmt.Sprintf("%d files differ", n)
 }
 
-func has(n int, word string) string {
+func filesHave(n int) string {
 	if n == 1 {
-		return "1 " + word + " has"
+		return "1 file has"
 	}
-	return fmt.Sprintf("%d %ss have", n, word)
+	return fmt.Sprintf("%d files have", n)
 }
 
 // writeRemoval writes how a recipient is removed.
