@@ -9,7 +9,8 @@
 // compile works without a key, and imports nothing that decrypts: kustomize gets an Opener for the inputs of generators. Mistakes in a repository are returned as findings. An error means that Muster could not
 // do its work.
 //
-// The package has no Kubernetes client, and opens no connections except to the key services that it is given.
+// The package has no Kubernetes client, and opens no connections except to the key services that it is given. Of the packages
+// below it, only preflight connects to clusters. It is no stage: it checks what open has opened.
 package clusters
 
 import (

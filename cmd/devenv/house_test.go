@@ -163,6 +163,30 @@ func checkClientGo(t *testing.T, p goPackage) {
 	}
 }
 
+// Of the packages below clusters, only two speak HTTP: keys with key services, and preflight with clusters, through its guarded dialer.
+func TestOnlyTwoPackagesConnect(t *testing.T) {
+	connecting := map[string]bool{"clusters/keys": false, "clusters/preflight": false}
+	for _, p := range packages(t) {
+		_, known := connecting[p.dir()]
+		switch {
+		case !isBelow(p.ImportPath, module+"/clusters") || !slices.Contains(p.Imports, "net/http"):
+		case known:
+			connecting[p.dir()] = true
+		default:
+			t.Errorf("%s imports net/http: only keys and preflight open connections", p.dir())
+		}
+		// What preflight checks is opened already. With keys, whoever controls an address would be close to them.
+		if p.dir() == "clusters/preflight" && slices.Contains(p.Deps, module+"/clusters/keys") {
+			t.Errorf("%s depends on clusters/keys", p.dir())
+		}
+	}
+	for dir, found := range connecting {
+		if !found {
+			t.Errorf("%s imports no net/http, so the rule holds nothing for it", dir)
+		}
+	}
+}
+
 func TestNoPackageIsNamedAfterNothing(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, name := range append(strings.Split(p.dir(), "/"), p.Name) {

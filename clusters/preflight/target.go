@@ -1,0 +1,112 @@
+package preflight
+
+import (
+	"strings"
+	"time"
+
+	"github.com/muster-gitops/muster/clusters/credential"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+)
+
+// TargetOf returns the target of a cluster of the fleet, which must be opened with keys: what its Secrets hold is used as it is.
+// A cluster whose credential isn't in the repository, or can't be used from here, becomes a target that is not checked, and says
+// why.
+func TargetOf(f *fleet.Opened, c *fleet.Cluster, now time.Time) Target {
+	t := Target{Cluster: c.Name}
+	if c.Quarantined {
+		t.problem = &failure{cause: FileErrors, detail: firstError(f, c)}
+		return t
+	}
+	auth := c.Entry
+	switch {
+	case auth.KubeconfigSecretRef != nil:
+		data := secret(f, auth.KubeconfigSecretRef.Name)
+		if data == nil {
+			return t.elsewhere(auth.KubeconfigSecretRef.Name)
+		}
+		return FromKubeconfig(c.Name, []byte(data[mondoo.KeyKubeconfig]), now)
+	case auth.ServiceAccountAuth != nil:
+		data := secret(f, auth.ServiceAccountAuth.CredentialsSecretRef.Name)
+		if data == nil {
+			return t.elsewhere(auth.ServiceAccountAuth.CredentialsSecretRef.Name)
+		}
+		// The scanner reads the token from a file, of which client-go trims blanks.
+		t.Server, t.SkipTLSVerify = auth.ServiceAccountAuth.Server, auth.ServiceAccountAuth.SkipTLSVerify
+		t.Token, t.CA = strings.TrimSpace(data[mondoo.KeyToken]), []byte(data[mondoo.KeyCACert])
+	case auth.WorkloadIdentity != nil:
+		t.facts = auth.WorkloadIdentity.Provider + ", as the ServiceAccount " + f.Namespace + "/" + mondoo.WorkloadIdentityServiceAccount(c.AuditConfig, c.Name)
+		t.NotChecked = "only the operator's ServiceAccount in the management cluster can get a token of the cloud"
+	case auth.SPIFFEAuth != nil:
+		t.facts = "a certificate of the SPIFFE agent, for " + auth.SPIFFEAuth.Server
+		if secret(f, auth.SPIFFEAuth.TrustBundleSecretRef.Name) == nil {
+			t.facts += "; the trust bundle is in the Secret " + auth.SPIFFEAuth.TrustBundleSecretRef.Name + ", which is not in the repository"
+		}
+		t.NotChecked = "only a Pod of the management cluster reaches the socket of the SPIFFE agent"
+	case auth.VaultAuth != nil:
+		t.facts = "a token from " + auth.VaultAuth.VaultAddr + ", for " + auth.VaultAuth.Server
+		t.NotChecked = "only the operator's ServiceAccount in the management cluster can log in to Vault"
+	}
+	return t
+}
+
+// elsewhere makes the target one whose credential isn't in the repository.
+func (t Target) elsewhere(name string) Target {
+	t.NotChecked = "the Secret " + name + " is not in the repository"
+	return t
+}
+
+// FromKubeconfig returns the target that a kubeconfig's current context names.
+func FromKubeconfig(cluster string, kubeconfig []byte, now time.Time) Target {
+	t := Target{Cluster: cluster}
+	c, problem := credential.ConnectionOf(kubeconfig, now)
+	if problem != nil {
+		t.problem = &failure{cause: unusable(problem.Code), detail: problem.Message, fix: problem.Fix}
+		return t
+	}
+	t.Server, t.TLSServerName, t.CA, t.SkipTLSVerify = c.Server, c.TLSServerName, c.CA, c.SkipTLSVerify
+	t.Token, t.Username, t.Password, t.Certificate, t.Key = c.Token, c.Username, c.Password, c.Certificate, c.Key
+	t.Impersonate = c.Impersonate
+	if c.ProxyURL != "" {
+		t.NotChecked = "the kubeconfig names a proxy, and a preflight uses none"
+	}
+	return t
+}
+
+// unusable returns the cause of a credential that has the problem.
+func unusable(code finding.Code) Cause {
+	switch code {
+	case credential.CodeKubeconfigLogin:
+		return CredentialMissing
+	case credential.CodeKubeconfigServer:
+		return ServerInvalid
+	}
+	return CredentialUnusable
+}
+
+// secret returns the data of a Secret in the fleet, or nil.
+func secret(f *fleet.Opened, name string) map[string]string {
+	for i := range f.Secrets {
+		if f.Secrets[i].Name == name {
+			return f.Secrets[i].Data
+		}
+	}
+	return nil
+}
+
+// firstError returns the error that keeps a cluster out of the change: one about the cluster, its file or Secrets, or else one
+// that stops all.
+func firstError(f *fleet.Opened, c *fleet.Cluster) string {
+	shared := "an error elsewhere in the path"
+	for _, found := range finding.Sorted(f.Findings) {
+		switch {
+		case found.Severity != finding.Error:
+		case found.Cluster == c.Name, found.Cluster == "" && found.Path == c.Origin.Path:
+			return found.Message
+		case found.Cluster == "":
+			shared = found.Message
+		}
+	}
+	return shared
+}
