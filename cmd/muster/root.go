@@ -62,6 +62,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newInitCommand(s),
 		newAddCommand(s),
 		newSetupCommand(s),
+		newPreflightCommand(s),
 		newStatusCommand(s),
 		newReconcileCommand(s),
 		newSuspendCommand(s),
