@@ -1,10 +1,12 @@
 package preflight
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"flag"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -38,8 +40,8 @@ type scenario struct {
 }
 
 // of checks a target.
-func of(make func(t *testing.T) Target) func(t *testing.T) Result {
-	return func(t *testing.T) Result { return Run(t.Context(), make(t), options()) }
+func of(prepare func(t *testing.T) Target) func(t *testing.T) Result {
+	return func(t *testing.T) Result { return Run(t.Context(), prepare(t), options()) }
 }
 
 // behind checks a target behind a handler.
@@ -48,11 +50,11 @@ func behind(handler http.Handler) func(t *testing.T) Result {
 }
 
 // soon checks a target with short limits.
-func soon(make func(t *testing.T) Target) func(t *testing.T) Result {
+func soon(prepare func(t *testing.T) Target) func(t *testing.T) Result {
 	return func(t *testing.T) Result {
 		o := options()
 		o.StepTimeout = 300 * time.Millisecond
-		return Run(t.Context(), make(t), o)
+		return Run(t.Context(), prepare(t), o)
 	}
 }
 
@@ -114,6 +116,17 @@ var scenarios = []scenario{
 		_, r.Key = trusted().client(nil)
 		return r
 	})},
+	{"a key of a size that takes seconds to read", CredentialUnusable, of(func(*testing.T) Target {
+		r := target("127.0.0.1")
+		r.Certificate, r.Key = trusted().client(nil)
+		r.Key = append(bytes.Repeat([]byte("\n"), maxKey), r.Key...)
+		return r
+	})},
+	{"a CA of more than a Secret can hold", CAUnusable, of(func(*testing.T) Target {
+		r := target("127.0.0.1")
+		r.CA = append(bytes.Repeat([]byte("\n"), maxPEM), r.CA...)
+		return r
+	})},
 	{"a CA that is no PEM", CAUnusable, of(func(*testing.T) Target { r := target("127.0.0.1"); r.CA = []byte("MIIB"); return r })},
 	{"an address without TLS", ServerInvalid, of(func(*testing.T) Target { r := target(""); r.Server = "http://api.example.com"; return r })},
 
@@ -133,7 +146,7 @@ var scenarios = []scenario{
 	{"down", ConnectRefused, of(func(t *testing.T) Target {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		check(t, err)
-		listener.Close()
+		hangUp(listener)
 		return target(listener.Addr().String())
 	})},
 	{"a firewall drops packets", ConnectTimeout, system(os.ErrDeadlineExceeded)},
@@ -146,7 +159,7 @@ var scenarios = []scenario{
 		return target(server.Listener.Addr().String())
 	})},
 	{"hung before TLS", TLSTimeout, soon(func(t *testing.T) Target { return target(listen(t, func(net.Conn) {})) })},
-	{"closed during TLS", TLSClosed, of(func(t *testing.T) Target { return target(listen(t, func(c net.Conn) { c.Close() })) })},
+	{"closed during TLS", TLSClosed, of(func(t *testing.T) Target { return target(listen(t, func(c net.Conn) { hangUp(c) })) })},
 	{"an old TLS version", TLSRefused, of(func(t *testing.T) Target {
 		old := config(trusted().server(nil))
 		old.MaxVersion = tls.VersionTLS11
@@ -178,7 +191,7 @@ var scenarios = []scenario{
 	{"an answer of a byte now and then", AnswerTimeout, soon(func(t *testing.T) Target {
 		return target(good(t, answering(func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
-				io.WriteString(w, " ")
+				fmt.Fprint(w, " ")
 				w.(http.Flusher).Flush()
 				time.Sleep(10 * time.Millisecond)
 			}
@@ -191,23 +204,24 @@ var scenarios = []scenario{
 			}
 		}
 	}))},
+	{"an endless header", AnswerBroken, behind(answering(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Long", strings.Repeat(canary, 5000)) }))},
 	{"closed before the answer", AnswerBroken, behind(answering(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
 	{"something else than HTTP", AnswerBroken, of(func(t *testing.T) Target {
 		server := config(trusted().server(nil))
 		return target(listen(t, func(c net.Conn) {
 			secure := tls.Server(c, server)
-			secure.Write([]byte("220 mail.example.com ESMTP " + canary + "\r\n\r\n"))
-			secure.Close()
+			fmt.Fprint(secure, "220 mail.example.com ESMTP "+canary+"\r\n\r\n")
+			hangUp(secure)
 		}))
 	})},
 	{"a load balancer without a server", ServerError, behind(answering(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, canary, http.StatusServiceUnavailable) }))},
 	{"too many requests", RateLimited, behind(answering(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, canary, http.StatusTooManyRequests) }))},
 
 	{"a login page", NotKubernetes, behind(answering(func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "<!DOCTYPE html><html>"+canary+"</html>")
+		fmt.Fprint(w, "<!DOCTYPE html><html>"+canary+"</html>")
 	}))},
 	{"another web server", NotKubernetes, behind(http.NotFoundHandler())},
-	{"a service of another kind", NotKubernetes, behind(answering(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `["`+canary+`"]`) }))},
+	{"a service of another kind", NotKubernetes, behind(answering(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `["`+canary+`"]`) }))},
 
 	{"revoked", CredentialRejected, behind(answering(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusUnauthorized, "Unauthorized") }))},
 	{"an expired token", TokenExpired, of(func(t *testing.T) Target {

@@ -96,7 +96,7 @@ func (c *client) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.first != nil {
-		c.first.Close() //nolint:errcheck,gosec // nothing was sent on it
+		c.first.Close() //nolint:errcheck // nothing was sent on it
 	}
 }
 

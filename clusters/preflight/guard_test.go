@@ -91,14 +91,14 @@ func TestDialer(t *testing.T) {
 	if f != nil {
 		t.Fatal(f)
 	}
-	conn.Close()
+	hangUp(conn)
 }
 
 // TestAdvisories: CVE-2026-32828 of Kargo. Addresses of a file led to metadata, loopback and rebound addresses. Here, the local
 // server would answer, and must see no connection.
 func TestAdvisories(t *testing.T) {
 	var connected atomic.Int32
-	local := listen(t, func(c net.Conn) { connected.Add(1); c.Close() })
+	local := listen(t, func(c net.Conn) { connected.Add(1); hangUp(c) })
 	port := local[strings.LastIndex(local, ":")+1:]
 	public := netip.MustParseAddr("203.0.113.7")
 	// rebinding answers with each list once, and then with the last one.
@@ -163,7 +163,7 @@ func rebound(t *testing.T) {
 // TestNothingAmbient: no variable of the environment leads a connection elsewhere.
 func TestNothingAmbient(t *testing.T) {
 	var connected atomic.Int32
-	elsewhere := listen(t, func(c net.Conn) { connected.Add(1); c.Close() })
+	elsewhere := listen(t, func(c net.Conn) { connected.Add(1); hangUp(c) })
 	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"} {
 		t.Setenv(name, "http://"+elsewhere)
 	}

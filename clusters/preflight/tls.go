@@ -67,7 +67,7 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config, limit tim
 	if err == nil {
 		return secure, nil
 	}
-	conn.Close() //nolint:errcheck,gosec // it is of no use any more
+	conn.Close() //nolint:errcheck // it is of no use any more
 	return nil, unshaken(ctx, err, limit)
 }
 

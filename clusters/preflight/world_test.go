@@ -151,9 +151,9 @@ func listen(t testing.TB, accept func(net.Conn)) string {
 	t.Cleanup(func() {
 		mu.Lock()
 		defer mu.Unlock()
-		listener.Close()
+		hangUp(listener)
 		for _, conn := range open {
-			conn.Close()
+			hangUp(conn)
 		}
 	})
 	go func() {
@@ -230,15 +230,25 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func created(w http.ResponseWriter, object any) {
-	w.WriteHeader(http.StatusCreated)
-	json.NewEncoder(w).Encode(object)
+	encode(w, http.StatusCreated, object)
 }
+
+func encode(w http.ResponseWriter, status int, object any) {
+	body, err := json.Marshal(object)
+	if err != nil {
+		panic(err)
+	}
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "%s", body)
+}
+
+// hangUp closes what the other side may have closed already.
+func hangUp(c io.Closer) { _ = c.Close() }
 
 func forbidden(w http.ResponseWriter, message string) { refuse(w, http.StatusForbidden, message) }
 
 func refuse(w http.ResponseWriter, status int, message string) {
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "message": message, "code": status})
+	encode(w, status, map[string]any{"kind": "Status", "apiVersion": "v1", "message": message, "code": status})
 }
 
 // answering is a cluster that answers all requests with the function.
