@@ -167,7 +167,7 @@ var scenarios = []scenario{
 	})},
 	{"a gateway that wants a certificate of its CA", ClientCertificateRefused, of(func(t *testing.T) Target {
 		strict := config(trusted().server(nil))
-		strict.ClientAuth, strict.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		strict.ClientAuth, strict.ClientCAs, strict.Time = tls.RequireAndVerifyClientCert, x509.NewCertPool(), options().Now
 		strict.ClientCAs.AddCert(other().cert)
 		r := target(serve(t, strict, newCluster()))
 		r.Certificate, r.Key = trusted().client(nil)
@@ -248,6 +248,8 @@ var scenarios = []scenario{
 		r.Token, r.Username, r.Password = "", "scanner", canary
 		return r
 	})},
+
+	{"a server that tells the anonymous user who it is", Anonymous, behind(func() *cluster { c := newCluster(); c.user = anonymous; return c }())},
 
 	{"no rights", RightsNone, behind(func() *cluster { c := newCluster(); c.rules, c.uid = nil, ""; return c }())},
 	{"some rights", RightsPartial, behind(func() *cluster {

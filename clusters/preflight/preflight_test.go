@@ -37,6 +37,14 @@ func TestEchoes(t *testing.T) {
 				http.Redirect(w, r, "https://"+strings.TrimPrefix(a, "Bearer ")+".example.com/", http.StatusFound)
 				return true
 			}},
+			{"part of the token as user", func(c *cluster, _ http.ResponseWriter, _ *http.Request, a string) bool {
+				c.user = partOf(a)
+				return false
+			}},
+			{"part of the token in a redirect", func(_ *cluster, w http.ResponseWriter, r *http.Request, a string) bool {
+				http.Redirect(w, r, "https://"+partOf(a)+".example.com/", http.StatusFound)
+				return true
+			}},
 			{"status", func(_ *cluster, w http.ResponseWriter, _ *http.Request, a string) bool {
 				refuse(w, http.StatusUnauthorized, a)
 				return true
@@ -66,6 +74,32 @@ func TestEchoes(t *testing.T) {
 				t.Errorf("%s: %q", test.reason, all)
 			}
 		}
+	}
+}
+
+// partOf is the first part of a long token, which the redactor doesn't know, and another text for a short one.
+func partOf(authorization string) string {
+	token := strings.TrimPrefix(authorization, "Bearer ")
+	if len(token) < 900 {
+		return "part"
+	}
+	return token[:len(token)-10]
+}
+
+// TestEndlessAnswer: little more than the limit is read.
+func TestEndlessAnswer(t *testing.T) {
+	var sent atomic.Int64
+	part := strings.Repeat("x", 64<<10)
+	r := Run(t.Context(), target(good(t, answering(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			n, err := fmt.Fprint(w, part)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}))), options())
+	if f := r.Failure(); f == nil || f.Cause != AnswerTooLarge || sent.Load() > 64<<20 { // the rest is in buffers of the system
+		t.Errorf("%d bytes\n%s", sent.Load(), text(r))
 	}
 }
 

@@ -132,4 +132,10 @@ func TestQuoted(t *testing.T) {
 			t.Errorf("%q: %s, want %s", from, got, want)
 		}
 	}
+	hostile := facts{cluster: "eu;reboot", host: "a;reboot", url: "https://a;reboot"}
+	for _, cause := range Causes() {
+		if _, fix := (&failure{cause: cause}).text(hostile); strings.Contains(strings.ReplaceAll(fix, "reboot'", ""), "reboot") {
+			t.Errorf("%s: %s", cause, fix)
+		}
+	}
 }
