@@ -48,6 +48,9 @@ const (
 	// ConnectFailed: any other failure of a connection.
 	ConnectFailed Cause = "connect-failed"
 
+	// ProxyFailed: the proxy doesn't connect to the server.
+	ProxyFailed Cause = "proxy-failed"
+
 	// TLSNotSpoken: the server doesn't speak TLS.
 	TLSNotSpoken Cause = "tls-not-spoken"
 	// TLSTimeout: no answer to a handshake.
@@ -132,6 +135,7 @@ var texts = map[Cause]struct{ message, fix string }{
 	ConnectTimeout:     {"{address}, port {port}, did not accept a connection within {limit}", "a firewall may be in between; open it for the address from which this runs: nc -vz {HOST} {port}"},
 	ConnectUnreachable: {"there is no route to {address}", "check network and VPN: ip route get {address}"},
 	ConnectFailed:      {"the connection to {address}, port {port}, failed: {detail}", "try it by hand: nc -vz {HOST} {port}"},
+	ProxyFailed:        {"the proxy {host}, port {port}, does not connect to the server: {detail}", "ask it by hand: curl -kvx http://{HOST}:{port} {URL}"},
 
 	TLSNotSpoken:             {"the server at {host}, port {port}, does not speak TLS; it may be an http:// port", "use the https port of the API server: kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}'"},
 	TLSTimeout:               {"the server at {host}, port {port}, did not answer the TLS handshake within {limit}", "see where it hangs: openssl s_client -connect {HOST}:{port}"},

@@ -153,6 +153,10 @@ var scenarios = []scenario{
 	{"no route", ConnectUnreachable, system(os.NewSyscallError("connect", syscall.EHOSTUNREACH))},
 	{"no port left on this machine", ConnectFailed, system(os.NewSyscallError("connect", syscall.EADDRNOTAVAIL))},
 
+	{"a proxy that refuses", ProxyFailed, func(t *testing.T) Result { return viaProxy(t, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") }},
+	{"a proxy that is no proxy", ProxyFailed, func(t *testing.T) Result { return viaProxy(t, "SSH-2.0-"+canary+"\r\n") }},
+	{"a proxy that hangs", ProxyFailed, func(t *testing.T) Result { return viaProxy(t, "HTTP/1.1 200") }},
+
 	{"HTTP on an https port", TLSNotSpoken, of(func(t *testing.T) Target {
 		server := httptest.NewServer(newCluster())
 		t.Cleanup(server.Close)

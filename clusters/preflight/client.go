@@ -19,8 +19,11 @@ import (
 	"time"
 )
 
-// maxAnswer limits an answer. The largest is a list of rules.
-const maxAnswer = 1 << 20
+// maxAnswer limits an answer, of which the largest is a list of rules, and maxHeader its header.
+const (
+	maxAnswer = 1 << 20
+	maxHeader = 64 << 10
+)
 
 // client sends requests to one server, over one connection at a time. It is not client-go's, which reads answers of any size
 // and quotes them in errors.
@@ -28,6 +31,7 @@ type client struct {
 	where     *endpoint
 	dialer    dialer
 	addresses []netip.Addr
+	port      string
 	header    http.Header
 	http      *http.Client
 	show      shower
@@ -36,14 +40,14 @@ type client struct {
 	first net.Conn // the connection that greet made, until a request uses it
 }
 
-func newClient(t Target, where *endpoint, d dialer, addresses []netip.Addr, o Options) *client {
-	c := &client{where: where, dialer: d, addresses: addresses, header: header(t), show: newShower(t, o.Redactor)}
+func newClient(t Target, where *endpoint, d dialer, addresses []netip.Addr, port string, o Options) *client {
+	c := &client{where: where, dialer: d, addresses: addresses, port: port, header: header(t), show: newShower(t, o.Redactor)}
 	c.http = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{ // without Proxy, so that the environment is not read
 			DialTLSContext:         c.connect,
 			MaxConnsPerHost:        1,
-			MaxResponseHeaderBytes: 64 << 10,
+			MaxResponseHeaderBytes: maxHeader,
 			DisableCompression:     true,
 		},
 	}
@@ -80,7 +84,7 @@ func (c *client) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 	if first != nil {
 		return first, nil
 	}
-	conn, failed := c.dialer.dial(ctx, c.addresses, c.where.port)
+	conn, failed := c.dialer.dial(ctx, c.addresses, c.port)
 	if failed != nil {
 		return nil, failed
 	}

@@ -12,6 +12,7 @@ import (
 // endpoint is where a target is, and how to log in there, ready to use.
 type endpoint struct {
 	host, port, base string
+	proxy            *proxy // nil if there is none
 	tls              *tls.Config
 	certificate      *x509.Certificate // the client's; nil if it has none
 }
@@ -23,29 +24,39 @@ const maxPEM = 1 << 20
 const maxKey = 32 << 10
 
 // credential checks what needs no connection. It returns nil if there is no point in one.
-func (r *report) credential(t Target, now time.Time) *endpoint {
+func (r *report) credential(t Target, o Options) *endpoint {
 	switch {
 	case t.problem != nil:
 		r.fail(Credential, t.problem)
 		return nil
 	case t.NotChecked != "":
-		r.result.NotChecked = r.show.clean(t.NotChecked)
-		for _, name := range Names {
-			r.skip(name, "")
-		}
+		r.notChecked(t.NotChecked)
 		if t.facts != "" {
 			r.pass(Credential, t.facts)
 		}
 		return nil
 	}
-	where, failure := t.endpoint(now)
+	where, failure := t.endpoint(o.Now())
 	if failure != nil {
 		r.fail(Credential, failure)
+		return nil
+	}
+	var why string
+	if where.proxy, why = t.proxied(where, o); why != "" {
+		r.notChecked(why)
 		return nil
 	}
 	r.known.host, r.known.port, r.known.url = where.host, where.port, where.base
 	r.pass(Credential, "")
 	return where
+}
+
+// notChecked is the result of a target that isn't contacted.
+func (r *report) notChecked(why string) {
+	r.result.NotChecked = r.show.clean(why)
+	for _, name := range Names {
+		r.skip(name, "")
+	}
 }
 
 // endpoint reads a target.

@@ -86,6 +86,7 @@ func forms(address netip.Addr) []netip.Addr {
 type dialer struct {
 	guard
 	timeout time.Duration
+	proxy   *proxy // nil if there is none
 }
 
 // maxAddresses is how many addresses of a name are tried.
@@ -143,7 +144,7 @@ func (d dialer) dial(ctx context.Context, addresses []netip.Addr, port string) (
 	for i, a := range addresses {
 		conn, err := d.one(step, a, port, len(addresses)-i)
 		if err == nil {
-			return conn, nil
+			return d.proxy.through(ctx, conn, d.timeout)
 		}
 		if first == nil {
 			first = d.unconnected(ctx, a, err)

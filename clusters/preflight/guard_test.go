@@ -170,7 +170,7 @@ func TestNothingAmbient(t *testing.T) {
 	o := options()
 	o.Resolve = func(context.Context, string) ([]netip.Addr, error) { return addresses("127.0.0.1"), nil }
 	// net/http reads the environment once in a process, maybe before this test has set it.
-	if transport := newClient(target(""), &endpoint{}, dialer{}, nil, o).http.Transport.(*http.Transport); transport.Proxy != nil {
+	if transport := newClient(target(""), &endpoint{}, dialer{}, nil, "", o).http.Transport.(*http.Transport); transport.Proxy != nil {
 		t.Error("the client has a proxy")
 	}
 	address := good(t, newCluster())

@@ -9,7 +9,7 @@
 //
 //   - An address is checked after it was resolved, and the connection goes to that very address. Loopback, link-local, metadata,
 //     multicast and management addresses are refused unless [Options] allow them.
-//   - It uses no proxy, follows no redirect, runs no plugin, opens no file and reads nothing from the environment.
+//   - It uses no proxy that [Options] don't allow, follows no redirect, runs no plugin, opens no file and reads nothing from the environment.
 //   - It reads a bounded answer in a bounded time.
 //   - Texts of a server are masked, and left out if they are long.
 //
@@ -43,6 +43,8 @@ type Target struct {
 	Token, Username, Password string
 	// Certificate and Key are a client certificate in PEM.
 	Certificate, Key []byte
+	// ProxyURL is a proxy of the form http://host:port, with a login or without; empty for none.
+	ProxyURL string
 	// Impersonate are the headers with which the credential acts as another user; nil if it doesn't.
 	Impersonate map[string][]string
 	// UID is that of the namespace kube-system, as an earlier Result has it. It is empty if the cluster wasn't seen before.
@@ -65,6 +67,8 @@ type Options struct {
 	// Allow are addresses that are contacted although they are loopback, link-local, metadata, multicast or management addresses.
 	// Private networks, where API servers usually are, need no permission.
 	Allow []netip.Prefix
+	// Proxies are those that a target may name, as host:port.
+	Proxies []string
 	// Management are the addresses of the management cluster's API server.
 	Management []netip.Addr
 	// Redactor masks the secrets of the run in what a server says. Those of the target are masked without it.
@@ -101,7 +105,7 @@ func Run(ctx context.Context, t Target, o Options) Result {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	r := newReport(t, o)
-	if where := r.credential(t, o.Now()); where != nil {
+	if where := r.credential(t, o); where != nil {
 		r.connection(ctx, t, o, where)
 	}
 	return r.result
@@ -109,20 +113,27 @@ func Run(ctx context.Context, t Target, o Options) Result {
 
 // connection makes the checks that need one.
 func (r *report) connection(ctx context.Context, t Target, o Options, where *endpoint) {
-	d := dialer{guard: guard{allow: o.Allow, management: o.Management}, timeout: o.StepTimeout}
-	addresses, failure := d.resolve(ctx, where.host, o.Resolve)
+	d := dialer{guard: guard{allow: o.Allow, management: o.Management}, timeout: o.StepTimeout, proxy: where.proxy}
+	host, port, failure := d.contact(where)
+	if failure != nil {
+		r.fail(Resolve, failure)
+		return
+	}
+	r.known.host, r.known.port = host, port
+	addresses, failure := d.resolve(ctx, host, o.Resolve)
 	if failure != nil {
 		r.fail(Resolve, failure)
 		return
 	}
 	r.pass(Resolve, list(addresses))
-	conn, failure := d.dial(ctx, addresses, where.port)
+	conn, failure := d.dial(ctx, addresses, port)
 	if failure != nil {
 		r.fail(Connect, failure)
 		return
 	}
 	r.pass(Connect, "")
-	c := newClient(t, where, d, addresses, o)
+	r.known.host, r.known.port = where.host, where.port // after the connection, a proxy is out of the picture
+	c := newClient(t, where, d, addresses, port, o)
 	defer c.close()
 	if failure := c.greet(ctx, conn); failure != nil {
 		r.handshake(t, failure)

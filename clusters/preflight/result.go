@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -133,6 +134,10 @@ type shower struct {
 func newShower(t Target, given *redact.Redactor) shower {
 	own := &redact.Redactor{}
 	own.Add(t.Token, t.Password, string(t.Key))
+	if u, err := url.Parse(t.ProxyURL); err == nil {
+		password, _ := u.User.Password()
+		own.Add(password)
+	}
 	return shower{given: given, own: own}
 }
 

@@ -67,10 +67,7 @@ func FromKubeconfig(cluster string, kubeconfig []byte, now time.Time) Target {
 	}
 	t.Server, t.TLSServerName, t.CA, t.SkipTLSVerify = c.Server, c.TLSServerName, c.CA, c.SkipTLSVerify
 	t.Token, t.Username, t.Password, t.Certificate, t.Key = c.Token, c.Username, c.Password, c.Certificate, c.Key
-	t.Impersonate = c.Impersonate
-	if c.ProxyURL != "" {
-		t.NotChecked = "the kubeconfig names a proxy, and a preflight uses none"
-	}
+	t.Impersonate, t.ProxyURL = c.Impersonate, c.ProxyURL
 	return t
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -28,8 +29,9 @@ A cluster with workload identity, Vault or SPIFFE, or with a credential in a Sec
 checked from here. Its block says why. That is no failure.
 
 Addresses come from a repository that others may write, so loopback, link-local, multicast and cloud metadata addresses are not
-contacted, whatever name leads to them, unless --allow-address has them. Private networks are. Proxies are not used, neither of
-the environment nor of a kubeconfig, redirects are not followed, and no exec plugin is run.
+contacted, whatever name leads to them, unless --allow-address has them. Private networks are. The environment's proxies are not
+used, and a kubeconfig's only with --allow-proxy: such a proxy resolves the name itself. Redirects are not followed, and no
+exec plugin is run.
 
 The checks only read. A rights review names what is missing; the server's audit log shows it as a review of the user's own rights.
 
@@ -52,7 +54,7 @@ const defaultPreflight = 30 * time.Second
 
 func newPreflightCommand(s *shell) *cobra.Command {
 	var flags folderFlags
-	var allowed []string
+	var allowed, proxies []string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "preflight [CLUSTER]... [PATH]", Short: "Check that the credentials of clusters work", Long: preflightHelp, Example: preflightExample,
@@ -63,9 +65,10 @@ func newPreflightCommand(s *shell) *cobra.Command {
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
 	cmd.Flags().StringArrayVar(&allowed, "allow-address", nil, "address or network that may be contacted although it is loopback, link-local, multicast or cloud metadata, such as 127.0.0.1 or 169.254.0.0/16; can be repeated")
+	cmd.Flags().StringArrayVar(&proxies, "allow-proxy", nil, "proxy, as host:port, that is used for clusters whose kubeconfig names it; can be repeated")
 	cmd.Flags().DurationVar(&timeout, "timeout", defaultPreflight, "limit for each cluster; a single step may take a sixth of it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := preflightOptions(s, allowed, timeout)
+		opts, err := preflightOptions(s, allowed, proxies, timeout)
 		if err != nil {
 			return err
 		}
@@ -92,10 +95,15 @@ func newPreflightCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-func preflightOptions(s *shell, allowed []string, timeout time.Duration) (preflight.Options, error) {
-	o := preflight.Options{Timeout: timeout, Redactor: s.redactor}
+func preflightOptions(s *shell, allowed, proxies []string, timeout time.Duration) (preflight.Options, error) {
+	o := preflight.Options{Timeout: timeout, Redactor: s.redactor, Proxies: proxies}
 	if timeout <= 0 {
 		return o, usagef("--timeout must be more than 0")
+	}
+	for _, text := range proxies {
+		if host, port, err := net.SplitHostPort(text); err != nil || host == "" || port == "" {
+			return o, usagef("--allow-proxy %q is not of the form host:port", text)
+		}
 	}
 	for _, text := range allowed {
 		prefix, err := netip.ParsePrefix(text)
