@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -100,6 +101,34 @@ func TestEndlessAnswer(t *testing.T) {
 	}))), options())
 	if f := r.Failure(); f == nil || f.Cause != AnswerTooLarge || sent.Load() > 64<<20 { // the rest is in buffers of the system
 		t.Errorf("%d bytes\n%s", sent.Load(), text(r))
+	}
+}
+
+// TestConnectionsAreClosed: a check leaves no connection open, however it ends.
+func TestConnectionsAreClosed(t *testing.T) {
+	for reason, handler := range map[string]http.Handler{
+		"passed":     newCluster(),
+		"rejected":   answering(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusUnauthorized, "Unauthorized") }),
+		"redirected": answering(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://a.example.com", http.StatusFound) }),
+		"too large":  answering(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", maxAnswer+100_000)) }),
+	} {
+		ended := make(chan struct{}, 1)
+		server := httptest.NewUnstartedServer(handler)
+		server.TLS = config(trusted().server(nil))
+		server.Config.ErrorLog = quiet
+		server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				ended <- struct{}{}
+			}
+		}
+		server.StartTLS()
+		Run(t.Context(), target(server.Listener.Addr().String()), options())
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Errorf("%s: the connection is still open", reason)
+		}
+		server.Close()
 	}
 }
 

@@ -82,22 +82,17 @@ func (p *proxy) tunnel(ctx context.Context, conn net.Conn, limit time.Duration) 
 	return nil
 }
 
-// ask sends a request and reads the header of the answer, byte by byte: what follows is the server's.
+// ask sends a request and reads the header of the answer. Nothing follows it, because in TLS the client speaks first.
 func (p *proxy) ask(conn net.Conn, request string) (status int, _ error) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		return 0, err
 	}
-	response, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(oneByOne{conn}, maxHeader), 16), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // it has none: what follows is the server
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // it has none
 	if err != nil {
 		return 0, err
 	}
 	return response.StatusCode, nil
 }
-
-// oneByOne reads a byte at a time.
-type oneByOne struct{ io.Reader }
-
-func (r oneByOne) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 1)]) }
 
 // contact returns the host that is dialed. A server that is an address is checked even behind a proxy.
 func (d dialer) contact(where *endpoint) (host, port string, _ *failure) {

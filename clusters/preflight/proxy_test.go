@@ -30,6 +30,36 @@ func viaProxy(t *testing.T, answer string) Result {
 	return Run(t.Context(), r, o)
 }
 
+// TestEndlessProxy: a proxy whose header doesn't end is read up to the limit.
+func TestEndlessProxy(t *testing.T) {
+	var sent atomic.Int64
+	part := "X-Part: " + strings.Repeat("x", 64<<10) + "\r\n"
+	closed := make(chan struct{})
+	address := listen(t, func(c net.Conn) {
+		defer close(closed)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\n")
+		for {
+			n, err := fmt.Fprint(c, part)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	})
+	o := options()
+	o.Proxies, o.StepTimeout = []string{address}, 5*time.Second
+	r := target("api.example.com")
+	r.ProxyURL = "http://" + address
+	got := Run(t.Context(), r, o)
+	if f := got.Failure(); f == nil || f.Cause != ProxyFailed || sent.Load() > 64<<20 {
+		t.Errorf("%d bytes\n%s", sent.Load(), text(got))
+	}
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("the connection is still open")
+	}
+}
+
 // TestProxy: a proxy is used only if it is allowed, and then for every connection; it sees neither token nor name of the path.
 func TestProxy(t *testing.T) {
 	c := newCluster()
@@ -57,6 +87,7 @@ func TestProxy(t *testing.T) {
 		hangUp(client)
 	})
 	r := target("api.example.com:6443")
+	r.Token, c.user = "another-token-of-the-scanner", "user:"+canary // so that the server repeats the proxy's password
 	r.ProxyURL, r.TLSServerName = "http://user:"+canary+"@"+address, "127.0.0.1"
 	o := options()
 	o.Resolve = func(context.Context, string) ([]netip.Addr, error) {
@@ -71,7 +102,7 @@ func TestProxy(t *testing.T) {
 	o.Proxies = []string{address}
 	got = Run(t.Context(), r, o)
 	want := "api.example.com:6443 Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+canary))
-	if got.Failure() != nil || got.NotChecked != "" || tunnels.Load() < 2 || heard.Load() != want {
+	if got.Failure() != nil || got.NotChecked != "" || tunnels.Load() < 2 || heard.Load() != want || strings.Contains(text(got)+got.User, canary) {
 		t.Errorf("%d tunnels, %q\n%s", tunnels.Load(), heard.Load(), text(got))
 	}
 
