@@ -107,10 +107,12 @@ func TestEndlessAnswer(t *testing.T) {
 // TestConnectionsAreClosed: a check leaves no connection open, however it ends.
 func TestConnectionsAreClosed(t *testing.T) {
 	for reason, handler := range map[string]http.Handler{
-		"passed":     newCluster(),
-		"rejected":   answering(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusUnauthorized, "Unauthorized") }),
-		"redirected": answering(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://a.example.com", http.StatusFound) }),
-		"too large":  answering(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", maxAnswer+100_000)) }),
+		"passed":   newCluster(),
+		"rejected": answering(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusUnauthorized, "Unauthorized") }),
+		"redirected": answering(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://a.example.com", http.StatusFound)
+		}),
+		"too large": answering(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", maxAnswer+100_000)) }),
 	} {
 		ended := make(chan struct{}, 1)
 		server := httptest.NewUnstartedServer(handler)

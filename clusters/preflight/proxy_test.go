@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,9 +35,7 @@ func viaProxy(t *testing.T, answer string) Result {
 func TestEndlessProxy(t *testing.T) {
 	var sent atomic.Int64
 	part := "X-Part: " + strings.Repeat("x", 64<<10) + "\r\n"
-	closed := make(chan struct{})
 	address := listen(t, func(c net.Conn) {
-		defer close(closed)
 		fmt.Fprint(c, "HTTP/1.1 200 OK\r\n")
 		for {
 			n, err := fmt.Fprint(c, part)
@@ -53,10 +52,21 @@ func TestEndlessProxy(t *testing.T) {
 	if f := got.Failure(); f == nil || f.Cause != ProxyFailed || sent.Load() > 64<<20 {
 		t.Errorf("%d bytes\n%s", sent.Load(), text(got))
 	}
-	select {
-	case <-closed:
-	case <-time.After(time.Minute):
-		t.Error("the connection is still open")
+}
+
+// TestRefusedTunnelIsClosed: nothing is left of a connection over which the proxy doesn't connect.
+func TestRefusedTunnelIsClosed(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() {
+		if _, err := http.ReadRequest(bufio.NewReader(theirs)); err == nil {
+			fmt.Fprint(theirs, "HTTP/1.1 403 Forbidden\r\n\r\n")
+		}
+	}()
+	if _, f := (&proxy{server: "api.example.com:443"}).through(t.Context(), ours, time.Minute); f == nil || f.cause != ProxyFailed {
+		t.Errorf("%+v", f)
+	}
+	if _, err := ours.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the connection is still open: %v", err)
 	}
 }
 
