@@ -4,7 +4,7 @@
 // GitLab stores a status as a job of a pipeline, which causes three differences to other forges. A status belongs to a
 // branch or tag, so Commit.Branch matters. A status that isn't final can't be set to its present state: the answer "Cannot
 // transition status" means that it has that state already. And a status that was started in a pipeline must be ended in the
-// same one, or that pipeline never ends; SetStatus looks for it.
+// same one, or that pipeline never ends; the client remembers which one that is.
 package gitlab
 
 import (
@@ -35,6 +35,7 @@ type Client struct {
 	conn       *wire.Conn
 	api        *gitlab.Client
 	self       wire.Account
+	begun      begun
 }
 
 // New returns a client. It sends no request yet.
@@ -57,7 +58,8 @@ type unlimited struct{}
 func (unlimited) Wait(context.Context) error { return nil }
 
 // Statuses returns the latest status of each of the contexts that has one, on the commit's branch if that is known. It asks
-// by name, with one request each, because a commit may have hundreds of other jobs.
+// by name, with one request each, because a commit may have hundreds of other jobs. It remembers where the pending ones must be
+// ended.
 func (c *Client) Statuses(ctx context.Context, commit forge.Commit, contexts []string) (map[string]forge.Status, error) {
 	if err := commit.Validate(); err != nil {
 		return nil, err
@@ -100,6 +102,7 @@ func (c *Client) latest(ctx context.Context, commit forge.Commit, name string) (
 		}
 		if res.NextPage == 0 {
 			c.conn.Done()
+			c.begun.record(commit, name, newest)
 			return newest, nil
 		}
 		o.Page = res.NextPage
@@ -120,7 +123,8 @@ func (c *Client) UpToDate(shown, wanted forge.Status) bool {
 	return shown == wanted
 }
 
-// SetStatus adds a status, or ends the pending one. It reads the present one first.
+// SetStatus adds a status, or ends the pending one, in its pipeline. It knows those that this client has set, and those that
+// Statuses has found: ask first if another program may have set one.
 func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forge.Status) error {
 	if err := commit.Validate(); err != nil {
 		return err
@@ -129,6 +133,25 @@ func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forg
 		return err
 	}
 	s := limits.Fit(status)
+	pending := c.begun.job(commit, s.Context)
+	if pending != nil && s.State == forge.Pending {
+		return nil // GitLab would change nothing
+	}
+	action := "set the status " + s.Context + " of " + commit.String()
+	set, _, err := c.api.Commits.SetCommitStatus(c.repository.Path, commit.Hash, post(commit, s, pending), gitlab.WithContext(ctx))
+	if err == nil && set == nil {
+		err = wire.ErrNothing
+	}
+	if err != nil {
+		return c.unset(ctx, commit, s, c.conn.Fail(ctx, action, err))
+	}
+	c.conn.Done()
+	c.begun.record(commit, s.Context, set)
+	return nil
+}
+
+// post is the request for a status. It goes to the pipeline of the pending one, if there is one.
+func post(commit forge.Commit, s forge.Status, pending *gitlab.CommitStatus) *gitlab.SetCommitStatusOptions {
 	post := &gitlab.SetCommitStatusOptions{State: buildState(s.State), Name: &s.Context, Description: &s.Description}
 	if s.TargetURL != "" {
 		post.TargetURL = &s.TargetURL
@@ -136,31 +159,22 @@ func (c *Client) SetStatus(ctx context.Context, commit forge.Commit, status forg
 	if commit.Branch != "" {
 		post.Ref = &commit.Branch
 	}
-	present, err := c.latest(ctx, commit, s.Context)
-	if err != nil {
-		return err
+	if pending != nil {
+		post.PipelineID, post.Ref = &pending.PipelineID, &pending.Ref
 	}
-	if present != nil && stateOf(present.Status) == forge.Pending {
-		if s.State == forge.Pending {
-			return nil // GitLab would change nothing
-		}
-		post.PipelineID, post.Ref = &present.PipelineID, &present.Ref
-	}
-	action := "set the status " + s.Context + " of " + commit.String()
-	_, _, err = c.api.Commits.SetCommitStatus(c.repository.Path, commit.Hash, post, gitlab.WithContext(ctx))
-	if err != nil {
-		return settled(c.conn.Fail(ctx, action, err))
-	}
-	c.conn.Done()
-	return nil
+	return post
 }
 
-// settled ignores the error if another replica, or GitLab itself, was faster.
-func settled(err error) error {
+// unset returns the error of a status that wasn't set. It is none if another replica, or GitLab itself, was faster; then the
+// pending one is read, because it must be ended in its pipeline.
+func (c *Client) unset(ctx context.Context, commit forge.Commit, s forge.Status, err error) error {
+	if _, missing := errors.AsType[*forge.NotFoundError](err); missing {
+		c.begun.record(commit, s.Context, nil) // perhaps its pipeline was deleted
+	}
 	rejected, ok := errors.AsType[*forge.RejectedError](err)
 	if ok && rejected.Status == http.StatusBadRequest && (strings.Contains(rejected.Detail, "Cannot transition status via :enqueue") ||
 		strings.Contains(rejected.Detail, "Cannot transition status via :run")) {
-		return nil
+		_, err = c.latest(ctx, commit, s.Context)
 	}
 	return err
 }
