@@ -190,7 +190,7 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 	if err := mgr.Add(r.Statuses); err != nil {
 		return fmt.Errorf("add the commit statuses: %w", err)
 	}
-	r.PullRequests = pullrequest.New(pullrequest.Options{Client: client.WithFieldOwner(r.Client, FieldManager), Story: r, Clock: r.Clock,
+	r.PullRequests = pullrequest.New(pullrequest.Options{Client: client.WithFieldOwner(r.Client, FieldManager), Story: r, Clock: clock.RealClock{},
 		CacheDir: r.repositoryDir, Events: r.Events, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.PullRequests); err != nil {
 		return fmt.Errorf("add the pull requests: %w", err)

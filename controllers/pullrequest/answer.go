@@ -174,7 +174,7 @@ func (w *answering) judged(ctx context.Context) (answer, error) {
 	select {
 	case r := <-done:
 		return r.answer, r.err
-	case <-time.After(patience):
+	case <-w.checker.Clock.After(patience):
 	}
 	// Failing to say that it takes long must not keep the answer away.
 	_ = w.setStatus(ctx, w.Head, forge.Status{State: forge.Pending, Description: "is being checked"})

@@ -68,7 +68,7 @@ type approval struct {
 	forge  *merges
 	writes *writes
 	events *events.FakeRecorder
-	clock  *clocktest.FakePassiveClock
+	clock  *clocktest.FakeClock
 	sync   *v1alpha1.AuditSync
 	item   item
 }
@@ -78,7 +78,7 @@ const robot, maintainer, reader = 1, 2, 3
 func newApproval(t *testing.T) *approval {
 	t.Helper()
 	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-	a := &approval{writes: &writes{}, events: events.NewFakeRecorder(10), clock: clocktest.NewFakePassiveClock(at),
+	a := &approval{writes: &writes{}, events: events.NewFakeRecorder(10), clock: clocktest.NewFakeClock(at),
 		forge: &merges{conversation: conversation{writers: map[int64]bool{robot: true, maintainer: true}}, commit: mergeCommit, base: "main",
 			merged: []forge.PullRequest{{Number: 7, Head: mergedHead, Base: "main", Merged: true}}},
 		sync: &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s", ResourceVersion: "41", Annotations: map[string]string{"a": "b"}},

@@ -56,7 +56,7 @@ type Story interface {
 type Options struct {
 	Client client.Client
 	Story  Story
-	Clock  clock.PassiveClock
+	Clock  clock.WithTicker
 	// CacheDir returns the folder for the clone of an AuditSync's pull requests.
 	CacheDir func(key types.NamespacedName) string
 	// Events records who approved removals.
@@ -98,7 +98,7 @@ type Checker struct {
 // New returns a Checker, which works once it is started.
 func New(o Options) *Checker {
 	return &Checker{Options: o, syncs: map[types.NamespacedName]*audited{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[item](), workqueue.TypedRateLimitingQueueConfig[item]{Name: "pullrequest"})}
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[item](), workqueue.TypedRateLimitingQueueConfig[item]{Name: "pullrequest", Clock: o.Clock})}
 }
 
 // NeedLeaderElection returns true: only the leader answers.
