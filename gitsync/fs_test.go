@@ -183,6 +183,14 @@ func TestDeepTree(t *testing.T) {
 	if !errors.As(err, &limit) || limit.What != "depth of folders" {
 		t.Errorf("got %v", err)
 	}
+	for reason, length := range map[string]int{"as long as Linux allows": maxPath, "longer": maxPath + 1} {
+		folders := strings.Repeat(strings.Repeat("d", 254)+"/", 16) // 4,080 bytes
+		o.commit("long", map[string]string{folders + strings.Repeat("f", length-len(folders)): "content"})
+		_, err := open(t, t.TempDir()).Fetch(t.Context(), Source{URL: url, Ref: Ref{Branch: "long"}})
+		if long := errors.As(err, &limit) && limit.What == "length of a path" && limit.Got == maxPath+1; long != (length > maxPath) || !long && err != nil {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
 }
 
 func TestLimits(t *testing.T) {

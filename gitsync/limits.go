@@ -33,8 +33,12 @@ type Limits struct {
 	CacheBytes int64
 }
 
-// maxTreeDepth bounds nested folders. Linux rejects paths over 4,096 bytes, so a deeper tree can't be checked out anyway.
-const maxTreeDepth = 2048
+// maxTreeDepth bounds nested folders, and maxPath the path of a file. Linux rejects longer paths, and folders need two bytes each,
+// so such a tree can't be checked out anyway. To walk it takes time that grows with the square of its depth and with its names.
+const (
+	maxTreeDepth = 2048
+	maxPath      = 4095
+)
 
 // maxCommit bounds a commit object. It contains no files: a kilobyte or two, with a signature.
 const maxCommit = 1 << 20

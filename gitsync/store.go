@@ -291,6 +291,7 @@ func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) err
 		t.files = saturatingAdd(t.files, below.files)
 		t.all = saturatingAdd(t.all, below.all)
 		t.height = max(t.height, below.height+1)
+		t.longest = max(t.longest, len(e.name)+len("/")+below.longest)
 	case isSubmodule(e.mode):
 		t.files = saturatingAdd(t.files, 1)
 	default:
@@ -298,6 +299,9 @@ func (s *store) loadEntry(ctx context.Context, t *tree, e *entry, depth int) err
 			return s.corrupt(e.hash, errMissing)
 		}
 		t.files = saturatingAdd(t.files, 1)
+	}
+	if t.longest = max(t.longest, len(e.name)); t.longest > maxPath {
+		return &LimitError{What: "length of a path", Limit: maxPath, Got: int64(t.longest)}
 	}
 	if t.all = saturatingAdd(t.all, 1); t.all > s.limits.Files {
 		return tooManyFiles(t.all, s.limits.Files)

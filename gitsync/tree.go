@@ -22,6 +22,8 @@ type tree struct {
 	files  int64
 	all    int64
 	height int
+	// longest is the length of the longest path below, in bytes.
+	longest int
 	// omitted lists entries that no fs.FS can show, by the names that Omitted gives them.
 	omitted []entry
 }

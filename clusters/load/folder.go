@@ -3,7 +3,6 @@ package load
 import (
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,9 +57,12 @@ func (f *folder) entry(name string) (fs.DirEntry, bool) {
 	return f.entries[i], true
 }
 
-// entry finds a file or folder without following symbolic links. If there is one in the path, link is the path of the link.
+// entry finds a file or folder by its clean path, without following symbolic links. If there is one in the path, link is the path of the link.
 func (t *Tree) entry(name string) (entry fs.DirEntry, link string, err error) {
-	dir, base := path.Dir(name), path.Base(name)
+	dir, base := ".", name
+	if i := strings.LastIndexByte(name, '/'); i >= 0 { // path.Dir cleans again, which makes deep folders expensive
+		dir, base = name[:i], name[i+1:]
+	}
 	if dir != "." {
 		above, link, err := t.entry(dir)
 		switch {
