@@ -142,6 +142,9 @@ func TestHarmless(t *testing.T) {
 		for _, wrong := range harmless(t, review.Gone(review.Marker(text), text)) {
 			t.Errorf("gone, %q: %s", text, wrong)
 		}
+		for _, wrong := range harmless(t, review.Unchecked(review.Marker(text), text)) {
+			t.Errorf("unchecked, %q: %s", text, wrong)
+		}
 	}
 }
 

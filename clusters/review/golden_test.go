@@ -133,6 +133,7 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	golden(t, "status.txt", lines.String())
+	golden(t, "unchecked.md", review.Unchecked(review.Marker(namespace+"/production"), "pack: 134217729 is over the limit of 134217728"))
 	golden(t, "gone.md", review.Gone(review.Marker(namespace+"/production"), "the pull request no longer changes anything in `"+folder+"`"))
 }
 

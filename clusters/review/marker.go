@@ -19,6 +19,11 @@ func Marked(body, marker string) bool {
 	return marker != "" && strings.TrimSuffix(first, "\r") == marker
 }
 
+// Unchecked returns the comment for a pull request that can't be checked, with the reason as a sentence without its dot.
+func Unchecked(marker, reason string) string {
+	return marker + "\n**Muster can't check this pull request:** " + prose(reason, code) + ".\n"
+}
+
 // Gone returns the comment for a pull request that no longer concerns the AuditSync, with the reason as part of a
 // sentence, such as "the pull request no longer changes clusters/production".
 func Gone(marker, reason string) string {
