@@ -2,6 +2,7 @@ package pullrequest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -77,6 +78,9 @@ func (c *Checker) work(ctx context.Context, a *audited, s *Subject, it item) (pr
 	}
 	p, now, listed := a.pull(it.number)
 	if p == nil {
+		if !a.hasList() { // other credentials: what was queued before them is in the next one
+			c.queue.Add(item{NamespacedName: it.NamespacedName})
+		}
 		return "", 0, nil
 	}
 	w := &answering{checker: c, audited: a, subject: s, conn: conn, known: now, pull: &p.shown}
@@ -156,7 +160,7 @@ func (w *answering) run(ctx context.Context) (key string, err error) {
 	if err := w.setCheckRun(ctx, answered); w.stops(err) {
 		return "", err
 	}
-	w.pull.moved, w.pull.problem, w.pull.again = 0, strings.Join(w.problems, "; "), w.checker.Clock.Now().Add(refusedRetry)
+	w.pull.problem, w.pull.again = strings.Join(w.problems, "; "), w.checker.Clock.Now().Add(refusedRetry)
 	return key, nil
 }
 
@@ -183,8 +187,11 @@ func (w *answering) judged(ctx context.Context) (answer, error) {
 }
 
 // stops reports whether an error keeps the rest of the answer from being given. What the forge refuses for good is a problem,
-// and the rest is still worth giving.
+// and the rest is still worth giving, unless it has rejected the credentials.
 func (w *answering) stops(err error) bool {
+	if rejected(err) {
+		return true
+	}
 	for _, refused := range []func(error) bool{is[*forge.RefusedError], is[*forge.NotFoundError], is[*forge.RejectedError], is[*forge.LimitError], is[*forge.ConfigError]} {
 		if refused(err) {
 			if !slices.Contains(w.problems, err.Error()) {
@@ -246,19 +253,20 @@ func (w *answering) setComment(ctx context.Context, text string, create bool) er
 		return err
 	}
 	p, text := w.pull, w.subject.Redactor.String(text) // every comment is masked here
-	if p.comment != 0 && p.text == text || p.comment == 0 && !create {
+	sum := sha256.Sum256([]byte(text))
+	if p.comment != 0 && p.text == sum || p.comment == 0 && !create {
 		return nil
 	}
 	if p.comment != 0 {
 		err := w.conn.UpdateComment(ctx, w.Number, p.comment, text)
 		if err == nil {
-			p.text = text
+			p.text = sum
 			return nil
 		}
 		if !is[*forge.NotFoundError](err) { // it was deleted
 			return err
 		}
-		if p.comment, p.text = 0, ""; !create {
+		if p.comment = 0; !create {
 			return nil
 		}
 	}
@@ -267,7 +275,7 @@ func (w *answering) setComment(ctx context.Context, text string, create bool) er
 		p.read = !is[*forge.UnavailableError](err) // it may have been written
 		return err
 	}
-	p.comment, p.text = made.ID, text
+	p.comment, p.text = made.ID, sum
 	return nil
 }
 
@@ -285,7 +293,7 @@ func (w *answering) findComment(ctx context.Context) error {
 	}
 	for _, comment := range w.comments {
 		if comment.AuthorID == self.ID && review.Marked(comment.Body, w.marker()) {
-			w.pull.comment, w.pull.text = comment.ID, comment.Body
+			w.pull.comment, w.pull.text = comment.ID, sha256.Sum256([]byte(comment.Body))
 			break
 		}
 	}
@@ -331,12 +339,21 @@ func (e *movedError) Error() string { return "the head has moved to " + e.head }
 
 // refusal returns why a head can't be checked, if that is the fault of what is in the repository. Trying again changes nothing.
 func refusal(err error) (string, bool) {
-	for _, is := range []func(error) bool{is[*gitsync.LimitError], is[*gitsync.NoAncestorError], is[*load.PathError]} {
-		if is(err) {
-			return err.Error(), true
+	for _, cause := range []func(error) (string, bool){cause[*gitsync.LimitError], cause[*gitsync.NoAncestorError], cause[*load.PathError]} {
+		if reason, found := cause(err); found {
+			return reason, true
 		}
 	}
 	return "", false
+}
+
+// cause is the text of the error of that type, without that of what led to it: the texts of statuses are short.
+func cause[T error](err error) (string, bool) {
+	found, ok := errors.AsType[T](err)
+	if !ok {
+		return "", false
+	}
+	return found.Error(), true
 }
 
 func is[T error](err error) bool {

@@ -3,6 +3,7 @@ package pullrequest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -24,8 +25,9 @@ var limits = gitsync.Limits{PackBytes: 128 << 20, ObjectBytes: 16 << 20, TotalBy
 
 // audited is what is kept for an AuditSync. It may be lost at any time.
 type audited struct {
-	dir   string
-	judge judge.Judge
+	dir    string
+	limits gitsync.Limits
+	judge  judge.Judge
 	// ended is closed when the AuditSync's pull requests are no longer answered.
 	ended chan struct{}
 
@@ -45,8 +47,8 @@ type audited struct {
 	shown   *metav1.Condition
 }
 
-func newAudited(dir string) *audited {
-	return &audited{dir: dir, ended: make(chan struct{}), pulls: map[int64]*pull{}, left: map[int64]bool{}, failing: map[string]string{}}
+func newAudited(dir string, limits gitsync.Limits) *audited {
+	return &audited{dir: dir, limits: limits, ended: make(chan struct{}), pulls: map[int64]*pull{}, left: map[int64]bool{}, failing: map[string]string{}}
 }
 
 // pull is what is known of an open pull request. The list replaces known at any time, under the lock of audited. All else
@@ -71,9 +73,9 @@ type known struct {
 type shown struct {
 	// inherited is true if an earlier process may have set a status.
 	inherited bool
-	// comment is ours, with its text; 0 until it is found or written. read is true once the comments were read.
+	// comment is ours, with the hash of its text; 0 until it is found or written. read is true once the comments were read.
 	comment int64
-	text    string
+	text    [sha256.Size]byte
 	read    bool
 	// status is the last one that was set or seen, on the commit of head.
 	status forge.Status
@@ -110,7 +112,7 @@ func (a *audited) cache() (*gitsync.Repository, error) {
 	default:
 	}
 	if a.repository == nil {
-		repository, err := gitsync.Open(a.dir, gitsync.WithLimits(limits))
+		repository, err := gitsync.Open(a.dir, gitsync.WithLimits(a.limits))
 		if err != nil {
 			return nil, fmt.Errorf("open the cache of pull requests: %w", err)
 		}
@@ -181,6 +183,13 @@ func (a *audited) pull(number int64) (p *pull, now known, listed bool) {
 		return nil, known{}, false // the list comes first
 	}
 	return p, p.known, slices.ContainsFunc(a.list.Items, func(pr forge.PullRequest) bool { return pr.Number == number })
+}
+
+// hasList reports whether the list was read with the present credentials.
+func (a *audited) hasList() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.list != nil
 }
 
 // answered records what an answer was made for.

@@ -89,7 +89,8 @@ func (it item) String() string {
 // Checker answers pull requests. A nil Checker answers none.
 type Checker struct {
 	Options
-	queue workqueue.TypedRateLimitingInterface[item]
+	queue  workqueue.TypedRateLimitingInterface[item]
+	limits gitsync.Limits
 
 	mu    sync.Mutex
 	syncs map[types.NamespacedName]*audited
@@ -97,7 +98,7 @@ type Checker struct {
 
 // New returns a Checker, which works once it is started.
 func New(o Options) *Checker {
-	return &Checker{Options: o, syncs: map[types.NamespacedName]*audited{},
+	return &Checker{Options: o, limits: limits, syncs: map[types.NamespacedName]*audited{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[item](), workqueue.TypedRateLimitingQueueConfig[item]{Name: "pullrequest", Clock: o.Clock})}
 }
 
@@ -171,7 +172,7 @@ func (c *Checker) audited(key types.NamespacedName) *audited {
 	defer c.mu.Unlock()
 	known := c.syncs[key]
 	if known == nil {
-		known = newAudited(filepath.Join(c.CacheDir(key), "pulls"))
+		known = newAudited(filepath.Join(c.CacheDir(key), "pulls"), c.limits)
 		c.syncs[key] = known
 	}
 	return known

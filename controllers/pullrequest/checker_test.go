@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/forgetest"
 )
@@ -64,6 +63,7 @@ func TestLifeOfAPullRequest(t *testing.T) {
 
 // TestPathOfAPullRequest: one that removes the whole path, or adds it, gets an answer.
 func TestPathOfAPullRequest(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, forge.Gitea)
 	head := s.push(1, false, map[string]string{"f": ""})
 	link := s.push(2, false, map[string]string{"f": "", "f @120000": "docs"})
@@ -74,80 +74,6 @@ func TestPathOfAPullRequest(t *testing.T) {
 	s.commit("refs/heads/main", "refs/heads/main^0", map[string]string{"f": ""})
 	added := s.push(3, false, map[string]string{"f/config.yaml": config, "f/us.yaml": plain("us", "5 1 * * *")})
 	s.look("added", s.shows(3, added, forge.Success, "adds 1 cluster (us)", "us"))
-}
-
-// TestHostileFork: whatever a stranger's head has in it, no file is opened and no secret is shown.
-func TestHostileFork(t *testing.T) {
-	s := newStage(t, forge.GitHub)
-	eu := s.git(nil, "-C", s.dir, "show", "main:f/eu.yaml")
-	own := sealtest.NewKey(t)
-	many := map[string]string{}
-	for i := range 5000 {
-		many[fmt.Sprintf("f/x%d.yaml", i)] = "a: b"
-	}
-	for i, files := range []map[string]string{
-		{".sops.yaml": "creation_rules:\n- age: " + own.Public() + "\n", "f/asia.yaml": sealed(t, own, "asia", "stranger")},
-		{"f/copy.yaml": strings.Replace(eu, "name: eu", "name: copy", 1)},
-		{"f/copy.yaml": strings.ReplaceAll(strings.Replace(eu, "kubeconfig:", "schedule:", 1), "name: eu", "name: copy")},
-		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nconfigMapGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
-		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nsecretGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
-		{"f/kustomization.yaml": "resources: [config.yaml, 'https://127.0.0.1:1/base?ref=main']\n"},
-		{"f/kustomization.yaml": "resources: [config.yaml, ../../../etc/passwd, ../docs]\n"},
-		{"f/link.yaml @120000": "../../../../etc/passwd"},
-		{"f/vault.yaml": cluster("vault", "  schedule: H H * * *\n  vault: {address: 'https://127.0.0.1:1', path: x}\n")},
-		{"f/'<img src=x>@jane[a](b)`.yaml": plain("x", "never\u202e</details>@jane")},
-		many,
-	} {
-		number := int64(i + 1)
-		head := s.push(number, true, files)
-		s.look(fmt.Sprint("fork ", number), func() bool {
-			return s.Shown(head)[planned].State != "" && s.Shown(head)[planned].State != forge.Pending
-		})
-		t.Logf("%d: %s %s", number, s.Shown(head)[planned].State, s.Shown(head)[planned].Description)
-		for _, text := range s.Commented(number) {
-			if strings.Contains(text, "root:") || strings.Contains(text, "\u202e") || strings.Contains(text, "ENC[") {
-				t.Errorf("%d: %s", number, text)
-			}
-		}
-	}
-	if n := s.opened.Load(); n != 0 {
-		t.Errorf("%d files were opened", n)
-	}
-	if c := s.condition(); !strings.HasPrefix(c, "True") {
-		t.Errorf("the condition of the AuditSync: %s", c)
-	}
-	s.clean()
-}
-
-// TestHostileInsider: a branch of the repository itself is checked with keys, and its plan is masked.
-func TestHostileInsider(t *testing.T) {
-	s := newStage(t, forge.GitLab)
-	for i, files := range []map[string]string{
-		{"f/eu.yaml": sealed(t, s.key, "eu", "CANARY-another")},
-		{"f/asia.yaml": s.key.Encrypt(t, "asia.yaml", cluster("CANARY-name", "  schedule: CANARY-schedule\n  kubeconfig: CANARY-kubeconfig\n"), sealtest.Recommended)},
-		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml]\nsecretGenerator: [{name: stolen, files: [eu.yaml]}]\n"},
-		{"f/kustomization.yaml": "resources: [config.yaml, us.yaml, eu.yaml]\nreplacements: [{source: {kind: ExternalCluster, name: eu, fieldPath: spec.kubeconfig}, targets: [{select: {kind: ExternalCluster, name: us}, fieldPaths: [spec.schedule]}]}]\n"},
-		{"f/us.yaml": plain("us", canary)},
-	} {
-		number := int64(i + 1)
-		head := s.push(number, false, files)
-		s.look(fmt.Sprint("branch ", number), func() bool {
-			return s.Shown(head)[planned].State != "" && s.Shown(head)[planned].State != forge.Pending
-		})
-		t.Logf("%d: %s %s", number, s.Shown(head)[planned].State, s.Shown(head)[planned].Description)
-	}
-	if s.opened.Load() == 0 {
-		t.Error("nothing was opened")
-	}
-	for number := range int64(6) {
-		for _, text := range s.Commented(number) {
-			for _, secret := range []string{canary, "CANARY-another", "CANARY-kubeconfig"} {
-				if strings.Contains(text, secret) {
-					t.Errorf("%d shows %s:\n%s", number, secret, text)
-				}
-			}
-		}
-	}
 }
 
 // TestFailingForge: a forge that fails is left alone, and the answers come when it is back, each once.
@@ -200,6 +126,7 @@ func (d discard) WriteHeader(int)             {}
 
 // TestFailingComment: in a locked conversation there is the status alone, and the forge is not asked again and again.
 func TestFailingComment(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, forge.GitHub)
 	s.AnswerSome(http.MethodPost, "/comments", func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
 		forgetest.Status(http.StatusForbidden, `{"message":"Unable to create comment because issue is locked."}`)(w, r)
@@ -217,6 +144,7 @@ func TestFailingComment(t *testing.T) {
 
 // TestForgetDuringTheWork: the end of an AuditSync ends its checks at once, and leaves nothing.
 func TestForgetDuringTheWork(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, forge.Gitea)
 	for number := range int64(8) {
 		s.push(number+1, false, map[string]string{"f/asia.yaml": plain("asia", fmt.Sprintf("%d 1 * * *", number))})
@@ -241,7 +169,7 @@ func TestForgetDuringTheWork(t *testing.T) {
 
 // TestListedDuringTheWork: a list that comes during a check doesn't give it another head.
 func TestListedDuringTheWork(t *testing.T) {
-	a := newAudited(t.TempDir())
+	a := newAudited(t.TempDir(), limits)
 	opened := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	list := func(head string, updated time.Time, items ...int64) *forge.PullRequestList {
 		l := &forge.PullRequestList{}

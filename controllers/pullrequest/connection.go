@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -55,7 +56,13 @@ func (c *Checker) connect(ctx context.Context, a *audited, s *Subject) (*connect
 
 // down reports whether the forge answers nobody now. Then the others needn't ask.
 func down(err error) bool {
-	return is[*forge.UnavailableError](err) || is[*forge.RateLimitedError](err)
+	return is[*forge.UnavailableError](err) || is[*forge.RateLimitedError](err) || rejected(err)
+}
+
+// rejected reports whether the forge has rejected the credentials themselves, and not only what they were used for.
+func rejected(err error) bool {
+	refused, ok := errors.AsType[*forge.RefusedError](err)
+	return ok && refused.Status == http.StatusUnauthorized
 }
 
 // wait returns when to try again after an error.

@@ -2,6 +2,7 @@ package pullrequest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -37,6 +38,9 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 		ref = forge.HeadRef(w.conn.repository.Provider, w.Number)
 	}
 	compared, err := repository.Compare(ctx, w.subject.Source, ref)
+	if missing, ok := errors.AsType[*gitsync.RefNotFoundError](err); ok && missing.Name == ref {
+		return w.vanished(ref)
+	}
 	if reason, refused := refusal(err); refused {
 		return w.unchecked(reason), nil
 	}
@@ -47,6 +51,7 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	if head := compared.Head.Commit().Hash; head != w.Head {
 		return answer{}, w.moved(head)
 	}
+	w.pull.moved = 0
 	request, err := w.request(ctx, compared)
 	var reviewed *judge.Result
 	if err == nil {
@@ -114,7 +119,21 @@ func (w *answering) answer(request judge.Request, r *judge.Result) answer {
 // unchecked is the answer for a head that can't be checked by its own fault.
 func (w *answering) unchecked(reason string) answer {
 	return answer{head: w.Head, status: forge.Status{State: forge.Failure, Description: "can't be checked: " + reason, TargetURL: w.URL},
-		comment: review.Gone(w.marker(), "the head can't be checked: "+reason), write: false}
+		comment: review.Unchecked(w.marker(), reason), write: true}
+}
+
+// vanishing is how often the list is read again before a missing head is told.
+const vanishing = 3
+
+// vanished is the answer for a head that the repository doesn't have. The list of the forge may be newer or older than the
+// repository, so it is read again first. What is told is looked at again later, too.
+func (w *answering) vanished(ref string) (answer, error) {
+	if w.ref != "" || w.pull.moved < vanishing {
+		return answer{}, w.moved("")
+	}
+	reason := "the repository has no " + ref
+	w.problems = append(w.problems, reason)
+	return w.unchecked(reason), nil
 }
 
 // fileURL returns a function for the address of a line of a file at the head; nil if the forge's pages aren't known.

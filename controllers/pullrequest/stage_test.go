@@ -78,9 +78,12 @@ type stage struct {
 	key     *sealtest.Key
 	opener  clusters.Opener
 	commits int
-	version atomic.Value // the commit of main
-	opened  atomic.Int64 // files
-	gone    atomic.Bool  // the AuditSync's pull requests are not answered
+	version atomic.Value                  // the commit of main
+	opened  atomic.Int64                  // files
+	hold    atomic.Pointer[chan struct{}] // files are opened when it is closed
+	secret  atomic.Int64                  // its version
+	changed chan event.TypedGenericEvent[*v1alpha1.AuditSync]
+	gone    atomic.Bool // the AuditSync's pull requests are not answered
 	log     lockedBuffer
 	source  gitsync.Source
 	redact  redact.Redactor
@@ -107,7 +110,7 @@ func newStage(t testing.TB, provider forge.Provider) *stage {
 	t.Helper()
 	root, now := t.TempDir(), clocktest.NewFakeClock(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC))
 	s := &stage{TB: t, Server: forgetest.Start(t, provider, forgetest.Options{Now: now.Now}), clock: now, dir: filepath.Join(root, "platform", "fleet.git"), cache: t.TempDir(), key: sealtest.NewKey(t)}
-	s.opener = &counting{s.key.Opener(t), &s.opened}
+	s.opener = &counting{s.key.Opener(t), s}
 	s.git(nil, "init", "-q", "--bare", "--initial-branch=main", s.dir)
 	s.git(nil, "-C", s.dir, "config", "uploadpack.allowAnySHA1InWant", "true")
 	git, err := server.StartGit(t.Context(), server.GitOptions{Dir: root})
@@ -127,8 +130,8 @@ func (s *stage) start() {
 	if s.stop != nil {
 		s.stop()
 	}
-	changed := make(chan event.TypedGenericEvent[*v1alpha1.AuditSync], 1000)
-	s.checker = New(Options{Client: secrets{}, Story: s, Clock: s.clock, CacheDir: func(types.NamespacedName) string { return s.cache }, Changed: changed,
+	s.changed = make(chan event.TypedGenericEvent[*v1alpha1.AuditSync], 1000)
+	s.checker = New(Options{Client: secrets{version: &s.secret}, Story: s, Clock: s.clock, CacheDir: func(types.NamespacedName) string { return s.cache }, Changed: s.changed,
 		Log: funcr.New(s.log.add, funcr.Options{Verbosity: 10})})
 	s.checker.queue.ShutDown()
 	s.queue = newCountedQueue(s.clock)
@@ -215,18 +218,25 @@ func (s *stage) Subject(context.Context, types.NamespacedName) (*Subject, error)
 // counting counts the files that it opens.
 type counting struct {
 	clusters.Opener
-	opened *atomic.Int64
+	stage *stage
 }
 
 func (c *counting) Open(ctx context.Context, f *load.File) (*unseal.Plain, *finding.Finding) {
-	c.opened.Add(1)
+	c.stage.opened.Add(1)
+	if hold := c.stage.hold.Load(); hold != nil {
+		<-*hold
+	}
 	return c.Opener.Open(ctx, f)
 }
 
 // secrets is a client that has the credentials for the forge.
-type secrets struct{ client.Client }
+type secrets struct {
+	client.Client
+	version *atomic.Int64
+}
 
-func (secrets) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+func (c secrets) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	o.SetResourceVersion(fmt.Sprint(c.version.Load()))
 	o.(*corev1.Secret).Data = map[string][]byte{"token": []byte("t0ken")}
 	return nil
 }
@@ -274,11 +284,11 @@ func (s *stage) look(what string, reached func() bool) {
 	s.Helper()
 	s.checker.Look(key)
 	s.rest()
-	for range 15 * 60 {
+	for step := time.Second; step < 2*time.Minute; step += step / 10 { // in all, more than the longest wait
 		if reached() {
 			return
 		}
-		s.clock.Step(time.Second)
+		s.clock.Step(step)
 		s.rest()
 	}
 	s.Fatalf("%s: not reached; %s; requests:\n%s\n%s", what, s.condition(), strings.Join(s.Requests(), "\n"), s.log.String())

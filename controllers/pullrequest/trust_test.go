@@ -143,7 +143,7 @@ func TestRefusals(t *testing.T) {
 		err   error
 		stops bool
 	}{
-		{&forge.RefusedError{}, false}, {&forge.NotFoundError{}, false}, {&forge.RejectedError{}, false}, {&forge.LimitError{}, false}, {&forge.ConfigError{}, false},
+		{&forge.RefusedError{}, false}, {&forge.RefusedError{Status: 403}, false}, {&forge.RefusedError{Status: 401}, true}, {&forge.NotFoundError{}, false}, {&forge.RejectedError{}, false}, {&forge.LimitError{}, false}, {&forge.ConfigError{}, false},
 		{&forge.UnavailableError{}, true}, {&forge.RateLimitedError{}, true}, {&forge.AnswerError{}, true}, {context.Canceled, true}, {nil, false},
 	} {
 		w := &answering{}

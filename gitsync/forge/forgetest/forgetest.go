@@ -182,6 +182,9 @@ func (s *Server) AnswerWith(h http.HandlerFunc) {
 	s.answer = h
 }
 
+// Answer answers a request as without AnswerWith.
+func (s *Server) Answer(w http.ResponseWriter, r *http.Request) { s.handler(w, r) }
+
 // AnswerSome answers the requests with this method and end of the path with the handler, until AnswerWith is called with nil.
 // The handler gets what the server itself would do as next.
 func (s *Server) AnswerSome(method, suffix string, h func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc)) {
