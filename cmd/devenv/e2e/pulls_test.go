@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -97,31 +98,23 @@ func (p *pulls) say(user string, number int64, body string) {
 	p.request()
 }
 
-// status returns the last status of the plan on a head.
-func (p *pulls) status(head string) (state, text string) {
-	p.Helper()
-	statuses, err := p.gitea.Statuses(p.Context(), repository, head)
-	must(p, err)
-	for _, s := range statuses {
-		if s.Context == planned {
-			state, text = s.State, s.Description
-		}
-	}
-	return state, text
-}
-
-// answered waits for a status, and for a comment that has all of the texts. It returns both.
+// answered waits for a status, and for a comment that has all of the texts. It returns all results that the head had up to here,
+// and the comment.
 func (p *pulls) answered(number int64, head, state, text string, within ...string) (comment string) {
 	p.Helper()
 	seen := ""
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		haveState, haveText := p.status(head)
+		statuses := p.statuses(head)
+		last := server.GiteaStatus{}
+		if len(statuses) > 0 {
+			last = statuses[len(statuses)-1]
+		}
 		own := p.comments(number)
 		if len(own) > 1 {
 			p.Fatalf("#%d has %d comments", number, len(own))
 		}
-		seen = haveState + ": " + haveText + "\n" + strings.Join(own, "\n")
-		if haveState != state || !strings.HasPrefix(haveText, text) || len(own) == 0 {
+		seen = last.State + ": " + last.Description + "\n" + strings.Join(own, "\n")
+		if last.State != state || !strings.HasPrefix(last.Description, text) || len(own) == 0 {
 			continue
 		}
 		// The status comes before the comment. What the base has not applied yet is not the last answer.
@@ -133,7 +126,7 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 			if strings.Contains(own[0], "CANARY") {
 				p.Errorf("a secret in the comment of #%d:\n%s", number, own[0])
 			}
-			return haveState + ": " + haveText + "\n\n" + own[0]
+			return p.results(head, statuses) + "\n" + own[0]
 		}
 	}
 	audit := p.audit()
@@ -141,7 +134,7 @@ func (p *pulls) answered(number int64, head, state, text string, within ...strin
 	return ""
 }
 
-// golden holds a status and a comment to a file, with what differs from run to run replaced.
+// golden holds the results and a comment to a file, with what differs from run to run replaced.
 func (p *pulls) golden(name, comment string) {
 	p.Helper()
 	seen := map[string]string{}

@@ -134,6 +134,8 @@ type GiteaStatus struct {
 	State       string `json:"status"`
 	Description string `json:"description"`
 	TargetURL   string `json:"target_url"`
+	// Created has no fractions of seconds.
+	Created time.Time `json:"created_at"`
 }
 
 // Statuses returns all statuses that were ever set on a commit, oldest first.
