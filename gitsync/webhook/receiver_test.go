@@ -227,6 +227,8 @@ func TestIgnoredKindly(t *testing.T) {
 			200, "is not the repository"},
 		{"a comment on an issue", "issue_comment", main, bytes.Replace(payload(t, "github-issue-comment"), []byte(`"pull_request"`), []byte(`"other"`), 1), 200, "this event is not used"},
 		{"a merge group", "merge_group", main, payload(t, "github-merge-group"), 202, "accepted"},
+		{"a merge group where tags are followed", "merge_group", follow(gitsync.Ref{SemVer: "1.x"}), payload(t, "github-merge-group"), 202, "accepted"},
+		{"a merge group where a tag is followed", "merge_group", follow(gitsync.Ref{Tag: "v1"}), payload(t, "github-merge-group"), 202, "accepted"},
 		{"a merge group for another branch", "merge_group", follow(gitsync.Ref{Branch: "release"}), payload(t, "github-merge-group"), 200, "follows the branch release"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
