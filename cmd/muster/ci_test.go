@@ -328,7 +328,7 @@ func TestReportsOfHostileText(t *testing.T) {
 		{Code: "empty", Severity: finding.Info, Message: "no file"},
 	}
 	var out bytes.Buffer
-	check(t, printJUnit(&out, []string{"a.yaml", "b.yaml"}, findings))
+	check(t, printJUnit(&out, "muster lint", []string{"a.yaml", "b.yaml"}, findings))
 	var suites junitSuites
 	check(t, xml.Unmarshal(out.Bytes(), &suites))
 	if suites.Tests != 4 || suites.Failures != 1 || len(suites.Suites) != 1 || len(suites.Suites[0].Cases) != 4 {

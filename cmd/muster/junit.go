@@ -42,8 +42,9 @@ type (
 	}
 )
 
-// printJUnit writes a test case for each file, which fails if the file has errors. Other findings are its output.
-func printJUnit(w io.Writer, files []string, findings []finding.Finding) error {
+// printJUnit writes the findings of a command: a test case for each file, which fails if the file has errors. Other findings are its
+// output.
+func printJUnit(w io.Writer, command string, files []string, findings []finding.Finding) error {
 	of := map[string][]finding.Finding{}
 	for _, name := range files {
 		of[name] = nil
@@ -51,9 +52,9 @@ func printJUnit(w io.Writer, files []string, findings []finding.Finding) error {
 	for _, f := range findings {
 		of[f.Path] = append(of[f.Path], f)
 	}
-	suite := junitSuite{Name: "muster lint"}
+	suite := junitSuite{Name: command}
 	for _, name := range slices.Sorted(maps.Keys(of)) {
-		c := junitCaseOf(name, of[name])
+		c := junitCaseOf(command, name, of[name])
 		if suite.Tests++; c.Failure != nil {
 			suite.Failures++
 		}
@@ -67,8 +68,8 @@ func printJUnit(w io.Writer, files []string, findings []finding.Finding) error {
 	return err
 }
 
-func junitCaseOf(file string, findings []finding.Finding) junitCase {
-	c := junitCase{Name: visible(file), Class: "muster lint", File: visible(file)}
+func junitCaseOf(command, file string, findings []finding.Finding) junitCase {
+	c := junitCase{Name: visible(file), Class: command, File: visible(file)}
 	if file == "" { // findings about no file
 		c.Name = "."
 	}

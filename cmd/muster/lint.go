@@ -86,7 +86,7 @@ func newLintCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := s.printReports(output.value, reports); err != nil {
+		if err := s.printReports("muster lint", output.value, reports); err != nil {
 			return fmt.Errorf("print findings: %w", err)
 		}
 		if fails(reports, finding.Severity(failOn.value)) {

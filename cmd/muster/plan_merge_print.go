@@ -28,7 +28,7 @@ func (s *shell) printJudged(format string, repo *repository, j *judged) error {
 		_, err := fmt.Fprintln(s.stdout, s.redactor.String(j.Markdown(review.Options{SetUp: j.setUp})))
 		return err
 	}
-	return s.printReports(format, []report{{repo, j.files, j.findings()}})
+	return s.printReports("muster plan", format, []report{{repo, j.files, j.findings()}})
 }
 
 func (s *shell) printJudgedText(repo *repository, j *judged) error {

@@ -8,15 +8,15 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// printReports writes what lint has found, in one of its formats.
-func (s *shell) printReports(format string, reports []report) error {
+// printReports writes what a command has found, in one of the formats of lint.
+func (s *shell) printReports(command, format string, reports []report) error {
 	switch format {
 	case "json":
 		return writeJSON(s.stdout, map[string]any{"findings": s.all(reports)})
 	case "sarif":
 		return writeJSON(s.stdout, sarif(s.all(reports)))
 	case "junit":
-		return printJUnit(s.stdout, s.checked(reports), s.all(reports))
+		return printJUnit(s.stdout, command, s.checked(reports), s.all(reports))
 	case "gitlab":
 		return writeJSON(s.stdout, codeQualityOf(s.all(reports)))
 	case "github":
