@@ -17,15 +17,15 @@ import (
 
 // pullRequest has the used fields of Gitea's answer.
 type pullRequest struct {
-	Number  int64     `json:"number"`
-	State   string    `json:"state"`
-	Draft   bool      `json:"draft"`
-	Merged  bool      `json:"merged"`
-	HTMLURL string    `json:"html_url"`
-	Updated time.Time `json:"updated_at"`
-	User    *user     `json:"user"`
-	Head    side      `json:"head"`
-	Base    side      `json:"base"`
+	Number  int64       `json:"number"`
+	State   string      `json:"state"`
+	Draft   bool        `json:"draft"`
+	Merged  bool        `json:"merged"`
+	HTMLURL string      `json:"html_url"`
+	Updated time.Time   `json:"updated_at"`
+	User    *wire.Login `json:"user"`
+	Head    side        `json:"head"`
+	Base    side        `json:"base"`
 	// MergeCommit is what the branch was moved to: a merge, the squashed commit, or the last rebased one.
 	MergeCommit string `json:"merge_commit_sha"`
 }
@@ -37,11 +37,6 @@ type side struct {
 	Repo  *struct {
 		ID int64 `json:"id"`
 	} `json:"repo"`
-}
-
-type user struct {
-	ID    int64  `json:"id"`
-	Login string `json:"login"`
 }
 
 func (p pullRequest) value() (forge.PullRequest, bool) {
@@ -62,23 +57,6 @@ func (p pullRequest) fork() bool {
 		return true
 	}
 	return p.Head.Label == "" || strings.HasPrefix(p.Head.Ref, "refs/")
-}
-
-type comment struct {
-	ID      int64     `json:"id"`
-	User    *user     `json:"user"`
-	Body    string    `json:"body"`
-	Created time.Time `json:"created_at"`
-	Updated time.Time `json:"updated_at"`
-}
-
-// value: the account of a deleted user has the id -1.
-func (c comment) value() (forge.Comment, bool) {
-	value := forge.Comment{ID: c.ID, Body: c.Body, Created: c.Created, Updated: c.Updated}
-	if c.User != nil && c.User.ID > 0 {
-		value.AuthorID, value.Author = c.User.ID, c.User.Login
-	}
-	return value, c.ID > 0
 }
 
 func (c *Client) path(format string, args ...any) string {
@@ -157,7 +135,7 @@ const maxText = 8 << 10
 
 // Comments reads the conversation. Gitea answers it in one piece, whatever the size of a page.
 func (c *Client) Comments(ctx context.Context, number int64) ([]forge.Comment, error) {
-	return wire.Comments(ctx, c.conn, wire.Pages{Path: c.path("/issues/%d/comments", number)}, number, comment.value)
+	return wire.Comments(ctx, c.conn, wire.Pages{Path: c.path("/issues/%d/comments", number)}, number, wire.IssueComment.Value)
 }
 
 // CreateComment adds a comment to the conversation.
@@ -177,11 +155,11 @@ func (c *Client) CreateComment(ctx context.Context, number int64, body string) (
 		return forge.Comment{}, c.conn.FailAbout(ctx, wire.PullRequest, fmt.Sprintf("comment on pull request %d", number), err)
 	}
 	c.conn.Done()
-	value := comment{ID: created.ID, Body: created.Body, Created: created.Created, Updated: created.Updated}
+	value := wire.IssueComment{ID: created.ID, Body: created.Body, Created: created.Created, Updated: created.Updated}
 	if u := created.Poster; u != nil {
-		value.User = &user{ID: u.ID, Login: u.UserName}
+		value.User = &wire.Login{ID: u.ID, Login: u.UserName}
 	}
-	written, _ := value.value()
+	written, _ := value.Value()
 	return written, nil
 }
 

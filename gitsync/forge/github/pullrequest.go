@@ -14,15 +14,15 @@ import (
 
 // pullRequest has the used fields of https://docs.github.com/rest/pulls/pulls. Lists have no field "merged".
 type pullRequest struct {
-	Number   int64      `json:"number"`
-	State    string     `json:"state"`
-	Draft    bool       `json:"draft"`
-	MergedAt *time.Time `json:"merged_at"`
-	Updated  time.Time  `json:"updated_at"`
-	HTMLURL  string     `json:"html_url"`
-	User     *user      `json:"user"`
-	Head     side       `json:"head"`
-	Base     side       `json:"base"`
+	Number   int64       `json:"number"`
+	State    string      `json:"state"`
+	Draft    bool        `json:"draft"`
+	MergedAt *time.Time  `json:"merged_at"`
+	Updated  time.Time   `json:"updated_at"`
+	HTMLURL  string      `json:"html_url"`
+	User     *wire.Login `json:"user"`
+	Head     side        `json:"head"`
+	Base     side        `json:"base"`
 	// MergeCommit is what the branch was moved to: a merge, the squashed commit, or the last rebased one. Before the merge it is
 	// GitHub's test of it.
 	MergeCommit string `json:"merge_commit_sha"`
@@ -36,11 +36,6 @@ type side struct {
 	} `json:"repo"`
 }
 
-type user struct {
-	ID    int64  `json:"id"`
-	Login string `json:"login"`
-}
-
 func (p pullRequest) value() (forge.PullRequest, bool) {
 	pull := forge.PullRequest{
 		Number: p.Number, Head: p.Head.SHA, Base: p.Base.Ref, URL: p.HTMLURL,
@@ -51,22 +46,6 @@ func (p pullRequest) value() (forge.PullRequest, bool) {
 		pull.Author = p.User.Login
 	}
 	return pull, p.Number > 0 && forge.Commit{Hash: p.Head.SHA}.Validate() == nil
-}
-
-type comment struct {
-	ID      int64     `json:"id"`
-	User    *user     `json:"user"`
-	Body    string    `json:"body"`
-	Created time.Time `json:"created_at"`
-	Updated time.Time `json:"updated_at"`
-}
-
-func (c comment) value() (forge.Comment, bool) {
-	value := forge.Comment{ID: c.ID, Body: c.Body, Created: c.Created, Updated: c.Updated}
-	if c.User != nil && c.User.ID > 0 {
-		value.AuthorID, value.Author = c.User.ID, c.User.Login
-	}
-	return value, c.ID > 0
 }
 
 func (c *Client) path(format string, args ...any) string {
@@ -101,7 +80,7 @@ func (c *Client) MergedAs(ctx context.Context, commit forge.Commit, base string)
 
 // Comments reads the conversation, without the comments on lines of the diff.
 func (c *Client) Comments(ctx context.Context, number int64) ([]forge.Comment, error) {
-	return wire.Comments(ctx, c.pullsConn, pages(c.path("/issues/%d/comments", number), nil), number, comment.value)
+	return wire.Comments(ctx, c.pullsConn, pages(c.path("/issues/%d/comments", number), nil), number, wire.IssueComment.Value)
 }
 
 // CreateComment adds a comment to the conversation.
