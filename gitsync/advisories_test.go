@@ -14,6 +14,7 @@ import (
 
 // TestAdvisories repeats the attacks of advisories on Git clients. SECURITY.md lists them, and the tests that hold the others.
 func TestAdvisories(t *testing.T) {
+	t.Parallel()
 	t.Run("CVE-2026-44309 and CVE-2026-45022", signedCommitWithTwoHeaders)
 	t.Run("CVE-2026-71557", refThatClimbs)
 	t.Run("CVE-2026-71556", linksInACircle)

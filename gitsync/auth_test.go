@@ -10,6 +10,7 @@ import (
 )
 
 func TestAuthFromSecret(t *testing.T) {
+	t.Parallel()
 	host, identity := newSigner(t, "ed25519")
 	sealed := locked(t, identity, "pass")
 	hosts := knownhosts.Line([]string{"git.example.com"}, host.PublicKey())
@@ -84,6 +85,7 @@ func TestAuthFromSecret(t *testing.T) {
 
 // TestAuthNeverPrintsItself: no way of printing credentials shows them (CVE-2024-31216 of Flux, CVE-2024-52009 of Atlantis).
 func TestAuthNeverPrintsItself(t *testing.T) {
+	t.Parallel()
 	auth := basicAuth(t, "https://example.com/r.git")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		for _, what := range []any{auth, &auth, Source{Auth: auth}} {
@@ -95,6 +97,7 @@ func TestAuthNeverPrintsItself(t *testing.T) {
 }
 
 func TestKnownHostsLine(t *testing.T) {
+	t.Parallel()
 	host, _ := newSigner(t, "ed25519")
 	good := knownhosts.Line([]string{"a.example.com"}, host.PublicKey())
 	_, err := parseKnownHosts([]byte("# comment\n\n" + good + "\n\na.example.com ssh-ed25519\n" + good))
@@ -104,6 +107,7 @@ func TestKnownHostsLine(t *testing.T) {
 }
 
 func TestMatchHost(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		pattern, host string
 		match         bool

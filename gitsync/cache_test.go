@@ -16,6 +16,7 @@ import (
 
 // Whatever is found on disk when the process starts, the next Fetch ends with the right content.
 func TestDamageFoundAtStart(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	big := strings.Repeat("some text that packs well\n", 200)
 	o.commit("main", map[string]string{"a/f": "1", "big": big})
@@ -99,6 +100,7 @@ func TestDamageFoundAtStart(t *testing.T) {
 // Every single byte of pack and index is damaged once. The snapshot then has the right content or
 // says that it is damaged; and the fetch after that has the right content.
 func TestDamageOfEveryByte(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	base := strings.Repeat("a line of some length\n", 20)
 	o.commit("main", map[string]string{"a/f": base, "b": base + "and one more", "c": "c"})
@@ -153,6 +155,7 @@ func checkDamaged(t *testing.T, dir, path string, at int, base string) {
 }
 
 func TestDamageFoundWhileReading(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	text := strings.Repeat("0123456789abcdef", 64)
 	o.commit("main", map[string]string{"f": text})
@@ -181,6 +184,7 @@ func TestDamageFoundWhileReading(t *testing.T) {
 
 // A store that lost objects (an older pack) is completed by a clone when the next commit comes.
 func TestIncompleteStoreIsReplaced(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"old": "old", "f": "1"})
 	srv, r := serve(t, o), open(t, t.TempDir())
@@ -194,6 +198,7 @@ func TestIncompleteStoreIsReplaced(t *testing.T) {
 }
 
 func TestOpenLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"lost+found", "store-123", "state-456"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -231,6 +236,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv := serve(t, o)

@@ -84,7 +84,7 @@ func (r *Repository) Compare(ctx context.Context, src Source, head string) (*Com
 }
 
 func (r *Repository) compare(ctx context.Context, rem *remote, refs Refs, base, head target) (*Comparison, error) {
-	for _, depth := range append([]int{0}, depths...) {
+	for _, depth := range append([]int{0}, r.depths...) {
 		if depth > 0 {
 			both := head
 			both.ways = []way{{wants: union(head.ways[0].wants, base.ways[0].wants), depth: depth}}
@@ -102,7 +102,7 @@ func (r *Repository) compare(ctx context.Context, rem *remote, refs Refs, base, 
 			return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Several: len(best) > 1}
 		}
 	}
-	return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Searched: depths[len(depths)-1]}
+	return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Searched: r.depths[len(r.depths)-1]}
 }
 
 func (r *Repository) comparison(ctx context.Context, base, head target, ancestor plumbing.Hash) (*Comparison, error) {

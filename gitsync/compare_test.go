@@ -25,6 +25,7 @@ func compared(t *testing.T, r *Repository, src Source, head string) *Comparison 
 }
 
 func TestCompare(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	first := o.commit("main", map[string]string{"a": "1"})
 	o.git("branch", "feature", "main")
@@ -65,6 +66,7 @@ func TestCompare(t *testing.T) {
 }
 
 func TestCompareFarAncestor(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	first := o.commit("main", map[string]string{"a": "1"})
 	o.git("branch", "feature", "main")
@@ -76,16 +78,16 @@ func TestCompareFarAncestor(t *testing.T) {
 	if c := compared(t, open(t, t.TempDir()), src, head); c.Ancestor.Commit().Hash != first {
 		t.Errorf("ancestor %s, not %s", c.Ancestor.Commit().Hash, first)
 	}
-	before := depths
-	depths = []int{5, 10}
-	defer func() { depths = before }()
-	_, err := open(t, t.TempDir()).Compare(t.Context(), src, head)
+	r := open(t, t.TempDir())
+	r.depths = []int{5, 10}
+	_, err := r.Compare(t.Context(), src, head)
 	if missing, ok := errors.AsType[*NoAncestorError](err); !ok || missing.Searched != 10 {
 		t.Errorf("with a history of 10: %v", err)
 	}
 }
 
 func TestCompareErrors(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"a": "1"})
 	unrelated := o.pull(1, o.commit("other", map[string]string{"a": "1"}))
@@ -125,6 +127,7 @@ func is[T error](err error) bool {
 
 // TestCompareManyTrees: heads with ever different folders don't fill the memory.
 func TestCompareManyTrees(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"a": "1"})
 	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}

@@ -9,6 +9,7 @@ import (
 
 // What people read: the cause first, then the way out.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	const url = "https://git.example.com/fleet.git"
 	for _, tc := range []struct {
 		err  error
@@ -47,6 +48,7 @@ func TestMessages(t *testing.T) {
 
 // The payload has to be the very bytes that were signed, or no signature ever verifies.
 func TestSignedCommit(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	tree := o.git("rev-parse", "main^{tree}")

@@ -20,6 +20,7 @@ import (
 )
 
 func TestFetchReadsACommit(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	hash := o.commit("main", map[string]string{"README.md": "hello", "clusters/a.yaml": "a: 1\n", "clusters/eu/b.yaml": "b: 2\n", "run.sh @100755": "#!/bin/sh\n"})
 	s := fetch(t, open(t, t.TempDir()), Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}})
@@ -50,6 +51,7 @@ func TestFetchReadsACommit(t *testing.T) {
 }
 
 func TestPollCostsOneRequest(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"a": "1"})
 	srv, r := serve(t, o), open(t, t.TempDir())
@@ -78,6 +80,7 @@ func TestPollCostsOneRequest(t *testing.T) {
 }
 
 func TestRefs(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	at := map[string]string{}
 	for _, v := range []string{"one", "two", "three", "four", "five"} {
@@ -139,6 +142,7 @@ func TestRefs(t *testing.T) {
 }
 
 func TestRefsThatAreNotThere(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	first := o.commit("main", map[string]string{"f": "1"})
 	o.commit("main", map[string]string{"f": "2"})
@@ -187,6 +191,7 @@ func TestRefsThatAreNotThere(t *testing.T) {
 
 // A server may hand out any commit, and then no history is needed for an old one.
 func TestCommitByHash(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	first := o.commit("main", map[string]string{"f": strings.Repeat("1", 100)})
 	for i := range 5 {
@@ -220,6 +225,7 @@ func TestCommitByHash(t *testing.T) {
 
 // A commit that is pinned within a ref must be in that ref's history, though the server hands out any, and though the cache holds it.
 func TestCommitIsWithinItsRef(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	first := o.commit("main", map[string]string{"f": "1"})
 	last := o.commit("main", map[string]string{"f": "2"})
@@ -251,6 +257,7 @@ func TestCommitIsWithinItsRef(t *testing.T) {
 }
 
 func TestHeadsOfAllKinds(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	hash := o.commit("main", map[string]string{"f": "1"})
 	url := serve(t, o).url
@@ -268,6 +275,7 @@ func TestHeadsOfAllKinds(t *testing.T) {
 }
 
 func TestForcePush(t *testing.T) {
+	t.Parallel()
 	for _, collected := range []bool{false, true} {
 		o := newOrigin(t)
 		o.commit("main", map[string]string{"keep": "same", "f": "1"})
@@ -297,6 +305,7 @@ func TestForcePush(t *testing.T) {
 }
 
 func TestDeletedBranchAndBack(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	hash := o.commit("main", map[string]string{"f": "1"})
 	o.commit("other", map[string]string{"f": "other"})
@@ -318,6 +327,7 @@ func TestDeletedBranchAndBack(t *testing.T) {
 
 // A change of one file costs about one file: the server makes a thin pack against what is held.
 func TestAChangeCostsLittle(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	files := manyFiles(500)
 	o.commit("main", files)
@@ -355,6 +365,7 @@ func TestAChangeCostsLittle(t *testing.T) {
 
 // The cache is cloned afresh now and then. Snapshots of before stay readable until they are closed.
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	url := serve(t, o).url
 	r := open(t, t.TempDir(), WithMaxPacks(3))
@@ -391,6 +402,7 @@ func TestRenewal(t *testing.T) {
 }
 
 func TestGrowthBySize(t *testing.T) {
+	t.Parallel()
 	r := &Repository{maxPacks: 100, state: state{FirstBytes: 40 << 20}, store: &store{packs: []*pack{{bytes: 40 << 20}}}}
 	if r.overgrown() {
 		t.Error("a fresh clone is not overgrown")
@@ -402,6 +414,7 @@ func TestGrowthBySize(t *testing.T) {
 }
 
 func TestAnotherURLSharesNothing(t *testing.T) {
+	t.Parallel()
 	a, b := newOrigin(t), newOrigin(t)
 	secret := a.commit("main", map[string]string{"f": "a"})
 	b.commit("main", map[string]string{"f": "b"})
@@ -417,6 +430,7 @@ func TestAnotherURLSharesNothing(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	files := map[string]string{}
 	for i := range 50 {
@@ -457,6 +471,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestWaitingForAnotherFetchEndsWithTheContext(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv := serve(t, o)
@@ -484,6 +499,7 @@ func TestWaitingForAnotherFetchEndsWithTheContext(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	hash := o.commit("main", map[string]string{"f": "1"})
 	o.git("update-ref", "refs/pull/7/head", hash)
@@ -499,6 +515,7 @@ func TestList(t *testing.T) {
 }
 
 func TestClosedRepository(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	url := serve(t, o).url

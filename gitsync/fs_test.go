@@ -12,6 +12,7 @@ import (
 )
 
 func TestLinksAndSubmodules(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	sub := strings.Repeat("5a", 20)
 	o.commit("main", map[string]string{
@@ -70,6 +71,7 @@ func TestLinksAndSubmodules(t *testing.T) {
 }
 
 func TestFSWithLinksKeepsTheRules(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"a/b/c": "content", "link @120000": "a/b/c", "empty": ""})
 	s := fetch(t, open(t, t.TempDir()), Source{URL: serve(t, o).url})
@@ -86,6 +88,7 @@ func TestFSWithLinksKeepsTheRules(t *testing.T) {
 }
 
 func TestPathsThatAreNotThere(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"dir/file": "content"})
 	s := fetch(t, open(t, t.TempDir()), Source{URL: serve(t, o).url})
@@ -116,6 +119,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 
 // Trees that git would not write, but that a server can send.
 func TestHostileTrees(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	blob := o.hash("blob", "content")
 	inner := o.hash("tree", rawTree("100644", "not\xffutf8", blob, "100644", "fine", blob))
@@ -154,6 +158,7 @@ func TestHostileTrees(t *testing.T) {
 }
 
 func TestMalformedTrees(t *testing.T) {
+	t.Parallel()
 	// Git's own server does not send this one, so it can't be tried end to end.
 	if nameless, err := parseTree([]byte("100644 \x00"+strings.Repeat("h", 20)), 1); err != nil || len(nameless.entries) != 0 || len(nameless.omitted) != 1 {
 		t.Errorf("an empty name: %+v %v", nameless, err)
@@ -169,6 +174,7 @@ func TestMalformedTrees(t *testing.T) {
 }
 
 func TestDeepTree(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	deep := strings.Repeat("d/", 1000)
 	o.commit("main", map[string]string{deep + "file": "content"})
@@ -194,6 +200,7 @@ func TestDeepTree(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "small", "zeros": strings.Repeat("\x00", 8<<20), "mid": strings.Repeat("m", 2000)})
 	bomb := o.hash("tree", rawTree("100644", "f", o.hash("blob", "x"), "100644", "g", o.hash("blob", "x")))
@@ -243,6 +250,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestTenThousandFiles(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	files := manyFiles(10_000)
 	o.commit("main", files)

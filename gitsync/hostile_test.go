@@ -2,6 +2,7 @@ package gitsync
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,13 +80,13 @@ func TestEndlessAnswers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		get, post *endless
 		what      string // LimitError.What, or nothing where HTTP's own bound ends it
-		bytes     int64
+		bytes     int64  // with what the buffers of the connection take, 4 MiB here
 	}{
-		"shallow lines":          {post: &endless{more: pkt("shallow " + hash)}, what: "answer before the pack", bytes: 4 << 20},
-		"unshallow lines":        {post: &endless{more: pkt("unshallow " + hash)}, what: "answer before the pack", bytes: 4 << 20},
-		"lines of neither kind":  {post: &endless{more: pkt("hello")}, what: "answer before the pack", bytes: 4 << 20},
-		"ACK lines":              {post: &endless{start: "0000", more: pkt("ACK " + hash + " common\n")}, what: "answer before the pack", bytes: 4 << 20},
-		"NAK lines":              {post: &endless{start: "0000", more: pkt("NAK\n")}, what: "answer before the pack", bytes: 4 << 20},
+		"shallow lines":          {post: &endless{more: pkt("shallow " + hash)}, what: "answer before the pack", bytes: 8 << 20},
+		"unshallow lines":        {post: &endless{more: pkt("unshallow " + hash)}, what: "answer before the pack", bytes: 8 << 20},
+		"lines of neither kind":  {post: &endless{more: pkt("hello")}, what: "answer before the pack", bytes: 8 << 20},
+		"ACK lines":              {post: &endless{start: "0000", more: pkt("ACK " + hash + " common\n")}, what: "answer before the pack", bytes: 8 << 20},
+		"NAK lines":              {post: &endless{start: "0000", more: pkt("NAK\n")}, what: "answer before the pack", bytes: 8 << 20},
 		"progress":               {post: &endless{start: start, more: pkt("\x02counting objects\n")}, what: "answer with the pack", bytes: 8 << 20},
 		"empty frames":           {post: &endless{start: start, more: pkt("\x01")}, what: "answer with the pack", bytes: 8 << 20},
 		"pack data":              {post: &endless{start: start, more: pkt("\x01" + strings.Repeat("x", 60_000))}, what: "pack", bytes: 16 << 20},
@@ -164,7 +165,7 @@ func manyRefs(size int) string {
 }
 
 // One large listing or pack is taken apart at a time. Small ones don't wait for it, and a server that is slow with a large one holds nobody up.
-func TestPlace(t *testing.T) {
+func TestPlace(t *testing.T) { // alone, because it takes the turn of the whole process
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	o.commit("large", map[string]string{"f": strings.Repeat("x", smallPack+1)})
@@ -274,6 +275,7 @@ func benchmarkListings(b *testing.B, most uint64) {
 
 // The header of an answer is bounded before HTTP's library holds it.
 func TestEndlessHeader(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -309,10 +311,11 @@ func TestEndlessSSH(t *testing.T) {
 	for name, tc := range map[string]struct {
 		out, stderr *endless
 		what        string
+		timeout     time.Duration
 	}{
 		"refs":          {out: &endless{start: listing, more: pkt(hash + " refs/heads/branch\n")}, what: "list of refs"},
 		"shallow lines": {out: &endless{start: listing + "0000", more: pkt("shallow " + hash)}, what: "answer before the pack"},
-		"stderr":        {stderr: &endless{more: "words\n"}},
+		"stderr":        {stderr: &endless{more: "words\n"}, timeout: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := serveSSH(t, newOrigin(t), client.PublicKey(), host)
@@ -333,7 +336,7 @@ func TestEndlessSSH(t *testing.T) {
 			}
 			started := time.Now()
 			heap := peakHeap(func() {
-				_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: srv.url(), Auth: auth, Timeout: 3 * time.Second})
+				_, err = open(t, t.TempDir()).Fetch(t.Context(), Source{URL: srv.url(), Auth: auth, Timeout: cmp.Or(tc.timeout, 30*time.Second)})
 			})
 			t.Logf("%.1f MiB of heap, %v", mib(int64(heap)), time.Since(started).Round(time.Millisecond))
 			var limit *LimitError
@@ -413,6 +416,7 @@ func TestDeltaChains(t *testing.T) {
 
 // A folder of millions of names, a fan of empty folders, and commits with megabytes of text or of signature are refused before they are taken apart.
 func TestLargeObjectsOfAKind(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	blob := o.hash("blob", "x")
 	var wide, fan strings.Builder

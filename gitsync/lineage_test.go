@@ -20,6 +20,7 @@ func wantNotDescendant(t *testing.T, r *Repository, src Source, commit string) {
 }
 
 func TestDescendants(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	root := o.commit("main", map[string]string{"f": "root"})
 	old := o.commit("main", map[string]string{"f": "old"})
@@ -101,6 +102,7 @@ func TestDescendants(t *testing.T) {
 
 // That a commit descends from another doesn't put it on the ref that it is pinned within.
 func TestDescendantsWithinARef(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	old := o.commit("main", map[string]string{"f": "old"})
 	o.commit("main", map[string]string{"f": "tip"})
@@ -119,6 +121,7 @@ func TestDescendantsWithinARef(t *testing.T) {
 
 // Going on costs what has changed, and a refusal is remembered.
 func TestDescendantsCostLittle(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	for i := range 20 {
 		o.commit("main", map[string]string{"f": fmt.Sprint(i)})
@@ -148,6 +151,7 @@ func TestDescendantsCostLittle(t *testing.T) {
 
 // A server that leaves the history out can't have a commit accepted by that.
 func TestDescendantsOfACutHistory(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	applied := o.commit("main", map[string]string{"f": "1"})
 	o.commit("main", map[string]string{"f": "2"})

@@ -39,6 +39,7 @@ func rawPack(count uint32, objects ...[]byte) []byte {
 }
 
 func TestBadPacks(t *testing.T) {
+	t.Parallel()
 	const blob, refDelta = 3, 7
 	// A delta of a few bytes that declares, and would copy together, 256 MiB.
 	base := bytes.Repeat([]byte{'x'}, 1<<16)

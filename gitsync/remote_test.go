@@ -32,6 +32,7 @@ func basicAuth(t testing.TB, url string) Auth {
 // Servers that fail in every way. The second fetch of each row goes to the good server again:
 // nothing that a bad answer leaves behind may stand in its way.
 func TestBadServers(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -183,6 +184,7 @@ func cut(w http.ResponseWriter, r *http.Request, backend http.Handler, n int) {
 
 // After a failed fetch the snapshot is what it was, and the next good fetch has the new commit.
 func TestLastGoodSnapshotOutlivesFailures(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv, r := serve(t, o), open(t, t.TempDir())
@@ -216,6 +218,7 @@ func TestLastGoodSnapshotOutlivesFailures(t *testing.T) {
 const nobodys = "127.0.0.1:1"
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -240,6 +243,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	plain := serve(t, o)
@@ -277,6 +281,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestCredentialsAreSent(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv := serve(t, o)
@@ -310,6 +315,7 @@ func TestCredentialsAreSent(t *testing.T) {
 
 // A renamed repository: the listing is redirected, and the pack is asked for at the new path.
 func TestRedirectWithinTheServer(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv := serve(t, o)
@@ -324,6 +330,7 @@ func TestRedirectWithinTheServer(t *testing.T) {
 }
 
 func TestSameServer(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		a, b string
 		same bool
@@ -344,6 +351,7 @@ func TestSameServer(t *testing.T) {
 }
 
 func TestEmptyRepository(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	r := open(t, t.TempDir())
 	url := serve(t, o).url
@@ -358,6 +366,7 @@ func TestEmptyRepository(t *testing.T) {
 
 // The commit is what was asked for, or nothing: a server that sends another pack gains nothing by it.
 func TestServerThatSendsAnotherCommit(t *testing.T) {
+	t.Parallel()
 	good, evil := newOrigin(t), newOrigin(t)
 	asked := good.commit("main", map[string]string{"f": "good"})
 	other := evil.commit("main", map[string]string{"f": "evil"})
@@ -387,6 +396,7 @@ func TestServerThatSendsAnotherCommit(t *testing.T) {
 }
 
 func TestCancelledFetch(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	srv := serve(t, o)

@@ -26,6 +26,7 @@ type Repository struct {
 	dir      string
 	limits   Limits
 	maxPacks int
+	depths   []int // of history, see compare
 
 	// turn is held by the running Fetch. It is a channel, so that waiting ends with the context.
 	turn chan struct{}
@@ -55,7 +56,7 @@ func WithMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = max(
 // that can't be read. Other files in dir are left alone.
 func Open(dir string, opts ...Option) (*Repository, error) {
 	r := &Repository{
-		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks,
+		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks, depths: depths,
 		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{},
 	}
 	for _, opt := range opts {

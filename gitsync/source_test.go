@@ -9,6 +9,7 @@ import (
 )
 
 func TestSourceValidate(t *testing.T) {
+	t.Parallel()
 	const pw = "hunter2secret"
 	for _, tc := range []struct {
 		reason string
@@ -84,6 +85,7 @@ func TestSourceValidate(t *testing.T) {
 }
 
 func TestRevision(t *testing.T) {
+	t.Parallel()
 	hash := strings.Repeat("0a", 20)
 	for _, r := range []Revision{{"main", hash}, {"", hash}, {"v1.2.3", hash}, {"refs/pull/7/head", hash}, {"a@sha1", hash}, {"a@b", hash}} {
 		if got, err := ParseRevision(r.String()); err != nil || got != r {

@@ -232,6 +232,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestSSHIdentities(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	host, _ := newSigner(t, "ed25519")
@@ -255,6 +256,7 @@ func TestSSHIdentities(t *testing.T) {
 }
 
 func TestBadSSHServers(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.commit("main", map[string]string{"f": "1"})
 	client, identity := newSigner(t, "ed25519")
@@ -327,6 +329,7 @@ func TestBadSSHServers(t *testing.T) {
 
 // A refused request spends the session; the history is asked for in a second one.
 func TestSSHSecondRequest(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t)
 	o.git("config", "uploadpack.allowReachableSHA1InWant", "true")
 	o.commit("main", map[string]string{"f": "1"})
@@ -346,6 +349,7 @@ func TestSSHSecondRequest(t *testing.T) {
 
 // TestShellQuote: a path in an address ends up as one word of the server's shell, whatever is in it (CVE-2026-45570).
 func TestShellQuote(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{"/a/b.git", "/it's", "/wow!", "/x';touch pwned;'", `/a\b $(id) ;"`} {
 		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
 		if err != nil || string(out) != s {

@@ -192,6 +192,7 @@ func wantReason(t *testing.T, err error, want SignatureReason) {
 }
 
 func TestVerifySSH(t *testing.T) {
+	t.Parallel()
 	for _, kind := range [][]string{{"-t", "ed25519"}, {"-t", "rsa", "-b", "2048"}, {"-t", "ecdsa", "-b", "256"}, {"-t", "ecdsa", "-b", "521"}} {
 		t.Run(strings.Join(kind, " "), func(t *testing.T) {
 			key, public := sshKey(t, kind...)
@@ -252,6 +253,7 @@ func TestVerifySSH(t *testing.T) {
 
 // TestVerifySSHWeakHash has an RSA key sign in the way that ssh-keygen no longer does.
 func TestVerifySSHWeakHash(t *testing.T) {
+	t.Parallel()
 	path, public := sshKey(t, "-t", "rsa", "-b", "2048")
 	private, err := os.ReadFile(path)
 	ok(t, err)
@@ -271,6 +273,7 @@ func TestVerifySSHWeakHash(t *testing.T) {
 }
 
 func TestVerifySSHCertificate(t *testing.T) {
+	t.Parallel()
 	ca, caPublic := sshKey(t, "-t", "ed25519")
 	key, _ := sshKey(t, "-t", "ed25519")
 	command(t, "", "", nil, "ssh-keygen", "-q", "-s", ca, "-I", "ada", "-n", "ada", key+".pub")
@@ -280,6 +283,7 @@ func TestVerifySSHCertificate(t *testing.T) {
 }
 
 func TestVerifyPGP(t *testing.T) {
+	t.Parallel()
 	t.Run("by gpg", func(t *testing.T) {
 		raw, public := gpgCommit(t)
 		other := pgpPublic(t, pgpKey(t, at(yesterday)))
@@ -440,6 +444,7 @@ func rsaSign(t *testing.T, e *openpgp.Entity, payload string, hash crypto.Hash, 
 }
 
 func TestVerifierFromSecret(t *testing.T) {
+	t.Parallel()
 	key, public := sshKey(t, "-t", "ed25519")
 	private, err := os.ReadFile(key)
 	ok(t, err)
@@ -504,6 +509,7 @@ func longPGPKey(t testing.TB, algorithm packet.PublicKeyAlgorithm, bits ...int) 
 
 // TestVerifyFetched holds a signature against a commit as it comes from a server.
 func TestVerifyFetched(t *testing.T) {
+	t.Parallel()
 	key, public := sshKey(t, "-t", "ed25519")
 	o := newOrigin(t)
 	server := serve(t, o)
