@@ -43,9 +43,13 @@ func TestThePlanIsTheOutcome(t *testing.T) {
 	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.ScanOnChange.Enabled = new(false) })
 	w.request()
 	story := w.story()
+	if subject, err := story.Subject(t.Context(), client.ObjectKeyFromObject(w.sync())); subject != nil || err != nil {
+		t.Fatalf("pull requests are judged before a sync is reported: %v, %v", subject, err)
+	}
 	j := &judge.Judge{}
 	planned, held := 0, 0
 	for n := range *outcomes {
+		story.Rebase(w.sync())
 		subject, err := story.Subject(t.Context(), client.ObjectKeyFromObject(w.sync()))
 		must(t, err)
 		merged := editedTree(w, random, tree)

@@ -125,9 +125,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.Statuses.Show(before, audit.Status, outcome, st.redactor)
-	if r.subject(req.NamespacedName).moved(audit.Status) {
-		r.PullRequests.Look(req.NamespacedName)
-	}
+	r.rebase(audit)
 	if outcome.Plan != nil {
 		r.PullRequests.Held(audit, outcome.Plan.Approval)
 	}
@@ -141,6 +139,7 @@ func (r *Reconciler) overran(ctx context.Context, audit *v1alpha1.AuditSync, st 
 	if err := r.report(ctx, audit, outcome); err != nil {
 		return ctrl.Result{}, err
 	}
+	r.rebase(audit)
 	return ctrl.Result{RequeueAfter: interval(audit)}, nil
 }
 

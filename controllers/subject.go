@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -34,13 +35,22 @@ func (s *subject) moved(status v1alpha1.AuditSyncStatus) bool {
 	return s.base.Swap(base) != base
 }
 
+// rebase has the pull requests checked again if the base that a sync has reported is another one, or the first.
+func (r *Reconciler) rebase(audit *v1alpha1.AuditSync) {
+	key := client.ObjectKeyFromObject(audit)
+	if r.subject(key).moved(audit.Status) {
+		r.PullRequests.Look(key)
+	}
+}
+
 // baseOf is the commit of the branch, and how much of it is applied. Reviews depend on both.
 func baseOf(status v1alpha1.AuditSyncStatus) string {
 	return status.LastAttemptedRevision + " " + status.LastAppliedRevision
 }
 
 // Subject returns what the pull requests of an AuditSync are judged with, read as for a sync. It is nil if they aren't to be
-// answered, or before the first sync.
+// answered, or before this process has reported a sync: what is judged against a base that is not applied yet must be judged again,
+// and until then would only take the time of the sync.
 func (r *Reconciler) Subject(ctx context.Context, key types.NamespacedName) (*pullrequest.Subject, error) {
 	audit := &v1alpha1.AuditSync{}
 	if err := r.Client.Get(ctx, key, audit); err != nil {
@@ -54,6 +64,10 @@ func (r *Reconciler) Subject(ctx context.Context, key types.NamespacedName) (*pu
 		return nil, nil
 	}
 	s := r.subject(key)
+	base, reported := s.base.Load().(string)
+	if !reported {
+		return nil, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, version, failure := r.source(ctx, audit, &s.st)
@@ -75,10 +89,6 @@ func (r *Reconciler) Subject(ctx context.Context, key types.NamespacedName) (*pu
 		return nil, err
 	}
 	allowed := Allowed(audit, syncs.Items)
-	base, reported := s.base.Load().(string)
-	if !reported {
-		base = baseOf(audit.Status)
-	}
 	return &pullrequest.Subject{AuditSync: audit, Source: src, Branch: branch, Opener: s.st.opener, Live: live, Policy: Policy(audit, ""), Redactor: s.st.redactor,
 		Options: compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: live.AuditConfigs,
 			PodSecurity: r.podSecurity(ctx, audit.Namespace), Policy: allowed},
