@@ -198,7 +198,7 @@ func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // it is less than that
+	return int64(m.HeapAlloc)
 }
 
 // TestRevokedToken: a token that is revoked in the middle of the work is in the condition, is tried seldom, and the answers come
