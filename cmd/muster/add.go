@@ -17,6 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/author"
 	"github.com/muster-gitops/muster/clusters/encrypt"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
+	"github.com/muster-gitops/muster/config/schema"
 )
 
 const addHelp = `Add writes the file of a new cluster, encrypted by the rules of the repository's .sops.yaml.
@@ -33,7 +34,8 @@ out, and add says so. A context that logs in with the program of a cloud becomes
 --create-service-account, add makes a ServiceAccount with the rights of a scanner in the cluster, with your rights there, and
 uses its token. It shows the objects first, and asks.
 
-Before it writes, add checks the file as the controller would, and refuses one with errors. It prints what the file will
+Before it writes, add connects to the cluster with a token or kubeconfig, and reports what fails: see muster preflight. With
+--preflight required, it then writes nothing. It also checks the file as the controller would, and refuses one with errors. It prints what the file will
 change, and what must be set up elsewhere before a scan works. It changes no other file, and never overwrites one.
 
 Exit status: 0, 1 when the file would have errors, 2 when the command failed, 130 after Ctrl-C. Nothing is written then.`
@@ -59,6 +61,7 @@ type adder struct {
 	context, kubeconfig string
 	images              bool
 	target              targetFlags
+	try                 tryFlags
 }
 
 func newAddCommand(s *shell) *cobra.Command {
@@ -75,6 +78,7 @@ func newAddCommand(s *shell) *cobra.Command {
 	cmd.Flags().StringVar(&a.kubeconfig, "from-kubeconfig", "", "kubeconfig file with the context (default: KUBECONFIG, then ~/.kube/config)")
 	completeFiles(cmd, "from-kubeconfig")
 	a.target.add(cmd)
+	a.try.add(cmd)
 	a.fields.add(cmd)
 	cmd.Flags().BoolVar(&a.images, "images", false, "also scan the images of running containers")
 	flags.add(cmd)
@@ -135,7 +139,14 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 	for _, note := range draft.Notes {
 		fmt.Fprintln(a.stderr, "note: "+printable(a.redactor.String(note)))
 	}
-	plain, err := draft.YAML(schemaHeader)
+	if may, err := a.try.try(ctx, a.shell, draft); err != nil || !may {
+		if err == nil {
+			fmt.Fprintln(a.stderr, "muster: nothing was written")
+			err = statusError(exitFindings)
+		}
+		return err
+	}
+	plain, err := draft.YAML(schema.ExternalCluster.Header(version()))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
@@ -286,6 +297,3 @@ func (a *adder) read(config *clientcmdapi.Config, context string, readFile func(
 func noFiles(string) ([]byte, error) {
 	return nil, errors.New("a kubeconfig from elsewhere must not name files of this machine; if it is your own, use --from-kubeconfig and --from-context")
 }
-
-// schemaHeader lets editors find the JSON Schema.
-const schemaHeader = "# yaml-language-server: $schema=https://raw.githubusercontent.com/muster-gitops/muster/main/config/schema/externalcluster.json"

@@ -68,8 +68,8 @@ func (p *proposal) clusterNames() []string {
 	return names
 }
 
-// fileJSON is a file of a proposal. Content is set in a dry run.
-type fileJSON struct {
+// writtenJSON is a file of a proposal. Content is set in a dry run.
+type writtenJSON struct {
 	Path    string `json:"path"`
 	Action  string `json:"action"`
 	Content string `json:"content,omitempty"`
@@ -83,9 +83,9 @@ type setupJSON struct {
 }
 
 func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
-	files := []fileJSON{}
+	files := []writtenJSON{}
 	for _, c := range p.changes {
-		file := fileJSON{Path: c.Path, Action: "change"}
+		file := writtenJSON{Path: c.Path, Action: "change"}
 		switch {
 		case c.Before == nil:
 			file.Action = "add"
@@ -106,7 +106,7 @@ func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
 		OK      bool       `json:"ok"`
 		Written bool       `json:"written"`
 		Summary string     `json:"summary"`
-		Files   []fileJSON `json:"files"`
+		Files   []writtenJSON `json:"files"`
 		*review.Review
 		SetUp []setupJSON `json:"setUp,omitempty"`
 	}{ok, !dryRun, summary, files, p.Review, setUp})
