@@ -51,7 +51,7 @@ func (c *compiler) secret(r kustomize.Resource, name string) {
 	if field, message, fix := malformed(&s); message != "" && len(problems) == 0 {
 		c.quarantineSecret(r, &s, field, CodeSecretInvalid, message, fix)
 	}
-	if !allowedType(s.Type) {
+	if !AllowedType(s.Type) {
 		c.quarantineSecret(r, &s, []string{"type"}, CodeSecretOfKubernetes, fmt.Sprintf("Kubernetes itself manages Secrets of type %s", s.Type),
 			"remove type, or use Opaque")
 	}
@@ -79,9 +79,9 @@ func (c *compiler) secret(r kustomize.Resource, name string) {
 // lastApplied is the annotation that kubectl apply sets. It gets into Git with the output of kubectl get -o yaml.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// allowedType reports whether a Secret may have a type. Kubernetes issues tokens for some types, and lets nodes join
+// AllowedType reports whether a Secret may have a type. Kubernetes issues tokens for some types, and lets nodes join
 // the cluster with another.
-func allowedType(kind string) bool {
+func AllowedType(kind string) bool {
 	switch kind {
 	case "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth":
 		return true

@@ -63,6 +63,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newAddCommand(s),
 		newSetupCommand(s),
 		newPreflightCommand(s),
+		newImportCommand(s),
 		newStatusCommand(s),
 		newReconcileCommand(s),
 		newSuspendCommand(s),

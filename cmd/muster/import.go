@@ -1,0 +1,272 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/encrypt"
+	"github.com/muster-gitops/muster/clusters/finding"
+)
+
+const importHelp = `Import writes cluster files for clusters that exist already: one file for each entry of a live MondooAuditConfig, encrypted by
+the creation rules of .sops.yaml. It reads the management cluster and writes only files. Existing files are never changed, and
+clusters that are in Git already are skipped, so it can be repeated.
+
+Secrets that the entries name become encrypted manifests with the same names, in the folder secrets. Muster then takes the live
+Secrets over as they are: it adds labels and annotations, and no CronJob changes. With --secrets inline, the values are written
+into the cluster files. Each is then bound to its server and has a new Secret, and each CronJob changes once. With --secrets
+cluster, the Secrets stay in the management cluster alone.
+
+A Secret also stays there if Muster must not manage it or would refuse its content: another controller renews it, its kubeconfig
+has an exec plugin, a key is missing. The file then names it, and a note says why. Labels and annotations of live Secrets stay
+on them, and are not written to Git.
+
+The audit config itself stays live, and its name goes into the AuditSync, which import prints together with the commands that
+finish. --with-audit-configs writes its manifest, too. Without it, a folder has the clusters of one audit config.
+
+--check compares the folder with the management cluster: entries in canonical form, and the content of Secrets. It needs the
+keys. It exits with 0 only if the first sync would change nothing but Muster's labels, annotations and inventory.
+
+--from reads other places. argocd and capi are the cluster Secrets of Argo CD and the kubeconfigs of Cluster API, in
+--from-namespace. kubeconfig is every context of a kubeconfig, or the one of --context. The credentials are written into the
+cluster files. They often may do more than a scanner needs; muster add makes others.
+
+Import needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps in the namespace, and to get Secrets; with --from,
+to list Secrets in --from-namespace.
+
+Exit status: 0, 1 if a cluster was left out, has errors or differs, 2 when the command failed.`
+
+const importExample = `  # From a live audit config to files, and the proof that they mean the same
+  muster import clusters/production --context mgmt-production
+  muster import clusters/production --context mgmt-production --check
+
+  # Print what would be written
+  muster import clusters/production --dry-run
+
+  # The clusters of Argo CD
+  muster import clusters/production --from argocd --from-namespace argocd`
+
+// importFlags are the flags of the command.
+type importFlags struct {
+	folderFlags
+	kubeFlags
+	writeFlags
+	auditConfigs []string
+	source       *choice
+	namespace    string // of the source
+	placement    *choice
+	withConfigs  bool
+	check        bool
+}
+
+func newImportCommand(s *shell) *cobra.Command {
+	var flags importFlags
+	cmd := &cobra.Command{
+		Use: "import [PATH]", Short: "Write cluster files for clusters that exist already", Long: importHelp, Example: importExample,
+		Args: atMost(1), ValidArgsFunction: completeFolders,
+	}
+	addNamespace(cmd, &flags.fleetFlags.namespace)
+	cmd.Flags().StringArrayVar(&flags.auditConfigs, "audit-config", nil, "audit config to import (default: the only one with external clusters); can be repeated with --with-audit-configs")
+	flags.addPolicy(cmd)
+	flags.addSync(cmd, "name of the AuditSync (default: the name of the folder)")
+	flags.keyFlags.add(cmd)
+	flags.kubeFlags.add(cmd)
+	flags.writeFlags.add(cmd)
+	flags.source = addChoice(cmd, "from", "", "where the clusters are", "audit-config", "argocd", "capi", "kubeconfig")
+	cmd.Flags().StringVar(&flags.namespace, "from-namespace", "", "namespace of the source (default: argocd for argocd, default for capi)")
+	flags.placement = addChoice(cmd, "secrets", "", "where Secrets go: manifests in Git, the cluster files, or nowhere", string(author.InGit), string(author.Inline), string(author.InCluster))
+	cmd.Flags().BoolVar(&flags.withConfigs, "with-audit-configs", false, "also write the manifests of the audit configs")
+	cmd.Flags().BoolVar(&flags.check, "check", false, "write nothing; compare the folder with the management cluster")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		im, err := flags.open(s, cmd, args)
+		if err != nil {
+			return err
+		}
+		defer im.close()
+		if flags.check {
+			return im.checkFolder(cmd.Context())
+		}
+		return im.run(cmd.Context())
+	}
+	return cmd
+}
+
+// importer is the state of the command.
+type importer struct {
+	*folder
+	*importFlags
+	// kube is the management cluster. The folder has none: what is written is judged from the files alone.
+	kube *cluster
+	live *state
+	// configs are the audit configs that are imported.
+	configs []string
+	known   *inGit
+	result  *author.Import
+}
+
+func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*importer, error) {
+	if f.fleetFlags.auditConfig = "mondoo-client"; len(f.auditConfigs) > 0 {
+		f.fleetFlags.auditConfig = f.auditConfigs[0]
+	}
+	switch {
+	case f.check && f.source.value != "audit-config":
+		return nil, usagef("--check compares with live audit configs, and can't be used with --from")
+	case f.source.value != "audit-config" && (f.withConfigs || cmd.Flags().Changed("secrets")):
+		return nil, usagef("--with-audit-configs and --secrets are for audit configs, and can't be used with --from")
+	case f.namespace != "" && f.source.value != "argocd" && f.source.value != "capi":
+		return nil, usagef("--from-namespace is for --from argocd and --from capi")
+	}
+	folder, err := f.openCommitted(s, cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	im := &importer{folder: folder, importFlags: f, result: &author.Import{Placement: author.Placement(f.placement.value), Now: time.Now()}}
+	if im.opts.Sync == "" {
+		im.opts.Sync = cmp.Or(author.ClusterName(path.Base(im.path)), "fleet")
+	}
+	if f.source.value != "kubeconfig" {
+		im.kube, err = f.connect(s, f.fleetFlags.namespace)
+	}
+	if err == nil {
+		err = f.addRecipients(folder)
+	}
+	if err != nil {
+		folder.close()
+		return nil, err
+	}
+	return im, nil
+}
+
+// run writes the files that are missing.
+func (im *importer) run(ctx context.Context) error {
+	if err := im.read(ctx); err != nil {
+		return err
+	}
+	changes, err := im.changes()
+	if err != nil {
+		return err
+	}
+	im.printNotes()
+	im.allow(im.newConfigs())
+	if len(changes) > 0 {
+		p, err := im.propose(ctx, changes)
+		if err != nil {
+			return err
+		}
+		if err := im.carryOut(im.folder, p); err != nil {
+			return err
+		}
+	}
+	if !im.dryRun {
+		im.printSummary(len(changes))
+	}
+	if len(changes) > 0 && !im.dryRun {
+		if err := im.printNext(); err != nil {
+			return fmt.Errorf("print the next steps: %w", err)
+		}
+	}
+	if len(im.result.Left)+len(im.known.differ) > 0 {
+		return statusError(exitFindings)
+	}
+	return nil
+}
+
+// printNotes writes what users must know about each cluster to standard error.
+func (im *importer) printNotes() {
+	var list []finding.Finding
+	for _, left := range im.result.Left {
+		list = append(list, finding.Finding{Code: codeNotImported, Severity: finding.Error, Cluster: left.Name, Message: "it is left out: " + left.Reason, Fix: left.Fix})
+	}
+	for _, d := range im.known.differ {
+		list = append(list, finding.Finding{Code: codeNotImported, Severity: finding.Error, Cluster: d.cluster, Path: d.path,
+			Message: "it is in Git already, and differs from the live entry in " + strings.Join(d.fields, ", "), Fix: "edit the file; muster plan shows both values"})
+	}
+	for _, d := range im.result.Clusters {
+		for _, note := range d.Notes {
+			list = append(list, finding.Finding{Code: codeImported, Severity: finding.Info, Cluster: d.Cluster.Metadata.Name, Message: note})
+		}
+	}
+	_ = im.printFindings(im.stderr, im.repository, list) // a closed standard error can't be reported
+}
+
+// The codes of what import reports.
+const (
+	codeNotImported finding.Code = "not-imported"
+	codeImported    finding.Code = "imported"
+)
+
+func (im *importer) printSummary(files int) {
+	fmt.Fprintf(im.stderr, "muster: %s and %s imported into %s; %s in Git already; %s left out\n", plural(len(im.result.Clusters), "cluster"),
+		plural(len(im.result.Manifests), "Secret"), printable(plural(files, "file")), plural(im.known.skipped, "cluster"), plural(len(im.result.Left), "cluster"))
+}
+
+// changes are the encrypted files to write. The error names all files that are in the way.
+func (im *importer) changes() ([]author.Change, error) {
+	im.result.Sort()
+	var changes []author.Change
+	var taken []string
+	add := func(name string, secrets [][]string, text []byte, err error) error {
+		if err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		if _, err := fs.Lstat(im.fs, name); err == nil {
+			taken = append(taken, im.fromWorkingDir(name))
+			return nil
+		}
+		if len(secrets) > 0 {
+			if text, err = im.encrypted(name, text, secrets); err != nil {
+				return err
+			}
+		}
+		changes = append(changes, author.Change{Path: name, After: text})
+		return nil
+	}
+	for _, config := range im.newConfigs() {
+		text, err := author.AuditConfigManifest(config, im.live.AuditConfigs[config])
+		if err := add(path.Join(im.path, im.below(config), config+".auditconfig.yaml"), nil, text, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range im.result.Clusters {
+		text, err := d.YAML("")
+		if err := add(path.Join(im.path, im.below(d.Cluster.Spec.AuditConfig), d.Cluster.Metadata.Name+".yaml"), d.SecretFields(), text, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range im.result.Manifests {
+		text, err := m.YAML("")
+		if err := add(path.Join(im.path, "secrets", m.Metadata.Name+".yaml"), m.SecretFields(), text, err); err != nil {
+			return nil, err
+		}
+	}
+	if len(taken) > 0 {
+		slices.Sort(taken)
+		return nil, fmt.Errorf("these files exist, and import doesn't overwrite files: %s; move them, or import into another folder", strings.Join(taken, ", "))
+	}
+	return changes, nil
+}
+
+// below is the folder of an audit config's clusters: their names may be the same in two audit configs.
+func (im *importer) below(auditConfig string) string {
+	if len(im.configs) < 2 {
+		return ""
+	}
+	return auditConfig
+}
+
+func (im *importer) encrypted(name string, text []byte, secrets [][]string) ([]byte, error) {
+	rule, err := encrypt.RuleFor(im.root, name)
+	if err != nil {
+		return nil, err
+	}
+	return rule.Encrypt(text, secrets, im.ring)
+}
