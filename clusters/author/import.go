@@ -106,9 +106,13 @@ func (im *Import) entry(auditConfig, cluster string, raw map[string]any, several
 	im.add(d)
 }
 
-// add adds a draft, unless it has an error.
+// add adds a draft, unless it has an error, or a name that another has.
 func (im *Import) add(d *Draft) {
 	name := d.Cluster.Metadata.Name
+	if slices.ContainsFunc(im.Clusters, func(other *Draft) bool { return other.Cluster.Metadata.Name == name }) {
+		im.leave(name, "another cluster has the same name, and a folder can't have both", "import it into another folder, or rename one of them there")
+		return
+	}
 	for _, p := range d.Cluster.Validate(nil) {
 		if p.Severity == finding.Error {
 			im.leave(name, p.Message, p.Fix)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
@@ -21,6 +22,36 @@ type argoConfig struct {
 	AWSAuthConfig      *struct{ ClusterName, RoleARN, Profile string }
 	ExecProviderConfig *struct{ Command string }
 	ProxyURL           string `json:"proxyUrl"`
+}
+
+// publicFields are the fields of a config that aren't secret, and that messages may name.
+var publicFields = []string{"command", "clusterName", "roleARN", "profile", "serverName", "caData"}
+
+// ArgoSecrets are what is secret in a cluster Secret of Argo CD.
+func ArgoSecrets(data map[string][]byte) []string {
+	var config any
+	if json.Unmarshal(data["config"], &config) != nil {
+		return []string{string(data["config"])}
+	}
+	return secretTexts(config)
+}
+
+func secretTexts(v any) (texts []string) {
+	switch v := v.(type) {
+	case string:
+		texts = append(texts, v)
+	case map[string]any:
+		for key, item := range v {
+			if !slices.Contains(publicFields, key) {
+				texts = append(texts, secretTexts(item)...)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			texts = append(texts, secretTexts(item)...)
+		}
+	}
+	return texts
 }
 
 // ArgoSecret imports a cluster of Argo CD from its Secret.

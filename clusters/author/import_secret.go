@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -63,11 +65,14 @@ func (m *Manifest) SecretFields() (fields [][]string) {
 	return fields
 }
 
-// exact reports whether a value is a text that a YAML file keeps as it is.
+// exact reports whether a value is a text that a YAML file keeps as it is, and that people can edit.
 func exact(value []byte) bool {
-	return utf8.Valid(value) && !strings.ContainsFunc(string(value), func(r rune) bool {
-		return r != '\n' && r != '\t' && (!unicode.IsPrint(r) || r == '\ufeff')
-	})
+	if !utf8.Valid(value) || strings.ContainsFunc(string(value), func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }) {
+		return false
+	}
+	text, err := Document(map[string]string{"value": string(value)}, "")
+	var back map[string]string
+	return err == nil && yaml.Unmarshal(text, &back) == nil && back["value"] == string(value) // a tab at the beginning is lost
 }
 
 // reference decides what becomes of a Secret that an entry names: values in the file, a manifest, or the live Secret alone.
@@ -158,6 +163,9 @@ func (im *Import) notInline(e mondoo.Entry, ref compile.Reference, live LiveSecr
 	if live.Keep != "" {
 		return live.Keep
 	}
+	if e.ServiceAccountAuth != nil && e.ServiceAccountAuth.SkipTLSVerify && slices.Contains(ref.Keys, mondoo.KeyToken) {
+		return "the entry has skipTLSVerify, and a token beside it needs a file without mac_only_encrypted"
+	}
 	for _, key := range slices.Sorted(maps.Keys(live.Data)) {
 		switch {
 		case !slices.Contains(ref.Keys, key):
@@ -166,13 +174,7 @@ func (im *Import) notInline(e mondoo.Entry, ref compile.Reference, live LiveSecr
 			return "its key " + key + " is not a text that a YAML file keeps"
 		}
 	}
-	if why := im.unusable(ref, live); why != "" {
-		return why
-	}
-	if e.ServiceAccountAuth != nil && e.ServiceAccountAuth.SkipTLSVerify && slices.Contains(ref.Keys, mondoo.KeyToken) {
-		return "the entry has skipTLSVerify, and a token beside it needs a file without mac_only_encrypted"
-	}
-	return ""
+	return im.unusable(ref, live)
 }
 
 // setInline replaces a reference by the values.
@@ -192,21 +194,4 @@ func setInline(spec *v1alpha1.Spec, ref compile.Reference, value func(key string
 	case "secretRef":
 		spec.PrivateRegistries = &v1alpha1.PrivateRegistries{DockerConfigJSON: value(mondoo.KeyDockerConfigJSON)}
 	}
-}
-
-// AuditConfigManifest returns the manifest of a live audit config: without status, the fields of the server and the list of clusters.
-func AuditConfigManifest(name string, object map[string]any) ([]byte, error) {
-	spec, _ := object["spec"].(map[string]any)
-	spec = maps.Clone(spec)
-	if resources, ok := spec["kubernetesResources"].(map[string]any); ok {
-		resources = maps.Clone(resources)
-		delete(resources, "externalClusters")
-		spec["kubernetesResources"] = resources
-	}
-	return Document(struct {
-		APIVersion string         `json:"apiVersion"`
-		Kind       string         `json:"kind"`
-		Metadata   metadata       `json:"metadata"`
-		Spec       map[string]any `json:"spec"`
-	}{mondoo.APIVersion, mondoo.Kind, metadata{Name: name}, spec}, "")
 }

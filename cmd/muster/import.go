@@ -232,13 +232,13 @@ func (im *importer) changes() ([]author.Change, error) {
 	}
 	for _, config := range im.newConfigs() {
 		text, err := author.AuditConfigManifest(config, im.live.AuditConfigs[config])
-		if err := add(path.Join(im.path, im.below(config), config+".auditconfig.yaml"), nil, text, err); err != nil {
+		if err := add(path.Join(im.path, config+".auditconfig.yaml"), nil, text, err); err != nil {
 			return nil, err
 		}
 	}
 	for _, d := range im.result.Clusters {
 		text, err := d.YAML("")
-		if err := add(path.Join(im.path, im.below(d.Cluster.Spec.AuditConfig), d.Cluster.Metadata.Name+".yaml"), d.SecretFields(), text, err); err != nil {
+		if err := add(path.Join(im.path, d.Cluster.Metadata.Name+".yaml"), d.SecretFields(), text, err); err != nil {
 			return nil, err
 		}
 	}
@@ -253,14 +253,6 @@ func (im *importer) changes() ([]author.Change, error) {
 		return nil, fmt.Errorf("these files exist, and import doesn't overwrite files: %s; move them, or import into another folder", strings.Join(taken, ", "))
 	}
 	return changes, nil
-}
-
-// below is the folder of an audit config's clusters: their names may be the same in two audit configs.
-func (im *importer) below(auditConfig string) string {
-	if len(im.configs) < 2 {
-		return ""
-	}
-	return auditConfig
 }
 
 func (im *importer) encrypted(name string, text []byte, secrets [][]string) ([]byte, error) {

@@ -131,7 +131,7 @@ func (c *comparison) step(step plan.Step) {
 			c.differ = append(c.differ, what+" is in Git, but not in the management cluster")
 		}
 	case plan.Change:
-		fields := otherFields(step.Fields)
+		fields := c.otherFields(step)
 		switch {
 		case step.Kind == plan.KindCluster && c.isFresh(step):
 			c.fresh = append(c.fresh, step.Name)
@@ -146,13 +146,21 @@ func (c *comparison) step(step plan.Step) {
 }
 
 // otherFields are the fields of a step that aren't Muster's own labels and annotations.
-func otherFields(fields []plan.Field) (paths []string) {
-	for _, f := range fields {
-		if !strings.HasPrefix(f.Path, "metadata.labels.muster.dev/") && !strings.HasPrefix(f.Path, "metadata.annotations.muster.dev/") {
+func (c *comparison) otherFields(step plan.Step) (paths []string) {
+	for _, f := range step.Fields {
+		if !strings.HasPrefix(f.Path, "metadata.labels.muster.dev/") && !strings.HasPrefix(f.Path, "metadata.annotations.muster.dev/") && !c.onlyMarks(step, f.Path) {
 			paths = append(paths, f.Path)
 		}
 	}
 	return paths
+}
+
+// onlyMarks reports whether an audit config gets its first labels or annotations, and has none in Git.
+func (c *comparison) onlyMarks(step plan.Step, field string) bool {
+	return step.Kind == plan.KindAuditConfig && (field == "metadata.labels" || field == "metadata.annotations") &&
+		slices.ContainsFunc(c.opened.AuditConfigs, func(config fleet.AuditConfig) bool {
+			return config.Name == step.Name && mondoo.At(config.Object, strings.Split(field, ".")) == nil
+		})
 }
 
 // others records entries in no file, and fields that Muster doesn't know.

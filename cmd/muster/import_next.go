@@ -41,11 +41,11 @@ func (im *importer) needs(whole []string) needs {
 	for _, config := range whole {
 		uses, _ := mondoo.Inspect(im.live.AuditConfigs[config]) // what can't be read is reported by the check
 		for _, use := range uses {
-			if entry := use.Path(); use.Single {
-				fields[entry+"="+use.Value] = true
-			} else {
-				fields[entry] = true
+			entry := use.Path()
+			if use.Single && use.Class != mondoo.UnknownField { // its value may be anything
+				entry += "=" + use.Value
 			}
+			fields[entry] = true
 		}
 	}
 	return needs{vaults: slices.Sorted(maps.Keys(vaults)), fields: slices.Sorted(maps.Keys(fields))}
@@ -175,6 +175,9 @@ func (im *importer) additions() string {
 	}
 	list("vaultAuth", "addresses", spec.VaultAuth.Addresses, need.vaults)
 	list("auditConfigs", "allow", spec.AuditConfigs.Allow, need.fields)
+	if spec.Decryption == nil && im.encrypts() {
+		parts = append(parts, `"decryption":{"secretRef":{"name":"sops-keys"}}`)
+	}
 	if len(parts) == 0 {
 		return ""
 	}
@@ -210,7 +213,10 @@ func (im *importer) auditSync() ([]byte, error) {
 		AuditConfigs *v1alpha1.AuditConfigs `json:"auditConfigs,omitempty"`
 	}
 	need := im.needs(im.newConfigs())
-	s := spec{Source: source{URL: im.originURL()}, Path: "./" + strings.TrimPrefix(im.path, ".")}
+	s := spec{Source: source{URL: im.originURL()}, Path: "./"}
+	if im.path != "." {
+		s.Path += im.path
+	}
 	s.Source.SecretRef = &reference{"fleet-git"}
 	if !im.withConfigs {
 		s.AuditConfig = im.configs[0]
@@ -234,7 +240,7 @@ func (im *importer) auditSync() ([]byte, error) {
 		Metadata   names  `json:"metadata"`
 		Spec       spec   `json:"spec"`
 	}{v1alpha1.GroupVersion.String(), kindAuditSync, names{im.opts.Sync, im.fleetFlags.namespace}, s},
-		"# source.secretRef has the credentials for Git; remove it for a public repository.")
+		"# Correct source: the address as the controller reaches it, and its credentials; remove secretRef for a public repository.")
 }
 
 // scpAddress is how SSH addresses are often written: git@host:path.

@@ -29,7 +29,7 @@ func (im *importer) read(ctx context.Context) (err error) {
 		return im.readConfigs(ctx)
 	case "argocd":
 		err = im.eachSecret(ctx, "argocd", metav1.ListOptions{LabelSelector: "argocd.argoproj.io/secret-type=cluster"}, func(s *corev1.Secret) {
-			im.redactor.Add(string(s.Data["config"]))
+			im.redactor.Add(author.ArgoSecrets(s.Data)...)
 			im.result.ArgoSecret(s.Data)
 		})
 	case "capi":
@@ -50,24 +50,7 @@ func (im *importer) read(ctx context.Context) (err error) {
 		return err
 	}
 	im.result.Clusters = slices.DeleteFunc(im.result.Clusters, func(d *author.Draft) bool { return im.known.skip(im.opts.AuditConfig, d.Cluster.Metadata.Name) })
-	im.leaveDoubles()
 	return nil
-}
-
-// leaveDoubles leaves out clusters whose names are the same: two Secrets of Argo CD may name a cluster alike.
-func (im *importer) leaveDoubles() {
-	times := map[string]int{}
-	for _, d := range im.result.Clusters {
-		times[d.Cluster.Metadata.Name]++
-	}
-	im.result.Clusters = slices.DeleteFunc(im.result.Clusters, func(d *author.Draft) bool {
-		name := d.Cluster.Metadata.Name
-		if times[name] == 1 {
-			return false
-		}
-		im.result.Left = append(im.result.Left, author.Left{Name: name, Reason: fmt.Sprintf("the source has %d clusters of this name", times[name]), Fix: "rename one of them there"})
-		return true
-	})
 }
 
 // readConfigs imports live audit configs with the Secrets that their entries name.

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-gitops/muster/clusters/inventory"
+)
+
+// TestImport imports audit configs in every form that needs an API server. The test of the whole loop is in cmd/devenv/e2e.
+func TestImport(t *testing.T) {
+	m := startManagement(t)
+	m.grant(readOnly("get", "list")...)
+	m.write(".sops.yaml", "creation_rules:\n  - mac_only_encrypted: true\n    encrypted_regex: ^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$\n    age: "+m.key.Public()+"\n")
+	m.commit()
+	m.imports("nothing", exitFailure, "clusters")
+
+	m.secret("eu", "", map[string]string{"kubeconfig": kubeconfig("eu")})
+	m.secret("us", "", map[string]string{"token": canary + "-us", "ca.crt": testCA})
+	m.secret("spiffe", "", map[string]string{"ca.crt": testCA})
+	m.secret("pull", "kubernetes.io/dockerconfigjson", map[string]string{".dockerconfigjson": `{"auths":{"r.example.com":{"username":"robot","password":"` + canary + `"}}}`})
+	m.secret("helm", "", map[string]string{"token": canary + "-helm", "ca.crt": testCA}, "app.kubernetes.io/managed-by", "Helm")
+	m.auditConfig("mondoo-client", `
+- {name: eu, kubeconfigSecretRef: {name: eu}, schedule: "7 * * * *", containerImageScanning: true, privateRegistriesPullSecretRef: {name: pull}}
+- {name: us, serviceAccountAuth: {server: "https://us.example.com", credentialsSecretRef: {name: us}}}
+- {name: tunnel, serviceAccountAuth: {server: "https://tunnel.example.com", credentialsSecretRef: {name: us}, skipTLSVerify: true}}
+- {name: helm, serviceAccountAuth: {server: "https://helm.example.com", credentialsSecretRef: {name: helm}}}
+- {name: vault, vaultAuth: {server: "https://v.example.com", vaultAddr: "https://vault.example.com", authRole: a, credsRole: c, targetCACertSecretRef: {name: spiffe}}}
+- {name: spiffe, spiffeAuth: {server: "https://s.example.com", trustBundleSecretRef: {name: spiffe}}}`)
+
+	m.imports("dry-run", exitOK, "dry", "--dry-run", "--secrets", "cluster")
+	m.imports("inline", exitOK, "inline", "--secrets", "inline")
+	m.imports("inline-check", exitOK, "inline", "--check")
+	m.noPlain()
+	m.imports("git", exitOK, "clusters", "--sync", "production")
+	m.imports("git-check", exitOK, "clusters", "--sync", "production", "--check")
+	m.imports("again", exitOK, "clusters", "--sync", "production")
+	m.noPlain()
+
+	// What differs is told, value by value never.
+	m.write("clusters/eu.yaml", strings.Replace(m.read("clusters/eu.yaml"), "7 * * * *", "8 * * * *", 1))
+	m.imports("differs", exitFindings, "clusters", "--sync", "production")
+	m.remove("clusters/us.yaml")
+	m.secret("us", "", map[string]string{"token": canary + "-renewed", "ca.crt": testCA})
+	m.imports("differs-check", exitFindings, "clusters", "--sync", "production", "--check")
+	_, errs := m.look(exitFindings, "import", filepath.Join(m.dir, "clusters"), "--check") // without the key, nothing is proved
+	if !strings.Contains(errs, "eu.yaml") && !strings.Contains(errs, "secrets") {
+		t.Errorf("without a key:\n%s", errs)
+	}
+	m.auditSync("known", nil, nil)
+	m.imports("existing-sync", exitOK, "known", "--secrets", "cluster")
+	check(t, os.Mkdir(filepath.Join(m.dir, "kustomized"), 0o700))
+	m.write("kustomized/kustomization.yaml", "resources: []\n")
+	m.imports("kustomized", exitOK, "kustomized")
+	check(t, os.Mkdir(filepath.Join(m.dir, "half"), 0o700))
+	m.write("half/us.yaml", "mine\n")
+	m.imports("taken", exitFailure, "half")
+	if m.read("half/us.yaml") != "mine\n" {
+		t.Error("a file was overwritten")
+	}
+}
+
+// TestImportOthers imports several audit configs with their manifests, what an AuditSync has already, Argo CD and Cluster API.
+func TestImportOthers(t *testing.T) {
+	m := startManagement(t)
+	m.grant(readOnly("get", "list")...)
+	m.write(".sops.yaml", "creation_rules:\n  - age: "+m.key.Public()+"\n    encrypted_regex: ^(data|stringData|kubeconfig|token|server|caCert)$\n    mac_only_encrypted: true\n")
+	m.commit()
+	m.secret("s", "", map[string]string{"kubeconfig": kubeconfig("s")})
+	m.auditConfig("a", "[{name: eu, kubeconfigSecretRef: {name: s}}, {name: old, kubeconfigSecretRef: {name: s}}]")
+	m.auditConfig("b", "[{name: us, kubeconfigSecretRef: {name: s}}]")
+	m.imports("several", exitFailure, "both")
+	m.imports("unknown-audit-config", exitFailure, "both", "--audit-config", "c")
+	m.imports("with-audit-configs", exitOK, "both", "--with-audit-configs")
+	m.imports("with-audit-configs-check", exitOK, "both", "--check")
+	m.auditConfig("b", "[{name: us, kubeconfigSecretRef: {name: s}}, {name: eu, kubeconfigSecretRef: {name: s}}]")
+	m.imports("same-name", exitFindings, "same", "--with-audit-configs")
+	m.noPlain()
+
+	data, err := (&inventory.Inventory{Sync: "other", AuditConfig: "a", Clusters: []inventory.Item{{Name: "old", Origin: "fleet/old.yaml", Hash: "x"}}}).Encode()
+	check(t, err)
+	m.apply(corev1.SchemeGroupVersion.WithResource("configmaps"), "muster", map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata":   map[string]any{"name": inventory.ConfigMapName("other", "a"), "labels": map[string]any{inventory.Label: "true"}},
+		"binaryData": map[string]any{inventory.DataKey: data}})
+	m.imports("owned", exitFindings, "one", "--audit-config", "a", "--secrets", "cluster")
+
+	m.patchEnv("a")
+	m.imports("environment", exitFailure, "env", "--with-audit-configs")
+
+	m.imports("argocd-none", exitFailure, "argo", "--from", "argocd", "--from-namespace", testNamespace)
+	m.secret("cluster-prod", "", map[string]string{"name": "Prod", "server": "https://prod.example.com", "config": `{"bearerToken": "` + canary + `"}`}, "argocd.argoproj.io/secret-type", "cluster")
+	m.secret("cluster-exec", "", map[string]string{"name": "exec", "server": "https://exec.example.com", "config": `{"execProviderConfig": {"command": "argocd-k8s-auth"}}`}, "argocd.argoproj.io/secret-type", "cluster")
+	m.imports("argocd", exitFindings, "argo", "--from", "argocd", "--from-namespace", testNamespace)
+	m.secret("prod-kubeconfig", "cluster.x-k8s.io/secret", map[string]string{"value": kubeconfig("capi")})
+	m.secret("prod-ca", "cluster.x-k8s.io/secret", map[string]string{"tls.key": canary})
+	m.imports("capi", exitOK, "capi", "--from", "capi", "--from-namespace", testNamespace)
+	m.noPlain()
+}
+
+// imports runs muster import for a folder of the repository, and compares with testdata/import.
+func (m *management) imports(golden string, want int, folder string, flags ...string) {
+	m.Helper()
+	args := append([]string{"import", filepath.Join(m.dir, folder), "--sops-key", m.keyFile}, flags...)
+	out, errs := m.look(want, args...)
+	text := strings.NewReplacer(m.dir, "REPO", m.as, "KUBECONFIG", m.plane.Config().Host, "HOST").Replace("stdout:\n" + out + "stderr:\n" + errs)
+	text = encrypted.ReplaceAllString(text, "ENC[]")
+	text = regexp.MustCompile(`(?s)sops:.*?version: [0-9.]+\n`).ReplaceAllString(text, "sops: …\n")
+	text = regexp.MustCompile(`[a-z./]*/REPO`).ReplaceAllString(text, "REPO")
+	name := filepath.Join("testdata", "import", golden+".golden")
+	if *update {
+		check(m.T, os.WriteFile(name, []byte(text), 0o600))
+	}
+	expected, err := os.ReadFile(name)
+	check(m.T, err)
+	if string(expected) != text {
+		m.Errorf("%s: got\n%s\nwant\n%s", golden, text, expected)
+	}
+}
+
+var encrypted = regexp.MustCompile(`ENC\[[^\]]*\]`)
+
+func (m *management) read(name string) string {
+	m.Helper()
+	data, err := os.ReadFile(filepath.Join(m.dir, name))
+	check(m.T, err)
+	return string(data)
+}
+
+// noPlain looks for a secret in the whole repository.
+func (m *management) noPlain() {
+	m.Helper()
+	check(m.T, filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if form := leak(string(data)); form != "" {
+			m.Errorf("%s has a secret (%s)", path, form)
+		}
+		return err
+	}))
+}
+
+func (m *management) secret(name, kind string, data map[string]string, label ...string) {
+	m.Helper()
+	object := map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": name}, "stringData": data}
+	if kind != "" {
+		object["type"] = kind
+	}
+	if len(label) == 2 {
+		object["metadata"].(map[string]any)["labels"] = map[string]any{label[0]: label[1]}
+	}
+	m.apply(corev1.SchemeGroupVersion.WithResource("secrets"), "somebody", object)
+}
+
+func (m *management) auditConfig(name, entries string) {
+	m.Helper()
+	var list []any
+	check(m.T, yaml.Unmarshal([]byte(entries), &list))
+	m.apply(auditConfigs, "somebody", map[string]any{"apiVersion": "k8s.mondoo.com/v1alpha2", "kind": "MondooAuditConfig", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"mondooCredsSecretRef": map[string]any{"name": "mondoo-client"}, "scanner": map[string]any{"serviceAccountName": "scanner"},
+			"kubernetesResources": map[string]any{"enable": true, "schedule": "3 * * * *", "externalClusters": list}}})
+}
+
+// patchEnv gives an audit config a password in plain text.
+func (m *management) patchEnv(name string) {
+	m.Helper()
+	live, err := m.dynamic.Resource(auditConfigs).Namespace(testNamespace).Get(m.Context(), name, metav1.GetOptions{})
+	check(m.T, err)
+	data, err := json.Marshal([]any{map[string]any{"name": "PROXY_PASSWORD", "value": canary}})
+	check(m.T, err)
+	var env []any
+	check(m.T, json.Unmarshal(data, &env))
+	live.Object["spec"].(map[string]any)["scanner"].(map[string]any)["env"] = env
+	_, err = m.dynamic.Resource(auditConfigs).Namespace(testNamespace).Update(m.Context(), live, metav1.UpdateOptions{})
+	check(m.T, err)
+}
