@@ -36,11 +36,24 @@ type kubeAccess struct {
 	} `yaml:"context" json:"context"`
 }
 
+// maxKubeconfig bounds a kubeconfig with many contexts. It is the user's own.
+const maxKubeconfig = 8 << 20
+
+func parseKubeconfig(data []byte) (k kubeconfig, err error) {
+	if len(data) > maxKubeconfig {
+		return k, fmt.Errorf("the kubeconfig is larger than %d MiB", maxKubeconfig>>20)
+	}
+	if yaml.Unmarshal(data, &k) != nil { // the error may quote a token
+		return k, fmt.Errorf("the kubeconfig is not YAML")
+	}
+	return k, nil
+}
+
 // Contexts imports every context of a kubeconfig with read, which returns the cluster file of one of them, under this name.
 func (im *Import) Contexts(data []byte, read func(name string, data []byte, context string) (*Draft, error)) error {
-	var all kubeconfig
-	if yaml.Unmarshal(data, &all) != nil { // the error may quote a token
-		return fmt.Errorf("the kubeconfig is not YAML")
+	all, err := parseKubeconfig(data)
+	if err != nil {
+		return err
 	}
 	names := map[string][]string{}
 	for _, c := range all.Contexts {
@@ -68,9 +81,9 @@ func (im *Import) Contexts(data []byte, read func(name string, data []byte, cont
 // OneContext returns the cluster file of a context whose credentials are all in the kubeconfig.
 func OneContext(now time.Time) func(name string, data []byte, context string) (*Draft, error) {
 	return func(name string, data []byte, context string) (*Draft, error) {
-		var all kubeconfig
-		if yaml.Unmarshal(data, &all) != nil {
-			return nil, fmt.Errorf("the kubeconfig is not YAML")
+		all, err := parseKubeconfig(data)
+		if err != nil {
+			return nil, err
 		}
 		all.Contexts = slices.DeleteFunc(all.Contexts, func(c kubeAccess) bool { return c.Name != context })
 		if len(all.Contexts) != 1 {

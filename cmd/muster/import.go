@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/author"
 	"github.com/muster-gitops/muster/clusters/encrypt"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
 )
 
 const importHelp = `Import writes cluster files for clusters that exist already: one file for each entry of a live MondooAuditConfig, encrypted by
@@ -165,6 +167,9 @@ func (im *importer) run(ctx context.Context) error {
 		if err := im.carryOut(im.folder, p); err != nil {
 			return err
 		}
+		if err := im.noteUnlisted(ctx, changes); err != nil {
+			return err
+		}
 	}
 	if !im.dryRun {
 		im.printSummary(len(changes))
@@ -196,6 +201,23 @@ func (im *importer) printNotes() {
 		}
 	}
 	_ = im.printFindings(im.stderr, im.repository, list) // a closed standard error can't be reported
+}
+
+// noteUnlisted warns about manifests that a kustomization has to list. Only cluster files are read without that.
+func (im *importer) noteUnlisted(ctx context.Context, changes []author.Change) error {
+	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: author.With(im.fs, changes...), Path: im.path}, im.opts, nil)
+	if err != nil {
+		return err
+	}
+	read := sealed.Source.Loaded.Files
+	var list []finding.Finding
+	for _, c := range changes {
+		if read[c.Path] == nil {
+			list = append(list, finding.Finding{Code: load.CodeUnused, Severity: finding.Warning, Path: c.Path,
+				Message: "the folder has a kustomization, which doesn't list this file, so Muster does not apply it", Fix: "add it to resources of the kustomization"})
+		}
+	}
+	return im.printFindings(im.stderr, im.repository, list)
 }
 
 // The codes of what import reports.

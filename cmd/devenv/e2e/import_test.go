@@ -81,8 +81,7 @@ func TestImport(t *testing.T) {
 // migration is a hand-made audit config that moves to Git.
 type migration struct {
 	*world
-	bin  string // a folder with muster and kubectl
-	seen strings.Builder
+	bin string // a folder with muster and kubectl
 }
 
 func newMigration(w *world) *migration {
