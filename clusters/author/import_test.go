@@ -204,6 +204,15 @@ func TestEntries(t *testing.T) {
 			t.Errorf("%s: a value of an unknown field is shown", row.reason)
 		}
 	}
+	im := author.Import{Placement: author.InCluster, Now: now}
+	for _, config := range []string{"a", "b"} {
+		if err := im.AuditConfig(config, auditConfig(entry("eu", auth)), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(im.Clusters) != 1 || im.Clusters[0].Cluster.Spec.AuditConfig != "a" || len(im.Left) != 1 || !strings.Contains(im.Left[0].Reason, "another cluster has the same name") {
+		t.Errorf("the same name in two audit configs: %d files, left %+v", len(im.Clusters), im.Left)
+	}
 	if err := (&author.Import{}).AuditConfig("a", map[string]any{"spec": map[string]any{"kubernetesResources": map[string]any{"externalClusters": "x"}}}, false); err == nil {
 		t.Error("a list that is a string is imported")
 	}
@@ -323,6 +332,9 @@ contexts:
 	}
 	if err := im.Contexts([]byte("{"+canary), author.OneContext(now)); err == nil || strings.Contains(err.Error(), canary) {
 		t.Errorf("not YAML: %v", err)
+	}
+	if err := im.Contexts([]byte(text+strings.Repeat("#", 8<<20)), author.OneContext(now)); err == nil || !strings.Contains(err.Error(), "larger than 8 MiB") {
+		t.Errorf("huge: %v", err)
 	}
 }
 

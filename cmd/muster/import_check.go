@@ -132,8 +132,12 @@ func (c *comparison) step(step plan.Step) {
 		}
 	case plan.Change:
 		fields := c.otherFields(step)
+		renamed := step.Kind == plan.KindCluster && c.renamed(step)
+		if renamed {
+			fields = c.otherContent(step)
+		}
 		switch {
-		case step.Kind == plan.KindCluster && c.isFresh(step):
+		case renamed && len(fields) == 0:
 			c.fresh = append(c.fresh, step.Name)
 		case len(fields) > 0:
 			c.differ = append(c.differ, what+" differs in "+strings.Join(fields, ", "))
@@ -192,23 +196,27 @@ func (c *comparison) liveReferences(cluster *fleet.Cluster) map[string]compile.R
 	return refs
 }
 
-// isFresh reports whether a cluster differs only in the names of Secrets with the same content.
-func (c *comparison) isFresh(step plan.Step) bool {
-	i := slices.IndexFunc(c.opened.Clusters, func(cluster fleet.Cluster) bool {
-		return cluster.Name == step.Name && cluster.AuditConfig == step.AuditConfig
-	})
-	if i < 0 || slices.ContainsFunc(step.Fields, func(f plan.Field) bool { return !strings.HasSuffix(f.Path, "SecretRef.name") }) {
-		return false
-	}
-	cluster := &c.opened.Clusters[i]
-	before := c.liveReferences(cluster)
-	for ref := range compile.References(&cluster.Entry) {
-		was := before[strings.Join(ref.Field, ".")]
-		if was.Name != ref.Name && !c.sameContent(ref.Name, was) {
-			return false
+// renamed reports whether a cluster differs only in the names of Secrets.
+func (c *comparison) renamed(step plan.Step) bool {
+	return len(step.Fields) > 0 && !slices.ContainsFunc(step.Fields, func(f plan.Field) bool { return !strings.HasSuffix(f.Path, "SecretRef.name") })
+}
+
+// otherContent are the references of a cluster whose Secrets will have another content.
+func (c *comparison) otherContent(step plan.Step) (fields []string) {
+	for i := range c.opened.Clusters {
+		cluster := &c.opened.Clusters[i]
+		if cluster.Name != step.Name || cluster.AuditConfig != step.AuditConfig {
+			continue
+		}
+		before := c.liveReferences(cluster)
+		for ref := range compile.References(&cluster.Entry) {
+			field := strings.Join(ref.Field, ".")
+			if was := before[field]; was.Name != ref.Name && !c.sameContent(ref.Name, was) {
+				fields = append(fields, "the content of "+strings.TrimPrefix(field, "spec."))
+			}
 		}
 	}
-	return len(step.Fields) > 0
+	return fields
 }
 
 // sameContent reports whether a Secret that Muster makes has what the operator reads in a live one.

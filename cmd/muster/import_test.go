@@ -8,11 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/muster-gitops/muster/clusters/inventory"
+	"github.com/muster-gitops/muster/clusters/plan"
 )
 
 // TestImport imports audit configs in every form that needs an API server. The test of the whole loop is in cmd/devenv/e2e.
@@ -40,6 +43,9 @@ func TestImport(t *testing.T) {
 	m.imports("inline", exitOK, "inline", "--secrets", "inline")
 	m.imports("inline-check", exitOK, "inline", "--check")
 	m.noPlain()
+	m.secret("eu", "", map[string]string{"kubeconfig": kubeconfig("renewed")})
+	m.imports("inline-differs", exitFindings, "inline", "--check")
+	m.secret("eu", "", map[string]string{"kubeconfig": kubeconfig("eu")})
 	m.imports("git", exitOK, "clusters", "--sync", "production")
 	m.imports("git-check", exitOK, "clusters", "--sync", "production", "--check")
 	m.imports("again", exitOK, "clusters", "--sync", "production")
@@ -103,6 +109,51 @@ func TestImportOthers(t *testing.T) {
 	m.secret("prod-ca", "cluster.x-k8s.io/secret", map[string]string{"tls.key": canary})
 	m.imports("capi", exitOK, "capi", "--from", "capi", "--from-namespace", testNamespace)
 	m.noPlain()
+}
+
+// TestKeep: which live Secrets have another owner than the user.
+func TestKeep(t *testing.T) {
+	im := &importer{configs: []string{"mondoo-client"}, live: &state{Live: plan.Live{Reserved: map[string]string{"sops-keys": "the AuditSync production"}}}}
+	for _, row := range []struct {
+		reason string
+		meta   metav1.ObjectMeta
+		want   string
+	}{
+		{"the user's own", metav1.ObjectMeta{Name: "eu", Labels: map[string]string{"team": "platform"}}, ""},
+		{"an AuditSync's keys", metav1.ObjectMeta{Name: "sops-keys"}, "the AuditSync production uses it"},
+		{"made by Muster", metav1.ObjectMeta{Name: "mondoo-client-eu-kubeconfig-0123456789abcdef"}, "Muster makes Secrets of such names itself"},
+		{"of another AuditSync", metav1.ObjectMeta{Name: "eu", Labels: map[string]string{"muster.dev/sync": "other"}}, "the AuditSync other manages it"},
+		{"owned by a controller", metav1.ObjectMeta{Name: "eu", OwnerReferences: []metav1.OwnerReference{{Kind: "ExternalSecret", Name: "x"}}}, "the ExternalSecret x owns it, and would write it again"},
+		{"of a Helm release", metav1.ObjectMeta{Name: "eu", Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"}}, "Helm manages it (label app.kubernetes.io/managed-by)"},
+		{"the operator's", metav1.ObjectMeta{Name: "mondoo-client-private-registries-merged"}, "the operator makes it"},
+	} {
+		if got := im.keep(&corev1.Secret{ObjectMeta: row.meta}); got != row.want {
+			t.Errorf("%s: %q, want %q", row.reason, got, row.want)
+		}
+	}
+}
+
+func TestOriginURL(t *testing.T) {
+	for address, want := range map[string]string{
+		"": "https://git.example.com/REPLACE/REPLACE.git",
+		"https://ada:" + canary + "@h.example/a.git": "https://h.example/a.git",
+		"git@h.example:platform/fleet.git":           "ssh://git@h.example/platform/fleet.git",
+		"ssh://git:" + canary + "@h.example/a":       "ssh://git@h.example/a",
+		"/srv/git/a.git":                             "https://git.example.com/REPLACE/REPLACE.git",
+		"ext::sh -c x":                               "https://git.example.com/REPLACE/REPLACE.git",
+	} {
+		dir := t.TempDir()
+		repo, err := git.PlainInit(dir, false)
+		check(t, err)
+		if address != "" {
+			_, err = repo.CreateRemote(&config.RemoteConfig{Name: "origin", URLs: []string{address}})
+			check(t, err)
+		}
+		im := &importer{folder: &folder{target: &target{repository: &repository{root: dir}}}}
+		if got := im.originURL(); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
 }
 
 // imports runs muster import for a folder of the repository, and compares with testdata/import.
