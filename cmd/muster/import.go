@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/encrypt"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
 const importHelp = `Import writes cluster files for clusters that exist already: one file for each entry of a live MondooAuditConfig, encrypted by
@@ -79,7 +79,7 @@ func newImportCommand(s *shell) *cobra.Command {
 	addNamespace(cmd, &flags.fleetFlags.namespace)
 	cmd.Flags().StringArrayVar(&flags.auditConfigs, "audit-config", nil, "audit config to import (default: the only one with external clusters); can be repeated with --with-audit-configs")
 	flags.addPolicy(cmd)
-	flags.addSync(cmd, "name of the AuditSync (default: the name of the folder)")
+	flags.addSync(cmd, "name of the AuditSync (default: the one with this path, or the name of the folder)")
 	flags.keyFlags.add(cmd)
 	flags.kubeFlags.add(cmd)
 	flags.writeFlags.add(cmd)
@@ -112,7 +112,10 @@ type importer struct {
 	// configs are the audit configs that are imported.
 	configs []string
 	known   *inGit
-	result  *author.Import
+	// existing is the AuditSync of the folder: live, or in the file of a repository; nil if there is none.
+	existing     *v1alpha1.AuditSync
+	existingFile string
+	result       *author.Import
 }
 
 func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*importer, error) {
@@ -132,9 +135,6 @@ func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*import
 		return nil, err
 	}
 	im := &importer{folder: folder, importFlags: f, result: &author.Import{Placement: author.Placement(f.placement.value), Now: time.Now()}}
-	if im.opts.Sync == "" {
-		im.opts.Sync = cmp.Or(author.ClusterName(path.Base(im.path)), "fleet")
-	}
 	if f.source.value != "kubeconfig" {
 		im.kube, err = f.connect(s, f.fleetFlags.namespace)
 	}
@@ -231,44 +231,51 @@ func (im *importer) printSummary(files int) {
 		plural(len(im.result.Manifests), "Secret"), printable(plural(files, "file")), plural(im.known.skipped, "cluster"), plural(len(im.result.Left), "cluster"))
 }
 
+// plainFile is a file to write, in plain text.
+type plainFile struct {
+	name string
+	// secrets are the fields to encrypt.
+	secrets [][]string
+	yaml    func() ([]byte, error)
+}
+
+// files are what the result consists of.
+func (im *importer) files() (list []plainFile) {
+	im.result.Sort()
+	for _, config := range im.newConfigs() {
+		list = append(list, plainFile{config + ".auditconfig.yaml", nil, func() ([]byte, error) {
+			return author.AuditConfigManifest(config, im.live.AuditConfigs[config])
+		}})
+	}
+	for _, d := range im.result.Clusters {
+		list = append(list, plainFile{d.Cluster.Metadata.Name + ".yaml", d.SecretFields(), func() ([]byte, error) { return d.YAML("") }})
+	}
+	for _, m := range im.result.Manifests {
+		list = append(list, plainFile{path.Join("secrets", m.Metadata.Name+".yaml"), m.SecretFields(), func() ([]byte, error) { return m.YAML("") }})
+	}
+	return list
+}
+
 // changes are the encrypted files to write. The error names all files that are in the way.
 func (im *importer) changes() ([]author.Change, error) {
-	im.result.Sort()
 	var changes []author.Change
 	var taken []string
-	add := func(name string, secrets [][]string, text []byte, err error) error {
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
+	for _, file := range im.files() {
+		name := path.Join(im.path, file.name)
 		if _, err := fs.Lstat(im.fs, name); err == nil {
 			taken = append(taken, im.fromWorkingDir(name))
-			return nil
+			continue
 		}
-		if len(secrets) > 0 {
-			if text, err = im.encrypted(name, text, secrets); err != nil {
-				return err
+		text, err := file.yaml()
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", name, err)
+		}
+		if len(file.secrets) > 0 {
+			if text, err = im.encrypted(name, text, file.secrets); err != nil {
+				return nil, err
 			}
 		}
 		changes = append(changes, author.Change{Path: name, After: text})
-		return nil
-	}
-	for _, config := range im.newConfigs() {
-		text, err := author.AuditConfigManifest(config, im.live.AuditConfigs[config])
-		if err := add(path.Join(im.path, config+".auditconfig.yaml"), nil, text, err); err != nil {
-			return nil, err
-		}
-	}
-	for _, d := range im.result.Clusters {
-		text, err := d.YAML("")
-		if err := add(path.Join(im.path, d.Cluster.Metadata.Name+".yaml"), d.SecretFields(), text, err); err != nil {
-			return nil, err
-		}
-	}
-	for _, m := range im.result.Manifests {
-		text, err := m.YAML("")
-		if err := add(path.Join(im.path, "secrets", m.Metadata.Name+".yaml"), m.SecretFields(), text, err); err != nil {
-			return nil, err
-		}
 	}
 	if len(taken) > 0 {
 		slices.Sort(taken)

@@ -35,6 +35,7 @@ func (im *importer) checkFolder(ctx context.Context) (err error) {
 	if im.live, err = im.kube.gather(ctx); err != nil {
 		return err
 	}
+	im.findSync()
 	im.configs = slices.Sorted(maps.Keys(im.live.AuditConfigs))
 	im.opts.Existing, im.opts.Offline = im.live.AuditConfigs, false
 	if sync := im.live.syncs[im.opts.Sync]; sync != nil && len(im.auditConfigs) == 0 {

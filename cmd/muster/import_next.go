@@ -1,15 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
+	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/muster-gitops/muster/clusters/author"
 	"github.com/muster-gitops/muster/clusters/mondoo"
@@ -65,7 +65,12 @@ func (im *importer) allow(whole []string) {
 	im.folder.policyFor = func(t *target) (policy.Policy, error) {
 		p, err := found(t)
 		if err == nil && p.Source == "" {
-			p = controllers.Allowed(im.existing(), nil)
+			audit := im.existing
+			if audit == nil {
+				audit = &v1alpha1.AuditSync{}
+				audit.Name = im.opts.Sync
+			}
+			p = controllers.Allowed(audit, nil)
 		}
 		p.VaultAddresses = append(slices.Clip(p.VaultAddresses), need.vaults...)
 		p.Allow = append(slices.Clip(p.Allow), need.fields...)
@@ -73,14 +78,32 @@ func (im *importer) allow(whole []string) {
 	}
 }
 
-// existing is the live AuditSync, or an empty one.
-func (im *importer) existing() *v1alpha1.AuditSync {
-	if im.live != nil && im.live.syncs[im.opts.Sync] != nil {
-		return im.live.syncs[im.opts.Sync]
+// findSync finds the AuditSync with the given name, or else the one that reads the folder. If there is none, it gets the name of the
+// folder.
+func (im *importer) findSync() {
+	reads := func(name string, folders ...string) bool {
+		return name == im.opts.Sync || im.opts.Sync == "" && slices.Contains(folders, im.path)
 	}
-	audit := &v1alpha1.AuditSync{}
-	audit.Name = im.opts.Sync
-	return audit
+	for _, m := range auditSyncsIn(im.fs) {
+		// The name goes into commands to copy, and a file may have any.
+		if im.existing == nil && len(validation.IsDNS1123Label(m.Name)) == 0 && reads(m.Name, m.tops()...) {
+			im.existing, im.existingFile = &m.AuditSync, m.file
+		}
+	}
+	if im.live != nil { // what is live counts
+		for _, name := range slices.Sorted(maps.Keys(im.live.syncs)) {
+			if reads(name, path.Clean(im.live.syncs[name].Spec.Path)) {
+				im.existing, im.existingFile = im.live.syncs[name], ""
+				break
+			}
+		}
+	}
+	if im.existing != nil {
+		im.opts.Sync = im.existing.Name
+	}
+	if im.opts.Sync == "" {
+		im.opts.Sync = cmp.Or(author.ClusterName(path.Base(im.path)), "fleet")
+	}
 }
 
 // printNext prints the commands that finish, as a script.
@@ -102,19 +125,35 @@ func (im *importer) printNext() error {
 	if im.encrypts() {
 		add("Give the controller the key of the files, if it doesn't have it yet", im.kubectl()+" create secret generic sops-keys --from-file=age.agekey=KEY_FILE")
 	}
-	if im.live != nil && im.live.syncs[im.opts.Sync] != nil {
-		if text := im.additions(); text != "" {
-			add("Add these fields to the AuditSync "+im.opts.Sync, im.kubectl()+" patch auditsync "+im.opts.Sync+" --type=merge -p "+shellWord(text))
-		}
-	} else {
-		manifest, err := im.auditSync()
-		if err != nil {
-			return err
-		}
-		add("Create the AuditSync", im.kubectl()+" apply -f - <<'EOF'\n"+strings.TrimSuffix(string(manifest), "\n")+"\nEOF")
+	about, commands, err := im.syncStep()
+	if err != nil {
+		return err
 	}
-	_, err := fmt.Fprint(im.stdout, im.redactor.String(b.String()))
+	if len(commands) > 0 {
+		add(about, commands...)
+	}
+	_, err = fmt.Fprint(im.stdout, im.redactor.String(b.String()))
 	return err
+}
+
+// syncStep creates the AuditSync, or adds what an existing one lacks.
+func (im *importer) syncStep() (about string, commands []string, err error) {
+	if im.existing == nil {
+		manifest, err := im.auditSync()
+		return "Create the AuditSync", []string{im.kubectl() + " apply -f - <<'EOF'\n" + strings.TrimSuffix(string(manifest), "\n") + "\nEOF"}, err
+	}
+	missing := im.additions()
+	switch {
+	case im.existingFile == "" && missing == "":
+		return "", nil, nil
+	case im.existingFile == "":
+		return "Add these fields to the AuditSync " + im.existing.Name, []string{im.kubectl() + " patch auditsync " + im.existing.Name + " --type=merge -p " + shellWord(missing)}, nil
+	case missing != "":
+		about = "Add these fields, and apply the AuditSync: " + missing
+	default:
+		about = "Apply the AuditSync"
+	}
+	return about, []string{im.kubectl() + " apply -f " + shellWord(im.fromWorkingDir(im.existingFile))}, nil
 }
 
 func (im *importer) encrypts() bool {
@@ -165,7 +204,7 @@ func (im *importer) annotate(kind string, names []string) (commands []string) {
 
 // additions is the merge patch of what the existing AuditSync lacks, as JSON; empty if it lacks nothing.
 func (im *importer) additions() string {
-	need, spec := im.needs(im.newConfigs()), im.existing().Spec
+	need, spec := im.needs(im.newConfigs()), im.existing.Spec
 	var parts []string
 	list := func(field, name string, have, want []string) {
 		missing := slices.DeleteFunc(slices.Clone(want), func(s string) bool { return slices.Contains(have, s) })
@@ -190,85 +229,6 @@ func jsonList(texts []string) string {
 		quoted[i] = fmt.Sprintf("%q", text)
 	}
 	return "[" + strings.Join(quoted, ",") + "]"
-}
-
-// auditSync is the manifest of the AuditSync for the folder.
-func (im *importer) auditSync() ([]byte, error) {
-	type reference struct {
-		Name string `json:"name"`
-	}
-	type source struct {
-		URL       string     `json:"url"`
-		SecretRef *reference `json:"secretRef,omitempty"`
-	}
-	type decryption struct {
-		SecretRef reference `json:"secretRef"`
-	}
-	type spec struct {
-		Source       source                 `json:"source"`
-		Path         string                 `json:"path"`
-		AuditConfig  string                 `json:"auditConfig,omitempty"`
-		Decryption   *decryption            `json:"decryption,omitempty"`
-		VaultAuth    *v1alpha1.VaultAuth    `json:"vaultAuth,omitempty"`
-		AuditConfigs *v1alpha1.AuditConfigs `json:"auditConfigs,omitempty"`
-	}
-	need := im.needs(im.newConfigs())
-	s := spec{Source: source{URL: im.originURL()}, Path: "./"}
-	if im.path != "." {
-		s.Path += im.path
-	}
-	s.Source.SecretRef = &reference{"fleet-git"}
-	if !im.withConfigs {
-		s.AuditConfig = im.configs[0]
-	}
-	if im.encrypts() {
-		s.Decryption = &decryption{reference{"sops-keys"}}
-	}
-	if len(need.vaults) > 0 {
-		s.VaultAuth = &v1alpha1.VaultAuth{Addresses: need.vaults}
-	}
-	if len(need.fields) > 0 {
-		s.AuditConfigs = &v1alpha1.AuditConfigs{Allow: need.fields}
-	}
-	type names struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
-	}
-	return author.Document(struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   names  `json:"metadata"`
-		Spec       spec   `json:"spec"`
-	}{v1alpha1.GroupVersion.String(), kindAuditSync, names{im.opts.Sync, im.fleetFlags.namespace}, s},
-		"# Correct source: the address as the controller reaches it, and its credentials; remove secretRef for a public repository.")
-}
-
-// scpAddress is how SSH addresses are often written: git@host:path.
-var scpAddress = regexp.MustCompile(`^([A-Za-z0-9._-]+@[A-Za-z0-9._-]+):([^/].*)$`)
-
-// originURL is the address of the remote origin without credentials, or an example.
-func (im *importer) originURL() string {
-	const example = "https://git.example.com/REPLACE/REPLACE.git"
-	repo, err := git.PlainOpenWithOptions(im.root, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
-	if err != nil {
-		return example
-	}
-	remote, err := repo.Remote("origin")
-	if err != nil || len(remote.Config().URLs) == 0 {
-		return example
-	}
-	u, err := url.Parse(scpAddress.ReplaceAllString(remote.Config().URLs[0], "ssh://$1/$2"))
-	switch {
-	case err != nil:
-		return example
-	case u.Scheme == "https" || u.Scheme == "http":
-		u.User = nil
-	case u.Scheme == "ssh" && u.User != nil:
-		u.User = url.User(u.User.Username())
-	case u.Scheme != "ssh":
-		return example
-	}
-	return u.String()
 }
 
 // shellWord quotes a text as one word for a shell.

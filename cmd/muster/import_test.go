@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
 // TestImport imports audit configs in every form that needs an API server. The test of the whole loop is in cmd/devenv/e2e.
@@ -62,7 +64,10 @@ func TestImport(t *testing.T) {
 		t.Errorf("without a key:\n%s", errs)
 	}
 	m.auditSync("known", nil, nil)
-	m.imports("existing-sync", exitOK, "known", "--secrets", "cluster")
+	m.imports("existing-sync", exitOK, "known", "--secrets", "cluster", "--sync", "known")
+	m.write("sync.yaml", "apiVersion: muster.dev/v1alpha1\nkind: AuditSync\nmetadata: {name: from-file}\nspec: {path: ./filed, vaultAuth: {addresses: [https://other.example.com]}}\n")
+	m.imports("sync-in-file", exitOK, "filed")
+	m.remove("sync.yaml")
 	check(t, os.Mkdir(filepath.Join(m.dir, "kustomized"), 0o700))
 	m.write("kustomized/kustomization.yaml", "resources: []\n")
 	m.imports("kustomized", exitOK, "kustomized")
@@ -129,6 +134,41 @@ func TestKeep(t *testing.T) {
 	} {
 		if got := im.keep(&corev1.Secret{ObjectMeta: row.meta}); got != row.want {
 			t.Errorf("%s: %q, want %q", row.reason, got, row.want)
+		}
+	}
+}
+
+// TestFindSync: whose commands are printed.
+func TestFindSync(t *testing.T) {
+	file := func(name, path string) string {
+		return "apiVersion: muster.dev/v1alpha1\nkind: AuditSync\nmetadata: {name: '" + name + "'}\nspec: {path: '" + path + "'}\n"
+	}
+	live := func(name, path string) map[string]*v1alpha1.AuditSync {
+		audit := &v1alpha1.AuditSync{Spec: v1alpha1.AuditSyncSpec{Path: path}}
+		audit.Name = name
+		return map[string]*v1alpha1.AuditSync{name: audit}
+	}
+	for _, row := range []struct {
+		reason, given, file string
+		live                map[string]*v1alpha1.AuditSync
+		path                string
+		want                string
+		exists              bool
+	}{
+		{"none", "", "", nil, "clusters/prod", "prod", false},
+		{"none, and a folder without a usable name", "", "", nil, ".", "fleet", false},
+		{"given, and there is none", "mine", file("prod", "./clusters"), live("prod", "./clusters"), "clusters", "mine", false},
+		{"in a file with this path", "", file("from-file", "./clusters/"), nil, "clusters", "from-file", true},
+		{"in a file with another path", "", file("from-file", "./other"), nil, "clusters", "clusters", false},
+		{"a file with a name that would be a command", "", file("x; reboot", "./clusters"), nil, "clusters", "clusters", false},
+		{"live with this path", "", "", live("prod", "./clusters"), "clusters", "prod", true},
+		{"live counts", "", file("from-file", "./clusters"), live("prod", "./clusters"), "clusters", "prod", true},
+	} {
+		im := &importer{folder: &folder{target: &target{path: row.path, repository: &repository{fs: fstest.MapFS{"sync.yaml": {Data: []byte(row.file)}}}}}, live: &state{syncs: row.live}}
+		im.opts.Sync = row.given
+		im.findSync()
+		if im.opts.Sync != row.want || (im.existing != nil) != row.exists {
+			t.Errorf("%s: %s, %t", row.reason, im.opts.Sync, im.existing != nil)
 		}
 	}
 }
