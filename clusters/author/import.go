@@ -55,7 +55,11 @@ type LiveSecret struct {
 }
 
 // Left is a cluster that gets no file.
-type Left struct{ Name, Reason, Fix string }
+type Left struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	Fix    string `json:"fix,omitempty"`
+}
 
 func (im *Import) leave(name, reason, fix string) {
 	im.Left = append(im.Left, Left{Name: name, Reason: reason, Fix: fix})

@@ -68,6 +68,7 @@ type importFlags struct {
 	placement    *choice
 	withConfigs  bool
 	check        bool
+	output       *choice
 }
 
 func newImportCommand(s *shell) *cobra.Command {
@@ -88,6 +89,7 @@ func newImportCommand(s *shell) *cobra.Command {
 	flags.placement = addChoice(cmd, "secrets", "", "where Secrets go: manifests in Git, the cluster files, or nowhere", string(author.InGit), string(author.Inline), string(author.InCluster))
 	cmd.Flags().BoolVar(&flags.withConfigs, "with-audit-configs", false, "also write the manifests of the audit configs")
 	cmd.Flags().BoolVar(&flags.check, "check", false, "write nothing; compare the folder with the management cluster")
+	flags.output = addChoice(cmd, "output", "o", "output format of the result, or of --check", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		im, err := flags.open(s, cmd, args)
 		if err != nil {
@@ -127,6 +129,8 @@ func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*import
 		return nil, usagef("--check compares with live audit configs, and can't be used with --from")
 	case f.source.value != "audit-config" && (f.withConfigs || cmd.Flags().Changed("secrets")):
 		return nil, usagef("--with-audit-configs and --secrets are for audit configs, and can't be used with --from")
+	case f.dryRun && f.output.value == "json":
+		return nil, usagef("--dry-run prints files, and can't be used with -o json")
 	case f.namespace != "" && f.source.value != "argocd" && f.source.value != "capi":
 		return nil, usagef("--from-namespace is for --from argocd and --from capi")
 	}
@@ -172,35 +176,14 @@ func (im *importer) run(ctx context.Context) error {
 		}
 	}
 	if !im.dryRun {
-		im.printSummary(len(changes))
-	}
-	if len(changes) > 0 && !im.dryRun {
-		if err := im.printNext(); err != nil {
-			return fmt.Errorf("print the next steps: %w", err)
+		if err := im.print(changes); err != nil {
+			return fmt.Errorf("print the result: %w", err)
 		}
 	}
 	if len(im.result.Left)+len(im.known.differ) > 0 {
 		return statusError(exitFindings)
 	}
 	return nil
-}
-
-// printNotes writes what users must know about each cluster to standard error.
-func (im *importer) printNotes() {
-	var list []finding.Finding
-	for _, left := range im.result.Left {
-		list = append(list, finding.Finding{Code: codeNotImported, Severity: finding.Error, Cluster: left.Name, Message: "it is left out: " + left.Reason, Fix: left.Fix})
-	}
-	for _, d := range im.known.differ {
-		list = append(list, finding.Finding{Code: codeNotImported, Severity: finding.Error, Cluster: d.cluster, Path: d.path,
-			Message: "it is in Git already, and differs from the live entry in " + strings.Join(d.fields, ", "), Fix: "edit the file; muster plan shows both values"})
-	}
-	for _, d := range im.result.Clusters {
-		for _, note := range d.Notes {
-			list = append(list, finding.Finding{Code: codeImported, Severity: finding.Info, Cluster: d.Cluster.Metadata.Name, Message: note})
-		}
-	}
-	_ = im.printFindings(im.stderr, im.repository, list) // a closed standard error can't be reported
 }
 
 // noteUnlisted warns about manifests that a kustomization has to list. Only cluster files are read without that.
@@ -218,17 +201,6 @@ func (im *importer) noteUnlisted(ctx context.Context, changes []author.Change) e
 		}
 	}
 	return im.printFindings(im.stderr, im.repository, list)
-}
-
-// The codes of what import reports.
-const (
-	codeNotImported finding.Code = "not-imported"
-	codeImported    finding.Code = "imported"
-)
-
-func (im *importer) printSummary(files int) {
-	fmt.Fprintf(im.stderr, "muster: %s and %s imported into %s; %s in Git already; %s left out\n", plural(len(im.result.Clusters), "cluster"),
-		plural(len(im.result.Manifests), "Secret"), printable(plural(files, "file")), plural(im.known.skipped, "cluster"), plural(len(im.result.Left), "cluster"))
 }
 
 // plainFile is a file to write, in plain text.

@@ -230,10 +230,26 @@ func (c *comparison) sameContent(made string, was compile.Reference) bool {
 	})
 }
 
+// compared is the comparison for programs.
+type compared struct {
+	Clusters    int      `json:"clusters"`
+	Secrets     int      `json:"secrets"`
+	Differences []string `json:"differences"`
+	// NewSecrets are clusters that get the same credentials in Secrets of another name.
+	NewSecrets []string `json:"newSecrets"`
+	Labelled   int      `json:"labelled"`
+	// Adopt are the commands that let Muster take live objects over.
+	Adopt []string `json:"adopt"`
+}
+
 // print writes the differences and what the first sync will write.
 func (c *comparison) print() error {
-	var b strings.Builder
 	slices.Sort(c.differ)
+	adopt := append(c.annotate("secret", c.adoptSecrets), c.annotate("mondooauditconfig", c.adoptConfigs)...)
+	if c.output.value == "json" {
+		return writeJSON(c.stdout, compared{len(c.opened.Clusters), len(c.opened.Secrets), c.maskedTexts(c.differ), c.maskedTexts(c.fresh), c.labelled, c.maskedTexts(adopt)})
+	}
+	var b strings.Builder
 	for _, line := range c.differ {
 		fmt.Fprintln(&b, printable(line))
 	}
@@ -253,7 +269,7 @@ func (c *comparison) print() error {
 	if len(c.fresh) > 0 {
 		fmt.Fprintf(&b, "%s get the same credentials in Secrets of another name, and their CronJobs change once: %s\n", plural(len(c.fresh), "cluster"), strings.Join(c.fresh, ", "))
 	}
-	if adopt := append(c.annotate("secret", c.adoptSecrets), c.annotate("mondooauditconfig", c.adoptConfigs)...); len(adopt) > 0 {
+	if len(adopt) > 0 {
 		fmt.Fprintf(&b, "Before it, let Muster take over what exists:\n%s\n", strings.Join(adopt, "\n"))
 	}
 	_, err := fmt.Fprint(c.stdout, c.redactor.String(b.String()))

@@ -20,9 +20,11 @@ type inGit struct {
 	differ []difference
 }
 
+// difference is how a cluster in Git differs from its live entry.
 type difference struct {
-	cluster, path string
-	fields        []string
+	Cluster string   `json:"cluster"`
+	Path    string   `json:"path"`
+	Fields  []string `json:"fields"`
 }
 
 // has reports whether a cluster is in Git.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -106,34 +107,31 @@ func (im *importer) findSync() {
 	}
 }
 
-// printNext prints the commands that finish, as a script.
-func (im *importer) printNext() error {
-	var b strings.Builder
-	step := 0
+// nextStep is what users do after the import.
+type nextStep struct {
+	About    string   `json:"about"`
+	Commands []string `json:"commands"`
+}
+
+// next are the steps that finish.
+func (im *importer) next() (steps []nextStep, err error) {
 	add := func(about string, commands ...string) {
-		step++
-		fmt.Fprintf(&b, "# %d. %s\n%s\n", step, about, strings.Join(commands, "\n"))
+		if len(commands) > 0 {
+			steps = append(steps, nextStep{about, commands})
+		}
 	}
 	folder := shellWord(im.fromWorkingDir(im.path))
 	if im.source.value == "audit-config" {
 		add("Compare the files with the management cluster", strings.Join(slices.Concat([]string{"muster import", folder, "--check -n", im.fleetFlags.namespace, "--sync", im.opts.Sync}, im.where(), im.chosen()), " "))
 	}
 	add("Publish the files", "git add "+folder, "git commit -m "+shellWord("Import clusters into "+im.opts.Sync), "git push")
-	if adopt := im.adoptions(); len(adopt) > 0 {
-		add("Let Muster take over what exists; without this it leaves it alone", adopt...)
-	}
+	add("Let Muster take over what exists; without this it leaves it alone", im.adoptions()...)
 	if im.encrypts() {
 		add("Give the controller the key of the files, if it doesn't have it yet", im.kubectl()+" create secret generic sops-keys --from-file=age.agekey=KEY_FILE")
 	}
 	about, commands, err := im.syncStep()
-	if err != nil {
-		return err
-	}
-	if len(commands) > 0 {
-		add(about, commands...)
-	}
-	_, err = fmt.Fprint(im.stdout, im.redactor.String(b.String()))
-	return err
+	add(about, commands...)
+	return steps, err
 }
 
 // syncStep creates the AuditSync, or adds what an existing one lacks.
@@ -142,8 +140,10 @@ func (im *importer) syncStep() (about string, commands []string, err error) {
 		manifest, err := im.auditSync()
 		return "Create the AuditSync", []string{im.kubectl() + " apply -f - <<'EOF'\n" + strings.TrimSuffix(string(manifest), "\n") + "\nEOF"}, err
 	}
-	missing := im.additions()
+	missing, err := im.additions()
 	switch {
+	case err != nil:
+		return "", nil, err
 	case im.existingFile == "" && missing == "":
 		return "", nil, nil
 	case im.existingFile == "":
@@ -203,32 +203,25 @@ func (im *importer) annotate(kind string, names []string) (commands []string) {
 }
 
 // additions is the merge patch of what the existing AuditSync lacks, as JSON; empty if it lacks nothing.
-func (im *importer) additions() string {
+func (im *importer) additions() (string, error) {
 	need, spec := im.needs(im.newConfigs()), im.existing.Spec
-	var parts []string
+	missing := map[string]any{}
 	list := func(field, name string, have, want []string) {
-		missing := slices.DeleteFunc(slices.Clone(want), func(s string) bool { return slices.Contains(have, s) })
-		if len(missing) > 0 {
-			parts = append(parts, fmt.Sprintf("%q:{%q:%s}", field, name, jsonList(append(slices.Clone(have), missing...))))
+		more := slices.DeleteFunc(slices.Clone(want), func(s string) bool { return slices.Contains(have, s) })
+		if len(more) > 0 {
+			missing[field] = map[string]any{name: append(slices.Clone(have), more...)}
 		}
 	}
 	list("vaultAuth", "addresses", spec.VaultAuth.Addresses, need.vaults)
 	list("auditConfigs", "allow", spec.AuditConfigs.Allow, need.fields)
 	if spec.Decryption == nil && im.encrypts() {
-		parts = append(parts, `"decryption":{"secretRef":{"name":"sops-keys"}}`)
+		missing["decryption"] = decryptionKeys{nameReference{Name: "sops-keys"}}
 	}
-	if len(parts) == 0 {
-		return ""
+	if len(missing) == 0 {
+		return "", nil
 	}
-	return `{"spec":{` + strings.Join(parts, ",") + `}}`
-}
-
-func jsonList(texts []string) string {
-	quoted := make([]string, len(texts))
-	for i, text := range texts {
-		quoted[i] = fmt.Sprintf("%q", text)
-	}
-	return "[" + strings.Join(quoted, ",") + "]"
+	text, err := json.Marshal(map[string]any{"spec": missing})
+	return string(text), err
 }
 
 // shellWord quotes a text as one word for a shell.

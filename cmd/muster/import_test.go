@@ -44,6 +44,8 @@ func TestImport(t *testing.T) {
 	m.imports("dry-run", exitOK, "dry", "--dry-run", "--secrets", "cluster")
 	m.imports("inline", exitOK, "inline", "--secrets", "inline")
 	m.imports("inline-check", exitOK, "inline", "--check")
+	m.imports("check-json", exitOK, "inline", "--check", "-o", "json")
+	m.imports("json", exitOK, "json", "-o", "json")
 	m.noPlain()
 	m.secret("eu", "", map[string]string{"kubeconfig": kubeconfig("renewed")})
 	m.imports("inline-differs", exitFindings, "inline", "--check")
