@@ -176,6 +176,22 @@ func TestFindSync(t *testing.T) {
 	}
 }
 
+// TestNeeds: what the AuditSync has to allow. The value of a field that Muster doesn't know may be anything, and is not repeated.
+func TestNeeds(t *testing.T) {
+	im := &importer{configs: []string{"a"}, live: &state{Live: plan.Live{AuditConfigs: map[string]map[string]any{"a": {"spec": map[string]any{
+		"mondooCredsSecretRef": map[string]any{"name": "creds"}, "newField": canary, "scanner": map[string]any{"serviceAccountName": "scanner", "env": []any{map[string]any{"name": "A", "value": canary}}},
+		"kubernetesResources": map[string]any{"externalClusters": []any{
+			map[string]any{"name": "v", "vaultAuth": map[string]any{"vaultAddr": "https://Vault.example.com:443/"}},
+			map[string]any{"name": "w", "vaultAuth": map[string]any{"vaultAddr": "not an address"}}}}}}}}}}
+	need := im.needs([]string{"a"})
+	if got := strings.Join(append(need.vaults, need.fields...), "\n"); got != "https://vault.example.com\nmondooCredsSecretRef=creds\nnewField\nscanner.env\nscanner.serviceAccountName=scanner" {
+		t.Errorf("got\n%s", got)
+	}
+	if need := im.needs(nil); len(need.fields) > 0 {
+		t.Errorf("an audit config that stays live needs %v", need.fields)
+	}
+}
+
 func TestOriginURL(t *testing.T) {
 	for address, want := range map[string]string{
 		"": "https://git.example.com/REPLACE/REPLACE.git",
