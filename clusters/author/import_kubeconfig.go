@@ -1,18 +1,20 @@
 package author
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// kubeconfig is what an import reads and writes of a kubeconfig. Contents of clusters and users pass through.
+// kubeconfig is a kubeconfig that an import writes. Contents of clusters and users pass through.
 type kubeconfig struct {
 	APIVersion     string       `yaml:"apiVersion" json:"apiVersion"`
 	Kind           string       `yaml:"kind" json:"kind"`
@@ -36,64 +38,68 @@ type kubeAccess struct {
 	} `yaml:"context" json:"context"`
 }
 
-// maxKubeconfig bounds a kubeconfig with many contexts. It is the user's own.
-const maxKubeconfig = 8 << 20
-
-func parseKubeconfig(data []byte) (k kubeconfig, err error) {
-	if len(data) > maxKubeconfig {
-		return k, fmt.Errorf("the kubeconfig is larger than %d MiB", maxKubeconfig>>20)
+// Contexts imports every context of a kubeconfig. readFile reads the files that it names.
+func (im *Import) Contexts(config *clientcmdapi.Config, readFile func(string) ([]byte, error)) {
+	contexts := slices.Sorted(maps.Keys(config.Contexts))
+	same := map[string]int{}
+	for _, context := range contexts {
+		same[ClusterName(context)]++
 	}
-	if yaml.Unmarshal(data, &k) != nil { // the error may quote a token
-		return k, fmt.Errorf("the kubeconfig is not YAML")
-	}
-	return k, nil
-}
-
-// Contexts imports every context of a kubeconfig with read, which returns the cluster file of one of them, under this name.
-func (im *Import) Contexts(data []byte, read func(name string, data []byte, context string) (*Draft, error)) error {
-	all, err := parseKubeconfig(data)
-	if err != nil {
-		return err
-	}
-	names := map[string][]string{}
-	for _, c := range all.Contexts {
-		names[ClusterName(c.Name)] = append(names[ClusterName(c.Name)], c.Name)
-	}
-	for _, c := range all.Contexts {
-		name := ClusterName(c.Name)
-		if same := names[name]; len(same) > 1 || name == "" {
-			im.leave(c.Name, fmt.Sprintf("its name as a cluster would be %q, like that of %d contexts", name, len(same)), "rename the context: kubectl config rename-context")
+	for _, context := range contexts {
+		name := ClusterName(context)
+		if n := same[name]; n > 1 || name == "" {
+			im.leave(context, fmt.Sprintf("its name as a cluster would be %q, like that of %d contexts", name, n), "rename the context: kubectl config rename-context")
 			continue
 		}
-		d, err := read(name, data, c.Name)
-		if err != nil {
-			im.leave(c.Name, err.Error(), "")
-			continue
-		}
-		if name != c.Name {
-			d.note("it is the context %s", c.Name)
-		}
-		im.add(d)
+		im.context(Kubeconfig{Config: config, Context: context, ReadFile: readFile}, name)
 	}
-	return nil
 }
 
-// OneContext returns the cluster file of a context whose credentials are all in the kubeconfig.
-func OneContext(now time.Time) func(name string, data []byte, context string) (*Draft, error) {
-	return func(name string, data []byte, context string) (*Draft, error) {
-		all, err := parseKubeconfig(data)
-		if err != nil {
-			return nil, err
-		}
-		all.Contexts = slices.DeleteFunc(all.Contexts, func(c kubeAccess) bool { return c.Name != context })
-		if len(all.Contexts) != 1 {
-			return nil, fmt.Errorf("the kubeconfig has %d contexts of this name", len(all.Contexts))
-		}
-		all.Clusters = slices.DeleteFunc(all.Clusters, func(n named) bool { return n.Name != all.Contexts[0].Context.Cluster })
-		all.Users = slices.DeleteFunc(all.Users, func(n named) bool { return n.Name != all.Contexts[0].Context.User })
-		all.CurrentContext = context
-		return kubeconfigDraft(name, all, now)
+func (im *Import) context(k Kubeconfig, name string) {
+	d, err := k.Draft(name)
+	unusable, _ := errors.AsType[*UnusableError](err)
+	switch {
+	case unusable != nil:
+		im.leave(k.Context, unusable.Reason, "muster add "+name+" --from-context '"+k.Context+"': "+unusable.Fix)
+		return
+	case err != nil:
+		im.leave(k.Context, err.Error(), "")
+		return
+	case d.Cluster.Spec.WorkloadIdentity != nil:
+		im.leave(k.Context, "it logs in with the program of a cloud, and the kubeconfig doesn't tell the identity that may scan", "muster add "+name+" --from-context '"+k.Context+"' asks for it")
+		return
 	}
+	if problem := d.checkCredential(im.Now); problem != "" {
+		im.leave(k.Context, problem, "")
+		return
+	}
+	if name != k.Context {
+		d.note("it is the context %s", k.Context)
+	}
+	im.add(d)
+}
+
+// checkCredential returns why the scanner can't use the credential of the draft, without any of it, or "". What else is to be known
+// goes to the notes.
+func (d *Draft) checkCredential(now time.Time) string {
+	var facts credential.Facts
+	var problems []credential.Problem
+	switch auth := d.Cluster.Spec.ServiceAccountAuth; {
+	case d.Cluster.Spec.Kubeconfig != "":
+		facts, problems = credential.Kubeconfig([]byte(d.Cluster.Spec.Kubeconfig), now)
+	case auth != nil && auth.Token != "":
+		facts, problems = credential.Token([]byte(auth.Token), now)
+	}
+	for _, p := range problems {
+		if p.Severity == finding.Error {
+			return fmt.Sprintf("%s (%s)", p.Message, p.Code)
+		}
+		d.note("%s (%s)", p.Message, p.Code)
+	}
+	if !facts.Expires.IsZero() {
+		d.note("its credentials expire on %s", facts.Expires.UTC().Format(time.DateOnly))
+	}
+	return ""
 }
 
 // kubeconfigDraft returns the cluster file with a kubeconfig. The error says why the scanner can't use it, without any of it.
@@ -111,18 +117,11 @@ func textDraft(name string, text []byte, now time.Time) (*Draft, error) {
 	if !exact(text) {
 		return nil, fmt.Errorf("the kubeconfig is not a text that a YAML file keeps")
 	}
-	facts, problems := credential.Kubeconfig(text, now)
 	d := New(name)
-	for _, p := range problems {
-		if p.Severity == finding.Error {
-			return nil, fmt.Errorf("%s (%s)", p.Message, p.Code)
-		}
-		d.note("%s (%s)", p.Message, p.Code)
-	}
-	if !facts.Expires.IsZero() {
-		d.note("its credentials expire on %s", facts.Expires.UTC().Format(time.DateOnly))
-	}
 	d.Cluster.Spec.Kubeconfig = string(text)
+	if problem := d.checkCredential(now); problem != "" {
+		return nil, errors.New(problem)
+	}
 	return d, nil
 }
 

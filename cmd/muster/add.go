@@ -160,7 +160,7 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 	if err != nil {
 		return err
 	}
-	return out.carryOut(a.folder, p, format)
+	return out.carryOutAs(a.folder, p, format)
 }
 
 // draft composes the file.

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/encrypt"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/load"
+	"github.com/muster-gitops/muster/config/schema"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
@@ -220,7 +221,7 @@ func (im *importer) files() (list []plainFile) {
 		}})
 	}
 	for _, d := range im.result.Clusters {
-		list = append(list, plainFile{d.Cluster.Metadata.Name + ".yaml", d.SecretFields(), func() ([]byte, error) { return d.YAML("") }})
+		list = append(list, plainFile{d.Cluster.Metadata.Name + ".yaml", d.SecretFields(), func() ([]byte, error) { return d.YAML(schema.ExternalCluster.Header(version())) }})
 	}
 	for _, m := range im.result.Manifests {
 		list = append(list, plainFile{path.Join("secrets", m.Metadata.Name+".yaml"), m.SecretFields(), func() ([]byte, error) { return m.YAML("") }})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -120,11 +119,11 @@ func (im *importer) next() (steps []nextStep, err error) {
 			steps = append(steps, nextStep{about, commands})
 		}
 	}
-	folder := shellWord(im.fromWorkingDir(im.path))
+	folder := shellQuote(im.fromWorkingDir(im.path))
 	if im.source.value == "audit-config" {
 		add("Compare the files with the management cluster", strings.Join(slices.Concat([]string{"muster import", folder, "--check -n", im.fleetFlags.namespace, "--sync", im.opts.Sync}, im.where(), im.chosen()), " "))
 	}
-	add("Publish the files", "git add "+folder, "git commit -m "+shellWord("Import clusters into "+im.opts.Sync), "git push")
+	add("Publish the files", "git add "+folder, "git commit -m "+shellQuote("Import clusters into "+im.opts.Sync), "git push")
 	add("Let Muster take over what exists; without this it leaves it alone", im.adoptions()...)
 	if im.encrypts() {
 		add("Give the controller the key of the files, if it doesn't have it yet", im.kubectl()+" create secret generic sops-keys --from-file=age.agekey=KEY_FILE")
@@ -147,13 +146,13 @@ func (im *importer) syncStep() (about string, commands []string, err error) {
 	case im.existingFile == "" && missing == "":
 		return "", nil, nil
 	case im.existingFile == "":
-		return "Add these fields to the AuditSync " + im.existing.Name, []string{im.kubectl() + " patch auditsync " + im.existing.Name + " --type=merge -p " + shellWord(missing)}, nil
+		return "Add these fields to the AuditSync " + im.existing.Name, []string{im.kubectl() + " patch auditsync " + im.existing.Name + " --type=merge -p " + shellQuote(missing)}, nil
 	case missing != "":
 		about = "Add these fields, and apply the AuditSync: " + missing
 	default:
 		about = "Apply the AuditSync"
 	}
-	return about, []string{im.kubectl() + " apply -f " + shellWord(im.fromWorkingDir(im.existingFile))}, nil
+	return about, []string{im.kubectl() + " apply -f " + shellQuote(im.fromWorkingDir(im.existingFile))}, nil
 }
 
 func (im *importer) encrypts() bool {
@@ -166,10 +165,10 @@ func (im *importer) where() (flags []string) {
 		return nil // the flags chose the source
 	}
 	if im.kubeconfig != "" {
-		flags = append(flags, "--kubeconfig", shellWord(im.kubeconfig))
+		flags = append(flags, "--kubeconfig", shellQuote(im.kubeconfig))
 	}
 	if im.context != "" {
-		flags = append(flags, "--context", shellWord(im.context))
+		flags = append(flags, "--context", shellQuote(im.context))
 	}
 	return flags
 }
@@ -222,13 +221,4 @@ func (im *importer) additions() (string, error) {
 	}
 	text, err := json.Marshal(map[string]any{"spec": missing})
 	return string(text), err
-}
-
-// shellWord quotes a text as one word for a shell.
-func shellWord(text string) string {
-	text = filepath.ToSlash(text)
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -241,15 +241,10 @@ func (im *importer) readKubeconfig() error {
 	for _, user := range config.AuthInfos {
 		im.redactor.Add(user.Token, user.Password, string(user.ClientKeyData))
 	}
-	if err := clientcmdapi.FlattenConfig(config); err != nil {
-		return fmt.Errorf("read kubeconfig: %w", err)
-	}
-	for _, user := range config.AuthInfos {
-		im.redactor.Add(string(user.ClientKeyData))
-	}
-	text, err := clientcmd.Write(*config)
-	if err != nil {
-		return fmt.Errorf("read kubeconfig: %w", err)
-	}
-	return im.result.Contexts(text, author.OneContext(im.result.Now))
+	im.result.Contexts(config, func(name string) ([]byte, error) {
+		text, err := readBounded(im.shell, name, "file")
+		im.redactor.Add(string(text))
+		return text, err
+	})
+	return nil
 }

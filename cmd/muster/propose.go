@@ -120,9 +120,17 @@ func (w *writeFlags) addRecipients(f *folder) error {
 	return f.ring.AddPublicPGP(publicKeys, string(text))
 }
 
-// carryOut shows what a proposal does, and writes it unless it has errors or is a dry run. It returns the exit status as an
-// error.
-func (w *writeFlags) carryOut(f *folder, p *proposal, format string) error {
+// carryOut writes a proposal, unless it has errors or is a dry run, which prints the files. It returns the exit status as an error.
+func (w *writeFlags) carryOut(f *folder, p *proposal) error {
+	return w.perform(f, p, func() error { return f.printBriefly(p, w.dryRun) })
+}
+
+// carryOutAs is carryOut that also shows what the files do, and what is left to do.
+func (w *writeFlags) carryOutAs(f *folder, p *proposal, format string) error {
+	return w.perform(f, p, func() error { return f.printProposal(p, format, w.dryRun) })
+}
+
+func (w *writeFlags) perform(f *folder, p *proposal, show func() error) error {
 	if bad := p.errors(); len(bad) > 0 {
 		if err := f.printFindings(f.stderr, f.repository, bad); err != nil {
 			return err
@@ -135,7 +143,7 @@ func (w *writeFlags) carryOut(f *folder, p *proposal, format string) error {
 			return err
 		}
 	}
-	if err := f.printProposal(p, format, w.dryRun); err != nil {
+	if err := show(); err != nil {
 		return fmt.Errorf("print changes: %w", err)
 	}
 	if w.dryRun {

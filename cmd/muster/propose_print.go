@@ -40,6 +40,22 @@ func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
 	return err
 }
 
+// printBriefly names the files that were written. In a dry run, it prints them.
+func (f *folder) printBriefly(p *proposal, dryRun bool) error {
+	for i, c := range p.changes {
+		if !dryRun {
+			verb := map[bool]string{true: "wrote", false: "removed"}[c.After != nil]
+			fmt.Fprintf(f.stderr, "%s %s\n", verb, printable(f.fromWorkingDir(c.Path)))
+			continue
+		}
+		separator := map[bool]string{true: "", false: "---\n"}[i == 0]
+		if _, err := fmt.Fprintf(f.stdout, "%s# %s\n%s", separator, printable(c.Path), f.redactor.String(strings.TrimPrefix(string(c.After), "---\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func writeContents(b *strings.Builder, changes []author.Change) {
 	for _, c := range changes {
 		fmt.Fprintf(b, "# %s\n%s\n", printable(c.Path), strings.TrimPrefix(string(c.After), "---\n"))
@@ -103,9 +119,9 @@ func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
 	}
 	ok, summary := p.Status()
 	return writeJSON(f.stdout, struct {
-		OK      bool       `json:"ok"`
-		Written bool       `json:"written"`
-		Summary string     `json:"summary"`
+		OK      bool          `json:"ok"`
+		Written bool          `json:"written"`
+		Summary string        `json:"summary"`
 		Files   []writtenJSON `json:"files"`
 		*review.Review
 		SetUp []setupJSON `json:"setUp,omitempty"`
