@@ -119,6 +119,28 @@ func (c *cluster) auditSync(ctx context.Context, name string) (*v1alpha1.AuditSy
 	return c.getSync(ctx, names[0])
 }
 
+// syncsIn returns the selected AuditSyncs of the namespace, or of all namespaces when that is "", by namespace and name.
+func (c *cluster) syncsIn(ctx context.Context, want selection) ([]*v1alpha1.AuditSync, error) {
+	var list []*v1alpha1.AuditSync
+	err := c.each(ctx, auditSyncs, func(u *unstructured.Unstructured) error {
+		audit := &v1alpha1.AuditSync{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, audit); err != nil {
+			return fmt.Errorf("read AuditSync %s: %w", u.GetName(), err)
+		}
+		if want.has(audit) {
+			list = append(list, audit)
+		}
+		return nil
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("the cluster at %s has no AuditSync resource; install Muster, or choose another --context", c.host)
+	case err != nil:
+		return nil, c.explain("list AuditSyncs", err)
+	}
+	return list, nil
+}
+
 // await prints what changes of an AuditSync's conditions until the requested sync has ended, and then whether it is ready.
 func (c *cluster) await(ctx context.Context, s *shell, before *v1alpha1.AuditSync, generation int64, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -25,6 +25,13 @@ with their scans, the expiry of their credentials and the next scan. The worst c
 A cluster is applied, quarantined (an error blocks its file, and the objects applied before are kept) or foreign (in an
 audit config, but in no file). Quarantined clusters are those in the AuditSync's status, which lists at most 50 problems.
 
+With --watch it shows changes until Ctrl-C: a terminal is redrawn, and a pipe gets a line for each change. Changes come from
+watches; ages and overdue scans are checked again each minute. With -o json, each change is a JSON document on one line.
+
+--selector selects AuditSyncs by their labels, and with them their clusters. -o name prints what kubectl accepts,
+auditsync.muster.dev/NAME, and with --scan the names of the clusters. With --all-namespaces, JSON and YAML are a list of
+what they are for one namespace, in items.
+
 Without --all or --scan, healthy clusters are counted but not listed, and at most --limit of the others are listed.
 Status needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps. With permission to list CronJobs, Jobs and
 Pods it shows scans, and with permission to list Secrets the expiry of credentials.
@@ -38,13 +45,23 @@ const statusExample = `  # What needs attention?
   muster status --sync production --all
 
   # Clusters whose scans fail
-  muster status --scan Failed -o json | jq -r '.clusters[].cluster'`
+  muster status --scan Failed -o name
+
+  # A line for each change of the AuditSyncs of a team, in all namespaces
+  muster status -A -l team=platform --watch | tee changes.log
+
+  # Reconcile everything that isn't suspended
+  muster status -o name | xargs -I{} kubectl -n mondoo-operator annotate --overwrite {} "muster.dev/reconcile-requested-at=$(date +%s)"`
 
 // statusFlags select what is shown.
 type statusFlags struct {
 	namespace, sync string
 	all, exitCode   bool
 	limit           int
+
+	selector             string
+	allNamespaces, watch bool
+	output, scan         *choice
 }
 
 // scanStates are the values of --scan.
@@ -62,6 +79,9 @@ func (f *statusFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "list every cluster, including healthy ones")
 	cmd.Flags().IntVar(&f.limit, "limit", 30, "maximum number of clusters to list without --all")
 	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "exit with 1 when something needs attention")
+	addSelection(cmd, &f.allNamespaces, &f.watch)
+	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "only AuditSyncs with these labels, and their clusters, such as team=platform")
+	exclude(cmd, "watch", "exit-code")
 }
 
 func newStatusCommand(s *shell) *cobra.Command {
@@ -71,34 +91,34 @@ func newStatusCommand(s *shell) *cobra.Command {
 		Use: "status", Short: "Show the fleet in the management cluster", Long: statusHelp, Example: statusExample,
 		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	flags.output = addChoice(cmd, "output", "o", "output format", "text", "wide", "json", "yaml", "name")
 	states := scanStates()
-	wanted := addChoice(cmd, "scan", "", "only clusters whose scan is in this `state`: "+strings.Join(states, ", "), states...)
+	flags.scan = addChoice(cmd, "scan", "", "only clusters whose scan is in this `state`: "+strings.Join(states, ", "), states...)
 	flags.add(cmd)
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if flags.limit < 1 {
-			return usagef("--limit %d must be at least 1", flags.limit)
-		}
-		if err := checkNamespace(flags.namespace); err != nil {
+		selected, err := flags.selection()
+		if err != nil {
 			return err
 		}
 		c, err := where.connect(s, flags.namespace)
 		if err != nil {
 			return err
 		}
-		f, err := c.fleetStatus(cmd.Context(), s, flags.sync, time.Now())
+		if flags.scan.value != "any" {
+			flags.all = true // a user who asks for a state wants to see all clusters in it
+		}
+		if flags.watch {
+			return s.watchStatus(cmd.Context(), c, flags, selected)
+		}
+		fleets, err := s.fleets(cmd.Context(), c, flags, selected)
 		if err != nil {
 			return err
 		}
-		if wanted.value != "any" {
-			flags.all = true // a user who asks for a state wants to see all clusters in it
-			f.Clusters = slices.DeleteFunc(f.Clusters, func(c clusterStatus) bool { return c.Scan == nil || string(c.Scan.State) != wanted.value })
-		}
-		if err := s.printStatus(output.value, f, flags); err != nil {
+		if err := s.printFleets(s.stdout, fleets, flags); err != nil {
 			return fmt.Errorf("print status: %w", err)
 		}
-		if flags.exitCode && !f.well() {
+		if flags.exitCode && slices.ContainsFunc(fleets, func(f fleetStatus) bool { return !f.well() }) {
 			return statusError(exitFindings)
 		}
 		return nil
@@ -187,25 +207,29 @@ func (c clusterStatus) gravity(now time.Time) int {
 }
 
 // fleetStatus gathers the status of the fleet in the namespace.
-func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now time.Time) (fleetStatus, error) {
+func (c *cluster) fleetStatus(ctx context.Context, s *shell, want selection, now time.Time) (fleetStatus, error) {
 	f := fleetStatus{Namespace: c.namespace, Syncs: []syncStatus{}, Clusters: []clusterStatus{}, now: now}
 	live, err := c.gather(ctx)
 	if err != nil {
 		return f, err
 	}
-	if sync != "" && live.syncs[sync] == nil {
-		return f, fmt.Errorf("no AuditSync %q in %s", sync, c.namespace)
+	if want.name != "" && live.syncs[want.name] == nil {
+		return f, fmt.Errorf("no AuditSync %q in %s", want.name, c.namespace)
 	}
-	problems := f.addSyncs(s, live.syncs, sync)
+	maps.DeleteFunc(live.syncs, func(_ string, audit *v1alpha1.AuditSync) bool { return !want.has(audit) })
+	problems := f.addSyncs(s, live.syncs)
 	ends, note, err := c.expiries(ctx, now)
 	if err != nil {
 		return f, err
 	}
 	f.note(note)
 	for _, name := range slices.Sorted(maps.Keys(live.AuditConfigs)) {
-		owned := items(live.Inventories, name, sync)
-		if sync != "" && len(owned) == 0 {
-			continue
+		owned := items(live.Inventories, name, want.name)
+		if want.restricts() {
+			maps.DeleteFunc(owned, func(_ string, item ownedItem) bool { return live.syncs[item.sync] == nil })
+			if len(owned) == 0 {
+				continue
+			}
 		}
 		if err := f.config(ctx, c, s, live.AuditConfigs[name], owned, ends, problems); err != nil {
 			return f, err
@@ -220,13 +244,10 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, sync string, now ti
 	return f, nil
 }
 
-// addSyncs adds the AuditSyncs, or only the named one, and returns their problems with clusters, by AuditSync and cluster.
-func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync, only string) map[[2]string]string {
+// addSyncs adds the AuditSyncs, and returns their problems with clusters, by AuditSync and cluster.
+func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync) map[[2]string]string {
 	problems := map[[2]string]string{}
 	for _, name := range slices.Sorted(maps.Keys(syncs)) {
-		if only != "" && name != only {
-			continue
-		}
 		f.Syncs = append(f.Syncs, s.syncStatus(syncs[name]))
 		for _, p := range syncs[name].Status.Problems {
 			if key := [2]string{name, p.Cluster}; p.Severity == string(finding.Error) && p.Cluster != "" && problems[key] == "" {

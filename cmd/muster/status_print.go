@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -15,25 +16,36 @@ import (
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
-// printStatus writes the fleet. Without --all, JSON has the same clusters as text.
-func (s *shell) printStatus(format string, f fleetStatus, flags statusFlags) error {
+// statusDocument is a fleet for programs.
+type statusDocument struct {
+	fleetStatus
+	Total int `json:"totalClusters"`
+}
+
+// printStatus writes the fleet of one namespace. Without --all, documents for programs have the same clusters as text.
+func (s *shell) printStatus(w io.Writer, format string, f fleetStatus, flags statusFlags) error {
 	all := f.Clusters
-	if !flags.all {
-		f.Clusters = slices.DeleteFunc(slices.Clone(all), func(c clusterStatus) bool { return c.gravity(f.now) >= well })
+	f, hidden := f.listed(flags)
+	switch format {
+	case "json":
+		return writeJSON(w, statusDocument{f, len(all)})
+	case "yaml":
+		return writeYAML(w, statusDocument{f, len(all)})
 	}
-	unwell := len(f.Clusters)
-	if !flags.all {
-		f.Clusters = f.Clusters[:min(unwell, flags.limit)]
-	}
-	if format == "json" {
-		return writeJSON(s.stdout, struct {
-			fleetStatus
-			Total int `json:"totalClusters"`
-		}{f, len(all)})
-	}
-	text := statusText(f, all, unwell-len(f.Clusters), flags, s.painter(s.stdout), widthOf(s.stdout))
-	_, err := fmt.Fprint(s.stdout, s.redactor.String(text))
+	text := statusText(f, all, hidden, flags, s.painter(w), widthOf(w))
+	_, err := fmt.Fprint(w, s.redactor.String(text))
 	return err
+}
+
+// listed returns the fleet with the clusters to list, and how many that need attention are left out.
+func (f fleetStatus) listed(flags statusFlags) (_ fleetStatus, hidden int) {
+	if flags.all {
+		return f, 0
+	}
+	f.Clusters = slices.DeleteFunc(slices.Clone(f.Clusters), func(c clusterStatus) bool { return c.gravity(f.now) >= well })
+	unwell := len(f.Clusters)
+	f.Clusters = f.Clusters[:min(unwell, flags.limit)]
+	return f, unwell - len(f.Clusters)
 }
 
 // statusText writes the fleet as text. all are the clusters to count; hidden is the number of clusters that need attention
@@ -48,7 +60,7 @@ func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlag
 	}
 	if len(f.Clusters) > 0 {
 		b.WriteString("\n")
-		writeClusters(&b, f, paint, width)
+		writeClusters(&b, f, flags.wide(), paint, width)
 	}
 	b.WriteString("\n")
 	if hidden > 0 {
@@ -205,8 +217,13 @@ func shortRevision(revision string) string {
 	return revision[:at+8]
 }
 
-func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string) string, width int) {
-	t := table{{{"CLUSTER", dim}, {"STATE", dim}, {"SCAN", dim}, {"LAST SUCCESS", dim}, {"NEXT", dim}, {"CREDENTIALS", dim}, {"SCHEDULE", dim}, {"", ""}}}
+func writeClusters(b *strings.Builder, f fleetStatus, wide bool, paint func(colour, string) string, width int) {
+	heading := []cell{{"CLUSTER", dim}, {"STATE", dim}, {"SCAN", dim}, {"LAST SUCCESS", dim}, {"NEXT", dim}, {"CREDENTIALS", dim}, {"SCHEDULE", dim}, {"", ""}}
+	if wide {
+		width = 0 // all columns, however long the lines are
+		heading = slices.Insert(heading, len(heading)-1, cell{"AUDITCONFIG", dim}, cell{"AUDITSYNC", dim}, cell{"COMMIT", dim})
+	}
+	t := table{heading}
 	auditConfigs := map[string]bool{}
 	for _, c := range f.Clusters {
 		auditConfigs[c.AuditConfig] = true
@@ -215,10 +232,14 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 	var details []string
 	for _, c := range f.Clusters {
 		name := c.Cluster
-		if len(auditConfigs) > 1 && c.AuditConfig != "" {
+		if len(auditConfigs) > 1 && c.AuditConfig != "" && !wide {
 			name = c.AuditConfig + "/" + name
 		}
-		t = append(t, rowOf(c, name, f.now))
+		row := rowOf(c, name, f.now)
+		if wide {
+			row = slices.Insert(row, len(row)-1, plainCell(c.AuditConfig), plainCell(c.Sync), plainCell(short(c.Commit)))
+		}
+		t = append(t, row)
 		details = append(details, printable(causeOf(c)))
 	}
 	if width > 0 { // state and scan are always shown, so the name gets the remaining width
@@ -241,6 +262,9 @@ func writeClusters(b *strings.Builder, f fleetStatus, paint func(colour, string)
 		}
 	}
 }
+
+// plainCell is a text without a colour, or a dash.
+func plainCell(text string) cell { return cell{printable(cmp.Or(text, "-")), ""} }
 
 // rowOf is the table row of a cluster.
 func rowOf(c clusterStatus, name string, now time.Time) []cell {

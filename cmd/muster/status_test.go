@@ -293,7 +293,7 @@ func TestStatusOfThousands(t *testing.T) {
 	}
 	var out bytes.Buffer
 	s := &shell{stdout: &out, env: func(string) string { return "" }, redactor: &redact.Redactor{}}
-	check(t, s.printStatus("text", f, statusFlags{limit: 30}))
+	check(t, s.printStatus(s.stdout, "text", f, statusFlags{limit: 30}))
 	if lines := strings.Count(out.String(), "\n"); lines > 40 || !strings.Contains(out.String(), "4970 more need attention") || !strings.Contains(out.String(), "5000 clusters, 5000 quarantined") {
 		t.Errorf("%d lines:\n%s", lines, out.String())
 	}
