@@ -149,7 +149,12 @@ func (c *cluster) podSecurity(ctx context.Context) string {
 
 // each calls visit for all objects of a kind, page by page.
 func (c *cluster) each(ctx context.Context, kind schema.GroupVersionResource, visit func(*unstructured.Unstructured) error) error {
-	opts := metav1.ListOptions{Limit: pageSize}
+	return c.eachOf(ctx, kind, metav1.ListOptions{}, visit)
+}
+
+// eachOf calls visit for those objects of a kind that opts selects.
+func (c *cluster) eachOf(ctx context.Context, kind schema.GroupVersionResource, opts metav1.ListOptions, visit func(*unstructured.Unstructured) error) error {
+	opts.Limit = pageSize
 	for {
 		list, err := c.dynamic.Resource(kind).Namespace(c.namespace).List(ctx, opts)
 		if err != nil {

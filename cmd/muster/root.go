@@ -65,6 +65,8 @@ func newRootCommand(s *shell) *cobra.Command {
 		newPreflightCommand(s),
 		newImportCommand(s),
 		newStatusCommand(s),
+		newEventsCommand(s),
+		newLogsCommand(s),
 		newReconcileCommand(s),
 		newSuspendCommand(s),
 		newResumeCommand(s),

@@ -49,7 +49,9 @@ func (m *management) begin(args ...string) *running {
 	ctx, cancel := context.WithCancel(m.Context())
 	r := &running{t: m.T, out: &output{}, errs: &output{}, cancel: cancel, ended: make(chan int, 1)}
 	none := func(name string) string { return map[string]string{"XDG_CONFIG_HOME": "/nowhere"}[name] }
-	go func() { r.ended <- run(ctx, append(args, "--kubeconfig", m.as), strings.NewReader(""), r.out, r.errs, none) }()
+	go func() {
+		r.ended <- run(ctx, append(args, "--kubeconfig", m.as), strings.NewReader(""), r.out, r.errs, none)
+	}()
 	m.Cleanup(cancel)
 	return r
 }
