@@ -48,7 +48,7 @@ func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err 
 	if _, ok := errors.AsType[*usageError](err); ok {
 		message += fmt.Sprintf("; see %s --help", cmd.CommandPath())
 	}
-	fmt.Fprintln(s.stderr, printable("muster: "+message))
+	fmt.Fprintln(s.stderr, printable("muster: "+s.named(message, cmd.Root())))
 	// An invalid flag before this one may have ended the parsing, so look at the arguments themselves.
 	if slices.Contains(args, "--"+flagDetailedExitCode) {
 		return exitFindings

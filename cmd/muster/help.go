@@ -35,7 +35,11 @@ func newHelpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-const completionHelp = `Completion prints a script that lets a shell complete Muster's commands, flags, formats, rules and folders.`
+const completionHelp = `Completion prints a script that lets a shell complete Muster's commands, flags, formats, rules and folders.
+
+As a plugin of kubectl, Muster is completed by kubectl (1.26 or newer), whose own completion has to be set up. kubectl looks
+for the program kubectl_complete-muster in PATH. That is what completion kubectl prints; on Windows, and wherever links
+work, it can also be a link to this binary.`
 
 const completionExample = `  # bash: for this shell; add the line to ~/.bashrc to keep it
   source <(muster completion bash)
@@ -47,7 +51,10 @@ const completionExample = `  # bash: for this shell; add the line to ~/.bashrc t
   muster completion fish > ~/.config/fish/completions/muster.fish
 
   # PowerShell
-  muster completion powershell | Out-String | Invoke-Expression`
+  muster completion powershell | Out-String | Invoke-Expression
+
+  # kubectl muster: kubectl runs this file, which has to be in a folder of PATH
+  muster completion kubectl > ~/.local/bin/kubectl_complete-muster && chmod +x ~/.local/bin/kubectl_complete-muster`
 
 // newCompletionCommand replaces cobra's, which succeeds for a shell that it doesn't know.
 func newCompletionCommand(s *shell) *cobra.Command {
@@ -56,10 +63,11 @@ func newCompletionCommand(s *shell) *cobra.Command {
 		"zsh":        (*cobra.Command).GenZshCompletion,
 		"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
 		"powershell": (*cobra.Command).GenPowerShellCompletionWithDesc,
+		"kubectl":    writePluginCompletion,
 	}
 	return &cobra.Command{
-		Use: "completion bash|zsh|fish|powershell", Short: "Print the completion script of a shell", Long: completionHelp, Example: completionExample,
-		ValidArgs: []cobra.Completion{"bash", "zsh", "fish", "powershell"}, Args: atMost(1),
+		Use: "completion bash|zsh|fish|powershell|kubectl", Short: "Print the completion script of a shell", Long: completionHelp, Example: completionExample,
+		ValidArgs: []cobra.Completion{"bash", "zsh", "fish", "powershell", "kubectl"}, Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("name a shell: %s", strings.Join(cmd.ValidArgs, ", "))
@@ -67,6 +75,9 @@ func newCompletionCommand(s *shell) *cobra.Command {
 			script, known := shells[args[0]]
 			if !known {
 				return usagef("completion is not supported for %q, only for %s", args[0], strings.Join(cmd.ValidArgs, ", "))
+			}
+			if s.name == pluginName && args[0] != "kubectl" {
+				return usagef("kubectl completes its plugins itself, in every shell; use muster completion kubectl")
 			}
 			return script(cmd.Root(), s.stdout)
 		},

@@ -27,7 +27,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first Ctrl-C cancels the context; a second one kills the process.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr, os.Getenv))
+	name, args := invoked(os.Args)
+	os.Exit(runAs(ctx, name, args, os.Stdin, os.Stdout, stderr, os.Getenv))
 }
 
 // takeStderr returns the process's standard error and takes it away from libraries. kustomize writes there regardless
@@ -47,9 +48,15 @@ func takeStderr() *os.File {
 
 // run is the whole program. It returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	return runAs(ctx, programName, args, stdin, stdout, stderr, env)
+}
+
+// runAs is run under the name that the user types.
+func runAs(ctx context.Context, name string, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	stdout, stderr = safeWriter{stdout}, safeWriter{stderr}
-	s := &shell{stdin: stdin, stdout: stdout, stderr: stderr, env: env, redactor: &redact.Redactor{}}
+	s := &shell{name: name, stdin: stdin, stdout: stdout, stderr: stderr, env: env, redactor: &redact.Redactor{}}
 	root := newRootCommand(s)
+	s.rename(root)
 	fitHelp(root, widthOf(stdout))
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write the golden parts of the scripts anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"muster": main})
+	testscript.Main(m, map[string]func(){"muster": main, "kubectl-muster": main, "kubectl_complete-muster": main})
 }
 
 // TestScript runs the real main, one scenario a script. The scripts have these commands of their own:

@@ -17,6 +17,7 @@ import (
 
 // shell is the process around a command. The redactor knows every secret of the run.
 type shell struct {
+	name           string // what the user types: programName or pluginName
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string

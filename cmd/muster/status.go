@@ -50,8 +50,8 @@ const statusExample = `  # What needs attention?
   # A line for each change of the AuditSyncs of a team, in all namespaces
   muster status -A -l team=platform --watch | tee changes.log
 
-  # Reconcile everything that isn't suspended
-  muster status -o name | xargs -I{} kubectl -n mondoo-operator annotate --overwrite {} "muster.dev/reconcile-requested-at=$(date +%s)"`
+  # What kubectl knows about the AuditSyncs of a team
+  kubectl -n mondoo-operator get -o yaml $(muster status -l team=platform -o name)`
 
 // statusFlags select what is shown.
 type statusFlags struct {
