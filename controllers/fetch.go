@@ -85,9 +85,8 @@ func syncRequested(audit *v1alpha1.AuditSync) bool {
 	return requested != "" && requested != audit.Status.LastHandledReconcileAt
 }
 
-// source returns what to fetch. The version changes with any of it.
-func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (gitsync.Source, string, *report.Failure) {
-	spec := audit.Spec.Source
+// SourceOf returns what to fetch, without credentials.
+func SourceOf(spec v1alpha1.Source) gitsync.Source {
 	src := gitsync.Source{URL: spec.URL}
 	if spec.Ref != nil {
 		src.Ref = gitsync.Ref{Branch: spec.Ref.Branch, Tag: spec.Ref.Tag, SemVer: spec.Ref.SemVer, Commit: spec.Ref.Commit}
@@ -95,6 +94,13 @@ func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if spec.Timeout != nil {
 		src.Timeout = spec.Timeout.Duration
 	}
+	return src
+}
+
+// source returns what to fetch. The version changes with any of it.
+func (r *Reconciler) source(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (gitsync.Source, string, *report.Failure) {
+	spec := audit.Spec.Source
+	src := SourceOf(spec)
 	version := fmt.Sprintf("%s %+v", src.URL, src.Ref)
 	if spec.Verify != nil && spec.Verify.Monotonic {
 		version += " monotonic"

@@ -7,8 +7,8 @@ import (
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
 
-// keyPolicy returns which key services and keys an AuditSync allows.
-func keyPolicy(d *v1alpha1.Decryption) keys.Policy {
+// KeyPolicy returns which key services and keys an AuditSync allows.
+func KeyPolicy(d *v1alpha1.Decryption) keys.Policy {
 	var p keys.Policy
 	if d.Vault != nil {
 		p.VaultAddresses, p.VaultNamespace = d.Vault.Addresses, d.Vault.Namespace
@@ -27,5 +27,5 @@ func keyPolicy(d *v1alpha1.Decryption) keys.Policy {
 
 // keyVersion changes with everything that decides which files can be decrypted: the keys and the policy.
 func keyVersion(secret string, d *v1alpha1.Decryption) string {
-	return fmt.Sprintf("%s %q", secret, keyPolicy(d))
+	return fmt.Sprintf("%s %q", secret, KeyPolicy(d))
 }

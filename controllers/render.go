@@ -158,7 +158,7 @@ func (r *Reconciler) open(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	if failure != nil {
 		return nil, failure
 	}
-	ring, err := r.Keys.Ring(secret.Name, secret.Data, keyPolicy(audit.Spec.Decryption))
+	ring, err := r.Keys.Ring(secret.Name, secret.Data, KeyPolicy(audit.Spec.Decryption))
 	if err != nil {
 		return nil, &report.Failure{Class: report.Rejected, Reason: "KeysInvalid", Message: err.Error()}
 	}

@@ -50,6 +50,9 @@ import (
 // DefaultClusterSeries is the default for Options.ClusterSeries.
 const DefaultClusterSeries = report.DefaultClusterSeries
 
+// LeaseName is the name of the Lease that the leader holds.
+const LeaseName = "muster.muster.dev"
+
 // Options configure the controller.
 type Options struct {
 	// Namespace is the namespace whose AuditSyncs are reconciled; empty for all.
@@ -214,7 +217,7 @@ func managerOptions(scheme *runtime.Scheme, opts Options) ctrl.Options {
 		Metrics:                       server.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress:        opts.ProbeAddress,
 		LeaderElection:                opts.LeaderElection,
-		LeaderElectionID:              "muster.muster.dev",
+		LeaderElectionID:              LeaseName,
 		LeaderElectionNamespace:       opts.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &opts.ShutdownTimeout,

@@ -75,6 +75,12 @@ func compareRecipients(file *load.File, config *recipient.Config) []finding.Find
 	return recipientFindings(at, recipient.Compare(have, rule.Recipients), fmt.Sprintf("%s:%d", config.Path, rule.Line))
 }
 
+// Recipients reads the recipients of a file. It returns false for a file that isn't encrypted.
+func Recipients(file *load.File) (recipient.Recipients, bool) {
+	have, _, encrypted := recipientsOf(file)
+	return have, encrypted
+}
+
 // recipientsOf reads the recipients of a file, and their place.
 func recipientsOf(file *load.File) (recipient.Recipients, finding.Finding, bool) {
 	at := finding.Finding{Path: file.Path}

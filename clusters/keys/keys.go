@@ -57,6 +57,8 @@ type Ring struct {
 	pgp pgpKeys
 	// public are PGP keys to encrypt for. They open nothing.
 	public openpgp.EntityList
+	// pgpNames are the fingerprints of pgp, and of their primary keys.
+	pgpNames []string
 
 	// The fields below are for key services. A service is only asked if there are both a policy and credentials for it.
 	remote *Remote

@@ -36,7 +36,7 @@ func (r *Ring) AddPGP(source, text string) error {
 		return &KeyError{source, "it is not text; " + exportHint}
 	}
 	var keys pgpKeys
-	var secrets []string
+	var secrets, names []string
 	for _, block := range armoredBlocks(text) {
 		if !strings.HasPrefix(block, armorStart+"PRIVATE KEY BLOCK-----") {
 			continue
@@ -48,6 +48,7 @@ func (r *Ring) AddPGP(source, text string) error {
 		}
 		keys = append(keys, found...)
 		secrets = append(secrets, armoredBody(block))
+		names = append(names, pgpFingerprints(block)...)
 	}
 	switch {
 	case len(keys) > 0:
@@ -60,6 +61,7 @@ func (r *Ring) AddPGP(source, text string) error {
 		return tooManyKeys(source)
 	}
 	r.secrets = append(r.secrets, secrets...)
+	r.pgpNames = append(r.pgpNames, names...)
 	return nil
 }
 

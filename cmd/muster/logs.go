@@ -17,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/muster-gitops/muster/cmd/muster/doctor"
 )
 
 const logsHelp = `Logs shows the log of the controller, of all its Pods, oldest first. With a name, it shows only lines about this AuditSync.
@@ -34,9 +36,6 @@ const logsExample = `  # What does the controller do for this AuditSync?
 
   # One controller for all namespaces
   muster logs production -n team-a --controller-namespace mondoo-operator`
-
-// controllerLabels select the controller's Pods, Deployment and Services.
-const controllerLabels = "app.kubernetes.io/name=muster,app.kubernetes.io/component=controller"
 
 // controllerContainer is the name of the controller's container.
 const controllerContainer = "muster"
@@ -89,16 +88,13 @@ func addControllerNamespace(cmd *cobra.Command, namespace *string) {
 }
 
 func (f logsFlags) check() error {
-	if f.controller != "" && checkNamespace(f.controller) != nil {
-		return usagef("--controller-namespace %q is not a valid namespace name", f.controller)
-	}
 	switch {
 	case f.since < 0:
 		return usagef("--since %s is negative", f.since)
 	case f.tail < -1:
 		return usagef("--tail %d is negative", f.tail)
 	}
-	return checkNamespace(f.namespace)
+	return checkNamespaces(f.namespace, f.controller)
 }
 
 // logs prints the lines that there are, merged by time, and with --follow those that come.
@@ -124,7 +120,7 @@ func (s *shell) logs(ctx context.Context, c *cluster, flags logsFlags, filter li
 
 // controllerPods are the names of the Pods that run the controller, or have run it.
 func (c *cluster) controllerPods(ctx context.Context) ([]string, error) {
-	list, err := c.core.Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: controllerLabels})
+	list, err := c.core.Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: doctor.ControllerLabels})
 	if err != nil {
 		return nil, c.explain("list Pods", err)
 	}
@@ -136,7 +132,7 @@ func (c *cluster) controllerPods(ctx context.Context) ([]string, error) {
 	}
 	switch {
 	case len(list.Items) == 0:
-		return nil, fmt.Errorf("no Pod in the namespace %s has the labels %s; choose another --controller-namespace, or see muster doctor", c.namespace, controllerLabels)
+		return nil, fmt.Errorf("no Pod in the namespace %s has the labels %s; choose another --controller-namespace, or see muster doctor", c.namespace, doctor.ControllerLabels)
 	case len(names) == 0:
 		return nil, fmt.Errorf("the Pod %s has not started; see kubectl -n %s describe pod %[1]s", list.Items[0].Name, c.namespace)
 	}

@@ -65,6 +65,7 @@ func newRootCommand(s *shell) *cobra.Command {
 		newPreflightCommand(s),
 		newImportCommand(s),
 		newStatusCommand(s),
+		newDoctorCommand(s),
 		newEventsCommand(s),
 		newLogsCommand(s),
 		newReconcileCommand(s),
