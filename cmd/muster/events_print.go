@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -90,7 +91,8 @@ func (v *eventView) redacted(list []corev1.Event) []corev1.Event {
 	return out
 }
 
-// eventsText is a table of events. In a terminal that is too narrow, messages have lines of their own.
+// eventsText is a table of events. In a terminal that is too narrow, messages have lines of their own, and so have other columns
+// from the right.
 func eventsText(now time.Time, list []corev1.Event, namespaces bool, paint func(colour, string) string, width int) string {
 	head := []cell{{"LAST SEEN", dim}, {"TYPE", dim}, {"REASON", dim}, {"OBJECT", dim}, {"MESSAGE", dim}}
 	if namespaces {
@@ -100,12 +102,26 @@ func eventsText(now time.Time, list []corev1.Event, namespaces bool, paint func(
 	for _, e := range list {
 		t = append(t, eventRow(now, e, namespaces))
 	}
+	keep := len(head) - 1
 	if widths := widthsOf(t); width > 0 && t.longest(widths) > width {
-		t[0] = append(t[0][:len(t[0])-1], cell{}) // messages are below
+		keep = columnsThatFit(widths, width)
+		t[0] = append(slices.Clone(head[:keep]), cell{})
 	}
 	var b strings.Builder
-	t.write(&b, paint, "", len(head)-1, width)
+	t.write(&b, paint, "", keep, width)
 	return b.String()
+}
+
+// columnsThatFit is how many columns but the last fit in a line. There is always one.
+func columnsThatFit(widths []int, width int) int {
+	used, last := 0, len(widths)-1
+	for i, n := range widths[:last] {
+		if used += n; used > width {
+			return max(i, 1)
+		}
+		used += 2
+	}
+	return last
 }
 
 func eventRow(now time.Time, e corev1.Event, namespace bool) []cell {

@@ -86,17 +86,22 @@ func (sync syncStatus) headline(paint func(colour, string) string, width int) st
 	return line + "  " + counts
 }
 
-func (sync syncStatus) stateLine(paint func(colour, string) string) string {
-	state := paint(green, "ready")
+// state is the state of an AuditSync as a whole.
+func (sync syncStatus) state() (string, colour) {
 	switch {
 	case sync.Suspended:
-		state = paint(dim, "suspended")
+		return "suspended", dim
 	case len(sync.Conditions) == 0:
-		state = paint(cyan, "not reconciled yet")
+		return "not reconciled yet", cyan
 	case !sync.ready():
-		state = paint(red, "not ready")
+		return "not ready", red
 	}
-	line := "AuditSync " + paint(bold, printable(sync.Name)) + "  " + state
+	return "ready", green
+}
+
+func (sync syncStatus) stateLine(paint func(colour, string) string) string {
+	state, colour := sync.state()
+	line := "AuditSync " + paint(bold, printable(sync.Name)) + "  " + paint(colour, state)
 	if sync.Revision != "" {
 		line += "  " + paint(dim, printable(shortRevision(sync.Revision)))
 	}

@@ -69,9 +69,11 @@ type statusKey struct{ Namespace, Sync, AuditConfig, Cluster string }
 
 // statusLine is what a line says about one of them: nothing that changes with the time alone.
 type statusLine struct {
-	State  string `json:"state"`
-	Scan   string `json:"scan,omitempty"`
-	Detail string `json:"detail,omitempty"`
+	State    string `json:"state"`
+	Revision string `json:"lastAppliedRevision,omitempty"` // of an AuditSync
+	Clusters string `json:"clusters,omitempty"`            // of an AuditSync: how many are applied
+	Scan     string `json:"scan,omitempty"`                // of a cluster
+	Detail   string `json:"detail,omitempty"`
 }
 
 // linesOf are the lines for everything in the fleets.
@@ -96,16 +98,12 @@ func linesOf(fleets []fleetStatus) map[statusKey]statusLine {
 }
 
 func (sync syncStatus) line() statusLine {
-	plain := func(_ colour, text string) string { return text }
-	state := strings.TrimPrefix(sync.stateLine(plain), "AuditSync "+printable(sync.Name)+"  ")
-	if counts := sync.countsText(); counts != "" {
-		state += "  " + counts
-	}
+	state, _ := sync.state()
 	var causes []string
 	for _, c := range sync.unmet() {
 		causes = append(causes, strings.TrimSuffix(c.types+": "+c.reason+": "+cut(c.message, maxMessage), ": "))
 	}
-	return statusLine{State: state, Detail: strings.Join(causes, "; ")}
+	return statusLine{State: state, Revision: sync.Revision, Clusters: sync.countsText(), Detail: strings.Join(causes, "; ")}
 }
 
 // statusChange is the new line of an AuditSync or a cluster. A removed one has its last.
@@ -152,7 +150,7 @@ func (s *shell) printChange(now time.Time, c statusChange, format string) error 
 	if c.Change == "Removed" {
 		parts[3] = "removed"
 	} else {
-		parts = append(parts, c.Scan, c.Detail)
+		parts = append(parts, shortRevision(c.Revision), c.Clusters, c.Scan, c.Detail)
 	}
 	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 	_, err := fmt.Fprintln(s.stdout, printable(s.redactor.String(strings.Join(parts, "  "))))
