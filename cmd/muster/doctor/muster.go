@@ -99,6 +99,9 @@ func readyCheck(d *appsv1.Deployment, pods []corev1.Pod) Check {
 		return passed(categoryMuster, name, plural(int(wanted), "Pod"))
 	}
 	cause := fmt.Sprintf("%d of %s ready", d.Status.ReadyReplicas, plural(int(wanted), "Pod"))
+	if d.Status.ReadyReplicas >= wanted {
+		cause = "the last change of the Deployment is not rolled out yet"
+	}
 	if why := podProblem(pods); why != "" {
 		cause += ": " + why
 	}
