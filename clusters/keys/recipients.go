@@ -30,7 +30,7 @@ func (r *Ring) Opens(recipient string) bool {
 		canonical, ok := vaultAddress(address)
 		return ok && r.policy.allowsVault(canonical)
 	}
-	return slices.ContainsFunc(r.age, func(identity age.Identity) bool { return ageRecipient(identity) == recipient })
+	return slices.ContainsFunc(r.age, func(identity age.Identity) bool { return recipientOf(identity) == recipient })
 }
 
 // recipientKind splits the form of a recipient. The kind of an age recipient is empty.
@@ -49,8 +49,8 @@ func samePGP(fingerprint, name string) bool {
 	return len(name) >= shortest && strings.HasSuffix(fingerprint, name)
 }
 
-// ageRecipient is the public key of an identity, or "" for one of a kind that has none.
-func ageRecipient(identity age.Identity) string {
+// recipientOf is the public key of an identity, or "" for one of a kind that has none.
+func recipientOf(identity age.Identity) string {
 	switch identity := identity.(type) {
 	case *age.X25519Identity:
 		return identity.Recipient().String()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -270,13 +269,9 @@ func seenText(now time.Time, e corev1.Event) string {
 // document is an event for programs.
 func (v *eventView) document(e corev1.Event) (map[string]any, error) {
 	e.APIVersion, e.Kind = "v1", "Event"
-	data, err := json.Marshal(e)
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&e)
 	if err != nil {
-		return nil, err
-	}
-	object := map[string]any{}
-	if err := json.Unmarshal(data, &object); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("print event %s: %w", e.Name, err)
 	}
 	return v.valuesFor(false).mapping(object), nil
 }

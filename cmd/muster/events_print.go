@@ -91,7 +91,7 @@ func (v *eventView) redacted(list []corev1.Event) []corev1.Event {
 	return out
 }
 
-// eventsText is a table of events. In a terminal that is too narrow, messages have lines of their own, and so have other columns
+// eventsText is a table of events. In a terminal that is too narrow, messages are on separate lines, and so are other columns
 // from the right.
 func eventsText(now time.Time, list []corev1.Event, namespaces bool, paint func(colour, string) string, width int) string {
 	head := []cell{{"LAST SEEN", dim}, {"TYPE", dim}, {"REASON", dim}, {"OBJECT", dim}, {"MESSAGE", dim}}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/muster-gitops/muster/cmd/muster/doctor"
@@ -111,14 +114,17 @@ func (s *shell) logs(ctx context.Context, c *cluster, flags logsFlags, filter li
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	r := &logReader{shell: s, cluster: open, pods: client.Pods(c.namespace), flags: flags, filter: filter, several: len(pods) > 1, after: make([]time.Time, len(pods))}
-	if err := r.past(ctx, pods); err != nil || !flags.follow {
+	r := &logReader{shell: s, cluster: open, pods: client.Pods(c.namespace), flags: flags, filter: filter, known: map[string]*podLog{}}
+	for _, name := range pods {
+		r.known[name] = &podLog{name: name}
+	}
+	if err := r.past(ctx); err != nil || !flags.follow {
 		return err
 	}
-	return r.follow(ctx, pods)
+	return r.follow(ctx)
 }
 
-// controllerPods are the names of the Pods that run the controller, or have run it.
+// controllerPods are the names of the Pods whose container runs the controller, or has run it.
 func (c *cluster) controllerPods(ctx context.Context) ([]string, error) {
 	list, err := c.core.Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: doctor.ControllerLabels})
 	if err != nil {
@@ -147,27 +153,48 @@ type logReader struct {
 	pods    corev1client.PodInterface
 	flags   logsFlags
 	filter  lineFilter
-	several bool
-	after   []time.Time // the last line of each Pod that was read
 
-	mu sync.Mutex // guards printing
+	mu    sync.Mutex // guards printing, and the fields below
+	known map[string]*podLog
+}
+
+// podLog is the log of a Pod.
+type podLog struct {
+	name    string
+	after   time.Time // the last line that was read
+	reading bool
+}
+
+// claim returns those of the Pods that no one reads yet. The caller has to read them.
+func (r *logReader) claim(names []string) (unread []*podLog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		pod := r.known[name]
+		if pod == nil {
+			pod = &podLog{name: name}
+			r.known[name] = pod
+		}
+		if !pod.reading {
+			pod.reading = true
+			unread = append(unread, pod)
+		}
+	}
+	return unread
 }
 
 // past prints the lines that there are.
-func (r *logReader) past(ctx context.Context, pods []string) error {
+func (r *logReader) past(ctx context.Context) error {
 	var all []logLine
-	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
-	for i, pod := range pods {
+	for _, pod := range r.known {
 		group.Go(func() error {
 			opts := &corev1.PodLogOptions{}
 			if r.flags.since > 0 {
 				seconds := int64(max(r.flags.since/time.Second, 1))
 				opts.SinceSeconds = &seconds
 			}
-			return r.read(ctx, i, pod, opts, func(line logLine) error {
-				mu.Lock()
-				defer mu.Unlock()
+			return r.read(ctx, pod, opts, func(line logLine) error {
 				if all = append(all, line); r.flags.tail >= 0 && len(all) > 2*r.flags.tail+1000 {
 					all = lastLines(all, r.flags.tail)
 				}
@@ -195,72 +222,102 @@ func lastLines(all []logLine, n int) []logLine {
 	return all
 }
 
-// follow prints the lines that come after those of past.
-func (r *logReader) follow(ctx context.Context, pods []string) error {
+// follow prints the lines that come after those of past, also those of Pods that replace others.
+func (r *logReader) follow(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for i, pod := range pods {
-		group.Go(func() error {
-			opts := &corev1.PodLogOptions{Follow: true}
-			if at := r.after[i]; !at.IsZero() {
-				opts.SinceTime = &metav1.Time{Time: at}
-			}
-			return r.read(ctx, i, pod, opts, func(line logLine) error {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				return r.print(line)
-			})
-		})
+	begin := func(names []string) {
+		for _, pod := range r.claim(names) {
+			group.Go(func() error { return r.followPod(ctx, pod) })
+		}
 	}
+	begin(slices.Sorted(maps.Keys(r.known)))
+	group.Go(func() error {
+		again := func() {
+			if names, err := r.cluster.controllerPods(ctx); err == nil { // the next change of a Pod tries again
+				begin(names)
+			}
+		}
+		pods := corev1.SchemeGroupVersion.WithResource("pods")
+		err := r.cluster.follow(ctx, pods, metav1.ListOptions{LabelSelector: doctor.ControllerLabels}, again, func(*watch.Event) { again() })
+		if apierrors.IsForbidden(err) {
+			fmt.Fprintln(r.stderr, "muster: Pods that start from now on are not followed: no permission to watch Pods"+printable(r.cluster.place()))
+			return nil
+		}
+		return err
+	})
 	return group.Wait()
+}
+
+// followPod prints the lines of a Pod until its container ends. The Pod may then start another one.
+func (r *logReader) followPod(ctx context.Context, pod *podLog) error {
+	opts := &corev1.PodLogOptions{Follow: true}
+	if !pod.after.IsZero() {
+		opts.SinceTime = &metav1.Time{Time: pod.after}
+	}
+	err := r.read(ctx, pod, opts, r.print)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pod.reading = false
+	if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) {
+		return nil // it is gone, or its container is about to start
+	}
+	return err
 }
 
 // maxLogLine bounds a line. The container runtime splits longer ones at 16 KiB, and the controller's are shorter than that.
 const maxLogLine = 1 << 20
 
-// read hands over the lines of a Pod that pass the filter and that were not read before. The kubelet puts the time in front of
-// each line.
-func (r *logReader) read(ctx context.Context, i int, pod string, opts *corev1.PodLogOptions, each func(logLine) error) error {
+// read hands over the lines of a Pod that pass the filter and that were not read before, one at a time for all Pods. The kubelet
+// puts the time in front of each line.
+func (r *logReader) read(ctx context.Context, pod *podLog, opts *corev1.PodLogOptions, each func(logLine) error) error {
 	opts.Container, opts.Timestamps = controllerContainer, true
-	stream, err := r.pods.GetLogs(pod, opts).Stream(ctx)
+	stream, err := r.pods.GetLogs(pod.name, opts).Stream(ctx)
 	if err != nil {
-		return r.cluster.explain("get pods/log of "+pod, err)
+		return r.cluster.explain("get pods/log of "+pod.name, err)
 	}
 	defer stream.Close() //nolint:errcheck // it was read to its end, or the command ends
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, maxLogLine)
-	before := r.after[i]
+	before := pod.after
 	for lines.Scan() {
 		stamp, text, _ := strings.Cut(lines.Text(), " ")
 		at, err := time.Parse(time.RFC3339Nano, stamp)
 		if err != nil || !at.After(before) {
 			continue
 		}
-		r.after[i] = at
+		pod.after = at
 		line := parseLine(text)
-		line.at, line.pod = at, pod
-		if r.filter.passes(line) {
-			if err := each(line); err != nil {
-				return err
-			}
+		line.at, line.pod = at, pod.name
+		if !r.filter.passes(line) {
+			continue
+		}
+		if err := r.one(line, each); err != nil {
+			return err
 		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return r.cluster.explain("read the log of "+pod, err)
+		return r.cluster.explain("read the log of "+pod.name, err)
 	}
 	return nil
 }
 
-// print writes a line.
+func (r *logReader) one(line logLine, each func(logLine) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return each(line)
+}
+
+// print writes a line. If there are several Pods, it names the line's.
 func (r *logReader) print(line logLine) error {
 	if r.flags.output.value == "json" {
 		_, err := fmt.Fprintln(r.stdout, printable(r.redactor.String(line.raw)))
 		return err
 	}
 	pod := ""
-	if r.several {
+	if len(r.known) > 1 {
 		pod = line.pod
 	}
 	_, err := fmt.Fprintln(r.stdout, line.textOf(pod, r.redactor.String, r.painter(r.stdout)))

@@ -82,7 +82,7 @@ type lineFilter struct {
 	level           slog.Level
 }
 
-// passes reports whether to show a line. One that isn't the logger's is shown unless an AuditSync is named: it says why the
+// passes reports whether to show a line. One that isn't the logger's is shown unless an AuditSync is named: it tells why the
 // controller has crashed.
 func (f lineFilter) passes(line logLine) bool {
 	if !line.json {

@@ -174,6 +174,24 @@ func TestLogs(t *testing.T) {
 	if out := r.stop(); strings.Count(out, "\n") != 3 || strings.Contains(out, "of another AuditSync") {
 		t.Errorf("followed:\n%s", out)
 	}
+	if !strings.Contains(r.errs.String(), "Pods that start from now on are not followed: no permission to watch Pods in mondoo-operator") {
+		t.Errorf("no note about the missing right: %s", r.errs)
+	}
+
+	// With the right to watch Pods, those of a rollout are followed, too.
+	m.login("watcher")
+	m.grant(rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "pods/log"}, Verbs: []string{"get", "list", "watch"}})
+	r = m.begin("logs", "production", "-f", "--tail", "1")
+	r.await("the second new one")
+	k.log("muster-2", 8, about("INFO", testNamespace, "production", "of a new Pod"))
+	m.pod("muster-2", labels)
+	r.await("muster-2 info AuditSync/production.mondoo-operator of a new Pod")
+	check(t, m.core.CoreV1().Pods(testNamespace).Delete(t.Context(), "muster-0", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
+	k.log("muster-2", 9, about("INFO", testNamespace, "production", "after the old one is gone"))
+	r.await("after the old one is gone")
+	if out := r.stop(); strings.Count(out, "of a new Pod") != 1 {
+		t.Errorf("followed:\n%s", out)
+	}
 }
 
 func TestParseLine(t *testing.T) {

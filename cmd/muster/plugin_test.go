@@ -40,8 +40,8 @@ func TestPlugin(t *testing.T) {
 	self, err := os.Executable()
 	check(t, err)
 	dir := t.TempDir()
-	check(t, os.Symlink(self, filepath.Join(dir, pluginFile)))                                  // TestMain runs main under this name
-	check(t, os.WriteFile(filepath.Join(dir, completionFile), []byte(pluginCompletion), 0o700)) //nolint:gosec // kubectl runs it
+	check(t, os.Symlink(self, filepath.Join(dir, pluginFile))) // TestMain runs main under this name
+	check(t, os.WriteFile(filepath.Join(dir, completionFile), []byte(pluginCompletion), 0o700))
 	for _, row := range []struct {
 		args []string
 		want string

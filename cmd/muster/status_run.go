@@ -61,11 +61,13 @@ func (f statusFlags) wide() bool { return f.output != nil && f.output.value == "
 // fleets gathers the fleet of the namespace, or of all namespaces with AuditSyncs. With --scan, only the clusters in that
 // state are in it.
 func (s *shell) fleets(ctx context.Context, c *cluster, flags statusFlags, want selection) ([]fleetStatus, error) {
-	namespaces, err := []string{c.namespace}, error(nil)
+	namespaces := []string{c.namespace}
 	if flags.allNamespaces {
-		if namespaces, err = c.namespacesOf(ctx, want); err != nil {
+		found, err := c.namespacesOf(ctx, want)
+		if err != nil {
 			return nil, err
 		}
+		namespaces = found
 	}
 	fleets := make([]fleetStatus, 0, len(namespaces))
 	for _, namespace := range namespaces {

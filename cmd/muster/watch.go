@@ -75,7 +75,7 @@ func deliver(ctx context.Context, events watch.Interface, handle func(*watch.Eve
 			continue
 		}
 		err := apierrors.FromObject(e.Object)
-		if status, ok := err.(apierrors.APIStatus); ok && status.Status().Code == http.StatusGone { //nolint:errorlint // FromObject wraps nothing
+		if status, ok := err.(apierrors.APIStatus); ok && status.Status().Code == http.StatusGone {
 			return nil
 		}
 		return err

@@ -28,9 +28,9 @@ import (
 )
 
 var (
-	forbidden    = apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "y", errors.New("no"))
-	notFound     = apierrors.NewNotFound(schema.GroupResource{Resource: "x"}, "y")
-	unauthorized = apierrors.NewUnauthorized("no")
+	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "y", errors.New("no"))
+	errNotFound  = apierrors.NewNotFound(schema.GroupResource{Resource: "x"}, "y")
+	errLogin     = apierrors.NewUnauthorized("no")
 )
 
 // verdict is a result and a text of its detail or fix.
@@ -69,8 +69,8 @@ func TestKubernetesChecks(t *testing.T) {
 		{"too old", "v1.28.15", nil, []verdict{{Passed, ""}, {Failed, "Muster needs 1.29"}}},
 		{"newer", "v1.38.0", nil, []verdict{{Passed, ""}, {Warning, "tested with 1.37"}}},
 		{"no version", "unknown", nil, []verdict{{Passed, ""}, {Warning, "not a version"}}},
-		{"the login has expired", "", unauthorized, []verdict{{Failed, "rejected the credentials"}}},
-		{"no right to the version", "", forbidden, []verdict{{Passed, ""}, {Skipped, "you may not"}}},
+		{"the login has expired", "", errLogin, []verdict{{Failed, "rejected the credentials"}}},
+		{"no right to the version", "", errForbidden, []verdict{{Passed, ""}, {Skipped, "you may not"}}},
 		{"nothing answers", "", errors.New("dial tcp: connection refused"), []verdict{{Failed, "connection refused"}}},
 	} {
 		judged(t, row.reason, kubernetesChecks("https://host", row.version, row.err), row.want...)
@@ -149,8 +149,8 @@ func TestLeaseCheck(t *testing.T) {
 		{"long leases", elects, lease("muster-0_1b2c", 70*time.Second, 60), nil, verdict{Passed, ""}},
 		{"never renewed", elects, &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{HolderIdentity: new("x")}}, nil, verdict{Failed, "renewed never"}},
 		{"released", elects, lease("", time.Second, 15), nil, verdict{Failed, "no replica holds"}},
-		{"none", elects, nil, notFound, verdict{Failed, "there is no Lease"}},
-		{"no right", elects, nil, forbidden, verdict{Skipped, "you may not get Lease"}},
+		{"none", elects, nil, errNotFound, verdict{Failed, "there is no Lease"}},
+		{"no right", elects, nil, errForbidden, verdict{Skipped, "you may not get Lease"}},
 		{"no election", deployment(1, 1, "muster", "controller", "--leader-elect-not"), nil, nil, verdict{Skipped, "without --leader-elect"}},
 	} {
 		judged(t, row.reason, []Check{leaseCheck(row.of, row.lease, row.err, now)}, row.want)
@@ -306,7 +306,7 @@ func TestPodSecurityCheck(t *testing.T) {
 		{"nothing enforced", spiffe, "", nil, verdict{Passed, ""}},
 		{"baseline", spiffe, "baseline", nil, verdict{Warning, "rejects the Pods of SPIFFE clusters (us)"}},
 		{"restricted", spiffe, "restricted", nil, verdict{Warning, "=privileged"}},
-		{"no right", spiffe, "", forbidden, verdict{Skipped, "you may not get the namespace"}},
+		{"no right", spiffe, "", errForbidden, verdict{Skipped, "you may not get the namespace"}},
 	} {
 		judged(t, row.reason, []Check{podSecurityCheck("ns", row.configs, row.level, row.err)}, row.want)
 	}

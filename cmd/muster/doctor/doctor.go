@@ -63,7 +63,7 @@ const (
 	categoryKeys       = "keys"
 )
 
-// Options say what to check.
+// Options select what to check.
 type Options struct {
 	// Config is how the user reaches the API server.
 	Config *rest.Config

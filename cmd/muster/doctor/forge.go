@@ -106,7 +106,7 @@ func forgeChecks(audit *v1alpha1.AuditSync, f forgeFacts) []Check {
 	}
 	if f.rate.Limit > 0 && f.rate.Remaining < f.rate.Limit/10 {
 		checks = append(checks, warning(categoryForge, audit.Name+": the rate limit leaves room", fmt.Sprintf("%d of %d requests are left until %s", f.rate.Remaining, f.rate.Limit, f.rate.Reset.UTC().Format("15:04 MST")),
-			"give Muster an account or an App of its own"))
+			"give Muster a separate account, or a GitHub App"))
 	}
 	return checks
 }

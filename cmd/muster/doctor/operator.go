@@ -92,10 +92,10 @@ func entryFields(of reflect.Type, at string) []string {
 		return nil
 	}
 	var fields []string
-	for i := range of.NumField() {
-		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+	for field := range of.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		fields = append(fields, at+name)
-		fields = append(fields, entryFields(of.Field(i).Type, at+name+".")...)
+		fields = append(fields, entryFields(field.Type, at+name+".")...)
 	}
 	return fields
 }

@@ -59,7 +59,7 @@ func needsOf(rules []rbacv1.PolicyRule, namespace string) []need {
 	return all
 }
 
-// consequences say what stops working without a right to a resource. Those in optional leave everything else working.
+// consequences tell what stops working without a right to a resource. Those in optional leave everything else working.
 var (
 	consequences = map[string]string{
 		"auditsyncs":         "no AuditSync is synced",
