@@ -342,6 +342,12 @@ func illnesses() []illness {
 		{"a Secret with the wrong keys", patched("Secret", "fleet-git", "{data: {username: null}}"), doctor.Failed, "git", "username is missing", "edit secret fleet-git"},
 		{"a wrong password", patched("Secret", "fleet-git", "{stringData: {password: "+canary+"-wrong}}"), doctor.Failed, "git", "platform/fleet", "muster status"},
 		{"no such branch", patched("AuditSync", "production", "{spec: {source: {ref: {branch: mian}}}}"), doctor.Failed, "git", `has no branch "mian"; it has main`, "edit auditsync production"},
+		{"a path that repeats a password", func(p *patient) func() {
+			first := p.patch("Secret", "fleet-webhook", "{stringData: {token: "+canary+"-in-the-path}}")
+			second := p.patch("AuditSync", "production", "{spec: {path: ./"+canary+"-in-the-path, webhook: {secretRef: {name: fleet-webhook}}}}")
+			third := p.patch("Secret", "fleet-git", "{stringData: {password: "+canary+"-in-the-path}}")
+			return func() { third(); second(); first() }
+		}, doctor.Failed, "git", "", "muster status"},
 		{"no such path", patched("AuditSync", "production", "{spec: {path: ./cluster}}"), doctor.Failed, "git", "the commit has no folder cluster", "edit auditsync production"},
 		{"the Git server is down", func(p *patient) func() {
 			p.gitea.SetDown(true)

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -251,10 +249,19 @@ func (r *logReader) follow(ctx context.Context) error {
 // followPod prints the lines of a Pod until its container ends. The Pod may then start another one.
 func (r *logReader) followPod(ctx context.Context, pod *podLog) error {
 	opts := &corev1.PodLogOptions{Follow: true}
-	if !pod.after.IsZero() {
-		opts.SinceTime = &metav1.Time{Time: pod.after}
+	read := func() error {
+		if !pod.after.IsZero() {
+			opts.SinceTime = &metav1.Time{Time: pod.after}
+		}
+		return r.read(ctx, pod, opts, r.print)
 	}
-	err := r.read(ctx, pod, opts, r.print)
+	err := read()
+	for err != nil && ctx.Err() == nil && transient(err) { // the API server or the kubelet restarts
+		if err := pause(ctx, retryAfter); err != nil {
+			return err
+		}
+		err = read()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pod.reading = false
@@ -298,7 +305,7 @@ func (r *logReader) read(ctx context.Context, pod *podLog, opts *corev1.PodLogOp
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := lines.Err(); err != nil {
 		return r.cluster.explain("read the log of "+pod.name, err)
 	}
 	return nil

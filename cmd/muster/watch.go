@@ -50,6 +50,12 @@ func (c *cluster) follow(ctx context.Context, kind schema.GroupVersionResource, 
 		first := opts
 		first.Limit = 1
 		list, err := objects.List(ctx, first)
+		if err != nil && started && transient(err) {
+			if err := pause(ctx, retryAfter); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -63,6 +69,31 @@ func (c *cluster) follow(ctx context.Context, kind schema.GroupVersionResource, 
 		if err := deliver(ctx, events, handle); err != nil || ctx.Err() != nil {
 			return err
 		}
+	}
+}
+
+// retryAfter is how long to wait for an API server or a kubelet that has gone away.
+const retryAfter = time.Second
+
+// transient reports whether an error is one of the network, or of an API server that restarts.
+func transient(err error) bool {
+	switch apierrors.ReasonForError(err) {
+	case metav1.StatusReasonUnknown, metav1.StatusReasonServiceUnavailable, metav1.StatusReasonInternalError, metav1.StatusReasonTimeout,
+		metav1.StatusReasonServerTimeout, metav1.StatusReasonTooManyRequests:
+		return true
+	}
+	return false
+}
+
+// pause waits, or returns the error of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -108,8 +139,14 @@ func (c *cluster) onChange(ctx context.Context, kinds []watched, show func(notes
 	}
 	ticker := time.NewTicker(minute)
 	defer ticker.Stop()
-	for {
-		if err := show(f.notes); err != nil {
+	for shown := false; ; shown = true {
+		switch err := show(f.notes); {
+		case err != nil && shown && transient(err) && ctx.Err() == nil:
+			if err := pause(ctx, retryAfter); err != nil {
+				return err
+			}
+			f.note(nil) // read again
+		case err != nil:
 			return err
 		}
 		select {
@@ -175,12 +212,8 @@ func (f *follower) note(*watch.Event) {
 
 // settle waits for further changes.
 func (f *follower) settle(ctx context.Context) error {
-	timer := time.NewTimer(settle)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pause(ctx, settle); err != nil {
+		return err
 	}
 	select {
 	case <-f.changed: // what is read next has it
