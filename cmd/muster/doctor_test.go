@@ -345,9 +345,8 @@ func illnesses() []illness {
 		{"a path that repeats a password", func(p *patient) func() {
 			first := p.patch("Secret", "fleet-webhook", "{stringData: {token: "+canary+"-in-the-path}}")
 			second := p.patch("AuditSync", "production", "{spec: {path: ./"+canary+"-in-the-path, webhook: {secretRef: {name: fleet-webhook}}}}")
-			third := p.patch("Secret", "fleet-git", "{stringData: {password: "+canary+"-in-the-path}}")
-			return func() { third(); second(); first() }
-		}, doctor.Failed, "git", "", "muster status"},
+			return func() { second(); first() }
+		}, doctor.Failed, "git", "the commit has no folder ***", "edit auditsync"},
 		{"no such path", patched("AuditSync", "production", "{spec: {path: ./cluster}}"), doctor.Failed, "git", "the commit has no folder cluster", "edit auditsync production"},
 		{"the Git server is down", func(p *patient) func() {
 			p.gitea.SetDown(true)

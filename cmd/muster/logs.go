@@ -256,7 +256,7 @@ func (r *logReader) followPod(ctx context.Context, pod *podLog) error {
 		return r.read(ctx, pod, opts, r.print)
 	}
 	err := read()
-	for err != nil && ctx.Err() == nil && transient(err) { // the API server or the kubelet restarts
+	for ctx.Err() == nil && r.cut(ctx, pod.name, err) {
 		if err := pause(ctx, retryAfter); err != nil {
 			return err
 		}
@@ -269,6 +269,22 @@ func (r *logReader) followPod(ctx context.Context, pod *podLog) error {
 		return nil // it is gone, or its container is about to start
 	}
 	return err
+}
+
+// cut reports whether a log has ended although its container runs, because the API server or the kubelet restarts.
+func (r *logReader) cut(ctx context.Context, name string, err error) bool {
+	if err != nil {
+		return transient(err)
+	}
+	list, err := r.cluster.core.Pods(r.cluster.namespace).List(ctx, metav1.ListOptions{LabelSelector: doctor.ControllerLabels})
+	if err != nil {
+		return transient(err)
+	}
+	return slices.ContainsFunc(list.Items, func(pod corev1.Pod) bool {
+		return pod.Name == name && pod.Status.Phase == corev1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			return s.Name == controllerContainer && s.State.Running == nil
+		})
+	})
 }
 
 // maxLogLine bounds a line. The container runtime splits longer ones at 16 KiB, and the controller's are shorter than that.

@@ -23,6 +23,7 @@ type kubelet struct {
 	mu    sync.Mutex
 	lines map[string][]string // by Pod, with their times
 	more  chan struct{}       // closed when there are more lines
+	drop  func()              // closes all connections
 }
 
 // startKubelet makes a node whose kubelet is in this process.
@@ -32,7 +33,11 @@ func (m *management) startKubelet() *kubelet {
 	server := httptest.NewUnstartedServer(k)
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	server.StartTLS()
-	m.Cleanup(server.Close)
+	m.Cleanup(func() {
+		server.CloseClientConnections() // those that follow end with their requests only
+		server.Close()
+	})
+	k.drop = server.CloseClientConnections
 	host, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	check(m.T, err)
 	number, err := strconv.ParseInt(port, 10, 32)
@@ -189,6 +194,9 @@ func TestLogs(t *testing.T) {
 	check(t, m.core.CoreV1().Pods(testNamespace).Delete(t.Context(), "muster-0", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
 	k.log("muster-2", 9, about("INFO", testNamespace, "production", "after the old one is gone"))
 	r.await("after the old one is gone")
+	k.drop()
+	k.log("muster-2", 10, about("INFO", testNamespace, "production", "after the connection is gone"))
+	r.await("after the connection is gone")
 	if out := r.stop(); strings.Count(out, "of a new Pod") != 1 {
 		t.Errorf("followed:\n%s", out)
 	}
