@@ -62,12 +62,17 @@ func (f statusFlags) wide() bool { return f.output != nil && f.output.value == "
 // state are in it.
 func (s *shell) fleets(ctx context.Context, c *cluster, flags statusFlags, want selection) ([]fleetStatus, error) {
 	namespaces := []string{c.namespace}
-	if flags.allNamespaces {
+	switch {
+	case flags.allNamespaces:
 		found, err := c.namespacesOf(ctx, want)
 		if err != nil {
 			return nil, err
 		}
 		namespaces = found
+	case want.labels != nil: // whoever may not list AuditSyncs still sees clusters, but no labels
+		if _, err := c.syncsIn(ctx, want); err != nil {
+			return nil, err
+		}
 	}
 	fleets := make([]fleetStatus, 0, len(namespaces))
 	for _, namespace := range namespaces {

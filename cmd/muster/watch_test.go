@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -159,6 +163,13 @@ func TestStatusSelects(t *testing.T) {
 		m.look(exitFailure, append([]string{"status"}, args...)...)
 	}
 
+	m.login("blind")
+	m.grant(slices.DeleteFunc(readOnly("list"), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "auditsyncs" })...)
+	m.look(exitOK, "status")
+	if _, errs := m.look(exitFailure, "status", "-l", "team"); !strings.Contains(errs, "this needs permission to list AuditSyncs") {
+		t.Errorf("-l without the right to labels: %s", errs)
+	}
+
 	// The rights are those of one namespace. An administrator sees all.
 	if _, errs := m.look(exitFailure, "status", "-A"); !strings.Contains(errs, "this needs permission to list AuditSyncs") {
 		t.Errorf("-A without rights: %s", errs)
@@ -242,6 +253,41 @@ func TestWatchWithoutRights(t *testing.T) {
 	for _, what := range []string{"CronJobs", "Jobs"} {
 		if !strings.Contains(r.errs.String(), "changes of "+what+" are not followed: no permission to list and watch them in mondoo-operator") {
 			t.Errorf("no note about %s: %s", what, r.errs)
+		}
+	}
+}
+
+// TestViewIsTriedAgain: what can't be read for a moment is read again, and an error that stays ends the view.
+func TestViewIsTriedAgain(t *testing.T) {
+	m := startManagement(t)
+	m.auditSync("production", nil, nil)
+	where := kubeFlags{kubeconfig: m.plane.KubeconfigPath()}
+	c, err := where.connect(&shell{redactor: &redact.Redactor{}}, testNamespace)
+	check(t, err)
+	refused, denied := errors.New("dial tcp: connection refused"), apierrors.NewForbidden(auditSyncs.GroupResource(), "x", nil)
+	for _, row := range []struct {
+		reason  string
+		answers []error // of each look
+		want    error
+	}{
+		{"refused at first", []error{refused}, refused},
+		{"refused later", []error{nil, refused, refused, nil}, context.Canceled},
+		{"denied later", []error{nil, denied}, denied},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		looks := 0
+		err := c.onChange(ctx, []watched{{kind: auditSyncs}}, func([]string) error {
+			if looks == 0 && len(row.answers) > 1 {
+				m.label("production", map[string]any{"at": strconv.FormatInt(time.Now().UnixNano(), 10)})
+			}
+			if looks++; looks == len(row.answers) {
+				defer cancel()
+			}
+			return row.answers[looks-1]
+		})
+		cancel()
+		if !errors.Is(err, row.want) || looks != len(row.answers) {
+			t.Errorf("%s: %v after %d looks", row.reason, err, looks)
 		}
 	}
 }
