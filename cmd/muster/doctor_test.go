@@ -328,6 +328,7 @@ func illnesses() []illness {
 		}, doctor.Warning, "rights", "it may not create events.events.k8s.io, patch events.events.k8s.io: there are no events", "config/rbac"},
 		{"no right to the Lease", removed("RoleBinding", "muster-leader-election"), doctor.Failed, "rights", "no leader is elected", "config/rbac"},
 		{"a ServiceAccount without rights", patched("AuditSync", "production", "{spec: {serviceAccountName: scans}}"), doctor.Failed, "rights", "it may not impersonate serviceaccounts scans", "config/components/impersonation"},
+		{"a ServiceAccount that may not apply", patched("AuditSync", "production", "{spec: {serviceAccountName: scans}}"), doctor.Failed, "rights", "it may not create secrets, patch secrets, delete secrets", "create rolebinding scans"},
 		{"no operator", removed("Deployment", "mondoo-operator-controller-manager"), doctor.Warning, "operator", "no Deployment in mondoo-operator has the label", "install it"},
 		{"an operator that doesn't run", patched("Deployment", "mondoo-operator-controller-manager", "{status: {readyReplicas: 0}}", "status"), doctor.Failed, "operator", "entries get no CronJob", "describe pod"},
 		{"an older operator", patched("Deployment", "mondoo-operator-controller-manager", "{spec: {template: {spec: {containers: [{name: manager, image: 'ghcr.io/mondoohq/mondoo-operator:v12.0.1'}]}}}}"), doctor.Warning, "operator", "it is v12.0.1, older than v13.3.0", "upgrade"},

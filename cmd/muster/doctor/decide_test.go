@@ -169,9 +169,9 @@ func TestRightsChecks(t *testing.T) {
 		{"the subresource is another", []need{patch, {verb: "patch", group: "muster.dev", resource: "auditsyncs", subresource: "status"}},
 			[]verdict{{Failed, "no AuditSync is synced"}, {Failed, "patch auditsyncs/status.muster.dev: no result is written"}}},
 		{"one that is optional", []need{{verb: "get", resource: "namespaces", name: "n"}}, []verdict{{Warning, "it may not get namespaces n: there is no warning when"}}},
-		{"to impersonate", []need{{verb: "impersonate", resource: "serviceaccounts", name: "scans"}}, []verdict{{Failed, "config/components/impersonation"}}},
+		{"to impersonate", []need{{verb: "impersonate", resource: "serviceaccounts", name: "scans"}}, []verdict{{Failed, "it may not impersonate serviceaccounts scans"}}},
 	} {
-		judged(t, row.reason, rightsChecks("n", "ns", 7, row.lacking), row.want...)
+		judged(t, row.reason, rightsChecks("n", "a fix", 7, row.lacking), row.want...)
 	}
 }
 

@@ -103,16 +103,27 @@ func (c *checkup) rights(ctx context.Context) []Check {
 	if impersonates {
 		own = slices.DeleteFunc(own, need.delegated)
 	}
-	checks := c.reviewed(ctx, fmt.Sprintf("%s in %s", account, c.Namespace), c.Controller, account, c.Namespace, own)
+	reapply := "apply the Roles of config/rbac: kubectl apply --server-side -k config/default"
+	checks := c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s has its rights in %s", account, c.Namespace), of: c.Controller, account: account, in: c.Namespace, fix: reapply}, own)
 	if elects(deployment) {
-		checks = append(checks, c.reviewed(ctx, fmt.Sprintf("%s in %s, for the election of a leader", account, c.Controller), c.Controller, account, c.Controller, needsOf(rulesOf(leaderManifest), c.Controller))...)
+		checks = append(checks, c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s may elect a leader in %s", account, c.Controller), of: c.Controller, account: account, in: c.Controller, fix: reapply},
+			needsOf(rulesOf(leaderManifest), c.Controller))...)
 	}
+	theirs := slices.DeleteFunc(needsOf(rulesOf(roleManifest), c.Namespace), func(n need) bool { return !n.delegated() })
 	for _, other := range accounts {
-		checks = append(checks, c.reviewed(ctx, account+" as "+other, c.Controller, account, c.Namespace, []need{{verb: "impersonate", resource: "serviceaccounts", name: other}})...)
-		theirs := slices.DeleteFunc(needsOf(rulesOf(roleManifest), c.Namespace), func(n need) bool { return !n.delegated() })
-		checks = append(checks, c.reviewed(ctx, fmt.Sprintf("%s in %s, which AuditSyncs name", other, c.Namespace), c.Namespace, other, c.Namespace, theirs)...)
+		checks = append(checks, c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s may act as %s", account, other), of: c.Controller, account: account, in: c.Namespace, fix: "use config/components/impersonation"},
+			[]need{{verb: "impersonate", resource: "serviceaccounts", name: other}})...)
+		checks = append(checks, c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s may apply, for AuditSyncs that name it", other), of: c.Namespace, account: other, in: c.Namespace,
+			fix: fmt.Sprintf("give it a Role with these rights: kubectl -n %s create rolebinding %s --role=ROLE --serviceaccount=%[1]s:%[2]s", c.Namespace, other)}, theirs)...)
 	}
 	return checks
+}
+
+// review is a question about the rights of a ServiceAccount, of one namespace, in one that may be another.
+type review struct {
+	name, of, account, in string
+	// fix is an instruction for when a right is missing.
+	fix string
 }
 
 // syncsOrNone reads the AuditSyncs. Whoever may not sees the rights of a controller that impersonates no one.
@@ -138,18 +149,18 @@ func delegates(syncs []*v1alpha1.AuditSync) (accounts []string, all bool) {
 }
 
 // reviewed asks the API server about the rights of a ServiceAccount.
-func (c *checkup) reviewed(ctx context.Context, name, accountNamespace, account, namespace string, needs []need) []Check {
+func (c *checkup) reviewed(ctx context.Context, r review, needs []need) []Check {
 	allowed := make([]bool, len(needs))
 	group, ctx := errgroup.WithContext(ctx)
 	const parallel = 8
 	group.SetLimit(parallel)
 	for i, n := range needs {
 		group.Go(func() error {
-			review, err := c.core.AuthorizationV1().LocalSubjectAccessReviews(namespace).Create(ctx, &authorizationv1.LocalSubjectAccessReview{
-				ObjectMeta: metav1.ObjectMeta{Namespace: namespace},
-				Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + accountNamespace + ":" + account,
-					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + accountNamespace, "system:authenticated"},
-					ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: n.verb, Group: n.group, Resource: n.resource, Subresource: n.subresource, Name: n.name}},
+			review, err := c.core.AuthorizationV1().LocalSubjectAccessReviews(r.in).Create(ctx, &authorizationv1.LocalSubjectAccessReview{
+				ObjectMeta: metav1.ObjectMeta{Namespace: r.in},
+				Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + r.of + ":" + r.account,
+					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + r.of, "system:authenticated"},
+					ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: r.in, Verb: n.verb, Group: n.group, Resource: n.resource, Subresource: n.subresource, Name: n.name}},
 			}, metav1.CreateOptions{})
 			if err == nil {
 				allowed[i] = review.Status.Allowed
@@ -158,9 +169,9 @@ func (c *checkup) reviewed(ctx context.Context, name, accountNamespace, account,
 		})
 	}
 	if err := group.Wait(); apierrors.IsForbidden(err) {
-		return []Check{skipped(categoryRights, name, "you may not create LocalSubjectAccessReviews in "+namespace)}
+		return []Check{skipped(categoryRights, r.name, "you may not create LocalSubjectAccessReviews in "+r.in)}
 	} else if err != nil {
-		return []Check{unread(categoryRights, name, "create LocalSubjectAccessReviews in "+namespace, err)}
+		return []Check{unread(categoryRights, r.name, "create LocalSubjectAccessReviews in "+r.in, err)}
 	}
 	var lacking []need
 	for i, n := range needs {
@@ -168,11 +179,11 @@ func (c *checkup) reviewed(ctx context.Context, name, accountNamespace, account,
 			lacking = append(lacking, n)
 		}
 	}
-	return rightsChecks(name, namespace, len(needs), lacking)
+	return rightsChecks(r.name, r.fix, len(needs), lacking)
 }
 
 // rightsChecks are a check for each resource whose rights are missing, or one if all are there.
-func rightsChecks(name, namespace string, needs int, lacking []need) []Check {
+func rightsChecks(name, fix string, needs int, lacking []need) []Check {
 	if len(lacking) == 0 {
 		return []Check{passed(categoryRights, name, plural(needs, "right"))}
 	}
@@ -191,10 +202,7 @@ func rightsChecks(name, namespace string, needs int, lacking []need) []Check {
 		if first.subresource != "" {
 			resource += "/" + first.subresource
 		}
-		cause, fix := "it may not "+strings.Join(missing, ", "), "apply the Roles of config/rbac in "+namespace+": kubectl apply --server-side -k config/default"
-		if first.resource == "serviceaccounts" {
-			fix = "use config/components/impersonation"
-		}
+		cause := "it may not " + strings.Join(missing, ", ")
 		if effect, ok := optional[resource]; ok {
 			checks = append(checks, warning(categoryRights, name, cause+": "+effect, fix))
 			continue
