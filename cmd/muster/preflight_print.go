@@ -62,7 +62,7 @@ func (c *checker) print() error {
 			title += " (" + one.repo.fromWorkingDir(one.File) + ")"
 		}
 		b.WriteString(paint(bold, printable(c.redactor.String(title))) + "\n")
-		b.WriteString(checksText(one.Result, paint, width))
+		b.WriteString(preflightText(one.Result, paint, width))
 	}
 	_, err := fmt.Fprint(c.stdout, b.String())
 	return err
@@ -71,8 +71,8 @@ func (c *checker) print() error {
 // marks are how a state looks.
 var marks = map[preflight.State]cell{preflight.Passed: {"√", green}, preflight.Failed: {"×", red}, preflight.NotReached: {"-", dim}, preflight.NotChecked: {"-", dim}}
 
-// checksText is the list of a cluster's checks, as `linkerd check` has it. Checks that couldn't be made are one line.
-func checksText(r preflight.Result, paint func(colour, string) string, width int) string {
+// preflightText is the list of a cluster's checks, as `linkerd check` has it. Checks that couldn't be made are one line.
+func preflightText(r preflight.Result, paint func(colour, string) string, width int) string {
 	var b strings.Builder
 	const indent = 16 // of a message
 	line := func(mark cell, name, text string) {

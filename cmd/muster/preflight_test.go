@@ -83,7 +83,7 @@ func TestPreflightFitsTheTerminal(t *testing.T) {
 	}}
 	elsewhere := preflight.Result{NotChecked: "only the operator's ServiceAccount in the management cluster can get a token of the cloud"}
 	for name, width := range widths {
-		text := checksText(r, plain, width) + checksText(elsewhere, plain, width)
+		text := preflightText(r, plain, width) + preflightText(elsewhere, plain, width)
 		fits(t, text, width)
 		golden(t, "preflight-"+name+".txt", text)
 	}
