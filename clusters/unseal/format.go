@@ -62,8 +62,8 @@ func namedStore(name string, stores *config.StoresConfig) store {
 // maxIndent is more than anyone needs. sops has no limit, and indents every line by that many blanks.
 const maxIndent = 64
 
-// storesOf reads the output settings of a .sops.yaml. If it can't be read, it returns the defaults; another finding reports it.
-func storesOf(settings []byte) (*config.StoresConfig, error) {
+// Stores reads the output settings of a .sops.yaml. If it can't be read, it returns the defaults; another finding reports it.
+func Stores(settings []byte) (*config.StoresConfig, error) {
 	file := struct {
 		Stores config.StoresConfig `yaml:"stores"`
 	}{*config.NewStoresConfig()}
@@ -99,7 +99,7 @@ func (p *Plain) output(settings []byte) (data []byte, err error) {
 			data, err = nil, unwritable
 		}
 	}()
-	stores, err := storesOf(settings)
+	stores, err := Stores(settings)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ type Plain struct {
 	digests map[string]string
 }
 
+// DataKey returns the data key of the file. Package encrypt uses it to encrypt a changed file again.
+func (p *Plain) DataKey() []byte { return p.key }
+
 func (p *Plain) cacheWhole() *Plain {
 	p.whole = sync.OnceValues(func() (string, error) {
 		data, err := p.emit()
