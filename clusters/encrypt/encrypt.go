@@ -42,6 +42,8 @@ type Rule struct {
 	// File is the path of the file in the repository, Config that of the .sops.yaml, and Line that of the rule in it.
 	File, Config string
 	Line         int
+	// Recipients are those of the rule, to compare with a file's.
+	Recipients recipient.Recipients
 
 	sops   *config.Config
 	stores *config.StoresConfig
@@ -97,7 +99,7 @@ func RuleFor(root, file string) (*Rule, error) {
 		return nil, wrong
 	}
 	at := filepath.Join(root, filepath.FromSlash(name))
-	r := &Rule{File: file, Config: name, Line: rule.Line}
+	r := &Rule{File: file, Config: name, Line: rule.Line, Recipients: rule.Recipients}
 	r.sops, err = config.LoadCreationRuleForFile(at, filepath.Join(root, filepath.FromSlash(file)), nil)
 	if err == nil && r.sops != nil {
 		r.stores, err = config.LoadStoresConfig(at)

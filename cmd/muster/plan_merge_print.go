@@ -33,7 +33,10 @@ func (s *shell) printJudged(format string, repo *repository, j *judged) error {
 
 func (s *shell) printJudgedText(repo *repository, j *judged) error {
 	var b strings.Builder
-	s.writeJudged(&b, j)
+	s.writeChanges(&b, j)
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
 	_, text := j.Status()
 	text, keyless := strings.CutPrefix(text, "keyless check: ")
 	fmt.Fprintf(&b, "Merging %s into %s", revisionText(j.head, j.Head), revisionText(j.base, j.Base))
@@ -47,8 +50,8 @@ func (s *shell) printJudgedText(repo *repository, j *judged) error {
 	return s.printFindings(s.stderr, repo, j.findings())
 }
 
-// writeJudged writes the changes, and how removals that wait are approved.
-func (s *shell) writeJudged(b *strings.Builder, j *judged) {
+// writeChanges writes the changes of a merge, and the removals that would wait.
+func (s *shell) writeChanges(b *strings.Builder, j *judged) {
 	paint := s.painter(s.stdout)
 	changes := slices.Concat(j.Changes, j.Held)
 	width := 0
@@ -64,9 +67,6 @@ func (s *shell) writeJudged(b *strings.Builder, j *judged) {
 	if j.Digest != "" {
 		fmt.Fprintf(b, "! waits until exactly these are approved after the merge, with this annotation on the AuditSync, COMMIT being the commit of the merge:\n"+
 			"    %s=COMMIT-%s\n", inventory.ApproveAnnotation, j.Digest)
-	}
-	if len(changes)+len(j.Rules) > 0 {
-		b.WriteString("\n")
 	}
 }
 

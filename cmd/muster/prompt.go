@@ -1,76 +1,76 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"strings"
 
-	"charm.land/huh/v2"
 	"golang.org/x/term"
 )
 
-// interactive reports whether there is somebody to ask: both ends are terminals.
-func (s *shell) interactive() bool {
-	in, _ := s.stdin.(*os.File)
-	out := osFile(s.stderr)
-	return in != nil && out != nil && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
-}
-
-// errAborted ends a command whose question was answered by Ctrl-C.
-var errAborted = errors.New("interrupted")
-
-// ask asks a question line by line, as screen readers need it. The full-screen form of the library reads ahead, so that the next
-// question loses the first key. A question that is still open when ctx ends is left, and the terminal shows again what is typed.
-func (s *shell) ask(ctx context.Context, field huh.Field) error {
-	in, ok := s.stdin.(*os.File)
-	if !ok {
-		return errors.New("there is nobody to ask")
-	}
-	before, err := term.GetState(int(in.Fd()))
-	if err != nil {
-		return err
-	}
-	field = field.WithTheme(huh.ThemeFunc(huh.ThemeBase))
-	done := make(chan error, 1)
-	go func() { done <- field.RunAccessible(osFile(s.stderr), in) }()
-	select {
-	case <-ctx.Done():
-		return errors.Join(errAborted, term.Restore(int(in.Fd()), before))
-	case err := <-done:
-		return err
-	}
-}
-
-// errNoAnswer is the end of the input.
-var errNoAnswer = errors.New("there is no answer")
-
-// askText asks for a line. If secret, it isn't shown.
-func (s *shell) askText(ctx context.Context, title string, secret bool) (answer string, err error) {
-	input := huh.NewInput().Title(title + ":").Value(&answer).Validate(func(text string) error {
-		if strings.TrimSpace(text) == "" {
-			return errors.New("An answer is needed. Ctrl-C ends the command.") //nolint:staticcheck // the library shows it as it is
-		}
+// terminal is the terminal that questions are asked in, or nil if standard input is none.
+func (s *shell) terminal() *os.File {
+	file, _ := s.stdin.(*os.File)
+	if file == nil || !term.IsTerminal(int(file.Fd())) {
 		return nil
+	}
+	return file
+}
+
+// confirm asks a question in the terminal. Only yes is yes, and Enter is what byDefault says.
+func (s *shell) confirm(ctx context.Context, question string, byDefault bool) (bool, error) {
+	fmt.Fprintf(s.stderr, "%s %s ", question, map[bool]string{true: "[Y/n]", false: "[y/N]"}[byDefault])
+	answer, err := s.interruptible(ctx, func() (string, error) { return bufio.NewReader(s.terminal()).ReadString('\n') })
+	if err != nil {
+		fmt.Fprintln(s.stderr)
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "":
+		return byDefault, nil
+	case "y", "yes":
+		return true, nil
+	default:
+		return false, nil
+	}
+}
+
+// askSecret reads a secret from the terminal, which doesn't show it.
+func (s *shell) askSecret(ctx context.Context, what string) (string, error) {
+	fmt.Fprintf(s.stderr, "%s (not shown): ", what)
+	defer fmt.Fprintln(s.stderr)
+	fd := int(s.terminal().Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("read %s from the terminal: %w", what, err)
+	}
+	defer func() { _ = term.Restore(fd, before) }() // after Ctrl-C the read goes on, without echo
+	return s.interruptible(ctx, func() (string, error) {
+		text, err := term.ReadPassword(fd)
+		return string(text), err
 	})
-	if secret {
-		input = input.EchoMode(huh.EchoModePassword)
-	}
-	err = s.ask(ctx, input)
-	if answer = strings.TrimSpace(answer); err == nil && answer == "" {
-		err = errNoAnswer
-	}
-	return answer, err
 }
 
-// askYes asks a question whose answer is no unless the user says yes.
-func (s *shell) askYes(ctx context.Context, question string) (yes bool, err error) {
-	err = s.ask(ctx, huh.NewConfirm().Title(question).Value(&yes))
-	return yes, err
-}
-
-// askChoice asks for one of several.
-func (s *shell) askChoice(ctx context.Context, title string, options []huh.Option[string]) (answer string, err error) {
-	err = s.ask(ctx, huh.NewSelect[string]().Title(title).Options(options...).Value(&answer))
-	return answer, err
+// interruptible reads from the terminal until the context ends.
+func (*shell) interruptible(ctx context.Context, read func() (string, error)) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := read()
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return "", fmt.Errorf("read from the terminal: %w", r.err)
+		}
+		return r.text, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }

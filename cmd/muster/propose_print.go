@@ -23,7 +23,11 @@ func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
 			fmt.Fprintf(&b, "%s %s\n\n", verb, printable(f.fromWorkingDir(c.Path)))
 		}
 	}
-	f.writeJudged(&b, p.judged)
+	start := b.Len()
+	f.writeChanges(&b, p.judged)
+	if b.Len() > start {
+		b.WriteString("\n")
+	}
 	_, text := p.Status()
 	would := map[bool]string{true: "This would do", false: "This does"}[dryRun]
 	fmt.Fprintf(&b, "%s, once it is merged: %s\n", would, printable(strings.TrimSpace(strings.TrimPrefix(text, "keyless check: "))))

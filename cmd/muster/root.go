@@ -23,7 +23,7 @@ relative to the working directory; JSON, SARIF and GitHub annotations name them 
 
 Encrypted files are decrypted with the keys of --sops-key (age, or armored OpenPGP) and those that sops would use:
 SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because
-Muster starts no program but git; use SOPS_AGE_KEY="$(command)" instead.
+Muster starts no program but git and, for muster edit, your editor; use SOPS_AGE_KEY="$(command)" instead.
 
 Exit status: 0 on success, 1 when there are error findings, 2 when the command failed (wrong usage, no such path, API
 server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`
@@ -76,9 +76,14 @@ func newRootCommand(s *shell) *cobra.Command {
 		newKeysCommand(s),
 		newRulesCommand(s),
 		newSchemaCommand(s),
+		newEditCommand(s),
+		newSetCommand(s),
+		newRotateCommand(s),
+		newRemoveCommand(s),
 		newControllerCommand(s),
 		newCompletionCommand(s),
 		newVersionCommand(s),
+		newRemoveFolderCommand(s),
 	)
 	return root
 }
