@@ -247,7 +247,11 @@ func RemoveDocument(text []byte, document int) ([]byte, error) {
 	} else if to < len(lines.list) {
 		to++
 	}
-	lines.list = slices.Concat(lines.list[:from], lines.list[to:])
+	end := lines.list[to:]
+	if last := len(lines.list) - 1; len(end) == 0 && lines.list[last] == "" {
+		end = lines.list[last:] // the newline at the end of the file
+	}
+	lines.list = slices.Concat(lines.list[:from], end)
 	rest := lines.bytes()
 	var any yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(rest)); ; {

@@ -112,7 +112,7 @@ func TestRemoveDocument(t *testing.T) {
 		2: "# head\n---\na: 1 # one\n# after a\n---\n# before b\nb: 2\n",
 	} {
 		got, err := author.RemoveDocument([]byte(text), number)
-		if err != nil || strings.TrimSuffix(string(got), "\n") != strings.TrimSuffix(want, "\n") {
+		if err != nil || string(got) != want {
 			t.Errorf("%d: %v\n%s\nwant:\n%s", number, err, got, want)
 		}
 	}

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 //	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything; with
 //	                                 -recommended what the recommended rule names, such as servers
 //	pgp-encrypt FILE...              encrypt credentials in files in place for the PGP key in $PGP_KEY
+//	sops-config [-other] FILE        write a .sops.yaml with the recommended rule for $KEY; with -other for $OTHER_KEY, too
 //	git-init DIR                     make a folder a Git repository
 //	commit                           commit the work tree in $WORK, and put the commit into $COMMIT
 //
@@ -47,7 +48,8 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", filepath.Join(env.WorkDir, ".keys", "key.txt"))
 			env.Setenv("PGP_KEY", filepath.Join(env.WorkDir, ".keys", "key.asc"))
-			env.Setenv("RECIPIENT", key.Public())
+			env.Setenv("AGE", key.Public())
+			env.Setenv("OTHER_AGE", other.Public())
 			env.Setenv("OTHER_KEY", filepath.Join(env.WorkDir, ".keys", "other.txt"))
 			_, err := git.PlainInit(env.WorkDir, false)
 			return errors.Join(err,
@@ -61,6 +63,7 @@ func TestScript(t *testing.T) {
 			"status":       scriptStatus,
 			"sops-encrypt": func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, key, ts, args) },
 			"pgp-encrypt":  func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, pgp, ts, args) },
+			"sops-config":  scriptSopsConfig,
 			"git-init":     scriptInit,
 			"commit":       scriptCommit,
 		},
@@ -132,6 +135,15 @@ func scriptEncrypt(t *testing.T, key sealtest.Recipient, ts *testscript.TestScri
 		encrypted := sealtest.Encrypt(t, name, ts.ReadFile(name), rule, 0, sealtest.Group{key})
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(encrypted), 0o600))
 	}
+}
+
+func scriptSopsConfig(ts *testscript.TestScript, _ bool, args []string) {
+	recipients := ts.Getenv("AGE")
+	if len(args) > 1 && args[0] == "-other" {
+		recipients, args = recipients+","+ts.Getenv("OTHER_AGE"), args[1:]
+	}
+	rule := "creation_rules:\n  - mac_only_encrypted: true\n    encrypted_regex: " + sealtest.Recommended.EncryptedRegex + "\n    age: " + recipients + "\n"
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(rule), 0o600))
 }
 
 func scriptInit(ts *testscript.TestScript, _ bool, args []string) {

@@ -31,21 +31,9 @@ type privateFolder struct {
 const privatePrefix = "muster-edit-"
 
 func (s *shell) newPrivateFolder() (*privateFolder, error) {
-	path := ""
-	for _, dir := range []string{s.env("XDG_RUNTIME_DIR"), "/dev/shm"} {
-		if dir == "" || path != "" {
-			continue
-		}
-		if made, err := os.MkdirTemp(dir, privatePrefix); err == nil {
-			path = made
-		}
-	}
-	if path == "" {
-		var err error
-		if path, err = os.MkdirTemp(s.env("TMPDIR"), privatePrefix); err != nil {
-			return nil, fmt.Errorf("make a private folder for the editor: %w", err)
-		}
-		fmt.Fprintf(s.stderr, "muster: the plain text is on disk while you edit, in %s, because there is no folder in memory; set XDG_RUNTIME_DIR to one\n", printable(path))
+	path, err := s.makePrivateFolder(s.env("XDG_RUNTIME_DIR"), "/dev/shm")
+	if err != nil {
+		return nil, fmt.Errorf("make a private folder for the editor: %w", err)
 	}
 	p := &privateFolder{path: path}
 	if err := p.startRemover(); err != nil {
@@ -53,6 +41,23 @@ func (s *shell) newPrivateFolder() (*privateFolder, error) {
 		return nil, fmt.Errorf("start the process that removes the plain text: %w", err)
 	}
 	return p, nil
+}
+
+// makePrivateFolder makes an empty folder in the first of the folders in memory that exists, or on disk.
+func (s *shell) makePrivateFolder(inMemory ...string) (string, error) {
+	for _, dir := range inMemory {
+		if dir == "" {
+			continue
+		}
+		if made, err := os.MkdirTemp(dir, privatePrefix); err == nil {
+			return made, nil
+		}
+	}
+	made, err := os.MkdirTemp(s.env("TMPDIR"), privatePrefix)
+	if err == nil {
+		s.tell("muster: the plain text is on disk while you edit, in " + made + ", because there is no folder in memory; set XDG_RUNTIME_DIR to one")
+	}
+	return made, err
 }
 
 // startRemover starts this program again, without its environment, and out of reach of Ctrl-C.

@@ -74,3 +74,14 @@ func (*shell) interruptible(ctx context.Context, read func() (string, error)) (s
 		return "", ctx.Err()
 	}
 }
+
+// tell prints a text for people to standard error, wrapped in a terminal.
+func (s *shell) tell(text string) {
+	lines := []string{text}
+	if width := widthOf(s.stderr); width > 0 {
+		lines = wrapped(text, width)
+	}
+	for _, line := range lines {
+		fmt.Fprintln(s.stderr, s.redactor.String(printable(line)))
+	}
+}

@@ -25,7 +25,8 @@ const removeHelp = `Remove removes the file of a cluster, and what only this clu
 refers to, and their lines in the resources of kustomizations. Of a file with other documents, only that of the cluster goes;
 if the file is encrypted, that needs the key.
 
-The plan is shown first. Nothing is removed without --yes or an answer in the terminal.
+The plan is shown first. Nothing is removed without --yes or an answer in the terminal. With --live, the plan says whether the
+removal would exceed the limit of the AuditSync (spec.prune.maxRemovals) and wait for an approval.
 
 Exit status: 0, 1 when the rest would have errors or the answer was no, 2 when the command failed, 130 after Ctrl-C.`
 
@@ -36,12 +37,15 @@ const removeExample = `  # What would be removed?
 
 func newRemoveCommand(s *shell) *cobra.Command {
 	var flags folderFlags
+	var where liveFlags
 	var yes, dryRun bool
 	cmd := &cobra.Command{
 		Use: "remove CLUSTER [PATH]", Short: "Remove a cluster's file and what only it uses", Long: removeHelp, Example: removeExample,
 		Args: clusterAndFolder, ValidArgsFunction: completeClusterAndFolder,
 	}
 	flags.add(cmd)
+	flags.addOwner(cmd)
+	where.add(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "don't ask")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
 	exclude(cmd, "yes", "dry-run")
@@ -53,6 +57,9 @@ func newRemoveCommand(s *shell) *cobra.Command {
 		defer f.close()
 		if !yes && !dryRun && s.terminal() == nil {
 			return usagef("standard input is no terminal to ask in; use --yes")
+		}
+		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
+			return err
 		}
 		c, err := f.locateCluster(cmd.Context(), args[0])
 		if err != nil {
@@ -264,7 +271,7 @@ func (r *removal) userOf(name, itself string, kustomizations bool) (user string)
 // kustomizationNames are the names of kustomizations. They list files, and no Secrets.
 var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
-// note tells what goes, what stays, and what waits.
+// note tells what goes and what stays.
 func (r *removal) note(p *proposal) {
 	for _, c := range p.changes {
 		verb := map[bool]string{true: "removes", false: "changes"}[c.After == nil]
@@ -273,9 +280,6 @@ func (r *removal) note(p *proposal) {
 	for _, text := range r.kept {
 		fmt.Fprintf(r.stderr, "keeps %s\n", printable(text))
 	}
-	if len(p.Held) > 0 {
-		fmt.Fprintln(r.stderr, "The removal exceeds the budget (spec.prune.maxRemovals) and waits for an approval: muster approve")
-	}
-	fmt.Fprintf(r.stderr, "The cluster is scanned until this is merged and synced. What was made for the scanner in the cluster and at the cloud stays, and so do its "+
-		"credentials: remove the ServiceAccount, role or key there. muster setup %s lists them, before the removal.\n", printable(r.name))
+	r.tell("The cluster is scanned until this is merged and synced. What was made for the scanner in the cluster and at the cloud stays, and so do its " +
+		"credentials: remove the ServiceAccount, role or key there. muster setup " + r.name + " lists them, before the removal.")
 }

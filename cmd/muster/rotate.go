@@ -273,7 +273,7 @@ func (f *folder) printRotations(format string, list []rotation, dryRun bool) err
 		return err
 	}
 	if removed {
-		fmt.Fprintln(f.stderr, "muster: a removed recipient may know the data keys of these files; --data-keys replaces them. "+
+		f.tell("muster: a removed recipient may know the data keys of these files; --data-keys replaces them. " +
 			"It can read the Git history; replace the credentials, too.")
 	}
 	return nil

@@ -90,16 +90,21 @@ func (set *setFlags) changes(ctx context.Context, s *shell, args []string) ([]au
 		}
 		list = append(list, author.FieldChange{Field: field})
 	}
-	stdin := false
+	stdin := 0
 	for _, text := range set.fromFiles {
 		name, file, ok := strings.Cut(text, "=")
 		if !ok || file == "" {
 			return nil, usagef("--from-file %s: write FIELD=FILE", name)
 		}
-		if file == "-" && stdin {
-			return nil, usagef("--from-file %s: standard input is for one field only", name)
+		if file == "-" {
+			stdin++
 		}
-		stdin = stdin || file == "-"
+	}
+	if stdin > 1 {
+		return nil, usagef("--from-file: standard input is for one field only")
+	}
+	for _, text := range set.fromFiles {
+		name, file, _ := strings.Cut(text, "=")
 		change, err := fromFile(s, name, file)
 		if err != nil {
 			return nil, err
