@@ -12,7 +12,7 @@ import (
 )
 
 // ParseField returns the field of a cluster file that a name such as "filtering.namespaces.exclude" means, below spec, as mapping
-// keys. The error says which field was probably meant.
+// keys. The error suggests the field that was probably meant.
 func ParseField(name string) ([]string, error) {
 	field := append([]string{"spec"}, strings.Split(strings.TrimPrefix(name, "spec."), ".")...)
 	if slices.Contains(field, "") {

@@ -170,7 +170,7 @@ func assign(n *yaml.Node, value any) {
 	quotes, comment := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle), n.LineComment
 	var made yaml.Node
 	if made.Encode(value) != nil {
-		panic("author: a value of another type") // the type of FieldChange.Value says which
+		panic("author: a value of another type") // FieldChange.Value lists the types
 	}
 	if text, ok := value.(string); ok {
 		made.SetString(text)
@@ -253,14 +253,14 @@ func RemoveDocument(text []byte, document int) ([]byte, error) {
 	}
 	lines.list = slices.Concat(lines.list[:from], end)
 	rest := lines.bytes()
-	var any yaml.Node
+	var other yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(rest)); ; {
-		switch err := decoder.Decode(&any); {
+		switch err := decoder.Decode(&other); {
 		case errors.Is(err, io.EOF):
 			return nil, io.EOF
 		case err != nil:
 			return nil, errors.New("it is not YAML")
-		case len(any.Content) > 0 && any.Content[0].Tag != "!!null":
+		case len(other.Content) > 0 && other.Content[0].Tag != "!!null":
 			return rest, nil
 		}
 	}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
-	"charm.land/huh/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
@@ -186,13 +184,12 @@ func (v fieldFlags) notOf(m *clusterMethod) string {
 
 // chooseMethod asks for the method.
 func (s *shell) chooseMethod(ctx context.Context) (*clusterMethod, error) {
-	var options []huh.Option[string]
-	for _, m := range clusterMethods {
-		options = append(options, huh.NewOption(m.title, m.name))
+	titles := make([]string, len(clusterMethods))
+	for i, m := range clusterMethods {
+		titles[i] = m.title
 	}
-	name, err := s.askChoice(ctx, "How does the scanner log in to the cluster?", options)
-	at := slices.IndexFunc(clusterMethods, func(m clusterMethod) bool { return m.name == name })
-	if err != nil || at < 0 {
+	at, err := s.askChoice(ctx, "How does the scanner log in to the cluster?", titles)
+	if err != nil {
 		return nil, err
 	}
 	return &clusterMethods[at], nil
@@ -256,29 +253,23 @@ func (s *shell) askMissing(ctx context.Context, m *clusterMethod, into fieldValu
 	return nil
 }
 
-// askField asks for a field. A value that is long or secret is in a file, or a secret of one line can be typed.
+// askField asks for a field. A long value is in a file, and a secret of one line is typed.
 func (s *shell) askField(ctx context.Context, f clusterField) (string, error) {
-	title, secret := upperFirst(f.help), false
 	if f.file && f.secret {
-		title, secret = upperFirst(strings.TrimPrefix(f.help, "file with ")), true
+		answer, err := s.askSecret(ctx, upperFirst(strings.TrimPrefix(f.help, "file with ")))
+		s.redactor.Add(answer)
+		return strings.TrimSpace(answer), err
 	}
 	for {
-		answer, err := s.askText(ctx, title, secret)
-		if err != nil {
-			return "", err
-		}
-		if secret {
-			s.redactor.Add(answer)
-			return answer, nil
-		}
-		if !f.file {
-			return answer, nil
+		answer, err := s.askText(ctx, upperFirst(f.help))
+		if err != nil || !f.file {
+			return answer, err
 		}
 		text, err := readBounded(s, answer, "file")
 		if err == nil {
 			return string(text), nil
 		}
-		fmt.Fprintln(s.stderr, printable("muster: "+err.Error()))
+		s.tell("muster: " + err.Error())
 	}
 }
 

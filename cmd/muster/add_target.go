@@ -67,7 +67,7 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 	if err != nil {
 		return nil, err
 	}
-	if err := a.confirm(ctx, objects, server); err != nil {
+	if err := a.agree(ctx, objects, server); err != nil {
 		return nil, err
 	}
 	token, ownCA, err := client.make(ctx, objects, a.target.lifetime)
@@ -106,8 +106,8 @@ func (a *adder) connectTarget(config *clientcmdapi.Config) (*targetClient, error
 // errNotConfirmed ends the command.
 var errNotConfirmed = errors.New("nothing was made, and nothing was written")
 
-// confirm shows the objects, and asks.
-func (a *adder) confirm(ctx context.Context, objects []*unstructured.Unstructured, server string) error {
+// agree shows the objects, and asks.
+func (a *adder) agree(ctx context.Context, objects []*unstructured.Unstructured, server string) error {
 	fmt.Fprintf(a.stderr, "These objects are made in the cluster at %s:\n", printable(server))
 	for _, o := range objects {
 		name := o.GetName()
@@ -126,7 +126,7 @@ func (a *adder) confirm(ctx context.Context, objects []*unstructured.Unstructure
 	case !a.interactive():
 		return usagef("--create-service-account needs --yes where nobody can be asked")
 	}
-	yes, err := a.askYes(ctx, "Make them?")
+	yes, err := a.shell.confirm(ctx, "Make them?", false)
 	if err == nil && !yes {
 		err = errNotConfirmed
 	}

@@ -94,7 +94,12 @@ func (f *folder) edit(ctx context.Context, c *source, w *writeFlags) (err error)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.folder.remove()) }()
+	defer func() {
+		if failed := e.folder.remove(); failed != nil {
+			f.tell("muster: the plain text in " + e.folder.path + " may still be there; remove it: " + failed.Error())
+			err = errors.Join(err, statusError(exitFailure))
+		}
+	}()
 	for {
 		text, err := e.edit(ctx)
 		if err != nil {

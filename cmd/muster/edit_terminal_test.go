@@ -217,18 +217,27 @@ func TestEditIsKilled(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			d := newDesk(t)
 			d.editor("cp $1 $1.swp\n" + waiting + "trap '' HUP QUIT\nwhile test -e $1; do sleep 0.05; done\ntouch $WORK/gone\n")
+			key, err := os.ReadFile(filepath.Join(d.root, ".keys", "key.txt"))
+			check(t, err)
+			d.env = append(d.env, "SOPS_AGE_KEY="+string(key))
 			s := d.start("edit", "eu")
 			until(t, "the editor starts", func() bool { return d.exists("ready") })
-			children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.Process.Pid))
-			check(t, err)
-			for _, pid := range append(strings.Fields(string(children)), fmt.Sprint(s.Process.Pid)) {
-				for _, what := range []string{"cmdline", "environ"} {
-					text, err := os.ReadFile(filepath.Join("/proc", pid, what))
-					check(t, err)
-					if leak(string(text)) != "" || what == "environ" && bytes.Contains(text, []byte("AGE-SECRET-KEY")) {
-						t.Errorf("%s of process %s has a secret", what, pid)
-					}
+			removers := 0
+			for _, pid := range append(childrenOf(t, s.Process.Pid), fmt.Sprint(s.Process.Pid)) {
+				arguments, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+				check(t, err)
+				environment, err := os.ReadFile(filepath.Join("/proc", pid, "environ"))
+				check(t, err)
+				remover := bytes.Contains(arguments, []byte(removeCommand))
+				if leak(string(arguments)) != "" || bytes.Contains(arguments, key) || remover && bytes.Contains(environment, key) {
+					t.Errorf("process %s has a secret: %s", pid, arguments)
 				}
+				if remover {
+					removers++
+				}
+			}
+			if removers != 1 {
+				t.Errorf("%d processes wait to remove the folder", removers)
 			}
 			check(t, s.Process.Signal(signal))
 			_ = s.Wait() // it was killed
@@ -241,6 +250,19 @@ func TestEditIsKilled(t *testing.T) {
 			d.unchanged()
 		})
 	}
+}
+
+// childrenOf are the processes that the threads of a process have started.
+func childrenOf(t *testing.T, pid int) (list []string) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	check(t, err)
+	for _, thread := range threads {
+		if children, err := os.ReadFile(thread); err == nil { // a thread may end
+			list = append(list, strings.Fields(string(children))...)
+		}
+	}
+	return list
 }
 
 func TestEditAgain(t *testing.T) {

@@ -63,10 +63,13 @@ func (s *shell) runEditor(ctx context.Context, folder, file string) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.stdin, unwrapped(s.stdout), unwrapped(s.stderr)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
+	unused := make(chan os.Signal, 1)
+	signal.Ignore(os.Interrupt) // so the context no longer ends with it
+	signal.Notify(unused, os.Interrupt)
+	defer signal.Stop(unused)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("run the editor: %w; set EDITOR", err)
 	}
-	signal.Ignore(os.Interrupt) // after the start: a program inherits what is ignored
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {

@@ -40,7 +40,7 @@ func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err 
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
-	case ctx.Err() != nil || errors.Is(err, errAborted):
+	case ctx.Err() != nil:
 		fmt.Fprintln(s.stderr, "muster: interrupted")
 		return exitStopped
 	}

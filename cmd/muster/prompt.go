@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/term"
@@ -72,6 +73,44 @@ func (*shell) interruptible(ctx context.Context, read func() (string, error)) (s
 		return r.text, nil
 	case <-ctx.Done():
 		return "", ctx.Err()
+	}
+}
+
+// interactive reports whether there is somebody to ask, who sees the question.
+func (s *shell) interactive() bool {
+	out := osFile(s.stderr)
+	return s.terminal() != nil && out != nil && term.IsTerminal(int(out.Fd()))
+}
+
+// askText asks for a line until there is one.
+func (s *shell) askText(ctx context.Context, question string) (string, error) {
+	for {
+		fmt.Fprintf(s.stderr, "%s: ", question)
+		answer, err := s.interruptible(ctx, func() (string, error) { return bufio.NewReader(s.terminal()).ReadString('\n') })
+		if err != nil {
+			fmt.Fprintln(s.stderr)
+			return "", err
+		}
+		if answer = strings.TrimSpace(answer); answer != "" {
+			return answer, nil
+		}
+	}
+}
+
+// askChoice asks for one of several, by its number. It returns the index.
+func (s *shell) askChoice(ctx context.Context, question string, options []string) (int, error) {
+	fmt.Fprintf(s.stderr, "%s\n", question)
+	for i, option := range options {
+		fmt.Fprintf(s.stderr, "  %d  %s\n", i+1, option)
+	}
+	for {
+		answer, err := s.askText(ctx, fmt.Sprintf("1 to %d", len(options)))
+		if err != nil {
+			return 0, err
+		}
+		if n, err := strconv.Atoi(answer); err == nil && n >= 1 && n <= len(options) {
+			return n - 1, nil
+		}
 	}
 }
 

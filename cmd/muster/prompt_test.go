@@ -3,207 +3,86 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal with a program in it.
-type terminal struct {
-	*testing.T
-	control *os.File
-	cmd     *exec.Cmd
-	mu      sync.Mutex
-	shown   strings.Builder
-}
-
-// inTerminal starts muster in a terminal. The binary is this test, which TestMain makes muster by its name.
-func inTerminal(t *testing.T, dir string, env []string, args ...string) *terminal {
+// newCluster is a desk with rules to encrypt by, and a certificate.
+func newClusterDesk(t *testing.T) *desk {
 	t.Helper()
-	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = control.Close() })
-	if err := unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(int(control.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "muster")
-	if err := os.Symlink(self, name); err != nil {
-		t.Fatal(err)
-	}
-	p := &terminal{T: t, control: control, cmd: exec.CommandContext(t.Context(), name, args...)}
-	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), append(env, "TERM=xterm")...)
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = tty.Close()
-	go p.read()
-	return p
-}
-
-// read collects what is shown, and answers what a program asks a terminal about itself.
-func (p *terminal) read() {
-	buffer := make([]byte, 4096)
-	for {
-		n, err := p.control.Read(buffer)
-		p.mu.Lock()
-		p.shown.Write(buffer[:n])
-		p.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (p *terminal) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.shown.String()
-}
-
-// answer types after a question is shown.
-func (p *terminal) answer(question, typed string) {
-	p.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !strings.Contains(p.text(), question) {
-		if time.Now().After(deadline) {
-			p.Fatalf("it doesn't ask %q:\n%q", question, p.text())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if _, err := p.control.WriteString(typed); err != nil {
-		p.Fatal(err)
-	}
-}
-
-// status waits for the end.
-func (p *terminal) status() int {
-	p.Helper()
-	hung := time.AfterFunc(20*time.Second, func() {
-		p.Errorf("it doesn't end:\n%q", p.text())
-		_ = p.cmd.Process.Kill()
-	})
-	defer hung.Stop()
-	err := p.cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode()
-	} else if err != nil {
-		p.Fatal(err)
-	}
-	return 0
-}
-
-const (
-	enter = "\r"
-	ctrlC = "\x03"
-	ctrlD = "\x04"
-)
-
-// newFleet is a repository with rules.
-func newFleet(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := exec.CommandContext(t.Context(), "git", "init", "-q", dir).Run(); err != nil {
-		t.Fatal(err)
-	}
+	d := newDesk(t)
 	const rules = "creation_rules:\n  - age: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n    encrypted_regex: ^(token|server|caCert)$\n    mac_only_encrypted: true\n"
-	if err := os.WriteFile(filepath.Join(dir, ".sops.yaml"), []byte(rules), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	check(t, os.WriteFile(filepath.Join(d.root, ".sops.yaml"), []byte(rules), 0o600))
+	check(t, os.WriteFile(filepath.Join(d.root, ".keys", "ca.pem"), []byte(promptCA), 0o600))
+	return d
 }
 
-// questions are those of a cluster with a token, and answers to them.
-func questions(ca string) [][2]string {
-	return [][2]string{
-		{"How does the scanner log in", enter},
-		{"Address of the cluster's API server", "https://eu.example.com" + enter},
-		{"The token of a ServiceAccount", canary + "-token" + enter},
-		{"File with the PEM certificates", ca + enter},
-	}
+// questions are those of muster add for a cluster with a token, and answers to them.
+var questions = [][2]string{
+	{"1 to 9: ", "1\n"},
+	{"Address of the cluster's API server", "https://eu.example.com\n"},
+	{"The token of a ServiceAccount (not shown): ", canary + "-token\n"},
+	{"File with the PEM certificates to verify the API server: ", ".keys/ca.pem\n"},
 }
 
 func TestQuestions(t *testing.T) {
-	dir, env := newFleet(t), []string{"XDG_CONFIG_HOME=" + t.TempDir()}
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, []byte(promptCA), 0o600); err != nil {
-		t.Fatal(err)
+	d := newClusterDesk(t)
+	s := d.start("add", "asia", ".", "--preflight", "off")
+	for _, q := range questions {
+		s.sees(q[0])
+		s.press(q[1])
 	}
-	p := inTerminal(t, dir, env, "add", "eu", "clusters")
-	for _, q := range questions(ca) {
-		p.answer(q[0], q[1])
+	s.ends(exitOK)
+	if leak(s.shown()) != "" {
+		t.Errorf("the terminal shows the token:\n%q", s.shown())
 	}
-	if status := p.status(); status != 0 {
-		t.Fatalf("status %d:\n%s", status, p.text())
-	}
-	if leak(p.text()) != "" {
-		t.Errorf("the terminal shows the token:\n%q", p.text())
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "clusters", "eu.yaml"))
-	if err != nil || !strings.Contains(string(file), "token: ENC[") || leak(string(file)) != "" {
-		t.Errorf("%v\n%s", err, file)
+	file, err := os.ReadFile(filepath.Join(d.root, "asia.yaml"))
+	if err != nil || !strings.Contains(string(file), "token: ENC[") {
+		t.Errorf("%v\n%s\n%s", err, file, s.shown())
 	}
 }
 
-// Ctrl-D is no answer.
-func TestCtrlD(t *testing.T) {
-	dir := newFleet(t)
-	p := inTerminal(t, dir, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "add", "eu", "clusters", "--eks-region", "eu-west-1")
-	p.answer("Name of the EKS cluster", ctrlD)
-	if status := p.status(); status != exitFailure || !strings.Contains(p.text(), "there is no answer") {
-		t.Errorf("status %d:\n%s", status, p.text())
+// What is no answer is asked again.
+func TestQuestionsAgain(t *testing.T) {
+	d := newClusterDesk(t)
+	s := d.start("add", "asia", ".", "--preflight", "off")
+	for _, wrong := range []string{"\n", "0\n", "10\n", "x\n"} {
+		s.sees("1 to 9: ")
+		s.press(wrong)
 	}
+	for _, q := range questions[:3] {
+		s.sees(q[0])
+		s.press(q[1])
+	}
+	s.sees(questions[3][0])
+	s.press("nowhere.pem\n")
+	s.sees("open nowhere.pem: no such file")
+	s.press(questions[3][1])
+	s.ends(exitOK)
 }
 
-// Ctrl-C at any question ends the command, and leaves nothing.
-func TestCtrlC(t *testing.T) {
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, []byte(promptCA), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for i, last := range questions(ca) {
-		t.Run(last[0], func(t *testing.T) {
-			t.Parallel()
-			dir := newFleet(t)
-			p := inTerminal(t, dir, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "add", "eu", "clusters")
-			for _, q := range questions(ca)[:i] {
-				p.answer(q[0], q[1])
-			}
-			p.answer(last[0], ctrlC)
-			if status := p.status(); status != exitStopped {
-				t.Errorf("status %d:\n%q", status, p.text())
-			}
-			if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
-				t.Errorf("left behind: %v, %v", left, err)
-			}
-		})
+// Ctrl-C at any question ends the command, Ctrl-D is no answer, and neither leaves anything.
+func TestQuestionsAreRefused(t *testing.T) {
+	for i, last := range questions {
+		for key, status := range map[string]int{ctrlC: exitStopped, "\x04": exitFailure} {
+			t.Run(last[0]+key, func(t *testing.T) {
+				t.Parallel()
+				d := newClusterDesk(t)
+				s := d.start("add", "asia", ".", "--preflight", "off")
+				for _, q := range questions[:i] {
+					s.sees(q[0])
+					s.press(q[1])
+				}
+				s.sees(last[0])
+				s.press(key)
+				s.ends(status)
+				if d.exists("asia.yaml") {
+					t.Error("a file was written")
+				}
+			})
+		}
 	}
 }
 

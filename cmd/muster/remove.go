@@ -25,7 +25,7 @@ const removeHelp = `Remove removes the file of a cluster, and what only this clu
 refers to, and their lines in the resources of kustomizations. Of a file with other documents, only that of the cluster goes;
 if the file is encrypted, that needs the key.
 
-The plan is shown first. Nothing is removed without --yes or an answer in the terminal. With --live, the plan says whether the
+The plan is shown first. Nothing is removed without --yes or an answer in the terminal. With --live, the plan also shows if the
 removal would exceed the limit of the AuditSync (spec.prune.maxRemovals) and wait for an approval.
 
 Exit status: 0, 1 when the rest would have errors or the answer was no, 2 when the command failed, 130 after Ctrl-C.`

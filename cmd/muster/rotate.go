@@ -28,7 +28,7 @@ and replace the credentials, too.
 --token CLUSTER replaces the service account token in a cluster file: from --from-file, or asked for in a terminal. The
 server and the CA stay.
 
-Each file is opened and verified first. All files are written, or none.
+Each file that changes is opened and verified first. All of them are written, or none.
 
 Exit status: 0, 1 when files can't be opened or encrypted, 2 when the command failed, 130 after Ctrl-C.`
 
@@ -41,7 +41,7 @@ const rotateExample = `  # Which recipients would be added and removed?
   # A new token
   kubectl create token mondoo-scanner -n mondoo-scan --duration=8760h | muster rotate clusters --token prod-eu-west-1 --from-file -`
 
-// rotateFlags say what is replaced.
+// rotateFlags choose what is replaced.
 type rotateFlags struct {
 	recipients, dataKeys bool
 	token, fromFile      string
@@ -210,10 +210,12 @@ func (f *folder) rotateFile(ctx context.Context, tree *load.Tree, name string, d
 		return nil, nil, nil, err
 	}
 	r := compareRecipients(file, rule)
-	r.DataKey = dataKeys
+	if r.DataKey = dataKeys; !r.changes() {
+		return r, nil, nil, nil
+	}
 	opened, failure := f.openFile(ctx, tree, file)
-	if failure != nil || !r.changes() {
-		return r, nil, failure, nil
+	if failure != nil {
+		return nil, nil, failure, nil
 	}
 	change := &author.Change{Path: name, Before: []byte(file.Data)}
 	if dataKeys {
