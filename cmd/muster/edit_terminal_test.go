@@ -28,6 +28,8 @@ type desk struct {
 	*testing.T
 	root, file, sealed string
 	env                []string
+	key                *sealtest.Key
+	columns            uint16
 }
 
 func newDesk(t *testing.T) *desk {
@@ -36,7 +38,7 @@ func newDesk(t *testing.T) *desk {
 	root := t.TempDir()
 	_, err := git.PlainInit(root, false)
 	check(t, err)
-	d := &desk{T: t, root: root, file: filepath.Join(root, "eu.yaml")}
+	d := &desk{T: t, root: root, key: key, columns: 80, file: filepath.Join(root, "eu.yaml")}
 	for _, dir := range []string{".run", ".tmp", ".keys"} {
 		check(t, os.Mkdir(filepath.Join(root, dir), 0o700))
 	}
@@ -72,6 +74,7 @@ func (d *desk) start(args ...string) *session {
 	self, err := os.Executable()
 	check(d.T, err)
 	keyboard, terminal := openTerminal(d.T)
+	check(d.T, unix.IoctlSetWinsize(int(keyboard.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: d.columns}))
 	s := &session{desk: d, keyboard: keyboard, Cmd: &exec.Cmd{Path: self, Args: append([]string{"muster"}, args...), Dir: d.root, Env: d.env,
 		Stdin: terminal, Stdout: terminal, Stderr: terminal, SysProcAttr: &syscall.SysProcAttr{Setsid: true, Setctty: true}}}
 	check(d.T, s.Start())
@@ -320,5 +323,47 @@ func TestPrompts(t *testing.T) {
 			}
 			d.unchanged()
 		})
+	}
+}
+
+// Each command at 60 and 120 columns.
+func TestChangesFitTheTerminal(t *testing.T) {
+	for _, test := range []struct {
+		name, question, keys string
+		args                 []string
+	}{
+		{"edit", "Edit the file again?", "n\r", []string{"edit", "eu"}},
+		{"set", "", "", []string{"set", "eu", "schedule=7 * * * *"}},
+		{"set-error", "", "", []string{"set", "eu", "schedule=every day"}},
+		{"rotate", "", "", []string{"rotate", "--recipients"}},
+		{"remove", "Remove?", "n\r", []string{"remove", "eu"}},
+	} {
+		for _, columns := range []uint16{60, 120} {
+			t.Run(fmt.Sprint(test.name, columns), func(t *testing.T) {
+				d := newDesk(t)
+				other := sealtest.NewKey(t)
+				d.columns, d.env = columns, append(d.env, "NO_COLOR=1")
+				check(t, os.WriteFile(filepath.Join(d.root, ".sops.yaml"), []byte("creation_rules: [{age: "+other.Public()+"}]\n"), 0o600))
+				d.editor("sed -i 's/schedule/schedul/' $1\n")
+				s := d.start(test.args...)
+				if test.question != "" {
+					s.sees(test.question)
+					s.press(test.keys)
+				}
+				_ = s.Wait() // the status is tested elsewhere
+				var screen string
+				until(t, "the terminal is quiet", func() bool {
+					before := screen
+					screen = s.shown()
+					return screen == before && screen != ""
+				})
+				for key, name := range map[*sealtest.Key]string{d.key: "age1old", other: "age1new"} {
+					screen = strings.ReplaceAll(screen, key.Public(), name)
+				}
+				screen = strings.ReplaceAll(screen, "\r\n", "\n")
+				fits(t, screen, int(columns))
+				golden(t, fmt.Sprintf("%s-%d.txt", test.name, columns), screen)
+			})
+		}
 	}
 }
