@@ -84,6 +84,7 @@ func TestSetFieldsRejects(t *testing.T) {
 	for reason, text := range map[string]string{
 		"not YAML": "a: b: canary", "a list": "- canary\n", "empty": "", "one line of braces": "{spec: {schedule: canary}}\n",
 		"an alias":             "x: &x {schedule: canary}\nspec: *x\n",
+		"used elsewhere":       "spec: &x\n  schedule: canary\nother: *x\n",
 		"a key of two lines":   "spec:\n  ? schedule\n  : canary\n",
 		"on the separator":     "--- {spec: {schedule: canary}}\n",
 		"the field twice":      "spec: {schedule: a, schedule: canary}\n",

@@ -135,6 +135,9 @@ func TestEditRejects(t *testing.T) {
 	if err != nil || string(same) != sealed {
 		t.Errorf("an unchanged file changes: %v\n%s", err, same)
 	}
+	if _, err := file.Edit([]byte("sops: " + canary + "\n")); err == nil || !strings.Contains(err.Error(), "it has a field sops") {
+		t.Errorf("a field sops: %v", err)
+	}
 	for reason, text := range map[string]string{"empty": "", "only a comment": "# " + canary + "\n", "no YAML": "a: b: " + canary, "a list": "- " + canary,
 		"a field sops": "sops: " + canary + "\n", "a key of another type": "? [a]\n: " + canary + "\n"} {
 		sealed, err := file.Edit([]byte(text))
@@ -258,10 +261,10 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// A threshold of the rule counts, and one of two groups is then enough. sops updatekeys keeps the file's threshold instead.
+// A threshold of the rule counts, and two of three groups are then enough. sops updatekeys keeps the file's threshold instead.
 func TestRecipientsInGroups(t *testing.T) {
-	key, other := sealtest.NewKey(t), sealtest.NewKey(t)
-	config := "creation_rules:\n  - shamir_threshold: 2\n    key_groups:\n      - age: [" + key.Public() + "]\n      - age: [" + other.Public() + "]\n"
+	key, other, third := sealtest.NewKey(t), sealtest.NewKey(t), sealtest.NewKey(t)
+	config := "creation_rules:\n  - shamir_threshold: 2\n    key_groups:\n      - age: [" + key.Public() + "]\n      - age: [" + other.Public() + "]\n      - age: [" + third.Public() + "]\n"
 	rule, err := encrypt.RuleFor(repository(t, map[string]string{".sops.yaml": config}), "a.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +274,7 @@ func TestRecipientsInGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, failure := encrypt.Open(t.Context(), loaded(t, "a.yaml", string(after)), nil, key.Opener(t)); failure == nil {
-		t.Error("one of two groups opens it")
+		t.Error("one of three groups opens it")
 	}
 	opened(t, "a.yaml", string(after), "", sealtest.Opener(t, key, other))
 }
