@@ -367,3 +367,18 @@ func TestChangesFitTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestReadOnlyFolder(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write to every folder")
+	}
+	d := newDesk(t)
+	check(t, os.Chmod(d.root, 0o500))                    //nolint:gosec // a folder
+	defer func() { check(t, os.Chmod(d.root, 0o700)) }() //nolint:gosec // a folder
+	s := d.start("set", "eu", "schedule=7 * * * *")
+	s.ends(exitFailure)
+	d.unchanged()
+	if !strings.Contains(s.shown(), "write eu.yaml: permission denied") {
+		t.Errorf("it says: %s", s.shown())
+	}
+}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -185,7 +188,7 @@ func (f *folder) encryptedBelow(ctx context.Context) ([]string, error) {
 			return err // no file of Muster is larger
 		}
 		data, err := fs.ReadFile(f.fs, name)
-		if err == nil && seal.IsEncrypted(string(data)) {
+		if err == nil && isSOPSFile(name, data) {
 			names = append(names, name)
 		}
 		return err
@@ -194,6 +197,15 @@ func (f *folder) encryptedBelow(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("read %s: %w", f.fromWorkingDir(f.path), withoutPath(err))
 	}
 	return names, nil
+}
+
+// isSOPSFile reports whether a file is encrypted, and not a text that shows how an encrypted file looks.
+func isSOPSFile(name string, data []byte) bool {
+	if !seal.IsEncrypted(string(data)) {
+		return false
+	}
+	_, known := recipient.OfFile(data)
+	return known && bytes.Contains(data, []byte("ENC[AES256_GCM,")) || slices.Contains([]string{".yaml", ".yml", ".json", ".env", ".ini"}, path.Ext(name))
 }
 
 // rotateFile returns what happens to a file, and its change, if it has one.
