@@ -138,8 +138,8 @@ func (c *source) syntaxErrors(ctx context.Context, f *folder, plain []byte) ([]f
 	return slices.DeleteFunc(tree.Findings, func(p finding.Finding) bool { return p.Path != c.Path || !slices.Contains(unreadable, p.Code) }), nil
 }
 
-// printProposal prints what a proposal would do, before it is carried out.
-func (f *folder) printProposal(p *proposal) error {
+// printPlanned prints what a proposal would do, before it is carried out.
+func (f *folder) printPlanned(p *proposal) error {
 	var b strings.Builder
 	f.writeChanges(&b, p.judged)
 	_, err := f.stdout.Write([]byte(f.redactor.String(b.String())))

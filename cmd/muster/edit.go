@@ -189,7 +189,7 @@ func unencryptable(c *source, err error) *finding.Finding {
 // show prints what a proposal does, and carries it out.
 func (f *folder) show(w *writeFlags, p *proposal) error {
 	if !w.dryRun && len(p.errors()) == 0 {
-		if err := f.printProposal(p); err != nil {
+		if err := f.printPlanned(p); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func (f *folder) remove(ctx context.Context, name string, c *source, yes, dryRun
 	if bad := p.errors(); len(bad) > 0 {
 		return f.fail(bad...)
 	}
-	if err := f.printProposal(p); err != nil {
+	if err := f.printPlanned(p); err != nil {
 		return err
 	}
 	r.note(p)
