@@ -1,6 +1,8 @@
 package author
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -13,7 +15,10 @@ import (
 // AuditConfigManifest returns the manifest of a live audit config: without status, the fields of the server and the list of clusters. It
 // is not encrypted, so the error is about a variable whose value may be a secret.
 func AuditConfigManifest(name string, object map[string]any) ([]byte, error) {
-	spec, _ := object["spec"].(map[string]any)
+	spec, ok := object["spec"].(map[string]any)
+	if !ok {
+		return nil, errors.New("the live audit config has no spec")
+	}
 	if field := secretVariable(spec, "spec"); field != "" {
 		return nil, fmt.Errorf("%s of the live audit config has a value that may be a secret, and the manifest would show it; put it into a Secret (valueFrom.secretKeyRef) first", field)
 	}
@@ -38,8 +43,7 @@ var secretName = regexp.MustCompile(`(?i)(password|passwd|secret|token|credentia
 func secretVariable(v any, field string) string {
 	switch v := v.(type) {
 	case map[string]any:
-		name, _ := v["name"].(string)
-		value, _ := v["value"].(string)
+		name, value := fmt.Sprint(v["name"]), fmt.Sprint(cmp.Or(v["value"], any("")))
 		if u, err := url.Parse(value); value != "" && (secretName.MatchString(name) || err == nil && u.User != nil) {
 			return field + " " + name
 		}

@@ -102,7 +102,7 @@ func (d *Draft) checkCredential(now time.Time) string {
 	return ""
 }
 
-// kubeconfigDraft returns the cluster file with a kubeconfig. The error says why the scanner can't use it, without any of it.
+// kubeconfigDraft returns the cluster file with a kubeconfig. The error is the reason why the scanner can't use it, without any of it.
 func kubeconfigDraft(name string, k kubeconfig, now time.Time) (*Draft, error) {
 	k.APIVersion, k.Kind = "v1", "Config"
 	text, err := Document(&k, "")

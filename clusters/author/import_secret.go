@@ -75,7 +75,7 @@ func exact(value []byte) bool {
 	return err == nil && yaml.Unmarshal(text, &back) == nil && back["value"] == string(value) // a tab at the beginning is lost
 }
 
-// reference decides what becomes of a Secret that an entry names: values in the file, a manifest, or the live Secret alone.
+// reference decides how to write a Secret that an entry names: values in the file, a manifest, or the live Secret alone.
 func (im *Import) reference(d *Draft, e mondoo.Entry, ref compile.Reference) {
 	live, exists := im.Secrets[ref.Name]
 	switch missing := missingKey(live, ref.Keys); {

@@ -87,7 +87,7 @@ func (k Kubeconfig) Target() (server string, ca []byte, err error) {
 	return server, cluster.CertificateAuthorityData, err
 }
 
-// isProxy reports whether the server only accepts logins of its own.
+// isProxy reports whether the server accepts only its own logins.
 func isProxy(c *clientcmdapi.Cluster) bool {
 	return strings.HasPrefix(c.TLSServerName, "kube-teleport-proxy-alpn.") || strings.Contains(c.Server, "/k8s/clusters/")
 }

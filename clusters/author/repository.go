@@ -25,7 +25,7 @@ func (r Recipients) Empty() bool {
 
 // Repository is what a new repository is made for.
 type Repository struct {
-	// Environments are the names of the AuditSyncs, each with a folder of its own. Overlays gives each folder a kustomization,
+	// Environments are the names of the AuditSyncs, each with its folder. Overlays gives each folder a kustomization,
 	// and all of them a common component.
 	Environments []string
 	Overlays     bool

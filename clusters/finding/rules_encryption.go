@@ -4,6 +4,8 @@ package finding
 var encryptionRules = []Rule{
 	{Code: "encrypted-place", Severities: errorOnly, Cause: "An encrypted value, or part of one, was moved to a field where it was not encrypted. There it could be sent elsewhere or shown.",
 		Fix: "encrypt the value in the field where it belongs, and don't let a patch or replacement change it", Example: "replacements:\n- source: {kind: ExternalCluster, fieldPath: spec.serviceAccountAuth.token}"},
+	{Code: "not-encrypted", Severities: errorOnly, Cause: "A file that muster edit or muster set has changed can't be encrypted, so nothing was written.",
+		Fix: "correct the rule in .sops.yaml, or add the key that the message names", Example: "a token in a file whose rule encrypts only server"},
 	{Code: "not-opened", Severities: warningInfo, Cause: "Encrypted files were not decrypted, because no key was given, so their content was not checked.",
 		Fix: "use --sops-key FILE, or set SOPS_AGE_KEY_FILE", Example: "muster lint --no-keys"},
 	{Code: "sops-block", Severities: errorOnly, Cause: "The sops block of a file is missing, incomplete or unreadable, or has more keys than Muster tries; or the file contains something that sops doesn't write.",

@@ -129,7 +129,7 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 		return fmt.Errorf("%s exists already; choose another name, or change it with muster edit", a.fromWorkingDir(file))
 	}
 	rule, err := encrypt.RuleFor(a.root, file)
-	if err != nil { // before anybody is asked for a secret, or anything is made in the cluster
+	if err != nil { // before the user is asked for a secret, or anything is made in the cluster
 		return err
 	}
 	draft, err := a.draft(ctx)
@@ -173,7 +173,7 @@ func (a *adder) draft(ctx context.Context) (*author.Draft, error) {
 	case a.context != "" || a.kubeconfig != "" || a.target.create:
 		return a.fromContext(ctx, method)
 	case method == nil && !a.interactive():
-		return nil, usagef("say how the scanner logs in: --from-context, or the flags of a method, such as --token-file, --kubeconfig-file or --eks-role-arn")
+		return nil, usagef("the scanner needs a way to log in: --from-context, or the flags of a method, such as --token-file, --kubeconfig-file or --eks-role-arn")
 	case method == nil:
 		if method, err = a.chooseMethod(ctx); err != nil {
 			return nil, err
@@ -293,7 +293,7 @@ func (a *adder) read(config *clientcmdapi.Config, context string, readFile func(
 	return author.Kubeconfig{Config: config, Context: context, Server: strings.Join(*a.fields["server"], ""), ReadFile: readFile}.Draft(a.name)
 }
 
-// noFiles reads no file: somebody else may have written the kubeconfig, and would get the content of any file as a credential.
+// noFiles reads no file: another person may have written the kubeconfig, and would get the content of any file as a credential.
 func noFiles(string) ([]byte, error) {
 	return nil, errors.New("a kubeconfig from elsewhere must not name files of this machine; if it is your own, use --from-kubeconfig and --from-context")
 }

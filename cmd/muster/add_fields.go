@@ -230,7 +230,7 @@ func (v fieldFlags) take(s *shell, fields []clusterField, into fieldValues) erro
 	return nil
 }
 
-// askMissing asks for needed fields that are missing, or says which flags are.
+// askMissing asks for needed fields that are missing, or names the flags that are.
 func (s *shell) askMissing(ctx context.Context, m *clusterMethod, into fieldValues) error {
 	var missing []string
 	for _, f := range m.fields {

@@ -11,7 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/preflight"
 )
 
-// tryFlags say whether add tries the credential before it writes.
+// tryFlags decide if add tries the credential before it writes.
 type tryFlags struct {
 	mode    *choice
 	allowed []string

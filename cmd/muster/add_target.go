@@ -124,7 +124,7 @@ func (a *adder) agree(ctx context.Context, objects []*unstructured.Unstructured,
 	case a.target.yes:
 		return nil
 	case !a.interactive():
-		return usagef("--create-service-account needs --yes where nobody can be asked")
+		return usagef("--create-service-account needs --yes outside of a terminal")
 	}
 	yes, err := a.shell.confirm(ctx, "Make them?", false)
 	if err == nil && !yes {
@@ -173,7 +173,7 @@ var targetResources = map[string]schema.GroupVersionResource{
 }
 
 // make applies the objects, and returns a token and the CA of the cluster. Objects that exist already are left as they are where
-// somebody else manages them.
+// another field manager has them.
 func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstructured, lifetime time.Duration) (token string, ca []byte, err error) {
 	for _, o := range objects {
 		resource := c.dynamic.Resource(targetResources[o.GetKind()]).Namespace(o.GetNamespace())
@@ -181,7 +181,7 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		if err != nil {
 			fix := "check your rights there: kubectl auth can-i '*' '*' --all-namespaces"
 			if apierrors.IsConflict(err) {
-				fix = "somebody else manages it; make the ServiceAccount by hand, and use --token-file"
+				fix = "another field manager has it; make the ServiceAccount by hand, and use --token-file"
 			}
 			return "", nil, fmt.Errorf("make %s %s: %w; %s", o.GetKind(), o.GetName(), err, fix)
 		}

@@ -161,7 +161,7 @@ func (f *initFlags) origin(ctx context.Context, repo *repository) {
 	f.URL = cmp.Or(f.URL, placeholderURL)
 }
 
-// placeholderURL stands for an address that is not known.
+// placeholderURL is written where the address is not known.
 const placeholderURL = "https://git.example.com/platform/fleet.git"
 
 // key returns the file of the private key that opens the repository's files, as far as init knows it. Without recipients, it
@@ -204,7 +204,7 @@ func (f *initFlags) makeKey(s *shell, root string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", fmt.Errorf("make a key: %w", err)
 	}
-	text := fmt.Sprintf("# The key of the repository %s. Keep a copy: without it, nobody can open the files.\n# public key: %s\n%s\n", filepath.Base(root), identity.Recipient(), identity)
+	text := fmt.Sprintf("# The key of the repository %s. Keep a copy: without it, the files can't be opened.\n# public key: %s\n%s\n", filepath.Base(root), identity.Recipient(), identity)
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return file, f.useKey(file)

@@ -21,7 +21,7 @@ func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, k
 		b.WriteString("Nothing to write: every file exists.\n")
 	}
 	if key != "" {
-		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, nobody can open the files.\n", printable(key))
+		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, the files can't be opened.\n", printable(key))
 	}
 	f.printSteps(&b, repo, key)
 	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))

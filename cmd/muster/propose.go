@@ -30,10 +30,14 @@ type proposal struct {
 	setups []setup.Setup
 }
 
+// workTree stands for the commit of a work tree.
+const workTree = "work tree"
+
 // propose judges changes of the work tree as the check of a pull request does. Nothing is written yet.
 func (f *folder) propose(ctx context.Context, changes []author.Change) (*proposal, error) {
 	before := f.fs
-	r := &judge.Request{Name: "proposal", Base: before, Merged: author.With(before, changes...), Path: f.path, Trust: review.Full, Opener: openerFor(f.ring), Redactor: f.redactor, Policy: controllers.Policy(nil, ""), Now: time.Now()}
+	r := &judge.Request{Name: "proposal", Base: before, Merged: author.With(before, changes...), BaseCommit: workTree, HeadCommit: workTree,
+		Path: f.path, Trust: review.Full, Opener: openerFor(f.ring), Redactor: f.redactor, Policy: controllers.Policy(nil, ""), Now: time.Now()}
 	if r.Opener == nil {
 		r.Trust = review.NoKeys
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/author"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/load"
 )
 
 // write carries out changes: all of them, or none if one fails. What it writes is encrypted already. A file is never
@@ -32,7 +33,7 @@ func (r *repository) write(changes []author.Change) error {
 	return nil
 }
 
-// errChanged means that somebody else wrote the file meanwhile.
+// errChanged means that the file was written by another program meanwhile.
 var errChanged = errors.New("the file has changed since the command started; run the command again")
 
 // writeOne returns how to undo the change.
@@ -140,11 +141,8 @@ func (t *target) checkShown(paths []string) []finding.Finding {
 		}) {
 			continue
 		}
-		findings = append(findings, finding.Finding{Code: codeIgnored, Severity: finding.Warning, Path: name,
+		findings = append(findings, finding.Finding{Code: load.CodeIgnored, Severity: finding.Warning, Path: name,
 			Message: "Git ignores this file, so the controller will not find it", Fix: "git check-ignore -v FILE shows the rule"})
 	}
 	return findings
 }
-
-// codeIgnored is the code of the finding about a written file that Git ignores.
-const codeIgnored finding.Code = "git-ignored"

@@ -43,7 +43,7 @@ const home = "https://raw.githubusercontent.com/muster-gitops/muster/"
 // release matches the tag of a release. git describe names other commits v1.2.3-4-gabcdef0.
 var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.?\d+)?$`)
 
-// IsRelease reports whether a version is that of a release, which has a URL of its own.
+// IsRelease reports whether a version is that of a release, which has its own URL.
 func IsRelease(version string) bool { return release.MatchString(version) }
 
 // URL returns the address of the schema of a version, such as v1.2.3. Any other build has the address of the main branch.

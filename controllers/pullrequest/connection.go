@@ -54,7 +54,7 @@ func (c *Checker) connect(ctx context.Context, a *audited, s *Subject) (*connect
 	return a.connection, nil
 }
 
-// down reports whether the forge answers nobody now. Then the others needn't ask.
+// down reports whether the forge answers no request now. Then the others needn't ask.
 func down(err error) bool {
 	return is[*forge.UnavailableError](err) || is[*forge.RateLimitedError](err) || rejected(err)
 }
