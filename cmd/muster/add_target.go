@@ -199,7 +199,7 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		return token != "", nil
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
-		err = fmt.Errorf("Kubernetes put no token into it within %s; use --token-lifetime, or make a token by hand", patience)
+		err = fmt.Errorf("no token was put into it within %s; use --token-lifetime, or make a token by hand", patience)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", tokenNamespace, tokenSecret, err)

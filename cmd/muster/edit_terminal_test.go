@@ -373,8 +373,8 @@ func TestReadOnlyFolder(t *testing.T) {
 		t.Skip("root may write to every folder")
 	}
 	d := newDesk(t)
-	check(t, os.Chmod(d.root, 0o500))                    //nolint:gosec // a folder
-	defer func() { check(t, os.Chmod(d.root, 0o700)) }() //nolint:gosec // a folder
+	check(t, os.Chmod(d.root, 0o500))
+	defer func() { check(t, os.Chmod(d.root, 0o700)) }()
 	s := d.start("set", "eu", "schedule=7 * * * *")
 	s.ends(exitFailure)
 	d.unchanged()

@@ -133,7 +133,7 @@ func (f *initFlags) repository(ctx context.Context, s *shell, folder string) (st
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", folder, err)
 	}
-	if err := os.MkdirAll(abs, 0o755); err != nil {
+	if err := os.MkdirAll(abs, 0o750); err != nil {
 		return "", fmt.Errorf("make %s: %w", folder, withoutPath(err))
 	}
 	switch root := gitRoot(ctx, abs); {
