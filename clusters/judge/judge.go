@@ -251,7 +251,7 @@ func (c *check) rules() []review.RuleChange {
 	return list
 }
 
-// rule says what a file decides; "" for one that decides nothing here. A .sops.yaml applies to everything below it.
+// rule is what a file decides; "" for one that decides nothing here. A .sops.yaml applies to everything below it.
 func (c *check) rule(name string) string {
 	dir, base := path.Dir(name), path.Base(name)
 	above := dir == "." || strings.HasPrefix(c.dir+"/", dir+"/")

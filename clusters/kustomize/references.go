@@ -139,7 +139,7 @@ func noteNames(n *yaml.Node, names map[string]bool) {
 	}
 }
 
-// itemsOf returns the items of a List, which kustomize takes for objects of their own.
+// itemsOf returns the items of a List, which kustomize takes for separate objects.
 func itemsOf(n *yaml.Node) []*yaml.Node {
 	kind, items := load.Field(n, "kind"), load.Field(n, "items")
 	if kind == nil || items == nil || !strings.HasSuffix(dereferenced(kind).Value, "List") {

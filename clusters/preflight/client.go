@@ -104,7 +104,7 @@ func (c *client) close() {
 	}
 }
 
-// answer is what a server has answered, if it didn't fail itself.
+// answer is what a server has answered, if it wasn't a failure itself.
 type answer struct {
 	status int
 	body   []byte

@@ -84,7 +84,7 @@ func (p *printer) top() string {
 	case Full:
 	}
 	if r.BaseStopped && !r.Stopped {
-		b.WriteString("**The base is broken:** nothing of it can be applied now. This pull request mends that, so what the base holds back is listed here too.\n\n")
+		b.WriteString("**The base is broken:** nothing of it can be applied now. This pull request fixes that, so what the base holds back is listed here too.\n\n")
 	}
 	if r.Provisional {
 		b.WriteString("**Not final:** some files could not be decrypted for a reason outside the repository. The check will run again.\n\n")

@@ -64,7 +64,7 @@ func (r *Review) summary(name func(string) string) string {
 		parts = append(parts, "changes "+plural(n, "rule file", "rule files"))
 	}
 	if n := len(only(r.Mended, finding.Error)); n > 0 {
-		parts = append(parts, "mends "+plural(n, "error", "errors"))
+		parts = append(parts, "fixes "+plural(n, "error", "errors"))
 	}
 	if n := len(only(r.Standing, finding.Error)); n > 0 && !r.Stopped {
 		parts = append(parts, plural(n, "error was", "errors were")+" there before")

@@ -54,8 +54,8 @@ func accountObject(namespace, name string) any {
 	return &metav1.PartialObjectMetadata{TypeMeta: typeMeta("v1", "ServiceAccount"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 }
 
-// RBAC returns the objects that the target must have, as YAML. A variable has the form ${NAME}, and a comment says what it
-// is. It is empty if the entry has no method.
+// RBAC returns the objects that the target must have, as YAML. A variable has the form ${NAME}, and a comment explains
+// it. It is empty if the entry has no method.
 func (s Setup) RBAC() []byte {
 	var b bytes.Buffer
 	for _, v := range s.Variables {

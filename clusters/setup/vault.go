@@ -14,7 +14,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// In a Vault policy * and + stand for other names, and a comma separates the values of a list.
+// In a Vault policy * and + match other names, and a comma separates the values of a list.
 var (
 	vaultName  = regexp.MustCompile(`^\w(?:[\w.-]*\w)?$`)
 	vaultMount = regexp.MustCompile(`^\w[\w./-]*$`)

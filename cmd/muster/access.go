@@ -53,7 +53,7 @@ func newKeysCommand(s *shell) *cobra.Command {
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	by := addChoice(cmd, "by", "", "what to list; JSON has both", "recipient", "file")
-	cmd.Flags().StringVar(&names, "names", "", "YAML file with the names of recipients, one a line: \"age1…: alice\"")
+	cmd.Flags().StringVar(&names, "names", "", "YAML `file` with the names of recipients, one a line: \"age1…: alice\"")
 	completeFiles(cmd, "names")
 	cmd.Flags().StringVar(&who, "recipient", "", "show only this recipient, by its name or as in .sops.yaml")
 	cmd.Flags().BoolVar(&check, "check", false, "exit with 1 if there are findings, such as a file that differs from its rule")

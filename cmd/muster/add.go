@@ -15,28 +15,27 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/encrypt"
+	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/keys"
+	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 	"github.com/muster-gitops/muster/config/schema"
 )
 
-const addHelp = `Add writes the file of a new cluster, encrypted by the rules of the repository's .sops.yaml.
+const addHelp = `Add writes the file of a new cluster, encrypted by the rules of the repository's .sops.yaml. PATH is the folder that the
+AuditSync reads. Add changes no other file, and never overwrites one.
 
-PATH is the folder that the AuditSync reads. Without it, it is the one folder that the AuditSyncs in the repository name, or
-the working directory.
+How the scanner logs in is read from a context of your kubeconfig (--from-context), or given by the flags of one method. In a
+terminal, add asks for what is missing. Secrets come from files, standard input or a question, never from an argument.
 
-How the scanner logs in to the cluster is read from a context of your kubeconfig (--from-context), or given by the flags of one
-method. In a terminal, add asks for what is missing. Secrets come from files, standard input or a question, never from an
-argument.
+From a context, add takes the one cluster and user, and what their files hold. It lists what the scanner can't use. A context
+that logs in with the program of a cloud becomes a workload identity of that cloud. With --create-service-account, add makes a
+ServiceAccount for the scanner in the cluster, with your rights there, and uses its token. It shows the objects first, and asks.
 
-From a kubeconfig context, add takes the one cluster and user, and what their files hold. What the scanner can't use is left
-out, and add says so. A context that logs in with the program of a cloud becomes a workload identity of that cloud. With
---create-service-account, add makes a ServiceAccount with the rights of a scanner in the cluster, with your rights there, and
-uses its token. It shows the objects first, and asks.
-
-Before it writes, add connects to the cluster with a token or kubeconfig, and reports what fails: see muster preflight. With
---preflight required, it then writes nothing. It also checks the file as the controller would, and refuses one with errors. It prints what the file will
-change, and what must be set up elsewhere before a scan works. It changes no other file, and never overwrites one.
+Add then connects to the cluster with a token or kubeconfig, and reports what fails, as muster preflight does. It checks the
+file as the controller would, and refuses one with errors. It prints what the file changes, and what a scan needs elsewhere.
 
 Exit status: 0, 1 when the file would have errors, 2 when the command failed, 130 after Ctrl-C. Nothing is written then.`
 
@@ -75,8 +74,9 @@ func newAddCommand(s *shell) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&a.context, "from-context", "", "context of your kubeconfig that leads to the cluster")
-	cmd.Flags().StringVar(&a.kubeconfig, "from-kubeconfig", "", "kubeconfig file with the context (default: KUBECONFIG, then ~/.kube/config)")
+	cmd.Flags().StringVar(&a.kubeconfig, "from-kubeconfig", "", "kubeconfig `file` with the context (default: KUBECONFIG, then ~/.kube/config)")
 	completeFiles(cmd, "from-kubeconfig")
+	completeContexts(cmd, "from-context", &a.kubeconfig)
 	a.target.add(cmd)
 	a.try.add(cmd)
 	a.fields.add(cmd)
@@ -89,7 +89,7 @@ func newAddCommand(s *shell) *cobra.Command {
 		if problems := validation.IsDNS1123Label(a.name); len(problems) > 0 {
 			return usagef("%q is not a valid cluster name: use lower-case letters, digits and dashes, at most 63 characters", a.name)
 		}
-		if a.folder, err = flags.openToWrite(s, cmd, args[1:]); err != nil {
+		if a.folder, err = flags.openCommitted(s, cmd, args[1:]); err != nil {
 			return err
 		}
 		defer a.close()
@@ -101,35 +101,13 @@ func newAddCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// openToWrite is open for a command that writes into a folder, which need not exist. Without a path, it is the folder of the one
-// AuditSync of the repository.
-func (f *folderFlags) openToWrite(s *shell, cmd *cobra.Command, args []string) (*folder, error) {
-	opened, err := f.openCommitted(s, cmd, args)
-	if err != nil || len(args) > 0 {
-		return opened, err
-	}
-	below := environments{}.below(opened.target)
-	switch len(below) {
-	case 0:
-	case 1:
-		opened.path = below[0]
-		opened.opts.Policy, err = opened.policyFor(opened.target)
-	default:
-		err = usagef("the AuditSyncs of this repository read several folders (%s); choose one", strings.Join(below, ", "))
-	}
-	if err != nil {
-		opened.close()
-	}
-	return opened, err
-}
-
 func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 	file := path.Join(a.path, a.name+".yaml")
 	if _, err := fs.Lstat(a.dir.FS(), file); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s exists already; choose another name, or change it with muster edit", a.fromWorkingDir(file))
 	}
 	rule, err := encrypt.RuleFor(a.root, file)
-	if err != nil { // before the user is asked for a secret, or anything is made in the cluster
+	if err != nil { // before a secret is asked for, or anything is made in the cluster
 		return err
 	}
 	draft, err := a.draft(ctx)
@@ -156,11 +134,25 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 			return err
 		}
 	}
-	p, err := a.propose(ctx, []author.Change{{Path: file, After: content}})
+	p, err := a.judge(ctx, author.Change{Path: file, After: content})
 	if err != nil {
 		return err
 	}
+	if a.target.create {
+		p.setups = nil // add has just done that, with a role that can read everything
+		p.New = slices.DeleteFunc(p.New, func(f finding.Finding) bool { return f.Code == compile.CodeViewRole })
+	}
 	return out.carryOutAs(a.folder, p, format)
+}
+
+// judge proposes the new file. A user whose keys are for other repositories can add a cluster as one without keys can.
+func (a *adder) judge(ctx context.Context, change author.Change) (*proposal, error) {
+	p, err := a.propose(ctx, []author.Change{change})
+	if err != nil || !slices.ContainsFunc(p.errors(), func(f finding.Finding) bool { return f.Code == unseal.CodeWrongKey && f.Path == change.Path }) {
+		return p, err
+	}
+	a.ring = &keys.Ring{}
+	return a.propose(ctx, []author.Change{change})
 }
 
 // draft composes the file.
@@ -173,7 +165,7 @@ func (a *adder) draft(ctx context.Context) (*author.Draft, error) {
 	case a.context != "" || a.kubeconfig != "" || a.target.create:
 		return a.fromContext(ctx, method)
 	case method == nil && !a.interactive():
-		return nil, usagef("the scanner needs a way to log in: --from-context, or the flags of a method, such as --token-file, --kubeconfig-file or --eks-role-arn")
+		return nil, usagef("choose how the scanner logs in: --from-context, or the flags of a method, such as --token-file, --kubeconfig-file or --eks-role-arn")
 	case method == nil:
 		if method, err = a.chooseMethod(ctx); err != nil {
 			return nil, err

@@ -90,10 +90,10 @@ var clusterMethods = []clusterMethod{
 // scanFields are those of every method.
 var scanFields = []clusterField{
 	{path: "schedule", flag: "schedule", help: `when to scan, in cron form; H spreads clusters, as in "H */2 * * *" (default: the audit config's)`},
-	{path: "filtering.namespaces.include", flag: "include-namespace", help: "scan only this namespace, by name or pattern; can be repeated", list: true},
-	{path: "filtering.namespaces.exclude", flag: "exclude-namespace", help: "don't scan this namespace, by name or pattern; can be repeated", list: true},
-	{path: "repositories.include", flag: "include-repository", help: "scan only images of this repository; with --images; can be repeated", list: true},
-	{path: "repositories.exclude", flag: "exclude-repository", help: "don't scan images of this repository; with --images; can be repeated", list: true},
+	{path: "filtering.namespaces.include", flag: "include-namespace", help: "scan only this `namespace`, by name or pattern; can be repeated", list: true},
+	{path: "filtering.namespaces.exclude", flag: "exclude-namespace", help: "don't scan this `namespace`, by name or pattern; can be repeated", list: true},
+	{path: "repositories.include", flag: "include-repository", help: "scan only images of this `repository`; with --images; can be repeated", list: true},
+	{path: "repositories.exclude", flag: "exclude-repository", help: "don't scan images of this `repository`; with --images; can be repeated", list: true},
 	{path: "privateRegistries.dockerConfigJson", flag: "registries-file", help: "Docker config.json with the logins of private registries; with --images", file: true},
 	{path: "privateRegistries.secretRef.name", flag: "registries-secret", help: "existing Secret with .dockerconfigjson; with --images"},
 	{path: "auditConfig", flag: "to", help: "audit config that the cluster belongs to; needed only if the folder has several"},
@@ -116,16 +116,19 @@ func (v fieldFlags) add(cmd *cobra.Command) {
 		case f.list:
 			cmd.Flags().StringArrayVar(v[f.flag], f.flag, nil, f.help)
 		case f.file:
-			cmd.Flags().Var(single{v[f.flag]}, f.flag, f.help+`; "-" is standard input`)
+			cmd.Flags().Var(single{v[f.flag], "file"}, f.flag, f.help+`; "-" is standard input`)
 			completeFiles(cmd, f.flag)
 		default:
-			cmd.Flags().Var(single{v[f.flag]}, f.flag, f.help)
+			cmd.Flags().Var(single{v[f.flag], "string"}, f.flag, f.help)
 		}
 	}
 }
 
 // single is a flag with one value.
-type single struct{ values *[]string }
+type single struct {
+	values *[]string
+	kind   string
+}
 
 func (s single) String() string {
 	if s.values == nil {
@@ -134,7 +137,7 @@ func (s single) String() string {
 	return strings.Join(*s.values, "")
 }
 func (s single) Set(value string) error { *s.values = []string{value}; return nil }
-func (single) Type() string             { return "string" }
+func (s single) Type() string           { return s.kind }
 
 func (v fieldFlags) given(flag string) bool { return len(*v[flag]) > 0 }
 
@@ -188,7 +191,7 @@ func (s *shell) chooseMethod(ctx context.Context) (*clusterMethod, error) {
 	for i, m := range clusterMethods {
 		titles[i] = m.title
 	}
-	at, err := s.askChoice(ctx, "How does the scanner log in to the cluster?", titles)
+	at, err := s.askChoice(ctx, "How does the scanner log in to the cluster? (--from-context reads it from your kubeconfig.)", titles)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +233,7 @@ func (v fieldFlags) take(s *shell, fields []clusterField, into fieldValues) erro
 	return nil
 }
 
-// askMissing asks for needed fields that are missing, or names the flags that are.
+// askMissing asks for needed fields that are missing, or names the missing flags.
 func (s *shell) askMissing(ctx context.Context, m *clusterMethod, into fieldValues) error {
 	var missing []string
 	for _, f := range m.fields {

@@ -11,7 +11,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/preflight"
 )
 
-// tryFlags decide if add tries the credential before it writes.
+// tryFlags decide whether add tries the credential before it writes.
 type tryFlags struct {
 	mode    *choice
 	allowed []string
@@ -19,7 +19,7 @@ type tryFlags struct {
 
 func (t *tryFlags) add(cmd *cobra.Command) {
 	t.mode = addChoice(cmd, "preflight", "", "connect to the cluster with the credential first: report what fails, refuse to write then, or don't connect", "report", "required", "off")
-	cmd.Flags().StringArrayVar(&t.allowed, "allow-address", nil, "address or network that --preflight may contact although it is loopback, link-local, multicast or cloud metadata; can be repeated")
+	cmd.Flags().StringArrayVar(&t.allowed, "allow-address", nil, "`address` or network that --preflight may contact although it is loopback, link-local, multicast or cloud metadata; can be repeated")
 }
 
 // try connects to the cluster with the credential of the draft, and tells what fails. It reports whether the file may be written.

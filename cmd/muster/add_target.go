@@ -48,7 +48,7 @@ type targetClient struct {
 
 // createAccount makes a ServiceAccount with the rights of a scanner in the cluster of the context, and a draft with its token.
 func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) (*author.Draft, error) {
-	from := author.Kubeconfig{Config: config, Context: a.context, Server: single{a.fields["server"]}.String(),
+	from := author.Kubeconfig{Config: config, Context: a.context, Server: single{values: a.fields["server"]}.String(),
 		ReadFile: func(name string) ([]byte, error) { return readBounded(a.shell, name, "file") }}
 	server, ca, err := from.Target()
 	if err != nil {
@@ -124,7 +124,7 @@ func (a *adder) agree(ctx context.Context, objects []*unstructured.Unstructured,
 	case a.target.yes:
 		return nil
 	case !a.interactive():
-		return usagef("--create-service-account needs --yes outside of a terminal")
+		return usagef("--create-service-account needs --yes where there is no terminal to ask in")
 	}
 	yes, err := a.shell.confirm(ctx, "Make them?", false)
 	if err == nil && !yes {
@@ -173,7 +173,7 @@ var targetResources = map[string]schema.GroupVersionResource{
 }
 
 // make applies the objects, and returns a token and the CA of the cluster. Objects that exist already are left as they are where
-// another field manager has them.
+// another program manages them.
 func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstructured, lifetime time.Duration) (token string, ca []byte, err error) {
 	for _, o := range objects {
 		resource := c.dynamic.Resource(targetResources[o.GetKind()]).Namespace(o.GetNamespace())
@@ -181,7 +181,7 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		if err != nil {
 			fix := "check your rights there: kubectl auth can-i '*' '*' --all-namespaces"
 			if apierrors.IsConflict(err) {
-				fix = "another field manager has it; make the ServiceAccount by hand, and use --token-file"
+				fix = "another program manages it; make the ServiceAccount by hand, and use --token-file"
 			}
 			return "", nil, fmt.Errorf("make %s %s: %w; %s", o.GetKind(), o.GetName(), err, fix)
 		}
@@ -199,7 +199,7 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		return token != "", nil
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
-		err = fmt.Errorf("no token was put into it within %s; use --token-lifetime, or make a token by hand", patience)
+		err = fmt.Errorf("it has no token after %s; use --token-lifetime, or make a token by hand", patience)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", tokenNamespace, tokenSecret, err)

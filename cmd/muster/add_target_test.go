@@ -66,7 +66,7 @@ func TestCreateServiceAccount(t *testing.T) {
 	_, err = m.core.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{FieldManager: "platform"})
 	check(t, err)
 	_, stderr = add(exitFailure, "--from-kubeconfig", admin, "--yes", "--token-lifetime", "1h")
-	if !strings.Contains(stderr, "another field manager has it") {
+	if !strings.Contains(stderr, "another program manages it") {
 		t.Errorf("stderr: %s", stderr)
 	}
 }

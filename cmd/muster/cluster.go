@@ -46,9 +46,10 @@ const (
 type kubeFlags struct{ kubeconfig, context string }
 
 func (k *kubeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
+	cmd.Flags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: KUBECONFIG, then ~/.kube/config)")
 	completeFiles(cmd, "kubeconfig")
 	cmd.Flags().StringVar(&k.context, "context", "", "context of the kubeconfig (default: its current one)")
+	completeContexts(cmd, "context", &k.kubeconfig)
 }
 
 // cluster reads one namespace of the management cluster.

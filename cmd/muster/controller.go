@@ -61,7 +61,7 @@ func newControllerCommand(s *shell) *cobra.Command {
 	f.StringVar(&opts.Webhook.Address, "webhook-address", "0", "where to receive webhooks, as host:port; 0 turns them off")
 	f.StringVar(&opts.Webhook.CertFile, "webhook-tls-cert", "", "PEM certificate to serve webhooks over https; without it, a proxy must terminate TLS")
 	f.StringVar(&opts.Webhook.KeyFile, "webhook-tls-key", "", "PEM key of that certificate")
-	f.StringSliceVar(&opts.Webhook.TrustedProxies, "webhook-trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8")
+	f.StringSliceVar(&opts.Webhook.TrustedProxies, "webhook-trusted-proxies", nil, "`networks` of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8")
 	f.Var(&maxBody, "webhook-max-body", "largest webhook body that is read")
 	f.StringVar(&opts.StatusURL, "status-url", "", "link of commit statuses; {namespace}, {name} and {commit} are replaced, as in https://grafana.example.com/d/muster?var-auditsync={name}")
 	f.BoolVar(&opts.LeaderElection, "leader-elect", false, "run as one of several replicas, only one of which is active")

@@ -24,24 +24,23 @@ const doctorExample = `  # Is everything set up?
   muster doctor
 
   # Why is one AuditSync not ready?
-  muster doctor --sync production
+  muster doctor production
 
   # What failed, for a program
   muster doctor -o json | jq -r '.checks[] | select(.result == "failed") | .name'`
 
 func newDoctorCommand(s *shell) *cobra.Command {
-	var namespace, controller, sync string
+	var namespace, controller string
 	var where kubeFlags
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Check the installation and what AuditSyncs need", Long: doctorHelp, Example: doctorExample,
-		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "doctor [AUDITSYNC]", Short: "Check the installation and what AuditSyncs need", Long: doctorHelp, Example: doctorExample,
+		Args: atMost(1), ValidArgsFunction: completeSyncs(s, &where, &namespace),
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	addNamespace(cmd, &namespace)
 	addControllerNamespace(cmd, &controller)
-	cmd.Flags().StringVar(&sync, "sync", "", "only this AuditSync, with the installation")
 	where.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkNamespaces(namespace, controller); err != nil {
 			return err
 		}
@@ -50,7 +49,7 @@ func newDoctorCommand(s *shell) *cobra.Command {
 			return err
 		}
 		report := &doctorReport{shell: s, json: output.value == "json", Namespace: namespace, Checks: []doctor.Check{}}
-		err = doctor.Run(cmd.Context(), doctor.Options{Config: c.config, Namespace: namespace, Controller: cmp.Or(controller, namespace), Sync: sync,
+		err = doctor.Run(cmd.Context(), doctor.Options{Config: c.config, Namespace: namespace, Controller: cmp.Or(controller, namespace), Sync: strings.Join(args, ""),
 			Version: shortVersion(), Redactor: s.redactor, Now: time.Now}, report.add)
 		if err != nil {
 			return err

@@ -117,7 +117,7 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt) // it was the editor's until now
 	defer stop()
 	if bytes.Equal(before, text) {
-		fmt.Fprintf(f.stderr, "not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
+		fmt.Fprintf(f.stderr, "Not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
 		return false, nil
 	}
 	p, findings, err := f.check(ctx, c, text)

@@ -51,7 +51,7 @@ func newEventsCommand(s *shell) *cobra.Command {
 	var where kubeFlags
 	cmd := &cobra.Command{
 		Use: "events [AUDITSYNC]", Short: "Show what has happened to AuditSyncs and scans", Long: eventsHelp, Example: eventsExample,
-		Args: atMost(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Args: atMost(1), ValidArgsFunction: completeSyncs(s, &where, &flags.namespace),
 	}
 	flags.output = addChoice(cmd, "output", "o", "output format", "text", "json", "yaml")
 	flags.types = addChoice(cmd, "types", "", "only events of this type", "all", corev1.EventTypeNormal, corev1.EventTypeWarning)

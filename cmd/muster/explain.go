@@ -76,13 +76,6 @@ func clusterAndFolder(cmd *cobra.Command, args []string) error {
 	return atMost(2)(cmd, args)
 }
 
-func completeClusterAndFolder(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return completeFolders(cmd, args[1:], word)
-}
-
 // explainer explains the clusters with one name.
 type explainer struct {
 	*folder

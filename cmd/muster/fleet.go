@@ -30,7 +30,7 @@ type fleetFlags struct {
 
 func (f *fleetFlags) add(cmd *cobra.Command) {
 	addNamespace(cmd, &f.namespace)
-	cmd.Flags().StringVar(&f.auditConfig, "audit-config", "mondoo-client", "audit config for clusters that don't name one, if none is in Git")
+	cmd.Flags().StringVar(&f.auditConfig, "audit-config", defaultAuditConfig, "audit config for clusters that don't name one, if none is in Git")
 	f.addPolicy(cmd)
 }
 
@@ -38,8 +38,14 @@ func (f *fleetFlags) addSync(cmd *cobra.Command, help string) {
 	cmd.Flags().StringVar(&f.sync, "sync", "", help)
 }
 
+// defaultNamespace and defaultAuditConfig are the names that the Mondoo Operator's guide uses.
+const (
+	defaultNamespace   = "mondoo-operator"
+	defaultAuditConfig = "mondoo-client"
+)
+
 func addNamespace(cmd *cobra.Command, namespace *string) {
-	cmd.Flags().StringVarP(namespace, "namespace", "n", "mondoo-operator", "namespace of the audit configs")
+	cmd.Flags().StringVarP(namespace, "namespace", "n", defaultNamespace, "namespace of the audit configs")
 }
 
 func checkNamespace(namespace string) error {

@@ -39,11 +39,17 @@ func pathArgument(args []string) string {
 	return args[0]
 }
 
-func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// enterEnvironment goes to the folder that the one AuditSync below reads. It is for users who name no folder.
+func (t *target) enterEnvironment() error {
+	switch below := (environments{}).below(t); len(below) {
+	case 0:
+		return nil
+	case 1:
+		t.path = below[0]
+		return nil
+	default:
+		return usagef("the AuditSyncs of this repository read several folders (%s); choose one", strings.Join(below, ", "))
 	}
-	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 // folder is the state of a command that renders a folder.
@@ -62,7 +68,8 @@ type folder struct {
 	cluster *cluster
 }
 
-// open checks the flags, finds the folder and reads the keys. The caller must close the folder.
+// open checks the flags, finds the folder and reads the keys. Without a path, the folder is that of the one AuditSync in the
+// repository, or the working directory. The caller must close the folder.
 func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder, error) {
 	opts, err := f.options()
 	if err != nil {
@@ -72,7 +79,7 @@ func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder
 	if err != nil {
 		return nil, err
 	}
-	return f.openTarget(s, cmd, t, opts)
+	return f.openTarget(s, cmd, t, path, opts)
 }
 
 // openCommitted is open for a command that reads the folder from commits. The work tree need not have it.
@@ -85,11 +92,14 @@ func (f *folderFlags) openCommitted(s *shell, cmd *cobra.Command, path []string)
 	if err != nil {
 		return nil, err
 	}
-	return f.openTarget(s, cmd, t, opts)
+	return f.openTarget(s, cmd, t, path, opts)
 }
 
-func (f *folderFlags) openTarget(s *shell, cmd *cobra.Command, t *target, opts compile.Options) (*folder, error) {
+func (f *folderFlags) openTarget(s *shell, cmd *cobra.Command, t *target, path []string, opts compile.Options) (*folder, error) {
 	ring, err := f.keyFlags.ring(s)
+	if err == nil && len(path) == 0 {
+		err = t.enterEnvironment()
+	}
 	if err != nil {
 		t.close()
 		return nil, err

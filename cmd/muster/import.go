@@ -30,7 +30,7 @@ into the cluster files. Each is then bound to its server and has a new Secret, a
 cluster, the Secrets stay in the management cluster alone.
 
 A Secret also stays there if Muster must not manage it or would refuse its content: another controller renews it, its kubeconfig
-has an exec plugin, a key is missing. The file then names it, and a note says why. Labels and annotations of live Secrets stay
+has an exec plugin, a key is missing. The file then names it, and a note has the reason. Labels and annotations of live Secrets stay
 on them, and are not written to Git.
 
 The audit config itself stays live, and its name goes into the AuditSync, which import prints together with the commands that
@@ -79,7 +79,7 @@ func newImportCommand(s *shell) *cobra.Command {
 		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
 	addNamespace(cmd, &flags.fleetFlags.namespace)
-	cmd.Flags().StringArrayVar(&flags.auditConfigs, "audit-config", nil, "audit config to import (default: the only one with external clusters); can be repeated with --with-audit-configs")
+	cmd.Flags().StringArrayVar(&flags.auditConfigs, "audit-config", nil, "`name` of the audit config to import (default: the only one with external clusters); can be repeated with --with-audit-configs")
 	flags.addPolicy(cmd)
 	flags.addSync(cmd, "name of the AuditSync (default: the one with this path, or the name of the folder)")
 	flags.keyFlags.add(cmd)
@@ -122,7 +122,7 @@ type importer struct {
 }
 
 func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*importer, error) {
-	if f.fleetFlags.auditConfig = "mondoo-client"; len(f.auditConfigs) > 0 {
+	if f.fleetFlags.auditConfig = defaultAuditConfig; len(f.auditConfigs) > 0 {
 		f.fleetFlags.auditConfig = f.auditConfigs[0]
 	}
 	switch {

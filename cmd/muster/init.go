@@ -52,18 +52,18 @@ func newInitCommand(s *shell) *cobra.Command {
 	cmd := &cobra.Command{Use: "init [FOLDER]", Short: "Write what a repository needs", Long: initHelp, Example: initExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders}
 	f.layout = addChoice(cmd, "layout", "", "one folder for each environment, or kustomize overlays with a common component", "flat", "overlays")
-	cmd.Flags().StringSliceVar(&f.Environments, "environments", []string{"production"}, "names of the environments, which are also those of their AuditSyncs")
+	cmd.Flags().StringSliceVar(&f.Environments, "environments", []string{"production"}, "`names` of the environments, which are also those of their AuditSyncs")
 	cmd.Flags().StringVar(&f.URL, "url", "", "address from which the controller fetches the repository (default: that of the remote origin)")
 	cmd.Flags().StringVar(&f.Branch, "branch", "", "branch that the controller follows (default: the current one)")
 	addNamespace(cmd, &f.Namespace)
-	cmd.Flags().StringVar(&f.AuditConfig, "audit-config", "mondoo-client", "existing MondooAuditConfig that gets the clusters")
+	cmd.Flags().StringVar(&f.AuditConfig, "audit-config", defaultAuditConfig, "existing MondooAuditConfig that gets the clusters")
 	r := &f.Recipients
-	cmd.Flags().StringSliceVar(&r.Age, "age", nil, "age recipient, or SSH public key; can be repeated, as can the next ones")
-	cmd.Flags().StringSliceVar(&r.PGP, "pgp", nil, "fingerprint of a PGP key")
-	cmd.Flags().StringSliceVar(&r.AWS, "kms", nil, "ARN of an AWS KMS key")
-	cmd.Flags().StringSliceVar(&r.GCP, "gcp-kms", nil, "resource ID of a Google Cloud KMS key")
-	cmd.Flags().StringSliceVar(&r.Azure, "azure-kv", nil, "identifier of an Azure Key Vault key")
-	cmd.Flags().StringSliceVar(&r.Vault, "hc-vault-transit", nil, "URI of a key of Vault's transit engine")
+	cmd.Flags().StringSliceVar(&r.Age, "age", nil, "age `recipient`, or SSH public key; can be repeated, as can the other recipients")
+	cmd.Flags().StringSliceVar(&r.PGP, "pgp", nil, "`fingerprint` of a PGP key")
+	cmd.Flags().StringSliceVar(&r.AWS, "kms", nil, "`ARN` of an AWS KMS key")
+	cmd.Flags().StringSliceVar(&r.GCP, "gcp-kms", nil, "resource `ID` of a Google Cloud KMS key")
+	cmd.Flags().StringSliceVar(&r.Azure, "azure-kv", nil, "`identifier` of an Azure Key Vault key")
+	cmd.Flags().StringSliceVar(&r.Vault, "hc-vault-transit", nil, "`URI` of a key of Vault's transit engine")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := f.check(); err != nil {
 			return err
@@ -133,7 +133,7 @@ func (f *initFlags) repository(ctx context.Context, s *shell, folder string) (st
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", folder, err)
 	}
-	if err := os.MkdirAll(abs, 0o750); err != nil {
+	if err := os.MkdirAll(abs, 0o755); err != nil { //nolint:gosec // a work tree, which others may read
 		return "", fmt.Errorf("make %s: %w", folder, withoutPath(err))
 	}
 	switch root := gitRoot(ctx, abs); {
@@ -141,7 +141,7 @@ func (f *initFlags) repository(ctx context.Context, s *shell, folder string) (st
 		if err := worktree.Create(ctx, abs, os.Environ()); err != nil {
 			return "", fmt.Errorf("make %s a repository: %w", folder, err)
 		}
-		fmt.Fprintf(s.stderr, "made a Git repository in %s\n", printable(folder))
+		fmt.Fprintf(s.stderr, "Made a Git repository in %s\n", printable(folder))
 	case root != abs:
 		return "", fmt.Errorf("%s is in the repository %s; run muster init there", folder, root)
 	}
@@ -161,7 +161,7 @@ func (f *initFlags) origin(ctx context.Context, repo *repository) {
 	f.URL = cmp.Or(f.URL, placeholderURL)
 }
 
-// placeholderURL is written where the address is not known.
+// placeholderURL is in place of an address that is not known.
 const placeholderURL = "https://git.example.com/platform/fleet.git"
 
 // key returns the file of the private key that opens the repository's files, as far as init knows it. Without recipients, it
@@ -172,7 +172,7 @@ func (f *initFlags) key(s *shell, repo *repository) (string, error) {
 		return f.makeKey(s, repo.root)
 	}
 	file := keyFile(s, repo.root)
-	if err != nil || !f.Recipients.Empty() || file == "" || f.useKey(file) != nil || !strings.Contains(string(config), f.Recipients.Age[0]) {
+	if err != nil || !f.Recipients.Empty() || file == "" || f.useKey(s, file) != nil || !strings.Contains(string(config), f.Recipients.Age[0]) {
 		return "", nil //nolint:nilerr // no key of the last time
 	}
 	return file, nil
@@ -207,7 +207,7 @@ func (f *initFlags) makeKey(s *shell, root string) (string, error) {
 	text := fmt.Sprintf("# The key of the repository %s. Keep a copy: without it, the files can't be opened.\n# public key: %s\n%s\n", filepath.Base(root), identity.Recipient(), identity)
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return file, f.useKey(file)
+		return file, f.useKey(s, file)
 	}
 	if err != nil {
 		return "", fmt.Errorf("make a key: %w", err)
@@ -221,10 +221,10 @@ func (f *initFlags) makeKey(s *shell, root string) (string, error) {
 }
 
 // useKey takes the recipient of a key that exists.
-func (f *initFlags) useKey(file string) error {
-	text, err := os.ReadFile(file)
+func (f *initFlags) useKey(s *shell, file string) error {
+	text, err := readBounded(s, file, "key")
 	if err != nil {
-		return fmt.Errorf("read key: %w", err)
+		return err
 	}
 	identities, err := age.ParseIdentities(bytes.NewReader(text))
 	if err == nil {

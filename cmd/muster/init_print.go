@@ -21,7 +21,8 @@ func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, k
 		b.WriteString("Nothing to write: every file exists.\n")
 	}
 	if key != "" {
-		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, the files can't be opened.\n", printable(key))
+		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, the files can't be opened.\n"+
+			"This lets muster and sops open them:\n\n    export SOPS_AGE_KEY_FILE=%s\n", printable(key), printable(shellQuote(key)))
 	}
 	f.printSteps(&b, repo, key)
 	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))

@@ -22,10 +22,10 @@ type keyFlags struct {
 }
 
 func (k *keyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "file with age identities or an armored PGP private key without passphrase (gpg is never called); can be repeated, \"-\" is standard input")
+	cmd.Flags().StringArrayVar(&k.files, "sops-key", nil, "`file` with age identities or an armored PGP private key without passphrase (gpg is never called); can be repeated; \"-\" is standard input")
 	completeFiles(cmd, "sops-key")
-	cmd.Flags().BoolVar(&k.remote, "remote-keys", false, "call the key services that files name (Vault, AWS KMS, Google Cloud KMS, Azure Key Vault), "+
-		"as the sops command does: with the credentials of your environment, at whatever address a file contains; only for repositories you trust")
+	cmd.Flags().BoolVar(&k.remote, "remote-keys", false, "ask the key services that files name (Vault and clouds), at whatever address, with the credentials of your environment, as sops does; "+
+		"only for repositories you trust")
 }
 
 func (k *keyFlags) addNone(cmd *cobra.Command) {

@@ -59,7 +59,7 @@ func newLintCommand(s *shell) *cobra.Command {
 		},
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json", "sarif", "github", "junit", "gitlab")
-	base := cmd.Flags().String("base", "", "commit or branch to compare encrypted files with (default: HEAD, and the commit before it)")
+	base := cmd.Flags().String("base", "", "`commit` or branch to compare encrypted files with (default: HEAD, and the commit before it)")
 	failOn := addChoice(cmd, "fail-on", "", "lowest severity of findings that makes lint exit with 1", "error", "warning")
 	flags.add(cmd)
 	flags.addNone(cmd)

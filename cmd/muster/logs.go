@@ -55,7 +55,7 @@ func newLogsCommand(s *shell) *cobra.Command {
 	var where kubeFlags
 	cmd := &cobra.Command{
 		Use: "logs [AUDITSYNC]", Short: "Show the log of the controller", Long: logsHelp, Example: logsExample,
-		Args: atMost(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Args: atMost(1), ValidArgsFunction: completeSyncs(s, &where, &flags.namespace),
 	}
 	flags.output = addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.level = addChoice(cmd, "level", "", "lowest level to show", "debug", "info", "error")
@@ -64,7 +64,7 @@ func newLogsCommand(s *shell) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVarP(&flags.follow, "follow", "f", false, "show new lines until Ctrl-C")
 	f.DurationVar(&flags.since, "since", 0, "only lines that are newer than this, such as 10m (default: all)")
-	f.IntVar(&flags.tail, "tail", -1, "only this many of the last lines (default: all)")
+	f.IntVar(&flags.tail, "tail", -1, "only this many of the last lines; -1 is all")
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := flags.check(); err != nil {

@@ -63,8 +63,8 @@ func newPlanCommand(s *shell) *cobra.Command {
 	flags.add(cmd)
 	flags.addOwner(cmd)
 	where.add(cmd)
-	cmd.Flags().StringVar(&merged.base, "base", "", "plan what merging into this commit or branch would do, without a management cluster")
-	cmd.Flags().StringVar(&merged.head, "head", "", "the commit or branch to merge into --base (default HEAD)")
+	cmd.Flags().StringVar(&merged.base, "base", "", "plan what merging into this `commit` or branch would do, without a management cluster")
+	cmd.Flags().StringVar(&merged.head, "head", "", "the `commit` or branch to merge into --base (default HEAD)")
 	cmd.Flags().BoolVar(&detailed, flagDetailedExitCode, false, "exit with 0 for no changes, 2 for changes and 1 for errors")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if merged.given() {

@@ -31,7 +31,7 @@ const (
 )
 
 func (f *fleetFlags) addPolicy(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.policy, "policy", "", "manifest of the AuditSync whose policy applies (default: the AuditSync in the repository with this path)")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "`file` with the AuditSync whose policy applies (default: the AuditSync in the repository with this path)")
 }
 
 // policyFor is what the AuditSync of a path allows: the one of --policy, or one in the repository. It replaces the AuditSync

@@ -26,7 +26,7 @@ It needs the keys of the files, and no management cluster. All clusters of the f
 are named. The last argument is the folder if there is such a folder or if it has a slash in it.
 
 A cluster with workload identity, Vault or SPIFFE, or with a credential in a Secret that is not in the repository, can't be
-checked from here. Its block says why. That is no failure.
+checked from here. Its block has the reason. That is no failure.
 
 Addresses come from a repository that others may write, so loopback, link-local, multicast and cloud metadata addresses are not
 contacted, whatever name leads to them, unless --allow-address has them. Private networks are. The environment's proxies are not
@@ -64,8 +64,8 @@ func newPreflightCommand(s *shell) *cobra.Command {
 	}
 	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
-	cmd.Flags().StringArrayVar(&allowed, "allow-address", nil, "address or network that may be contacted although it is loopback, link-local, multicast or cloud metadata, such as 127.0.0.1 or 169.254.0.0/16; can be repeated")
-	cmd.Flags().StringArrayVar(&proxies, "allow-proxy", nil, "proxy, as host:port, that is used for clusters whose kubeconfig names it; can be repeated")
+	cmd.Flags().StringArrayVar(&allowed, "allow-address", nil, "`address` or network that may be contacted although it is loopback, link-local, multicast or cloud metadata, such as 127.0.0.1 or 169.254.0.0/16; can be repeated")
+	cmd.Flags().StringArrayVar(&proxies, "allow-proxy", nil, "proxy, as `host:port`, that is used for clusters whose kubeconfig names it; can be repeated")
 	cmd.Flags().DurationVar(&timeout, "timeout", defaultPreflight, "limit for each cluster; a single step may take a sixth of it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts, err := preflightOptions(s, allowed, proxies, timeout)

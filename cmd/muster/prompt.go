@@ -76,7 +76,7 @@ func (*shell) interruptible(ctx context.Context, read func() (string, error)) (s
 	}
 }
 
-// interactive reports whether the user can be asked, and sees the question.
+// interactive reports whether a user is there to ask, who sees the question.
 func (s *shell) interactive() bool {
 	out := osFile(s.stderr)
 	return s.terminal() != nil && out != nil && term.IsTerminal(int(out.Fd()))

@@ -92,7 +92,7 @@ type writeFlags struct {
 
 func (w *writeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "print what would be written, and write nothing")
-	cmd.Flags().StringArrayVar(&w.pgp, "pgp-key", nil, "file with an armored public PGP key to encrypt for (default: .sops.pub.asc of the repository); can be repeated")
+	cmd.Flags().StringArrayVar(&w.pgp, "pgp-key", nil, "`file` with an armored public PGP key to encrypt for (default: .sops.pub.asc of the repository); can be repeated")
 	completeFiles(cmd, "pgp-key")
 }
 

@@ -48,7 +48,7 @@ func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
 func (f *folder) printBriefly(p *proposal, dryRun bool) error {
 	for i, c := range p.changes {
 		if !dryRun {
-			verb := map[bool]string{true: "wrote", false: "removed"}[c.After != nil]
+			verb := map[bool]string{true: "Wrote", false: "Removed"}[c.After != nil]
 			fmt.Fprintf(f.stderr, "%s %s\n", verb, printable(f.fromWorkingDir(c.Path)))
 			continue
 		}
@@ -68,14 +68,22 @@ func writeContents(b *strings.Builder, changes []author.Change) {
 
 // commitCommand is the git command that commits the files.
 func (f *folder) commitCommand(p *proposal) string {
+	git, name := "git ", f.fromWorkingDir
+	if top := f.fromWorkingDir("."); strings.Trim(top, "./") != "" { // the working directory isn't in the repository
+		git += "-C " + shellQuote(top) + " "
+		name = func(file string) string { return file }
+	}
+	verb := "change "
 	var names []string
 	for _, c := range p.changes {
-		names = append(names, shellQuote(f.fromWorkingDir(c.Path)))
+		names = append(names, shellQuote(name(c.Path)))
+		if c.Before == nil {
+			verb = "add "
+		}
 	}
 	slices.Sort(names)
-	message := "clusters: change " + strings.Join(p.clusterNames(), ", ")
 	list := strings.Join(names, " ")
-	return "git add -- " + list + " && git commit -m " + shellQuote(message) + " -- " + list + " && git push"
+	return git + "add -- " + list + " && " + git + "commit -m " + shellQuote("clusters: "+verb+strings.Join(p.clusterNames(), ", ")) + " -- " + list + " && " + git + "push"
 }
 
 func (p *proposal) clusterNames() []string {

@@ -49,7 +49,7 @@ type syncChange struct {
 
 func (c syncChange) command(s *shell) *cobra.Command {
 	var flags syncFlags
-	cmd := &cobra.Command{Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: atMost(1 + c.args), ValidArgsFunction: cobra.NoFileCompletions}
+	cmd := &cobra.Command{Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: atMost(1 + c.args), ValidArgsFunction: completeSyncs(s, &flags.where, &flags.namespace)}
 	flags.add(cmd, c.waits)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) < c.args {
@@ -229,7 +229,7 @@ func annotated(key, value string) map[string]any {
 }
 
 func newReconcileCommand(s *shell) *cobra.Command {
-	return syncChange{use: "reconcile [AUDITSYNC]", short: "Request a sync now", waits: true,
+	return syncChange{use: "reconcile [AUDITSYNC]", short: "Sync an AuditSync now", waits: true,
 		long: `Reconcile requests a sync of an AuditSync now, instead of at its next interval. Without a name, it is the only one of the
 namespace. With --wait it shows the conditions as they change, until the sync has ended.
 
@@ -244,7 +244,7 @@ Exit status: 0, 2 when it failed. With --wait, 1 when the AuditSync isn't ready 
 }
 
 func newSuspendCommand(s *shell) *cobra.Command {
-	return syncChange{use: "suspend [AUDITSYNC]", short: "Stop syncing",
+	return syncChange{use: "suspend [AUDITSYNC]", short: "Stop syncing an AuditSync",
 		long: `Suspend stops the syncs of an AuditSync. What is applied stays, and is no longer corrected. Without a name, it is the only
 one of the namespace.`,
 		example: `  muster suspend production`,
@@ -254,7 +254,7 @@ one of the namespace.`,
 }
 
 func newResumeCommand(s *shell) *cobra.Command {
-	return syncChange{use: "resume [AUDITSYNC]", short: "Sync again", waits: true,
+	return syncChange{use: "resume [AUDITSYNC]", short: "Sync an AuditSync again", waits: true,
 		long: `Resume ends the suspension of an AuditSync, and requests a sync. Without a name, it is the only one of the namespace. With
 --wait it shows the conditions as they change, until the sync has ended.`,
 		example: `  muster resume production --wait`,

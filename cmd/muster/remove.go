@@ -86,6 +86,9 @@ func (f *folder) remove(ctx context.Context, name string, c *source, yes, dryRun
 		return err
 	}
 	if bad := p.errors(); len(bad) > 0 {
+		if slices.ContainsFunc(bad, func(f finding.Finding) bool { return f.Code == compile.CodeEmpty }) {
+			f.tell("muster: this is the only cluster of the folder. To stop all its scans, delete the AuditSync, with deletionPolicy: Delete.")
+		}
 		return f.fail(bad...)
 	}
 	if err := f.printPlanned(p); err != nil {
@@ -274,11 +277,11 @@ var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Ku
 // note tells what goes and what stays.
 func (r *removal) note(p *proposal) {
 	for _, c := range p.changes {
-		verb := map[bool]string{true: "removes", false: "changes"}[c.After == nil]
+		verb := map[bool]string{true: "Removes", false: "Changes"}[c.After == nil]
 		fmt.Fprintf(r.stderr, "%s %s\n", verb, printable(r.fromWorkingDir(c.Path)))
 	}
 	for _, text := range r.kept {
-		fmt.Fprintf(r.stderr, "keeps %s\n", printable(text))
+		fmt.Fprintf(r.stderr, "Keeps %s\n", printable(text))
 	}
 	r.tell("The cluster is scanned until this is merged and synced. What was made for the scanner in the cluster and at the cloud stays, and so do its " +
 		"credentials: remove the ServiceAccount, role or key there. muster setup " + r.name + " lists them, before the removal.")

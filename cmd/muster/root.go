@@ -13,20 +13,16 @@ import (
 
 const rootHelp = `Muster is GitOps for the external clusters of the Mondoo Operator.
 
-The commands read a folder of a Git work tree as the controller reads it from a commit, and show what it would do.
-The repository of a folder is the nearest parent folder with a .git. Nothing outside of it is read. The commands read what
-Git would commit: tracked files as they are in the work tree, and files that are neither tracked nor ignored. Outside of a
-Git repository they read every file.
+Commands with a PATH read that folder as the controller reads it from a commit: only what Git would commit, and nothing outside
+of the repository. Without PATH, it is the folder that the only AuditSync in the repository reads, or else the working directory.
 
-Objects and reports are printed to standard output, findings and errors to standard error. Findings in text name files
-relative to the working directory; JSON, SARIF and GitHub annotations name them relative to the root of the repository.
+Encrypted files are decrypted with the keys of --sops-key and those that sops would use: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and
+sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run; use SOPS_AGE_KEY="$(command)".
 
-Encrypted files are decrypted with the keys of --sops-key (age, or armored OpenPGP) and those that sops would use:
-SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and sops/age/keys.txt in your configuration folder. SOPS_AGE_KEY_CMD is not run, because
-Muster starts no program but git and, for muster edit, your editor; use SOPS_AGE_KEY="$(command)" instead.
+Objects and reports go to standard output, findings and errors to standard error. NO_COLOR turns colours off.
 
 Exit status: 0 on success, 1 when there are error findings, 2 when the command failed (wrong usage, no such path, API
-server not reachable), 130 after Ctrl-C. NO_COLOR turns colours off.`
+server not reachable), 130 after Ctrl-C.`
 
 // newRootCommand registers the commands.
 func newRootCommand(s *shell) *cobra.Command {
@@ -54,38 +50,33 @@ func newRootCommand(s *shell) *cobra.Command {
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(newHelpCommand(root))
-	root.AddCommand(
-		newRenderCommand(s),
-		newLintCommand(s),
-		newPlanCommand(s),
-		newExplainCommand(s),
-		newInitCommand(s),
-		newAddCommand(s),
-		newSetupCommand(s),
-		newPreflightCommand(s),
-		newImportCommand(s),
-		newStatusCommand(s),
-		newDoctorCommand(s),
-		newEventsCommand(s),
-		newLogsCommand(s),
-		newReconcileCommand(s),
-		newSuspendCommand(s),
-		newResumeCommand(s),
-		newApproveCommand(s),
-		newTreeCommand(s),
-		newKeysCommand(s),
-		newRulesCommand(s),
-		newSchemaCommand(s),
-		newEditCommand(s),
-		newSetCommand(s),
-		newRotateCommand(s),
-		newRemoveCommand(s),
-		newControllerCommand(s),
-		newCompletionCommand(s),
-		newVersionCommand(s),
-		newRemoveFolderCommand(s),
-	)
+	for _, group := range groups(s) {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title + ":"})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.title
+		}
+		root.AddCommand(group.commands...)
+	}
+	root.AddCommand(newCompletionCommand(s), newVersionCommand(s), newRemoveFolderCommand(s))
 	return root
+}
+
+// commandGroup is a heading in the list of commands.
+type commandGroup struct {
+	title    string
+	commands []*cobra.Command
+}
+
+func groups(s *shell) []commandGroup {
+	return []commandGroup{
+		{"Set up", []*cobra.Command{newInitCommand(s), newAddCommand(s), newImportCommand(s), newSetupCommand(s), newSchemaCommand(s)}},
+		{"Files", []*cobra.Command{newEditCommand(s), newSetCommand(s), newRotateCommand(s), newRemoveCommand(s), newKeysCommand(s)}},
+		{"Checks", []*cobra.Command{newLintCommand(s), newRenderCommand(s), newPlanCommand(s), newExplainCommand(s), newTreeCommand(s),
+			newPreflightCommand(s), newRulesCommand(s)}},
+		{"Live", []*cobra.Command{newStatusCommand(s), newDoctorCommand(s), newEventsCommand(s), newLogsCommand(s), newReconcileCommand(s),
+			newSuspendCommand(s), newResumeCommand(s), newApproveCommand(s)}},
+		{"Controller", []*cobra.Command{newControllerCommand(s)}},
+	}
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
@@ -139,13 +130,6 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
-// completeFiles makes the shell complete a flag with file names.
-func completeFiles(cmd *cobra.Command, flag string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)); err != nil {
-		panic(err) // the caller has just added the flag
-	}
-}
-
 // choice is a flag that accepts one of a few values.
 type choice struct {
 	value   string
@@ -167,8 +151,6 @@ func (c *choice) Set(value string) error {
 func addChoice(cmd *cobra.Command, name, short, help string, options ...string) *choice {
 	c := &choice{value: options[0], options: options}
 	cmd.Flags().VarP(c, name, short, help)
-	if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(options, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag was added one line above
-	}
+	completeFlag(cmd, name, cobra.FixedCompletions(options, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

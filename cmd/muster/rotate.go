@@ -63,12 +63,15 @@ func newRotateCommand(s *shell) *cobra.Command {
 	w.add(cmd)
 	cmd.Flags().BoolVar(&what.recipients, "recipients", false, "encrypt for the recipients of .sops.yaml")
 	cmd.Flags().BoolVar(&what.dataKeys, "data-keys", false, "make new data keys, for the recipients of .sops.yaml")
-	cmd.Flags().StringVar(&what.token, "token", "", "replace the service account token of this cluster")
-	cmd.Flags().StringVar(&what.fromFile, "from-file", "", `file with the new token, "-" is standard input`)
+	cmd.Flags().StringVar(&what.token, "token", "", "replace the service account token of this `cluster`")
+	cmd.Flags().StringVar(&what.fromFile, "from-file", "", "`file` with the new token; \"-\" is standard input")
 	completeFiles(cmd, "from-file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := what.check(output.value); err != nil {
 			return err
+		}
+		if len(args) == 0 && what.token == "" {
+			args = []string{"."} // encrypted files are everywhere
 		}
 		f, err := flags.open(s, cmd, args)
 		if err != nil {

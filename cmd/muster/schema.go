@@ -13,7 +13,7 @@ import (
 const schemaHelp = `Schema prints the JSON Schema of cluster files (ExternalCluster) or of AuditSyncs, as this version of Muster reads them.
 
 An editor with the YAML language server (VS Code with the YAML extension, Neovim, Emacs, JetBrains IDEs and others) completes and
-checks a file whose first line names the schema. --header prints that line. A release has a URL of its own, so the line keeps
+checks a file whose first line names the schema. --header prints that line. Each release has another URL, so the line keeps
 its meaning; any other build names the URL of the main branch.
 
 Editors that can't reach the URL use a saved schema: --at has the place, a URL or a path relative to the file.`

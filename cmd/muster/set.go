@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -54,19 +55,23 @@ func newSetCommand(s *shell) *cobra.Command {
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: set.complete,
 	}
 	flags.add(cmd)
 	w.add(cmd)
-	cmd.Flags().StringVar(&set.path, "path", ".", "folder with the cluster")
-	cmd.Flags().StringArrayVar(&set.fromFiles, "from-file", nil, `FIELD=FILE: take a value from a file, "-" is standard input; can be repeated`)
-	cmd.Flags().StringArrayVar(&set.unset, "unset", nil, "remove a field; can be repeated")
+	cmd.Flags().StringVar(&set.path, "path", "", "`folder` with the cluster (default: the one that the only AuditSync in the repository reads)")
+	cmd.Flags().StringArrayVar(&set.fromFiles, "from-file", nil, "take a value from a file, as `FIELD=FILE`; \"-\" is standard input; can be repeated")
+	cmd.Flags().StringArrayVar(&set.unset, "unset", nil, "remove a `field`; can be repeated")
 	completeFiles(cmd, "from-file")
 	if err := cmd.MarkFlagDirname("path"); err != nil {
 		panic(err) // the flag was added above
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, err := flags.open(s, cmd, []string{set.path})
+		var path []string
+		if set.path != "" {
+			path = []string{set.path}
+		}
+		f, err := flags.open(s, cmd, path)
 		if err != nil {
 			return err
 		}
@@ -78,6 +83,14 @@ func newSetCommand(s *shell) *cobra.Command {
 		return f.set(cmd.Context(), args[0], &w, changes)
 	}
 	return cmd
+}
+
+// complete completes the cluster.
+func (set *setFlags) complete(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return clusterNames(cmd.Context(), cmp.Or(set.path, ".")), cobra.ShellCompDirectiveNoFileComp
 }
 
 // changes reads the values. Removals come first, so that a method can be replaced by another.
@@ -206,7 +219,7 @@ func (f *folder) set(ctx context.Context, name string, w *writeFlags, changes []
 		}
 	}
 	if string(change.After) == c.Data {
-		fmt.Fprintf(f.stderr, "not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
+		fmt.Fprintf(f.stderr, "Not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
 		return nil
 	}
 	p, err := f.propose(ctx, []author.Change{change})

@@ -42,7 +42,7 @@ const statusExample = `  # What needs attention?
   muster status
 
   # Everything of one AuditSync
-  muster status --sync production --all
+  muster status production --all
 
   # Clusters whose scans fail
   muster status --scan Failed -o name
@@ -55,9 +55,9 @@ const statusExample = `  # What needs attention?
 
 // statusFlags select what is shown.
 type statusFlags struct {
-	namespace, sync string
-	all, exitCode   bool
-	limit           int
+	namespace     string
+	all, exitCode bool
+	limit         int
 
 	selector             string
 	allNamespaces, watch bool
@@ -75,7 +75,6 @@ func scanStates() []string {
 
 func (f *statusFlags) add(cmd *cobra.Command) {
 	addNamespace(cmd, &f.namespace)
-	cmd.Flags().StringVar(&f.sync, "sync", "", "only this AuditSync and its audit configs")
 	cmd.Flags().BoolVar(&f.all, "all", false, "list every cluster, including healthy ones")
 	cmd.Flags().IntVar(&f.limit, "limit", 30, "maximum number of clusters to list without --all")
 	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "exit with 1 when something needs attention")
@@ -88,16 +87,16 @@ func newStatusCommand(s *shell) *cobra.Command {
 	var flags statusFlags
 	var where kubeFlags
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show the fleet in the management cluster", Long: statusHelp, Example: statusExample,
-		Args: atMost(0), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "status [AUDITSYNC]", Short: "Show the fleet in the management cluster", Long: statusHelp, Example: statusExample,
+		Args: atMost(1), ValidArgsFunction: completeSyncs(s, &where, &flags.namespace),
 	}
 	flags.output = addChoice(cmd, "output", "o", "output format", "text", "wide", "json", "yaml", "name")
 	states := scanStates()
 	flags.scan = addChoice(cmd, "scan", "", "only clusters whose scan is in this `state`: "+strings.Join(states, ", "), states...)
 	flags.add(cmd)
 	where.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		selected, err := flags.selection()
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		selected, err := flags.selection(args)
 		if err != nil {
 			return err
 		}

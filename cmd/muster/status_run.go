@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,15 +37,15 @@ func (s selection) has(audit *v1alpha1.AuditSync) bool {
 	return (s.name == "" || audit.Name == s.name) && (s.labels == nil || s.labels.Matches(labels.Set(audit.Labels)))
 }
 
-// selection checks the flags.
-func (f statusFlags) selection() (selection, error) {
+// selection checks the flags, and the name of an AuditSync.
+func (f statusFlags) selection(args []string) (selection, error) {
 	if f.limit < 1 {
 		return selection{}, usagef("--limit %d must be at least 1", f.limit)
 	}
 	if err := checkNamespace(f.namespace); err != nil {
 		return selection{}, err
 	}
-	chosen := selection{name: f.sync}
+	chosen := selection{name: strings.Join(args, "")}
 	if f.selector == "" {
 		return chosen, nil
 	}

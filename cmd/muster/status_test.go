@@ -210,7 +210,7 @@ func TestStatus(t *testing.T) {
 		if out, _ := m.look(exitFindings, "status", "--exit-code"); strings.Contains(out, "\nscanned") || !strings.Contains(out, "\nlate") {
 			t.Errorf("without --all, clusters that are well are listed:\n%s", out)
 		}
-		m.look(exitFailure, "status", "--sync", "nowhere")
+		m.look(exitFailure, "status", "nowhere")
 		var doc struct {
 			Clusters []struct {
 				Cluster string

@@ -333,7 +333,7 @@ func TestFetchChecks(t *testing.T) {
 		{"a tag of a tree", sync(), &gitsync.NotACommitError{URL: "u", Ref: "r", Type: "tree"}, []verdict{{Passed, ""}, {Failed, "not at a commit"}}},
 		{"an address that can't work", sync(), &gitsync.SourceError{Field: "url", Problem: "has no host"}, []verdict{{Failed, "url has no host"}}},
 		{"no credentials for ssh", sync(), &gitsync.SecretError{Key: "identity", Problem: "is missing"}, []verdict{{Failed, "identity is missing"}}},
-		{"unreachable", sync(), &gitsync.RemoteError{URL: "u", Reason: gitsync.Unreachable}, []verdict{{Failed, "muster status --sync production"}}},
+		{"unreachable", sync(), &gitsync.RemoteError{URL: "u", Reason: gitsync.Unreachable}, []verdict{{Failed, "muster status production"}}},
 		{"unreachable from here alone", seen, &gitsync.RemoteError{URL: "u", Reason: gitsync.Unreachable}, []verdict{{Warning, "the controller has read it"}}},
 		{"credentials that were rejected meanwhile", seen, &gitsync.RemoteError{URL: "u", Reason: gitsync.Unauthorized}, []verdict{{Failed, "muster status"}}},
 		{"a full disk", sync(), errors.New("no space left on device"), []verdict{{Failed, "no space"}}},

@@ -86,9 +86,9 @@ func fetchChecks(audit *v1alpha1.AuditSync, err error) []Check {
 	case errors.As(err, &invalid), errors.As(err, &secret):
 		return []Check{failed(categoryGit, reachable, err.Error(), "correct spec.source: "+edit(audit))}
 	case errors.As(err, &remote) && unreachable(remote.Reason) && meta.IsStatusConditionTrue(audit.Status.Conditions, v1alpha1.ConditionFetched):
-		return []Check{warning(categoryGit, reachable, "it can't be read from here, but the controller has read it: "+err.Error(), "nothing, unless the condition Fetched says otherwise: muster status --sync "+audit.Name)}
+		return []Check{warning(categoryGit, reachable, "it can't be read from here, but the controller has read it: "+err.Error(), "nothing, unless the condition Fetched says otherwise: muster status "+audit.Name)}
 	}
-	return []Check{failed(categoryGit, reachable, err.Error(), "see the condition Fetched: muster status --sync "+audit.Name)}
+	return []Check{failed(categoryGit, reachable, err.Error(), "see the condition Fetched: muster status "+audit.Name)}
 }
 
 // unreachable reports whether a cause may be one of this computer's network alone.
