@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -64,6 +66,27 @@ func has(n *yaml.Node, field []string) bool {
 		}
 	}
 	return false
+}
+
+// Credentials checks the credentials of the draft, as the controller does when it opens the file. expires is when the kubeconfig or
+// token ends; zero if it tells no end.
+func (d *Draft) Credentials(now time.Time) (expires time.Time, problems []credential.Problem) {
+	var facts credential.Facts
+	spec := d.Cluster.Spec
+	if spec.Kubeconfig != "" {
+		facts, problems = credential.Kubeconfig([]byte(spec.Kubeconfig), now)
+	}
+	if auth := spec.ServiceAccountAuth; auth != nil && auth.Token != "" {
+		facts, problems = credential.Token([]byte(auth.Token), now)
+		if auth.CACert != "" {
+			_, more := credential.CACert([]byte(auth.CACert), now)
+			problems = append(problems, more...)
+		}
+	}
+	if registries := spec.PrivateRegistries; registries != nil && registries.DockerConfigJSON != "" {
+		problems = append(problems, credential.DockerConfigJSON([]byte(registries.DockerConfigJSON))...)
+	}
+	return facts.Expires, problems
 }
 
 // YAML returns the file, in plain text and with the fields in the order of the reference. The header, which may be empty, is a

@@ -10,8 +10,8 @@ import (
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/setup"
 )
 
 // kubeconfig is a kubeconfig that an import writes. Contents of clusters and users pass through.
@@ -60,13 +60,13 @@ func (im *Import) context(k Kubeconfig, name string) {
 	unusable, _ := errors.AsType[*UnusableError](err)
 	switch {
 	case unusable != nil:
-		im.leave(k.Context, unusable.Reason, "muster add "+name+" --from-context '"+k.Context+"': "+unusable.Fix)
+		im.leave(k.Context, unusable.Reason, "muster add "+name+" --from-context "+setup.Quote(k.Context)+": "+unusable.Fix)
 		return
 	case err != nil:
 		im.leave(k.Context, err.Error(), "")
 		return
 	case d.Cluster.Spec.WorkloadIdentity != nil:
-		im.leave(k.Context, "it logs in with the program of a cloud, and the kubeconfig doesn't tell the identity that may scan", "muster add "+name+" --from-context '"+k.Context+"' asks for it")
+		im.leave(k.Context, "it logs in with the program of a cloud, and the kubeconfig doesn't tell the identity that may scan", "muster add "+name+" --from-context "+setup.Quote(k.Context)+" asks for it")
 		return
 	}
 	if problem := d.checkCredential(im.Now); problem != "" {
@@ -79,25 +79,18 @@ func (im *Import) context(k Kubeconfig, name string) {
 	im.add(d)
 }
 
-// checkCredential returns why the scanner can't use the credential of the draft, without any of it, or "". What else is to be known
-// goes to the notes.
+// checkCredential returns why the scanner can't use the credentials of the draft, without any of them, or "". What else is to be
+// known goes to the notes.
 func (d *Draft) checkCredential(now time.Time) string {
-	var facts credential.Facts
-	var problems []credential.Problem
-	switch auth := d.Cluster.Spec.ServiceAccountAuth; {
-	case d.Cluster.Spec.Kubeconfig != "":
-		facts, problems = credential.Kubeconfig([]byte(d.Cluster.Spec.Kubeconfig), now)
-	case auth != nil && auth.Token != "":
-		facts, problems = credential.Token([]byte(auth.Token), now)
-	}
+	expires, problems := d.Credentials(now)
 	for _, p := range problems {
 		if p.Severity == finding.Error {
 			return fmt.Sprintf("%s (%s)", p.Message, p.Code)
 		}
 		d.note("%s (%s)", p.Message, p.Code)
 	}
-	if !facts.Expires.IsZero() {
-		d.note("its credentials expire on %s", facts.Expires.UTC().Format(time.DateOnly))
+	if !expires.IsZero() {
+		d.note("its credentials expire on %s", expires.UTC().Format(time.DateOnly))
 	}
 	return ""
 }

@@ -399,3 +399,21 @@ func TestAdminSecret(t *testing.T) {
 		t.Errorf("%+v", im.Left)
 	}
 }
+
+// TestContextCommand: the name of a context goes into a command to copy, and whoever wrote the kubeconfig chose it.
+func TestContextCommand(t *testing.T) {
+	for reason, program := range map[string]string{"a program that the scanner doesn't have": "x", "the program of a cloud": "gke-gcloud-auth-plugin"} {
+		config, err := clientcmd.Load([]byte(`clusters: [{name: a, cluster: {server: "https://a.example.com"}}]
+users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: ` + program + `, interactiveMode: Never}}}]
+contexts: [{name: "a'; touch x; '", context: {cluster: a, user: u}}]
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		im := author.Import{Now: now}
+		im.Contexts(config, readFile)
+		if len(im.Left) != 1 || !strings.Contains(im.Left[0].Fix, `--from-context 'a'\''; touch x; '\'''`) {
+			t.Errorf("%s: %+v", reason, im.Left)
+		}
+	}
+}

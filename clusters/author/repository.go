@@ -162,7 +162,8 @@ metadata:
 spec:
   source:
     url: %s
-    ref: {branch: %s}
+    ref:
+      branch: %s
     secretRef: {name: %s}
   path: ./%s
   decryption:
@@ -193,7 +194,7 @@ func writeServices(b *strings.Builder, r Recipients) {
 }
 
 // RemoteURL is the address of a Git remote as an AuditSync takes it: git@host:path becomes ssh://git@host/path. It has no
-// password. It is empty for an address that a controller can't fetch, such as a path.
+// password. It is empty for an address that a controller can't fetch, such as a path or ext::COMMAND.
 func RemoteURL(remote string) string {
 	if u, err := url.Parse(remote); err == nil && u.Host != "" {
 		switch {
@@ -204,10 +205,11 @@ func RemoteURL(remote string) string {
 		case u.Scheme != "ssh":
 			return ""
 		}
+		u.RawQuery, u.Fragment = "", "" // a query may have a token
 		return u.String()
 	}
 	host, file, ok := strings.Cut(remote, ":")
-	if !ok || strings.ContainsAny(host, "/\\ ") || strings.HasPrefix(file, "//") || len(host) < 2 || strings.HasPrefix(host, "-") {
+	if !ok || strings.ContainsAny(host, "/\\ ") || strings.HasPrefix(file, "//") || strings.HasPrefix(file, ":") || len(host) < 2 || strings.HasPrefix(host, "-") {
 		return ""
 	}
 	return "ssh://" + host + "/" + strings.TrimPrefix(file, "/")

@@ -12,19 +12,21 @@ import (
 
 func TestRemoteURL(t *testing.T) {
 	for remote, want := range map[string]string{
-		"https://git.example.com/platform/fleet.git":           "https://git.example.com/platform/fleet.git",
-		"https://me:canary@git.example.com/platform/fleet.git": "https://git.example.com/platform/fleet.git",
-		"git@git.example.com:platform/fleet.git":               "ssh://git@git.example.com/platform/fleet.git",
-		"ssh://git:canary@git.example.com:22/fleet.git":        "ssh://git@git.example.com:22/fleet.git",
-		"git.example.com:fleet":                                "ssh://git.example.com/fleet",
-		"http://127.0.0.1:3000/platform/fleet.git":             "http://127.0.0.1:3000/platform/fleet.git",
-		"http://git.example.com/platform/fleet.git":            "",
-		"/srv/git/fleet.git":                                   "",
-		"../fleet":                                             "",
-		"file:///srv/git":                                      "",
-		`C:\fleet`:                                             "",
-		"-oProxyCommand=x:y":                                   "",
-		"":                                                     "",
+		"https://git.example.com/platform/fleet.git":               "https://git.example.com/platform/fleet.git",
+		"https://me:canary@git.example.com/platform/fleet.git":     "https://git.example.com/platform/fleet.git",
+		"git@git.example.com:platform/fleet.git":                   "ssh://git@git.example.com/platform/fleet.git",
+		"ssh://git:canary@git.example.com:22/fleet.git":            "ssh://git@git.example.com:22/fleet.git",
+		"git.example.com:fleet":                                    "ssh://git.example.com/fleet",
+		"ext::sh -c canary":                                        "",
+		"https://git.example.com/fleet.git?private_token=canary#x": "https://git.example.com/fleet.git",
+		"http://127.0.0.1:3000/platform/fleet.git":                 "http://127.0.0.1:3000/platform/fleet.git",
+		"http://git.example.com/platform/fleet.git":                "",
+		"/srv/git/fleet.git":                                       "",
+		"../fleet":                                                 "",
+		"file:///srv/git":                                          "",
+		`C:\fleet`:                                                 "",
+		"-oProxyCommand=x:y":                                       "",
+		"":                                                         "",
 	} {
 		if got := author.RemoteURL(remote); got != want {
 			t.Errorf("%s: got %q, want %q", remote, got, want)

@@ -6,8 +6,10 @@
 package encrypt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -105,7 +107,7 @@ func RuleFor(root, file string) (*Rule, error) {
 		r.stores, err = config.LoadStoresConfig(at)
 	}
 	if err != nil || r.sops == nil { // the library's error may quote a recipient
-		wrong.Reason, wrong.Fix = "sops rejects the creation rule", "check its recipients; sops encrypt "+file+" prints the cause"
+		wrong.Reason, wrong.Fix = "sops rejects the creation rule", "check its recipients; sops encrypt FILE prints the cause"
 		return nil, wrong
 	}
 	return r, nil
@@ -133,7 +135,7 @@ func nearest(repository fs.FS, file string) (string, []byte, error) {
 	}
 }
 
-// Encrypt returns plain text as a SOPS file. Every field of secrets, given as mapping keys, is then encrypted, or the error says
+// Encrypt returns plain text as a SOPS file. Every field of secrets, given as mapping keys, is then encrypted in every document, or the error says
 // that the rule leaves it readable. The ring has what recipients need: see keys.Ring.Encrypt. The error is a *RuleError.
 func (r *Rule) Encrypt(plain []byte, secrets [][]string, ring *keys.Ring) (_ []byte, err error) {
 	defer func() {
@@ -177,17 +179,20 @@ func (r *Rule) checkHidden(sealed []byte, secrets [][]string) error {
 	if len(secrets) == 0 {
 		return nil
 	}
-	var document yaml.Node
-	if yaml.Unmarshal(sealed, &document) != nil {
-		return r.failed("sops wrote a file that is not YAML", "encrypt it with sops")
-	}
-	for _, field := range secrets {
-		if value := lookup(&document, field); value != nil && !seal.IsEncryptedValue(value.Value) {
-			last := field[len(field)-1]
-			return r.failed(strings.Join(field, ".")+" would stay readable", "add "+last+" to encrypted_regex of the rule")
+	for decoder := yaml.NewDecoder(bytes.NewReader(sealed)); ; {
+		var document yaml.Node
+		if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return r.failed("sops wrote a file that is not YAML", "encrypt it with sops")
+		}
+		for _, field := range secrets {
+			if value := lookup(&document, field); value != nil && !seal.IsEncryptedValue(value.Value) {
+				last := field[len(field)-1]
+				return r.failed(strings.Join(field, ".")+" would stay readable", "add "+last+" to encrypted_regex of the rule")
+			}
 		}
 	}
-	return nil
 }
 
 func lookup(n *yaml.Node, field []string) *yaml.Node {

@@ -134,7 +134,7 @@ func TestRuleErrors(t *testing.T) {
 		{"no rules", "stores: {}\n", "encrypt a/eu.yaml by .sops.yaml: no creation rule has a path_regex that matches the file; add a rule for it"},
 		{"no match", "creation_rules:\n  - path_regex: ^b/\n    age: " + recipient, "encrypt a/eu.yaml by .sops.yaml: no creation rule has a path_regex that matches the file; add a rule for it"},
 		{"no recipients", "creation_rules:\n  - encrypted_regex: x\n", "encrypt a/eu.yaml by .sops.yaml:2: the creation rule has no recipients; add an age recipient, a PGP fingerprint, or a key of a key service"},
-		{"a private key as recipient", "creation_rules:\n  - age: " + secret, "sops rejects the creation rule; check its recipients; sops encrypt a/eu.yaml prints the cause"},
+		{"a private key as recipient", "creation_rules:\n  - age: " + secret, "sops rejects the creation rule; check its recipients; sops encrypt FILE prints the cause"},
 		{"two kinds of rules", "creation_rules:\n  - age: " + recipient + "\n    encrypted_regex: x\n    unencrypted_regex: y\n", "sops rejects the creation rule"},
 		{"the token stays readable", "creation_rules:\n  - age: " + recipient + "\n    encrypted_regex: ^server$\n",
 			"encrypt a/eu.yaml by .sops.yaml:2: spec.serviceAccountAuth.token would stay readable; add token to encrypted_regex of the rule"},
@@ -217,4 +217,16 @@ func armored(t *testing.T, kind string, write func(*armorWriter) error) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// TestLaterDocument: the secret of a later document must not stay readable either.
+func TestLaterDocument(t *testing.T) {
+	root := repository(t, map[string]string{".sops.yaml": "creation_rules:\n  - age: " + newIdentity(t).Recipient().String() + "\n    encrypted_regex: ^server$\n"})
+	rule, err := encrypt.RuleFor(root, "eu.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rule.Encrypt([]byte("a: b\n---\n"+plain), token, &keys.Ring{}); err == nil || !strings.Contains(err.Error(), "token would stay readable") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -22,7 +22,7 @@ func (r *Result) SetUp() []review.Fold {
 	for i, s := range r.Setups() {
 		if i == maxSetups {
 			title := fmt.Sprintf("%d more clusters", len(r.Setups())-maxSetups)
-			return append(folds, review.Fold{Title: title, Text: "muster setup CLUSTER " + r.Path + "\n"})
+			return append(folds, review.Fold{Title: title, Text: "muster setup CLUSTER " + setup.Quote(r.Path) + "\n"})
 		}
 		folds = append(folds, review.Fold{Title: fmt.Sprintf("`%s`: %s", s.Cluster, s.Method), Text: s.Commands()})
 	}

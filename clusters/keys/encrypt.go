@@ -7,14 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
 	"github.com/ProtonMail/go-crypto/openpgp"
 	pgparmor "github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/getsops/sops/v3/keyservice"
 	"google.golang.org/grpc"
 )
@@ -119,10 +120,8 @@ func (r *Ring) AddPublicPGP(source, text string) error {
 
 // encryptPGP names a key as sops does: by the fingerprint, or the end of it, of the key or of a subkey.
 func (r *Ring) encryptPGP(fingerprint string, plain []byte) ([]byte, error) {
-	name := strings.TrimPrefix(strings.ToLower(strings.Join(strings.Fields(fingerprint), "")), "0x")
-	const shortID = 16
-	at := slices.IndexFunc(r.public, func(e *openpgp.Entity) bool { return len(name) >= shortID && hasFingerprint(e, name) })
-	if at < 0 {
+	entity := r.publicKey(strings.TrimPrefix(strings.ToLower(strings.Join(strings.Fields(fingerprint), "")), "0x"))
+	if entity == nil {
 		return nil, &RecipientError{"PGP " + fingerprint, "the public key is missing",
 			"add it: gpg --export --armor FINGERPRINT > key.asc, then --pgp-key key.asc; or commit it as .sops.pub.asc at the top of the repository"}
 	}
@@ -130,7 +129,7 @@ func (r *Ring) encryptPGP(fingerprint string, plain []byte) ([]byte, error) {
 	armored, err := pgparmor.Encode(&out, "PGP MESSAGE", nil)
 	var w io.WriteCloser
 	if err == nil {
-		w, err = openpgp.Encrypt(armored, r.public[at:at+1], nil, nil, nil)
+		w, err = openpgp.Encrypt(armored, []*openpgp.Entity{entity}, nil, nil, nil)
 	}
 	if err == nil {
 		_, err = w.Write(plain)
@@ -142,10 +141,30 @@ func (r *Ring) encryptPGP(fingerprint string, plain []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func hasFingerprint(e *openpgp.Entity, end string) bool {
-	return strings.HasSuffix(hex.EncodeToString(e.PrimaryKey.Fingerprint), end) || slices.ContainsFunc(e.Subkeys, func(s openpgp.Subkey) bool {
-		return strings.HasSuffix(hex.EncodeToString(s.PublicKey.Fingerprint), end)
-	})
+// publicKey returns the key whose fingerprint has this end, or nil. For the fingerprint of a subkey, it has that subkey alone, and
+// its primary key does not encrypt: a subkey does not tell whose it is. Anyone can sign another's key as a subkey of their own key,
+// and add a second one, for which the data key would be encrypted instead.
+func (r *Ring) publicKey(end string) *openpgp.Entity {
+	const shortID = 16
+	if len(end) < shortID {
+		return nil
+	}
+	is := func(key *packet.PublicKey) bool { return strings.HasSuffix(hex.EncodeToString(key.Fingerprint), end) }
+	for _, e := range r.public {
+		if is(e.PrimaryKey) {
+			return e
+		}
+	}
+	for _, e := range r.public {
+		for _, subkey := range e.Subkeys {
+			alone := *e
+			alone.Subkeys = []openpgp.Subkey{subkey}
+			if key, ok := alone.EncryptionKey(time.Now()); ok && is(key.PublicKey) {
+				return &alone
+			}
+		}
+	}
+	return nil
 }
 
 // encryptRemotely asks a key service with the credentials of AddAmbient.

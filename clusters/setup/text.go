@@ -29,12 +29,13 @@ func (t text) shell() string {
 			b.WriteString(`"${` + strings.ToUpper(p.variable) + `:?}"`)
 			continue
 		}
-		b.WriteString(quote(p.literal))
+		b.WriteString(Quote(p.literal))
 	}
 	return b.String()
 }
 
-func quote(value string) string {
+// Quote returns a value as one word of a shell command.
+func Quote(value string) string {
 	value = strings.ReplaceAll(value, "\x00", "\uFFFD") // no word can hold it
 	plain := strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@") == ""
 	if plain && value != "" {

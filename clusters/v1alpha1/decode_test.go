@@ -145,6 +145,11 @@ func TestPlainCredentials(t *testing.T) {
 		{"kubeconfig", "kubeconfig: canary", []string{"spec.kubeconfig"}},
 		{"token", "serviceAccountAuth: {server: 'https://a', token: canary, caCert: x}", []string{"spec.serviceAccountAuth.token"}},
 		{"registries", "privateRegistries: {dockerConfigJson: '{canary}'}", []string{"spec.privateRegistries.dockerConfigJson"}},
+		{"private keys among certificates", "serviceAccountAuth: {caCert: 'x -----BEGIN PRIVATE KEY----- canary'}\n" +
+			"vaultAuth: {caCert: '-----BEGIN EC PRIVATE KEY----- canary', targetCACert: '-----BEGIN RSA PRIVATE KEY----- canary'}\n" +
+			"spiffeAuth: {trustBundle: '-----BEGIN ENCRYPTED PRIVATE KEY----- canary'}",
+			[]string{"spec.serviceAccountAuth.caCert", "spec.vaultAuth.caCert", "spec.vaultAuth.targetCACert", "spec.spiffeAuth.trustBundle"}},
+		{"certificates, and an encrypted key", "serviceAccountAuth: {caCert: '-----BEGIN CERTIFICATE-----'}\nspiffeAuth: {trustBundle: '" + handle + "'}", nil},
 		{"all encrypted", "kubeconfig: " + handle + "\nserviceAccountAuth: {token: '" + handle + "'}\nprivateRegistries: {dockerConfigJson: '" + handle + "'}", nil},
 		{"none", "serviceAccountAuth: {}\nprivateRegistries: {}", nil},
 	}

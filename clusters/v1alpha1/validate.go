@@ -32,8 +32,8 @@ func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
 	return v.problems
 }
 
-// PlainCredentials reports each unencrypted credential in the file: one that is neither empty nor a handle. Call it before
-// opening.
+// PlainCredentials reports each unencrypted credential in the file: one that is neither empty nor a handle, or a private key among
+// certificates. Call it before opening.
 func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
 	v := &validator{sealed: orNone(sealed), mentioned: c.mentioned}
 	check := func(value string, field ...string) {
@@ -49,7 +49,27 @@ func (c *ExternalCluster) PlainCredentials(sealed func(string) bool) []Problem {
 	if registries := c.Spec.PrivateRegistries; registries != nil {
 		check(registries.DockerConfigJSON, "spec", "privateRegistries", "dockerConfigJson")
 	}
+	v.privateKeys(c.Spec)
 	return v.problems
+}
+
+// privateKeys reports private keys in the fields for certificates, which stay readable. Many tools keep both in one file.
+func (v *validator) privateKeys(spec Spec) {
+	check := func(value string, field ...string) {
+		if v.checkable(value) && strings.Contains(value, "PRIVATE KEY-----") {
+			v.fail(CodePlainCredential, field, "has a private key in plaintext", "leave only the certificates, and replace the key, because it stays in Git's history")
+		}
+	}
+	if auth := spec.ServiceAccountAuth; auth != nil {
+		check(auth.CACert, "spec", "serviceAccountAuth", "caCert")
+	}
+	if auth := spec.VaultAuth; auth != nil {
+		check(auth.CACert, "spec", "vaultAuth", "caCert")
+		check(auth.TargetCACert, "spec", "vaultAuth", "targetCACert")
+	}
+	if auth := spec.SPIFFEAuth; auth != nil {
+		check(auth.TrustBundle, "spec", "spiffeAuth", "trustBundle")
+	}
 }
 
 type validator struct {

@@ -102,7 +102,7 @@ func (l accessListing) summary(width int) string {
 	}
 	if fixable > 0 && l.who == "" {
 		writeParagraph(&b, "", "To encrypt for the recipients in .sops.yaml:", width)
-		fmt.Fprintf(&b, "  muster rotate --recipients %s\n", l.argument())
+		fmt.Fprintf(&b, "  muster rotate --recipients %s\n", l.repo.argument(l.path))
 	}
 	if len(noRule) > 0 {
 		writeParagraph(&b, "", fmt.Sprintf("note: %s no rule in a .sops.yaml, so the recipients stay as they are: %s", filesHave(len(noRule)), firstFew(noRule)), width)
@@ -140,7 +140,7 @@ func (l accessListing) writeRemoval(b *strings.Builder, width int) {
 	}
 	where := "in the repository"
 	if l.path != "." {
-		where = "in " + l.argument()
+		where = "in " + l.repo.argument(l.path)
 	}
 	writeParagraph(b, "", fmt.Sprintf("%s is a recipient of %d of %s %s", printable(l.who), len(opens), plural(l.total, "encrypted file"), where), width)
 	if len(opens)+len(places) == 0 {
@@ -150,9 +150,9 @@ func (l accessListing) writeRemoval(b *strings.Builder, width int) {
 	if len(places) > 0 {
 		writeParagraph(b, "  # ", "Delete the recipient from "+strings.Join(places, ", ")+", then:", width)
 	}
-	fmt.Fprintf(b, "  muster rotate --recipients %s\n", l.argument())
+	fmt.Fprintf(b, "  muster rotate --recipients %s\n", l.repo.argument(l.path))
 	writeParagraph(b, "  # ", "Whoever could open a file may have kept its data key. Change the data keys:", width)
-	fmt.Fprintf(b, "  muster rotate --data-keys %s\n", l.argument())
+	fmt.Fprintf(b, "  muster rotate --data-keys %s\n", l.repo.argument(l.path))
 	writeParagraph(b, "  # ", "They may also have kept what was in the file, and Git keeps its old versions. Replace the credentials themselves.", width)
 }
 
@@ -165,16 +165,4 @@ func writeParagraph(b *strings.Builder, indent, text string, width int) {
 	for _, line := range lines {
 		b.WriteString(indent + line + "\n")
 	}
-}
-
-// argument is the path as one word of a shell command.
-func (l accessListing) argument() string {
-	name := l.repo.fromWorkingDir(l.path)
-	if strings.HasPrefix(name, "-") {
-		name = "./" + name
-	}
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") == "" {
-		return name
-	}
-	return "'" + strings.ReplaceAll(printable(name), "'", `'\''`) + "'"
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -114,6 +115,9 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 	if err != nil {
 		return err
 	}
+	if bad := a.badCredentials(draft, file); len(bad) > 0 {
+		return a.fail(bad...)
+	}
 	for _, note := range draft.Notes {
 		fmt.Fprintln(a.stderr, "note: "+printable(a.redactor.String(note)))
 	}
@@ -153,6 +157,17 @@ func (a *adder) judge(ctx context.Context, change author.Change) (*proposal, err
 	}
 	a.ring = &keys.Ring{}
 	return a.propose(ctx, []author.Change{change})
+}
+
+// badCredentials are the errors of credentials. Without the key of the file, they would be found only after the merge.
+func (a *adder) badCredentials(draft *author.Draft, file string) (bad []finding.Finding) {
+	_, problems := draft.Credentials(time.Now())
+	for _, p := range problems {
+		if p.Severity == finding.Error {
+			bad = append(bad, finding.Finding{Code: p.Code, Severity: p.Severity, Cluster: a.name, Path: file, Message: p.Message, Fix: p.Fix})
+		}
+	}
+	return bad
 }
 
 // draft composes the file.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -85,22 +87,50 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 	return d, a.finish(d, &clusterMethods[0], fieldValues{})
 }
 
-func (a *adder) connectTarget(config *clientcmdapi.Config) (*targetClient, error) {
-	rest, err := clientcmd.NewNonInteractiveClientConfig(*config, a.context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+func (a *adder) connectTarget(kubeconfig *clientcmdapi.Config) (*targetClient, error) {
+	config, err := clientcmd.NewNonInteractiveClientConfig(*kubeconfig, a.context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	a.redactor.Add(rest.BearerToken, rest.Password)
-	rest.Timeout, rest.UserAgent = requestTimeout, "muster/"+shortVersion()
+	a.redactor.Add(config.BearerToken, config.Password)
+	config.Timeout, config.UserAgent, config.WarningHandler = requestTimeout, "muster/"+shortVersion(), rest.NoWarnings{}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next} })
 	defer lendStderr(a.shell)()
 	c := &targetClient{}
-	if c.core, err = corev1client.NewForConfig(rest); err != nil {
+	if c.core, err = corev1client.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	if c.dynamic, err = dynamic.NewForConfig(rest); err != nil {
+	if c.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
 	return c, nil
+}
+
+// maxTargetAnswer limits an answer of the cluster to scan. The largest one has a token and certificates.
+const maxTargetAnswer = 1 << 20
+
+// bounded fails requests whose answer is too large. client-go reads all of an answer into memory.
+type bounded struct{ next http.RoundTripper }
+
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	response, err := b.next.RoundTrip(req)
+	if err == nil {
+		response.Body = &boundedBody{response.Body, maxTargetAnswer}
+	}
+	return response, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("the answer is larger than %d MiB", maxTargetAnswer>>20)
+	}
+	return n, err
 }
 
 // errNotConfirmed ends the command.
@@ -199,7 +229,7 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		return token != "", nil
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
-		err = fmt.Errorf("it has no token after %s; use --token-lifetime, or make a token by hand", patience)
+		err = fmt.Errorf("the cluster put no token into it within %s; use --token-lifetime, or make a token by hand", patience)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", tokenNamespace, tokenSecret, err)

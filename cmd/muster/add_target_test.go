@@ -2,71 +2,65 @@ package main
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/setup"
 )
 
-// TestCreateServiceAccount makes the scanner's account in a real cluster. The token expires, because nothing fills Secrets here.
-func TestCreateServiceAccount(t *testing.T) {
-	m := startManagement(t)
-	m.write(".sops.yaml", "creation_rules:\n  - mac_only_encrypted: true\n    encrypted_regex: ^(token|server|caCert)$\n    age: "+m.key.Public()+"\n")
-	admin, context := m.plane.KubeconfigPath(), "muster-devenv"
-	add := func(want int, args ...string) (stdout, stderr string) {
-		t.Helper()
-		args = append([]string{"add", "eu", m.dir, "--from-context", context, "--create-service-account", "--server", m.plane.Config().Host,
-			"--allow-address", "127.0.0.1"}, args...)
-		var out, errs bytes.Buffer
-		none := func(name string) string { return map[string]string{"XDG_CONFIG_HOME": "/nowhere"}[name] }
-		if got := run(t.Context(), args, strings.NewReader(""), &out, &errs, none); got != want {
-			t.Errorf("muster %s ends with %d, want %d:\n%s%s", args, got, want, out.String(), errs.String())
+// TestHostileTarget: whoever controls the cluster to scan controls its answers, too.
+func TestHostileTarget(t *testing.T) {
+	const huge = 64 << 20
+	for _, row := range []struct {
+		reason, token string
+		status        int
+		message, want string
+	}{
+		{reason: "a good answer", token: canary},
+		{reason: "a token without end", token: strings.Repeat("a", huge), want: "the answer is larger than 1 MiB"},
+		{reason: "an error without end", status: http.StatusForbidden, message: strings.Repeat("a", huge), want: "the answer is larger than 1 MiB"},
+		{reason: "an error", status: http.StatusForbidden, message: "no", want: "make Namespace mondoo-scan: no; check your rights there"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Warning", `299 - "`+canary+`"`)
+			body, _ := io.ReadAll(r.Body)
+			switch {
+			case row.status != 0:
+				w.WriteHeader(row.status)
+				_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": row.message, "code": row.status})
+			case r.Method == http.MethodGet:
+				_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Secret", "apiVersion": "v1", "data": map[string]string{
+					"token": base64.StdEncoding.EncodeToString([]byte(row.token))}})
+			default:
+				_, _ = w.Write(body)
+			}
+		}))
+		t.Cleanup(server.Close)
+		var stderr bytes.Buffer
+		a := &adder{folder: &folder{shell: &shell{stderr: &stderr, redactor: &redact.Redactor{}}}, context: "x"}
+		client, err := a.connectTarget(&api.Config{Clusters: map[string]*api.Cluster{"x": {Server: server.URL}}, AuthInfos: map[string]*api.AuthInfo{"x": {}},
+			Contexts: map[string]*api.Context{"x": {Cluster: "x", AuthInfo: "x"}}})
+		check(t, err)
+		objects, err := scannerObjects(setup.For(mondoo.Entry{Name: "x", ServiceAccountAuth: &mondoo.ServiceAccountAuth{}}, "", "mondoo-operator"), true)
+		check(t, err)
+		start := time.Now()
+		token, _, err := client.make(t.Context(), objects, 0)
+		if row.want == "" && (err != nil || token != row.token) || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want) || len(err.Error()) > 1000) {
+			t.Errorf("%s: token of %d bytes, %.200v", row.reason, len(token), err)
 		}
-		return out.String(), errs.String()
-	}
-	file := filepath.Join(m.dir, "eu.yaml")
-
-	// Without the rights, nothing is written.
-	_, stderr := add(exitFailure, "--from-kubeconfig", m.as, "--yes", "--token-lifetime", "1h")
-	if !strings.Contains(stderr, "make Namespace mondoo-scan: ") || !strings.Contains(stderr, "check your rights there") {
-		t.Errorf("stderr: %s", stderr)
-	}
-	if _, err := os.Stat(file); err == nil {
-		t.Error("a file was written")
-	}
-
-	stdout, stderr := add(exitOK, "--from-kubeconfig", admin, "--yes", "--token-lifetime", "1h")
-	for _, want := range []string{"ServiceAccount mondoo-scan/mondoo-scanner", "ClusterRole mondoo-operator-k8s-resources-scanning (get, list and watch everything, Secrets too)",
-		"preflight: the credential works: system:serviceaccount:mondoo-scan:mondoo-scanner"} {
-		if !strings.Contains(stderr, want) {
-			t.Errorf("%q is missing in: %s", want, stderr)
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s: took %s", row.reason, took)
 		}
-	}
-	if !strings.Contains(stdout, "adds 1 cluster (eu)") || strings.Contains(stderr, "Secret mondoo-scan") {
-		t.Errorf("stdout: %s\nstderr: %s", stdout, stderr)
-	}
-	sealed, err := os.ReadFile(file)
-	check(t, err)
-	if !strings.Contains(string(sealed), "token: ENC[") {
-		t.Errorf("the token is readable:\n%s", sealed)
-	}
-	binding, err := m.core.RbacV1().ClusterRoleBindings().Get(t.Context(), "mondoo-operator-k8s-resources-scanning-eu", metav1.GetOptions{})
-	check(t, err)
-	if binding.Subjects[0].Namespace != tokenNamespace || binding.Subjects[0].Name != tokenSecret {
-		t.Errorf("the binding is for %+v", binding.Subjects)
-	}
-
-	// Another field manager's object is left alone.
-	check(t, os.Remove(file))
-	role, err := m.core.RbacV1().ClusterRoles().Get(t.Context(), "mondoo-operator-k8s-resources-scanning", metav1.GetOptions{})
-	check(t, err)
-	role.Rules[0].Verbs = []string{"get"}
-	_, err = m.core.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{FieldManager: "platform"})
-	check(t, err)
-	_, stderr = add(exitFailure, "--from-kubeconfig", admin, "--yes", "--token-lifetime", "1h")
-	if !strings.Contains(stderr, "another program manages it") {
-		t.Errorf("stderr: %s", stderr)
 	}
 }

@@ -25,7 +25,7 @@ The plain text is in a folder for you alone: in XDG_RUNTIME_DIR or /dev/shm, whi
 is removed at the end, even if Muster is killed. Vim is started without swap, backup and undo files. Check what other editors
 keep elsewhere.
 
-The editor is SOPS_EDITOR, VISUAL or EDITOR, or else vi. It is the one program that Muster starts besides git.
+The editor is SOPS_EDITOR, VISUAL or EDITOR, or in a terminal vi. It is the one program that Muster starts besides git.
 
 Exit status: 0, 1 when the file has errors and was not written, 2 when the command or the editor failed, 130 after Ctrl-C.`
 

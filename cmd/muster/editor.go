@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/google/shlex"
+	"golang.org/x/term"
 
 	"github.com/muster-gitops/muster/clusters/load"
 )
 
 // editorFor returns the command of the user's editor, without the file: as sops does, and as kubectl does.
-func editorFor(env func(string) string) ([]string, error) {
+func editorFor(env func(string) string, terminal bool) ([]string, error) {
 	for _, name := range []string{"SOPS_EDITOR", "VISUAL", "EDITOR"} {
 		text := env(name)
 		if strings.TrimSpace(text) == "" {
@@ -31,6 +32,9 @@ func editorFor(env func(string) string) ([]string, error) {
 			return nil, fmt.Errorf("%s is not a command line; check its quotes", name)
 		}
 		return append(words, tidy(words[0])...), nil
+	}
+	if !terminal { // vi would print the plain text, into the log of a pipeline
+		return nil, errors.New("there is no terminal for vi; set EDITOR to a program that needs none, or use muster set")
 	}
 	return append([]string{"vi"}, tidy("vi")...), nil
 }
@@ -54,7 +58,8 @@ var errInterrupted = errors.New("interrupted")
 
 // runEditor runs the editor on a file. Ctrl-C is the editor's until it ends.
 func (s *shell) runEditor(ctx context.Context, folder, file string) error {
-	words, err := editorFor(s.env)
+	out := osFile(s.stdout)
+	words, err := editorFor(s.env, s.terminal() != nil && out != nil && term.IsTerminal(int(out.Fd())))
 	if err != nil {
 		return err
 	}

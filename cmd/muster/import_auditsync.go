@@ -1,8 +1,7 @@
 package main
 
 import (
-	"net/url"
-	"regexp"
+	"cmp"
 
 	"github.com/go-git/go-git/v5"
 
@@ -61,9 +60,6 @@ func (im *importer) auditSync() ([]byte, error) {
 		"# Correct source: the address as the controller reaches it, and its credentials; remove secretRef for a public repository.")
 }
 
-// scpAddress is how SSH addresses are often written: git@host:path.
-var scpAddress = regexp.MustCompile(`^([A-Za-z0-9._-]+@[A-Za-z0-9._-]+):([^/].*)$`)
-
 // originURL is the address of the remote origin without credentials, or an example.
 func (im *importer) originURL() string {
 	const example = "https://git.example.com/REPLACE/REPLACE.git"
@@ -75,16 +71,5 @@ func (im *importer) originURL() string {
 	if err != nil || len(remote.Config().URLs) == 0 {
 		return example
 	}
-	u, err := url.Parse(scpAddress.ReplaceAllString(remote.Config().URLs[0], "ssh://$1/$2"))
-	switch {
-	case err != nil:
-		return example
-	case u.Scheme == "https" || u.Scheme == "http":
-		u.User = nil
-	case u.Scheme == "ssh" && u.User != nil:
-		u.User = url.User(u.User.Username())
-	case u.Scheme != "ssh":
-		return example
-	}
-	return u.String()
+	return cmp.Or(author.RemoteURL(remote.Config().URLs[0]), example)
 }

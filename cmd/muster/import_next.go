@@ -15,6 +15,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/policy"
+	"github.com/muster-gitops/muster/clusters/setup"
 	"github.com/muster-gitops/muster/controllers"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -119,11 +120,11 @@ func (im *importer) next() (steps []nextStep, err error) {
 			steps = append(steps, nextStep{about, commands})
 		}
 	}
-	folder := shellQuote(im.fromWorkingDir(im.path))
+	folder := im.argument(im.path)
 	if im.source.value == "audit-config" {
 		add("Compare the files with the management cluster", strings.Join(slices.Concat([]string{"muster import", folder, "--check -n", im.fleetFlags.namespace, "--sync", im.opts.Sync}, im.where(), im.chosen()), " "))
 	}
-	add("Publish the files", "git add "+folder, "git commit -m "+shellQuote("Import clusters into "+im.opts.Sync), "git push")
+	add("Publish the files", "git add -- "+folder, "git commit -m "+setup.Quote("Import clusters into "+im.opts.Sync), "git push")
 	add("Let Muster take over what exists; without this it leaves it alone", im.adoptions()...)
 	if im.encrypts() {
 		add("Give the controller the key of the files, if it doesn't have it yet", im.kubectl()+" create secret generic sops-keys --from-file=age.agekey=KEY_FILE")
@@ -146,13 +147,13 @@ func (im *importer) syncStep() (about string, commands []string, err error) {
 	case im.existingFile == "" && missing == "":
 		return "", nil, nil
 	case im.existingFile == "":
-		return "Add these fields to the AuditSync " + im.existing.Name, []string{im.kubectl() + " patch auditsync " + im.existing.Name + " --type=merge -p " + shellQuote(missing)}, nil
+		return "Add these fields to the AuditSync " + im.existing.Name, []string{im.kubectl() + " patch auditsync " + setup.Quote(im.existing.Name) + " --type=merge -p " + setup.Quote(missing)}, nil
 	case missing != "":
 		about = "Add these fields, and apply the AuditSync: " + missing
 	default:
 		about = "Apply the AuditSync"
 	}
-	return about, []string{im.kubectl() + " apply -f " + shellQuote(im.fromWorkingDir(im.existingFile))}, nil
+	return about, []string{im.kubectl() + " apply -f " + im.argument(im.existingFile)}, nil
 }
 
 func (im *importer) encrypts() bool {
@@ -165,10 +166,10 @@ func (im *importer) where() (flags []string) {
 		return nil // the flags chose the source
 	}
 	if im.kubeconfig != "" {
-		flags = append(flags, "--kubeconfig", shellQuote(im.kubeconfig))
+		flags = append(flags, "--kubeconfig", setup.Quote(im.kubeconfig))
 	}
 	if im.context != "" {
-		flags = append(flags, "--context", shellQuote(im.context))
+		flags = append(flags, "--context", setup.Quote(im.context))
 	}
 	return flags
 }

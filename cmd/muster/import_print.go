@@ -63,7 +63,11 @@ func (im *importer) print(changes []author.Change) error {
 		return im.printJSON(changes, steps)
 	}
 	for i, step := range steps {
-		if _, err := fmt.Fprintf(im.stdout, "# %d. %s\n%s\n", i+1, step.About, im.redactor.String(strings.Join(step.Commands, "\n"))); err != nil {
+		lines := strings.Split(im.redactor.String(strings.Join(step.Commands, "\n")), "\n")
+		for i, line := range lines {
+			lines[i] = printable(line)
+		}
+		if _, err := fmt.Fprintf(im.stdout, "# %d. %s\n%s\n", i+1, printable(step.About), strings.Join(lines, "\n")); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -113,6 +112,7 @@ func (f *initFlags) run(ctx context.Context, s *shell, folder string) error {
 	repo := &repository{root: root, fs: dir.FS(), dir: dir}
 	defer repo.close()
 	f.origin(ctx, repo)
+	given := !f.Recipients.Empty()
 	key, err := f.key(s, repo)
 	if err != nil {
 		return err
@@ -124,6 +124,9 @@ func (f *initFlags) run(ctx context.Context, s *shell, folder string) error {
 	if err := repo.write(changes); err != nil {
 		return err
 	}
+	if given && !slices.ContainsFunc(changes, func(c author.Change) bool { return c.Path == ".sops.yaml" }) {
+		s.tell("muster: .sops.yaml exists and is left alone, so the recipients that you named are not in it; check those that it has")
+	}
 	return f.print(s, repo, changes, key)
 }
 
@@ -133,7 +136,7 @@ func (f *initFlags) repository(ctx context.Context, s *shell, folder string) (st
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", folder, err)
 	}
-	if err := os.MkdirAll(abs, 0o755); err != nil { //nolint:gosec // a work tree, which others may read
+	if err := os.MkdirAll(abs, 0o755); err != nil { //nolint:gosec // as git init does
 		return "", fmt.Errorf("make %s: %w", folder, withoutPath(err))
 	}
 	switch root := gitRoot(ctx, abs); {
@@ -154,7 +157,7 @@ func (f *initFlags) origin(ctx context.Context, repo *repository) {
 	f.remote = remote != ""
 	f.URL, f.Branch = author.RemoteURL(f.URL), cmp.Or(f.Branch, branch, "main")
 	for _, m := range auditSyncsIn(repo.fs) {
-		f.URL = cmp.Or(f.URL, m.Spec.Source.URL)
+		f.URL = cmp.Or(f.URL, author.RemoteURL(m.Spec.Source.URL)) // it goes into a command, and a file may have any
 	}
 	f.URL = cmp.Or(f.URL, author.RemoteURL(remote))
 	f.unknown = f.URL == ""
@@ -164,77 +167,8 @@ func (f *initFlags) origin(ctx context.Context, repo *repository) {
 // placeholderURL is in place of an address that is not known.
 const placeholderURL = "https://git.example.com/platform/fleet.git"
 
-// key returns the file of the private key that opens the repository's files, as far as init knows it. Without recipients, it
-// makes one.
-func (f *initFlags) key(s *shell, repo *repository) (string, error) {
-	config, err := fs.ReadFile(repo.fs, ".sops.yaml")
-	if errors.Is(err, fs.ErrNotExist) && f.Recipients.Empty() {
-		return f.makeKey(s, repo.root)
-	}
-	file := keyFile(s, repo.root)
-	if err != nil || !f.Recipients.Empty() || file == "" || f.useKey(s, file) != nil || !strings.Contains(string(config), f.Recipients.Age[0]) {
-		return "", nil //nolint:nilerr // no key of the last time
-	}
-	return file, nil
-}
-
-// keyFile is where the key of a repository is; empty if there is no place.
-func keyFile(s *shell, root string) string {
-	dir := configDir(s.env)
-	if dir == "" {
-		return ""
-	}
-	return filepath.Join(dir, "sops", "age", filepath.Base(root)+".agekey")
-}
-
-// makeKey makes an age key outside of the repository, or uses the one from the last time. It returns its file.
-func (f *initFlags) makeKey(s *shell, root string) (string, error) {
-	file := keyFile(s, root)
-	if file == "" {
-		return "", errors.New("there is no configuration folder for a new key (HOME is not set); give a recipient with --age")
-	}
-	if strings.HasPrefix(file, root+string(filepath.Separator)) {
-		return "", fmt.Errorf("a new key would be in the repository, at %s; set XDG_CONFIG_HOME, or give a recipient with --age", file)
-	}
-	identity, err := age.GenerateX25519Identity()
-	if err != nil {
-		return "", fmt.Errorf("make a key: %w", err)
-	}
-	s.redactor.Add(identity.String())
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", fmt.Errorf("make a key: %w", err)
-	}
-	text := fmt.Sprintf("# The key of the repository %s. Keep a copy: without it, the files can't be opened.\n# public key: %s\n%s\n", filepath.Base(root), identity.Recipient(), identity)
-	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return file, f.useKey(s, file)
-	}
-	if err != nil {
-		return "", fmt.Errorf("make a key: %w", err)
-	}
-	_, err = out.WriteString(text)
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return "", fmt.Errorf("make a key: %w", errors.Join(err, os.Remove(file)))
-	}
-	f.Recipients.Age = []string{identity.Recipient().String()}
-	return file, nil
-}
-
-// useKey takes the recipient of a key that exists.
-func (f *initFlags) useKey(s *shell, file string) error {
-	text, err := readBounded(s, file, "key")
-	if err != nil {
-		return err
-	}
-	identities, err := age.ParseIdentities(bytes.NewReader(text))
-	if err == nil {
-		if own, ok := identities[0].(*age.X25519Identity); ok {
-			f.Recipients.Age = []string{own.Recipient().String()}
-			return nil
-		}
-	}
-	return fmt.Errorf("read key from %s: it has no age identity; move it away, or give a recipient with --age", file)
-}
+// maxIgnore limits a .gitignore.
+const maxIgnore = 1 << 20
 
 // missing are the files that don't exist, and what .gitignore lacks.
 func missing(repo *repository, files []author.Change) ([]author.Change, error) {
@@ -249,6 +183,8 @@ func missing(repo *repository, files []author.Change) ([]author.Change, error) {
 			return nil, fmt.Errorf("read %s: %w", c.Path, withoutPath(err))
 		case c.Path != ".gitignore" || !info.Mode().IsRegular():
 			continue
+		case info.Size() > maxIgnore:
+			return nil, fmt.Errorf("read %s: it is larger than %d KiB; make it shorter", c.Path, maxIgnore>>10)
 		}
 		before, err := fs.ReadFile(repo.fs, c.Path)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/setup"
 )
 
 // print writes what was written, and the commands that finish.
@@ -22,7 +23,7 @@ func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, k
 	}
 	if key != "" {
 		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, the files can't be opened.\n"+
-			"This lets muster and sops open them:\n\n    export SOPS_AGE_KEY_FILE=%s\n", printable(key), printable(shellQuote(key)))
+			"This lets muster and sops open them:\n\n    export SOPS_AGE_KEY_FILE=%s\n", printable(key), setup.Quote(printable(key)))
 	}
 	f.printSteps(&b, repo, key)
 	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
@@ -40,24 +41,24 @@ func (f *initFlags) printSteps(b *strings.Builder, repo *repository, key string)
 		}
 	}
 	git := "git "
-	if at := repo.fromWorkingDir("."); at != "." {
-		git += "-C " + shellQuote(at) + " "
+	if repo.fromWorkingDir(".") != "." {
+		git += "-C " + repo.argument(".") + " "
 	}
-	folder := shellQuote(repo.fromWorkingDir(f.Folder(f.Environments[0])))
+	folder := repo.argument(f.Folder(f.Environments[0]))
 	say("Add a cluster", "muster add CLUSTER "+folder+" --from-context CONTEXT --create-service-account")
 	if f.unknown {
 		say("Replace "+placeholderURL+" in the AuditSyncs by the address of your repository, which init does not know", git+"grep --untracked -l git.example.com")
 	}
 	var push []string
 	if !f.remote {
-		push = append(push, git+"remote add origin "+shellQuote(f.URL))
+		push = append(push, git+"remote add origin "+setup.Quote(f.URL))
 	}
-	say("Commit and push", append(push, git+"add --all && "+git+"commit -m 'Clusters for Muster' && "+git+"push -u origin "+shellQuote(f.Branch))...)
+	say("Commit and push", append(push, git+"add --all && "+git+"commit -m 'Clusters for Muster' && "+git+"push -u origin "+setup.Quote(f.Branch))...)
 	secret := "kubectl -n " + f.Namespace + " create secret generic "
 	say("Give the controller its access to the repository, and its key", f.gitSecret(secret), f.keySecret(secret, key))
 	var manifests []string
 	for _, env := range f.Environments {
-		manifests = append(manifests, "-f "+shellQuote(repo.fromWorkingDir(f.AuditSyncFile(env))))
+		manifests = append(manifests, "-f "+repo.argument(f.AuditSyncFile(env)))
 	}
 	say("Connect the two, in the management cluster with Muster and the Mondoo Operator", "kubectl apply "+strings.Join(manifests, " "), "muster status")
 }
@@ -74,7 +75,7 @@ func (f *initFlags) keySecret(create, key string) string {
 	file := "fleet.agekey=KEY_FILE"
 	switch {
 	case key != "":
-		file = "fleet.agekey=" + shellQuote(key)
+		file = "fleet.agekey=" + setup.Quote(key)
 	case len(r.Age) > 0:
 	case len(r.PGP) > 0:
 		file = "fleet.asc=KEY_FILE"

@@ -91,9 +91,15 @@ func TestEditorFor(t *testing.T) {
 		{map[string]string{"EDITOR": "nano", "VISUAL": "nvim", "SOPS_EDITOR": "code --wait"}, "code --wait"},
 		{map[string]string{"EDITOR": " "}, "vi" + quiet},
 	} {
-		got, err := editorFor(func(name string) string { return test.env[name] })
+		got, err := editorFor(func(name string) string { return test.env[name] }, true)
 		if err != nil || strings.Join(got, " ") != test.want {
 			t.Errorf("%v: %q, %v", test.env, got, err)
 		}
+	}
+	if got, err := editorFor(func(string) string { return "" }, false); err == nil {
+		t.Errorf("%q would print the plain text without a terminal", got)
+	}
+	if got, err := editorFor(func(string) string { return "nano" }, false); err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }

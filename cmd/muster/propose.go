@@ -150,6 +150,7 @@ func (w *writeFlags) perform(f *folder, p *proposal, show func() error) error {
 	if err := show(); err != nil {
 		return fmt.Errorf("print changes: %w", err)
 	}
+	f.tellRecipients(p.changes)
 	if w.dryRun {
 		return f.printFindings(f.stderr, f.repository, p.findings())
 	}

@@ -2,11 +2,15 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/review"
+	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/setup"
 )
 
 // printProposal writes what the written files do, and what is left to do. In a dry run it writes the files, too.
@@ -32,7 +36,7 @@ func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
 	would := map[bool]string{true: "This would do", false: "This does"}[dryRun]
 	fmt.Fprintf(&b, "%s, once it is merged: %s\n", would, printable(strings.TrimSpace(strings.TrimPrefix(text, "keyless check: "))))
 	for _, x := range p.setups {
-		fmt.Fprintf(&b, "\nBefore the scan of %s works (the commands: muster setup %[1]s %s):\n\n", printable(x.Cluster), printable(f.fromWorkingDir(f.path)))
+		fmt.Fprintf(&b, "\nBefore the scan of %s works (the commands: muster setup %[1]s %s):\n\n", printable(x.Cluster), f.argument(f.path))
 		for i, step := range x.Steps {
 			fmt.Fprintf(&b, "    %d. %s (%s)\n", i+1, step.Title, step.Where)
 		}
@@ -66,24 +70,39 @@ func writeContents(b *strings.Builder, changes []author.Change) {
 	}
 }
 
+// tellRecipients names who can open files that are encrypted for the first time. .sops.yaml chooses them, and whoever wrote the branch
+// wrote that.
+func (f *folder) tellRecipients(changes []author.Change) {
+	files := map[string][]string{}
+	for _, c := range changes {
+		if r, known := recipient.OfFile(c.After); known && !seal.IsEncrypted(string(c.Before)) {
+			who := strings.Join(shown(r.All()), ", ")
+			files[who] = append(files[who], f.fromWorkingDir(c.Path))
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(files)) {
+		f.tell("encrypted for " + who + ": " + firstFew(files[who]))
+	}
+}
+
 // commitCommand is the git command that commits the files.
 func (f *folder) commitCommand(p *proposal) string {
 	git, name := "git ", f.fromWorkingDir
 	if top := f.fromWorkingDir("."); strings.Trim(top, "./") != "" { // the working directory isn't in the repository
-		git += "-C " + shellQuote(top) + " "
+		git += "-C " + setup.Quote(printable(top)) + " "
 		name = func(file string) string { return file }
 	}
 	verb := "change "
 	var names []string
 	for _, c := range p.changes {
-		names = append(names, shellQuote(name(c.Path)))
+		names = append(names, setup.Quote(printable(name(c.Path))))
 		if c.Before == nil {
 			verb = "add "
 		}
 	}
 	slices.Sort(names)
 	list := strings.Join(names, " ")
-	return git + "add -- " + list + " && " + git + "commit -m " + shellQuote("clusters: "+verb+strings.Join(p.clusterNames(), ", ")) + " -- " + list + " && " + git + "push"
+	return git + "add -- " + list + " && " + git + "commit -m " + setup.Quote("clusters: "+verb+strings.Join(p.clusterNames(), ", ")) + " -- " + list + " && " + git + "push"
 }
 
 func (p *proposal) clusterNames() []string {
@@ -138,15 +157,4 @@ func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
 		*review.Review
 		SetUp []setupJSON `json:"setUp,omitempty"`
 	}{ok, !dryRun, summary, files, p.Review, setUp})
-}
-
-// shellQuote quotes a word for the shells of people.
-func shellQuote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:@%+=", r)
-	}
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
 
@@ -219,6 +220,11 @@ func (r *removal) addKubeconfigFile() {
 	}
 	if user := r.userOf(path.Base(target), target, true); user != "" {
 		r.kept = append(r.kept, fmt.Sprintf("%s: %s mentions it", r.fromWorkingDir(target), r.fromWorkingDir(user)))
+		return
+	}
+	file, failure := r.rendered.sealed.Source.Loaded.Read(target)
+	if failure != nil || !seal.IsEncrypted(file.Data) || slices.ContainsFunc(file.Documents, (*load.Document).IsCluster) {
+		r.kept = append(r.kept, r.fromWorkingDir(target)+": it is not an encrypted kubeconfig")
 		return
 	}
 	r.documents[target] = nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
+	"github.com/muster-gitops/muster/clusters/setup"
 	"github.com/muster-gitops/muster/gitsync/worktree"
 )
 
@@ -220,4 +221,13 @@ func (r *repository) fromWorkingDir(name string) string {
 		return rel
 	}
 	return abs
+}
+
+// argument is a path of the repository as a word of a shell command that the user may copy.
+func (r *repository) argument(name string) string {
+	name = r.fromWorkingDir(name)
+	if strings.HasPrefix(name, "-") {
+		name = "./" + name
+	}
+	return setup.Quote(printable(name))
 }

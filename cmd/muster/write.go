@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -128,6 +129,10 @@ func (r *repository) makeFolders(name string) (made []string, err error) {
 		return append(made, name), nil
 	} else if !errors.Is(err, fs.ErrExist) {
 		return made, err
+	}
+	// A link may lead into the folder .git.
+	if info, err := r.dir.Lstat(name); err != nil || !info.IsDir() {
+		return made, cmp.Or(err, fmt.Errorf("%s is not a folder, and Muster does not follow symbolic links", filepath.ToSlash(name)))
 	}
 	return made, nil
 }
