@@ -27,6 +27,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/commitstatus"
+	"github.com/muster-gitops/muster/controllers/preflights"
 	"github.com/muster-gitops/muster/controllers/pullrequest"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
@@ -64,6 +65,8 @@ type Reconciler struct {
 	Statuses *commitstatus.Reporter
 	// PullRequests answers pull requests; nil answers none.
 	PullRequests *pullrequest.Checker
+	// Preflights checks the credentials of clusters; nil checks none.
+	Preflights *preflights.Checker
 	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
@@ -93,6 +96,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if audit.Spec.Suspend {
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
 		r.Statuses.Stop(audit)
+		r.Preflights.Forget(req.NamespacedName)
 		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -115,6 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return r.overran(ctx, audit, st, overrun)
 	}
 	again := r.scans(ctx, audit, st, &outcome)
+	outcome.Preflight = r.preflight(ctx, audit, st, outcome.Fleet)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
@@ -320,6 +325,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.Metrics.Forget(key.Namespace, key.Name)
 	r.Statuses.Forget(key)
 	r.PullRequests.Forget(key)
+	r.Preflights.Forget(key)
 	if r.Scans != nil {
 		r.Scans.Forget(key)
 	}

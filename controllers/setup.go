@@ -40,6 +40,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/commitstatus"
+	"github.com/muster-gitops/muster/controllers/preflights"
 	"github.com/muster-gitops/muster/controllers/pullrequest"
 	"github.com/muster-gitops/muster/controllers/receiver"
 	"github.com/muster-gitops/muster/controllers/report"
@@ -177,8 +178,8 @@ func New(cfg *rest.Config, opts Options) (manager.Manager, error) {
 	return mgr, r.SetupWithManager(mgr, reported)
 }
 
-// addWatches adds the runnables that watch scans, post commit statuses and answer pull requests. The last two send what must be
-// reconciled to reported.
+// addWatches adds the runnables that watch scans, post commit statuses, answer pull requests and check credentials. All but the first
+// send what must be reconciled to reported.
 func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan<- event.TypedGenericEvent[*v1alpha1.AuditSync]) (err error) {
 	r.Scans, err = scans.New(scans.Options{Config: mgr.GetConfig(), HTTPClient: mgr.GetHTTPClient(), Namespace: opts.Namespace, Cached: r.Client, Live: r.Live,
 		Writer: r.writer, Record: r.record, Bounds: opts.ScanBounds, Clock: clock.RealClock{}})
@@ -197,6 +198,10 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 		CacheDir: r.repositoryDir, Events: r.Events, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.PullRequests); err != nil {
 		return fmt.Errorf("add the pull requests: %w", err)
+	}
+	r.Preflights = preflights.New(preflights.Options{Clock: clock.RealClock{}, Management: addressesOf(mgr.GetConfig()), Changed: reported, Log: mgr.GetLogger()})
+	if err := mgr.Add(r.Preflights); err != nil {
+		return fmt.Errorf("add the checks of credentials: %w", err)
 	}
 	return nil
 }

@@ -253,7 +253,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func toJSON(t *testing.T, v any) string {
+func toJSON(t testing.TB, v any) string {
 	t.Helper()
 	data, err := json.Marshal(v)
 	must(t, err)

@@ -69,13 +69,15 @@ func everyMetric(t *testing.T) *recorder {
 	}
 	audit := &v1alpha1.AuditSync{}
 	audit.Namespace, audit.Name = operatorNamespace, "production"
+	audit.Spec.Preflight.Mode = v1alpha1.PreflightReport
 	broken := finding.Report{Findings: []finding.Finding{{Code: "x", Severity: finding.Error, Cluster: "eu"}}}
 	all := &fleet.Opened{Report: broken, Clusters: []fleet.Cluster{{Name: "eu", AuditConfig: "mondoo-client", Expires: time.Unix(1, 0)}}}
 	failure := &report.Failure{Class: report.Failed}
 	for _, o := range []report.Outcome{
 		{Fetch: failure}, {Render: failure}, {Fleet: all, Apply: failure},
 		{Fleet: all, Corrects: true, Plan: &plan.Plan{Report: broken, Secrets: make([]plan.SecretWrite, 1), Steps: changes()},
-			Scans: []scanstate.Status{{Cluster: "eu", AuditConfig: "mondoo-client", LastSuccess: time.Unix(1, 0)}}},
+			Scans:     []scanstate.Status{{Cluster: "eu", AuditConfig: "mondoo-client", LastSuccess: time.Unix(1, 0)}},
+			Preflight: &report.Preflight{Last: time.Unix(1, 0)}},
 	} {
 		m.Sync(audit, time.Minute, report.Status(audit, o), o)
 	}

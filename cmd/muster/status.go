@@ -163,6 +163,8 @@ type clusterStatus struct {
 	Schedule string            `json:"schedule,omitempty"`
 	Expires  time.Time         `json:"credentialsExpire,omitzero"`
 	Scan     *scanstate.Status `json:"scan,omitempty"`
+	// Preflight is the check of the credentials that failed, if it is one of the 50 in the AuditSync's status.
+	Preflight *v1alpha1.PreflightFailure `json:"preflight,omitempty"`
 }
 
 func (f fleetStatus) well() bool {
@@ -191,7 +193,7 @@ func (c clusterStatus) gravity(now time.Time) int {
 		return 1
 	case c.State == stateQuarantined:
 		return 2
-	case expired:
+	case expired, c.Preflight != nil:
 		return 3
 	case scanned == scanstate.Overdue:
 		return 4
@@ -237,6 +239,7 @@ func (c *cluster) fleetStatus(ctx context.Context, s *shell, want selection, now
 	for key, problem := range problems { // of files that were never applied
 		f.Clusters = append(f.Clusters, clusterStatus{Cluster: key[1], Sync: key[0], State: stateQuarantined, Problem: problem})
 	}
+	f.addPreflights(s, live.syncs)
 	slices.SortFunc(f.Clusters, func(a, b clusterStatus) int {
 		return cmp.Or(cmp.Compare(a.gravity(now), b.gravity(now)), strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.AuditConfig, b.AuditConfig))
 	})
@@ -255,6 +258,25 @@ func (f *fleetStatus) addSyncs(s *shell, syncs map[string]*v1alpha1.AuditSync) m
 		}
 	}
 	return problems
+}
+
+// addPreflights adds the checks of credentials that failed.
+func (f *fleetStatus) addPreflights(s *shell, syncs map[string]*v1alpha1.AuditSync) {
+	failures := map[[3]string]*v1alpha1.PreflightFailure{}
+	for name, audit := range syncs {
+		if audit.Status.Preflight == nil {
+			continue
+		}
+		for _, failure := range audit.Status.Preflight.Failures {
+			key := [3]string{name, failure.AuditConfig, failure.Cluster}
+			failure.Message, failure.Fix = s.redactor.String(failure.Message), s.redactor.String(failure.Fix)
+			failures[key] = &failure
+		}
+	}
+	for i := range f.Clusters {
+		c := &f.Clusters[i]
+		c.Preflight = failures[[3]string{c.Sync, c.AuditConfig, c.Cluster}]
+	}
 }
 
 func (f *fleetStatus) note(text string) {

@@ -326,10 +326,14 @@ func causeOf(c clusterStatus) string {
 	if c.Problem != "" {
 		return c.Problem
 	}
-	if s := c.Scan; s != nil && s.State != scanstate.Succeeded && s.State != scanstate.Running && s.State != scanstate.Awaiting {
-		return s.Detail
+	var causes []string
+	if s := c.Scan; s != nil && s.State != scanstate.Succeeded && s.State != scanstate.Running && s.State != scanstate.Awaiting && s.Detail != "" {
+		causes = append(causes, s.Detail)
 	}
-	return ""
+	if p := c.Preflight; p != nil {
+		causes = append(causes, fmt.Sprintf("preflight: %s: %s [%s]; %s", p.Check, p.Message, p.Cause, p.Fix))
+	}
+	return strings.Join(causes, "; ")
 }
 
 // summaryOf counts all clusters, listed or not.

@@ -23,6 +23,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/controllers"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -282,6 +283,38 @@ func TestExplainShowsNoSecret(t *testing.T) {
 	}
 	if status, out := runWith(t, "tree", dir, "--sops-key", key); status != exitOK || leak(out) != "" {
 		t.Errorf("muster tree ends with %d:\n%s", status, out)
+	}
+}
+
+// TestStatusOfPreflights shows the checks that failed, of the AuditSync that has the cluster.
+func TestStatusOfPreflights(t *testing.T) {
+	failure := v1alpha1.PreflightFailure{Cluster: "eu", AuditConfig: "mondoo-client", Check: "login", Cause: "token-expired", Message: "the token " + canary + " expired", Fix: "muster setup eu"}
+	production, other := &v1alpha1.AuditSync{}, &v1alpha1.AuditSync{}
+	production.Status.Preflight = &v1alpha1.PreflightStatus{Failed: 1, Failures: []v1alpha1.PreflightFailure{failure}}
+	var out bytes.Buffer
+	s := &shell{stdout: &out, env: func(string) string { return "" }, redactor: &redact.Redactor{}}
+	s.redactor.Add(canary)
+	f := fleetStatus{now: time.Now(), Clusters: []clusterStatus{
+		{Cluster: "eu", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied, Scan: &scanstate.Status{State: scanstate.Failed, Detail: "exit code 1"}},
+		{Cluster: "us", AuditConfig: "mondoo-client", Sync: "production", State: stateApplied},
+		{Cluster: "eu", AuditConfig: "other", Sync: "other", State: stateApplied},
+	}}
+	f.addPreflights(s, map[string]*v1alpha1.AuditSync{"production": production, "other": other})
+	if f.Clusters[0].Preflight == nil || f.Clusters[1].Preflight != nil || f.Clusters[2].Preflight != nil {
+		t.Errorf("%+v", f.Clusters)
+	}
+	if healthy := (clusterStatus{State: stateApplied, Preflight: f.Clusters[0].Preflight}).gravity(f.now) >= well; healthy {
+		t.Error("a cluster whose credentials don't work needs no attention")
+	}
+	for _, format := range []string{"text", "json", "yaml"} {
+		out.Reset()
+		check(t, s.printStatus(s.stdout, format, f, statusFlags{limit: 30}))
+		if text := out.String(); leak(text) != "" || !strings.Contains(text, "token-expired") || !strings.Contains(text, redact.Mask) {
+			t.Errorf("%s", text)
+		}
+		if want := "exit code 1; preflight: login: the token *** expired [token-expired]; muster setup eu"; format == "text" && !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
 	}
 }
 

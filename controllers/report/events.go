@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,7 +58,7 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 	if drift != nil && drift.Status == "False" && (known == nil || known.Message != drift.Message) {
 		add(corev1.EventTypeWarning, drift.Reason, "Compare", drift.Message)
 	}
-	return append(list, scanEvents(sync, status, o)...)
+	return slices.Concat(list, preflightEvents(sync.Status, status), scanEvents(sync, status, o))
 }
 
 // maxKept is how many Secrets that are kept after a deletion get their own event.

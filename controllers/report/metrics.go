@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type Metrics struct {
 	stages    *prometheus.HistogramVec
 	steps     *prometheus.CounterVec
 	forge     forgeMetrics
+	preflight preflightMetrics
 	fleet     *fleetCollector
 	now       func() time.Time
 
@@ -101,11 +103,12 @@ func NewMetrics(registry prometheus.Registerer, o MetricsOptions) (*Metrics, err
 			"Duration of a stage of a sync, in seconds: fetch, render, plan, apply.", "stage"),
 		steps: counter("muster_changes_total",
 			"Changes applied, by action (add, change, move, remove) and cause (git, drift).", "action", "cause"),
-		forge:  newForgeMetrics(),
-		fleet:  newFleetCollector(o.ClusterSeries, o.Now),
-		now:    o.Now,
-		forges: map[syncKey]forge.Provider{},
-		known:  map[syncKey]bool{},
+		forge:     newForgeMetrics(),
+		preflight: newPreflightMetrics(),
+		fleet:     newFleetCollector(o.ClusterSeries, o.Now),
+		now:       o.Now,
+		forges:    map[syncKey]forge.Provider{},
+		known:     map[syncKey]bool{},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "muster_build_info", Help: "Always 1; its label is the version of Muster.",
 		ConstLabels: prometheus.Labels{"version": strings.ToValidUTF8(o.Version, "")}})
@@ -134,8 +137,8 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 
 // perSync returns the metrics that have series for each AuditSync, which are dropped with it.
 func (m *Metrics) perSync() []prometheus.Collector {
-	return append([]prometheus.Collector{m.clusters, m.scans, m.ready, m.suspended, m.failing, m.interval, m.success, m.drifted, m.corrected,
-		m.syncs, m.durations, m.stages, m.steps}, m.forge.collectors()...)
+	return slices.Concat([]prometheus.Collector{m.clusters, m.scans, m.ready, m.suspended, m.failing, m.interval, m.success, m.drifted, m.corrected,
+		m.syncs, m.durations, m.stages, m.steps}, m.forge.collectors(), m.preflight.collectors())
 }
 
 // Stage records how long a stage of a sync took.
@@ -178,6 +181,7 @@ func (m *Metrics) Sync(audit *v1alpha1.AuditSync, interval time.Duration, status
 	if o.Scans != nil {
 		m.Scans(namespace, name, o.Scans)
 	}
+	m.preflight.set(namespace, name, audit.Spec.Preflight.On(), o.Preflight)
 	m.changes(namespace, name, o)
 }
 

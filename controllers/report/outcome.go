@@ -62,6 +62,8 @@ type Outcome struct {
 	Scan      *scanstate.Verdict
 	Scans     []scanstate.Status
 	ScanNotes ScanNotes
+	// Preflight is what the checks of credentials showed; nil while unknown.
+	Preflight *Preflight
 }
 
 // Findings returns the findings of the last stage that was reached.

@@ -68,6 +68,7 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	c.inSync(o)
 	c.ready(o)
 	c.scanned(o)
+	c.preflight(sync, o.Preflight)
 	if o.Plan != nil || o.Fleet != nil {
 		status.Problems, status.MoreProblems = problems(o.Findings())
 		status.Clusters = counts(o)

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -40,6 +42,9 @@ const (
 	// ConditionPullRequests: every open pull request has its plan. It exists only with spec.forge.pullRequests, and Ready doesn't
 	// depend on it.
 	ConditionPullRequests = "PullRequests"
+	// ConditionPreflight: the credentials of all clusters work. It exists only with spec.preflight.mode, and Ready doesn't depend
+	// on it.
+	ConditionPreflight = "Preflight"
 )
 
 // AuditSync syncs the audit configs of its namespace from a path in a Git repository.
@@ -160,6 +165,10 @@ type AuditSyncSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	ScanOnChange ScanOnChange `json:"scanOnChange,omitempty"`
+
+	// Checks that the credentials of the clusters work: address, certificate, login, rights and identity.
+	// +optional
+	Preflight Preflight `json:"preflight,omitempty"`
 
 	// The ServiceAccount in this namespace that Muster impersonates to apply. Its permissions limit what this AuditSync can
 	// change. Default: Muster's ServiceAccount.
@@ -503,14 +512,79 @@ func (s ScanOnChange) AtOnce() int {
 	return int(s.Concurrency)
 }
 
+// Preflight defines whether the credentials of clusters are checked. A check connects to the cluster's API server with the
+// credentials of its file, reads, and asks what they may read. Only clusters that are applied as in Git are checked.
+type Preflight struct {
+	// Report checks each cluster after its credential or server has changed, and again at each interval. It reports the results in
+	// the condition Preflight, status.preflight, events and metrics. Off checks nothing;
+	// in YAML it is written "Off", in quotes.
+	//
+	// Off is the default, because Muster itself connects to no cluster otherwise. A check sends a credential only to the server of
+	// the same file, as a scan does. But the connections come from Muster's Pod, which has the keys of the repository, and whoever
+	// may change the repository chooses the addresses. It is for the owner of the management cluster to allow that, and to open its
+	// network policies for it.
+	// +kubebuilder:validation:Enum=Report;Off
+	// +kubebuilder:default=Off
+	// +optional
+	Mode PreflightMode `json:"mode,omitempty"`
+
+	// How often to check each cluster, as a duration such as 24h; at least 5m. The checks are spread by up to a tenth of it. A
+	// cluster that fails is checked again after 10 minutes, then after 20, and so on, until the interval is reached.
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5m')",message="the interval is at least 5m"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// Addresses and networks that are contacted although they are loopback, link-local, metadata or multicast addresses, or that of
+	// the management cluster's API server, such as 10.96.0.1 or 169.254.0.0/16. Private networks need no permission.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^[0-9a-fA-F:.]+(/[0-9]{1,3})?$'))",message="an entry is an IP address, or a network such as 169.254.0.0/16"
+	// +listType=set
+	// +optional
+	AllowAddresses []string `json:"allowAddresses,omitempty"`
+
+	// Proxies that kubeconfigs may name, as host:port. A cluster behind another proxy is not checked: a proxy decides where a
+	// connection leads.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^([^/?#@%:[:space:]]+|[[][0-9a-fA-F:.]+[]]):[0-9]{1,5}$'))",message="a proxy is host:port"
+	// +listType=set
+	// +optional
+	AllowProxies []string `json:"allowProxies,omitempty"`
+}
+
+// PreflightMode is Report or Off.
+type PreflightMode string
+
+// The modes of preflights.
+const (
+	PreflightReport PreflightMode = "Report"
+	PreflightOff    PreflightMode = "Off"
+)
+
+// On reports whether clusters are checked.
+func (p Preflight) On() bool { return p.Mode == PreflightReport }
+
+// Every returns how often each cluster is checked.
+func (p Preflight) Every() time.Duration {
+	const standard = 24 * time.Hour
+	if p.Interval == nil || p.Interval.Duration <= 0 {
+		return standard
+	}
+	return p.Interval.Duration
+}
+
 // AuditSyncStatus is the result of the last syncs.
 type AuditSyncStatus struct {
 	// The generation of the AuditSync that this status is for.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready, Fetched, Rendered, Applied, InSync and Scanned; Webhook with spec.webhook, and Reported with spec.forge;
-	// Reconciling and Stalled while they are true.
+	// Ready, Fetched, Rendered, Applied, InSync and Scanned; Webhook with spec.webhook, Reported with spec.forge,
+	// and Preflight with spec.preflight.mode; Reconciling and Stalled while they are true.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -553,6 +627,10 @@ type AuditSyncStatus struct {
 	// The number of clusters, by state.
 	// +optional
 	Clusters *ClusterCounts `json:"clusters,omitempty"`
+
+	// Whether the credentials of the clusters work, as of the last checks.
+	// +optional
+	Preflight *PreflightStatus `json:"preflight,omitempty"`
 
 	// The findings for the last revision, most severe first; 50 at most.
 	// +kubebuilder:validation:MaxItems=50
@@ -620,4 +698,41 @@ type Problem struct {
 	// How to fix it.
 	// +optional
 	Fix string `json:"fix,omitempty"`
+}
+
+// PreflightStatus is the result of the last checks of credentials.
+type PreflightStatus struct {
+	// Clusters whose credentials work.
+	Passed int32 `json:"passed"`
+	// Clusters with a check that failed.
+	Failed int32 `json:"failed"`
+	// Clusters that can't be checked from here, for example because only the operator's ServiceAccount can log in.
+	// +optional
+	NotChecked int32 `json:"notChecked,omitempty"`
+	// When a cluster was last checked. The status may be an hour behind, so that checks with the same result write nothing.
+	// +optional
+	LastCheckTime *metav1.Time `json:"lastCheckTime,omitempty"`
+	// The first check that failed, of each cluster; 50 at most.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	Failures []PreflightFailure `json:"failures,omitempty"`
+}
+
+// PreflightFailure is the first check of a cluster that failed.
+type PreflightFailure struct {
+	Cluster string `json:"cluster"`
+	// +optional
+	AuditConfig string `json:"auditConfig,omitempty"`
+	// credential, resolve, connect, tls, host-name, http, version, login, rights or identity.
+	Check string `json:"check"`
+	// The cause, from a fixed list, such as token-expired.
+	Cause   string `json:"cause"`
+	Message string `json:"message"`
+	// How to fix it.
+	// +optional
+	Fix string `json:"fix,omitempty"`
+	// Since when checks have failed for this cause.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
 }

@@ -1,0 +1,263 @@
+package preflights
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/inventory"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/preflight"
+	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
+	"github.com/muster-gitops/muster/controllers/report"
+)
+
+// Sync is an AuditSync and what is applied for it.
+type Sync struct {
+	*v1alpha1.AuditSync
+	// Fleet is the fleet of the last sync; nil if there is none. Inventories are what is applied of it.
+	Fleet       *fleet.Opened
+	Inventories []*inventory.Inventory
+	// Redactor knows the secrets of the fleet.
+	Redactor *redact.Redactor
+}
+
+func (s Sync) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+}
+
+// policy is what spec.preflight says.
+type policy struct {
+	every   time.Duration
+	allow   []netip.Prefix
+	proxies []string
+}
+
+func policyOf(spec v1alpha1.Preflight) (policy, error) {
+	p := policy{every: spec.Every(), proxies: spec.AllowProxies}
+	for _, text := range spec.AllowAddresses {
+		prefix, err := netip.ParsePrefix(text)
+		if address, single := netip.ParseAddr(text); single == nil {
+			prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return p, fmt.Errorf("spec.preflight.allowAddresses: %q is neither an IP address nor a network such as 127.0.0.0/8", text)
+		}
+		p.allow = append(p.allow, prefix)
+	}
+	return p, nil
+}
+
+// fleetState is what is kept of an AuditSync.
+type fleetState struct {
+	Sync
+	policy
+	// checks are those of the applied clusters. index is where a cluster is in the fleet.
+	checks map[cluster]*check
+	index  map[cluster]int
+	// pending counts the checks without a result. last is when a cluster was last checked.
+	pending int
+	last    time.Time
+	// news is true if a result has changed since the last report.
+	news bool
+}
+
+// check is the state of checking one cluster.
+type check struct {
+	// fingerprint changes with the credential, the server and the policy.
+	fingerprint string
+	due         time.Time
+	// at is when the cluster was last checked; zero for never.
+	at         time.Time
+	notChecked bool
+	failure    *report.PreflightFailure
+	// failures counts the failed checks since the last one that passed.
+	failures int
+	// uid is that of the cluster that was first seen with this credential.
+	uid string
+}
+
+// dueCheck is a check to put into the queue.
+type dueCheck struct {
+	cluster
+	wait time.Duration
+}
+
+// update takes over what is applied now. It returns the checks to schedule: those of clusters that are new or have changed, and
+// those of all clusters if the interval has changed.
+func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
+	if sync.Fleet == nil {
+		sync.Fleet, sync.Inventories = f.Fleet, f.Inventories
+	}
+	slices.SortFunc(sync.Inventories, func(a, b *inventory.Inventory) int { return strings.Compare(a.AuditConfig, b.AuditConfig) })
+	paced := p.every != f.every
+	same := sync.Fleet == f.Fleet && slices.Equal(sync.Inventories, f.Inventories) && slices.Equal(p.allow, f.allow) && slices.Equal(p.proxies, f.proxies)
+	before := f.checks
+	f.Sync, f.policy = sync, p
+	if same && !paced {
+		return nil
+	}
+	f.checks, f.index, f.pending = map[cluster]*check{}, map[cluster]int{}, 0
+	fingerprint, applied := f.fingerprinter(), appliedHashes(sync.Inventories)
+	var due []dueCheck
+	for i := range sync.Fleet.Clusters {
+		one := &sync.Fleet.Clusters[i]
+		key := cluster{one.AuditConfig, one.Name}
+		if one.Quarantined || one.Hash == "" || applied[key] != one.Hash {
+			continue
+		}
+		known, current := before[key], fingerprint(one)
+		if known == nil || known.fingerprint != current {
+			known = &check{fingerprint: current, due: now.Add(time.Duration(len(due)) * pace)}
+			due = append(due, dueCheck{key, known.due.Sub(now)})
+		} else if paced && !known.at.IsZero() {
+			soonest := now.Add(time.Duration(len(due)) * pace)
+			if known.due = known.next(key, p.every); known.due.Before(soonest) {
+				known.due = soonest
+			}
+			due = append(due, dueCheck{key, known.due.Sub(now)})
+		}
+		if f.checks[key], f.index[key] = known, i; known.at.IsZero() {
+			f.pending++
+		}
+	}
+	return due
+}
+
+// appliedHashes are the hashes of the clusters that are applied.
+func appliedHashes(inventories []*inventory.Inventory) map[cluster]string {
+	hashes := map[cluster]string{}
+	for _, applied := range inventories {
+		for i := range applied.Clusters {
+			hashes[cluster{applied.AuditConfig, applied.Clusters[i].Name}] = applied.Clusters[i].Hash
+		}
+	}
+	return hashes
+}
+
+// fingerprinter returns a function that returns a text which changes with the credential and server of a cluster, and with the policy.
+func (f *fleetState) fingerprinter() func(*fleet.Cluster) string {
+	hashes := make(map[string]string, len(f.Fleet.Secrets))
+	for i := range f.Fleet.Secrets {
+		hashes[f.Fleet.Secrets[i].Name] = f.Fleet.Secrets[i].Hash
+	}
+	return func(c *fleet.Cluster) string {
+		login := mondoo.Entry{KubeconfigSecretRef: c.Entry.KubeconfigSecretRef, ServiceAccountAuth: c.Entry.ServiceAccountAuth,
+			WorkloadIdentity: c.Entry.WorkloadIdentity, SPIFFEAuth: c.Entry.SPIFFEAuth, VaultAuth: c.Entry.VaultAuth}
+		secret := ""
+		switch {
+		case login.KubeconfigSecretRef != nil:
+			secret = hashes[login.KubeconfigSecretRef.Name]
+		case login.ServiceAccountAuth != nil:
+			secret = hashes[login.ServiceAccountAuth.CredentialsSecretRef.Name]
+		}
+		text, err := json.Marshal([]any{login, secret, f.allow, f.proxies})
+		if err != nil {
+			panic(err) // there is nothing in it that JSON doesn't have
+		}
+		sum := sha256.Sum256(text)
+		return string(sum[:])
+	}
+}
+
+// next returns when to check a cluster again. The time within the interval is the cluster's own, so that clusters that were checked
+// together don't stay together.
+func (c *check) next(key cluster, every time.Duration) time.Time {
+	wait := every - time.Duration(float64(every)*spread(key)/10)
+	if c.failures > 0 && c.failures < 16 {
+		wait = min(wait, failedRetry<<(c.failures-1))
+	}
+	return c.at.Add(wait)
+}
+
+// spread returns a number from 0 up to 1 that is always the same for a cluster.
+func spread(key cluster) float64 {
+	h := fnv.New32a()
+	h.Write([]byte(key.auditConfig + "/" + key.name))
+	return float64(h.Sum32()) / (1 << 32)
+}
+
+// job is a check that is to be made, with what it needs. It contains secrets.
+type job struct {
+	*check
+	fleet    *fleet.Opened
+	cluster  *fleet.Cluster
+	uid      string
+	policy   policy
+	redactor *redact.Redactor
+}
+
+func (f *fleetState) job(key cluster) *job {
+	c := f.checks[key]
+	return &job{check: c, fleet: f.Fleet, cluster: &f.Fleet.Clusters[f.index[key]], uid: c.uid, policy: f.policy, redactor: f.Redactor}
+}
+
+// record takes a result.
+func (f *fleetState) record(key cluster, r preflight.Result, now time.Time) {
+	c := f.checks[key]
+	before := *c
+	if before.at.IsZero() {
+		f.pending--
+	}
+	c.at, f.last, c.notChecked, c.failure = now, now, r.NotChecked != "", nil
+	if failed := r.Failure(); failed == nil {
+		c.failures = 0
+	} else {
+		c.failures++
+		c.failure = &report.PreflightFailure{AuditConfig: f.Redactor.String(key.auditConfig), Cluster: f.Redactor.String(key.name), Check: *failed, Since: now}
+		if before.failure != nil && before.failure.Check.Cause == failed.Cause {
+			c.failure.Since = before.failure.Since
+		}
+	}
+	if c.uid == "" {
+		c.uid = r.UID
+	}
+	c.due = c.next(key, f.every)
+	f.news = f.news || before.at.IsZero() || !sameResult(&before, c)
+}
+
+func sameResult(a, b *check) bool {
+	if a.failure == nil || b.failure == nil {
+		return a.failure == b.failure && a.notChecked == b.notChecked
+	}
+	return a.failure.Check == b.failure.Check
+}
+
+// complete reports whether there is something new to report, and every cluster has a result.
+func (f *fleetState) complete() bool {
+	if !f.news || f.pending > 0 {
+		return false
+	}
+	f.news = false
+	return true
+}
+
+// results are the results so far.
+func (f *fleetState) results() *report.Preflight {
+	p := &report.Preflight{Last: f.last, Pending: f.pending}
+	for _, c := range f.checks {
+		switch {
+		case c.at.IsZero():
+		case c.failure != nil:
+			p.Failures = append(p.Failures, *c.failure)
+		case c.notChecked:
+			p.NotChecked++
+		default:
+			p.Passed++
+		}
+	}
+	slices.SortFunc(p.Failures, func(a, b report.PreflightFailure) int {
+		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.AuditConfig, b.AuditConfig))
+	})
+	return p
+}
