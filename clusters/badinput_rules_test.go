@@ -214,7 +214,7 @@ func fingerprint(t *testing.T, key *sealtest.PGPKey, plain string) string {
 }
 
 // credentialRows are about what shows once a credential is opened. The run's time is now.
-func credentialRows(sealed func(name, spec string) string, inline func(string) string, serviceAccount func(server, token, ca string) string) []badInput {
+func credentialRows(sealed, recommended func(name, spec string) string, inline func(string) string, serviceAccount func(server, token, ca string) string) []badInput {
 	const server = "https://bad.example.com"
 	token := "token-" + canary
 	jwtFrom := func(from, end time.Time) string {
@@ -230,6 +230,7 @@ func credentialRows(sealed func(name, spec string) string, inline func(string) s
 	field := func(old, replacement string) files {
 		return files{"bad.yaml": sealed("bad", inline(strings.Replace(kubeconfig("bad"), old, replacement, 1)))}
 	}
+	const privateKey = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 	account := func(token, ca string) files {
 		return files{"bad.yaml": sealed("bad", serviceAccount(server, token, ca))}
 	}
@@ -246,7 +247,9 @@ func credentialRows(sealed func(name, spec string) string, inline func(string) s
 		{name: "CA of 31 days", files: account(token, ca(now.Add(-year), now.Add(31*day)))},
 		{name: "CA of tomorrow", files: account(token, ca(now.Add(day), now.Add(year))), want: []string{"certificate-not-yet-valid clusters/bad.yaml:9"}},
 		{name: "expired CA beside a good one", files: account(token, ca(now.Add(-year), now.Add(-day))+caPEM()), infos: []string{"certificate-expired clusters/bad.yaml:9"}},
-		{name: "private key among certificates", files: account(token, caPEM()+"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), want: []string{"certificate-private-key clusters/bad.yaml:9"}},
+		{name: "private key among readable certificates", files: account(token, caPEM()+privateKey), want: []string{"plain-credential clusters/bad.yaml:9"}},
+		{name: "private key among encrypted certificates", files: files{"bad.yaml": recommended("bad", serviceAccount(server, token, caPEM()+privateKey))},
+			want: []string{"certificate-private-key clusters/bad.yaml:9"}},
 		{name: "token in base64", files: account(base64.StdEncoding.EncodeToString([]byte(jwt(now.Add(year)))), caPEM()), want: []string{"credential-base64 clusters/bad.yaml:8"}},
 		{name: "blank token", files: account("  ", caPEM()), want: []string{"credential-empty clusters/bad.yaml:8"}},
 		{name: "kubeconfig for this machine", files: files{"bad.yaml": sealed("bad", inline(withServer("https://127.0.0.1:6443")))}, want: []string{"kubeconfig-server clusters/bad.yaml:6"}},

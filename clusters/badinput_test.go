@@ -48,6 +48,9 @@ func TestBadInput(t *testing.T) {
 		return "apiVersion: muster.dev/v1alpha1\nkind: ExternalCluster\nmetadata:\n  name: " + name + "\nspec:\n" + indent(2, spec)
 	}
 	sealed := func(name, spec string) string { return encrypt(name+".yaml", cluster(name, spec)) }
+	recommended := func(name, spec string) string {
+		return key.Encrypt(t, name+".yaml", cluster(name, spec), sealtest.Recommended)
+	}
 	inline := func(kubeconfig string) string { return "kubeconfig: |\n" + indent(2, kubeconfig) }
 	serviceAccount := func(server, token, ca string) string {
 		return "serviceAccountAuth:\n  server: " + server + "\n  token: " + fmt.Sprintf("%q", token) + "\n  caCert: |\n" + indent(4, ca)
@@ -342,7 +345,7 @@ func TestBadInput(t *testing.T) {
 	rows = append(rows, fieldRows(t, key, cluster)...)
 	rows = append(rows, policyRows(cluster)...)
 	rows = append(rows, recipientRows(t, key, cluster("bad", inline(kubeconfig("bad"))))...)
-	rows = append(rows, credentialRows(sealed, inline, serviceAccount)...)
+	rows = append(rows, credentialRows(sealed, recommended, inline, serviceAccount)...)
 	broken := map[finding.Code]bool{}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
