@@ -43,29 +43,14 @@ var secretFields = [][]string{
 
 // SecretFields are the fields of the draft that must be encrypted, as mapping keys. Without any, the file needs no encryption.
 func (d *Draft) SecretFields() [][]string {
-	var document yaml.Node
-	if yaml.Unmarshal(d.json(), &document) != nil {
-		return secretFields // json.Marshal writes no such thing
-	}
-	var found [][]string
-	for _, field := range secretFields {
-		if has(document.Content[0], field) {
-			found = append(found, field)
-		}
-	}
-	return found
+	fields, _ := Secrets(d.json()) // JSON is YAML
+	return fields
 }
 
-func has(n *yaml.Node, field []string) bool {
-	if len(field) == 0 {
-		return true
-	}
-	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == field[0] {
-			return has(n.Content[i+1], field[1:])
-		}
-	}
-	return false
+// SecretValues are the values of these fields, for a redactor.
+func (d *Draft) SecretValues() []string {
+	_, values := Secrets(d.json())
+	return values
 }
 
 // Credentials checks the credentials of the draft, as the controller does when it opens the file. expires is when the kubeconfig or

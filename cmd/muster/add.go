@@ -21,7 +21,6 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/keys"
 	"github.com/muster-gitops/muster/clusters/unseal"
-	"github.com/muster-gitops/muster/clusters/v1alpha1"
 	"github.com/muster-gitops/muster/config/schema"
 )
 
@@ -227,20 +226,8 @@ func (a *adder) finish(d *author.Draft, method *clusterMethod, v fieldValues) er
 	if err := v.spec(&d.Cluster.Spec); err != nil {
 		return err
 	}
-	a.redactor.Add(secretsOf(&d.Cluster.Spec)...)
+	a.redactor.Add(d.SecretValues()...)
 	return nil
-}
-
-// secretsOf are the values of a spec that must not be printed.
-func secretsOf(spec *v1alpha1.Spec) []string {
-	list := []string{spec.Kubeconfig}
-	if spec.ServiceAccountAuth != nil {
-		list = append(list, spec.ServiceAccountAuth.Token)
-	}
-	if spec.PrivateRegistries != nil {
-		list = append(list, spec.PrivateRegistries.DockerConfigJSON)
-	}
-	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
 }
 
 // fromContext reads a context of the user's kubeconfig. method is what the flags select besides, or nil.
