@@ -63,8 +63,25 @@ type world struct {
 // newWorld starts the servers. Manager says whether CronJobs and Jobs come to life.
 func newWorld(t testing.TB, manager bool) *world {
 	t.Helper()
+	w := newPlane(t, manager)
+	w.receiver = freeAddress(t)
+	var err error
+	w.gitea, err = server.StartGitea(t.Context(), server.GiteaOptions{})
+	must(t, err)
+	t.Cleanup(func() { must(t, w.gitea.Stop()) })
+	w.setUpForge()
+	w.secret("mondoo-client", map[string]string{"config": "{}"})      // without it the operator makes nothing
+	w.secret("ca", map[string]string{"ca.crt": "the CA of a target"}) // the operator stops at an entry of Vault without its own
+	w.secret("sops-keys", map[string]string{"age.agekey": w.key.Private()})
+	t.Cleanup(w.stopController)
+	return w
+}
+
+// newPlane is a world without Gitea and Secrets: a control plane, in which the controller has its rights.
+func newPlane(t testing.TB, manager bool) *world {
+	t.Helper()
 	server.SkipShort(t)
-	w := &world{TB: t, key: sealtest.NewKey(t), work: t.TempDir(), cacheDir: t.TempDir(), receiver: freeAddress(t)}
+	w := &world{TB: t, key: sealtest.NewKey(t), work: t.TempDir(), cacheDir: t.TempDir()}
 	ctx := t.Context()
 	var err error
 	w.plane, err = server.StartControlPlane(ctx, server.ControlPlaneOptions{ControllerManager: manager})
@@ -73,9 +90,6 @@ func newWorld(t testing.TB, manager bool) *world {
 	crd, err := os.ReadFile("../../../config/crd/muster.dev_auditsyncs.yaml")
 	must(t, err)
 	must(t, server.InstallCRDs(ctx, w.plane.Config(), server.MondooAuditConfigCRD(), crd))
-	w.gitea, err = server.StartGitea(ctx, server.GiteaOptions{})
-	must(t, err)
-	t.Cleanup(func() { must(t, w.gitea.Stop()) })
 
 	scheme, err := controllers.Scheme()
 	must(t, err)
@@ -84,11 +98,6 @@ func newWorld(t testing.TB, manager bool) *world {
 	must(t, err)
 	must(t, w.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	w.grant()
-	w.setUpForge()
-	w.secret("mondoo-client", map[string]string{"config": "{}"})      // without it the operator makes nothing
-	w.secret("ca", map[string]string{"ca.crt": "the CA of a target"}) // the operator stops at an entry of Vault without its own
-	w.secret("sops-keys", map[string]string{"age.agekey": w.key.Private()})
-	t.Cleanup(w.stopController)
 	return w
 }
 
@@ -125,11 +134,17 @@ func (w *world) setUpForge() {
 	w.secret("fleet-webhook", map[string]string{"token": hookSecret})
 
 	name, password := w.gitea.Login()
+	w.clone(strings.Replace(url, "://", "://"+name+":"+password+"@", 1))
+}
+
+// clone makes a clone of a repository that is empty.
+func (w *world) clone(url string) {
+	w.Helper()
 	w.git("init", "-q", "-b", "main", ".")
 	w.git("config", "user.name", "Ada")
 	w.git("config", "user.email", "ada@example.com")
 	w.git("config", "gc.auto", "0")
-	w.git("remote", "add", "origin", strings.Replace(url, "://", "://"+name+":"+password+"@", 1))
+	w.git("remote", "add", "origin", url)
 }
 
 // createSync makes the AuditSync. Its interval is an hour, so that webhooks and watches alone make things happen.
