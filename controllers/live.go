@@ -22,8 +22,12 @@ import (
 // auditConfigKind is the operator's custom resource. It is read as unstructured data, because its types belong to Mondoo.
 var auditConfigKind = schema.GroupVersionKind{Group: mondoo.Group, Version: mondoo.Version, Kind: mondoo.Kind}
 
-// plan compares the fleet with the management cluster.
-func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (*plan.Plan, *report.Failure) {
+// plan compares the fleet with the management cluster, unless nothing has changed since there was nothing to do.
+func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *state, now seen) (*plan.Plan, *report.Failure) {
+	if p := st.settledPlan(audit, now); p != nil {
+		return p, nil
+	}
+	st.settled = settled{}
 	live, failure := r.live(ctx, audit, r.reader(st))
 	if failure != nil {
 		return nil, failure
@@ -37,6 +41,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	maskDrift(st.redactor, p.Steps)
 	p.Mismatch = st.redactor.String(p.Mismatch)
 	r.Metrics.Stage(audit.Namespace, audit.Name, "plan", r.Clock.Since(started))
+	st.settle(p, live, now)
 	return p, nil
 }
 

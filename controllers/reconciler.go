@@ -78,6 +78,8 @@ type Reconciler struct {
 	outside map[types.NamespacedName][]string
 	// subjects are what pull requests are judged with.
 	subjects map[types.NamespacedName]*subject
+	// changes counts, by namespace, the changes of objects that plans depend on.
+	changes map[string]uint64
 }
 
 // Reconcile syncs one AuditSync.
@@ -112,11 +114,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		// An earlier sync has overrun, has been reported, and is still running. A reconcile after its end continues.
 		return ctrl.Result{RequeueAfter: min(time.Minute, interval(audit))}, nil
 	}
-	started := r.Clock.Now()
+	started, now := r.Clock.Now(), r.see(ctx, audit)
 	r.Metrics.Begin(req.Namespace, req.Name)
-	outcome, overrun := st.watchdog.run(ctx, r.syncTimeout(), func(ctx context.Context) report.Outcome { return r.sync(ctx, audit.DeepCopy(), st) })
+	outcome, overrun := st.watchdog.run(ctx, r.syncTimeout(), func(ctx context.Context) report.Outcome { return r.sync(ctx, audit.DeepCopy(), st, now) })
 	if overrun != nil {
 		return r.overran(ctx, audit, st, overrun)
+	}
+	if outcome.Unchanged {
+		r.Metrics.Duration(req.Namespace, req.Name, r.Clock.Since(started))
+		return r.staysSettled(ctx, audit, st)
 	}
 	again := r.scans(ctx, audit, st, &outcome)
 	outcome.Preflight = r.preflight(ctx, audit, st, outcome.Fleet)
@@ -134,6 +140,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if outcome.Plan != nil {
 		r.PullRequests.Held(audit, outcome.Plan.Approval)
 	}
+	st.remember(audit, outcome, now, again)
 	return ctrl.Result{RequeueAfter: r.nextLook(audit, r.next(audit, st, outcome), again, outcome)}, nil
 }
 
@@ -156,7 +163,7 @@ func (r *Reconciler) syncTimeout() time.Duration {
 }
 
 // sync runs all stages once. Failures are in the outcome, with secrets masked.
-func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state) report.Outcome {
+func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state, now seen) report.Outcome {
 	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	st.watchdog.enter(stageFetch)
 	o.Fetch = r.fetch(ctx, audit, st)
@@ -165,6 +172,10 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 		return o // no snapshot, or one from the AuditSync's previous source
 	}
 	o.Revision = st.snapshot.Revision().String()
+	if o.Fetch == nil && r.unchanged(audit, st, now) {
+		o.Unchanged = true
+		return o
+	}
 	r.Statuses.Begin(audit, o.Revision, st.redactor)
 	st.watchdog.enter(stageRender)
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
@@ -173,7 +184,7 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	o.Fleet = st.fleet
 	st.watchdog.enter(stageApply)
 	for {
-		o.Plan, o.Apply = r.plan(ctx, audit, st)
+		o.Plan, o.Apply = r.plan(ctx, audit, st, now)
 		r.rememberOutside(client.ObjectKeyFromObject(audit), o.Plan)
 		if o.Apply != nil || o.Plan.Empty() {
 			return o
@@ -208,12 +219,17 @@ func (r *Reconciler) dependsOn(key types.NamespacedName, secret string) bool {
 // report writes status, events and metrics if they have changed.
 func (r *Reconciler) report(ctx context.Context, audit *v1alpha1.AuditSync, o report.Outcome) error {
 	status := report.Status(audit, o)
-	r.webhookStatus(ctx, audit, &status)
-	r.Statuses.SetCondition(audit, &status)
-	r.PullRequests.SetCondition(audit, &status)
+	r.otherStatus(ctx, audit, &status)
 	r.Metrics.Sync(audit, interval(audit), status, o)
 	r.recordEvents(ctx, audit, report.Events(audit, status, o))
 	return r.patchStatus(ctx, audit, status)
+}
+
+// otherStatus sets the part of a status that doesn't come from a sync.
+func (r *Reconciler) otherStatus(ctx context.Context, audit *v1alpha1.AuditSync, status *v1alpha1.AuditSyncStatus) {
+	r.webhookStatus(ctx, audit, status)
+	r.Statuses.SetCondition(audit, status)
+	r.PullRequests.SetCondition(audit, status)
 }
 
 // suspended reports that an AuditSync is suspended.

@@ -282,7 +282,7 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager, reported <-chan event
 		Named("auditsync").
 		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOfLabel)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.syncOfInventory)).
 		WatchesRawSource(source.Channel(reported, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).
 		WatchesRawSource(source.Func(r.Scans.Requests)).
 		WithOptions(controller.Options{SkipNameValidation: new(true)}).
@@ -296,7 +296,8 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager, reported <-chan event
 // syncsOfSecret returns the AuditSyncs that a Secret affects: the one that applied it, those that use it for credentials or keys,
 // and those with a cluster or an audit config that names it.
 func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	requests := syncOfLabel(ctx, secret)
+	r.changed(secret.GetNamespace())
+	requests := syncOfLabel(secret)
 	var syncs v1alpha1.AuditSyncList
 	if err := r.Client.List(ctx, &syncs, client.InNamespace(secret.GetNamespace())); err != nil {
 		return requests // the next interval picks it up
@@ -317,7 +318,13 @@ func (r *Reconciler) syncsOfSecret(ctx context.Context, secret client.Object) []
 	return requests
 }
 
-func syncOfLabel(_ context.Context, object client.Object) []reconcile.Request {
+// syncOfInventory returns the AuditSync of an inventory.
+func (r *Reconciler) syncOfInventory(_ context.Context, inventory client.Object) []reconcile.Request {
+	r.changed(inventory.GetNamespace())
+	return syncOfLabel(inventory)
+}
+
+func syncOfLabel(object client.Object) []reconcile.Request {
 	name := object.GetLabels()[fleet.LabelSync]
 	if name == "" {
 		return nil
@@ -327,6 +334,7 @@ func syncOfLabel(_ context.Context, object client.Object) []reconcile.Request {
 
 // syncsOfNamespace returns all AuditSyncs in an object's namespace. There are few audit configs, and any AuditSync may manage one.
 func (r *Reconciler) syncsOfNamespace(ctx context.Context, object *unstructured.Unstructured) []reconcile.Request {
+	r.changed(object.GetNamespace())
 	return r.syncsIn(ctx, object.GetNamespace())
 }
 

@@ -54,6 +54,8 @@ type state struct {
 	credentials []string
 	renders     int
 	concealed   []string
+	// settled is the last sync that had nothing to do.
+	settled settled
 	// scans is what package scans remembers.
 	scans scans.Memory
 }

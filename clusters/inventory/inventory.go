@@ -109,6 +109,12 @@ func (c Correction) Equal(other Correction) bool {
 	return c.Path == other.Path && c.Dropped == other.Dropped && c.Commit == other.Commit && c.Times == other.Times && c.At.Equal(other.At)
 }
 
+// Settled reports whether nothing in the inventory expires: no correction, and no approval that is being carried out.
+func (i *Inventory) Settled() bool {
+	corrected := func(item Item) bool { return len(item.Corrected) > 0 }
+	return len(i.Corrected) == 0 && i.Approved == nil && !slices.ContainsFunc(i.Clusters, corrected) && !slices.ContainsFunc(i.Secrets, corrected)
+}
+
 // Empty reports whether there is nothing to record.
 func (i *Inventory) Empty() bool {
 	return i == nil || len(i.Clusters)+len(i.Secrets) == 0 && i.Origin == "" && i.Approved == nil

@@ -185,6 +185,12 @@ func (m *Metrics) Sync(audit *v1alpha1.AuditSync, interval time.Duration, status
 	m.changes(namespace, name, o)
 }
 
+// Unchanged records another sync with the outcome of the last one, which was complete.
+func (m *Metrics) Unchanged(namespace, name string) {
+	m.success.WithLabelValues(namespace, name).Set(seconds(m.now()))
+	m.syncs.WithLabelValues(namespace, name, resultComplete).Inc()
+}
+
 // Scans records the scan states of an AuditSync's clusters.
 func (m *Metrics) Scans(namespace, name string, statuses []scanstate.Status) {
 	counts := map[scanstate.State]int{}

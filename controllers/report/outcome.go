@@ -42,6 +42,8 @@ type Failure struct {
 type Outcome struct {
 	// Revision is the synced revision, as branch@sha1:commit; empty if there was none.
 	Revision string
+	// Unchanged is true if nothing has changed since the last report. Then only Revision is set.
+	Unchanged bool
 	// Fetch is why the fetch failed. If Revision is set, the sync used the last good revision.
 	Fetch *Failure
 	// Render is why the path could not be rendered at all.

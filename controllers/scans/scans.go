@@ -64,11 +64,14 @@ type Observer struct {
 	scopes map[scope]*objects
 	// held are the AuditSyncs that back off after a failure. Changes of scans must not shorten that.
 	held map[types.NamespacedName]time.Time
+	// changes counts the changes by namespace.
+	changes map[string]uint64
 }
 
 // New returns an Observer that watches once it is started.
 func New(o Options) (*Observer, error) {
-	s := &Observer{options: o, changed: workqueue.NewTyped[string](), scopes: map[scope]*objects{}, held: map[types.NamespacedName]time.Time{}}
+	s := &Observer{options: o, changed: workqueue.NewTyped[string](), scopes: map[scope]*objects{}, held: map[types.NamespacedName]time.Time{},
+		changes: map[string]uint64{}}
 	return s, s.addKinds()
 }
 
@@ -83,6 +86,19 @@ func (s *Observer) Start(ctx context.Context) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// note records a change in a namespace, or in all if it is empty. The lock must be held.
+func (s *Observer) note(namespace string) {
+	s.changes[namespace]++
+	s.changed.Add(namespace)
+}
+
+// Changes returns a number that changes with everything that Look would read of the watches in a namespace.
+func (s *Observer) Changes(namespace string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes[namespace] + s.changes[""]
 }
 
 // Requests is the source of reconciles for a controller. It requests those AuditSyncs whose scans have changed, each at most once in

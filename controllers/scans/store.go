@@ -159,7 +159,7 @@ func (s *store[O, V]) change(object any, apply func(live *objects, o O, value V)
 	defer observer.mu.Unlock()
 	live := observer.in(at)
 	if apply(live, o, value) {
-		observer.changed.Add(at.namespace)
+		observer.note(at.namespace)
 	}
 	if live.empty() {
 		delete(observer.scopes, at)
@@ -187,7 +187,7 @@ func (s *store[O, V]) Replace(list []any, _ string) error {
 	}
 	maps.DeleteFunc(observer.scopes, func(_ scope, live *objects) bool { return live.empty() })
 	s.kind.synced, s.kind.refused = true, false
-	observer.changed.Add("")
+	observer.note("")
 	return nil
 }
 

@@ -131,7 +131,7 @@ func (k *kind) note(err error) {
 	defer k.observer.mu.Unlock()
 	if !k.refused {
 		k.refused = true
-		k.observer.changed.Add("")
+		k.observer.note("")
 	}
 }
 
