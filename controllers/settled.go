@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
@@ -43,7 +44,7 @@ type seen struct {
 // reported is a complete report, and the rest of what it depends on.
 type reported struct {
 	scans    uint64 // as in seen
-	snapshot *gitsync.Snapshot
+	revision gitsync.Revision
 	// version is the version of the AuditSync as the report has left it.
 	version string
 	outcome report.Outcome
@@ -113,25 +114,26 @@ func (st *state) settle(p *plan.Plan, live plan.Live, now seen) {
 // unchanged reports whether a sync would find and report what the last one did. The snapshot must have been fetched just now.
 func (r *Reconciler) unchanged(audit *v1alpha1.AuditSync, st *state, now seen) bool {
 	last := st.settled.reported
-	return last != nil && st.settledPlan(audit, now) != nil && last.scans == now.scans && last.snapshot == st.snapshot && last.version == audit.ResourceVersion &&
+	return last != nil && st.settledPlan(audit, now) != nil && last.scans == now.scans && last.revision == st.snapshot.Revision() && last.version == audit.ResourceVersion &&
 		r.Clock.Now().Before(last.until)
 }
 
 // remember remembers what was reported if that, too, stays the same until an input changes.
 func (st *state) remember(audit *v1alpha1.AuditSync, o report.Outcome, now seen, again time.Time) {
 	st.settled.reported = nil
-	if notes := o.ScanNotes; st.settled.plan == nil || !o.Complete() || o.Refused != "" || o.Fleet.Provisional || o.Fleet.Retry || notes.Due > 0 || notes.Refused != "" {
+	if st.settled.plan == nil || !o.Complete() || o.Refused != "" || o.Fleet.Provisional || o.Fleet.Retry {
 		return
 	}
 	until := st.rendered.day.AddDate(0, 0, 1) // findings about what expires are of a day
 	if !again.IsZero() && again.Before(until) {
 		until = again
 	}
-	st.settled.reported = &reported{scans: now.scans, snapshot: st.snapshot, version: audit.ResourceVersion, outcome: o, until: until, again: again}
+	st.settled.reported = &reported{scans: now.scans, revision: st.snapshot.Revision(), version: audit.ResourceVersion, outcome: o, until: until, again: again}
 }
 
 // staysSettled ends a sync that is unchanged. What the status has beside the outcome may have changed.
 func (r *Reconciler) staysSettled(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (ctrl.Result, error) {
+	log.FromContext(ctx).V(1).Info("nothing has changed since the last sync")
 	last := st.settled.reported
 	status := *audit.Status.DeepCopy()
 	r.otherStatus(ctx, audit, &status)

@@ -61,7 +61,8 @@ func TestInputsOfASettledSync(t *testing.T) {
 			s.end()
 			s.clock.SetTime(s.clock.Now().Add(11 * time.Hour))
 		}, true},
-		{"another commit", func(s *settledSync) { s.st.snapshot = &gitsync.Snapshot{} }, false},
+		{"another commit", func(s *settledSync) { s.st.settled.reported.revision.Hash = "before" }, false},
+		{"the same commit, fetched again", func(s *settledSync) { s.st.snapshot = &gitsync.Snapshot{} }, true},
 		{"the spec or an annotation of the AuditSync", func(s *settledSync) { s.now.sync = "u 2 map[]" }, false},
 		{"the status of the AuditSync", func(s *settledSync) { s.audit.ResourceVersion = "43" }, false},
 		{"a requested sync", func(s *settledSync) { s.audit.Annotations = map[string]string{v1alpha1.AnnotationReconcile: "now"} }, false},
@@ -110,8 +111,8 @@ func TestPlanOfASettledSync(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotSettled has the results that may become others by themselves.
-func TestWhatIsNotSettled(t *testing.T) {
+// TestPlansThatAreNotSettled has those that write something, or may become others by themselves.
+func TestPlansThatAreNotSettled(t *testing.T) {
 	correction := []inventory.Correction{{Path: "schedule"}}
 	for _, test := range []struct {
 		reason string
@@ -131,6 +132,21 @@ func TestWhatIsNotSettled(t *testing.T) {
 		{"a correction of a cluster", func(s *settledSync) { s.live.Inventories[0].Clusters[0].Corrected = correction }},
 		{"a correction of a Secret", func(s *settledSync) { s.live.Inventories[0].Secrets = []inventory.Item{{Corrected: correction}} }},
 		{"an approval that is being carried out", func(s *settledSync) { s.live.Inventories[0].Approved = &inventory.Approval{} }},
+	} {
+		s := newSettledSync()
+		test.with(s)
+		if s.end(); s.st.settledPlan(&s.audit, s.now) != nil {
+			t.Errorf("%s: the next sync would use the same plan", test.reason)
+		}
+	}
+}
+
+// TestReportsThatAreNotSettled has those that are incomplete, or may become others by themselves, although their plan is settled.
+func TestReportsThatAreNotSettled(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		with   func(*settledSync)
+	}{
 		{"a failed fetch", func(s *settledSync) { s.out.Fetch = &report.Failure{} }},
 		{"a failed render", func(s *settledSync) { s.out.Render = &report.Failure{} }},
 		{"a failed write", func(s *settledSync) { s.out.Apply = &report.Failure{} }},
@@ -138,13 +154,11 @@ func TestWhatIsNotSettled(t *testing.T) {
 		{"a refused commit", func(s *settledSync) { s.out.Refused = "main@sha1:abc" }},
 		{"a key service that refuses", func(s *settledSync) { s.st.fleet.Provisional = true }},
 		{"a key service that may answer soon", func(s *settledSync) { s.st.fleet.Retry = true }},
-		{"a changed cluster that waits for its scan", func(s *settledSync) { s.out.ScanNotes.Due = 1 }},
-		{"a Job that the API server rejects", func(s *settledSync) { s.out.ScanNotes.Refused = "quota" }},
 	} {
 		s := newSettledSync()
 		test.with(s)
-		if s.end(); s.unchanged() {
-			t.Errorf("%s: the next sync would do nothing", test.reason)
+		if s.end(); s.unchanged() || s.st.settledPlan(&s.audit, s.now) == nil {
+			t.Errorf("%s: the next sync would report nothing, or plan anew", test.reason)
 		}
 	}
 }

@@ -27,6 +27,9 @@ import (
 // refusedPause is how long to wait after the API server has rejected a Job.
 const refusedPause = time.Minute
 
+// unseenTime is how long a created Job counts as running although no watch has shown it. Longer than that, it was deleted before.
+const unseenTime = time.Minute
+
 // due is a cluster that must be scanned because it changed.
 type due struct {
 	scanstate.Change
@@ -80,6 +83,9 @@ func (s *Observer) scanDue(ctx context.Context, m *Memory, sync Sync, views []vi
 	if s.options.Clock.Now().Before(m.refused) {
 		notes.Refused, again = m.refusal, sooner(again, m.refused)
 	}
+	for _, at := range m.started {
+		again = sooner(again, at.Add(unseenTime)) // then its slot is free
+	}
 	return notes, again
 }
 
@@ -114,8 +120,7 @@ func (m *Memory) unseenJobs(views []view, now time.Time) int {
 			delete(m.started, v.input.Jobs[i].Name)
 		}
 	}
-	// A Job that is never seen was deleted before the watch showed it.
-	maps.DeleteFunc(m.started, func(_ string, at time.Time) bool { return now.Sub(at) > time.Minute })
+	maps.DeleteFunc(m.started, func(_ string, at time.Time) bool { return now.Sub(at) >= unseenTime })
 	return len(m.started)
 }
 
