@@ -118,3 +118,22 @@ func TestClocksAreKept(t *testing.T) {
 		}
 	}
 }
+
+func TestSettled(t *testing.T) {
+	corrected := []inventory.Correction{{Path: "schedule"}}
+	for _, test := range []struct {
+		reason    string
+		inventory inventory.Inventory
+		settled   bool
+	}{
+		{"nothing expires", inventory.Inventory{Clusters: []inventory.Item{{Name: "eu"}}, Secrets: []inventory.Item{{Name: "s"}}}, true},
+		{"the audit config was corrected", inventory.Inventory{Corrected: corrected}, false},
+		{"a cluster was corrected", inventory.Inventory{Clusters: []inventory.Item{{Name: "eu", Corrected: corrected}}}, false},
+		{"a Secret was corrected", inventory.Inventory{Secrets: []inventory.Item{{Name: "s", Corrected: corrected}}}, false},
+		{"an approval is being carried out", inventory.Inventory{Approved: &inventory.Approval{}}, false},
+	} {
+		if got := test.inventory.Settled(); got != test.settled {
+			t.Errorf("%s: settled is %t", test.reason, got)
+		}
+	}
+}

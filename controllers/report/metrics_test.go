@@ -266,6 +266,19 @@ func TestSyncMetrics(t *testing.T) {
 	}
 }
 
+// TestUnchangedMetrics: a sync that finds nothing new counts, and is a success.
+func TestUnchangedMetrics(t *testing.T) {
+	n := newNumbers(t, 0)
+	n.sync(auditSync("production"), report.Outcome{Fleet: &fleet.Opened{}, Plan: &plan.Plan{}, Fetch: &report.Failure{Class: report.Failed}})
+	n.Unchanged("mondoo-operator", "production")
+	const of = `{auditsync="production",namespace="mondoo-operator"`
+	want := map[string]float64{"muster_sync_last_success_timestamp_seconds" + of + "}": unix(noon)}
+	for _, result := range []string{"complete", "partial", "rejected", "waiting", "failed"} {
+		want["muster_syncs_total"+of+`,result="`+result+`"}`] = oneIf(result == "complete" || result == "failed")
+	}
+	n.want(want, "muster_sync_last", "muster_syncs_")
+}
+
 func oneIf(ok bool) float64 {
 	if ok {
 		return 1

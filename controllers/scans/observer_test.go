@@ -110,6 +110,35 @@ func testNewsOfScansIsGathered(t *testing.T) {
 	taken()
 }
 
+// TestChanges counts what the next look sees differently: events of the namespace and lists, but no event that says nothing new.
+func TestChanges(t *testing.T) {
+	w := newTestObserver(t, clock.RealClock{})
+	jobs := w.kinds[1].store
+	for _, test := range []struct {
+		reason string
+		change func() error
+		counts bool
+	}{
+		{"a new Job", func() error { return jobs.Add(testJob(1)) }, true},
+		{"the same Job again", func() error { return jobs.Update(testJob(1)) }, false},
+		{"a Job of another namespace", func() error { j := testJob(1); j.Namespace = "elsewhere"; return jobs.Add(j) }, false},
+		{"a Job is deleted", func() error { return jobs.Delete(testJob(1)) }, true},
+		{"all are listed again", func() error { return jobs.Replace([]any{testJob(2)}, "2") }, true},
+		{"a permission is missing", func() error {
+			w.kinds[2].note(apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil))
+			return nil
+		}, true},
+	} {
+		before := w.Changes("ns")
+		if err := test.change(); err != nil {
+			t.Fatal(err)
+		}
+		if counts := w.Changes("ns") != before; counts != test.counts {
+			t.Errorf("%s: counted is %t", test.reason, counts)
+		}
+	}
+}
+
 // TestObserver keeps what belongs to an audit config apart, and knows what it doesn't know.
 func TestObserver(t *testing.T) {
 	w := newTestObserver(t, clock.RealClock{})

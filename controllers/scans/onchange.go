@@ -83,8 +83,10 @@ func (s *Observer) scanDue(ctx context.Context, m *Memory, sync Sync, views []vi
 	if s.options.Clock.Now().Before(m.refused) {
 		notes.Refused, again = m.refusal, sooner(again, m.refused)
 	}
-	for _, at := range m.started {
-		again = sooner(again, at.Add(unseenTime)) // then its slot is free
+	if len(ready) > len(notes.Started) {
+		for _, at := range m.started {
+			again = sooner(again, at.Add(unseenTime)) // when its slot is free
+		}
 	}
 	return notes, again
 }

@@ -128,8 +128,11 @@ func TestAFewAtATime(t *testing.T) {
 	h.look("they have ended", "c b a")
 
 	h = newChanging(t, "a", "b", "c")
-	h.look("at first", "c b")
-	h.clock.Step(2 * time.Minute)
+	_, again := h.look("at first", "c b")
+	if wait := again.Sub(h.clock.Now()); wait != unseenTime {
+		t.Errorf("the next look is in %s: by then the slots of unseen Jobs must be free", wait)
+	}
+	h.clock.SetTime(again)
 	h.look("Jobs that were never seen are deleted", "c b a")
 }
 
