@@ -4,7 +4,8 @@
 // reports. Other packages decide what happens in each stage, as functions of values: gitsync reads repositories, clusters renders and
 // plans, report computes status, events and metrics. Only this package applies anything, and only its Reconcile logs.
 //
-// Reads go through caches. A sync without changes costs one request to the Git server per interval and none to the API server. Live
+// Reads go through caches. A sync without changes costs one request to the Git server per interval and none to the API server. It
+// doesn't even read the caches: watches count changes, and a sync whose inputs are those of a settled one ends at once (settled.go). Live
 // objects are watched, and drift is corrected as soon as it happens.
 //
 // The namespace's Pod Security level is the one exception: it is read before each render and when a sync is requested.

@@ -25,11 +25,12 @@ func TestInputsAreCompared(t *testing.T) {
 	w.stop = w.run(cfg, controllers.Options{Namespace: w.namespace, MetricsAddress: "0", ProbeAddress: "0", CacheDir: w.cacheDir, Concurrency: 1, Registry: registry})
 	w.createSync(func(s *v1alpha1.AuditSync) { s.Spec.Interval = &metav1.Duration{Duration: 5 * time.Second} })
 	w.untilReady(w.push(map[string]string{"clusters/mondoo-client.yaml": auditConfigFile, "clusters/eu.yaml": w.tokenCluster("eu", "")}))
+	t.Cleanup(func() { w.T = t })
 	plans := func() uint64 { return planned(t, registry) }
 	touch := func(object client.Object, name string) {
 		object.SetNamespace(w.namespace)
 		object.SetName(name)
-		must(t, w.admin.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"by":"a test"}}}`))))
+		must(w.T, w.admin.Patch(w.Context(), object, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"by":"a test"}}}`))))
 	}
 	for _, test := range []struct {
 		reason string
@@ -56,11 +57,12 @@ func TestInputsAreCompared(t *testing.T) {
 		{"an inventory", func() { touch(&corev1.ConfigMap{}, "muster-production.mondoo-client") }, false},
 		{"the audit config", func() { touch(w.auditConfig("mondoo-client"), "mondoo-client") }, false},
 		{"another AuditSync", func() {
-			must(t, w.admin.Create(t.Context(), &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "staging"},
+			must(w.T, w.admin.Create(w.Context(), &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "staging"},
 				Spec: v1alpha1.AuditSyncSpec{Source: v1alpha1.Source{URL: w.url}, Path: "./staging", Suspend: true}}))
 		}, false},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
+			w.T = t // which a failing wait ends
 			w.settled()
 			before, idle := plans(), w.unchanged()
 			test.change()

@@ -167,7 +167,7 @@ func (m *measured) print(what string, wall, cpu time.Duration, peak, requests st
 // floor decrypts all files with the sops library.
 func (m *measured) floor() {
 	must(m.b, os.Setenv("SOPS_AGE_KEY", m.key.Private())) // where the library looks
-	defer os.Unsetenv("SOPS_AGE_KEY")                     //nolint:errcheck // it was set
+	defer os.Unsetenv("SOPS_AGE_KEY")
 	began, before := time.Now(), own(m.b)
 	for i := range m.n {
 		content, err := os.ReadFile(filepath.Join(m.work, pathOf(i)))
@@ -239,7 +239,8 @@ func (m *measured) untilPolled(times int) {
 		}
 		return n
 	}
-	for until := polled() + times; polled() < until; time.Sleep(100 * time.Millisecond) {
+	for until := polled() + times; polled() < until; {
+		time.Sleep(100 * time.Millisecond)
 	}
 	m.idle()
 }
