@@ -90,12 +90,12 @@ func newMeasured(b *testing.B, n int) *measured {
 	return m
 }
 
-// files are the audit config and the files of the first clusters, each with another credential than before.
+// files are the audit config and the files of the first clusters, each with another schedule and token than before.
 func (m *measured) files(clusters int) map[string]string {
 	m.version++
 	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile}
 	for i := range clusters {
-		files[pathOf(i)] = m.sealedCluster(nameOf(i), far(m.version))
+		files[pathOf(i)] = m.sealedToken(nameOf(i), far(m.version), fmt.Sprintf("CANARY-token-%d", m.version))
 	}
 	return files
 }

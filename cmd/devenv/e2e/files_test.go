@@ -48,6 +48,12 @@ spec:
 // sealedCluster is the file of a cluster with an encrypted token.
 func (w *world) sealedCluster(name, schedule string) string {
 	w.Helper()
+	return w.sealedToken(name, schedule, "CANARY-token")
+}
+
+// sealedToken is the file of a cluster with this token, encrypted.
+func (w *world) sealedToken(name, schedule, token string) string {
+	w.Helper()
 	return w.key.Encrypt(w, "cluster.yaml", fmt.Sprintf(`apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:
@@ -62,8 +68,8 @@ spec:
       cluster:
         server: https://api.example.com
         certificate-authority-data: %s
-    users: [{name: u, user: {token: CANARY-token}}]
+    users: [{name: u, user: {token: %s}}]
     contexts: [{name: x, context: {cluster: c, user: u}}]
     current-context: x
-`, name, schedule, base64.StdEncoding.EncodeToString(w.plane.CACert())), sealtest.Recommended)
+`, name, schedule, base64.StdEncoding.EncodeToString(w.plane.CACert()), token), sealtest.Recommended)
 }
