@@ -85,7 +85,9 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if err != nil {
 		return r.classifyRender(err, st)
 	}
-	mask(st.redactor, fleet.Findings)
+	if fleet != st.fleet { // the pipeline returns the same fleet for a commit that changes nothing
+		mask(st.redactor, fleet.Findings)
+	}
 	st.renders++
 	st.concealed = nil
 	st.conceal(st.credentials...)
