@@ -78,7 +78,7 @@ type Reconciler struct {
 	outside map[types.NamespacedName][]string
 	// subjects are what pull requests are judged with.
 	subjects map[types.NamespacedName]*subject
-	// changes counts, by namespace, the changes of objects that plans depend on.
+	// changes counts, by namespace, the changes of objects that plans depend on; nil without watches.
 	changes map[string]uint64
 }
 

@@ -56,14 +56,14 @@ type reported struct {
 func (r *Reconciler) changed(namespace string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changes == nil {
-		r.changes = map[string]uint64{}
-	}
 	r.changes[namespace]++
 }
 
-// see returns the present inputs of a sync; zero if they can't be read.
+// see returns the present inputs of a sync; zero if they can't be read, or if no watch counts changes.
 func (r *Reconciler) see(ctx context.Context, audit *v1alpha1.AuditSync) seen {
+	if r.changes == nil {
+		return seen{}
+	}
 	r.mu.Lock()
 	s := seen{sync: fmt.Sprintf("%s %d %q", audit.UID, audit.Generation, audit.Annotations), changes: r.changes[audit.Namespace]}
 	r.mu.Unlock()

@@ -278,6 +278,7 @@ func cachesSynced(mgr manager.Manager) healthz.Checker {
 
 // SetupWithManager adds the controller and its watches to a manager. It also reconciles what is sent to reported.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, reported <-chan event.TypedGenericEvent[*v1alpha1.AuditSync]) error {
+	r.changes = map[string]uint64{}
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("auditsync").
 		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
