@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -21,7 +22,7 @@ import (
 // settled is the last sync that found everything as it should be. While its inputs are the same, so is its result, and the next sync
 // decides so from the inputs alone. The zero value is no such sync. What depends on the clock is never settled, or ends it.
 type settled struct {
-	// seen are the inputs of plan, except for scans. The plan is one for st.fleet if that is still fleet.
+	// seen are the inputs of plan, except for what is observed. The plan is one for st.fleet if that is still fleet.
 	seen  seen
 	fleet *fleet.Opened
 	plan  *plan.Plan
@@ -37,13 +38,14 @@ type settled struct {
 type seen struct {
 	// sync is the AuditSync's spec and annotations, and syncs are the specs of all AuditSyncs in the namespace.
 	sync, syncs string
-	// changes counts the changes of Secrets, inventories and audit configs in the namespace, and scans those of scans.
-	changes, scans uint64
+	// changes counts the changes of Secrets, inventories and audit configs in the namespace. observed counts those of scans and of
+	// preflight results, which are reported and never planned.
+	changes, observed uint64
 }
 
 // reported is a complete report, and the rest of what it depends on.
 type reported struct {
-	scans    uint64 // as in seen
+	observed uint64 // as in seen
 	revision gitsync.Revision
 	// version is the version of the AuditSync as the report has left it.
 	version string
@@ -67,8 +69,9 @@ func (r *Reconciler) see(ctx context.Context, audit *v1alpha1.AuditSync) seen {
 	r.mu.Lock()
 	s := seen{sync: fmt.Sprintf("%s %d %q", audit.UID, audit.Generation, audit.Annotations), changes: r.changes[audit.Namespace]}
 	r.mu.Unlock()
+	s.observed = r.Preflights.Changes(client.ObjectKeyFromObject(audit))
 	if r.Scans != nil {
-		s.scans = r.Scans.Changes(audit.Namespace)
+		s.observed += r.Scans.Changes(audit.Namespace)
 	}
 	var list v1alpha1.AuditSyncList
 	if err := r.list(ctx, &list, audit.Namespace); err != nil {
@@ -83,9 +86,9 @@ func (r *Reconciler) see(ctx context.Context, audit *v1alpha1.AuditSync) seen {
 	return s
 }
 
-// sameObjects reports whether everything but scans is the same, and known.
+// sameObjects reports whether everything but what is observed is the same, and known.
 func (s seen) sameObjects(other seen) bool {
-	s.scans = other.scans
+	s.observed = other.observed
 	return s == other && s != seen{}
 }
 
@@ -114,7 +117,7 @@ func (st *state) settle(p *plan.Plan, live plan.Live, now seen) {
 // unchanged reports whether a sync would find and report what the last one did. The snapshot must have been fetched just now.
 func (r *Reconciler) unchanged(audit *v1alpha1.AuditSync, st *state, now seen) bool {
 	last := st.settled.reported
-	return last != nil && st.settledPlan(audit, now) != nil && last.scans == now.scans && last.revision == st.snapshot.Revision() && last.version == audit.ResourceVersion &&
+	return last != nil && st.settledPlan(audit, now) != nil && last.observed == now.observed && last.revision == st.snapshot.Revision() && last.version == audit.ResourceVersion &&
 		r.Clock.Now().Before(last.until)
 }
 
@@ -128,7 +131,7 @@ func (st *state) remember(audit *v1alpha1.AuditSync, o report.Outcome, now seen,
 	if !again.IsZero() && again.Before(until) {
 		until = again
 	}
-	st.settled.reported = &reported{scans: now.scans, revision: st.snapshot.Revision(), version: audit.ResourceVersion, outcome: o, until: until, again: again}
+	st.settled.reported = &reported{observed: now.observed, revision: st.snapshot.Revision(), version: audit.ResourceVersion, outcome: o, until: until, again: again}
 }
 
 // staysSettled ends a sync that is unchanged. What the status has beside the outcome may have changed.

@@ -31,7 +31,7 @@ type settledSync struct {
 
 func newSettledSync() *settledSync {
 	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-	s := &settledSync{clock: clocktesting.NewFakePassiveClock(noon), now: seen{sync: "u 1 map[]", syncs: "production u 1", changes: 7, scans: 3}, again: noon.Add(time.Hour)}
+	s := &settledSync{clock: clocktesting.NewFakePassiveClock(noon), now: seen{sync: "u 1 map[]", syncs: "production u 1", changes: 7, observed: 3}, again: noon.Add(time.Hour)}
 	s.r.Clock = s.clock
 	s.st = state{snapshot: &gitsync.Snapshot{}, fleet: &fleet.Opened{}, rendered: renderKey{day: noon.Truncate(24 * time.Hour)}}
 	s.audit = v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Name: "production", ResourceVersion: "42"}}
@@ -68,7 +68,7 @@ func TestInputsOfASettledSync(t *testing.T) {
 		{"a requested sync", func(s *settledSync) { s.audit.Annotations = map[string]string{v1alpha1.AnnotationReconcile: "now"} }, false},
 		{"another AuditSync", func(s *settledSync) { s.now.syncs += "\nstaging v 1" }, false},
 		{"a Secret, an inventory or an audit config", func(s *settledSync) { s.now.changes++ }, false},
-		{"a scan", func(s *settledSync) { s.now.scans++ }, false},
+		{"a scan", func(s *settledSync) { s.now.observed++ }, false},
 		{"AuditSyncs that can't be listed", func(s *settledSync) { s.now = seen{} }, false},
 		{"another fleet", func(s *settledSync) { s.st.fleet = &fleet.Opened{} }, false},
 		{"the time at which scans are looked at again", func(s *settledSync) { s.clock.SetTime(s.again) }, false},
@@ -101,7 +101,7 @@ func TestPlanOfASettledSync(t *testing.T) {
 	s.plan.Revision, s.plan.Applied = "before", 1
 	s.end()
 	s.st.snapshot = &gitsync.Snapshot{}
-	s.now.scans++
+	s.now.observed++
 	p := s.st.settledPlan(&s.audit, s.now)
 	if p == nil || p.Revision != "" || p.Applied != 1 {
 		t.Fatalf("the plan for a commit without a name is %+v", p)

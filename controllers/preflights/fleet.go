@@ -68,8 +68,9 @@ type fleetState struct {
 	// pending counts the checks without a result. last is when a cluster was last checked.
 	pending int
 	last    time.Time
-	// news is true if a result has changed since the last report.
-	news bool
+	// news is true if a result has changed since the last report. reports counts the times that there was something to report.
+	news    bool
+	reports uint64
 }
 
 // check is the state of checking one cluster.
@@ -239,6 +240,7 @@ func (f *fleetState) complete() bool {
 		return false
 	}
 	f.news = false
+	f.reports++
 	return true
 }
 

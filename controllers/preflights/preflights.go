@@ -128,6 +128,19 @@ func (c *Checker) Look(sync Sync) *report.Preflight {
 	return f.results()
 }
 
+// Changes returns a number that changes whenever an AuditSync has results to report.
+func (c *Checker) Changes(key types.NamespacedName) uint64 {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.syncs[key]; f != nil {
+		return f.reports
+	}
+	return 0
+}
+
 // Forget ends the checks of an AuditSync, and drops everything that is kept for it.
 func (c *Checker) Forget(key types.NamespacedName) {
 	if c == nil {
