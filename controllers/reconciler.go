@@ -181,7 +181,8 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
 		return o
 	}
-	o.Fleet = st.fleet
+	st.desired = r.desire(audit, st)
+	o.Fleet = st.desired
 	st.watchdog.enter(stageApply)
 	for {
 		o.Plan, o.Apply = r.plan(ctx, audit, st, now)

@@ -22,7 +22,7 @@ import (
 // settled is the last sync that found everything as it should be. While its inputs are the same, so is its result, and the next sync
 // decides so from the inputs alone. The zero value is no such sync. What depends on the clock is never settled, or ends it.
 type settled struct {
-	// seen are the inputs of plan, except for what is observed. The plan is one for st.fleet if that is still fleet.
+	// seen are the inputs of plan, except for what is observed. The plan is one for st.desired if that is still fleet.
 	seen  seen
 	fleet *fleet.Opened
 	plan  *plan.Plan
@@ -95,7 +95,7 @@ func (s seen) sameObjects(other seen) bool {
 // settledPlan returns the plan for the present fleet and revision, or nil if it has to be computed.
 func (st *state) settledPlan(audit *v1alpha1.AuditSync, now seen) *plan.Plan {
 	s := &st.settled
-	if s.plan == nil || s.fleet != st.fleet || !s.seen.sameObjects(now) || syncRequested(audit) {
+	if s.plan == nil || s.fleet != st.desired || !s.seen.sameObjects(now) || syncRequested(audit) {
 		return nil
 	}
 	p := *s.plan
@@ -111,7 +111,7 @@ func (st *state) settle(p *plan.Plan, live plan.Live, now seen) {
 		len(st.undeclared) > 0 || slices.ContainsFunc(live.Inventories, func(i *inventory.Inventory) bool { return !i.Settled() }) {
 		return
 	}
-	st.settled = settled{seen: now, fleet: st.fleet, plan: p}
+	st.settled = settled{seen: now, fleet: st.desired, plan: p}
 }
 
 // unchanged reports whether a sync would find and report what the last one did. The snapshot must have been fetched just now.

@@ -33,10 +33,10 @@ func newSettledSync() *settledSync {
 	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	s := &settledSync{clock: clocktesting.NewFakePassiveClock(noon), now: seen{sync: "u 1 map[]", syncs: "production u 1", changes: 7, observed: 3}, again: noon.Add(time.Hour)}
 	s.r.Clock = s.clock
-	s.st = state{snapshot: &gitsync.Snapshot{}, fleet: &fleet.Opened{}, rendered: renderKey{day: noon.Truncate(24 * time.Hour)}}
+	s.st = state{snapshot: &gitsync.Snapshot{}, desired: &fleet.Opened{}, rendered: renderKey{day: noon.Truncate(24 * time.Hour)}}
 	s.audit = v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Name: "production", ResourceVersion: "42"}}
 	s.live.Inventories = []*inventory.Inventory{{Clusters: []inventory.Item{{Name: "eu"}}}}
-	s.out = report.Outcome{Fleet: s.st.fleet, Plan: &s.plan}
+	s.out = report.Outcome{Fleet: s.st.desired, Plan: &s.plan}
 	return s
 }
 
@@ -70,7 +70,7 @@ func TestInputsOfASettledSync(t *testing.T) {
 		{"a Secret, an inventory or an audit config", func(s *settledSync) { s.now.changes++ }, false},
 		{"a scan", func(s *settledSync) { s.now.observed++ }, false},
 		{"AuditSyncs that can't be listed", func(s *settledSync) { s.now = seen{} }, false},
-		{"another fleet", func(s *settledSync) { s.st.fleet = &fleet.Opened{} }, false},
+		{"another fleet", func(s *settledSync) { s.st.desired = &fleet.Opened{} }, false},
 		{"the time at which scans are looked at again", func(s *settledSync) { s.clock.SetTime(s.again) }, false},
 		{"midnight", func(s *settledSync) {
 			s.again = time.Time{}
@@ -152,8 +152,8 @@ func TestReportsThatAreNotSettled(t *testing.T) {
 		{"a failed write", func(s *settledSync) { s.out.Apply = &report.Failure{} }},
 		{"a quarantined cluster", func(s *settledSync) { s.plan.Findings = []finding.Finding{{Severity: finding.Error}} }},
 		{"a refused commit", func(s *settledSync) { s.out.Refused = "main@sha1:abc" }},
-		{"a key service that refuses", func(s *settledSync) { s.st.fleet.Provisional = true }},
-		{"a key service that may answer soon", func(s *settledSync) { s.st.fleet.Retry = true }},
+		{"a key service that refuses", func(s *settledSync) { s.st.desired.Provisional = true }},
+		{"a key service that may answer soon", func(s *settledSync) { s.st.desired.Retry = true }},
 	} {
 		s := newSettledSync()
 		test.with(s)

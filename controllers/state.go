@@ -41,9 +41,11 @@ type state struct {
 	learned    bool
 	// deletionReported is true once the events about the deletion have been recorded.
 	deletionReported bool
-	// pipeline caches all stages of the last fleet. fleet is its result for the inputs in rendered.
+	// pipeline caches all stages of the last fleet. fleet is its result for the inputs in rendered. desired is what is planned and
+	// applied of it.
 	pipeline *clusters.Pipeline
 	fleet    *fleet.Opened
+	desired  *fleet.Opened
 	rendered renderKey
 	// opener decrypts files with the keys of the version in keys. The pipeline drops its cache if the opener changes.
 	opener clusters.Opener
