@@ -80,7 +80,7 @@ func (s *Setup) address(value, name, meaning string) text {
 func (s *Setup) vaultTarget(namespace, given string) {
 	note := "Vault may only make tokens for the scanner."
 	if given != namespace {
-		note += " Set spec.vaultAuth.kubernetesNamespace to " + namespace + " in the cluster file: Vault refuses requests without it."
+		note += " Set spec.vaultAuth.kubernetesNamespace to " + namespace + " in the cluster file: older versions of Vault refuse requests without it."
 	}
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: tokenIssuer}
 	s.grant(account(namespace, scanner), note, namespaceObject(namespace), accountObject(namespace, scanner), accountObject(namespace, tokenIssuer),

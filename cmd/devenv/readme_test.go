@@ -252,6 +252,7 @@ func (r *reader) installs(block string) {
 		r.Errorf("make image doesn't build the image:\n%s", out)
 	}
 	r.types(`sed -i 's|newName: muster .*|newName: registry.example.com/muster|' config/default/kustomization.yaml`)
+	r.types(`echo TOKEN >TOKEN_FILE`)
 	r.types(rest)
 	r.commands += strings.Count(rest, "\n") + 1
 	if image := r.types(`kubectl -n mondoo-operator get deployment muster -o 'jsonpath={.spec.template.spec.containers[0].image}'`); image != "registry.example.com/muster:devel" {

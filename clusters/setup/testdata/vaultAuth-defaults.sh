@@ -19,7 +19,7 @@
 
 # 1. Let the scanner read all objects (target)
 # Vault may only make tokens for the scanner.
-# Set spec.vaultAuth.kubernetesNamespace to mondoo-scan in the cluster file: Vault refuses requests without it.
+# Set spec.vaultAuth.kubernetesNamespace to mondoo-scan in the cluster file: older versions of Vault refuse requests without it.
 # The right includes Secrets.
 # With the built-in role view instead, scans miss Secrets, nodes, RBAC objects and most custom resources.
 kubectl --context="${TARGET_CONTEXT:?}" apply -f - <<EOF
