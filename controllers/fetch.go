@@ -34,11 +34,22 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		return nil
 	}
 	r.PullRequests.Look(client.ObjectKeyFromObject(audit))
+	clone, err := r.clones.use(cloneOf(audit), r.CacheDir, r.Clock.Now)
+	if err != nil {
+		return &report.Failure{Class: report.Failed, Reason: "CacheFailed", Message: err.Error()}
+	}
+	st.refused, src.ListedSince = "", r.listedSince(audit, st, version)
+	if syncRequested(audit) {
+		r.gatherRequests(ctx, src.ListedSince, r.clones.shared(clone))
+	}
 	started := r.Clock.Now()
-	st.refused = ""
-	snapshot, err := st.repository.Fetch(ctx, src)
+	snapshot, err := clone.Fetch(ctx, src)
 	st.fetched = r.Clock.Now()
 	r.Metrics.Stage(audit.Namespace, audit.Name, "fetch", st.fetched.Sub(started))
+	if err == nil || st.clone == nil {
+		st.clone, clone = clone, st.clone
+	}
+	r.clones.release(clone)
 	if rollback, ok := errors.AsType[*gitsync.NotDescendantError](err); ok {
 		st.source, st.refused = "", rollback.Revision.String()
 		if st.snapshot != nil && st.snapshot.Commit().Hash == rollback.Revision.Hash {
@@ -57,7 +68,7 @@ func (r *Reconciler) fetch(ctx context.Context, audit *v1alpha1.AuditSync, st *s
 		}
 		return unverified(err, audit)
 	}
-	st.source = version
+	st.source, st.fetched = version, snapshot.Listed()
 	if snapshot != st.snapshot {
 		st.drop()
 	}

@@ -25,10 +25,7 @@ func (r *Reconciler) finalize(ctx context.Context, audit *v1alpha1.AuditSync) (c
 		return ctrl.Result{}, nil
 	}
 	if audit.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
-		st, err := r.state(client.ObjectKeyFromObject(audit))
-		if err != nil {
-			return ctrl.Result{}, err
-		}
+		st := r.state(client.ObjectKeyFromObject(audit))
 		if st.watchdog.stuck() {
 			return ctrl.Result{RequeueAfter: time.Minute}, nil // the state is still in use
 		}

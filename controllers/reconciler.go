@@ -53,7 +53,7 @@ type Reconciler struct {
 	Clock   clock.PassiveClock
 	// Keys requests data keys from key services, for all AuditSyncs.
 	Keys *keys.Remote
-	// CacheDir holds the clones of repositories, one directory for each AuditSync. It may be lost at any time.
+	// CacheDir holds the clones of repositories. It may be lost at any time.
 	CacheDir string
 	// Scans observes scans; nil turns that off.
 	Scans *scans.Observer
@@ -71,6 +71,7 @@ type Reconciler struct {
 	Webhooks bool
 
 	inventories inventories
+	clones      clones
 
 	mu     sync.Mutex
 	states map[types.NamespacedName]*state
@@ -78,6 +79,8 @@ type Reconciler struct {
 	outside map[types.NamespacedName][]string
 	// subjects are what pull requests are judged with.
 	subjects map[types.NamespacedName]*subject
+	// requests are the last requests for a sync that watches have seen.
+	requests map[types.NamespacedName]request
 	// changes counts, by namespace, the changes of objects that plans depend on; nil without watches.
 	changes map[string]uint64
 }
@@ -106,10 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	st, err := r.state(req.NamespacedName)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
+	st := r.state(req.NamespacedName)
 	if st.watchdog.stuck() {
 		// An earlier sync has overrun, has been reported, and is still running. A reconcile after its end continues.
 		return ctrl.Result{RequeueAfter: min(time.Minute, interval(audit))}, nil
@@ -323,7 +323,7 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, audit *v1alpha1.AuditS
 	return nil
 }
 
-// repositoryDir returns the directory of an AuditSync's clone. Namespaces and names contain no path separators.
+// repositoryDir returns the directory of the clone for an AuditSync's pull requests. Namespaces and names contain no path separators.
 func (r *Reconciler) repositoryDir(key types.NamespacedName) string {
 	return filepath.Join(r.CacheDir, key.Namespace, key.Name)
 }
@@ -335,9 +335,11 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	delete(r.states, key)
 	delete(r.outside, key)
 	delete(r.subjects, key)
+	delete(r.requests, key)
 	r.mu.Unlock()
 	if st != nil && !st.watchdog.stuck() {
-		st.close()
+		st.drop()
+		r.clones.release(st.clone)
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)
 	r.Statuses.Forget(key)

@@ -281,7 +281,7 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager, reported <-chan event
 	r.changes = map[string]uint64{}
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("auditsync").
-		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.AuditSync{}, builder.WithPredicates(predicate.Or(predicate.Funcs{UpdateFunc: r.noteRequest}, predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.syncsOfSecret)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.syncOfInventory)).
 		WatchesRawSource(source.Channel(reported, &handler.TypedEnqueueRequestForObject[*v1alpha1.AuditSync]{})).

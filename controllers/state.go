@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -17,12 +16,13 @@ import (
 // state is the in-memory state of an AuditSync between reconciles. If it is lost, everything in it is read or rendered again.
 // Reconciles of one AuditSync never overlap, so it needs no lock.
 type state struct {
-	repository *gitsync.Repository
+	// clone is the one with the snapshot, or that a first fetch has failed in.
+	clone *clone
 	// watchdog runs its syncs.
 	watchdog watchdog
 	// snapshot is the last fetched commit. If there are public keys, it is one that they verify.
 	snapshot *gitsync.Snapshot
-	// fetched is the time of the last fetch, and source what was fetched.
+	// fetched is when the remote was last asked, for this AuditSync or for another one with the same clone. source is what was fetched.
 	fetched time.Time
 	source  string
 	// origin is the URL and ref of the snapshot.
@@ -62,22 +62,18 @@ type state struct {
 	scans scans.Memory
 }
 
-func (r *Reconciler) state(key types.NamespacedName) (*state, error) {
+func (r *Reconciler) state(key types.NamespacedName) *state {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if st := r.states[key]; st != nil {
-		return st, nil
-	}
-	repository, err := gitsync.Open(r.repositoryDir(key))
-	if err != nil {
-		return nil, fmt.Errorf("open repository cache: %w", err)
+		return st
 	}
 	if r.states == nil {
 		r.states = map[types.NamespacedName]*state{}
 	}
-	st := &state{repository: repository, pipeline: clusters.NewPipeline(), redactor: &redact.Redactor{}}
+	st := &state{pipeline: clusters.NewPipeline(), redactor: &redact.Redactor{}}
 	r.states[key] = st
-	return st, nil
+	return st
 }
 
 // drop closes the snapshot, so that it is not rendered any more.
@@ -86,9 +82,4 @@ func (st *state) drop() {
 		st.snapshot.Close() //nolint:errcheck // the cache is disposable
 		st.snapshot = nil
 	}
-}
-
-func (st *state) close() {
-	st.drop()
-	st.repository.Close() //nolint:errcheck // as above
 }

@@ -141,7 +141,7 @@ func checkDamaged(t *testing.T, dir, path string, at int, base string) {
 	c, err := s.load(t.Context(), hashes(st.Commits...)[0])
 	if err == nil {
 		var got []byte
-		if got, err = newSnapshot(Revision{}, s, c).files.ReadFile("b"); err == nil {
+		if got, err = newSnapshot(Revision{}, time.Time{}, s, c).files.ReadFile("b"); err == nil {
 			if string(got) != base+"and one more" {
 				t.Errorf("%s byte %d: wrong content passes", path, at)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -121,7 +122,7 @@ func (r *Repository) comparison(ctx context.Context, base, head target, ancestor
 			}
 			r.commits[part.hash] = loaded
 		}
-		*part.at = r.snapshot(part.label, loaded)
+		*part.at = r.snapshot(part.label, time.Time{}, loaded)
 	}
 	r.shed(base.commit)
 	return c, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -42,7 +43,7 @@ func ReadPack(ctx context.Context, pack io.Reader, limits Limits, commits ...str
 			return nil, fmt.Errorf("read commit %s: %w", hash, err)
 		}
 		s.use()
-		snapshots[i] = newSnapshot(Revision{Hash: hash}, s, c)
+		snapshots[i] = newSnapshot(Revision{Hash: hash}, time.Time{}, s, c)
 	}
 	return snapshots, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -27,6 +28,7 @@ type Repository struct {
 	limits   Limits
 	maxPacks int
 	depths   []int // of history, see compare
+	now      func() time.Time
 
 	// turn is held by the running Fetch. It is a channel, so that waiting ends with the context.
 	turn chan struct{}
@@ -35,6 +37,8 @@ type Repository struct {
 	state   state
 	store   *store // nil if there is no cache yet
 	commits map[plumbing.Hash]*commit
+	// answers are what the remote last said about each Ref.
+	answers map[Ref]answer
 	// within is the commit that was last found in a ref's history, by the ref's label.
 	within map[string]string
 	// lineage is the last answer to whether a commit descends from another, so that no history is fetched twice for it.
@@ -52,12 +56,15 @@ func WithLimits(l Limits) Option { return func(r *Repository) { r.limits = l.wit
 // every change.
 func WithMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = max(1, n) } }
 
+// WithClock sets the clock of Source.ListedSince and Snapshot.Listed. The default is time.Now.
+func WithClock(now func() time.Time) Option { return func(r *Repository) { r.now = now } }
+
 // Open opens the cache in dir and creates it if necessary. It removes leftovers of a killed process, and ignores a cache
 // that can't be read. Other files in dir are left alone.
 func Open(dir string, opts ...Option) (*Repository, error) {
 	r := &Repository{
-		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks, depths: depths,
-		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{},
+		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks, depths: depths, now: time.Now,
+		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{}, answers: map[Ref]answer{},
 	}
 	for _, opt := range opts {
 		opt(r)
@@ -88,7 +95,7 @@ func (r *Repository) Close() error {
 }
 
 // Fetch returns the commit that the source selects on the remote now. It makes one request if the cache has that commit
-// already, and none for a Ref with a Commit that is in the cache. The caller closes the Snapshot. After an error the cache
+// already, and none for a Ref with a Commit that is in the cache, or with a listing that is recent enough for the source. The caller closes the Snapshot. After an error the cache
 // and earlier snapshots are unchanged.
 //
 // The error is a *SourceError or *SecretError for a source that can't work, a *RefNotFoundError or *NotACommitError for one
@@ -137,9 +144,25 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if label := commitLabel(src.Ref); src.Ref.Commit != "" && (label == "" || r.within[label] == src.Ref.Commit) {
 		hash := plumbing.NewHash(src.Ref.Commit)
 		if c := r.held(ctx, url, hash); c != nil && r.descends(ctx, hash, plumbing.NewHash(src.DescendantOf)) {
-			return r.snapshot(label, c), nil
+			return r.snapshot(label, r.now(), c), nil
 		}
 	}
+	if snapshot, err := r.answered(ctx, src, url); snapshot != nil || err != nil {
+		return snapshot, err
+	}
+	a := answer{url: url, at: r.now()}
+	snapshot, err := r.ask(ctx, src, &a)
+	if _, remote := errors.AsType[*RemoteError](err); remote {
+		a.err = err
+	}
+	if err == nil || a.err != nil {
+		r.remember(src.Ref, a)
+	}
+	return snapshot, err
+}
+
+// ask fetches from the remote, and records its answer.
+func (r *Repository) ask(ctx context.Context, src Source, a *answer) (*Snapshot, error) {
 	rem, err := connect(ctx, src, r.limits)
 	if err != nil {
 		return nil, err
@@ -149,10 +172,12 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if err != nil {
 		return nil, err
 	}
+	url := a.url
 	t, err := refs.resolve(src.Ref, url)
 	if err != nil {
 		return nil, err
 	}
+	a.target = t
 	refs.All = nil // there may be hundreds of thousands, and the download may take a long time
 	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
 	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
@@ -178,7 +203,7 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if src.Ref.Commit != "" {
 		r.within = map[string]string{t.label: src.Ref.Commit}
 	}
-	return r.snapshot(t.label, c), nil
+	return r.snapshot(t.label, a.at, c), nil
 }
 
 // commitLabel is the label that resolve gives to a commit, without asking the remote.
@@ -366,7 +391,7 @@ func loadTarget(ctx context.Context, s *store, url string, t target) (*commit, e
 }
 
 // snapshot returns a handle that keeps the store's files until it is closed.
-func (r *Repository) snapshot(label string, c *commit) *Snapshot {
+func (r *Repository) snapshot(label string, listed time.Time, c *commit) *Snapshot {
 	r.store.use()
-	return newSnapshot(Revision{Ref: label, Hash: c.info.Hash}, r.store, c)
+	return newSnapshot(Revision{Ref: label, Hash: c.info.Hash}, listed, r.store, c)
 }

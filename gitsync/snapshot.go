@@ -11,13 +11,14 @@ import (
 // use, and stays readable through later fetches until it is closed.
 type Snapshot struct {
 	revision Revision
+	listed   time.Time
 	files    *treeFS
 	close    func() error
 }
 
-func newSnapshot(revision Revision, s *store, c *commit) *Snapshot {
+func newSnapshot(revision Revision, listed time.Time, s *store, c *commit) *Snapshot {
 	files := &treeFS{store: s, commit: c, root: c.root, closed: new(atomic.Bool)}
-	return &Snapshot{revision: revision, files: files, close: sync.OnceValue(func() error {
+	return &Snapshot{revision: revision, listed: listed, files: files, close: sync.OnceValue(func() error {
 		files.closed.Store(true)
 		s.release()
 		return nil
@@ -26,6 +27,9 @@ func newSnapshot(revision Revision, s *store, c *commit) *Snapshot {
 
 // Revision names the commit, and the ref that led to it.
 func (s *Snapshot) Revision() Revision { return s.revision }
+
+// Listed is when the remote was asked what its refs are; for a commit that no listing was needed for, when it was fetched.
+func (s *Snapshot) Listed() time.Time { return s.listed }
 
 // Commit is the metadata of the commit.
 func (s *Snapshot) Commit() Commit { return s.files.commit.info }

@@ -1,0 +1,43 @@
+package gitsync
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// maxAnswers is how many Refs a Repository remembers the answers for. Users of a Repository follow one each, and sometimes another.
+const maxAnswers = 256
+
+// answer is what a remote said about a Ref, or why it said nothing.
+type answer struct {
+	url    string
+	at     time.Time // when the remote was asked
+	target target
+	err    error
+}
+
+// answered returns the result of a Fetch by the answer to an earlier one, or nothing if the remote must be asked.
+func (r *Repository) answered(ctx context.Context, src Source, url string) (*Snapshot, error) {
+	a, found := r.answers[src.Ref]
+	if !found || src.ListedSince.IsZero() || a.url != url || a.at.Before(src.ListedSince) {
+		return nil, nil
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	if t := a.target; !t.exclusive && r.descends(ctx, t.commit, plumbing.NewHash(src.DescendantOf)) {
+		if c := r.held(ctx, url, t.commit); c != nil {
+			return r.snapshot(t.label, a.at, c), nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *Repository) remember(ref Ref, a answer) {
+	if len(r.answers) >= maxAnswers {
+		clear(r.answers)
+	}
+	r.answers[ref] = a
+}

@@ -1,0 +1,82 @@
+package gitsync
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestListedSince: users of one Repository share what the remote said, as long as it is recent enough for each.
+func TestListedSince(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"a": "1"})
+	o.git("branch", "other", "main")
+	srv := serve(t, o)
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	r := open(t, t.TempDir(), WithClock(func() time.Time { return at }))
+	src := Source{URL: srv.url, Ref: Ref{Branch: "main"}}
+	fetch(t, r, src)
+	begun := at
+	at = at.Add(time.Minute)
+	second := o.commit("main", map[string]string{"a": "2"})
+	for _, test := range []struct {
+		reason   string
+		ref      Ref
+		since    time.Time
+		of       string
+		want     string
+		listed   time.Time
+		requests int64
+	}{
+		{"the earlier answer is recent enough", src.Ref, begun, "", first, begun, 0},
+		{"it descends from what it must", src.Ref, begun, first, first, begun, 0},
+		{"another ref", Ref{Branch: "other"}, begun, "", first, at, 1},
+		{"that ref again", Ref{Branch: "other"}, begun, "", first, at, 0},
+		{"the answer is too old", src.Ref, begun.Add(1), "", second, at, 2},
+		{"the newer answer is for all", src.Ref, begun, "", second, at, 0},
+		{"the remote must be asked", src.Ref, time.Time{}, "", second, at, 1},
+	} {
+		before := srv.requests.Load()
+		s := fetch(t, r, Source{URL: srv.url, Ref: test.ref, ListedSince: test.since, DescendantOf: test.of})
+		if n := srv.requests.Load() - before; s.Revision().Hash != test.want || !s.Listed().Equal(test.listed) || n != test.requests {
+			t.Errorf("%s: %s, listed at %s, after %d requests", test.reason, s.Revision(), s.Listed(), n)
+		}
+	}
+}
+
+// A remote that doesn't answer is asked once for all who wait for it, and again by who asks later.
+func TestFailureIsShared(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	o.commit("main", map[string]string{"a": "1"})
+	srv := serve(t, o)
+	var asked atomic.Int64
+	srv.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		asked.Add(1)
+		time.Sleep(50 * time.Millisecond) // the others ask meanwhile
+		http.Error(w, "no", http.StatusServiceUnavailable)
+	})
+	r, since := open(t, t.TempDir()), time.Now()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			_, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: since})
+			if remote, ok := errors.AsType[*RemoteError](err); !ok || remote.Reason != ServerFailed {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	all.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	srv.answerWith(nil)
+	if _, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: since}); err == nil {
+		t.Error("the failure is forgotten")
+	}
+	fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: time.Now()})
+}
