@@ -18,6 +18,7 @@ import (
 
 	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/decrypt"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,7 +45,7 @@ func BenchmarkController(b *testing.B) {
 	for _, n := range []int{100, 1_000, 5_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			for b.Loop() {
-				newMeasured(b, n).run()
+				newMeasured(b, n, 1).run()
 			}
 			b.ReportMetric(0, "ns/op") // setting up the repository is in it
 		})
@@ -63,6 +64,7 @@ type measured struct {
 	*world
 	b       *testing.B
 	n       int
+	parts   int // AuditSyncs, each with a folder of its own
 	server  *server.Git
 	url     string
 	muster  string // the binary
@@ -71,8 +73,8 @@ type measured struct {
 	cold    time.Duration
 }
 
-func newMeasured(b *testing.B, n int) *measured {
-	m := &measured{world: newPlane(b, false), b: b, n: n, muster: filepath.Join(b.TempDir(), "muster")}
+func newMeasured(b *testing.B, n, parts int) *measured {
+	m := &measured{world: newPlane(b, false), b: b, n: n, parts: parts, muster: filepath.Join(b.TempDir(), "muster")}
 	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", m.muster, "../../muster").CombinedOutput()
 	if err != nil {
 		b.Fatalf("go build: %v\n%s", err, out)
@@ -93,11 +95,24 @@ func newMeasured(b *testing.B, n int) *measured {
 // files are the audit config and the files of the first clusters, each with another schedule and token than before.
 func (m *measured) files(clusters int) map[string]string {
 	m.version++
-	files := map[string]string{"clusters/mondoo-client.yaml": auditConfigFile}
+	files := map[string]string{}
+	for part := range m.parts {
+		files[m.folder(part)+"/audit-config.yaml"] = strings.Replace(auditConfigFile, "name: "+auditConfig, "name: "+m.sync(part), 1)
+	}
 	for i := range clusters {
-		files[pathOf(i)] = m.sealedToken(nameOf(i), far(m.version), fmt.Sprintf("CANARY-token-%d", m.version))
+		files[m.folder(i%m.parts)+"/"+nameOf(i)+".yaml"] = m.sealedToken(nameOf(i), far(m.version), fmt.Sprintf("CANARY-token-%d", m.version))
 	}
 	return files
+}
+
+func (m *measured) folder(part int) string { return "clusters/" + m.sync(part) }
+
+// sync is the name of an AuditSync, and of its audit config.
+func (m *measured) sync(part int) string {
+	if part == 0 {
+		return syncName
+	}
+	return fmt.Sprintf("%s-%d", syncName, part)
 }
 
 func (m *measured) start() {
@@ -170,7 +185,7 @@ func (m *measured) floor() {
 	defer os.Unsetenv("SOPS_AGE_KEY")
 	began, before := time.Now(), own(m.b)
 	for i := range m.n {
-		content, err := os.ReadFile(filepath.Join(m.work, pathOf(i)))
+		content, err := os.ReadFile(filepath.Join(m.work, m.folder(i%m.parts), nameOf(i)+".yaml"))
 		must(m.b, err)
 		_, err = decrypt.DataWithFormat(content, formats.Yaml)
 		must(m.b, err)
@@ -179,27 +194,42 @@ func (m *measured) floor() {
 }
 
 func (m *measured) createPlain() {
-	must(m.b, m.admin.Create(m.Context(), &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: syncName}, Spec: v1alpha1.AuditSyncSpec{
-		Source:       v1alpha1.Source{URL: m.url, Ref: &v1alpha1.Ref{Branch: "main"}},
-		Path:         "./clusters",
-		Interval:     &metav1.Duration{Duration: time.Hour},
-		Decryption:   &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
-		AuditConfigs: v1alpha1.AuditConfigs{Allow: []string{"mondooCredsSecretRef=mondoo-client"}},
-	}}))
+	for part := range m.parts {
+		must(m.b, m.admin.Create(m.Context(), &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: m.sync(part)}, Spec: v1alpha1.AuditSyncSpec{
+			Source:       v1alpha1.Source{URL: m.url, Ref: &v1alpha1.Ref{Branch: "main"}},
+			Path:         "./" + m.folder(part),
+			Interval:     &metav1.Duration{Duration: time.Hour},
+			Decryption:   &v1alpha1.Decryption{SecretRef: v1alpha1.SecretRef{Name: "sops-keys"}},
+			AuditConfigs: v1alpha1.AuditConfigs{Allow: []string{"mondooCredsSecretRef=mondoo-client"}},
+		}}))
+	}
 }
 
+func (m *measured) syncs() []v1alpha1.AuditSync {
+	m.Helper()
+	var list v1alpha1.AuditSyncList
+	must(m.b, m.admin.List(m.Context(), &list, client.InNamespace(namespace)))
+	return list.Items
+}
+
+// change edits all AuditSyncs, at the same time.
 func (m *measured) change(edit func(*v1alpha1.AuditSync)) {
 	m.Helper()
-	audit := m.audit()
-	before := audit.DeepCopy()
-	edit(audit)
-	must(m.b, m.admin.Patch(m.Context(), audit, client.MergeFrom(before)))
+	var patches errgroup.Group
+	for _, audit := range m.syncs() {
+		before := audit.DeepCopy()
+		edit(&audit)
+		patches.Go(func() error { return m.admin.Patch(m.Context(), &audit, client.MergeFrom(before)) })
+	}
+	must(m.b, patches.Wait())
 }
 
 func (m *measured) untilApplied(commit string, cause func()) {
 	m.Helper()
 	cause()
-	m.eventually(commit+" is applied", func() bool { return strings.HasSuffix(m.audit().Status.LastAppliedRevision, commit) })
+	m.eventually(commit+" is applied", func() bool {
+		return !slices.ContainsFunc(m.syncs(), func(a v1alpha1.AuditSync) bool { return !strings.HasSuffix(a.Status.LastAppliedRevision, commit) })
+	})
 }
 
 // unrelated pushes commits one after the other. A poll finds each.
@@ -231,18 +261,20 @@ func (m *measured) rotate() {
 
 // untilPolled waits until the controller has asked the Git server so many times, and is idle again.
 func (m *measured) untilPolled(times int) {
-	polled := func() (n int) {
-		for _, r := range m.server.Requests() {
-			if r.Method == http.MethodGet && strings.Contains(r.Query, "git-upload-pack") {
-				n++
-			}
-		}
-		return n
-	}
-	for until := polled() + times; polled() < until; {
+	for until := m.listings() + times; m.listings() < until; {
 		time.Sleep(100 * time.Millisecond)
 	}
 	m.idle()
+}
+
+// listings counts the requests for the refs of the repository.
+func (m *measured) listings() (n int) {
+	for _, r := range m.server.Requests() {
+		if r.Method == http.MethodGet && strings.Contains(r.Query, "git-upload-pack") {
+			n++
+		}
+	}
+	return n
 }
 
 // idle waits until the process has used next to no CPU for two seconds: it batches news for one.
