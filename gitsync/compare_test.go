@@ -16,7 +16,7 @@ func (o *origin) pull(number int, commit string) string {
 
 func compared(t *testing.T, r *Repository, src Source, head string) *Comparison {
 	t.Helper()
-	c, err := r.Compare(t.Context(), src, head)
+	c, err := r.Compare(t.Context(), src, head, Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestCompareFarAncestor(t *testing.T) {
 	}
 	r := open(t, t.TempDir())
 	r.depths = []int{5, 10}
-	_, err := r.Compare(t.Context(), src, head)
+	_, err := r.Compare(t.Context(), src, head, Known{})
 	if missing, ok := errors.AsType[*NoAncestorError](err); !ok || missing.Searched != 10 {
 		t.Errorf("with a history of 10: %v", err)
 	}
@@ -100,22 +100,22 @@ func TestCompareErrors(t *testing.T) {
 	crossed := o.pull(2, o.git("commit-tree", "-m", "merge", "-p", right, "-p", left, tree))
 	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}
 	r := open(t, t.TempDir())
-	if _, err := r.Compare(t.Context(), src, unrelated); !is[*NoAncestorError](err) {
+	if _, err := r.Compare(t.Context(), src, unrelated, Known{}); !is[*NoAncestorError](err) {
 		t.Errorf("unrelated: %v", err)
 	}
 	src.Ref.Branch = "left"
-	_, err := r.Compare(t.Context(), src, crossed)
+	_, err := r.Compare(t.Context(), src, crossed, Known{})
 	if several, ok := errors.AsType[*NoAncestorError](err); !ok || !several.Several {
 		t.Errorf("crossed: %v", err)
 	}
-	if _, err := r.Compare(t.Context(), src, "refs/pull/9/head"); !is[*RefNotFoundError](err) {
+	if _, err := r.Compare(t.Context(), src, "refs/pull/9/head", Known{}); !is[*RefNotFoundError](err) {
 		t.Errorf("missing: %v", err)
 	}
-	if _, err := r.Compare(t.Context(), src, "pull/9"); !is[*SourceError](err) {
+	if _, err := r.Compare(t.Context(), src, "pull/9", Known{}); !is[*SourceError](err) {
 		t.Errorf("no ref name: %v", err)
 	}
 	small := open(t, t.TempDir(), WithLimits(Limits{Objects: 2}))
-	if _, err := small.Compare(t.Context(), src, crossed); !is[*LimitError](err) {
+	if _, err := small.Compare(t.Context(), src, crossed, Known{}); !is[*LimitError](err) {
 		t.Errorf("over the limits: %v", err)
 	}
 }
@@ -152,5 +152,74 @@ func TestCompareManyTrees(t *testing.T) {
 		if got := content(t, c.Head, fmt.Sprintf("d/%d-0", number)); got != "" {
 			t.Errorf("%q", got)
 		}
+	}
+}
+
+// TestPrefetch: many heads cost two requests, and comparing them none, as long as the cache has what is known of both sides.
+func TestPrefetch(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"a": "1"})
+	heads, commits := []string{"refs/pull/9/head"}, map[string]string{} // the first one doesn't exist
+	for number := range 3 {
+		branch := fmt.Sprint("feature", number)
+		o.git("branch", branch, "main")
+		commit := o.commit(branch, map[string]string{"a": "1", "b": branch})
+		head := o.pull(number, commit)
+		heads, commits[head] = append(heads, head), commit
+	}
+	moved := o.commit("main", map[string]string{"a": "2"})
+	s := serve(t, o)
+	src := Source{URL: s.url, Ref: Ref{Branch: "main"}}
+	r := open(t, t.TempDir())
+	requests := func(what string, want int64, do func()) {
+		t.Helper()
+		before := s.requests.Load()
+		if do(); s.requests.Load()-before != want {
+			t.Errorf("%s: %d requests, want %d", what, s.requests.Load()-before, want)
+		}
+	}
+	prefetch := func(want string) {
+		t.Helper()
+		if base, err := r.Prefetch(t.Context(), src, heads); err != nil || base != want {
+			t.Fatalf("base %q, %v; want %s", base, err, want)
+		}
+	}
+	compare := func(head string, known Known, base string) {
+		t.Helper()
+		c, err := r.Compare(t.Context(), src, head, known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if c.Base.Commit().Hash != base || c.Head.Commit().Hash != commits[head] || c.Ancestor.Commit().Hash != first || c.Base.Revision().Ref != "main" {
+			t.Errorf("base %s, head %s, ancestor %s", c.Base.Revision(), c.Head.Commit().Hash, c.Ancestor.Commit().Hash)
+		}
+	}
+	requests("prefetch", 2, func() { prefetch(moved) })
+	requests("prefetch what is there", 1, func() { prefetch(moved) })
+	for head, commit := range commits {
+		requests("compare", 0, func() { compare(head, Known{moved, commit}, moved) })
+	}
+	head := heads[1]
+	requests("an unknown base", 1, func() { compare(head, Known{"", commits[head]}, moved) })
+	requests("an unknown head", 1, func() { compare(head, Known{moved, ""}, moved) })
+	again := o.commit("main", map[string]string{"a": "3"})
+	requests("the base as it is known", 0, func() { compare(head, Known{moved, commits[head]}, moved) })
+	requests("the new base", 2, func() { prefetch(again) })
+	requests("both sides of the new base", 0, func() { compare(head, Known{again, commits[head]}, again) })
+
+	// A cache that is cloned afresh has all heads again.
+	r.maxPacks = 1
+	requests("a fresh clone", 2, func() { prefetch(again) })
+	for head, commit := range commits {
+		requests("compare after a fresh clone", 0, func() { compare(head, Known{again, commit}, again) })
+	}
+	// What is known of one repository says nothing about another.
+	other := serve(t, o)
+	src.URL = other.url
+	compare(head, Known{again, commits[head]}, again)
+	if other.requests.Load() == 0 {
+		t.Error("another repository was answered from the cache of the first")
 	}
 }

@@ -112,10 +112,27 @@ func (c *Checker) look(ctx context.Context, a *audited, s *Subject, conn *connec
 		return err
 	}
 	a.pauseUntil(time.Time{})
-	for _, number := range a.listed(list, s.Version, c.Clock.Now()) {
+	due := a.listed(list, s.Version, c.Clock.Now())
+	a.prefetch(ctx, s, conn.repository.Provider)
+	for _, number := range due {
 		c.queue.Add(item{NamespacedName: it.NamespacedName, number: number})
 	}
 	return c.lookAtQueue(ctx, a, s, conn.repository.Provider, it)
+}
+
+// prefetch fetches the heads of several pull requests at once. Without it, and for what it misses, each check fetches and reports
+// for itself: one head must not keep the others from being checked.
+func (a *audited) prefetch(ctx context.Context, s *Subject, provider forge.Provider) {
+	heads := a.unanswered(provider, s.Version)
+	if len(heads) == 0 {
+		return
+	}
+	var base string
+	repository, err := a.cache()
+	if err == nil {
+		base, _ = repository.Prefetch(ctx, s.Source, heads)
+	}
+	a.fetched(base, s.Version)
 }
 
 // answering is the answering of one pull request.

@@ -35,6 +35,9 @@ type audited struct {
 	repository *gitsync.Repository
 	connection *connection
 	list       *forge.PullRequestList
+	// base is the branch's commit as the last look has fetched it with the heads, and the version of the Subject then. Without a commit
+	// that has failed, and without a version there was no need.
+	base struct{ commit, version string }
 	// pulls are the open pull requests, and left the numbers of those that were open on the branch before.
 	pulls map[int64]*pull
 	left  map[int64]bool
@@ -155,7 +158,7 @@ func (a *audited) listed(list *forge.PullRequestList, version string, now time.T
 			delete(a.left, pr.Number)
 		}
 		p.PullRequest = pr
-		if !strings.HasPrefix(p.answered, answerKey(pr, version)) || pr.Fork && (p.seen != pr.Updated || p.seen.IsZero()) {
+		if !p.answers(pr, version) || pr.Fork && (p.seen != pr.Updated || p.seen.IsZero()) {
 			due = append(due, pr.Number)
 		}
 	}
@@ -175,6 +178,11 @@ func answerKey(pr forge.PullRequest, version string) string {
 	return fmt.Sprintf("%s %t %q ", pr.Head, pr.Fork, version)
 }
 
+// answers reports whether the last answer is for what a list has.
+func (k *known) answers(pr forge.PullRequest, version string) bool {
+	return strings.HasPrefix(k.answered, answerKey(pr, version))
+}
+
 // pull returns a pull request with what is known of it now, or nil. listed reports whether the present list has it.
 func (a *audited) pull(number int64) (p *pull, now known, listed bool) {
 	a.mu.Lock()
@@ -183,6 +191,48 @@ func (a *audited) pull(number int64) (p *pull, now known, listed bool) {
 		return nil, known{}, false // the list comes first
 	}
 	return p, p.known, slices.ContainsFunc(a.list.Items, func(pr forge.PullRequest) bool { return pr.Number == number })
+}
+
+// maxPrefetch is how many heads are fetched at once. They share the limits of one fetch.
+const maxPrefetch = 100
+
+// unanswered returns the full ref names of the first heads that have no answer yet, if there are several. They must not be fetched
+// together again if that has failed for the same version.
+func (a *audited) unanswered(provider forge.Provider, version string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var heads []string
+	for _, number := range slices.Sorted(maps.Keys(a.pulls)) {
+		if p := a.pulls[number]; !a.left[number] && !p.answers(p.PullRequest, version) && len(heads) < maxPrefetch {
+			heads = append(heads, forge.HeadRef(provider, number))
+		}
+	}
+	if len(heads) < 2 {
+		a.base.commit, a.base.version = "", ""
+		return nil
+	}
+	if a.base.version == version && a.base.commit == "" {
+		return nil
+	}
+	return heads
+}
+
+// fetched records the branch's commit as of a look; "" if the heads could not be fetched.
+func (a *audited) fetched(base, version string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.base.commit, a.base.version = base, version
+}
+
+// commits are those that are known of the branch and a head. After another version, the branch may have moved: what is answered for
+// that version must not be about the base before it.
+func (a *audited) commits(head, version string) gitsync.Known {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.base.version != version {
+		return gitsync.Known{}
+	}
+	return gitsync.Known{Base: a.base.commit, Head: head}
 }
 
 // hasList reports whether the list was read with the present credentials.

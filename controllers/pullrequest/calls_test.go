@@ -1,6 +1,7 @@
 package pullrequest
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -54,6 +55,37 @@ func TestCalls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGitCalls holds how often the repository is asked: for many pull requests as often as for one.
+func TestGitCalls(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, forge.Gitea)
+	const most = 2 // the list of refs and a pack
+	heads := map[int64]string{}
+	answered := func(base string) func() bool {
+		return func() bool {
+			for number, head := range heads {
+				if !s.shows(number, head, forge.Success, "", head, base)() {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	for number := range int64(9) {
+		heads[number+1] = s.push(number+1, number%3 == 2, map[string]string{"f/us.yaml": plain("us", fmt.Sprint(number, " 9 * * *"))})
+	}
+	for _, reason := range []string{"all are new", "the base has moved", "again"} {
+		before := len(s.repositories.Requests())
+		s.look(reason, answered(s.version.Load().(string)))
+		if calls := s.repositories.Requests()[before:]; len(calls) > most {
+			t.Errorf("%s: %d calls, want at most %d: %s", reason, len(calls), most, calls)
+		}
+		s.commit("refs/heads/main", "refs/heads/main^0", map[string]string{"docs/a": reason})
+	}
+	heads[4] = s.push(4, false, map[string]string{"f/us.yaml": plain("us", "10 9 * * *")})
+	s.look("a push to one, and another base", answered(s.version.Load().(string)))
 }
 
 // quiet holds that the list alone is asked for while nothing changes. A fork's comments are read until there can be none that the

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-gitops/muster/gitsync"
 	"github.com/muster-gitops/muster/gitsync/forge"
 	"github.com/muster-gitops/muster/gitsync/forge/forgetest"
 )
@@ -222,6 +223,61 @@ func TestListedDuringTheWork(t *testing.T) {
 	a.listed(list("b", opened.Add(time.Hour), 1, 2), "v", opened)
 	if p, now, _ := a.pull(1); now.since.IsZero() || !p.inherited {
 		t.Error("other credentials for the same repository forgot when it was reopened")
+	}
+}
+
+// TestPrefetch: heads are fetched together if several have no answer for this version, but not again if that has failed. What a look has
+// found of the base holds for its version alone.
+func TestPrefetch(t *testing.T) {
+	a := newAudited(t.TempDir(), limits)
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	list := func(items ...int64) *forge.PullRequestList {
+		l := &forge.PullRequestList{}
+		for _, number := range items {
+			l.Items = append(l.Items, forge.PullRequest{Number: number, Head: "h", Base: "main", Open: true})
+		}
+		return l
+	}
+	wants := func(reason, version string, want ...string) {
+		t.Helper()
+		if got := a.unanswered(forge.Gitea, version); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", reason, got, want)
+		}
+	}
+	knows := func(reason, version string, want gitsync.Known) {
+		t.Helper()
+		if got := a.commits("h", version); got != want {
+			t.Errorf("%s: %v, want %v", reason, got, want)
+		}
+	}
+	answer := func(number int64, version string) {
+		p := a.pulls[number]
+		a.answered(p, answerKey(p.PullRequest, version)+"full", now)
+	}
+	wants("before the list", "v1")
+	a.listed(list(1, 2, 3, 4), "v1", now)
+	answer(2, "v1")
+	wants("all but the answered one", "v1", "refs/pull/1/head", "refs/pull/3/head", "refs/pull/4/head")
+	a.fetched("base", "v1")
+	knows("after the look", "v1", gitsync.Known{Base: "base", Head: "h"})
+	knows("the branch may have moved", "v2", gitsync.Known{})
+	a.listed(list(1, 2, 3), "v1", now)
+	wants("one is closed", "v1", "refs/pull/1/head", "refs/pull/3/head")
+	a.fetched("", "v1")
+	wants("it has failed", "v1")
+	wants("it has failed for another version", "v2", "refs/pull/1/head", "refs/pull/2/head", "refs/pull/3/head")
+	a.fetched("base", "v2")
+	answer(1, "v2")
+	answer(2, "v2")
+	wants("one is not worth it", "v2")
+	knows("the check of the one asks", "v2", gitsync.Known{})
+	var many []int64
+	for number := range int64(2 * maxPrefetch) {
+		many = append(many, number+1)
+	}
+	a.listed(list(many...), "v3", now)
+	if got := a.unanswered(forge.Gitea, "v3"); len(got) != maxPrefetch {
+		t.Errorf("of many pull requests, %d are fetched at once, want %d", len(got), maxPrefetch)
 	}
 }
 

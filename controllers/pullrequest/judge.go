@@ -37,7 +37,7 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	if ref == "" {
 		ref = forge.HeadRef(w.conn.repository.Provider, w.Number)
 	}
-	compared, err := repository.Compare(ctx, w.subject.Source, ref)
+	compared, err := repository.Compare(ctx, w.subject.Source, ref, w.audited.commits(w.Head, w.subject.Version))
 	if missing, ok := errors.AsType[*gitsync.RefNotFoundError](err); ok && missing.Name == ref {
 		return w.vanished(ref)
 	}

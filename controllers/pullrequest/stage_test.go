@@ -69,24 +69,25 @@ func sealed(t testing.TB, key *sealtest.Key, name, token string) string {
 type stage struct {
 	testing.TB
 	*forgetest.Server
-	checker *Checker
-	queue   *countedQueue
-	clock   *clocktest.FakeClock
-	stop    func()
-	dir     string // of the repository
-	cache   string
-	key     *sealtest.Key
-	opener  clusters.Opener
-	commits int
-	version atomic.Value                  // the commit of main
-	opened  atomic.Int64                  // files
-	hold    atomic.Pointer[chan struct{}] // files are opened when it is closed
-	secret  atomic.Int64                  // its version
-	changed chan event.TypedGenericEvent[*v1alpha1.AuditSync]
-	gone    atomic.Bool // the AuditSync's pull requests are not answered
-	log     lockedBuffer
-	source  gitsync.Source
-	redact  redact.Redactor
+	repositories *server.Git
+	checker      *Checker
+	queue        *countedQueue
+	clock        *clocktest.FakeClock
+	stop         func()
+	dir          string // of the repository
+	cache        string
+	key          *sealtest.Key
+	opener       clusters.Opener
+	commits      int
+	version      atomic.Value                  // the commit of main
+	opened       atomic.Int64                  // files
+	hold         atomic.Pointer[chan struct{}] // files are opened when it is closed
+	secret       atomic.Int64                  // its version
+	changed      chan event.TypedGenericEvent[*v1alpha1.AuditSync]
+	gone         atomic.Bool // the AuditSync's pull requests are not answered
+	log          lockedBuffer
+	source       gitsync.Source
+	redact       redact.Redactor
 }
 
 type lockedBuffer struct {
@@ -118,6 +119,7 @@ func newStage(t testing.TB, provider forge.Provider) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = git.Stop() })
+	s.repositories = git
 	s.source = gitsync.Source{URL: git.URL() + "/platform/fleet.git", Ref: gitsync.Ref{Branch: "main"}}
 	s.commit("refs/heads/main", "", map[string]string{"f/config.yaml": config, "f/eu.yaml": sealed(t, s.key, "eu", canary), "f/us.yaml": plain("us", "5 1 * * *"), "docs/a": "a"})
 	s.start()
