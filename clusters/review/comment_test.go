@@ -216,6 +216,21 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestManyFindings: the findings that don't fit are counted.
+func TestManyFindings(t *testing.T) {
+	r := &review.Review{Standing: make([]finding.Finding, 2000)}
+	for i := range r.Standing {
+		r.Standing[i] = finding.Finding{Code: "code", Severity: finding.Info, Path: "eu.yaml", Line: 1 + i, Message: "The token has no end", Fix: strings.Repeat("shorten it ", 5)}
+	}
+	o := options()
+	o.Command = ""
+	text := r.Markdown(o)
+	shown := strings.Count(text, "The token has no end")
+	if shown < 100 || shown == len(r.Standing) || !strings.Contains(text, fmt.Sprintf("\n- … %d more\n", len(r.Standing)-shown)) {
+		t.Errorf("%d findings are shown:\n%s", shown, text)
+	}
+}
+
 // TestLongItem: a cluster with more changed fields than fit is shown with the first of them.
 func TestLongItem(t *testing.T) {
 	fields := make([]plan.Field, 1000)

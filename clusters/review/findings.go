@@ -37,7 +37,8 @@ var lineNumbers = regexp.MustCompile(`(\blines? |\bcolumns? |\.[A-Za-z]+:)[0-9]+
 // compareFindings sorts findings into those that the merge adds, those that it ends and those that it leaves. Of several
 // that are the same, those at an unchanged place are left first.
 func compareFindings(before, after []finding.Finding) (added, mended, left []finding.Finding) {
-	added, mended, left = []finding.Finding{}, []finding.Finding{}, []finding.Finding{}
+	added, mended = []finding.Finding{}, []finding.Finding{}
+	before, after, left = apart(before, after)
 	had := make(map[same][]finding.Finding, len(before))
 	for _, f := range before {
 		had[sameOf(f)] = append(had[sameOf(f)], f)
@@ -68,6 +69,26 @@ func compareFindings(before, after []finding.Finding) (added, mended, left []fin
 	}
 	added, mended, left = pairFleetWide(added, mended, left)
 	return finding.Sorted(added), finding.Sorted(mended), finding.Sorted(left)
+}
+
+// apart returns what differs in two lists without repetitions, and what is in both. Most findings of a fleet are in both, and need no
+// closer comparison.
+func apart(before, after []finding.Finding) (onlyBefore, onlyAfter, both []finding.Finding) {
+	rest := make(map[finding.Finding]bool, len(before))
+	for _, f := range before {
+		rest[f] = true
+	}
+	both = []finding.Finding{}
+	for _, f := range after {
+		if rest[f] {
+			delete(rest, f)
+			both = append(both, f)
+		} else {
+			onlyAfter = append(onlyAfter, f)
+		}
+	}
+	onlyBefore = slices.DeleteFunc(slices.Clone(before), func(f finding.Finding) bool { return !rest[f] })
+	return onlyBefore, onlyAfter, both
 }
 
 // pairFleetWide leaves findings about several clusters, of which the text and the place change with each cluster of the fleet:

@@ -40,11 +40,7 @@ const (
 // Markdown returns the comment. It is never longer than the options say, uses only what GitHub, GitLab, Gitea and Forgejo
 // all have, and begins with what matters most.
 func (r *Review) Markdown(o Options) string {
-	most := o.MaxBytes
-	if most == 0 {
-		most = DefaultMaxBytes
-	}
-	most = max(most, MinMaxBytes)
+	o.MaxBytes = max(cmp.Or(o.MaxBytes, DefaultMaxBytes), MinMaxBytes)
 	p := printer{review: r, Options: o, configs: r.auditConfigs()}
 	var b strings.Builder
 	if o.Marker != "" {
@@ -52,7 +48,7 @@ func (r *Review) Markdown(o Options) string {
 	}
 	b.WriteString(p.top())
 	foot := p.foot()
-	write(&b, p.sections(), most-b.Len()-len(foot), o.Command)
+	write(&b, p.sections(), o.MaxBytes-b.Len()-len(foot), o.Command)
 	b.WriteString(foot)
 	return b.String()
 }
@@ -216,10 +212,14 @@ func (p *printer) rules() []string {
 	return items
 }
 
-// findings lists findings, with links for those at the head.
+// findings lists findings, with links for those at the head. Those that can't fit are empty, and only count.
 func (p *printer) findings(findings []finding.Finding, atHead bool) []string {
-	var items []string
-	for _, f := range findings {
+	items := make([]string, len(findings))
+	size := 0
+	for i, f := range findings {
+		if size > p.MaxBytes {
+			break
+		}
 		text := "- "
 		switch {
 		case f.Path != "" && atHead:
@@ -230,7 +230,8 @@ func (p *printer) findings(findings []finding.Finding, atHead bool) []string {
 		if f.Cluster != "" {
 			text += "cluster " + code(f.Cluster) + ": "
 		}
-		items = append(items, text+prose(sentence(f), code)+" ("+code(string(f.Code))+")\n")
+		items[i] = text + prose(sentence(f), code) + " (" + code(string(f.Code)) + ")\n"
+		size += len(items[i])
 	}
 	return items
 }
