@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/muster-gitops/muster/cmd/devenv/server"
 )
 
 func TestMain(m *testing.M) {
@@ -41,6 +43,7 @@ func TestRunSaysHowItIsUsed(t *testing.T) {
 }
 
 func TestBuildPrintsThePath(t *testing.T) {
+	server.SkipShort(t)
 	var out bytes.Buffer
 	if code := run(t.Context(), []string{"build", "etcd"}, &out, os.Stderr); code != 0 {
 		t.Fatalf("status %d", code)
@@ -52,6 +55,7 @@ func TestBuildPrintsThePath(t *testing.T) {
 }
 
 func TestUpRunsUntilTheContextEnds(t *testing.T) {
+	server.SkipShort(t)
 	dir := t.TempDir()
 	for _, reason := range []string{"first", "again in the same folder"} {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -48,6 +48,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", filepath.Join(env.WorkDir, ".keys", "key.txt"))
 			env.Setenv("PGP_KEY", filepath.Join(env.WorkDir, ".keys", "key.asc"))
+			env.Setenv("GOGC", "off") // a command ends before it has much to collect
 			env.Setenv("AGE", key.Public())
 			env.Setenv("OTHER_AGE", other.Public())
 			env.Setenv("OTHER_KEY", filepath.Join(env.WorkDir, ".keys", "other.txt"))
