@@ -50,7 +50,8 @@ type playedCluster struct {
 	secret      int    // version of its Secret
 	cron        *batchv1.CronJob
 	jobs        map[string]*batchv1.Job
-	shown       []string // the states that were reported, each as often as it came anew
+	scans       []*playedScan // its part of the ledger
+	shown       []string      // the states that were reported, each as often as it came anew
 	shownAt     []time.Time
 	failing     bool
 }
@@ -345,7 +346,8 @@ func (h *hour) job(c *playedCluster, name string, labels map[string]string) *bat
 		job.Annotations[scanstate.Instantiate], kind = scanstate.Manual, 3
 	}
 	c.jobs[name] = job
-	h.ledger = append(h.ledger, &playedScan{cluster: c.name, job: name, own: own, created: h.clock.Now(), fails: h.IntN(10) == 0, version: -1})
+	s := &playedScan{cluster: c.name, job: name, own: own, created: h.clock.Now(), fails: h.IntN(10) == 0, version: -1}
+	h.ledger, c.scans = append(h.ledger, s), append(c.scans, s)
 	h.emit(kind, job, false)
 	return job
 }
@@ -418,7 +420,7 @@ func (h *hour) look() {
 	for _, change := range changes.Ready {
 		c := h.clusters[change.Cluster]
 		job := jobOf(c.cron, "m", h.config.items[change.Cluster], change.Again)
-		if c.jobs[job.Name] == nil && !slices.ContainsFunc(h.ledger, func(s *playedScan) bool { return s.job == job.Name }) {
+		if c.jobs[job.Name] == nil && !slices.ContainsFunc(c.scans, func(s *playedScan) bool { return s.job == job.Name }) {
 			h.job(c, job.Name, job.Labels)
 		}
 		delete(h.config.due, change.Cluster)
@@ -441,8 +443,8 @@ const late = 6 * time.Second
 func (h *hour) hold(status *scanstate.Status) {
 	s, c := status.Standing(), h.clusters[status.Cluster]
 	var last, lastKnown *playedScan // the latest of which everything must have been seen, and of these the latest with a result
-	for _, p := range h.ledger {
-		if p.cluster != c.name || !p.ended {
+	for _, p := range c.scans {
+		if !p.ended {
 			continue
 		}
 		if seen := h.clock.Since(p.over) > late; seen && (last == nil || p.created.After(last.created)) {
@@ -461,8 +463,8 @@ func (h *hour) hold(status *scanstate.Status) {
 	if s.State == scanstate.Succeeded && last != nil && !last.succeeded && (lastKnown == nil || !lastKnown.succeeded || !lastKnown.created.After(last.created)) {
 		h.Errorf("%s: %s is called good at %s; %s came to an end at %s, failed %t", c.name, s.Job, h.clock.Now(), last.job, last.over, last.failed)
 	}
-	if !status.LastSuccess.IsZero() && !slices.ContainsFunc(h.ledger, func(p *playedScan) bool {
-		return p.cluster == c.name && p.succeeded && p.over.Equal(status.LastSuccess)
+	if !status.LastSuccess.IsZero() && !slices.ContainsFunc(c.scans, func(p *playedScan) bool {
+		return p.succeeded && p.over.Equal(status.LastSuccess)
 	}) {
 		h.Errorf("%s: no scan succeeded at %s", c.name, status.LastSuccess)
 	}
@@ -472,8 +474,8 @@ func (h *hour) hold(status *scanstate.Status) {
 				m.scanned = true
 			}
 		}
-		if !slices.ContainsFunc(h.ledger, func(p *playedScan) bool {
-			return p.cluster == c.name && p.succeeded && p.version == c.wanted && p.secret == c.secret
+		if !slices.ContainsFunc(c.scans, func(p *playedScan) bool {
+			return p.succeeded && p.version == c.wanted && p.secret == c.secret
 		}) {
 			h.Errorf("%s is called scanned with version %d at %s, and was not", c.name, c.wanted, h.clock.Now())
 		}
