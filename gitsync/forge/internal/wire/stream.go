@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,15 +120,35 @@ func (s *shortened) Read(p []byte) (int, error) {
 	for {
 		n, err := s.ReadCloser.Read(p)
 		kept := p[:0]
-		for _, b := range p[:n] {
-			if s.keep(b) {
-				kept = append(kept, b)
+		for rest := p[:n]; len(rest) > 0; {
+			plain := s.plain(rest)
+			kept = append(kept, plain[:max(0, min(len(plain), s.most-s.length))]...)
+			s.length += len(plain)
+			if rest = rest[len(plain):]; len(rest) > 0 {
+				if s.keep(rest[0]) {
+					kept = append(kept, rest[0])
+				}
+				rest = rest[1:]
 			}
 		}
 		if len(kept) > 0 || err != nil || len(p) == 0 {
 			return len(kept), err
 		}
 	}
+}
+
+// plain returns what of a string comes before its end and its next escape sequence. Almost all of a long answer is such text.
+func (s *shortened) plain(p []byte) []byte {
+	if !s.inString || s.escape > 0 {
+		return nil
+	}
+	p = p[:min(len(p), 512)] // so that text of escape sequences alone isn't searched through for each of them
+	for _, end := range []byte(`"\`) {
+		if i := bytes.IndexByte(p, end); i >= 0 {
+			p = p[:i]
+		}
+	}
+	return p
 }
 
 // keep never cuts within an escape sequence, which would not be JSON. A cut within a character decodes to U+FFFD.
