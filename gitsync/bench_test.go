@@ -24,7 +24,7 @@ func BenchmarkFetch1000Files(b *testing.B) {
 
 // A fetch into the store of earlier fetches, compared with what it would take without them: a clone at every change.
 func BenchmarkFetchOneChangeIn1000Files(b *testing.B) {
-	for name, maxPacks := range map[string]int{"added": DefaultMaxPacks, "cloned": 1} {
+	for name, maxPacks := range map[string]int{"added": defaultMaxPacks, "cloned": 1} {
 		b.Run(name, func(b *testing.B) { fetchChanges(b, maxPacks) })
 	}
 }
@@ -34,7 +34,7 @@ func fetchChanges(b *testing.B, maxPacks int) {
 	files := manyFiles(1000)
 	o.commit("main", files)
 	src := Source{URL: serve(b, o).url}
-	r := open(b, b.TempDir(), WithMaxPacks(maxPacks))
+	r := open(b, b.TempDir(), withMaxPacks(maxPacks))
 	fetch(b, r, src)
 	stored := 0
 	for b.Loop() {

@@ -368,7 +368,7 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t)
 	url := serve(t, o).url
-	r := open(t, t.TempDir(), WithMaxPacks(3))
+	r := open(t, t.TempDir(), withMaxPacks(3))
 	var open []*Snapshot
 	stores := map[string]bool{}
 	for i := range 9 {
@@ -439,7 +439,7 @@ func TestConcurrentUse(t *testing.T) {
 	o.commit("main", files)
 	o.commit("other", map[string]string{"x": "x"})
 	url := serve(t, o).url
-	r := open(t, t.TempDir(), WithMaxPacks(2))
+	r := open(t, t.TempDir(), withMaxPacks(2))
 	var wg sync.WaitGroup
 	for worker := range 6 {
 		wg.Go(func() {

@@ -180,6 +180,9 @@ func gitBackend(t testing.TB, o *origin) http.Handler {
 	}
 }
 
+// withMaxPacks has a cache cloned afresh after n fetches; 1 clones at every change.
+func withMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = n } }
+
 func open(t testing.TB, dir string, opts ...Option) *Repository {
 	t.Helper()
 	r, err := Open(dir, opts...)

@@ -15,8 +15,8 @@ import (
 
 // A store is replaced by a fresh clone when it has become this much larger than necessary.
 const (
-	// DefaultMaxPacks is how many fetches a store holds. Each keeps a file open and adds objects of outdated commits.
-	DefaultMaxPacks = 32
+	// defaultMaxPacks is how many fetches a store holds. Each keeps a file open and adds objects of outdated commits.
+	defaultMaxPacks = 32
 	// growthFloor is how much a store may always grow. Beyond it, a store may double.
 	growthFloor = 32 << 20
 )
@@ -52,10 +52,6 @@ type Option func(*Repository)
 // WithLimits sets what a repository may cost. Fields left zero keep their defaults.
 func WithLimits(l Limits) Option { return func(r *Repository) { r.limits = l.withDefaults() } }
 
-// WithMaxPacks sets how many fetches the cache holds before it is cloned afresh. The default is DefaultMaxPacks; 1 clones at
-// every change.
-func WithMaxPacks(n int) Option { return func(r *Repository) { r.maxPacks = max(1, n) } }
-
 // WithClock sets the clock of Source.ListedSince and Snapshot.Listed. The default is time.Now.
 func WithClock(now func() time.Time) Option { return func(r *Repository) { r.now = now } }
 
@@ -63,7 +59,7 @@ func WithClock(now func() time.Time) Option { return func(r *Repository) { r.now
 // that can't be read. Other files in dir are left alone.
 func Open(dir string, opts ...Option) (*Repository, error) {
 	r := &Repository{
-		dir: dir, limits: Limits{}.withDefaults(), maxPacks: DefaultMaxPacks, depths: depths, now: time.Now,
+		dir: dir, limits: Limits{}.withDefaults(), maxPacks: defaultMaxPacks, depths: depths, now: time.Now,
 		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{}, answers: map[Ref]answer{},
 	}
 	for _, opt := range opts {

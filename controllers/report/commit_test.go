@@ -47,7 +47,7 @@ func with(p plan.Plan, change func(*plan.Plan)) *plan.Plan {
 
 // good is the outcome for a fleet, with what change does to its plan.
 func good(f *fleet.Opened, change func(*plan.Plan)) report.Outcome {
-	return report.Outcome{Revision: head, Corrects: true, Fleet: f, Plan: with(plan.Plan{Report: f.Clone()}, change)}
+	return report.Outcome{Revision: head, Corrects: true, Fleet: f, Plan: with(plan.Plan{Report: f.Report.Clone()}, change)}
 }
 
 func edited(action plan.Action) plan.Step {

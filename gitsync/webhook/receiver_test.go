@@ -177,8 +177,8 @@ func TestRepliesAreForgotten(t *testing.T) {
 	for range 3 {
 		s.post("production", body, gitHub("push", secret, body)...)
 	}
-	if got := s.post("production", body, first...); got.status != 202 || s.seen.len() != 3 {
-		t.Errorf("%d %q, %d remembered", got.status, got.text, s.seen.len())
+	if got := s.post("production", body, first...); got.status != 202 || s.seen.order.Len() != 3 {
+		t.Errorf("%d %q, %d remembered", got.status, got.text, s.seen.order.Len())
 	}
 }
 

@@ -65,9 +65,3 @@ func (r *recent[K, V]) find(key K, now time.Time) (value V, found bool) {
 func (r *recent[K, V]) remove(element *list.Element) {
 	delete(r.items, r.order.Remove(element).(*entry[K, V]).key)
 }
-
-func (r *recent[K, V]) len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.order.Len()
-}
