@@ -106,10 +106,11 @@ image: ## Build the container image IMAGE, with Docker or Podman; PLATFORM=linux
 	$$engine info >/dev/null 2>&1 || { echo "image: $$engine is here, but its engine does not answer; is it running?"; exit 1; }; \
 	$$engine build $(if $(PLATFORM),--platform $(PLATFORM)) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
-.PHONY: krew
-krew: ## Write dist/krew/muster.yaml, the kubectl plugin's manifest, from the archives of the release VERSION in dist/
-	@go run ./cmd/devenv krew $(VERSION) dist
+.PHONY: release
+release: ## Build the archives of VERSION into dist/, with checksums and the manifest of the kubectl plugin
+	@rm -rf dist
+	@go run ./cmd/devenv release $(VERSION) dist
 
 .PHONY: clean
-clean: ## Remove bin/ and .cache/, built servers and linter included
-	rm -rf bin .cache
+clean: ## Remove bin/, dist/ and .cache/, built servers and linter included
+	rm -rf bin dist .cache

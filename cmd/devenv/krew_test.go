@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,17 +30,6 @@ type krewPlugin struct {
 		Caveats          string         `json:"caveats"`
 		Platforms        []krewPlatform `json:"platforms"`
 	} `json:"spec"`
-}
-
-type krewPlatform struct {
-	Selector *metav1.LabelSelector `json:"selector"`
-	URI      string                `json:"uri"`
-	Sha256   string                `json:"sha256"`
-	Bin      string                `json:"bin"`
-	Files    []struct {
-		From string `json:"from"`
-		To   string `json:"to"`
-	} `json:"files"`
 }
 
 func readKrew(t *testing.T, content []byte) krewPlugin {
@@ -105,64 +95,42 @@ func TestKrewManifest(t *testing.T) {
 }
 
 func TestKrewOfARelease(t *testing.T) {
-	dist := fstest.MapFS{}
-	for _, p := range readKrew(t, krewTemplate(t)).Spec.Platforms {
-		name := strings.ReplaceAll(path.Base(p.URI), placeholderVersion, "v1.2.3-rc.1")
-		dist[name] = &fstest.MapFile{Data: []byte(name)}
+	const version = "v1.2.3-rc.1"
+	release, err := krewOf(krewTemplate(t), version)
+	if err != nil {
+		t.Fatal(err)
 	}
-	filled, err := filledManifest(krewTemplate(t), "v1.2.3-rc.1", dist)
+	dist := fstest.MapFS{}
+	for _, p := range release.platforms {
+		dist[p.archive()] = &fstest.MapFile{Data: []byte(p.archive())}
+	}
+	filled, err := release.filled(dist)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := readKrew(t, filled)
-	if p.Spec.Version != "v1.2.3-rc.1" || bytes.Contains(filled, []byte(placeholderVersion)) || bytes.Contains(filled, []byte("#")) {
+	if p.Spec.Version != version || bytes.Contains(filled, []byte(placeholderVersion)) || bytes.Contains(filled, []byte("#")) {
 		t.Errorf("placeholders are left:\n%s", filled)
 	}
 	for _, platform := range p.Spec.Platforms {
-		sum := sha256.Sum256(dist[path.Base(platform.URI)].Data)
-		if platform.Sha256 != hex.EncodeToString(sum[:]) || !regexp.MustCompile("/v1.2.3-rc.1/muster_v1.2.3-rc.1_").MatchString(platform.URI) {
+		sum := sha256.Sum256(dist[platform.archive()].Data)
+		if platform.Sha256 != hex.EncodeToString(sum[:]) || !strings.Contains(platform.URI, "/"+version+"/muster_"+version+"_") {
 			t.Errorf("%+v", platform)
 		}
 	}
-	for _, row := range []struct{ reason, version, remove, says string }{
-		{"not a version", "1.2.3", "", "not that of a release"},
-		{"a work tree", "v1.2.3-dirty dirty", "", "not that of a release"},
-		{"the placeholder", placeholderVersion, "", "not that of a release"},
-		{"an archive is missing", "v1.2.3-rc.1", "muster_v1.2.3-rc.1_darwin_arm64.tar.gz", "muster_v1.2.3-rc.1_darwin_arm64.tar.gz: file does not exist; build the release's archives first"},
+	delete(dist, "muster_v1.2.3-rc.1_darwin_arm64.tar.gz")
+	if _, err := release.filled(dist); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("with an archive missing: %v", err)
+	}
+	for _, row := range []struct{ reason, version, says string }{
+		{"not a version", "1.2.3", "not that of a release"},
+		{"a work tree", "v1.2.3-dirty dirty", "not that of a release"},
+		{"the placeholder", placeholderVersion, "not that of a release"},
+		{"a commit without a tag", "0123456", "not that of a release"},
+		{"files that are not committed", "v1.2.3-4-g0123456-dirty", "commit them"},
 	} {
-		some := fstest.MapFS{}
-		for name, file := range dist {
-			if name != row.remove {
-				some[name] = file
-			}
-		}
-		if _, err := filledManifest(krewTemplate(t), row.version, some); err == nil || !strings.Contains(err.Error(), row.says) {
+		if _, err := krewOf(krewTemplate(t), row.version); err == nil || !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %v", row.reason, err)
-		}
-	}
-}
-
-// TestKrewCommand writes the manifest where the make target expects it.
-func TestKrewCommand(t *testing.T) {
-	dist := t.TempDir()
-	for _, p := range readKrew(t, krewTemplate(t)).Spec.Platforms {
-		name := strings.ReplaceAll(path.Base(p.URI), placeholderVersion, "v1.2.3")
-		if err := os.WriteFile(filepath.Join(dist, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Chdir(root)
-	var out bytes.Buffer
-	if code := run(t.Context(), []string{"krew", "v1.2.3", dist}, &out, &out); code != 0 {
-		t.Fatalf("status %d: %s", code, out.String())
-	}
-	content, err := os.ReadFile(strings.TrimSpace(out.String()))
-	if err != nil || readKrew(t, content).Spec.Version != "v1.2.3" {
-		t.Errorf("%v\n%s", err, content)
-	}
-	for _, args := range [][]string{{"krew"}, {"krew", "v1.2.3"}, {"krew", "v1.2.3", t.TempDir()}} {
-		if code := run(t.Context(), args, &out, &out); code == 0 {
-			t.Errorf("devenv %v ends well", args)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Command devenv runs the real servers for Muster's tests and its demo: a Kubernetes control plane, Git, Gitea and Vault. It
 // is a thin layer over cmd/devenv/server, which documents them. demo is the program behind `make run`, build builds servers,
-// up starts only a control plane and Git, and krew fills in the manifest of the kubectl plugin.
+// up starts only a control plane and Git, and release builds the archives of a release.
 package main
 
 import (
@@ -21,7 +21,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{demoCommand(), buildCommand(), upCommand(), pictureCommand(), krewCommand()}
+	return []command{demoCommand(), buildCommand(), upCommand(), pictureCommand(), releaseCommand()}
 }
 
 // errUsage ends devenv with the usage and status 2.
