@@ -83,7 +83,6 @@ func newAddCommand(s *shell) *cobra.Command {
 	cmd.Flags().BoolVar(&a.images, "images", false, "also scan the images of running containers")
 	flags.add(cmd)
 	out.add(cmd)
-	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		a.name = args[0]
 		if problems := validation.IsDNS1123Label(a.name); len(problems) > 0 {
@@ -96,12 +95,12 @@ func newAddCommand(s *shell) *cobra.Command {
 		if err := out.addRecipients(a.folder); err != nil {
 			return err
 		}
-		return a.run(cmd.Context(), &out, output.value)
+		return a.run(cmd.Context(), &out)
 	}
 	return cmd
 }
 
-func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
+func (a *adder) run(ctx context.Context, out *writeFlags) error {
 	file := path.Join(a.path, a.name+".yaml")
 	if _, err := fs.Lstat(a.dir.FS(), file); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s exists already; choose another name, or change it with muster edit", a.fromWorkingDir(file))
@@ -115,14 +114,14 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 		return err
 	}
 	if bad := a.badCredentials(draft, file); len(bad) > 0 {
-		return a.fail(bad...)
+		return out.fail(a.folder, bad...)
 	}
 	for _, note := range draft.Notes {
 		fmt.Fprintln(a.stderr, "note: "+printable(a.redactor.String(note)))
 	}
 	if may, err := a.try.try(ctx, a.shell, draft); err != nil || !may {
 		if err == nil {
-			fmt.Fprintln(a.stderr, "muster: nothing was written")
+			fmt.Fprintln(a.stderr, "muster: "+nothingWritten)
 			err = statusError(exitFindings)
 		}
 		return err
@@ -145,7 +144,7 @@ func (a *adder) run(ctx context.Context, out *writeFlags, format string) error {
 		p.setups = nil // add has just done that, with a role that can read everything
 		p.New = slices.DeleteFunc(p.New, func(f finding.Finding) bool { return f.Code == compile.CodeViewRole })
 	}
-	return out.carryOutAs(a.folder, p, format)
+	return out.carryOutFully(a.folder, p)
 }
 
 // judge proposes the new file. A user whose keys are for other repositories can add a cluster as one without keys can.

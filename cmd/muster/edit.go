@@ -58,7 +58,7 @@ func newEditCommand(s *shell) *cobra.Command {
 			return f.withFindings(err)
 		}
 		if failure := c.open(cmd.Context(), f); failure != nil {
-			return f.fail(*failure)
+			return w.fail(f, *failure)
 		}
 		err = f.edit(cmd.Context(), c, &w)
 		if errors.Is(err, errInterrupted) {
@@ -76,15 +76,6 @@ func (f *folder) withFindings(err error) error {
 		return errors.Join(f.printFindings(f.stderr, f.repository, missing.findings), err)
 	}
 	return err
-}
-
-// fail prints findings that keep a command from writing.
-func (f *folder) fail(findings ...finding.Finding) error {
-	if err := f.printFindings(f.stderr, f.repository, findings); err != nil {
-		return err
-	}
-	fmt.Fprintln(f.stderr, "muster: nothing was written")
-	return statusError(exitFindings)
 }
 
 // edit lets the user edit a text until it is right, unchanged, or given up.
@@ -117,8 +108,7 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt) // it was the editor's until now
 	defer stop()
 	if bytes.Equal(before, text) {
-		fmt.Fprintf(f.stderr, "Not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
-		return false, nil
+		return false, w.unchanged(f, c.Path)
 	}
 	p, findings, err := f.check(ctx, c, text)
 	if ctx.Err() != nil {
@@ -130,7 +120,7 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	case len(findings) == 0:
 		return false, f.show(w, p)
 	case f.terminal() == nil:
-		return false, f.fail(findings...)
+		return false, w.fail(f, findings...)
 	}
 	if err := f.printFindings(f.stderr, f.repository, findings); err != nil {
 		return false, err
@@ -140,7 +130,10 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	case ctx.Err() != nil:
 		return false, errInterrupted
 	case err == nil && !again:
-		fmt.Fprintln(f.stderr, "muster: nothing was written")
+		if w.json() {
+			return false, w.fail(f, findings...)
+		}
+		fmt.Fprintln(f.stderr, "muster: "+nothingWritten)
 		return false, statusError(exitFindings)
 	}
 	return again, err
@@ -188,7 +181,7 @@ func unencryptable(c *source, err error) *finding.Finding {
 
 // show prints what a proposal does, and carries it out.
 func (f *folder) show(w *writeFlags, p *proposal) error {
-	if !w.dryRun && len(p.errors()) == 0 {
+	if !w.dryRun && !w.json() && len(p.errors()) == 0 {
 		if err := f.printPlanned(p); err != nil {
 			return err
 		}

@@ -326,48 +326,6 @@ func TestPrompts(t *testing.T) {
 	}
 }
 
-// Each command at 60 and 120 columns.
-func TestChangesFitTheTerminal(t *testing.T) {
-	for _, test := range []struct {
-		name, question, keys string
-		args                 []string
-	}{
-		{"edit", "Edit the file again?", "n\r", []string{"edit", "eu"}},
-		{"set", "", "", []string{"set", "eu", "schedule=7 * * * *"}},
-		{"set-error", "", "", []string{"set", "eu", "schedule=every day"}},
-		{"rotate", "", "", []string{"rotate", "--recipients"}},
-		{"remove", "Remove?", "n\r", []string{"remove", "eu"}},
-	} {
-		for _, columns := range []uint16{60, 120} {
-			t.Run(fmt.Sprint(test.name, columns), func(t *testing.T) {
-				d := newDesk(t)
-				other := sealtest.NewKey(t)
-				d.columns, d.env = columns, append(d.env, "NO_COLOR=1")
-				check(t, os.WriteFile(filepath.Join(d.root, ".sops.yaml"), []byte("creation_rules: [{age: "+other.Public()+"}]\n"), 0o600))
-				d.editor("sed -i 's/schedule/schedul/' $1\n")
-				s := d.start(test.args...)
-				if test.question != "" {
-					s.sees(test.question)
-					s.press(test.keys)
-				}
-				_ = s.Wait() // the status is tested elsewhere
-				var screen string
-				until(t, "the terminal is quiet", func() bool {
-					before := screen
-					screen = s.shown()
-					return screen == before && screen != ""
-				})
-				for key, name := range map[*sealtest.Key]string{d.key: "age1old", other: "age1new"} {
-					screen = strings.ReplaceAll(screen, key.Public(), name)
-				}
-				screen = strings.ReplaceAll(screen, "\r\n", "\n")
-				fits(t, screen, int(columns))
-				golden(t, fmt.Sprintf("%s-%d.txt", test.name, columns), screen)
-			})
-		}
-	}
-}
-
 func TestReadOnlyFolder(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may write to every folder")

@@ -32,7 +32,7 @@ func (e *usageError) Unwrap() error { return e.cause }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// end prints the error of a command and its fix on one line, and returns the exit status.
+// end prints the error of a command and its fix on one line, wrapped in a terminal, and returns the exit status.
 func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err error) int {
 	var code statusError
 	switch {
@@ -48,7 +48,7 @@ func (s *shell) end(ctx context.Context, cmd *cobra.Command, args []string, err 
 	if _, ok := errors.AsType[*usageError](err); ok {
 		message += fmt.Sprintf("; see %s --help", cmd.CommandPath())
 	}
-	fmt.Fprintln(s.stderr, printable("muster: "+s.named(message, cmd.Root())))
+	fmt.Fprintln(s.stderr, folded(printable("muster: "+s.named(message, cmd.Root())), widthOf(s.stderr), "    "))
 	// An invalid flag before this one may have ended the parsing, so look at the arguments themselves.
 	if slices.Contains(args, "--"+flagDetailedExitCode) {
 		return exitFindings

@@ -201,12 +201,14 @@ func writeSecrets(b *strings.Builder, x explained, paint func(colour, string) st
 		case secret.Path != "":
 			what = "manifest in Git"
 		}
-		line := secret.Name + ", " + what
+		separator := ", "
+		if width > 0 && len(secret.Name+what)+40 > width { // the expiry needs up to 35
+			separator = ",\n      "
+		}
+		line := printable(secret.Name) + separator + what
 		if end, known := x.Expires[secret.Name]; known {
 			text, c := expires(now, end)
-			line = printable(line) + ", " + painted(paint, cell{"expires " + text, c})
-		} else {
-			line = printable(line)
+			line += ", " + painted(paint, cell{"expires " + text, c})
 		}
 		fmt.Fprintf(b, "  %s\n", line)
 		var t table
@@ -229,7 +231,7 @@ func writeLive(b *strings.Builder, x explained, paint func(colour, string) strin
 		writeStep(b, paint, "  ", step, printable(strings.TrimSpace(subject(step)+"  "+reason(step, now))))
 	}
 	for _, note := range l.Notes {
-		fmt.Fprintf(b, "  %s %s\n", paint(dim, "note:"), printable(note))
+		fmt.Fprintf(b, "  %s%s\n", paint(dim, "note:"), strings.TrimPrefix(folded("note: "+printable(note), width-2, "    "), "note:"))
 	}
 }
 

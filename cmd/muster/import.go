@@ -69,7 +69,6 @@ type importFlags struct {
 	placement    *choice
 	withConfigs  bool
 	check        bool
-	output       *choice
 }
 
 func newImportCommand(s *shell) *cobra.Command {
@@ -90,7 +89,6 @@ func newImportCommand(s *shell) *cobra.Command {
 	flags.placement = addChoice(cmd, "secrets", "", "where Secrets go: manifests in Git, the cluster files, or nowhere", string(author.InGit), string(author.Inline), string(author.InCluster))
 	cmd.Flags().BoolVar(&flags.withConfigs, "with-audit-configs", false, "also write the manifests of the audit configs")
 	cmd.Flags().BoolVar(&flags.check, "check", false, "write nothing; compare the folder with the management cluster")
-	flags.output = addChoice(cmd, "output", "o", "output format of the result, or of --check", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		im, err := flags.open(s, cmd, args)
 		if err != nil {
@@ -130,8 +128,6 @@ func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*import
 		return nil, usagef("--check compares with live audit configs, and can't be used with --from")
 	case f.source.value != "audit-config" && (f.withConfigs || cmd.Flags().Changed("secrets")):
 		return nil, usagef("--with-audit-configs and --secrets are for audit configs, and can't be used with --from")
-	case f.dryRun && f.output.value == "json":
-		return nil, usagef("--dry-run prints files, and can't be used with -o json")
 	case f.namespace != "" && f.source.value != "argocd" && f.source.value != "capi":
 		return nil, usagef("--from-namespace is for --from argocd and --from capi")
 	}
@@ -162,7 +158,12 @@ func (im *importer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	im.printNotes()
+	if im.json() {
+		return im.runJSON(ctx, changes)
+	}
+	if err := im.printFindings(im.stderr, im.repository, im.notes()); err != nil {
+		return err
+	}
 	im.allow(im.newConfigs())
 	if len(changes) > 0 {
 		p, err := im.propose(ctx, changes)
@@ -172,7 +173,11 @@ func (im *importer) run(ctx context.Context) error {
 		if err := im.carryOut(im.folder, p); err != nil {
 			return err
 		}
-		if err := im.noteUnlisted(ctx, changes); err != nil {
+		unlisted, err := im.unlisted(ctx, changes)
+		if err != nil {
+			return err
+		}
+		if err := im.printFindings(im.stderr, im.repository, unlisted); err != nil {
 			return err
 		}
 	}
@@ -187,11 +192,11 @@ func (im *importer) run(ctx context.Context) error {
 	return nil
 }
 
-// noteUnlisted warns about manifests that a kustomization has to list. Only cluster files are read without that.
-func (im *importer) noteUnlisted(ctx context.Context, changes []author.Change) error {
+// unlisted warns about manifests that a kustomization has to list. Only cluster files are read without that.
+func (im *importer) unlisted(ctx context.Context, changes []author.Change) ([]finding.Finding, error) {
 	sealed, err := clusters.NewPipeline().Compile(ctx, clusters.Source{FS: author.With(im.fs, changes...), Path: im.path}, im.opts, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	read := sealed.Source.Loaded.Files
 	var list []finding.Finding
@@ -201,7 +206,7 @@ func (im *importer) noteUnlisted(ctx context.Context, changes []author.Change) e
 				Message: "the folder has a kustomization, which doesn't list this file, so Muster does not apply it", Fix: "add it to resources of the kustomization"})
 		}
 	}
-	return im.printFindings(im.stderr, im.repository, list)
+	return list, nil
 }
 
 // plainFile is a file to write, in plain text.

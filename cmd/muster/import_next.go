@@ -107,14 +107,11 @@ func (im *importer) findSync() {
 	}
 }
 
-// nextStep is what users do after the import.
-type nextStep struct {
-	About    string   `json:"about"`
-	Commands []string `json:"commands"`
-}
-
-// next are the steps that finish.
-func (im *importer) next() (steps []nextStep, err error) {
+// next are the steps that finish, if there is anything new.
+func (im *importer) next(changes []author.Change) (steps []nextStep, err error) {
+	if len(changes) == 0 {
+		return nil, nil
+	}
 	add := func(about string, commands ...string) {
 		if len(commands) > 0 {
 			steps = append(steps, nextStep{about, commands})

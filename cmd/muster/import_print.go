@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -14,9 +15,8 @@ const (
 	codeImported    finding.Code = "imported"
 )
 
-// printNotes writes what users must know about each cluster to standard error.
-func (im *importer) printNotes() {
-	var list []finding.Finding
+// notes are what users must know about each cluster.
+func (im *importer) notes() (list []finding.Finding) {
 	for _, left := range im.result.Left {
 		list = append(list, finding.Finding{Code: codeNotImported, Severity: finding.Error, Cluster: left.Name, Message: "it is left out: " + left.Reason, Fix: left.Fix})
 	}
@@ -29,18 +29,16 @@ func (im *importer) printNotes() {
 			list = append(list, finding.Finding{Code: codeImported, Severity: finding.Info, Cluster: d.Cluster.Metadata.Name, Message: note})
 		}
 	}
-	_ = im.printFindings(im.stderr, im.repository, list) // a closed standard error can't be reported
+	return list
 }
 
-// imported is the result for programs.
+// imported is what import adds to a result.
 type imported struct {
-	Files    []string          `json:"files"`
 	Clusters []importedCluster `json:"clusters"`
 	Left     []author.Left     `json:"left"`
 	// InGit counts the clusters that were in Git already. Of these, Differ differ from their live entries.
 	InGit  int          `json:"inGit"`
 	Differ []difference `json:"differ"`
-	Next   []nextStep   `json:"next"`
 }
 
 type importedCluster struct {
@@ -48,56 +46,56 @@ type importedCluster struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
+// summary counts what was imported.
+func (im *importer) summary(changes []author.Change) string {
+	return fmt.Sprintf("%s and %s imported into %s; %s in Git already; %s left out", plural(len(im.result.Clusters), "cluster"),
+		plural(len(im.result.Manifests), "Secret"), plural(len(changes), "file"), plural(im.known.skipped, "cluster"), plural(len(im.result.Left), "cluster"))
+}
+
 // print writes what was imported, and the commands that finish as a script.
 func (im *importer) print(changes []author.Change) error {
-	fmt.Fprintf(im.stderr, "muster: %s and %s imported into %s; %s in Git already; %s left out\n", plural(len(im.result.Clusters), "cluster"),
-		plural(len(im.result.Manifests), "Secret"), plural(len(changes), "file"), plural(im.known.skipped, "cluster"), plural(len(im.result.Left), "cluster"))
-	var steps []nextStep
-	if len(changes) > 0 {
-		var err error
-		if steps, err = im.next(); err != nil {
-			return err
-		}
-	}
-	if im.output.value == "json" {
-		return im.printJSON(changes, steps)
+	im.tell("muster: " + im.summary(changes))
+	steps, err := im.next(changes)
+	if err != nil {
+		return err
 	}
 	for i, step := range steps {
 		lines := strings.Split(im.redactor.String(strings.Join(step.Commands, "\n")), "\n")
 		for i, line := range lines {
 			lines[i] = printable(line)
 		}
-		if _, err := fmt.Fprintf(im.stdout, "# %d. %s\n%s\n", i+1, printable(step.About), strings.Join(lines, "\n")); err != nil {
+		about := folded(fmt.Sprintf("# %d. %s", i+1, printable(step.About)), widthOf(im.stdout), "# ")
+		if _, err := fmt.Fprintf(im.stdout, "%s\n%s\n", about, strings.Join(lines, "\n")); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (im *importer) printJSON(changes []author.Change, steps []nextStep) error {
-	result := imported{Files: []string{}, Clusters: []importedCluster{}, Left: []author.Left{}, InGit: im.known.skipped, Differ: []difference{}, Next: []nextStep{}}
-	for _, c := range changes {
-		result.Files = append(result.Files, c.Path)
+// runJSON writes the files, and prints the result for programs.
+func (im *importer) runJSON(ctx context.Context, changes []author.Change) error {
+	im.allow(im.newConfigs())
+	p, err := im.propose(ctx, changes)
+	if err != nil {
+		return err
 	}
+	p.imported = &imported{Clusters: []importedCluster{}, Left: []author.Left{}, InGit: im.known.skipped, Differ: append([]difference{}, im.known.differ...)}
 	for _, d := range im.result.Clusters {
-		result.Clusters = append(result.Clusters, importedCluster{d.Cluster.Metadata.Name, im.maskedTexts(d.Notes)})
+		p.imported.Clusters = append(p.imported.Clusters, importedCluster{d.Cluster.Metadata.Name, im.maskedTexts(d.Notes)})
 	}
 	for _, left := range im.result.Left {
 		left.Reason = im.redactor.String(left.Reason)
-		result.Left = append(result.Left, left)
+		p.imported.Left = append(p.imported.Left, left)
 	}
-	result.Differ = append(result.Differ, im.known.differ...)
-	for _, step := range steps {
-		result.Next = append(result.Next, nextStep{step.About, im.maskedTexts(step.Commands)})
+	unlisted, err := im.unlisted(ctx, changes)
+	if err != nil {
+		return err
 	}
-	return writeJSON(im.stdout, result)
-}
-
-// maskedTexts are texts without secrets, never nil.
-func (s *shell) maskedTexts(texts []string) []string {
-	masked := make([]string, len(texts))
-	for i, text := range texts {
-		masked[i] = s.redactor.String(text)
+	p.notes = append(im.notes(), unlisted...)
+	if !im.dryRun {
+		if p.next, err = im.next(changes); err != nil {
+			return err
+		}
 	}
-	return masked
+	return im.carryOut(im.folder, p)
 }

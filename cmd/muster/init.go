@@ -41,7 +41,7 @@ const initExample = `  # A repository with one environment
 // initFlags are the flags of muster init.
 type initFlags struct {
 	author.Repository
-	layout *choice
+	layout, output *choice
 	// remote reports whether the repository has a remote origin, and unknown that nothing tells its address.
 	remote, unknown bool
 }
@@ -51,6 +51,7 @@ func newInitCommand(s *shell) *cobra.Command {
 	cmd := &cobra.Command{Use: "init [FOLDER]", Short: "Write what a repository needs", Long: initHelp, Example: initExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders}
 	f.layout = addChoice(cmd, "layout", "", "one folder for each environment, or kustomize overlays with a common component", "flat", "overlays")
+	f.output = addChoice(cmd, "output", "o", "output format of the result", "text", "json")
 	cmd.Flags().StringSliceVar(&f.Environments, "environments", []string{"production"}, "`names` of the environments, which are also those of their AuditSyncs")
 	cmd.Flags().StringVar(&f.URL, "url", "", "address from which the controller fetches the repository (default: that of the remote origin)")
 	cmd.Flags().StringVar(&f.Branch, "branch", "", "branch that the controller follows (default: the current one)")
@@ -144,7 +145,7 @@ func (f *initFlags) repository(ctx context.Context, s *shell, folder string) (st
 		if err := worktree.Create(ctx, abs, os.Environ()); err != nil {
 			return "", fmt.Errorf("make %s a repository: %w", folder, err)
 		}
-		fmt.Fprintf(s.stderr, "Made a Git repository in %s\n", printable(folder))
+		s.tell("Made a Git repository in " + folder)
 	case root != abs:
 		return "", fmt.Errorf("%s is in the repository %s; run muster init there", folder, root)
 	}

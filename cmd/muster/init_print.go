@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/author"
@@ -10,6 +11,16 @@ import (
 
 // print writes what was written, and the commands that finish.
 func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, key string) error {
+	steps := f.steps(repo, key)
+	if f.output.value == "json" {
+		r := result{Written: len(changes) > 0, Summary: plural(len(changes), "file") + " written", Files: filesOf(changes, false), Next: steps, PrivateKey: key}
+		for _, c := range f.Files() {
+			if !slices.ContainsFunc(changes, func(written author.Change) bool { return written.Path == c.Path }) {
+				r.Unchanged = append(r.Unchanged, c.Path)
+			}
+		}
+		return s.printResult(r)
+	}
 	var b strings.Builder
 	for _, c := range changes {
 		verb := "Wrote"
@@ -21,25 +32,24 @@ func (f *initFlags) print(s *shell, repo *repository, changes []author.Change, k
 	if len(changes) == 0 {
 		b.WriteString("Nothing to write: every file exists.\n")
 	}
+	width := widthOf(s.stdout)
 	if key != "" {
-		fmt.Fprintf(&b, "\nThe private key is %s. It is not in the repository. Keep a copy: without it, the files can't be opened.\n"+
-			"This lets muster and sops open them:\n\n    export SOPS_AGE_KEY_FILE=%s\n", printable(key), setup.Quote(printable(key)))
+		b.WriteString("\n" + reflowed("The private key is "+printable(key)+". It is not in the repository. Keep a copy: without it, the files can't be opened.\n"+
+			"This lets muster and sops open them:", width) + "\n\n    export SOPS_AGE_KEY_FILE=" + setup.Quote(printable(key)) + "\n")
 	}
-	f.printSteps(&b, repo, key)
+	for i, step := range steps {
+		b.WriteString("\n" + reflowed(fmt.Sprintf("%d. %s:", i+1, step.About), width) + "\n\n")
+		for _, c := range step.Commands {
+			b.WriteString("    " + printable(c) + "\n")
+		}
+	}
 	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
 	return err
 }
 
-// printSteps writes the commands in their order.
-func (f *initFlags) printSteps(b *strings.Builder, repo *repository, key string) {
-	step := 0
-	say := func(title string, commands ...string) {
-		step++
-		fmt.Fprintf(b, "\n%d. %s:\n\n", step, title)
-		for _, c := range commands {
-			b.WriteString("    " + printable(c) + "\n")
-		}
-	}
+// steps are the commands that finish, in their order.
+func (f *initFlags) steps(repo *repository, key string) (steps []nextStep) {
+	say := func(about string, commands ...string) { steps = append(steps, nextStep{about, commands}) }
 	git := "git "
 	if repo.fromWorkingDir(".") != "." {
 		git += "-C " + repo.argument(".") + " "
@@ -61,6 +71,7 @@ func (f *initFlags) printSteps(b *strings.Builder, repo *repository, key string)
 		manifests = append(manifests, "-f "+repo.argument(f.AuditSyncFile(env)))
 	}
 	say("Connect the two, in the management cluster with Muster and the Mondoo Operator", "kubectl apply "+strings.Join(manifests, " "), "muster status")
+	return steps
 }
 
 func (f *initFlags) gitSecret(create string) string {

@@ -39,11 +39,11 @@ func (s *shell) printJudgedText(repo *repository, j *judged) error {
 	}
 	_, text := j.Status()
 	text, keyless := strings.CutPrefix(text, "keyless check: ")
-	fmt.Fprintf(&b, "Merging %s into %s", revisionText(j.head, j.Head), revisionText(j.base, j.Base))
+	merging := fmt.Sprintf("Merging %s into %s", revisionText(j.head, j.Head), revisionText(j.base, j.Base))
 	if keyless {
-		b.WriteString(", checked without keys")
+		merging += ", checked without keys"
 	}
-	fmt.Fprintf(&b, ": %s\n", printable(strings.TrimSpace(text)))
+	b.WriteString(folded(merging+": "+printable(strings.TrimSpace(text)), widthOf(s.stdout), "    ") + "\n")
 	if _, err := fmt.Fprint(s.stdout, b.String()); err != nil {
 		return err
 	}

@@ -28,6 +28,12 @@ type proposal struct {
 	changes []author.Change
 	// setups are what must exist elsewhere for clusters that are added.
 	setups []setup.Setup
+	// kept is what a removal leaves, and why.
+	kept []string
+	// imported is the result of an import, with its own findings and steps; nil for other commands.
+	imported *imported
+	notes    []finding.Finding
+	next     []nextStep
 }
 
 // workTree stands for the commit of a work tree.
@@ -87,14 +93,23 @@ func (p *proposal) paths() (list []string) {
 type writeFlags struct {
 	dryRun bool
 	// pgp are files with public PGP keys to encrypt for.
-	pgp []string
+	pgp    []string
+	output *choice
 }
 
 func (w *writeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "print what would be written, and write nothing")
 	cmd.Flags().StringArrayVar(&w.pgp, "pgp-key", nil, "`file` with an armored public PGP key to encrypt for (default: .sops.pub.asc of the repository); can be repeated")
 	completeFiles(cmd, "pgp-key")
+	w.addOutput(cmd)
 }
+
+// addOutput adds the format of the result.
+func (w *writeFlags) addOutput(cmd *cobra.Command) {
+	w.output = addChoice(cmd, "output", "o", "output format of the result", "text", "json")
+}
+
+func (w *writeFlags) json() bool { return w.output.value == "json" }
 
 // publicKeys are where a repository keeps the public PGP keys of its recipients, as in Flux's guide to SOPS.
 const publicKeys = ".sops.pub.asc"
@@ -126,40 +141,68 @@ func (w *writeFlags) addRecipients(f *folder) error {
 
 // carryOut writes a proposal, unless it has errors or is a dry run, which prints the files. It returns the exit status as an error.
 func (w *writeFlags) carryOut(f *folder, p *proposal) error {
-	return w.perform(f, p, func() error { return f.printBriefly(p, w.dryRun) })
+	return w.perform(f, p, f.printBriefly)
 }
 
-// carryOutAs is carryOut that also shows what the files do, and what is left to do.
-func (w *writeFlags) carryOutAs(f *folder, p *proposal, format string) error {
-	return w.perform(f, p, func() error { return f.printProposal(p, format, w.dryRun) })
+// carryOutFully is carryOut that also shows what the files do, and what is left to do.
+func (w *writeFlags) carryOutFully(f *folder, p *proposal) error {
+	return w.perform(f, p, f.printProposal)
 }
 
-func (w *writeFlags) perform(f *folder, p *proposal, show func() error) error {
-	if bad := p.errors(); len(bad) > 0 {
-		if err := f.printFindings(f.stderr, f.repository, bad); err != nil {
-			return err
-		}
-		fmt.Fprintln(f.stderr, "muster: nothing was written")
-		return statusError(exitFindings)
-	}
-	if !w.dryRun {
+func (w *writeFlags) perform(f *folder, p *proposal, show func(p *proposal, dryRun bool) error) error {
+	bad := p.errors()
+	switch {
+	case len(bad) > 0 && w.json():
+		return f.printResult(f.resultOf(p, w.dryRun, p.findings()))
+	case len(bad) > 0:
+		return w.fail(f, bad...)
+	case !w.dryRun:
 		if err := f.write(p.changes); err != nil {
 			return err
 		}
 	}
-	if err := show(); err != nil {
+	findings := p.findings()
+	if !w.dryRun {
+		t, err := locate(context.Background(), f.root) // Git is asked again
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		findings = append(findings, t.checkShown(p.paths())...)
+	}
+	if w.json() {
+		r := f.resultOf(p, w.dryRun, findings)
+		r.Written = !w.dryRun && len(p.changes) > 0
+		return f.printResult(r)
+	}
+	if err := show(p, w.dryRun); err != nil {
 		return fmt.Errorf("print changes: %w", err)
 	}
 	f.tellRecipients(p.changes)
-	if w.dryRun {
-		return f.printFindings(f.stderr, f.repository, p.findings())
+	return f.printFindings(f.stderr, f.repository, findings)
+}
+
+// fail reports findings that keep a command from writing.
+func (w *writeFlags) fail(f *folder, findings ...finding.Finding) error {
+	if w.json() {
+		return f.printResult(result{Summary: nothingWritten, Findings: findings})
 	}
-	t, err := locate(context.Background(), f.root) // Git is asked again
-	if err != nil {
+	if err := f.printFindings(f.stderr, f.repository, findings); err != nil {
 		return err
 	}
-	defer t.close()
-	return f.printFindings(f.stderr, f.repository, append(p.findings(), t.checkShown(p.paths())...))
+	fmt.Fprintln(f.stderr, "muster: "+nothingWritten)
+	return statusError(exitFindings)
+}
+
+const nothingWritten = "nothing was written"
+
+// unchanged reports that a file is already as the user wants it.
+func (w *writeFlags) unchanged(f *folder, file string) error {
+	if w.json() {
+		return f.printResult(result{Summary: "nothing changes", Unchanged: []string{file}})
+	}
+	fmt.Fprintf(f.stderr, "Not changed: %s\n", printable(f.fromWorkingDir(file)))
+	return nil
 }
 
 // readBounded reads a file that the user names, or standard input for "-".

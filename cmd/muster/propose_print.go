@@ -7,17 +7,12 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/author"
-	"github.com/muster-gitops/muster/clusters/recipient"
-	"github.com/muster-gitops/muster/clusters/review"
-	"github.com/muster-gitops/muster/clusters/seal"
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/setup"
 )
 
 // printProposal writes what the written files do, and what is left to do. In a dry run it writes the files, too.
-func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
-	if format == "json" {
-		return f.printProposalJSON(p, dryRun)
-	}
+func (f *folder) printProposal(p *proposal, dryRun bool) error {
 	var b strings.Builder
 	if dryRun {
 		writeContents(&b, p.changes)
@@ -34,9 +29,10 @@ func (f *folder) printProposal(p *proposal, format string, dryRun bool) error {
 	}
 	_, text := p.Status()
 	would := map[bool]string{true: "This would do", false: "This does"}[dryRun]
-	fmt.Fprintf(&b, "%s, once it is merged: %s\n", would, printable(strings.TrimSpace(strings.TrimPrefix(text, "keyless check: "))))
+	width := widthOf(f.stdout)
+	b.WriteString(folded(would+", once it is merged: "+printable(strings.TrimSpace(strings.TrimPrefix(text, "keyless check: "))), width, "    ") + "\n")
 	for _, x := range p.setups {
-		fmt.Fprintf(&b, "\nBefore the scan of %s works (the commands: muster setup %[1]s %s):\n\n", printable(x.Cluster), f.argument(f.path))
+		b.WriteString("\n" + folded(fmt.Sprintf("Before the scan of %s works (the commands: muster setup %[1]s %s):", printable(x.Cluster), f.argument(f.path)), width, "") + "\n\n")
 		for i, step := range x.Steps {
 			fmt.Fprintf(&b, "    %d. %s (%s)\n", i+1, step.Title, step.Where)
 		}
@@ -70,13 +66,11 @@ func writeContents(b *strings.Builder, changes []author.Change) {
 	}
 }
 
-// tellRecipients names who can open files that are encrypted for the first time. .sops.yaml chooses them, and whoever wrote the branch
-// wrote that.
+// tellRecipients names who can open files that are encrypted for the first time.
 func (f *folder) tellRecipients(changes []author.Change) {
 	files := map[string][]string{}
 	for _, c := range changes {
-		if r, known := recipient.OfFile(c.After); known && !seal.IsEncrypted(string(c.Before)) {
-			who := strings.Join(shown(r.All()), ", ")
+		if who := strings.Join(newRecipients(c), ", "); who != "" {
 			files[who] = append(files[who], f.fromWorkingDir(c.Path))
 		}
 	}
@@ -85,24 +79,32 @@ func (f *folder) tellRecipients(changes []author.Change) {
 	}
 }
 
-// commitCommand is the git command that commits the files.
+// commitCommand is the git command that commits a proposal.
 func (f *folder) commitCommand(p *proposal) string {
+	verb := "change"
+	switch added := func(c author.Change) bool { return c.Before == nil }; {
+	case slices.ContainsFunc(p.changes, added):
+		verb = "add"
+	case !slices.ContainsFunc(p.changes, func(c author.Change) bool { return c.After != nil }):
+		verb = "remove"
+	}
+	return f.commitChanges(p.changes, "clusters: "+verb+" "+strings.Join(p.clusterNames(), ", "))
+}
+
+// commitChanges is the git command that commits files.
+func (f *folder) commitChanges(changes []author.Change, message string) string {
 	git, name := "git ", f.fromWorkingDir
 	if top := f.fromWorkingDir("."); strings.Trim(top, "./") != "" { // the working directory isn't in the repository
 		git += "-C " + setup.Quote(printable(top)) + " "
 		name = func(file string) string { return file }
 	}
-	verb := "change "
 	var names []string
-	for _, c := range p.changes {
+	for _, c := range changes {
 		names = append(names, setup.Quote(printable(name(c.Path))))
-		if c.Before == nil {
-			verb = "add "
-		}
 	}
 	slices.Sort(names)
 	list := strings.Join(names, " ")
-	return git + "add -- " + list + " && " + git + "commit -m " + setup.Quote("clusters: "+verb+strings.Join(p.clusterNames(), ", ")) + " -- " + list + " && " + git + "push"
+	return git + "add -- " + list + " && " + git + "commit -m " + setup.Quote(message) + " -- " + list + " && " + git + "push"
 }
 
 func (p *proposal) clusterNames() []string {
@@ -115,46 +117,16 @@ func (p *proposal) clusterNames() []string {
 	return names
 }
 
-// writtenJSON is a file of a proposal. Content is set in a dry run.
-type writtenJSON struct {
-	Path    string `json:"path"`
-	Action  string `json:"action"`
-	Content string `json:"content,omitempty"`
-}
-
-// setupJSON is what a cluster needs elsewhere, as shell commands.
-type setupJSON struct {
-	Cluster  string `json:"cluster"`
-	Method   string `json:"method"`
-	Commands string `json:"commands"`
-}
-
-func (f *folder) printProposalJSON(p *proposal, dryRun bool) error {
-	files := []writtenJSON{}
-	for _, c := range p.changes {
-		file := writtenJSON{Path: c.Path, Action: "change"}
-		switch {
-		case c.Before == nil:
-			file.Action = "add"
-		case c.After == nil:
-			file.Action = "remove"
-		}
-		if dryRun {
-			file.Content = f.redactor.String(string(c.After))
-		}
-		files = append(files, file)
-	}
-	var setUp []setupJSON
+// resultOf is a proposal for programs.
+func (f *folder) resultOf(p *proposal, dryRun bool, findings []finding.Finding) result {
+	_, summary := p.Status()
+	r := result{Summary: summary, Files: filesOf(p.changes, dryRun), Findings: append(findings, p.notes...), Plan: p.Review,
+		Kept: p.kept, Next: p.next, imported: p.imported}
 	for _, x := range p.setups {
-		setUp = append(setUp, setupJSON{x.Cluster, x.Method, x.Commands()})
+		r.SetUp = append(r.SetUp, setupOf(x))
 	}
-	ok, summary := p.Status()
-	return writeJSON(f.stdout, struct {
-		OK      bool          `json:"ok"`
-		Written bool          `json:"written"`
-		Summary string        `json:"summary"`
-		Files   []writtenJSON `json:"files"`
-		*review.Review
-		SetUp []setupJSON `json:"setUp,omitempty"`
-	}{ok, !dryRun, summary, files, p.Review, setUp})
+	if p.imported == nil && !dryRun && len(p.errors()) == 0 {
+		r.Next = []nextStep{{"Commit and push", []string{f.commitCommand(p)}}}
+	}
+	return r
 }

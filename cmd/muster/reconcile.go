@@ -26,6 +26,7 @@ type syncFlags struct {
 	wait      bool
 	timeout   time.Duration
 	where     kubeFlags
+	output    *choice
 }
 
 func (f *syncFlags) add(cmd *cobra.Command, waits bool) {
@@ -35,6 +36,7 @@ func (f *syncFlags) add(cmd *cobra.Command, waits bool) {
 		cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait")
 	}
 	f.where.add(cmd)
+	f.output = addChoice(cmd, "output", "o", "output format of the result", "text", "json")
 }
 
 // syncChange is a command that changes one AuditSync.
@@ -89,10 +91,50 @@ func (c syncChange) run(ctx context.Context, s *shell, cluster *cluster, audit *
 	if err != nil {
 		return cluster.explain("patch AuditSync "+audit.Name, err)
 	}
-	if _, err := fmt.Fprintf(s.stdout, "AuditSync %s/%s: %s\n", cluster.namespace, audit.Name, done); err != nil || !flags.wait {
-		return err
+	result := syncResult{OK: true, Namespace: cluster.namespace, Sync: audit.Name, Summary: done}
+	show := func(*v1alpha1.AuditSync, bool) error { return nil }
+	if flags.output.value == "text" {
+		line := folded(fmt.Sprintf("AuditSync %s/%s: %s", cluster.namespace, audit.Name, done), widthOf(s.stdout), "    ")
+		if _, err := fmt.Fprintln(s.stdout, line); err != nil {
+			return err
+		}
+		show = s.conditionPrinter(audit)
 	}
-	return cluster.await(ctx, s, audit, changed.GetGeneration(), flags.timeout)
+	if flags.wait {
+		if audit, err = cluster.await(ctx, audit.Name, changed.GetGeneration(), flags.timeout, show); err != nil {
+			return err
+		}
+		result.Conditions = s.maskedConditions(audit)
+		result.OK = meta.IsStatusConditionTrue(audit.Status.Conditions, v1alpha1.ConditionReady)
+	}
+	if flags.output.value == "json" {
+		if err := writeJSON(s.stdout, result); err != nil {
+			return err
+		}
+	}
+	if !result.OK {
+		return statusError(exitFindings)
+	}
+	return nil
+}
+
+// syncResult is what a command that changes an AuditSync prints with -o json.
+type syncResult struct {
+	// OK is false if the AuditSync isn't ready after the sync that --wait waited for.
+	OK        bool   `json:"ok"`
+	Namespace string `json:"namespace"`
+	Sync      string `json:"sync"`
+	Summary   string `json:"summary"`
+	// Conditions are those after the sync, with --wait.
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+func (s *shell) maskedConditions(audit *v1alpha1.AuditSync) (list []metav1.Condition) {
+	for _, c := range audit.Status.Conditions {
+		c.Message = s.redactor.String(c.Message)
+		list = append(list, c)
+	}
+	return list
 }
 
 // auditSync reads an AuditSync. Without a name, it is the only one of the namespace.
@@ -141,47 +183,34 @@ func (c *cluster) syncsIn(ctx context.Context, want selection) ([]*v1alpha1.Audi
 	return list, nil
 }
 
-// await prints what changes of an AuditSync's conditions until the requested sync has ended, and then whether it is ready.
-func (c *cluster) await(ctx context.Context, s *shell, before *v1alpha1.AuditSync, generation int64, timeout time.Duration) error {
+// await returns the AuditSync when the requested sync has ended. Until then it is shown as it changes.
+func (c *cluster) await(ctx context.Context, name string, generation int64, timeout time.Duration, show func(_ *v1alpha1.AuditSync, done bool) error) (*v1alpha1.AuditSync, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	name, shown := before.Name, map[string]string{}
-	for _, c := range before.Status.Conditions {
-		shown[c.Type] = conditionText(c)
-	}
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		audit, err := c.getSync(ctx, name)
 		if err != nil && ctx.Err() == nil {
-			return err
+			return nil, err
 		}
 		if err == nil {
-			ready := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady)
-			done := ended(audit, ready, generation)
-			if done {
-				delete(shown, v1alpha1.ConditionReady)
-			}
-			if err := s.printConditions(audit, shown); err != nil {
-				return err
-			}
-			if done {
-				if ready.Status == metav1.ConditionTrue {
-					return nil
-				}
-				return statusError(exitFindings)
+			done := ended(audit, generation)
+			if err := show(audit, done); err != nil || done {
+				return audit, err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the sync of %s has not ended after %s; is the controller running? See muster status", name, timeout)
+			return nil, fmt.Errorf("the sync of %s has not ended after %s; is the controller running? See muster status", name, timeout)
 		case <-ticker.C:
 		}
 	}
 }
 
 // ended reports whether the last request was handled: ours, or a later one. A suspended AuditSync handles none.
-func ended(audit *v1alpha1.AuditSync, ready *metav1.Condition, generation int64) bool {
+func ended(audit *v1alpha1.AuditSync, generation int64) bool {
+	ready := meta.FindStatusCondition(audit.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.ObservedGeneration < generation {
 		return false
 	}
@@ -200,24 +229,33 @@ func (c *cluster) getSync(ctx context.Context, name string) (*v1alpha1.AuditSync
 	return audit, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, audit)
 }
 
-// printConditions writes the conditions that are not as they were shown.
-func (s *shell) printConditions(audit *v1alpha1.AuditSync, shown map[string]string) error {
-	paint := s.painter(s.stdout)
-	for _, c := range audit.Status.Conditions {
-		text := conditionText(c)
-		if shown[c.Type] == text {
-			continue
-		}
-		shown[c.Type] = text
-		colour := green
-		if c.Status != metav1.ConditionTrue {
-			colour = yellow
-		}
-		if _, err := fmt.Fprintf(s.stdout, "  %s %s\n", paint(colour, c.Type), printable(s.redactor.String(text))); err != nil {
-			return err
-		}
+// conditionPrinter returns a function that writes the conditions that are not as they were shown. At the end that is Ready, in any case.
+func (s *shell) conditionPrinter(before *v1alpha1.AuditSync) func(*v1alpha1.AuditSync, bool) error {
+	paint, shown := s.painter(s.stdout), map[string]string{}
+	for _, c := range before.Status.Conditions {
+		shown[c.Type] = conditionText(c)
 	}
-	return nil
+	return func(audit *v1alpha1.AuditSync, done bool) error {
+		if done {
+			delete(shown, v1alpha1.ConditionReady)
+		}
+		for _, c := range audit.Status.Conditions {
+			text := conditionText(c)
+			if shown[c.Type] == text {
+				continue
+			}
+			shown[c.Type] = text
+			colour := green
+			if c.Status != metav1.ConditionTrue {
+				colour = yellow
+			}
+			line := folded(c.Type+" "+printable(s.redactor.String(text)), widthOf(s.stdout)-2, "      ")
+			if _, err := fmt.Fprintf(s.stdout, "  %s%s\n", paint(colour, c.Type), strings.TrimPrefix(line, c.Type)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func conditionText(c metav1.Condition) string {

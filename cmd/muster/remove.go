@@ -39,7 +39,8 @@ const removeExample = `  # What would be removed?
 func newRemoveCommand(s *shell) *cobra.Command {
 	var flags folderFlags
 	var where liveFlags
-	var yes, dryRun bool
+	var w writeFlags
+	var yes bool
 	cmd := &cobra.Command{
 		Use: "remove CLUSTER [PATH]", Short: "Remove a cluster's file and what only it uses", Long: removeHelp, Example: removeExample,
 		Args: clusterAndFolder, ValidArgsFunction: completeClusterAndFolder,
@@ -48,15 +49,20 @@ func newRemoveCommand(s *shell) *cobra.Command {
 	flags.addOwner(cmd)
 	where.add(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "don't ask")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
+	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "show what would be removed, and remove nothing")
 	exclude(cmd, "yes", "dry-run")
+	w.addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := flags.open(s, cmd, args[1:])
 		if err != nil {
 			return err
 		}
 		defer f.close()
-		if !yes && !dryRun && s.terminal() == nil {
+		switch {
+		case yes || w.dryRun:
+		case w.json():
+			return usagef("-o json asks no question; use --yes or --dry-run")
+		case s.terminal() == nil:
 			return usagef("standard input is no terminal to ask in; use --yes")
 		}
 		if f.cluster, err = where.connect(s, f.opts.Namespace); err != nil {
@@ -66,13 +72,13 @@ func newRemoveCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return f.withFindings(err)
 		}
-		return f.remove(cmd.Context(), args[0], c, yes, dryRun)
+		return f.remove(cmd.Context(), args[0], c, yes, &w)
 	}
 	return cmd
 }
 
 // remove shows what goes with a cluster, asks, and removes it.
-func (f *folder) remove(ctx context.Context, name string, c *source, yes, dryRun bool) error {
+func (f *folder) remove(ctx context.Context, name string, c *source, yes bool, w *writeFlags) error {
 	if !within(c.Path, f.path) {
 		return fmt.Errorf("cluster %s is in %s, outside of %s, and other folders may use it; run muster remove %[1]s in its folder",
 			name, f.fromWorkingDir(c.Path), f.fromWorkingDir(f.path))
@@ -87,27 +93,30 @@ func (f *folder) remove(ctx context.Context, name string, c *source, yes, dryRun
 		return err
 	}
 	if bad := p.errors(); len(bad) > 0 {
-		if slices.ContainsFunc(bad, func(f finding.Finding) bool { return f.Code == compile.CodeEmpty }) {
+		if !w.json() && slices.ContainsFunc(bad, func(f finding.Finding) bool { return f.Code == compile.CodeEmpty }) {
 			f.tell("muster: this is the only cluster of the folder. To stop all its scans, delete the AuditSync, with deletionPolicy: Delete.")
 		}
-		return f.fail(bad...)
+		return w.fail(f, bad...)
+	}
+	p.kept = r.kept
+	if w.json() {
+		return w.carryOut(f, p)
 	}
 	if err := f.printPlanned(p); err != nil {
 		return err
 	}
 	r.note(p)
-	if dryRun {
+	if w.dryRun {
 		return nil
 	}
 	if !yes {
 		if ok, err := f.confirm(ctx, "Remove?", false); err != nil {
 			return err
 		} else if !ok {
-			fmt.Fprintln(f.stderr, "muster: nothing was written")
+			fmt.Fprintln(f.stderr, "muster: "+nothingWritten)
 			return statusError(exitFindings)
 		}
 	}
-	w := writeFlags{}
 	return w.carryOut(f, p)
 }
 

@@ -58,7 +58,6 @@ func newRotateCommand(s *shell) *cobra.Command {
 		Use: "rotate [PATH]", Short: "Replace recipients, data keys or a token", Long: rotateHelp, Example: rotateExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders,
 	}
-	output := addChoice(cmd, "output", "o", "output format", "text", "json")
 	flags.add(cmd)
 	w.add(cmd)
 	cmd.Flags().BoolVar(&what.recipients, "recipients", false, "encrypt for the recipients of .sops.yaml")
@@ -67,7 +66,7 @@ func newRotateCommand(s *shell) *cobra.Command {
 	cmd.Flags().StringVar(&what.fromFile, "from-file", "", "`file` with the new token; \"-\" is standard input")
 	completeFiles(cmd, "from-file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := what.check(output.value); err != nil {
+		if err := what.check(); err != nil {
 			return err
 		}
 		if len(args) == 0 && what.token == "" {
@@ -85,13 +84,13 @@ func newRotateCommand(s *shell) *cobra.Command {
 			}
 			return f.set(cmd.Context(), what.token, &w, []author.FieldChange{change})
 		}
-		return f.rotate(cmd.Context(), &w, what.dataKeys, output.value)
+		return f.rotate(cmd.Context(), &w, what.dataKeys)
 	}
 	return cmd
 }
 
 // check makes sure that exactly one thing is replaced.
-func (r *rotateFlags) check(format string) error {
+func (r *rotateFlags) check() error {
 	chosen := 0
 	for _, is := range []bool{r.recipients, r.dataKeys, r.token != ""} {
 		if is {
@@ -103,8 +102,6 @@ func (r *rotateFlags) check(format string) error {
 		return usagef("choose one of --recipients, --data-keys and --token")
 	case r.fromFile != "" && r.token == "":
 		return usagef("--from-file needs --token")
-	case r.token != "" && format != "text":
-		return usagef("--token has no output in %s", format)
 	}
 	return nil
 }
@@ -123,13 +120,13 @@ func (r *rotateFlags) newToken(ctx context.Context, s *shell) (author.FieldChang
 
 // rotation is what happens to one file.
 type rotation struct {
-	Path    string   `json:"path"`
+	path    string
 	Added   []string `json:"added"`
 	Removed []string `json:"removed"`
 	// Regrouped is true if the key groups or their threshold change, and not the recipients.
-	Regrouped bool `json:"regrouped,omitempty"`
+	Regrouped bool `json:"regrouped"`
 	// DataKey is true if the file gets a new data key.
-	DataKey bool `json:"dataKey,omitempty"`
+	DataKey bool `json:"dataKey"`
 }
 
 func (r *rotation) changes() bool {
@@ -137,7 +134,7 @@ func (r *rotation) changes() bool {
 }
 
 // rotate brings every encrypted file of the folder to the rules of .sops.yaml, or none if one fails.
-func (f *folder) rotate(ctx context.Context, w *writeFlags, dataKeys bool, format string) error {
+func (f *folder) rotate(ctx context.Context, w *writeFlags, dataKeys bool) error {
 	if err := w.addRecipients(f); err != nil {
 		return err
 	}
@@ -166,14 +163,14 @@ func (f *folder) rotate(ctx context.Context, w *writeFlags, dataKeys bool, forma
 		}
 	}
 	if len(bad) > 0 {
-		return f.fail(bad...)
+		return w.fail(f, bad...)
 	}
 	if !w.dryRun {
 		if err := f.write(changes); err != nil {
 			return err
 		}
 	}
-	return f.printRotations(format, rotations, w.dryRun)
+	return f.printRotations(w, rotations, changes)
 }
 
 // encryptedBelow are the encrypted files of the folder, whatever they hold.
@@ -248,7 +245,7 @@ func (f *folder) rotateFile(ctx context.Context, tree *load.Tree, name string, d
 func compareRecipients(file *load.File, rule *encrypt.Rule) *rotation {
 	have, _ := recipient.OfFile([]byte(file.Data))
 	d := recipient.Compare(have, rule.Recipients)
-	return &rotation{Path: file.Path, Added: shown(d.Missing), Removed: shown(d.Extra), Regrouped: d.Grouped || d.Wanted > 0}
+	return &rotation{path: file.Path, Added: shown(d.Missing), Removed: shown(d.Extra), Regrouped: d.Grouped || d.Wanted > 0}
 }
 
 func shown(recipients []string) []string {
@@ -259,33 +256,46 @@ func shown(recipients []string) []string {
 	return list
 }
 
-// printRotations prints what has happened to files, or would happen.
-func (f *folder) printRotations(format string, list []rotation, dryRun bool) error {
-	if format == "json" {
-		if list == nil {
-			list = []rotation{}
+// rotated is the result for programs.
+func (f *folder) rotated(w *writeFlags, list []rotation, changes []author.Change) result {
+	r := result{Written: !w.dryRun && len(changes) > 0, Files: filesOf(changes, false), Summary: rotatedText(w.dryRun, len(changes), len(list)-len(changes))}
+	for _, x := range list {
+		if !x.changes() {
+			r.Unchanged = append(r.Unchanged, x.path)
+			continue
 		}
-		return writeJSON(f.stdout, struct {
-			DryRun bool       `json:"dryRun"`
-			Files  []rotation `json:"files"`
-		}{dryRun, list})
+		r.Files[slices.IndexFunc(r.Files, func(file fileResult) bool { return file.Path == x.path })].Rotation = &x
+	}
+	if r.Written {
+		r.Next = []nextStep{{"Commit and push", []string{f.commitChanges(changes, "Rotate keys")}}}
+	}
+	return r
+}
+
+func rotatedText(dryRun bool, changed, upToDate int) string {
+	verb := map[bool]string{true: "would change", false: "changed"}[dryRun]
+	return fmt.Sprintf("%s %s, %d up to date", plural(changed, "file"), verb, upToDate)
+}
+
+// printRotations prints what has happened to files, or would happen.
+func (f *folder) printRotations(w *writeFlags, list []rotation, changes []author.Change) error {
+	if w.json() {
+		return f.printResult(f.rotated(w, list, changes))
 	}
 	paint := f.painter(f.stdout)
 	var b strings.Builder
-	changed, removed := 0, false
+	removed := false
 	for _, r := range list {
 		if !r.changes() {
 			continue
 		}
-		changed++
 		removed = removed || len(r.Removed) > 0 && !r.DataKey
-		fmt.Fprintln(&b, printable(f.fromWorkingDir(r.Path)))
+		fmt.Fprintln(&b, printable(f.fromWorkingDir(r.path)))
 		for _, line := range r.lines(paint) {
 			fmt.Fprintln(&b, line)
 		}
 	}
-	verb := map[bool]string{true: "would change", false: "changed"}[dryRun]
-	fmt.Fprintf(&b, "%s %s, %d up to date\n", plural(changed, "file"), verb, len(list)-changed)
+	b.WriteString(rotatedText(w.dryRun, len(changes), len(list)-len(changes)) + "\n")
 	if _, err := fmt.Fprint(f.stdout, f.redactor.String(b.String())); err != nil {
 		return err
 	}

@@ -204,7 +204,7 @@ func (f *folder) set(ctx context.Context, name string, w *writeFlags, changes []
 	change, ok := c.setReadable(changes)
 	if !ok {
 		if failure := c.open(ctx, f); failure != nil {
-			return f.fail(*failure)
+			return w.fail(f, *failure)
 		}
 		plain, err := author.SetFields(c.plain(), c.Documents[c.document].Index, changes...)
 		if err != nil {
@@ -212,15 +212,14 @@ func (f *folder) set(ctx context.Context, name string, w *writeFlags, changes []
 		}
 		change, err = c.change(f, plain)
 		if bad := unencryptable(c, err); bad != nil {
-			return f.fail(*bad)
+			return w.fail(f, *bad)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if string(change.After) == c.Data {
-		fmt.Fprintf(f.stderr, "Not changed: %s\n", printable(f.fromWorkingDir(c.Path)))
-		return nil
+		return w.unchanged(f, c.Path)
 	}
 	p, err := f.propose(ctx, []author.Change{change})
 	if err != nil {

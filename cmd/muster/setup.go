@@ -42,7 +42,7 @@ func newSetupCommand(s *shell) *cobra.Command {
 		Use: "setup CLUSTER [PATH]", Short: "Print what a cluster needs before it can be scanned", Long: setupHelp, Example: setupExample,
 		Args: clusterAndFolder, ValidArgsFunction: completeClusterAndFolder,
 	}
-	output := addChoice(cmd, "output", "o", "output format", "shell", "yaml", "terraform")
+	output := addChoice(cmd, "output", "o", "output format", "shell", "yaml", "terraform", "json")
 	flags.fleetFlags.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := flags.open(s, cmd, args[1:])
@@ -56,6 +56,9 @@ func newSetupCommand(s *shell) *cobra.Command {
 		}
 		if err != nil {
 			return err
+		}
+		if output.value == "json" {
+			return s.printSetups(found, findings)
 		}
 		if err := printSetup(s, output.value, found); err != nil {
 			return fmt.Errorf("print setup: %w", err)
@@ -97,6 +100,15 @@ func (e explainer) setup(ctx context.Context) ([]setup.Setup, []finding.Finding,
 		return nil, append(e.findingsOf(e.name, file, all), e.sharedErrors(all)...), nil
 	}
 	return nil, nil, e.missing(r, nil, all)
+}
+
+// printSetups prints setups for programs, in the words of a result.
+func (s *shell) printSetups(found []setup.Setup, findings []finding.Finding) error {
+	r := result{Findings: findings, Summary: plural(len(found), "setup")}
+	for _, x := range found {
+		r.SetUp = append(r.SetUp, setupOf(x))
+	}
+	return s.printResult(r)
 }
 
 func printSetup(s *shell, format string, found []setup.Setup) error {

@@ -65,8 +65,7 @@ func findingText(place string, f finding.Finding, paint func(colour, string) str
 	// A word of the same length replaces the head, which may contain spaces and colours, while the text is wrapped.
 	placeholder := strings.Repeat("x", utf8.RuneCountInString(place+severity+":"))
 	const indent = "    "
-	lines := wrapped(placeholder+" "+text, width-len(indent))
-	return head + strings.TrimPrefix(strings.Join(lines, "\n"+indent), placeholder)
+	return head + strings.TrimPrefix(folded(placeholder+" "+text, width, indent), placeholder)
 }
 
 // colour is an ANSI escape code.

@@ -66,7 +66,7 @@ func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlag
 	if hidden > 0 {
 		fmt.Fprintf(&b, "%d more need attention; --all lists them\n", hidden)
 	}
-	fmt.Fprintln(&b, summaryOf(all))
+	fmt.Fprintln(&b, folded(summaryOf(all), width, "    "))
 	for _, note := range f.Notes {
 		fmt.Fprintf(&b, "%s %s\n", paint(dim, "note:"), strings.Join(wrapped(printable(note), cmp.Or(max(width-6, 0), len(note))), "\n      "))
 	}

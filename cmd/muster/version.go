@@ -12,29 +12,46 @@ import (
 var release string
 
 func newVersionCommand(s *shell) *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version of this binary",
-		Example: "  muster version",
-		Args:    atMost(0),
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(s.stdout, version())
-			return err
-		},
+	cmd := &cobra.Command{Use: "version", Short: "Print the version of this binary", Example: "  muster version", Args: atMost(0)}
+	output := addChoice(cmd, "output", "o", "output format", "text", "json")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if output.value == "json" {
+			return writeJSON(s.stdout, build())
+		}
+		_, err := fmt.Fprintln(s.stdout, version())
+		return err
 	}
+	return cmd
+}
+
+// buildJSON is what the build knows of itself.
+type buildJSON struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func build() buildJSON {
+	b := buildJSON{Version: shortVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				b.Commit = setting.Value
+			}
+		}
+	}
+	return b
 }
 
 // version is one line: version, commit, Go version and platform, as far as the build knows them.
 func version() string {
-	name, commit := shortVersion(), ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				commit = "commit " + setting.Value + ", "
-			}
-		}
+	b := build()
+	commit := ""
+	if b.Commit != "" {
+		commit = "commit " + b.Commit + ", "
 	}
-	return fmt.Sprintf("muster %s (%s%s, %s/%s)", name, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("muster %s (%s%s, %s)", b.Version, commit, b.Go, b.Platform)
 }
 
 // shortVersion is the version only: that of the release, or of the module if it was built as a dependency or by go install.
