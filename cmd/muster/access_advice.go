@@ -155,14 +155,3 @@ func (l accessListing) writeRemoval(b *strings.Builder, width int) {
 	fmt.Fprintf(b, "  muster rotate --data-keys %s\n", l.repo.argument(l.path))
 	writeParagraph(b, "  # ", "They may also have kept what was in the file, and Git keeps its old versions. Replace the credentials themselves.", width)
 }
-
-// writeParagraph writes a text that a terminal wraps. Each line begins with the indent.
-func writeParagraph(b *strings.Builder, indent, text string, width int) {
-	lines := []string{text}
-	if width > 0 {
-		lines = wrapped(text, width-len(indent))
-	}
-	for _, line := range lines {
-		b.WriteString(indent + line + "\n")
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -118,37 +117,15 @@ func checksText(checks []doctor.Check, category *string, marks map[doctor.Result
 			text += " (" + printable(c.Detail) + ")"
 		}
 		mark := marks[c.Result]
-		writeHanging(&b, "", paint(resultColour[c.Result], mark), mark, text, width)
+		b.WriteString(hanging(paint(resultColour[c.Result], mark), mark, text, width, "    ") + "\n")
 		if c.Result != doctor.Passed {
-			writeLines(&b, "    ", printable(c.Detail), width)
+			writeParagraph(&b, "    ", printable(c.Detail), width)
 		}
 		if c.Fix != "" {
-			writeHanging(&b, "    ", paint(bold, "Fix:"), "Fix:", printable(c.Fix), width)
+			b.WriteString("    " + hanging(paint(bold, "Fix:"), "Fix:", printable(c.Fix), width, "        ") + "\n")
 		}
 	}
 	return b.String()
-}
-
-// writeHanging writes a text after a coloured head. In a terminal, further lines are indented.
-func writeHanging(b *strings.Builder, indent, painted, head, text string, width int) {
-	if width == 0 {
-		fmt.Fprintf(b, "%s%s %s\n", indent, painted, text)
-		return
-	}
-	placeholder := strings.Repeat("x", utf8.RuneCountInString(head))
-	lines := wrapped(placeholder+" "+text, width-len(indent)-4)
-	fmt.Fprintf(b, "%s%s%s\n", indent, painted, strings.TrimPrefix(strings.Join(lines, "\n    "+indent), placeholder))
-}
-
-// writeLines writes an indented text.
-func writeLines(b *strings.Builder, indent, text string, width int) {
-	lines := []string{text}
-	if width > 0 {
-		lines = wrapped(text, width-len(indent))
-	}
-	for _, line := range lines {
-		b.WriteString(indent + line + "\n")
-	}
 }
 
 // conclude prints the summary, or all of it as JSON. The error is the exit status.

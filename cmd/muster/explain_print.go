@@ -68,7 +68,7 @@ func (s *shell) printOne(repo *repository, x explained, now time.Time) error {
 		writeLive(&b, x, paint, width, now)
 	}
 	for _, note := range x.Notes {
-		fmt.Fprintf(&b, "\n%s %s\n", paint(dim, "note:"), printable(note))
+		b.WriteString("\n" + hanging(paint(dim, "note:"), "note:", printable(note), width, "    ") + "\n")
 	}
 	_, err := fmt.Fprint(s.stdout, s.redactor.String(b.String()))
 	return err
@@ -231,7 +231,7 @@ func writeLive(b *strings.Builder, x explained, paint func(colour, string) strin
 		writeStep(b, paint, "  ", step, printable(strings.TrimSpace(subject(step)+"  "+reason(step, now))))
 	}
 	for _, note := range l.Notes {
-		fmt.Fprintf(b, "  %s%s\n", paint(dim, "note:"), strings.TrimPrefix(folded("note: "+printable(note), width-2, "    "), "note:"))
+		fmt.Fprintf(b, "  %s\n", hanging(paint(dim, "note:"), "note:", printable(note), width, "      "))
 	}
 }
 

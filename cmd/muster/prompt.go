@@ -116,11 +116,7 @@ func (s *shell) askChoice(ctx context.Context, question string, options []string
 
 // tell prints a text for people to standard error, wrapped in a terminal.
 func (s *shell) tell(text string) {
-	lines := []string{text}
-	if width := widthOf(s.stderr); width > 0 {
-		lines = wrapped(text, width)
-	}
-	for _, line := range lines {
+	for _, line := range wrapped(text, widthOf(s.stderr)) {
 		fmt.Fprintln(s.stderr, s.redactor.String(printable(line)))
 	}
 }

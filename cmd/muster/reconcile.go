@@ -249,8 +249,8 @@ func (s *shell) conditionPrinter(before *v1alpha1.AuditSync) func(*v1alpha1.Audi
 			if c.Status != metav1.ConditionTrue {
 				colour = yellow
 			}
-			line := folded(c.Type+" "+printable(s.redactor.String(text)), widthOf(s.stdout)-2, "      ")
-			if _, err := fmt.Fprintf(s.stdout, "  %s%s\n", paint(colour, c.Type), strings.TrimPrefix(line, c.Type)); err != nil {
+			line := hanging(paint(colour, c.Type), c.Type, printable(s.redactor.String(text)), widthOf(s.stdout), "      ")
+			if _, err := fmt.Fprintf(s.stdout, "  %s\n", line); err != nil {
 				return err
 			}
 		}

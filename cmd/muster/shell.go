@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -58,14 +57,7 @@ func (s *shell) printFindings(w io.Writer, repo *repository, findings []finding.
 func findingText(place string, f finding.Finding, paint func(colour, string) string, width int) string {
 	severity := string(f.Severity)
 	text := printable(strings.TrimPrefix(f.String(), severity+": "))
-	head := place + paint(severityColour[f.Severity], severity) + ":"
-	if width == 0 {
-		return head + " " + text
-	}
-	// A word of the same length replaces the head, which may contain spaces and colours, while the text is wrapped.
-	placeholder := strings.Repeat("x", utf8.RuneCountInString(place+severity+":"))
-	const indent = "    "
-	return head + strings.TrimPrefix(folded(placeholder+" "+text, width, indent), placeholder)
+	return hanging(place+paint(severityColour[f.Severity], severity)+":", place+severity+":", text, width, "    ")
 }
 
 // colour is an ANSI escape code.

@@ -68,7 +68,7 @@ func statusText(f fleetStatus, all []clusterStatus, hidden int, flags statusFlag
 	}
 	fmt.Fprintln(&b, folded(summaryOf(all), width, "    "))
 	for _, note := range f.Notes {
-		fmt.Fprintf(&b, "%s %s\n", paint(dim, "note:"), strings.Join(wrapped(printable(note), cmp.Or(max(width-6, 0), len(note))), "\n      "))
+		fmt.Fprintln(&b, hanging(paint(dim, "note:"), "note:", printable(note), width, "      "))
 	}
 	return b.String()
 }
@@ -147,14 +147,9 @@ func writeSync(b *strings.Builder, sync syncStatus, paint func(colour, string) s
 	}
 }
 
-// writeIndented writes a line of an AuditSync: a coloured head, and a text that is wrapped in a terminal.
+// writeIndented writes a line of an AuditSync: a coloured head, and a text.
 func writeIndented(b *strings.Builder, painted, head, text string, width int) {
-	if width == 0 {
-		fmt.Fprintf(b, "  %s %s\n", painted, text)
-		return
-	}
-	placeholder := strings.Repeat("x", utf8.RuneCountInString(head))
-	fmt.Fprintf(b, "  %s%s\n", painted, strings.TrimPrefix(strings.Join(wrapped(placeholder+" "+text, width-4), "\n    "), placeholder))
+	b.WriteString("  " + hanging(painted, head, text, width, "    ") + "\n")
 }
 
 // unmetCondition is one or more unmet conditions with the same cause.
@@ -257,11 +252,7 @@ func writeClusters(b *strings.Builder, f fleetStatus, wide bool, paint func(colo
 	for i, line := range lines {
 		fmt.Fprintln(b, line)
 		if i > 0 && details[i-1] != "" {
-			lines := []string{details[i-1]}
-			if width > 0 {
-				lines = wrapped(lines[0], width-4)
-			}
-			for _, line := range lines {
+			for _, line := range wrapped(details[i-1], width-4) {
 				fmt.Fprintf(b, "    %s\n", paint(dim, line))
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -109,43 +108,4 @@ func cut(text string, most int) string {
 		return text
 	}
 	return string([]rune(text)[:most-1]) + "…"
-}
-
-// command matches a command in a text. It ends with its clause.
-var command = regexp.MustCompile(`(?:: |\b(?:run|use|see) )(?:git|kubectl|muster|nc|openssl|sops) (?:[^;:,]|[:,][^ ])+`)
-
-// wrapped breaks text between words into lines of the given width. A longer word gets its own line, and so does a command, which people
-// copy.
-func wrapped(text string, width int) []string {
-	const space = "\ue000" // in a command
-	text = command.ReplaceAllStringFunc(text, func(found string) string {
-		before, rest := "", found
-		for _, prefix := range []string{": ", "run ", "use ", "see "} {
-			if after, ok := strings.CutPrefix(found, prefix); ok {
-				before, rest = prefix, after
-			}
-		}
-		return before + strings.ReplaceAll(rest, " ", space)
-	})
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		word = strings.ReplaceAll(word, space, " ")
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
-}
-
-// folded wraps a line for a terminal, and indents what continues it. The width is 0 or less for everything else.
-func folded(line string, width int, indent string) string {
-	if width <= 0 {
-		return line
-	}
-	return strings.Join(wrapped(line, width-len(indent)), "\n"+indent)
 }
