@@ -15,7 +15,8 @@ import (
 const accessHelp = `Keys tells who can open what, from the files alone. It needs no key and decrypts nothing.
 
 It reads every encrypted file below PATH that Git would commit, whether a kustomization uses it or not, and compares its
-recipients with the creation rules of the nearest .sops.yaml. PATH may be a file.
+recipients with the creation rules of the nearest .sops.yaml. PATH may be a file. Without PATH, it is the folder of the only
+AuditSync in the repository; "muster keys ." reads everything.
 
 A recipient has the name that .sops.yaml gives it: the comment at the end of its line, its anchor, or the comment line above
 an item of a list. Or give names with --names, in a YAML file with one recipient a line: "age1…: alice".
@@ -33,8 +34,8 @@ read; 2 when it failed.`
 const accessExample = `  # Who can open what?
   muster keys clusters/production
 
-  # Alice left. What could she open, and how is she removed?
-  muster keys --recipient alice
+  # Alice left. What could she open in the whole repository, and how is she removed?
+  muster keys . --recipient alice
 
   # Fail in CI when a file differs from .sops.yaml
   muster keys --check`
@@ -63,7 +64,7 @@ func newKeysCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t, err := locate(cmd.Context(), pathArgument(args))
+		t, err := choose(cmd.Context(), args, locate)
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (l accessListing) summary(width int) string {
 	if l.who != "" {
 		l.writeRemoval(&b, width)
 	} else {
-		writeParagraph(&b, "", fmt.Sprintf("%s, %s; %s from .sops.yaml", plural(l.total, "encrypted file"), plural(len(l.Recipients), "recipient"), differs(differing)), width)
+		writeParagraph(&b, "", fmt.Sprintf("%s%s, %s; %s from .sops.yaml", plural(l.total, "encrypted file"), l.where(), plural(len(l.Recipients), "recipient"), differs(differing)), width)
 	}
 	if fixable > 0 && l.who == "" {
 		writeParagraph(&b, "", "To encrypt for the recipients in .sops.yaml:", width)
@@ -111,6 +111,14 @@ func (l accessListing) summary(width int) string {
 		writeParagraph(&b, "", "note: larger than Muster reads, so left out: "+printable(firstFew(l.TooLarge)), width)
 	}
 	return b.String()
+}
+
+// where is the path that was read. Other files of the repository may have recipients, too.
+func (l accessListing) where() string {
+	if l.path == "." {
+		return " in the repository"
+	}
+	return " in " + l.repo.argument(l.path)
 }
 
 func differs(n int) string {
@@ -138,11 +146,7 @@ func (l accessListing) writeRemoval(b *strings.Builder, width int) {
 			places = append(places, printable(l.repo.fromWorkingDir(place)))
 		}
 	}
-	where := "in the repository"
-	if l.path != "." {
-		where = "in " + l.repo.argument(l.path)
-	}
-	writeParagraph(b, "", fmt.Sprintf("%s is a recipient of %d of %s %s", printable(l.who), len(opens), plural(l.total, "encrypted file"), where), width)
+	writeParagraph(b, "", fmt.Sprintf("%s is a recipient of %d of %s%s", printable(l.who), len(opens), plural(l.total, "encrypted file"), l.where()), width)
 	if len(opens)+len(places) == 0 {
 		return
 	}

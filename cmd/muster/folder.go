@@ -39,17 +39,22 @@ func pathArgument(args []string) string {
 	return args[0]
 }
 
-// enterEnvironment goes to the folder that the one AuditSync below reads. It is for users who name no folder.
-func (t *target) enterEnvironment() error {
+// choose finds the PATH that a user gives. Without one, it is the folder that the one AuditSync below the working directory reads, or
+// the working directory.
+func choose(ctx context.Context, args []string, find func(context.Context, string) (*target, error)) (*target, error) {
+	t, err := find(ctx, pathArgument(args))
+	if err != nil || len(args) > 0 {
+		return t, err
+	}
 	switch below := (environments{}).below(t); len(below) {
 	case 0:
-		return nil
 	case 1:
 		t.path = below[0]
-		return nil
 	default:
-		return usagef("the AuditSyncs of this repository read several folders (%s); choose one", strings.Join(below, ", "))
+		t.close()
+		return nil, usagef("the AuditSyncs of this repository read several folders (%s); choose one", strings.Join(below, ", "))
 	}
+	return t, nil
 }
 
 // folder is the state of a command that renders a folder.
@@ -68,18 +73,17 @@ type folder struct {
 	cluster *cluster
 }
 
-// open checks the flags, finds the folder and reads the keys. Without a path, the folder is that of the one AuditSync in the
-// repository, or the working directory. The caller must close the folder.
+// open checks the flags, finds the folder (see choose) and reads the keys. The caller must close the folder.
 func (f *folderFlags) open(s *shell, cmd *cobra.Command, path []string) (*folder, error) {
 	opts, err := f.options()
 	if err != nil {
 		return nil, err
 	}
-	t, err := locateFolder(cmd.Context(), pathArgument(path))
+	t, err := choose(cmd.Context(), path, locateFolder)
 	if err != nil {
 		return nil, err
 	}
-	return f.openTarget(s, cmd, t, path, opts)
+	return f.openTarget(s, cmd, t, opts)
 }
 
 // openCommitted is open for a command that reads the folder from commits. The work tree need not have it.
@@ -88,18 +92,15 @@ func (f *folderFlags) openCommitted(s *shell, cmd *cobra.Command, path []string)
 	if err != nil {
 		return nil, err
 	}
-	t, err := locateCommitted(cmd.Context(), pathArgument(path))
+	t, err := choose(cmd.Context(), path, locateCommitted)
 	if err != nil {
 		return nil, err
 	}
-	return f.openTarget(s, cmd, t, path, opts)
+	return f.openTarget(s, cmd, t, opts)
 }
 
-func (f *folderFlags) openTarget(s *shell, cmd *cobra.Command, t *target, path []string, opts compile.Options) (*folder, error) {
+func (f *folderFlags) openTarget(s *shell, cmd *cobra.Command, t *target, opts compile.Options) (*folder, error) {
 	ring, err := f.keyFlags.ring(s)
-	if err == nil && len(path) == 0 {
-		err = t.enterEnvironment()
-	}
 	if err != nil {
 		t.close()
 		return nil, err

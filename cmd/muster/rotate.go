@@ -24,6 +24,7 @@ const rotateHelp = `Rotate replaces keys and tokens.
 
 --recipients encrypts the data key of every encrypted file below PATH for the recipients in .sops.yaml, as sops updatekeys does
 for one file. Values stay as they are. Who was a recipient before may know the data keys, and can read the Git history.
+Without PATH, it is the folder of the only AuditSync in the repository; "muster rotate . --recipients" changes everything.
 
 --data-keys also makes new data keys and encrypts every value again, as sops rotate does. Do this after a recipient has left,
 and replace the credentials, too.
@@ -68,9 +69,6 @@ func newRotateCommand(s *shell) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := what.check(); err != nil {
 			return err
-		}
-		if len(args) == 0 && what.token == "" {
-			args = []string{"."} // encrypted files are everywhere
 		}
 		f, err := flags.open(s, cmd, args)
 		if err != nil {
