@@ -19,6 +19,8 @@ const editHelp = `Edit opens the file of a cluster in your editor, decrypted, an
 recipients and rules. Unchanged values keep their ciphertext. A file in plain text is encrypted by the rules of .sops.yaml
 when it gets its first secret.
 
+A kubeconfig in a file of its own (spec.kubeconfigFile) is opened with --kubeconfig, and stays a file of its own.
+
 What the editor leaves is checked as a pull request is. With errors nothing is written; in a terminal you can go on editing.
 
 The plain text is in a folder for you alone: in XDG_RUNTIME_DIR or /dev/shm, which are in memory, or else in TMPDIR. The folder
@@ -32,6 +34,9 @@ Exit status: 0, 1 when the file has errors and was not written, 2 when the comma
 const editExample = `  # Change a token
   muster edit prod-eu-west-1 clusters/production
 
+  # Change the file that its kubeconfigFile names
+  muster edit prod-eu-west-1 clusters/production --kubeconfig
+
   # With another editor, which has to stay in the foreground
   EDITOR='code --wait' muster edit prod-eu-west-1 clusters/production`
 
@@ -44,6 +49,7 @@ func newEditCommand(s *shell) *cobra.Command {
 	}
 	flags.add(cmd)
 	w.add(cmd)
+	kubeconfig := cmd.Flags().Bool("kubeconfig", false, "open the file with the cluster's kubeconfig, which its kubeconfigFile names")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := flags.open(s, cmd, args[1:])
 		if err != nil {
@@ -56,6 +62,11 @@ func newEditCommand(s *shell) *cobra.Command {
 		c, err := f.locateCluster(cmd.Context(), args[0])
 		if err != nil {
 			return f.withFindings(err)
+		}
+		if *kubeconfig {
+			if c, err = c.kubeconfigFile(f, args[0]); err != nil {
+				return err
+			}
 		}
 		if failure := c.open(cmd.Context(), f); failure != nil {
 			return w.fail(f, *failure)
@@ -108,6 +119,9 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt) // it was the editor's until now
 	defer stop()
 	if bytes.Equal(before, text) {
+		if !c.kubeconfig && c.kubeconfigName() != "" {
+			f.tell("Its kubeconfig is in a file of its own; to edit that, use --kubeconfig.")
+		}
 		return false, w.unchanged(f, c.Path)
 	}
 	p, findings, err := f.check(ctx, c, text)
@@ -141,7 +155,7 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 
 // check encrypts a text, and judges the change. The findings are what is wrong with it.
 func (f *folder) check(ctx context.Context, c *source, text []byte) (*proposal, []finding.Finding, error) {
-	f.hide(text)
+	c.hide(f.shell, text)
 	if findings, err := c.syntaxErrors(ctx, f, text); err != nil || len(findings) > 0 {
 		return nil, findings, err
 	}

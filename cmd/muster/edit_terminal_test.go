@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getsops/sops/v3/decrypt"
 	"github.com/go-git/go-git/v5"
 	"golang.org/x/sys/unix"
 
@@ -49,6 +50,14 @@ func newDesk(t *testing.T) *desk {
 	d.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + root, "SOPS_AGE_KEY_FILE=" + filepath.Join(root, ".keys", "key.txt"),
 		"XDG_RUNTIME_DIR=" + filepath.Join(root, ".run"), "TMPDIR=" + filepath.Join(root, ".tmp"), "WORK=" + root}
 	return d
+}
+
+// withKubeconfigFile adds the cluster own, whose kubeconfig is in a file of its own. That is the file of the desk then.
+func (d *desk) withKubeconfigFile() {
+	d.Helper()
+	check(d.T, os.WriteFile(filepath.Join(d.root, "own.yaml"), []byte(clusterFile("own", "  kubeconfigFile: own.kubeconfig\n")), 0o600))
+	d.file, d.sealed = filepath.Join(d.root, "own.kubeconfig"), d.key.Encrypt(d.T, "own.kubeconfig", kubeconfig("own"), sealtest.Everything)
+	check(d.T, os.WriteFile(d.file, []byte(d.sealed), 0o600))
 }
 
 // editor makes a shell script the editor. It has the file in $1.
@@ -216,14 +225,21 @@ func TestEditorIsInterrupted(t *testing.T) {
 
 // Even SIGKILL leaves no plain text, and no process has a secret in its arguments or, as the remover, in its environment.
 func TestEditIsKilled(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGHUP, syscall.SIGQUIT} {
-		t.Run(signal.String(), func(t *testing.T) {
+	for _, test := range []struct {
+		signal syscall.Signal
+		args   []string
+	}{
+		{syscall.SIGKILL, []string{"edit", "eu"}}, {syscall.SIGHUP, []string{"edit", "eu"}}, {syscall.SIGQUIT, []string{"edit", "eu"}},
+		{syscall.SIGKILL, []string{"edit", "own", "--kubeconfig"}},
+	} {
+		t.Run(fmt.Sprint(test.signal, test.args), func(t *testing.T) {
 			d := newDesk(t)
+			d.withKubeconfigFile()
 			d.editor("cp $1 $1.swp\n" + waiting + "trap '' HUP QUIT\nwhile test -e $1; do sleep 0.05; done\ntouch $WORK/gone\n")
 			key, err := os.ReadFile(filepath.Join(d.root, ".keys", "key.txt"))
 			check(t, err)
 			d.env = append(d.env, "SOPS_AGE_KEY="+string(key))
-			s := d.start("edit", "eu")
+			s := d.start(test.args...)
 			until(t, "the editor starts", func() bool { return d.exists("ready") })
 			removers := 0
 			for _, pid := range append(childrenOf(t, s.Process.Pid), fmt.Sprint(s.Process.Pid)) {
@@ -242,7 +258,7 @@ func TestEditIsKilled(t *testing.T) {
 			if removers != 1 {
 				t.Errorf("%d processes wait to remove the folder", removers)
 			}
-			check(t, s.Process.Signal(signal))
+			check(t, s.Process.Signal(test.signal))
 			_ = s.Wait() // it was killed
 			until(t, "the folder is removed", func() bool {
 				entries, err := os.ReadDir(filepath.Join(d.root, ".run"))
@@ -266,6 +282,35 @@ func childrenOf(t *testing.T, pid int) (list []string) {
 		}
 	}
 	return list
+}
+
+// Ctrl-C ends the editor of a kubeconfig, and an error in one can be corrected.
+func TestEditKubeconfig(t *testing.T) {
+	t.Run("Ctrl-C", func(t *testing.T) {
+		d := newDesk(t)
+		d.withKubeconfigFile()
+		d.editor(waiting + "sed -i 's/own/new/' $1; sleep 60")
+		s := d.start("edit", "own", "--kubeconfig")
+		until(t, "the editor starts", func() bool { return d.exists("ready") })
+		s.press(ctrlC)
+		s.ends(exitStopped)
+		d.unchanged()
+	})
+	t.Run("again", func(t *testing.T) {
+		d := newDesk(t)
+		d.withKubeconfigFile()
+		d.editor("if test -e $WORK/again; then sed -i 's/^kind:.*/kind: Config/; s/-own/-new/' $1; else touch $WORK/again; sed -i 's/^kind: Config/kind: [/' $1; fi\n")
+		s := d.start("edit", "own", "--kubeconfig")
+		s.sees("Edit the file again? [Y/n] ")
+		s.press("\r")
+		s.ends(exitOK)
+		data, err := os.ReadFile(d.file)
+		check(t, err)
+		t.Setenv("SOPS_AGE_KEY", d.key.Private())
+		if plain, err := decrypt.Data(data, "binary"); err != nil || string(plain) != kubeconfig("new") {
+			t.Errorf("%v: %s\n%s", err, plain, s.shown())
+		}
+	})
 }
 
 func TestEditAgain(t *testing.T) {

@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getsops/sops/v3/decrypt"
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/muster-gitops/muster/clusters/seal"
 	"github.com/muster-gitops/muster/clusters/sealtest"
 )
 
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 //	sops-encrypt [-all] FILE...      encrypt files in place for the key in $KEY: credentials alone, or everything; with
 //	                                 -recommended what the recommended rule names, such as servers
 //	pgp-encrypt FILE...              encrypt credentials in files in place for the PGP key in $PGP_KEY
+//	sops-opens FILE WANT             open an encrypted file with the sops library, and compare it with another file
 //	sops-config [-other] FILE        write a .sops.yaml with the recommended rule for $KEY; with -other for $OTHER_KEY, too
 //	git-init DIR                     make a folder a Git repository
 //	commit                           commit the work tree in $WORK, and put the commit into $COMMIT
@@ -41,6 +44,7 @@ func TestScript(t *testing.T) {
 	key := sealtest.NewKey(t)
 	other := sealtest.NewKey(t)
 	pgp := sealtest.NewPGPKey(t)
+	t.Setenv("SOPS_AGE_KEY", key.Private()) // for sops-opens; scripts have an environment of their own
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -64,6 +68,7 @@ func TestScript(t *testing.T) {
 			"status":       scriptStatus,
 			"sops-encrypt": func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, key, ts, args) },
 			"pgp-encrypt":  func(ts *testscript.TestScript, _ bool, args []string) { scriptEncrypt(t, pgp, ts, args) },
+			"sops-opens":   scriptSopsOpens,
 			"sops-config":  scriptSopsConfig,
 			"git-init":     scriptInit,
 			"commit":       scriptCommit,
@@ -122,6 +127,17 @@ func TestLeak(t *testing.T) {
 		if leak(text) == "" || leak(base64.StdEncoding.EncodeToString([]byte(text))) == "" {
 			t.Errorf("a canary after %d characters is not seen", shift)
 		}
+	}
+}
+
+func scriptSopsOpens(ts *testscript.TestScript, differ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: sops-opens FILE WANT")
+	}
+	plain, err := decrypt.File(ts.MkAbs(args[0]), string(seal.FormatOf(ts.ReadFile(args[0]))))
+	ts.Check(err)
+	if want := ts.ReadFile(args[1]); (string(plain) != want) != differ {
+		ts.Fatalf("%s opens to\n%s\nwant\n%s", args[0], plain, want)
 	}
 }
 
