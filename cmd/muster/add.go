@@ -78,7 +78,7 @@ func newAddCommand(s *shell) *cobra.Command {
 	completeFiles(cmd, "from-kubeconfig")
 	completeContexts(cmd, "from-context", &a.kubeconfig)
 	a.target.add(cmd)
-	a.try.add(cmd)
+	a.try.add(cmd, "report", "required", "off")
 	a.fields.add(cmd)
 	cmd.Flags().BoolVar(&a.images, "images", false, "also scan the images of running containers")
 	flags.add(cmd)

@@ -11,14 +11,17 @@ import (
 	"github.com/muster-gitops/muster/clusters/preflight"
 )
 
-// tryFlags decide whether add tries the credential before it writes.
+// tryFlags decide whether a command tries a credential before it writes it.
 type tryFlags struct {
 	mode    *choice
 	allowed []string
+	// sameRights is true for a credential that has the rights of the one that it replaces. That they are too few is only reported.
+	sameRights bool
 }
 
-func (t *tryFlags) add(cmd *cobra.Command) {
-	t.mode = addChoice(cmd, "preflight", "", "connect to the cluster with the credential first: report what fails, refuse to write then, or don't connect", "report", "required", "off")
+// add adds the flags. The first mode is the default.
+func (t *tryFlags) add(cmd *cobra.Command, modes ...string) {
+	t.mode = addChoice(cmd, "preflight", "", "connect to the cluster with the credential first: report what fails (report), refuse to write then (required), or don't connect (off)", modes...)
 	cmd.Flags().StringArrayVar(&t.allowed, "allow-address", nil, "`address` or network that --preflight may contact although it is loopback, link-local, multicast or cloud metadata; can be repeated")
 }
 
@@ -46,7 +49,7 @@ func (t *tryFlags) try(ctx context.Context, s *shell, d *author.Draft) (bool, er
 		fmt.Fprintf(s.stderr, "%s: preflight: %s: %s; %s [%s]\n", s.painter(s.stderr)(yellow, "warning"), failed.Name, printable(s.redactor.String(failed.Message)),
 			printable(s.redactor.String(failed.Fix)), failed.Cause)
 	}
-	return failed == nil || t.mode.value != "required", nil
+	return failed == nil || t.mode.value != "required" || t.sameRights && failed.Name == preflight.Rights, nil
 }
 
 // targetOf is the target of a draft with a credential.
@@ -56,7 +59,7 @@ func targetOf(d *author.Draft) (preflight.Target, bool) {
 	case spec.Kubeconfig != "":
 		return preflight.FromKubeconfig(d.Cluster.Metadata.Name, []byte(spec.Kubeconfig), time.Now()), true
 	case auth != nil && auth.Token != "":
-		return preflight.Target{Cluster: d.Cluster.Metadata.Name, Server: auth.Server, CA: []byte(auth.CACert), Token: auth.Token}, true
+		return preflight.Target{Cluster: d.Cluster.Metadata.Name, Server: auth.Server, CA: []byte(auth.CACert), Token: auth.Token, SkipTLSVerify: auth.SkipsTLS()}, true
 	default:
 		return preflight.Target{}, false
 	}

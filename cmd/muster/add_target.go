@@ -65,7 +65,7 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 	if err != nil {
 		return nil, err
 	}
-	client, err := a.connectTarget(config)
+	client, err := a.connectTarget(config, a.context)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +87,15 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 	return d, a.finish(d, &clusterMethods[0], fieldValues{})
 }
 
-func (a *adder) connectTarget(kubeconfig *clientcmdapi.Config) (*targetClient, error) {
-	config, err := clientcmd.NewNonInteractiveClientConfig(*kubeconfig, a.context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+func (s *shell) connectTarget(kubeconfig *clientcmdapi.Config, context string) (*targetClient, error) {
+	config, err := clientcmd.NewNonInteractiveClientConfig(*kubeconfig, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	a.redactor.Add(config.BearerToken, config.Password)
+	s.redactor.Add(config.BearerToken, config.Password)
 	config.Timeout, config.UserAgent, config.WarningHandler = requestTimeout, "muster/"+shortVersion(), rest.NoWarnings{}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next} })
-	defer lendStderr(a.shell)()
+	defer lendStderr(s)()
 	c := &targetClient{}
 	if c.core, err = corev1client.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
@@ -216,12 +216,24 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 			return "", nil, fmt.Errorf("make %s %s: %w; %s", o.GetKind(), o.GetName(), err, fix)
 		}
 	}
-	if lifetime > 0 {
-		return c.request(ctx, lifetime)
+	if lifetime == 0 {
+		return c.await(ctx, tokenNamespace, tokenSecret)
 	}
+	if token, err = c.request(ctx, tokenNamespace, tokenSecret, lifetime); err != nil {
+		return "", nil, err
+	}
+	roots, err := c.core.ConfigMaps(tokenNamespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+	if err != nil {
+		return token, nil, nil //nolint:nilerr // only needed if the context has no CA
+	}
+	return token, []byte(roots.Data[corev1.ServiceAccountRootCAKey]), nil
+}
+
+// await waits until the cluster has put a token into a Secret.
+func (c *targetClient) await(ctx context.Context, namespace, name string) (token string, ca []byte, err error) {
 	const patience = 30 * time.Second
 	err = wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		secret, err := c.core.Secrets(tokenNamespace).Get(ctx, tokenSecret, metav1.GetOptions{})
+		secret, err := c.core.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -232,22 +244,18 @@ func (c *targetClient) make(ctx context.Context, objects []*unstructured.Unstruc
 		err = fmt.Errorf("the cluster put no token into it within %s; use --token-lifetime, or make a token by hand", patience)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", tokenNamespace, tokenSecret, err)
+		return "", nil, fmt.Errorf("read the token from Secret %s/%s: %w", namespace, name, err)
 	}
 	return token, ca, nil
 }
 
 // request asks for a token that expires.
-func (c *targetClient) request(ctx context.Context, lifetime time.Duration) (string, []byte, error) {
+func (c *targetClient) request(ctx context.Context, namespace, account string, lifetime time.Duration) (string, error) {
 	seconds := int64(lifetime.Seconds())
-	answer, err := c.core.ServiceAccounts(tokenNamespace).CreateToken(ctx, tokenSecret,
+	answer, err := c.core.ServiceAccounts(namespace).CreateToken(ctx, account,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		return "", nil, fmt.Errorf("request a token: %w", err)
+		return "", fmt.Errorf("request a token: %w", err)
 	}
-	roots, err := c.core.ConfigMaps(tokenNamespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
-	if err != nil {
-		return answer.Status.Token, nil, nil //nolint:nilerr // only needed if the context has no CA
-	}
-	return answer.Status.Token, []byte(roots.Data[corev1.ServiceAccountRootCAKey]), nil
+	return answer.Status.Token, nil
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/sealtest"
 	"github.com/muster-gitops/muster/clusters/setup"
 )
 
@@ -48,9 +52,9 @@ func TestHostileTarget(t *testing.T) {
 		}))
 		t.Cleanup(server.Close)
 		var stderr bytes.Buffer
-		a := &adder{folder: &folder{shell: &shell{stderr: &stderr, redactor: &redact.Redactor{}}}, context: "x"}
-		client, err := a.connectTarget(&api.Config{Clusters: map[string]*api.Cluster{"x": {Server: server.URL}}, AuthInfos: map[string]*api.AuthInfo{"x": {}},
-			Contexts: map[string]*api.Context{"x": {Cluster: "x", AuthInfo: "x"}}})
+		s := &shell{stderr: &stderr, redactor: &redact.Redactor{}}
+		client, err := s.connectTarget(&api.Config{Clusters: map[string]*api.Cluster{"x": {Server: server.URL}}, AuthInfos: map[string]*api.AuthInfo{"x": {}},
+			Contexts: map[string]*api.Context{"x": {Cluster: "x", AuthInfo: "x"}}}, "x")
 		check(t, err)
 		objects, err := scannerObjects(setup.For(mondoo.Entry{Name: "x", ServiceAccountAuth: &mondoo.ServiceAccountAuth{}}, "", "mondoo-operator"), true)
 		check(t, err)
@@ -62,5 +66,38 @@ func TestHostileTarget(t *testing.T) {
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s: took %s", row.reason, took)
 		}
+	}
+}
+
+// TestRotateIsInterrupted: Ctrl-C after the Secret was made, while the cluster puts no token into it.
+func TestRotateIsInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	deleted := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		meta := map[string]string{"name": "scanner-abc", "namespace": "scan", "uid": "u-1"}
+		switch {
+		case r.Method == http.MethodDelete:
+			deleted = r.URL.Path
+		case r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/secrets/"):
+			interrupt()
+		}
+		kind := map[bool]string{true: "ServiceAccount", false: "Secret"}[strings.Contains(r.URL.Path, "/serviceaccounts/")]
+		_ = json.NewEncoder(w).Encode(map[string]any{"kind": kind, "apiVersion": "v1", "metadata": meta})
+	}))
+	t.Cleanup(server.Close)
+	dir, key := t.TempDir(), sealtest.NewKey(t)
+	token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"system:serviceaccount:scan:scanner","kubernetes.io":{"serviceaccount":{"uid":"u-1"}}}`)) + ".x"
+	sealed := key.Encrypt(t, "eu.yaml", clusterFile("eu", "  serviceAccountAuth:\n    server: "+server.URL+"\n    token: "+token+"\n    caCert: |\n"+indent(testCA, "      ")), sealtest.Recommended)
+	config := "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{name: x, cluster: {server: '" + server.URL + "'}}]\nusers: [{name: x, user: {}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n"
+	for name, text := range map[string]string{"eu.yaml": sealed, "kubeconfig": config, "key": key.Private()} {
+		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	var out, errs bytes.Buffer
+	status := run(ctx, []string{"rotate", dir, "--token", "eu", "--create", "--yes", "--from-kubeconfig", filepath.Join(dir, "kubeconfig"), "--sops-key", filepath.Join(dir, "key")},
+		strings.NewReader(""), &out, &errs, func(name string) string { return map[string]string{"XDG_CONFIG_HOME": "/nowhere"}[name] })
+	after, err := os.ReadFile(filepath.Join(dir, "eu.yaml"))
+	if status != exitStopped || deleted != "/api/v1/namespaces/scan/secrets/scanner-abc" || err != nil || string(after) != sealed {
+		t.Errorf("status %d, deleted %q: %s", status, deleted, errs.String())
 	}
 }

@@ -47,10 +47,15 @@ type management struct {
 
 func startManagement(t *testing.T) *management {
 	t.Helper()
+	return startManagementWith(t, server.ControlPlaneOptions{})
+}
+
+func startManagementWith(t *testing.T, options server.ControlPlaneOptions) *management {
+	t.Helper()
 	server.SkipShort(t)
 	crd, err := os.ReadFile("../../config/crd/muster.dev_auditsyncs.yaml")
 	check(t, err)
-	plane, err := server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
+	plane, err := server.StartControlPlane(t.Context(), options)
 	check(t, err)
 	t.Cleanup(func() { check(t, plane.Stop()) })
 	check(t, server.InstallCRDs(t.Context(), plane.Config(), server.MondooAuditConfigCRD(), crd))

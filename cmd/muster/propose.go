@@ -95,6 +95,8 @@ type writeFlags struct {
 	// pgp are files with public PGP keys to encrypt for.
 	pgp    []string
 	output *choice
+	// written is true once the files are written, even if the command fails afterwards.
+	written bool
 }
 
 func (w *writeFlags) add(cmd *cobra.Command) {
@@ -160,6 +162,7 @@ func (w *writeFlags) perform(f *folder, p *proposal, show func(p *proposal, dryR
 		if err := f.write(p.changes); err != nil {
 			return err
 		}
+		w.written = true
 	}
 	findings := p.findings()
 	if !w.dryRun {

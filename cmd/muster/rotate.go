@@ -32,6 +32,10 @@ and replace the credentials, too.
 --token CLUSTER replaces the service account token in a cluster file: from --from-file, or asked for in a terminal. The
 server and the CA stay.
 
+With --create, it makes that token in the cluster, with your rights there: for the ServiceAccount of the old token, and of the
+same kind, one that expires or a new Secret. It shows what it makes, asks, and tries the token at the address in the file
+(--preflight). If the token isn't written, a Secret that was made is deleted again. It then tells how the old token ends.
+
 Each file that changes is opened and verified first. All of them are written, or none.
 
 Exit status: 0, 1 when files can't be opened or encrypted, 2 when the command failed, 130 after Ctrl-C.`
@@ -43,7 +47,10 @@ const rotateExample = `  # Which recipients would be added and removed?
   muster rotate clusters --data-keys
 
   # A new token
-  kubectl create token mondoo-scanner -n mondoo-scan --duration=8760h | muster rotate clusters --token prod-eu-west-1 --from-file -`
+  kubectl create token mondoo-scanner -n mondoo-scan --duration=8760h | muster rotate clusters --token prod-eu-west-1 --from-file -
+
+  # One that is made in the cluster
+  muster rotate clusters --token prod-eu-west-1 --create --from-context prod-eu-west-1`
 
 // rotateFlags choose what is replaced.
 type rotateFlags struct {
@@ -55,6 +62,7 @@ func newRotateCommand(s *shell) *cobra.Command {
 	var flags folderFlags
 	var w writeFlags
 	var what rotateFlags
+	var create createFlags
 	cmd := &cobra.Command{
 		Use: "rotate [PATH]", Short: "Replace recipients, data keys or a token", Long: rotateHelp, Example: rotateExample,
 		Args: atMost(1), ValidArgsFunction: completeFolders,
@@ -66,8 +74,12 @@ func newRotateCommand(s *shell) *cobra.Command {
 	cmd.Flags().StringVar(&what.token, "token", "", "replace the service account token of this `cluster`")
 	cmd.Flags().StringVar(&what.fromFile, "from-file", "", "`file` with the new token; \"-\" is standard input")
 	completeFiles(cmd, "from-file")
+	create.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := what.check(); err != nil {
+			return err
+		}
+		if err := create.check(cmd, &what); err != nil {
 			return err
 		}
 		f, err := flags.open(s, cmd, args)
@@ -75,6 +87,9 @@ func newRotateCommand(s *shell) *cobra.Command {
 			return err
 		}
 		defer f.close()
+		if create.create {
+			return f.rotateCreated(cmd.Context(), &w, &create, what.token)
+		}
 		if what.token != "" {
 			change, err := what.newToken(cmd.Context(), s)
 			if err != nil {
