@@ -36,6 +36,11 @@ on them, and are not written to Git.
 The audit config itself stays live, and its name goes into the AuditSync, which import prints together with the commands that
 finish. --with-audit-configs writes its manifest, too. Without it, a folder has the clusters of one audit config.
 
+With --share, the schedule, filtering, containerImageScanning, repositories and privateRegistries.secretRef that more than half of
+the clusters have are written once, into the kustomize component shared, and no longer into each file. Other clusters get a
+label, such as own-schedule, and keep their own. How a cluster is reached, and credentials, are never shared. The kustomization
+of the folder gets the component; a folder without one gets one. Clusters that are imported later fit in.
+
 --check compares the folder with the management cluster: entries in canonical form, and the content of Secrets. It needs the
 keys. It exits with 0 only if the first sync would change nothing but Muster's labels, annotations and inventory.
 
@@ -51,6 +56,9 @@ Exit status: 0, 1 if a cluster was left out, has errors or differs, 2 when the c
 const importExample = `  # From a live audit config to files, and the proof that they mean the same
   muster import clusters/production --context mgmt-production
   muster import clusters/production --context mgmt-production --check
+
+  # Write what the clusters have in common once
+  muster import clusters/production --context mgmt-production --share
 
   # Print what would be written
   muster import clusters/production --dry-run
@@ -68,6 +76,7 @@ type importFlags struct {
 	namespace    string // of the source
 	placement    *choice
 	withConfigs  bool
+	share        bool
 	check        bool
 }
 
@@ -88,6 +97,7 @@ func newImportCommand(s *shell) *cobra.Command {
 	cmd.Flags().StringVar(&flags.namespace, "from-namespace", "", "namespace of the source (default: argocd for argocd, default for capi)")
 	flags.placement = addChoice(cmd, "secrets", "", "where Secrets go: manifests in Git, the cluster files, or nowhere", string(author.InGit), string(author.Inline), string(author.InCluster))
 	cmd.Flags().BoolVar(&flags.withConfigs, "with-audit-configs", false, "also write the manifests of the audit configs")
+	cmd.Flags().BoolVar(&flags.share, "share", false, "write what most clusters have in common once, into a kustomize component")
 	cmd.Flags().BoolVar(&flags.check, "check", false, "write nothing; compare the folder with the management cluster")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		im, err := flags.open(s, cmd, args)
@@ -117,6 +127,7 @@ type importer struct {
 	existing     *v1alpha1.AuditSync
 	existingFile string
 	result       *author.Import
+	shared       sharing
 }
 
 func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*importer, error) {
@@ -126,8 +137,10 @@ func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*import
 	switch {
 	case f.check && f.source.value != "audit-config":
 		return nil, usagef("--check compares with live audit configs, and can't be used with --from")
-	case f.source.value != "audit-config" && (f.withConfigs || cmd.Flags().Changed("secrets")):
-		return nil, usagef("--with-audit-configs and --secrets are for audit configs, and can't be used with --from")
+	case f.source.value != "audit-config" && (f.withConfigs || f.share || cmd.Flags().Changed("secrets")):
+		return nil, usagef("--with-audit-configs, --share and --secrets are for audit configs, and can't be used with --from")
+	case f.check && f.share:
+		return nil, usagef("--check compares what the folder has, shared or not; leave out --share")
 	case f.namespace != "" && f.source.value != "argocd" && f.source.value != "capi":
 		return nil, usagef("--from-namespace is for --from argocd and --from capi")
 	}
@@ -153,6 +166,11 @@ func (f *importFlags) open(s *shell, cmd *cobra.Command, args []string) (*import
 func (im *importer) run(ctx context.Context) error {
 	if err := im.read(ctx); err != nil {
 		return err
+	}
+	if im.source.value == "audit-config" {
+		if err := im.share(); err != nil {
+			return err
+		}
 	}
 	changes, err := im.changes()
 	if err != nil {
@@ -201,7 +219,7 @@ func (im *importer) unlisted(ctx context.Context, changes []author.Change) ([]fi
 	read := sealed.Source.Loaded.Files
 	var list []finding.Finding
 	for _, c := range changes {
-		if read[c.Path] == nil {
+		if read[c.Path] == nil && c.Before == nil {
 			list = append(list, finding.Finding{Code: load.CodeUnused, Severity: finding.Warning, Path: c.Path,
 				Message: "the folder has a kustomization, which doesn't list this file, so Muster does not apply it", Fix: "add it to resources of the kustomization"})
 		}
@@ -215,6 +233,8 @@ type plainFile struct {
 	// secrets are the fields to encrypt.
 	secrets [][]string
 	yaml    func() ([]byte, error)
+	// cluster is true for a cluster file, which no kustomization has to list.
+	cluster bool
 }
 
 // files are what the result consists of.
@@ -223,13 +243,13 @@ func (im *importer) files() (list []plainFile) {
 	for _, config := range im.newConfigs() {
 		list = append(list, plainFile{config + ".auditconfig.yaml", nil, func() ([]byte, error) {
 			return author.AuditConfigManifest(config, im.live.AuditConfigs[config])
-		}})
+		}, false})
 	}
 	for _, d := range im.result.Clusters {
-		list = append(list, plainFile{d.Cluster.Metadata.Name + ".yaml", d.SecretFields(), func() ([]byte, error) { return d.YAML(schema.ExternalCluster.Header(version())) }})
+		list = append(list, plainFile{d.Cluster.Metadata.Name + ".yaml", d.SecretFields(), func() ([]byte, error) { return d.YAML(schema.ExternalCluster.Header(version())) }, true})
 	}
 	for _, m := range im.result.Manifests {
-		list = append(list, plainFile{path.Join("secrets", m.Metadata.Name+".yaml"), m.SecretFields(), func() ([]byte, error) { return m.YAML("") }})
+		list = append(list, plainFile{path.Join("secrets", m.Metadata.Name+".yaml"), m.SecretFields(), func() ([]byte, error) { return m.YAML("") }, false})
 	}
 	return list
 }
@@ -237,9 +257,12 @@ func (im *importer) files() (list []plainFile) {
 // changes are the encrypted files to write. The error names all files that are in the way.
 func (im *importer) changes() ([]author.Change, error) {
 	var changes []author.Change
-	var taken []string
+	var taken, manifests []string
 	for _, file := range im.files() {
 		name := path.Join(im.path, file.name)
+		if !file.cluster {
+			manifests = append(manifests, file.name)
+		}
 		if _, err := fs.Lstat(im.fs, name); err == nil {
 			taken = append(taken, im.fromWorkingDir(name))
 			continue
@@ -255,6 +278,11 @@ func (im *importer) changes() ([]author.Change, error) {
 		}
 		changes = append(changes, author.Change{Path: name, After: text})
 	}
+	shared, err := im.sharedChanges(manifests)
+	if err != nil {
+		return nil, err
+	}
+	changes = append(changes, shared...)
 	if len(taken) > 0 {
 		slices.Sort(taken)
 		return nil, fmt.Errorf("these files exist, and import doesn't overwrite files: %s; move them, or import into another folder", strings.Join(taken, ", "))

@@ -15,7 +15,9 @@ type inGit struct {
 	clusters map[[2]string]bool
 	secrets  map[string]bool
 	configs  map[string]bool
-	skipped  int
+	// manifests are the files of a folder without a kustomization, relative to it.
+	manifests []string
+	skipped   int
 	// differ are clusters that differ from their live entries.
 	differ []difference
 }
@@ -50,6 +52,11 @@ func (im *importer) inGit(ctx context.Context) (*inGit, error) {
 	r, err := im.render(ctx, im.target, im.opts, openerFor(im.ring))
 	if err != nil {
 		return nil, err
+	}
+	if k := r.sealed.Source.Loaded.Kustomizations[im.path]; k != nil && k.File == nil {
+		for i := range k.Resources {
+			g.manifests = append(g.manifests, strings.TrimPrefix(k.Ref(i), "./"))
+		}
 	}
 	for i := range r.opened.Clusters {
 		c := &r.opened.Clusters[i]

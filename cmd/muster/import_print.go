@@ -29,7 +29,7 @@ func (im *importer) notes() (list []finding.Finding) {
 			list = append(list, finding.Finding{Code: codeImported, Severity: finding.Info, Cluster: d.Cluster.Metadata.Name, Message: note})
 		}
 	}
-	return list
+	return append(list, im.sharedNotes()...)
 }
 
 // imported is what import adds to a result.
@@ -39,6 +39,8 @@ type imported struct {
 	// InGit counts the clusters that were in Git already. Of these, Differ differ from their live entries.
 	InGit  int          `json:"inGit"`
 	Differ []difference `json:"differ"`
+	// Shared are the fields that clusters have in common, and no longer in their files.
+	Shared []author.Shared `json:"shared,omitempty"`
 }
 
 type importedCluster struct {
@@ -79,7 +81,7 @@ func (im *importer) runJSON(ctx context.Context, changes []author.Change) error 
 	if err != nil {
 		return err
 	}
-	p.imported = &imported{Clusters: []importedCluster{}, Left: []author.Left{}, InGit: im.known.skipped, Differ: append([]difference{}, im.known.differ...)}
+	p.imported = &imported{Clusters: []importedCluster{}, Left: []author.Left{}, InGit: im.known.skipped, Differ: append([]difference{}, im.known.differ...), Shared: im.shared.values}
 	for _, d := range im.result.Clusters {
 		p.imported.Clusters = append(p.imported.Clusters, importedCluster{d.Cluster.Metadata.Name, im.maskedTexts(d.Notes)})
 	}

@@ -82,6 +82,74 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestImportShared writes what clusters have in common once. What is rendered equals the live entries in every layout.
+func TestImportShared(t *testing.T) {
+	m := startManagement(t)
+	t.Chdir(m.dir)
+	m.grant(readOnly("get", "list")...)
+	m.write(".sops.yaml", "creation_rules:\n  - mac_only_encrypted: true\n    encrypted_regex: ^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$\n    age: "+m.key.Public()+"\n")
+	m.commit()
+	for _, name := range []string{"eu", "us", "asia", "lab"} {
+		m.secret(name, "", map[string]string{"kubeconfig": kubeconfig(name)})
+	}
+	m.secret("pull", "kubernetes.io/dockerconfigjson", map[string]string{".dockerconfigjson": `{"auths":{"r.example.com":{"username":"robot","password":"` + canary + `"}}}`})
+	const first = `
+- {name: eu, kubeconfigSecretRef: {name: eu}, schedule: "7 * * * *", containerImageScanning: true, privateRegistriesPullSecretRef: {name: pull}, filtering: {namespaces: {exclude: ["kube-*"]}}}
+- {name: us, kubeconfigSecretRef: {name: us}, schedule: "7 * * * *", containerImageScanning: true, privateRegistriesPullSecretRef: {name: pull}, filtering: {namespaces: {exclude: ["kube-*"]}}}
+- {name: asia, kubeconfigSecretRef: {name: asia}, schedule: "7 * * * *", filtering: {}}`
+	m.auditConfig("mondoo-client", first)
+
+	m.imports("shared", exitOK, "clusters", "--share")
+	m.imports("shared-check", exitOK, "clusters", "--check")
+	m.golden("shared-component", m.read("clusters/shared/kustomization.yaml")+m.read("clusters/kustomization.yaml")+m.read("clusters/asia.yaml"))
+	m.imports("shared-json", exitOK, "json", "--share", "-o", "json")
+	m.imports("shared-json-check", exitOK, "json", "--check")
+	m.imports("shared-inline", exitOK, "inline", "--share", "--secrets", "inline")
+	m.imports("shared-inline-check", exitOK, "inline", "--check")
+	m.noPlain()
+
+	// A folder with a kustomization gets the component, and keeps the rest of the file. One without keeps its manifests.
+	for _, dir := range []string{"overlay", "base", "manifests", "braces", "mine", "mine/shared"} {
+		check(t, os.Mkdir(filepath.Join(m.dir, dir), 0o700))
+	}
+	m.write("base/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels: [{pairs: {fleet: muster}}]\n")
+	m.write("overlay/kustomization.yaml", "# mine\nkind: Kustomization\ncomponents:\n  - ../base # common\nresources: []\n")
+	m.imports("shared-overlay", exitOK, "overlay", "--share", "--secrets", "cluster")
+	m.imports("shared-overlay-check", exitOK, "overlay", "--check")
+	if got, want := m.read("overlay/kustomization.yaml"), "# mine\nkind: Kustomization\ncomponents:\n  - ../base # common\n  - shared\nresources: []\n"; got != want {
+		t.Errorf("the kustomization is\n%s", got)
+	}
+	m.encrypted("manifests/other.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: other\nstringData:\n  token: "+canary+"\n")
+	m.imports("shared-manifests", exitOK, "manifests", "--share")
+	if got := m.read("manifests/kustomization.yaml"); !strings.Contains(got, "  - other.yaml\n") || !strings.Contains(got, "  - secrets/pull.yaml\n") {
+		t.Errorf("the kustomization is\n%s", got)
+	}
+
+	// Clusters that are imported later fit in, with the flag and without.
+	m.auditConfig("mondoo-client", first+`
+- {name: lab, kubeconfigSecretRef: {name: lab}, schedule: "9 * * * *", filtering: {namespaces: {exclude: ["kube-*"]}}}`)
+	m.imports("shared-later", exitOK, "clusters")
+	if got := m.read("clusters/kustomization.yaml"); !strings.Contains(got, "  - secrets/lab.yaml\n") {
+		t.Errorf("the kustomization is\n%s", got)
+	}
+	m.imports("shared-later-check", exitOK, "clusters", "--check")
+	m.imports("shared-later-overlay", exitOK, "overlay", "--share", "--secrets", "cluster")
+	m.imports("shared-later-overlay-check", exitOK, "overlay", "--check")
+
+	// What is in the way. Nothing is written.
+	m.remove("json/shared/kustomization.yaml")
+	m.write("json/kustomization.yaml", "resources: []\n")
+	m.imports("shared-taken", exitFailure, "json", "--share")
+	m.write("braces/kustomization.yaml", "{kind: Kustomization}\n")
+	m.imports("shared-braces", exitFailure, "braces", "--share")
+	m.write("mine/kustomization.yaml", "components: [shared]\n")
+	m.write("mine/shared/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels: [{pairs: {a: b}}]\n")
+	m.imports("shared-mine", exitFailure, "mine", "--share")
+	m.auditConfig("mondoo-client", `[{name: eu, kubeconfigSecretRef: {name: eu}, schedule: "7 * * * *"}]`)
+	m.imports("shared-nothing", exitOK, "nothing", "--share", "--dry-run", "--secrets", "cluster")
+	m.noPlain()
+}
+
 // TestImportOthers imports several audit configs with their manifests, what an AuditSync has already, Argo CD and Cluster API.
 func TestImportOthers(t *testing.T) {
 	m := startManagement(t)
@@ -221,7 +289,12 @@ func (m *management) imports(golden string, want int, folder string, flags ...st
 	m.Helper()
 	out, errs := m.look(want, append([]string{"import", folder, "--sops-key", m.keyFile}, flags...)...)
 	text := strings.ReplaceAll("stdout:\n"+out+"stderr:\n"+errs, m.as, "KUBECONFIG")
-	text = regexp.MustCompile(`age1[a-z0-9]{58}`).ReplaceAllString(text, "RECIPIENT")
+	m.golden(golden, regexp.MustCompile(`age1[a-z0-9]{58}`).ReplaceAllString(text, "RECIPIENT"))
+}
+
+// golden compares a text with a golden file.
+func (m *management) golden(golden, text string) {
+	m.Helper()
 	name := filepath.Join(goldens, golden+".golden")
 	if *update {
 		check(m.T, os.WriteFile(name, []byte(text), 0o600))

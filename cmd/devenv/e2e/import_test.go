@@ -35,17 +35,40 @@ import (
 const importCanary = "CANARY-import-91c4e"
 
 // TestImport takes a hand-made audit config with every method over: import, the printed commands, and a first sync that writes only
-// labels, annotations and the inventory.
+// labels, annotations and the inventory. That holds when clusters share what they have in common, too.
 func TestImport(t *testing.T) {
+	t.Run("each on its own", func(t *testing.T) { takeOver(t, handMadeConfig) })
+	t.Run("shared", func(t *testing.T) {
+		common := `"filtering": {"namespaces": {"exclude": ["kube-*", "build"]}}, "schedule": "11 */3 * * *", "name"`
+		config := handMadeConfig
+		for _, name := range []string{"insecure", "renewed", "absent", "gke", "eks", "aks", "spiffe", "vault"} {
+			config = strings.Replace(config, `{"name": "`+name+`", "`, `{`+common+`: "`+name+`", "`, 1)
+		}
+		m := takeOver(t, config, "--share")
+		component, err := os.ReadFile(filepath.Join(m.work, "clusters", "shared", "kustomization.yaml"))
+		must(t, err)
+		if text := string(component); !strings.Contains(text, "/spec/filtering") || !strings.Contains(text, "11 */3 * * *") || strings.Count(text, "path: /spec/") != 2 {
+			t.Errorf("the component is\n%s", text)
+		}
+		file, err := os.ReadFile(filepath.Join(m.work, "clusters", "spiffe.yaml"))
+		must(t, err)
+		if text := string(file); strings.Contains(text, "schedule") || strings.Contains(text, "filtering") {
+			t.Errorf("a cluster repeats what is shared:\n%s", text)
+		}
+	})
+}
+
+func takeOver(t *testing.T, config string, flags ...string) *migration {
+	t.Helper()
 	w := newWorld(t, true)
 	standIn, err := operator.Start(t.Context(), w.plane.Config(), operator.Options{Namespace: namespace, Takes: 10 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { must(t, standIn.Stop()) })
-	m := newMigration(w)
+	m := newMigration(w, config)
 	m.commit(map[string]string{".sops.yaml": "creation_rules:\n  - mac_only_encrypted: true\n" +
 		"    encrypted_regex: ^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$\n    age: " + w.key.Public() + "\n"})
 
-	script, notes := m.muster(1, "import", "clusters", "-n", namespace, "--sync", syncName)
+	script, notes := m.muster(1, append([]string{"import", "clusters", "-n", namespace, "--sync", syncName}, flags...)...)
 	for _, text := range []string{"cluster two-methods: it is left out", "the Secret renewed stays in the cluster alone: the ConfigMap owner owns it", "the Secret absent doesn't exist",
 		"the Secret ca stays in the cluster alone: Muster would refuse it in Git"} {
 		if !strings.Contains(notes, text) {
@@ -58,7 +81,7 @@ func TestImport(t *testing.T) {
 	if !strings.Contains(out, "no differences") || !strings.Contains(out, "annotate secret") {
 		t.Errorf("the check says:\n%s", out)
 	}
-	again, _ := m.muster(0, "import", "clusters", "-n", namespace, "--sync", syncName)
+	again, _ := m.muster(0, append([]string{"import", "clusters", "-n", namespace, "--sync", syncName}, flags...)...)
 	if again != "" {
 		t.Errorf("a second import prints:\n%s", again)
 	}
@@ -76,6 +99,7 @@ func TestImport(t *testing.T) {
 	if !strings.Contains(out, "A sync has nothing to write.") {
 		t.Errorf("after the sync, the check says:\n%s", out)
 	}
+	return m
 }
 
 // migration is a hand-made audit config that moves to Git.
@@ -84,7 +108,7 @@ type migration struct {
 	bin string // a folder with muster and kubectl
 }
 
-func newMigration(w *world) *migration {
+func newMigration(w *world, config string) *migration {
 	w.Helper()
 	m := &migration{world: w, bin: w.TempDir()}
 	build := exec.CommandContext(w.Context(), "go", "build", "-o", filepath.Join(m.bin, "muster"), "../../muster")
@@ -94,12 +118,12 @@ func newMigration(w *world) *migration {
 	kubectl, err := server.Binary(w.Context(), server.Kubectl, os.Stderr)
 	must(w, err)
 	must(w, os.Symlink(kubectl, filepath.Join(m.bin, "kubectl")))
-	m.byHand()
+	m.byHand(config)
 	return m
 }
 
 // byHand makes the Secrets and the audit config as a user did, and waits for the operator.
-func (m *migration) byHand() {
+func (m *migration) byHand(audit string) {
 	m.Helper()
 	ca := string(m.plane.CACert())
 	if block, _ := pem.Decode([]byte(ca)); block == nil {
@@ -120,7 +144,7 @@ func (m *migration) byHand() {
 		StringData: map[string]string{"token": importCanary + "-renewed", "ca.crt": ca}}))
 
 	config := &unstructured.Unstructured{}
-	must(m, json.Unmarshal([]byte(handMadeConfig), &config.Object))
+	must(m, json.Unmarshal([]byte(audit), &config.Object))
 	config.SetNamespace(namespace)
 	must(m, m.admin.Create(m.Context(), config, client.FieldOwner("kubectl-create")))
 	m.eventuallyCrons(10)
