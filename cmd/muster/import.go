@@ -21,8 +21,8 @@ import (
 )
 
 const importHelp = `Import writes cluster files for clusters that exist already: one file for each entry of a live MondooAuditConfig, encrypted by
-the creation rules of .sops.yaml. It reads the management cluster and writes only files. Existing files are never changed, and
-clusters that are in Git already are skipped, so it can be repeated.
+the creation rules of .sops.yaml. It reads the management cluster and writes only files. Existing files are never changed, except
+for the kustomization of a folder with --share. Clusters that are in Git already are skipped, so it can be repeated.
 
 Secrets that the entries name become encrypted manifests with the same names, in the folder secrets. Muster then takes the live
 Secrets over as they are: it adds labels and annotations, and no CronJob changes. With --secrets inline, the values are written

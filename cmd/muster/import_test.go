@@ -125,6 +125,20 @@ func TestImportShared(t *testing.T) {
 		t.Errorf("the kustomization is\n%s", got)
 	}
 
+	m.imports("shared-config", exitOK, "config", "--share", "--secrets", "cluster", "--with-audit-configs")
+	if got := m.read("config/kustomization.yaml"); !strings.Contains(got, "  - mondoo-client.auditconfig.yaml\n") {
+		t.Errorf("the kustomization is\n%s", got)
+	}
+	m.imports("shared-config-check", exitOK, "config", "--check")
+
+	// A link instead of the folder of the component is not followed. Nothing is written.
+	check(t, os.Mkdir(filepath.Join(m.dir, "linked"), 0o700))
+	check(t, os.Symlink("../.git", filepath.Join(m.dir, "linked", "shared")))
+	m.imports("shared-linked", exitFindings, "linked", "--share", "--secrets", "cluster")
+	if left, err := os.ReadDir(filepath.Join(m.dir, "linked")); err != nil || len(left) != 1 {
+		t.Errorf("the folder has %v, %v", left, err)
+	}
+
 	// Clusters that are imported later fit in, with the flag and without.
 	m.auditConfig("mondoo-client", first+`
 - {name: lab, kubeconfigSecretRef: {name: lab}, schedule: "9 * * * *", filtering: {namespaces: {exclude: ["kube-*"]}}}`)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,8 @@ func startScanned(t *testing.T) *scanned {
 	t.Helper()
 	m := &scanned{management: startManagementWith(t, server.ControlPlaneOptions{ControllerManager: true})}
 	m.ca = string(m.plane.CACert())
+	check(t, os.Mkdir(filepath.Join(m.dir, ".tmp"), 0o700))
+	t.Setenv("TMPDIR", filepath.Join(m.dir, ".tmp"))
 	m.write(".sops.yaml", "creation_rules:\n  - mac_only_encrypted: true\n    encrypted_regex: ^(token|server|caCert)$\n    age: "+m.key.Public()+"\n")
 	_, err := m.core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "scan"}}, metav1.CreateOptions{})
 	check(t, err)
@@ -111,10 +114,19 @@ func (m *scanned) rotate(want int, args ...string) (stdout, stderr string) {
 	if got := run(m.Context(), args, strings.NewReader(""), &out, &errs, none); got != want {
 		m.Errorf("muster %s ends with %d, want %d:\n%s%s", args, got, want, out.String(), errs.String())
 	}
-	printed := out.String() + errs.String() + m.read("eu.yaml")
-	if strings.Contains(printed, "eyJhbGci") {
+	if printed := out.String() + errs.String(); strings.Contains(printed, "eyJhbGci") {
 		m.Errorf("a token is readable:\n%s", printed)
 	}
+	check(m.T, filepath.WalkDir(m.dir, func(name string, e fs.DirEntry, err error) error { // TMPDIR is below
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if strings.Contains(string(data), "eyJhbGci") {
+			m.Errorf("%s has a token in plain text", name)
+		}
+		return err
+	}))
 	return out.String(), errs.String()
 }
 
