@@ -191,9 +191,9 @@ func AddItem(text []byte, list, item string) ([]byte, error) {
 		return nil, &FieldError{[]string{list}, "the file is not YAML", "check it with muster lint"}
 	}
 	items, _ := object[list].([]any)
-	names := make([]string, len(items))
-	for i, have := range items {
-		names[i] = fmt.Sprint(have)
+	var names []string
+	for _, have := range items {
+		names = append(names, fmt.Sprint(have))
 	}
 	if slices.Contains(names, item) {
 		return text, nil

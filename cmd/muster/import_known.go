@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
+	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
@@ -15,6 +16,8 @@ type inGit struct {
 	clusters map[[2]string]bool
 	secrets  map[string]bool
 	configs  map[string]bool
+	// tree is the folder; nil if there is none.
+	tree *load.Tree
 	// manifests are the files of a folder without a kustomization, relative to it.
 	manifests []string
 	skipped   int
@@ -53,7 +56,8 @@ func (im *importer) inGit(ctx context.Context) (*inGit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k := r.sealed.Source.Loaded.Kustomizations[im.path]; k != nil && k.File == nil {
+	g.tree = r.sealed.Source.Loaded
+	if k := g.tree.Kustomizations[im.path]; k != nil && k.File == nil {
 		for i := range k.Resources {
 			g.manifests = append(g.manifests, strings.TrimPrefix(k.Ref(i), "./"))
 		}

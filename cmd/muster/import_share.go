@@ -28,13 +28,13 @@ type sharing struct {
 func (im *importer) share() error {
 	s := &im.shared
 	s.component = path.Join(im.path, sharedFolder, kustomizationNames[0])
-	text, err := fs.ReadFile(im.fs, s.component)
-	if s.exists = err == nil; s.exists {
+	text, err := im.readExisting(s.component)
+	if s.exists = text != nil; s.exists {
 		s.values = author.ParseComponent(text)
 	}
 	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("read %s: %w", im.fromWorkingDir(s.component), withoutPath(err))
+	case err != nil:
+		return err
 	case !im.importFlags.share && !s.exists, len(im.result.Clusters) == 0:
 		return nil
 	case im.importFlags.share && s.exists && len(s.values) == 0:
@@ -46,6 +46,18 @@ func (im *importer) share() error {
 	}
 	s.values = im.result.Share(s.values)
 	return nil
+}
+
+// readExisting reads a file of the folder, within the limits of a file that Muster reads. It is nil if there is none.
+func (im *importer) readExisting(name string) ([]byte, error) {
+	if _, err := fs.Lstat(im.fs, name); errors.Is(err, fs.ErrNotExist) || im.known.tree == nil {
+		return nil, nil
+	}
+	file, failure := im.known.tree.Read(name)
+	if failure != nil {
+		return nil, fmt.Errorf("read %s: %s", im.fromWorkingDir(name), failure.Message)
+	}
+	return []byte(file.Data), nil
 }
 
 // sharedChanges are the component, and the folder's kustomization. manifests are the other files that are written.
@@ -73,13 +85,13 @@ func (im *importer) sharedChanges(manifests []string) ([]author.Change, error) {
 func (im *importer) sharedKustomization(manifests []string) (author.Change, error) {
 	for _, name := range kustomizationNames {
 		at := path.Join(im.path, name)
-		text, err := fs.ReadFile(im.fs, at)
-		if errors.Is(err, fs.ErrNotExist) {
+		text, err := im.readExisting(at)
+		if err == nil && text == nil {
 			continue
 		}
 		c := author.Change{Path: at, Before: text, After: text}
 		if err != nil {
-			return c, fmt.Errorf("read %s: %w", im.fromWorkingDir(at), withoutPath(err))
+			return c, err
 		}
 		if !im.shared.exists {
 			c.After, err = author.AddItem(c.After, "components", sharedFolder)
