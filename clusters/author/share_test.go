@@ -53,7 +53,7 @@ func TestShare(t *testing.T) {
 		{"one cluster", []v1alpha1.Spec{daily}, ""},
 		{"all", []v1alpha1.Spec{daily, daily}, "schedule=1 2 * * * 2 []"},
 		{"more than half", []v1alpha1.Spec{hourly, daily, daily}, "schedule=1 2 * * * 2 [a]"},
-		{"half", []v1alpha1.Spec{hourly, daily}, ""},
+		{"half", []v1alpha1.Spec{hourly, daily, daily, hourly}, ""},
 		{"one without", []v1alpha1.Spec{daily, {}, daily}, "schedule=1 2 * * * 2 [b]"},
 		{"most without", []v1alpha1.Spec{daily, {}, {}}, ""},
 		{"no filter is another value than none", []v1alpha1.Spec{{Filtering: all}, {Filtering: all}, {}}, "filtering=map[] 2 [c]"},
