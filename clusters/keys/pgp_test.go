@@ -328,6 +328,7 @@ func (nopCloser) Close() error { return nil }
 // TestGnuPG: keys from gpg, and a file from the sops command that asked gpg to encrypt. TestPGPFromSecret has the same
 // with the library's keys and messages, for machines without gpg.
 func TestGnuPG(t *testing.T) {
+	t.Parallel() // it mostly waits for gpg
 	gpg, err := exec.LookPath("gpg")
 	if err != nil {
 		t.Log("gpg is not on this machine")
