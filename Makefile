@@ -7,6 +7,10 @@ SHELL := bash
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 IMAGE    ?= muster:$(VERSION)
 PLATFORM ?=
+# kustomize without Go plugins, which Muster refuses anyway. With them, and with cgo, each test is linked by the C linker and
+# keeps every exported method: two thirds more time for each, and 79 MB instead of 56.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=kustomize_disable_go_plugin_support)
+
 # What the tests run: all packages, or for example TEST=./gitsync/...
 TEST     ?= ./...
 BENCH    ?= .
