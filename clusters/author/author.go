@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,22 +57,24 @@ func (d *Draft) SecretValues() []string {
 // Credentials checks the credentials of the draft, as the controller does when it opens the file. expires is when the kubeconfig or
 // token ends; zero if it tells no end.
 func (d *Draft) Credentials(now time.Time) (expires time.Time, problems []credential.Problem) {
-	var facts credential.Facts
 	spec := d.Cluster.Spec
-	if spec.Kubeconfig != "" {
-		facts, problems = credential.Kubeconfig([]byte(spec.Kubeconfig), now)
-	}
-	if auth := spec.ServiceAccountAuth; auth != nil && auth.Token != "" {
-		facts, problems = credential.Token([]byte(auth.Token), now)
-		if auth.CACert != "" {
-			_, more := credential.CACert([]byte(auth.CACert), now)
-			problems = append(problems, more...)
+	check := func(f func([]byte, time.Time) (credential.Facts, []credential.Problem), text string) time.Time {
+		if text == "" {
+			return time.Time{}
 		}
+		facts, more := f([]byte(text), now)
+		problems = slices.Concat(problems, more, facts.Expiring(now, 0))
+		return facts.Expires
 	}
-	if registries := spec.PrivateRegistries; registries != nil && registries.DockerConfigJSON != "" {
-		problems = append(problems, credential.DockerConfigJSON([]byte(registries.DockerConfigJSON))...)
+	expires = check(credential.Kubeconfig, spec.Kubeconfig)
+	if auth := spec.ServiceAccountAuth; auth != nil && auth.Token != "" {
+		expires = check(credential.Token, auth.Token)
+		check(credential.CACert, auth.CACert)
 	}
-	return facts.Expires, problems
+	if registries := spec.PrivateRegistries; registries != nil {
+		check(credential.DockerConfigJSON, registries.DockerConfigJSON)
+	}
+	return expires, problems
 }
 
 // YAML returns the file, in plain text and with the fields in the order of the reference. The header, which may be empty, is a

@@ -147,7 +147,7 @@ func (im *Import) unusable(ref compile.Reference, live LiveSecret) string {
 		case mondoo.KeyCACert:
 			_, problems = credential.CACert(value, im.Now)
 		case mondoo.KeyDockerConfigJSON:
-			problems = credential.DockerConfigJSON(value)
+			_, problems = credential.DockerConfigJSON(value, im.Now)
 		}
 		for _, p := range problems {
 			if p.Severity == finding.Error {

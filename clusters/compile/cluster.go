@@ -243,7 +243,7 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 		for _, key := range slices.Sorted(maps.Keys(values)) { // in a stable order, or the Secret's hash would change
 			if value := values[key]; value != "" {
 				s.Data[key] = fleet.Text{Value: value}
-				s.Uses = append(s.Uses, fleet.Use{Key: key, Field: fields[key]})
+				s.Uses = append(s.Uses, fleet.Use{Key: key, Field: fields[key], WarnBefore: file.WarnBefore()})
 			}
 		}
 		if len(s.Data) > 0 {

@@ -207,7 +207,7 @@ func (c *compiler) checkReferences(cl *fleet.Cluster, byName, inline map[string]
 			if text.Base64 {
 				block = "data"
 			}
-			s.Uses = append(s.Uses, fleet.Use{Key: key, Field: []string{block, key}})
+			s.Uses = append(s.Uses, fleet.Use{Key: key, Field: []string{block, key}, WarnBefore: cl.WarnBefore()})
 		}
 		if s.Quarantined {
 			cl.Quarantined = true

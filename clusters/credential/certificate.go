@@ -13,7 +13,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
-// CACert checks a bundle of CA certificates in PEM. Facts.Expires is the expiry of the last of them.
+// CACert checks a bundle of CA certificates in PEM. Its Term is that of the last of them.
 func CACert(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if r.text(content, "the CA certificate", CodeCertificate) {
@@ -28,11 +28,13 @@ func (r *report) bundle(content []byte, what string) {
 	if len(certs) == 0 {
 		return
 	}
-	var first, last time.Time
+	t := Term{Kind: KindCACertificate, what: what}
+	var first time.Time
 	expired := 0
 	for _, cert := range certs {
-		if cert.NotAfter.After(last) {
-			last = cert.NotAfter
+		r.facts.turns = append(r.facts.turns, cert.NotAfter)
+		if cert.NotAfter.After(t.Until) {
+			t.From, t.Until = cert.NotBefore, cert.NotAfter
 		}
 		switch {
 		case !cert.NotAfter.After(r.now):
@@ -41,23 +43,17 @@ func (r *report) bundle(content []byte, what string) {
 			first = cert.NotBefore
 		}
 	}
-	r.validity(first, last, what)
+	r.validity(t)
+	r.from(first, CodeCertificateEarly, what)
 	if expired > 0 && expired < len(certs) {
 		r.add(finding.Info, CodeCertificateExpired, what+" has an expired certificate next to a valid one", "remove the expired one")
 	}
 }
 
-// validity reports an expired, expiring or not yet valid certificate.
-func (r *report) validity(from, to time.Time, what string) {
-	r.until(to)
-	switch {
-	case !to.After(r.now):
-		r.fail(CodeCertificateExpired, what+" expired on "+day(to), "replace it")
-	case to.Before(r.now.Add(Notice)):
-		r.warn(CodeCertificateExpiring, what+" expires on "+day(to), "replace it before then")
-	}
-	if from.After(r.now) {
-		r.warn(CodeCertificateEarly, what+" is valid from "+day(from), "check the clock of the machine that issued it")
+// validity reports an expired certificate.
+func (r *report) validity(t Term) {
+	if r.until(t) {
+		r.fail(CodeCertificateExpired, t.what+" expired on "+t.End(), "replace it")
 	}
 }
 
@@ -142,7 +138,8 @@ func (r *report) keyPair(cert, key []byte) {
 	if len(certs) == 0 {
 		return
 	}
-	r.validity(certs[0].NotBefore, certs[0].NotAfter, what)
+	r.validity(Term{KindClientCertificate, certs[0].NotBefore, certs[0].NotAfter, what})
+	r.from(certs[0].NotBefore, CodeCertificateEarly, what)
 	if len(key) == 0 {
 		r.fail(CodeKeyPair, what+" has no key", "add client-key-data")
 		return

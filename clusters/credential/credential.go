@@ -30,9 +30,13 @@ type Facts struct {
 	// Destination is a hash of where a kubeconfig sends its credentials and how it verifies the server: address, certificates,
 	// whether they are checked, and proxy. It is empty for other credentials. It doesn't cover a login in an address.
 	Destination string
-	// Expires is when the credential stops working: the earliest of a token, a client certificate and a CA bundle, where a
-	// bundle lasts as long as its last certificate. It is zero if nothing expires, or if that is unknown.
+	// Expires is when the credential stops working: the earliest end of its Terms. It is zero if nothing expires, or if that is
+	// unknown.
 	Expires time.Time
+	// Terms are the parts of the credential with a known end. A CA bundle lasts as long as its last certificate.
+	Terms []Term
+	// turns are other times at which the problems may change: when a part becomes valid, or one of several certificates expires.
+	turns []time.Time
 }
 
 // The rules for credentials. The codes are a contract with users: see [finding.Code].
@@ -71,7 +75,7 @@ const (
 	CodeToken finding.Code = "token-form"
 	// CodeTokenExpired: the token has expired. Error.
 	CodeTokenExpired finding.Code = "token-expired"
-	// CodeTokenExpiring: the token expires within 30 days. Warning.
+	// CodeTokenExpiring: the token has reached a threshold of its Term. Warning.
 	CodeTokenExpiring finding.Code = "token-expiring"
 	// CodeTokenEarly: the token is not valid yet. Warning.
 	CodeTokenEarly finding.Code = "token-not-yet-valid"
@@ -84,7 +88,7 @@ const (
 	CodeKeyPair finding.Code = "certificate-key-pair"
 	// CodeCertificateExpired: the certificate has expired. Error, or info if others in the bundle are still valid.
 	CodeCertificateExpired finding.Code = "certificate-expired"
-	// CodeCertificateExpiring: the certificate expires within 30 days. Warning.
+	// CodeCertificateExpiring: the certificate has reached a threshold of its Term. Warning.
 	CodeCertificateExpiring finding.Code = "certificate-expiring"
 	// CodeCertificateEarly: the certificate is not valid yet. Warning.
 	CodeCertificateEarly finding.Code = "certificate-not-yet-valid"
@@ -95,10 +99,11 @@ const (
 	CodeRegistryAuth finding.Code = "registry-config-auth"
 	// CodeRegistryHelper: a credential helper, which the scanner's image does not have. Error.
 	CodeRegistryHelper finding.Code = "registry-config-helper"
+	// CodeRegistryLoginExpired: the login of a registry has expired. Warning: clusters are still scanned, but not private images.
+	CodeRegistryLoginExpired finding.Code = "registry-login-expired"
+	// CodeRegistryLoginExpiring: the login of a registry has reached a threshold of its Term. Warning.
+	CodeRegistryLoginExpiring finding.Code = "registry-login-expiring"
 )
-
-// Notice is how long before its expiry a credential is reported as expiring.
-const Notice = 30 * 24 * time.Hour
 
 // MaxSecretSize is the maximum size of all values of a Secret, in bytes. Kubernetes refuses more.
 const MaxSecretSize = 1 << 20
@@ -169,10 +174,29 @@ func isBlank(content []byte) bool {
 	return true
 }
 
-// until records an expiry. The earliest counts.
-func (r *report) until(end time.Time) {
-	if r.facts.Expires.IsZero() || end.Before(r.facts.Expires) {
-		r.facts.Expires = end
+// forever is the last second that a date can represent. It stands for no end (RFC 5280, section 4.1.2.5).
+const forever = 253402300799
+
+// until records a part of the credential with an end, and returns whether it has expired.
+func (r *report) until(t Term) bool {
+	if t.Until.Unix() >= forever {
+		return false
+	}
+	r.facts.Terms = append(r.facts.Terms, t)
+	if r.facts.Expires.IsZero() || t.Until.Before(r.facts.Expires) {
+		r.facts.Expires = t.Until
+	}
+	return !t.Until.After(r.now)
+}
+
+// skew is how much clocks may differ before a credential counts as not yet valid.
+const skew = 5 * time.Minute
+
+// from reports a part of the credential that is not valid yet.
+func (r *report) from(start time.Time, code finding.Code, what string) {
+	if valid := start.Add(-skew); valid.After(r.now) {
+		r.facts.turns = append(r.facts.turns, valid)
+		r.warn(code, what+" is valid from "+day(start), "check the clock of the machine that issued it")
 	}
 }
 

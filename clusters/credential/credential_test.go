@@ -21,8 +21,8 @@ func TestToken(t *testing.T) {
 		{"bootstrap", "abcdef.0123456789abcdef", nil, time.Time{}},
 		{"without an end", jwt(`{"sub":"canary"}`), nil, time.Time{}},
 		{"with an end", expiring(far), nil, far},
-		{"at the edge of the notice", expiring(now.Add(credential.Notice)), nil, now.Add(credential.Notice)},
-		{"expires soon", expiring(now.Add(credential.Notice - time.Second)), []string{"warning token-expiring"}, now.Add(credential.Notice - time.Second)},
+		{"before the notice", expiring(now.Add(credential.Notice + time.Second)), nil, now.Add(credential.Notice + time.Second)},
+		{"expires soon", expiring(now.Add(credential.Notice)), []string{"warning token-expiring"}, now.Add(credential.Notice)},
 		{"expires now", expiring(now), []string{"error token-expired"}, now},
 		{"fraction of a second", jwt(`{"exp":1.5}`), []string{"error token-expired"}, time.Unix(1, 0)},
 		{"end that is no number", jwt(`{"exp":"canary"}`), nil, time.Time{}},
@@ -30,6 +30,8 @@ func TestToken(t *testing.T) {
 		{"from now", jwt(fmt.Sprintf(`{"nbf":%d,"exp":%d}`, now.Unix(), far.Unix())), nil, far},
 		{"beginning that is no number", jwt(fmt.Sprintf(`{"nbf":"canary","exp":%d}`, far.Unix())), nil, far},
 		{"end beyond dates", jwt(`{"exp":1e300}`), nil, time.Time{}},
+		{"end after the last year", jwt(`{"exp":253402300799}`), nil, time.Time{}},
+		{"from now, by a clock that is ahead", jwt(fmt.Sprintf(`{"nbf":%d}`, now.Add(time.Minute).Unix())), nil, time.Time{}},
 		{"end before dates", jwt(`{"exp":-1}`), nil, time.Time{}},
 		{"claims that are no JSON", raw("{") + "." + raw("canary") + ".", nil, time.Time{}},
 		{"line end", "canary\n", []string{"warning token-form"}, time.Time{}},
@@ -49,7 +51,7 @@ func TestToken(t *testing.T) {
 	}
 	for _, test := range tests {
 		facts, problems := credential.Token([]byte(test.token), now)
-		if got := short(t, problems); !slices.Equal(got, test.want) {
+		if got := short(t, append(problems, facts.Expiring(now, 0)...)); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
 		if !facts.Expires.Equal(test.expires) {
@@ -74,7 +76,7 @@ func TestCACert(t *testing.T) {
 		{"one that expires beside one that lasts", soon + good, nil},
 		{"expired", old, []string{"error certificate-expired"}},
 		{"expired beside valid", old + good, []string{"info certificate-expired"}},
-		{"expired beside expiring", old + soon, []string{"warning certificate-expiring", "info certificate-expired"}},
+		{"expired beside expiring", old + soon, []string{"info certificate-expired", "warning certificate-expiring"}},
 		{"expires soon", soon, []string{"warning certificate-expiring"}},
 		{"not yet valid", early, []string{"warning certificate-not-yet-valid"}},
 		{"expired beside one that is not yet valid", old + early, []string{"warning certificate-not-yet-valid", "info certificate-expired"}},
@@ -99,8 +101,8 @@ func TestCACert(t *testing.T) {
 		{"line ends lost", strings.ReplaceAll(good, "\n", " "), []string{"error certificate-form"}},
 	}
 	for _, test := range tests {
-		_, problems := credential.CACert([]byte(test.text), now)
-		if got := short(t, problems); !slices.Equal(got, test.want) {
+		facts, problems := credential.CACert([]byte(test.text), now)
+		if got := short(t, append(problems, facts.Expiring(now, 0)...)); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
 	}
@@ -115,9 +117,14 @@ func TestManyRegistries(t *testing.T) {
 	for i := range 50_000 {
 		fmt.Fprintf(&b, `,"r%d":{}`, i)
 	}
-	if problems := credential.DockerConfigJSON([]byte(`{"auths":{"r":{}` + b.String() + `}}`)); len(problems) != 20 {
+	if _, problems := credential.DockerConfigJSON([]byte(`{"auths":{"r":{}`+b.String()+`}}`), now); len(problems) != 20 {
 		t.Errorf("%d problems", len(problems))
 	}
+}
+
+// ecr is a password as Amazon ECR issues it.
+func ecr(left time.Duration) string {
+	return b64(fmt.Sprintf(`{"payload":"canary","datakey":"canary","version":"2","type":"DATA_KEY","expiration":%d}`, now.Add(left).Unix()))
 }
 
 func TestDockerConfigJSON(t *testing.T) {
@@ -132,6 +139,13 @@ func TestDockerConfigJSON(t *testing.T) {
 		{"identity token with an empty password", `{"auths":{"canary.io":{"auth":"` + b64("canary:") + `","identitytoken":"canary"}}}`, nil},
 		{"password with colons and padding", `{"auths":{"canary.io":{"auth":"` + b64("canary:a:b\x00\x00") + `"}}}`, nil},
 		{"other fields", `{"auths":{"canary.io":{` + login + `}},"HttpHeaders":{"User-Agent":"canary"},"psFormat":"canary"}`, nil},
+		{"identity token that expires", `{"auths":{"canary.io":{"identitytoken":"` + expiring(now.Add(20*days)) + `"}}}`, []string{"warning registry-login-expiring"}},
+		{"token in auth that has expired", `{"auths":{"canary.io":{"auth":"` + b64("canary:"+expiring(now)) + `"}}}`, []string{"warning registry-login-expired"}},
+		{"token as password that lasts", `{"auths":{"canary.io":{"username":"canary","password":"` + expiring(now.Add(90*days)) + `"}}}`, nil},
+		{"Amazon ECR, at its start", `{"auths":{"canary.io":{"auth":"` + b64("AWS:"+ecr(12*time.Hour)) + `"}}}`, nil},
+		{"Amazon ECR, near its end", `{"auths":{"canary.io":{"auth":"` + b64("AWS:"+ecr(4*time.Hour)) + `"}}}`, []string{"warning registry-login-expiring"}},
+		{"Amazon ECR, the next day", `{"auths":{"canary.io":{"auth":"` + b64("AWS:"+ecr(-time.Hour)) + `"}}}`, []string{"warning registry-login-expired"}},
+		{"JSON in base64 as password", `{"auths":{"canary.io":{"auth":"` + b64("canary:"+b64(`{"expiration":1,"type":"canary"}`)) + `"}}}`, nil},
 		{"CRLF", "{\r\n\"auths\":{\"canary.io\":{" + login + "}}}\r\n", nil},
 
 		{"empty", "", []string{"error credential-empty"}},
@@ -159,7 +173,8 @@ func TestDockerConfigJSON(t *testing.T) {
 		{"helpers", `{"auths":{"canary.io":{` + login + `}},"credHelpers":{"gcr.io":"gcloud"}}`, []string{"error registry-config-helper"}},
 	}
 	for _, test := range tests {
-		if got := short(t, credential.DockerConfigJSON([]byte(test.text))); !slices.Equal(got, test.want) {
+		facts, problems := credential.DockerConfigJSON([]byte(test.text), now)
+		if got := short(t, append(problems, facts.Expiring(now, 0)...)); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
 	}
@@ -203,6 +218,7 @@ func FuzzDockerConfigJSON(f *testing.F) {
 	f.Add(`{"auths":{"a":{"auth":"YTpi"}}}`)
 	f.Add(`{"auths":null,"credHelpers":{"a":"b"}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		short(t, credential.DockerConfigJSON([]byte(text)))
+		_, problems := credential.DockerConfigJSON([]byte(text), now)
+		short(t, problems)
 	})
 }

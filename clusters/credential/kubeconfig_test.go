@@ -3,6 +3,7 @@ package credential_test
 import (
 	"encoding/asn1"
 	"math/big"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -117,7 +118,8 @@ func TestKubeconfig(t *testing.T) {
 			[]string{"error kubeconfig-server", "error kubeconfig-file-reference", "error kubeconfig-plugin", "error kubeconfig-file-reference"}},
 	}
 	for _, test := range tests {
-		_, problems := credential.Kubeconfig([]byte(test.text), now)
+		facts, problems := credential.Kubeconfig([]byte(test.text), now)
+		problems = append(problems, facts.Expiring(now, 0)...)
 		if got := short(t, problems); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
@@ -133,7 +135,7 @@ func TestKubeconfigFacts(t *testing.T) {
 		t.Errorf("%+v", facts)
 	}
 	facts, _ = credential.Kubeconfig([]byte("canary"), now)
-	if facts != (credential.Facts{}) {
+	if !reflect.DeepEqual(facts, credential.Facts{}) {
 		t.Errorf("of nothing: %+v", facts)
 	}
 }

@@ -7,20 +7,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	kjson "sigs.k8s.io/json"
 )
 
 // DockerConfigJSON checks the text of a Docker config.json for private registries. Messages number the registries in the order
 // of their names, because the names may be secret too.
-func DockerConfigJSON(content []byte) []Problem {
-	r := &report{}
+//
+// Its Terms are those of the logins that say when they end: JSON Web Tokens, and the passwords of Amazon ECR.
+func DockerConfigJSON(content []byte, now time.Time) (Facts, []Problem) {
+	r := &report{now: now}
 	if !r.text(content, "the registry configuration", CodeRegistrySyntax) {
-		return r.problems
+		return r.facts, r.problems
 	}
 	config, ok := r.dockerConfig(content)
 	if !ok {
-		return r.problems
+		return r.facts, r.problems
 	}
 	if config.Store != "" || len(config.Helpers) > 0 {
 		r.fail(CodeRegistryHelper, "credsStore or credHelpers names a program, which the scanner does not have", "remove both, and put the logins in auths: kubectl create secret docker-registry does that")
@@ -29,18 +32,30 @@ func DockerConfigJSON(content []byte) []Problem {
 		r.fail(CodeRegistryAuth, "the registry configuration has no auths", "add one for each registry: kubectl create secret docker-registry does that")
 	}
 	for i, name := range slices.Sorted(maps.Keys(config.Auths)) {
-		if what := config.Auths[name].problem(); what != "" {
-			r.fail(CodeRegistryAuth, fmt.Sprintf("registry %d of %d in auths %s", i+1, len(config.Auths), what), "set auth, or username and password")
+		what := fmt.Sprintf("registry %d of %d in auths", i+1, len(config.Auths))
+		if problem := config.Auths[name].problem(); problem != "" {
+			r.fail(CodeRegistryAuth, what+" "+problem, "set auth, or username and password")
+		} else if len(r.facts.Terms) < maxProblems {
+			r.registryTerm(config.Auths[name], "the login of "+what)
 		}
 		if len(r.problems) == maxProblems {
 			break
 		}
 	}
-	return r.problems
+	return r.facts, r.problems
 }
 
 // maxProblems limits the problems that are reported for one registry configuration, which may have tens of thousands.
 const maxProblems = 20
+
+// registryTerm records the login's end, if it says when that is. An expired login is a warning, because the cluster is still scanned.
+func (r *report) registryTerm(l registryLogin, what string) {
+	t := l.term()
+	t.what = what
+	if !t.Until.IsZero() && r.until(t) {
+		r.warn(CodeRegistryLoginExpired, what+" expired on "+t.End(), "replace it: private images are not scanned without it")
+	}
+}
 
 // dockerConfig has the fields of a config.json that are used.
 type dockerConfig struct {
@@ -56,6 +71,43 @@ type registryLogin struct {
 	Password      string `json:"password"`
 	IdentityToken string `json:"identitytoken"`
 	RegistryToken string `json:"registrytoken"`
+}
+
+// term returns how long the login works; Until is zero if it doesn't say.
+func (l registryLogin) term() Term {
+	for _, token := range []string{l.IdentityToken, l.RegistryToken, l.password()} {
+		if t := claimsOf(token).term(KindRegistryLogin, ""); !t.Until.IsZero() {
+			return t
+		}
+	}
+	return ecrTerm(l.password())
+}
+
+// password is the password in auth, or else in its own field.
+func (l registryLogin) password() string {
+	if decoded, err := base64.StdEncoding.DecodeString(l.Auth); err == nil {
+		if _, password, cut := bytes.Cut(decoded, []byte(":")); cut && len(password) > 0 {
+			return string(bytes.TrimRight(password, "\x00"))
+		}
+	}
+	return l.Password
+}
+
+// ecrLifetime is that of every Amazon ECR password: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html.
+const ecrLifetime = 12 * time.Hour
+
+// ecrTerm returns the term of an Amazon ECR password, which is JSON with its expiration, in base64.
+func ecrTerm(password string) Term {
+	var content struct {
+		Type       string      `json:"type"`
+		Expiration numericDate `json:"expiration"`
+	}
+	decoded, err := base64.StdEncoding.DecodeString(password)
+	if err != nil || json.Unmarshal(decoded, &content) != nil || content.Type != "DATA_KEY" || content.Expiration.time.IsZero() {
+		return Term{}
+	}
+	end := content.Expiration.time
+	return Term{Kind: KindRegistryLogin, From: end.Add(-ecrLifetime), Until: end}
 }
 
 // dockerConfig parses the text. It returns false if that fails.

@@ -9,7 +9,8 @@ import (
 )
 
 // Token checks a bearer token that the scanner reads from a file, which the operator mounts for serviceAccountAuth.
-// Facts.Expires is the exp claim of a JSON Web Token. Token also checks the nbf claim, but no other claims and no signatures.
+// Its Term is from the iat claim of a JSON Web Token, or else nbf, until exp. Token also checks nbf, but no other claims and no
+// signatures.
 func Token(content []byte, now time.Time) (Facts, []Problem) {
 	r := &report{now: now}
 	if !r.text(content, "the token", CodeToken) {
@@ -41,19 +42,11 @@ func (r *report) token(token, what string) {
 }
 
 func (r *report) tokenTime(token, what string) {
-	from, end := tokenTimes(token)
-	if from.After(r.now) {
-		r.warn(CodeTokenEarly, what+" is valid from "+day(from), "check the clock of the machine that issued it")
-	}
-	if end.IsZero() {
-		return
-	}
-	r.until(end)
-	switch {
-	case !end.After(r.now):
-		r.fail(CodeTokenExpired, what+" expired on "+day(end), "issue a new one")
-	case end.Before(r.now.Add(Notice)):
-		r.warn(CodeTokenExpiring, what+" expires on "+day(end), "issue a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token")
+	c := claimsOf(token)
+	r.from(c.Nbf.time, CodeTokenEarly, what)
+	t := c.term(KindToken, what)
+	if !t.Until.IsZero() && r.until(t) {
+		r.fail(CodeTokenExpired, what+" expired on "+t.End(), "issue a new one")
 	}
 }
 
@@ -64,23 +57,31 @@ func encodedToken(text string) bool {
 	return err == nil && bytes.HasPrefix(decoded, []byte("eyJ")) && bytes.Count(decoded, []byte(".")) == 2
 }
 
-// latest is the last second that a date can represent. A later claim means never.
-const latest = 253402300799
+// claims are the times in a JSON Web Token (RFC 7519, section 4.1). Each is zero if it is missing or no valid date.
+type claims struct{ Iat, Nbf, Exp numericDate }
 
-// tokenTimes returns the nbf and exp claims of a JSON Web Token (RFC 7519, section 4.1). Each is zero if it is missing, or if
-// the text is not such a token.
-func tokenTimes(token string) (from, end time.Time) {
+// claimsOf returns the times in a token; none if the text is not a JSON Web Token.
+func claimsOf(token string) claims {
+	var c claims
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return from, end
+		return c
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return from, end
+		return c
 	}
-	var claims struct{ Nbf, Exp numericDate }
-	_ = json.Unmarshal(payload, &claims) // claims of other types are allowed
-	return claims.Nbf.time, claims.Exp.time
+	_ = json.Unmarshal(payload, &c) // claims of other types are allowed
+	return c
+}
+
+// term returns the token's term. Without an end, Until is zero.
+func (c claims) term(kind Kind, what string) Term {
+	t := Term{Kind: kind, From: c.Iat.time, Until: c.Exp.time, what: what}
+	if t.From.IsZero() {
+		t.From = c.Nbf.time
+	}
+	return t
 }
 
 // numericDate is a claim with a time. Anything else is zero.
@@ -89,7 +90,7 @@ type numericDate struct{ time time.Time }
 // UnmarshalJSON never fails, so that one odd claim doesn't hide the others.
 func (d *numericDate) UnmarshalJSON(data []byte) error {
 	var seconds float64
-	if json.Unmarshal(data, &seconds) == nil && seconds >= 0 && seconds <= latest {
+	if json.Unmarshal(data, &seconds) == nil && seconds >= 0 && seconds < forever {
 		d.time = time.Unix(int64(seconds), 0)
 	}
 	return nil

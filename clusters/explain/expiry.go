@@ -1,27 +1,34 @@
 package explain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 )
 
-// Expiry returns when the first of a Secret's credentials expires, from the content of its known keys. It is zero if
-// nothing expires, or the expiry is unknown.
-func Expiry[T string | []byte](data map[string]T, now time.Time) time.Time {
-	var earliest time.Time
+// Terms returns how long the credentials in a Secret work, from the content of its known keys, those that end first at the front.
+// Credentials without a known end are left out.
+func Terms[T string | []byte](data map[string]T, now time.Time) []credential.Term {
+	var terms []credential.Term
 	for key, check := range map[string]func([]byte, time.Time) (credential.Facts, []credential.Problem){
 		mondoo.KeyKubeconfig: credential.Kubeconfig, mondoo.KeyToken: credential.Token, mondoo.KeyCACert: credential.CACert,
+		mondoo.KeyDockerConfigJSON: credential.DockerConfigJSON,
 	} {
-		value, has := data[key]
-		if !has {
-			continue
-		}
-		facts, _ := check([]byte(value), now)
-		if end := facts.Expires; !end.IsZero() && (earliest.IsZero() || end.Before(earliest)) {
-			earliest = end
+		if value, has := data[key]; has {
+			facts, _ := check([]byte(value), now)
+			terms = append(terms, facts.Terms...)
 		}
 	}
-	return earliest
+	slices.SortFunc(terms, credential.Term.Compare)
+	return terms
+}
+
+// Expiry returns when the first of a Secret's credentials expires; zero if nothing expires, or that is unknown.
+func Expiry[T string | []byte](data map[string]T, now time.Time) time.Time {
+	if terms := Terms(data, now); len(terms) > 0 {
+		return terms[0].Until
+	}
+	return time.Time{}
 }

@@ -58,6 +58,8 @@ var clusterRules = []Rule{
 		Fix: "write it as vault auth list and vault secrets list do; an authPath begins with auth/", Example: "authPath: kubernetes"},
 	{Code: "vault-ttl", Severities: errorWarning, Cause: "A ttl is not a duration, or so short that credentials can expire before the operator renews them: it renews at half the time, and never within 10 minutes.",
 		Fix: "use 20m or more; the units are hours, minutes and seconds, not days", Example: "ttl: 15m"},
+	{Code: "warn-before", Severities: warningOnly, Cause: "The annotation that sets how long before their end credentials are reported is not a positive duration, so it has no effect.",
+		Fix: "write for example 14d, 36h or 2w", Example: "metadata:\n  annotations:\n    muster.dev/warn-before: two weeks"},
 	{Code: "workload-identity-provider", Severities: errorOnly, Cause: "A workload identity has an unknown provider, or lacks the provider's block.",
 		Fix: "use gke, eks or aks, and the block with that name", Example: "workloadIdentity:\n  provider: eks\n  gke: {…}"},
 	{Code: "wrong-type", Severities: errorOnly, Cause: "A value has the wrong type for its field.",

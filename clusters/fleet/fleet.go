@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/seal"
@@ -67,6 +68,16 @@ type Cluster struct {
 	// Expires is when the first of the cluster's credentials in the repository expires. It is zero if no expiry is
 	// known, and in a sealed fleet.
 	Expires time.Time
+	// Terms are how long its credentials in the repository work, as far as known.
+	Terms []credential.Term
+}
+
+// WarnBefore is how long before their end its credentials are reported; zero for the usual time.
+func (c *Cluster) WarnBefore() time.Duration {
+	if c.File == nil {
+		return 0
+	}
+	return c.File.WarnBefore()
 }
 
 // Use is what a cluster uses a Secret for, which decides how its content is checked.
@@ -75,6 +86,8 @@ type Use struct {
 	// names the Secret.
 	Key   string
 	Field []string
+	// WarnBefore is the cluster's.
+	WarnBefore time.Duration
 }
 
 // Text is a value of a sealed Secret: a handle, or a value that isn't secret.
@@ -133,8 +146,11 @@ type Secret struct {
 	Origin               Origin
 	Quarantined          bool
 	Hash                 string
-	// Expires is when the first of its credentials expires; zero if no expiry is known.
+	// Expires is when the first of its credentials expires; zero if no expiry is known. Terms are how long each of them works.
 	Expires time.Time
+	Terms   []credential.Term
+	// Changes is when findings about it change by themselves, because of what expires; zero for never.
+	Changes time.Time
 	// Destination is its kubeconfig's, from credential.Facts.
 	Destination string
 }
@@ -152,6 +168,8 @@ type Opened struct {
 	// service that refuses: opening the same fleet again may succeed. Retry is true if it may succeed soon, because a
 	// service doesn't answer at the moment.
 	Provisional, Retry bool
+	// Changes is when findings change by themselves, because of what expires; zero for never.
+	Changes time.Time
 	// Source is the tree that the fleet was read from; nil if positions aren't needed.
 	Source *seal.Tree `json:"-"`
 }

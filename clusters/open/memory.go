@@ -19,13 +19,14 @@ import (
 // safe for concurrent use.
 //
 // It holds no more secrets than the fleet that it has returned. It forgets everything when the opener changes, because other
-// keys may open other files, and once a day, because certificates may have expired.
+// keys may open other files, and when the clock is put back. A Secret is opened again when the findings about it change by themselves,
+// because a credential has expired or soon will.
 type Memory struct {
 	// name begins the owners of all values that this memory has opened. Values of others are left to them.
 	name     string
 	opener   Opener
 	redactor *redact.Redactor
-	day      time.Time
+	now      time.Time // of the last run
 	sealed   *fleet.Sealed
 	opened   *fleet.Opened
 	files    map[string]*opening // by path
@@ -60,14 +61,21 @@ type rememberedCluster struct {
 	origin   string // hash of the file that findings point into
 }
 
+// putBack is by how much a clock is put back when what was found before is no longer trusted.
+const putBack = time.Hour
+
+// due reports whether a time has come; zero never does.
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
 // Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The redactor forgets values of
 // Secrets that no longer exist. The only error is that of ctx.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
-	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
+	if m.opener != opener || m.redactor != redactor || now.Before(m.now.Add(-putBack)) {
 		known := m.allOwners(redactor)
-		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, runs: m.runs, owners: known}
 	}
-	if m.sealed == sealed {
+	m.now = now
+	if m.sealed == sealed && !due(m.opened.Changes, now) {
 		return m.opened, ctx.Err()
 	}
 	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)), fresh: map[string]*opening{},
@@ -94,7 +102,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	if m.finish(o, before, clusters); tooMuch != nil {
 		// Which Secrets were opened depends on timing, so none is remembered.
-		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.allOwners(redactor)}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, now: now, runs: m.runs, owners: m.allOwners(redactor)}
 	}
 	return o.opened, nil
 }
@@ -166,7 +174,7 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
 		return nil
 	}
-	if !o.unchanged(old.from) {
+	if due(old.secret.Changes, o.now) || !o.unchanged(old.from) {
 		return nil
 	}
 	return old
@@ -226,7 +234,9 @@ func (o *run) hash(origin fleet.Origin) string {
 }
 
 func sameUses(a, b []fleet.Use) bool {
-	return slices.EqualFunc(a, b, func(a, b fleet.Use) bool { return a.Key == b.Key && slices.Equal(a.Field, b.Field) })
+	return slices.EqualFunc(a, b, func(a, b fleet.Use) bool {
+		return a.Key == b.Key && a.WarnBefore == b.WarnBefore && slices.Equal(a.Field, b.Field)
+	})
 }
 
 // keep remembers a Secret. If two have the same name, which is an error, neither is remembered.

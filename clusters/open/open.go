@@ -187,6 +187,7 @@ func (o *run) secrets() map[[2]string]bool {
 	o.opened.Secrets = secrets
 	for i := range secrets {
 		s, findings := &secrets[i], results[i]
+		o.opened.Changes = earliest(o.opened.Changes, s.Changes)
 		if problem := o.fileProblem(s.Origin); problem != nil && len(findings) == 0 {
 			findings = []finding.Finding{*problem}
 		}
@@ -283,6 +284,7 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 			findings = append(findings, f)
 		}
 	}
+	checked := map[string]bool{} // keys; several clusters may use one
 	for _, use := range sealed.Uses {
 		text, ok := s.Data[use.Key]
 		if !ok {
@@ -299,11 +301,17 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 		case mondoo.KeyCACert:
 			facts, problems = credential.CACert(data, o.now)
 		case mondoo.KeyDockerConfigJSON:
-			problems = credential.DockerConfigJSON(data)
+			facts, problems = credential.DockerConfigJSON(data, o.now)
 		}
 		s.Expires = earliest(s.Expires, facts.Expires)
+		s.Changes = earliest(s.Changes, facts.Changes(o.now, use.WarnBefore))
+		if !checked[use.Key] {
+			s.Terms = append(s.Terms, facts.Terms...)
+		}
+		checked[use.Key] = true
 		s.Destination = facts.Destination
 		note(use.Field, problems)
+		note(use.Field, facts.Expiring(o.now, use.WarnBefore))
 	}
 	note(nil, credential.SecretSize(s.Data))
 	return findings
@@ -398,6 +406,7 @@ func (o *run) quarantineTogether() {
 			}
 			c.Quarantined = c.Quarantined || s.Quarantined
 			c.Expires = earliest(c.Expires, s.Expires)
+			c.Terms = append(c.Terms, s.Terms...)
 			if message, fix := compile.TokenServer(&c.Entry, ref, s.Data[mondoo.KeyServer]); message != "" {
 				f := o.at(c.Origin, ref.Field)
 				f.Code, f.Severity, f.Cluster, f.Message, f.Fix = compile.CodeTokenServer, finding.Error, c.Name, message, fix

@@ -54,6 +54,8 @@ const (
 
 	// CodeClusterName: metadata.name is not a valid name of an entry. Error.
 	CodeClusterName finding.Code = "cluster-name"
+	// CodeWarnBefore: the annotation muster.dev/warn-before is not a duration. Warning.
+	CodeWarnBefore finding.Code = "warn-before"
 	// CodeAuthMethod: no authentication method, or more than one. Error.
 	CodeAuthMethod finding.Code = "auth-method"
 	// CodeConflict: two fields that exclude each other, or the block of another provider. Error.

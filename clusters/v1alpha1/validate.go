@@ -19,6 +19,7 @@ import (
 func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
 	v := &validator{sealed: orNone(sealed), mentioned: c.mentioned}
 	v.name(c.Metadata.Name)
+	v.warnBefore(c.Metadata.Annotations)
 	v.method(c.Spec)
 	v.kubeconfig(c.Spec)
 	v.serviceAccount(c.Spec.ServiceAccountAuth)
