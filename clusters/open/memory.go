@@ -19,14 +19,14 @@ import (
 // safe for concurrent use.
 //
 // It holds no more secrets than the fleet that it has returned. It forgets everything when the opener changes, because other
-// keys may open other files, and when the clock is put back. A Secret is opened again when the findings about it change by themselves,
-// because a credential has expired or soon will.
+// keys may open other files, and once a day, because keys may have been revoked. In between, a Secret is opened again when the findings
+// about it change by themselves, because a credential has expired or soon will.
 type Memory struct {
 	// name begins the owners of all values that this memory has opened. Values of others are left to them.
 	name     string
 	opener   Opener
 	redactor *redact.Redactor
-	now      time.Time // of the last run
+	day      time.Time
 	sealed   *fleet.Sealed
 	opened   *fleet.Opened
 	files    map[string]*opening // by path
@@ -61,20 +61,16 @@ type rememberedCluster struct {
 	origin   string // hash of the file that findings point into
 }
 
-// putBack is by how much a clock is put back when what was found before is no longer trusted.
-const putBack = time.Hour
-
 // due reports whether a time has come; zero never does.
 func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 
 // Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The redactor forgets values of
 // Secrets that no longer exist. The only error is that of ctx.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
-	if m.opener != opener || m.redactor != redactor || now.Before(m.now.Add(-putBack)) {
+	if day := now.UTC().Truncate(24 * time.Hour); m.opener != opener || m.redactor != redactor || !m.day.Equal(day) {
 		known := m.allOwners(redactor)
-		*m = Memory{name: m.name, opener: opener, redactor: redactor, runs: m.runs, owners: known}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
 	}
-	m.now = now
 	if m.sealed == sealed && !due(m.opened.Changes, now) {
 		return m.opened, ctx.Err()
 	}
@@ -102,7 +98,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 	o.opened.Findings = finding.Sorted(o.opened.Findings)
 	if m.finish(o, before, clusters); tooMuch != nil {
 		// Which Secrets were opened depends on timing, so none is remembered.
-		*m = Memory{name: m.name, opener: opener, redactor: redactor, now: now, runs: m.runs, owners: m.allOwners(redactor)}
+		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: m.day, runs: m.runs, owners: m.allOwners(redactor)}
 	}
 	return o.opened, nil
 }

@@ -408,6 +408,52 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestExpiryWithinADay: at each threshold, only the Secret of which something is to be said is opened again.
+func TestExpiryWithinADay(t *testing.T) {
+	w := newWorld(t)
+	token := func(life time.Duration) string {
+		claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"iat":%d,"exp":%d}`, now.Unix(), now.Add(life).Unix()))
+		return "e30." + claims + "." + canary
+	}
+	w.encrypt(t, "t.yaml", clusterFile("t", account("t", token(3*time.Hour))))
+	annotated := strings.Replace(clusterFile("i", account("i", token(11*time.Hour))), "  name: i\n", "  name: i\n  annotations: {muster.dev/warn-before: 10h}\n", 1)
+	w.encrypt(t, "i.yaml", annotated)
+	expiry := func(f finding.Finding) bool { return strings.HasPrefix(string(f.Code), "token-expir") }
+	w.open(t)
+	for _, step := range []struct {
+		after  time.Duration
+		opened string
+		want   string
+	}{
+		{59 * time.Minute, "", ""},
+		{time.Hour, "f/i.yaml", "i: the token expires on 2026-11-23 at 23:00 UTC"},
+		{119 * time.Minute, "", "i: the token expires on 2026-11-23 at 23:00 UTC"},
+		{2 * time.Hour, "f/t.yaml", "i: the token expires on 2026-11-23 at 23:00 UTC, t: the token expires on 2026-11-23 at 15:00 UTC"},
+		{165 * time.Minute, "f/t.yaml", "i: the token expires on 2026-11-23 at 23:00 UTC, t: the token expires soon, on 2026-11-23 at 15:00 UTC"},
+		{179 * time.Minute, "", "i: the token expires on 2026-11-23 at 23:00 UTC, t: the token expires soon, on 2026-11-23 at 15:00 UTC"},
+		{4 * time.Hour, "f/t.yaml", "t: the token expired on 2026-11-23 at 15:00 UTC, i: the token expires on 2026-11-23 at 23:00 UTC"},
+	} {
+		w.now = now.Add(step.after)
+		opened := w.open(t)
+		if got := strings.Join(w.opener.opened, " "); got != step.opened {
+			t.Errorf("after %s: opens %q, want %q", step.after, got, step.opened)
+		}
+		var got []string
+		for _, f := range opened.Findings {
+			if expiry(f) {
+				got = append(got, f.Cluster+": "+f.Message)
+			}
+		}
+		if strings.Join(got, ", ") != step.want {
+			t.Errorf("after %s: %q, want %q", step.after, got, step.want)
+		}
+		fresh, err := (&open.Memory{}).Open(t.Context(), w.compile(t), w.opener, &redact.Redactor{}, w.now)
+		if err != nil || !slices.Equal(fresh.Findings, opened.Findings) || !fresh.Changes.Equal(opened.Changes) {
+			t.Errorf("after %s: a restart finds %v until %s, not %v until %s (%v)", step.after, fresh.Findings, fresh.Changes, opened.Findings, opened.Changes, err)
+		}
+	}
+}
+
 // TestExpiryOverDays: an expiry is reported on the day, even if nothing else has changed.
 func TestExpiryOverDays(t *testing.T) {
 	w := newWorld(t)
