@@ -164,7 +164,7 @@ func (r *Reconciler) syncTimeout() time.Duration {
 
 // sync runs all stages once. Failures are in the outcome, with secrets masked.
 func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *state, now seen) report.Outcome {
-	o := report.Outcome{Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
+	o := report.Outcome{Now: r.Clock.Now(), Mask: st.redactor.String, Corrects: audit.Spec.Drift != v1alpha1.DriftReport}
 	st.watchdog.enter(stageFetch)
 	o.Fetch = r.fetch(ctx, audit, st)
 	o.Refused = st.refused

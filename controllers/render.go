@@ -36,7 +36,7 @@ type renderKey struct {
 	podSecurity string
 	// policy identifies what the AuditSync allows.
 	policy string
-	// day is an input because findings report certificates and tokens that expire.
+	// day is an input because a fleet is opened again each day: keys may have been revoked.
 	day time.Time
 }
 
@@ -60,7 +60,7 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if st.fleet == nil || st.rendered != key || syncRequested(audit) {
 		key.podSecurity = r.podSecurity(ctx, audit.Namespace)
 	}
-	if st.fleet != nil && st.rendered == key {
+	if st.fleet != nil && st.rendered == key && !st.fleet.Due(r.Clock.Now()) {
 		return nil
 	}
 	if r.renders != nil {

@@ -127,9 +127,11 @@ func (st *state) remember(audit *v1alpha1.AuditSync, o report.Outcome, now seen,
 	if st.settled.plan == nil || !o.Complete() || o.Refused != "" || o.Fleet.Provisional || o.Fleet.Retry {
 		return
 	}
-	until := st.rendered.day.AddDate(0, 0, 1) // findings about what expires are of a day
-	if !again.IsZero() && again.Before(until) {
-		until = again
+	until := st.rendered.day.AddDate(0, 0, 1) // a fleet is rendered anew each day
+	for _, at := range []time.Time{again, o.Fleet.Changes} {
+		if !at.IsZero() && at.Before(until) {
+			until = at
+		}
 	}
 	st.settled.reported = &reported{observed: now.observed, revision: st.snapshot.Revision(), version: audit.ResourceVersion, outcome: o, until: until, again: again}
 }

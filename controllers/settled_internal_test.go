@@ -72,6 +72,16 @@ func TestInputsOfASettledSync(t *testing.T) {
 		{"AuditSyncs that can't be listed", func(s *settledSync) { s.now = seen{} }, false},
 		{"another fleet", func(s *settledSync) { s.st.desired = &fleet.Opened{} }, false},
 		{"the time at which scans are looked at again", func(s *settledSync) { s.clock.SetTime(s.again) }, false},
+		{"the time at which a credential is about to expire", func(s *settledSync) {
+			s.out.Fleet.Changes = s.clock.Now().Add(time.Minute)
+			s.end()
+			s.clock.SetTime(s.clock.Now().Add(time.Minute))
+		}, false},
+		{"a moment before", func(s *settledSync) {
+			s.out.Fleet.Changes = s.clock.Now().Add(time.Minute)
+			s.end()
+			s.clock.SetTime(s.clock.Now().Add(time.Minute - 1))
+		}, true},
 		{"midnight", func(s *settledSync) {
 			s.again = time.Time{}
 			s.end()

@@ -53,7 +53,7 @@ func (r *report) bundle(content []byte, what string) {
 // validity reports an expired certificate.
 func (r *report) validity(t Term) {
 	if r.until(t) {
-		r.fail(CodeCertificateExpired, t.what+" expired on "+t.End(), "replace it")
+		r.fail(CodeCertificateExpired, t.Text(Expired), "replace it")
 	}
 }
 

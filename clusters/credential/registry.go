@@ -53,7 +53,7 @@ func (r *report) registryTerm(l registryLogin, what string) {
 	t := l.term()
 	t.what = what
 	if !t.Until.IsZero() && r.until(t) {
-		r.warn(CodeRegistryLoginExpired, what+" expired on "+t.End(), "replace it: private images are not scanned without it")
+		r.warn(CodeRegistryLoginExpired, t.Text(Expired), "replace it: private images are not scanned without it")
 	}
 }
 

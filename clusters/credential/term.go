@@ -94,8 +94,13 @@ func (t Term) Next(now time.Time, warnBefore time.Duration) time.Time {
 	return time.Time{}
 }
 
-// End formats the end: as a day, or with the time of day for what lives only a few days. It doesn't depend on the current time.
-func (t Term) End() string {
+// Text tells what ends and when, at a stage other than Lasting. It doesn't depend on the current time.
+func (t Term) Text(stage Stage) string {
+	return t.what + [...]string{"", " expires on ", " expires soon, on ", " expired on "}[stage] + t.end()
+}
+
+// end formats the end: as a day, or with the time of day for what lives only a few days.
+func (t Term) end() string {
 	if life := t.lifetime(); life > 0 && life < 3*24*time.Hour {
 		return t.Until.UTC().Format("2006-01-02 at 15:04 UTC")
 	}
@@ -125,19 +130,15 @@ func (t Term) Code(stage Stage) finding.Code {
 func (f Facts) Expiring(now time.Time, warnBefore time.Duration) []Problem {
 	var problems []Problem
 	for _, t := range f.Terms {
-		on := " expires on "
-		switch stage, _ := t.Stage(now, warnBefore); stage {
-		case Urgent:
-			on = " expires soon, on "
-		case Expiring:
-		default:
+		stage, _ := t.Stage(now, warnBefore)
+		if stage != Expiring && stage != Urgent {
 			continue
 		}
 		fix := "replace it before then"
 		if t.Kind == KindToken {
 			fix = "issue a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token"
 		}
-		problems = append(problems, Problem{Code: t.Code(Expiring), Severity: finding.Warning, Message: t.what + on + t.End(), Fix: fix})
+		problems = append(problems, Problem{Code: t.Code(Expiring), Severity: finding.Warning, Message: t.Text(stage), Fix: fix})
 	}
 	return problems
 }

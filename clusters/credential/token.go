@@ -46,7 +46,7 @@ func (r *report) tokenTime(token, what string) {
 	r.from(c.Nbf.time, CodeTokenEarly, what)
 	t := c.term(KindToken, what)
 	if !t.Until.IsZero() && r.until(t) {
-		r.fail(CodeTokenExpired, what+" expired on "+t.End(), "issue a new one")
+		r.fail(CodeTokenExpired, t.Text(Expired), "issue a new one")
 	}
 }
 

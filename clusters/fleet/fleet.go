@@ -86,7 +86,7 @@ type Use struct {
 	// names the Secret.
 	Key   string
 	Field []string
-	// WarnBefore is the cluster's.
+	// WarnBefore is that of the cluster.
 	WarnBefore time.Duration
 }
 
@@ -149,11 +149,16 @@ type Secret struct {
 	// Expires is when the first of its credentials expires; zero if no expiry is known. Terms are how long each of them works.
 	Expires time.Time
 	Terms   []credential.Term
+	// WarnBefore is how long before their end they are reported; zero for the usual time. Of several clusters, the longest counts.
+	WarnBefore time.Duration
 	// Changes is when findings about it change by themselves, because of what expires; zero for never.
 	Changes time.Time
 	// Destination is its kubeconfig's, from credential.Facts.
 	Destination string
 }
+
+// Due reports whether findings about the Secret may have changed by themselves since it was opened.
+func (s *Secret) Due(now time.Time) bool { return !s.Changes.IsZero() && !now.Before(s.Changes) }
 
 // Opened is a fleet with its secrets.
 type Opened struct {
@@ -173,6 +178,9 @@ type Opened struct {
 	// Source is the tree that the fleet was read from; nil if positions aren't needed.
 	Source *seal.Tree `json:"-"`
 }
+
+// Due reports whether findings may have changed by themselves since the fleet was opened.
+func (f *Opened) Due(now time.Time) bool { return !f.Changes.IsZero() && !now.Before(f.Changes) }
 
 // Unopened returns the fleet in the form of an opened one, with texts in place of all values of Secrets. It can be compared
 // with another, and printed, but not applied.

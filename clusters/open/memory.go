@@ -61,9 +61,6 @@ type rememberedCluster struct {
 	origin   string // hash of the file that findings point into
 }
 
-// due reports whether a time has come; zero never does.
-func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
-
 // Open decrypts everything that the fleet refers to. Findings about expiry are relative to now. The redactor forgets values of
 // Secrets that no longer exist. The only error is that of ctx.
 func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, redactor *redact.Redactor, now time.Time) (*fleet.Opened, error) {
@@ -71,7 +68,7 @@ func (m *Memory) Open(ctx context.Context, sealed *fleet.Sealed, opener Opener, 
 		known := m.allOwners(redactor)
 		*m = Memory{name: m.name, opener: opener, redactor: redactor, day: day, runs: m.runs, owners: known}
 	}
-	if m.sealed == sealed && !due(m.opened.Changes, now) {
+	if m.sealed == sealed && !m.opened.Due(now) {
 		return m.opened, ctx.Err()
 	}
 	o := &run{sealed: sealed, opener: opener, redactor: redactor, now: now, memory: m, plain: make(map[string]*opening, len(m.files)), fresh: map[string]*opening{},
@@ -170,7 +167,7 @@ func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
 		return nil
 	}
-	if due(old.secret.Changes, o.now) || !o.unchanged(old.from) {
+	if old.secret.Due(o.now) || !o.unchanged(old.from) {
 		return nil
 	}
 	return old

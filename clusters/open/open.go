@@ -304,6 +304,7 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 			facts, problems = credential.DockerConfigJSON(data, o.now)
 		}
 		s.Expires = earliest(s.Expires, facts.Expires)
+		s.WarnBefore = max(s.WarnBefore, use.WarnBefore)
 		s.Changes = earliest(s.Changes, facts.Changes(o.now, use.WarnBefore))
 		if !checked[use.Key] {
 			s.Terms = append(s.Terms, facts.Terms...)
@@ -406,7 +407,7 @@ func (o *run) quarantineTogether() {
 			}
 			c.Quarantined = c.Quarantined || s.Quarantined
 			c.Expires = earliest(c.Expires, s.Expires)
-			c.Terms = append(c.Terms, s.Terms...)
+			c.Terms = slices.SortedFunc(slices.Values(append(c.Terms, s.Terms...)), credential.Term.Compare)
 			if message, fix := compile.TokenServer(&c.Entry, ref, s.Data[mondoo.KeyServer]); message != "" {
 				f := o.at(c.Origin, ref.Field)
 				f.Code, f.Severity, f.Cluster, f.Message, f.Fix = compile.CodeTokenServer, finding.Error, c.Name, message, fix

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
@@ -71,7 +72,7 @@ func everyMetric(t *testing.T) *recorder {
 	audit.Namespace, audit.Name = operatorNamespace, "production"
 	audit.Spec.Preflight.Mode = v1alpha1.PreflightReport
 	broken := finding.Report{Findings: []finding.Finding{{Code: "x", Severity: finding.Error, Cluster: "eu"}}}
-	all := &fleet.Opened{Report: broken, Clusters: []fleet.Cluster{{Name: "eu", AuditConfig: "mondoo-client", Expires: time.Unix(1, 0)}}}
+	all := &fleet.Opened{Report: broken, Clusters: []fleet.Cluster{{Name: "eu", AuditConfig: "mondoo-client", Terms: []credential.Term{{Kind: credential.KindToken, Until: time.Unix(1, 0)}}}}}
 	failure := &report.Failure{Class: report.Failed}
 	for _, o := range []report.Outcome{
 		{Fetch: failure}, {Render: failure}, {Fleet: all, Apply: failure},

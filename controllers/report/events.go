@@ -24,7 +24,8 @@ type Event struct {
 // maxNote is Kubernetes' limit for the note of an event.
 const maxNote = 1024
 
-// Events returns the events for what has changed since the last report: applied changes, corrected drift, and a new verdict.
+// Events returns the events for what has changed since the last report: applied changes, corrected drift, a new verdict, and
+// credentials that reach a threshold.
 func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome) []Event {
 	var list []Event
 	add := func(kind, reason, action, note string) {
@@ -58,7 +59,7 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 	if drift != nil && drift.Status == "False" && (known == nil || known.Message != drift.Message) {
 		add(corev1.EventTypeWarning, drift.Reason, "Compare", drift.Message)
 	}
-	return slices.Concat(list, preflightEvents(sync.Status, status), scanEvents(sync, status, o))
+	return slices.Concat(list, expiryEvents(sync.Status, o), preflightEvents(sync.Status, status), scanEvents(sync, status, o))
 }
 
 // maxKept is how many Secrets that are kept after a deletion get their own event.

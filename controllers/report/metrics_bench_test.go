@@ -20,7 +20,7 @@ func fleetOf(n int) report.Outcome {
 	scans := make([]scanstate.Status, n)
 	for i := range n {
 		name := fmt.Sprintf("prod-eu-west-1-%05d", i)
-		f.Clusters = append(f.Clusters, fleet.Cluster{Name: name, AuditConfig: "mondoo-client", Expires: noon.Add(time.Duration(i) * time.Hour)})
+		f.Clusters = append(f.Clusters, fleet.Cluster{Name: name, AuditConfig: "mondoo-client", Terms: token(noon.Add(time.Duration(i) * time.Hour))})
 		scans[i] = scanstate.Status{Cluster: name, AuditConfig: "mondoo-client", State: scanstate.Succeeded, LastSuccess: noon.Add(-time.Duration(i) * time.Second)}
 	}
 	o := inSync(f)

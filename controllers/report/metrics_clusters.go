@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
@@ -30,7 +31,7 @@ type fleetCollector struct {
 // without the lock.
 type fleetSeries struct {
 	clusters []clusterName // of the repository; nil before they are known
-	ends     []time.Time   // when the credentials of each cluster expire
+	ends     []clusterEnd  // of each cluster
 	scanned  []clusterScan
 	// samples are the series. If there are too many, samples is empty and suppressed is their number.
 	samples    []clusterSample
@@ -43,11 +44,12 @@ func newFleetCollector(most int, now func() time.Time) *fleetCollector {
 		success: prometheus.NewDesc("muster_cluster_last_scan_success_timestamp_seconds",
 			"When the last successful scan of the cluster ended, in seconds since 1970.", one, nil),
 		expiry: prometheus.NewDesc("muster_cluster_credential_expiry_timestamp_seconds",
-			"When the cluster's credentials in the repository expire, in seconds since 1970; the earliest of several.", one, nil),
+			"When the cluster's credentials in the repository expire, in seconds since 1970; the earliest of several. kind is which one: token, client-certificate, ca-certificate, registry-login.",
+			syncLabels("audit_config", "cluster", "kind"), nil),
 		suppressed: prometheus.NewDesc("muster_cluster_series_suppressed",
 			"Series about single clusters if they are all left out because they exceed --metrics-cluster-series.", syncLabels(), nil),
 		credentials: prometheus.NewDesc("muster_credentials",
-			"Clusters in the repository by when their credentials expire: expired, within_14d, within_30d, later, unknown.", syncLabels("state"), nil),
+			"Clusters in the repository by when their credentials expire: expired, urgent, expiring, later, unknown. Of several credentials, the worst counts.", syncLabels("state"), nil),
 	}
 }
 
@@ -92,15 +94,15 @@ func (c *fleetCollector) setFleet(key syncKey, f *fleet.Opened) {
 	if f == nil {
 		return
 	}
-	clusters, ends := make([]clusterName, len(f.Clusters)), make([]time.Time, len(f.Clusters))
+	clusters, ends := make([]clusterName, len(f.Clusters)), make([]clusterEnd, len(f.Clusters))
 	for i := range f.Clusters {
-		clusters[i] = clusterName{f.Clusters[i].AuditConfig, f.Clusters[i].Name}
-		ends[i] = f.Clusters[i].Expires
+		c := &f.Clusters[i]
+		clusters[i], ends[i] = clusterName{c.AuditConfig, c.Name}, clusterEnd{c.Terms, c.WarnBefore()}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.of(key)
-	if s.clusters != nil && slices.Equal(s.clusters, clusters) && slices.EqualFunc(s.ends, ends, time.Time.Equal) {
+	if s.clusters != nil && slices.Equal(s.clusters, clusters) && slices.EqualFunc(s.ends, ends, clusterEnd.equal) {
 		return
 	}
 	s.clusters, s.ends = clusters, ends
@@ -138,27 +140,37 @@ func (c *fleetCollector) forget(key syncKey) {
 	delete(c.fleets, key)
 }
 
-// Thresholds for credentials that expire soon.
-const (
-	soon   = 14 * 24 * time.Hour
-	coming = 30 * 24 * time.Hour
-)
+// clusterEnd is when the credentials of a cluster end.
+type clusterEnd struct {
+	terms      []credential.Term // those that end first at the front
+	warnBefore time.Duration
+}
+
+func (e clusterEnd) equal(other clusterEnd) bool {
+	return e.warnBefore == other.warnBefore && slices.Equal(e.terms, other.terms)
+}
+
+// stage is the last stage that one of the credentials has reached.
+func (e clusterEnd) stage(now time.Time) credential.Stage {
+	worst := credential.Lasting
+	for _, t := range e.terms {
+		stage, _ := t.Stage(now, e.warnBefore)
+		worst = max(worst, stage)
+	}
+	return worst
+}
 
 // expiries counts clusters by when their credentials expire.
-func expiries(ends []time.Time, now time.Time) map[string]int {
-	counts := map[string]int{"expired": 0, "within_14d": 0, "within_30d": 0, "later": 0, "unknown": 0}
+func expiries(ends []clusterEnd, now time.Time) map[string]int {
+	counts := map[string]int{"expired": 0, "urgent": 0, "expiring": 0, "later": 0, "unknown": 0}
 	for _, end := range ends {
-		switch left := end.Sub(now); {
-		case end.IsZero():
+		switch stage := end.stage(now); {
+		case len(end.terms) == 0:
 			counts["unknown"]++
-		case left <= 0:
-			counts["expired"]++
-		case left <= soon:
-			counts["within_14d"]++
-		case left <= coming:
-			counts["within_30d"]++
-		default:
+		case stage == credential.Lasting:
 			counts["later"]++
+		default:
+			counts[stage.String()]++
 		}
 	}
 	return counts

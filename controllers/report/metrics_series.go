@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,8 +64,9 @@ func (c *fleetCollector) build(key syncKey, s *fleetSeries) {
 		if !t.success.IsZero() {
 			s.samples = append(s.samples, clusterSample{c.success, of, timestamp(t.success)})
 		}
-		if !t.expires.IsZero() {
-			s.samples = append(s.samples, clusterSample{c.expiry, of, timestamp(t.expires)})
+		if t.end.expires() {
+			first := t.end.terms[0]
+			s.samples = append(s.samples, clusterSample{c.expiry, slices.Insert(slices.Clip(of), kindAt, pair("kind", string(first.Kind))), timestamp(first.Until)})
 		}
 	}
 }
@@ -72,12 +74,15 @@ func (c *fleetCollector) build(key syncKey, s *fleetSeries) {
 // clusterTimes are the times of one cluster; zero for none.
 type clusterTimes struct {
 	clusterName
-	expires, success time.Time
+	end     clusterEnd
+	success time.Time
 }
+
+func (e clusterEnd) expires() bool { return len(e.terms) > 0 }
 
 func (t *clusterTimes) series() int {
 	n := 0
-	if !t.expires.IsZero() {
+	if t.end.expires() {
 		n++
 	}
 	if !t.success.IsZero() {
@@ -114,6 +119,9 @@ func (s *fleetSeries) times() []clusterTimes {
 	}
 	return all
 }
+
+// kindAt is where the label kind belongs among a cluster's labels.
+const kindAt = 3
 
 // labeller returns a function that returns the labels of a cluster, sorted by name as the registry requires. Clusters share the
 // labels that they have in common.

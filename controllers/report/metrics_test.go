@@ -12,9 +12,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
+	clustersv1alpha1 "github.com/muster-gitops/muster/clusters/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scanstate"
@@ -97,11 +99,15 @@ func opened(lasting map[string]time.Duration) *fleet.Opened {
 	for _, name := range slices.Sorted(maps.Keys(lasting)) {
 		c := fleet.Cluster{Name: name, AuditConfig: "mondoo-client"}
 		if lasting[name] != 0 {
-			c.Expires = noon.Add(lasting[name])
+			c.Terms = token(noon.Add(lasting[name]))
 		}
 		f.Clusters = append(f.Clusters, c)
 	}
 	return f
+}
+
+func token(until time.Time) []credential.Term {
+	return []credential.Term{{Kind: credential.KindToken, Until: until}}
 }
 
 // sync reports an outcome as Reconcile does.
@@ -122,7 +128,11 @@ const (
 )
 
 func series(metric, cluster string) string {
-	return metric + `{audit_config="mondoo-client",auditsync="production",cluster="` + cluster + `",namespace="mondoo-operator"}`
+	kind := ""
+	if metric == expiry {
+		kind = `kind="token",`
+	}
+	return metric + `{audit_config="mondoo-client",auditsync="production",cluster="` + cluster + `",` + kind + `namespace="mondoo-operator"}`
 }
 
 func unix(t time.Time) float64 { return float64(t.Unix()) }
@@ -169,9 +179,9 @@ func TestClusterSeriesOfHostileNames(t *testing.T) {
 	n := newNumbers(t, 100)
 	f := &fleet.Opened{}
 	for _, name := range []string{"eu", "eu", "", "EU", "a b", "x\xff", "-x", strings.Repeat("x", 64), "a\",namespace=\"kube-system", "ENC[AES256_GCM,data:x]", "line\nbreak"} {
-		f.Clusters = append(f.Clusters, fleet.Cluster{Name: name, AuditConfig: "mondoo-client", Expires: noon})
+		f.Clusters = append(f.Clusters, fleet.Cluster{Name: name, AuditConfig: "mondoo-client", Terms: token(noon)})
 	}
-	f.Clusters = append(f.Clusters, fleet.Cluster{Name: "us", AuditConfig: "no audit config", Expires: noon}, fleet.Cluster{Name: "us", Expires: noon})
+	f.Clusters = append(f.Clusters, fleet.Cluster{Name: "us", AuditConfig: "no audit config", Terms: token(noon)}, fleet.Cluster{Name: "us", Terms: token(noon)})
 	n.sync(auditSync("production"), inSync(f))
 	n.want(map[string]float64{series(expiry, "eu"): unix(noon)}, expiry)
 }
@@ -191,7 +201,7 @@ func TestClusterSeriesAreBounded(t *testing.T) {
 			n := newNumbers(t, tt.most)
 			n.sync(auditSync("production"), inSync(opened(map[string]time.Duration{"eu": day, "us": day, "forever": 0})))
 			n.want(tt.want, "muster_cluster_")
-			if got := n.gather()[`muster_credentials{auditsync="production",namespace="mondoo-operator",state="within_14d"}`]; got != 2 {
+			if got := n.gather()[`muster_credentials{auditsync="production",namespace="mondoo-operator",state="urgent"}`]; got != 2 {
 				t.Errorf("%v credentials are counted as expiring; counts don't depend on series", got)
 			}
 		})
@@ -200,16 +210,49 @@ func TestClusterSeriesAreBounded(t *testing.T) {
 
 func TestCredentialsByTimeLeft(t *testing.T) {
 	n := newNumbers(t, 100)
-	n.sync(auditSync("production"), inSync(opened(map[string]time.Duration{"a": day, "b": 14 * day, "c": 15 * day, "d": 31 * day, "e": 0})))
-	state := func(expired, within14, within30, later float64) map[string]float64 {
+	n.sync(auditSync("production"), inSync(opened(map[string]time.Duration{"a": day, "b": 7 * day, "c": 15 * day, "d": 31 * day, "e": 0})))
+	state := func(expired, urgent, expiring, later float64) map[string]float64 {
 		of := `muster_credentials{auditsync="production",namespace="mondoo-operator",state=`
-		return map[string]float64{of + `"expired"}`: expired, of + `"within_14d"}`: within14, of + `"within_30d"}`: within30, of + `"later"}`: later, of + `"unknown"}`: 1}
+		return map[string]float64{of + `"expired"}`: expired, of + `"urgent"}`: urgent, of + `"expiring"}`: expiring, of + `"later"}`: later, of + `"unknown"}`: 1}
 	}
 	n.want(state(0, 2, 1, 1), "muster_credentials")
 	n.now = noon.Add(day) // the very moment; nothing is synced in between
-	n.want(state(1, 2, 1, 0), "muster_credentials")
+	n.want(state(1, 1, 2, 0), "muster_credentials")
 	n.now = noon.Add(365 * day)
 	n.want(state(4, 0, 0, 0), "muster_credentials")
+}
+
+// Of a short-lived token and a CA certificate, the metric has the one that ends first, and the count the one that is nearer to its end.
+func TestCredentialsOfOneCluster(t *testing.T) {
+	n := newNumbers(t, 100)
+	terms := []credential.Term{
+		{Kind: credential.KindToken, From: noon, Until: noon.Add(day)},
+		{Kind: credential.KindCACertificate, From: noon.Add(-365 * day), Until: noon.Add(5 * day)},
+	}
+	f := &fleet.Opened{Clusters: []fleet.Cluster{{Name: "eu", AuditConfig: "mondoo-client", Terms: terms}}}
+	state := func() string {
+		for name, count := range n.gather() {
+			if _, state, ok := strings.Cut(name, `muster_credentials{auditsync="production",namespace="mondoo-operator",state="`); ok && count == 1 {
+				return strings.TrimSuffix(state, `"}`)
+			}
+		}
+		return ""
+	}
+	n.sync(auditSync("production"), inSync(f))
+	n.want(map[string]float64{series(expiry, "eu"): unix(noon.Add(day))}, expiry)
+	if got := state(); got != "urgent" {
+		t.Errorf("the certificate ends in 5 days: %s", got)
+	}
+	f.Clusters[0].Terms = terms[:1]
+	n.sync(auditSync("production"), inSync(f))
+	if got := state(); got != "later" {
+		t.Errorf("a token for a day has just been issued: %s", got)
+	}
+	f.Clusters[0].File = &clustersv1alpha1.ExternalCluster{Metadata: clustersv1alpha1.Metadata{Annotations: map[string]string{clustersv1alpha1.AnnotationWarnBefore: "2d"}}}
+	n.sync(auditSync("production"), inSync(f))
+	if got := state(); got != "expiring" {
+		t.Errorf("the cluster wants to know it two days before: %s", got)
+	}
 }
 
 func TestScansByState(t *testing.T) {

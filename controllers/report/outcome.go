@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -40,6 +41,10 @@ type Failure struct {
 
 // Outcome is the outcome of one sync.
 type Outcome struct {
+	// Now is when the sync began.
+	Now time.Time
+	// Mask removes secrets from the names of a fleet's clusters and Secrets, which aren't masked; nil removes nothing.
+	Mask func(string) string
 	// Revision is the synced revision, as branch@sha1:commit; empty if there was none.
 	Revision string
 	// Unchanged is true if nothing has changed since the last report. Then only Revision is set.

@@ -74,6 +74,9 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 		status.Clusters = counts(o)
 	}
 	countScans(&status, sync.Status.Clusters, o)
+	if len(o.ending(sync.Status.LastExpiryReport)) > 0 {
+		status.LastExpiryReport = instant(o.Now)
+	}
 	return status
 }
 

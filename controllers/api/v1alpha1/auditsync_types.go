@@ -624,6 +624,10 @@ type AuditSyncStatus struct {
 	// +optional
 	PendingAt *ReportPlace `json:"pendingAt,omitempty"`
 
+	// When events last reported credentials that expire. Thresholds that a credential has reached since then are still to be reported.
+	// +optional
+	LastExpiryReport *metav1.Time `json:"lastExpiryReport,omitempty"`
+
 	// The number of clusters, by state.
 	// +optional
 	Clusters *ClusterCounts `json:"clusters,omitempty"`
