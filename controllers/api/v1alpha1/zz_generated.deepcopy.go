@@ -175,6 +175,10 @@ func (in *AuditSyncStatus) DeepCopyInto(out *AuditSyncStatus) {
 		*out = new(ReportPlace)
 		**out = **in
 	}
+	if in.LastExpiryReport != nil {
+		in, out := &in.LastExpiryReport, &out.LastExpiryReport
+		*out = (*in).DeepCopy()
+	}
 	if in.Clusters != nil {
 		in, out := &in.Clusters, &out.Clusters
 		*out = new(ClusterCounts)
