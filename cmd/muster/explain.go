@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/explain"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -91,9 +92,11 @@ type explained struct {
 	Revision    string `json:"revision,omitempty"`
 	Quarantined bool   `json:"quarantined"`
 	explain.Explanation
-	Expires  map[string]time.Time `json:"expires,omitempty"` // of Secrets, as far as known
-	Live     *liveCluster         `json:"live,omitempty"`
-	Findings []finding.Finding    `json:"findings"`
+	Expires map[string]time.Time `json:"expires,omitempty"` // of Secrets, as far as known
+
+	stages   map[string]credential.Stage // of these
+	Live     *liveCluster                `json:"live,omitempty"`
+	Findings []finding.Finding           `json:"findings"`
 }
 
 // liveCluster is the state of a cluster in the management cluster.
@@ -146,7 +149,7 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 // explainOne explains a cluster that is in the files. existing are the live audit configs, as far as known.
 func (e explainer) explainOne(ctx context.Context, r *rendered, c fleet.Cluster, findings []finding.Finding, existing map[string]map[string]any) (explained, error) {
 	x := explained{Cluster: c.Name, AuditConfig: c.AuditConfig, File: c.Origin.Path, Revision: r.revision, Quarantined: c.Quarantined,
-		Findings: e.findingsOf(c.Name, c.Origin.Path, findings), Expires: map[string]time.Time{}}
+		Findings: e.findingsOf(c.Name, c.Origin.Path, findings), Expires: map[string]time.Time{}, stages: map[string]credential.Stage{}}
 	entry, ok := explain.Entry(c)
 	if !ok {
 		return x, nil
@@ -161,10 +164,10 @@ func (e explainer) explainOne(ctx context.Context, r *rendered, c fleet.Cluster,
 		x.Fields[i].Note, x.Fields[i].Origin.Detail = v.text(x.Fields[i].Note), v.text(x.Fields[i].Origin.Detail)
 	}
 	for _, secret := range r.opened.Secrets {
-		if end := explain.Expiry(secret.Data, e.now); !end.IsZero() {
+		if terms := explain.Terms(secret.Data, e.now); len(terms) > 0 {
 			for _, s := range x.Secrets {
 				if s.Name == secret.Name {
-					x.Expires[s.Name] = end
+					x.Expires[s.Name], x.stages[s.Name] = terms[0].Until, worst(terms, e.now, c.WarnBefore())
 				}
 			}
 		}

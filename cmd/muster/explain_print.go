@@ -207,7 +207,7 @@ func writeSecrets(b *strings.Builder, x explained, paint func(colour, string) st
 		}
 		line := printable(secret.Name) + separator + what
 		if end, known := x.Expires[secret.Name]; known {
-			text, c := expires(now, end)
+			text, c := expires(now, end, x.stages[secret.Name])
 			line += ", " + painted(paint, cell{"expires " + text, c})
 		}
 		fmt.Fprintf(b, "  %s\n", line)

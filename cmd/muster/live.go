@@ -120,10 +120,10 @@ func appliedAt(object *unstructured.Unstructured) time.Time {
 	return at
 }
 
-// expiries are the times at which credentials expire, by the name of the Secret that Muster has applied. Secrets are read
-// page by page, and none of their content is kept or shown.
-func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]time.Time, note string, err error) {
-	ends = map[string]time.Time{}
+// expiries are how long credentials work, by the name of the Secret that Muster has applied. Secrets are read page by page, and
+// none of their content is kept or shown.
+func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string][]credential.Term, note string, err error) {
+	ends = map[string][]credential.Term{}
 	opts := metav1.ListOptions{LabelSelector: fleet.LabelSync, Limit: pageSize}
 	for {
 		list, err := c.core.Secrets(c.namespace).List(ctx, opts)
@@ -134,9 +134,7 @@ func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]
 			return nil, "", c.explain("list Secrets", err)
 		}
 		for i := range list.Items {
-			if end := explain.Expiry(list.Items[i].Data, now); !end.IsZero() {
-				ends[list.Items[i].Name] = end
-			}
+			ends[list.Items[i].Name] = explain.Terms(list.Items[i].Data, now)
 		}
 		if opts.Continue = list.Continue; opts.Continue == "" {
 			return ends, "", nil
@@ -163,28 +161,28 @@ func span(d time.Duration) string {
 }
 
 // expires formats the time at which a credential expires, and colours it by urgency.
-func expires(now, end time.Time) (string, colour) {
+func expires(now, end time.Time, stage credential.Stage) (string, colour) {
 	if end.IsZero() {
 		return "-", dim
 	}
 	day := end.UTC().Format(time.DateOnly)
-	expired, soon := expiry(now, end)
 	switch {
-	case expired:
+	case !end.After(now):
 		return day + " (expired)", red
-	case soon:
+	case stage != credential.Lasting:
 		return day + " (" + in(now, end) + ")", yellow
 	}
 	return day, ""
 }
 
-// expiry reports whether a credential has expired, and whether it expires within the time of which findings warn. A zero end
-// means that it never expires.
-func expiry(now, end time.Time) (expired, soon bool) {
-	if end.IsZero() {
-		return false, false
+// worst is the last stage that one of the terms has reached.
+func worst(terms []credential.Term, now time.Time, warnBefore time.Duration) credential.Stage {
+	reached := credential.Lasting
+	for _, t := range terms {
+		stage, _ := t.Stage(now, warnBefore)
+		reached = max(reached, stage)
 	}
-	return !end.After(now), end.Before(now.Add(credential.Notice))
+	return reached
 }
 
 // scanColour is the colour for the state of a scan.

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -32,11 +34,16 @@ watches; ages and overdue scans are checked again each minute. With -o json, eac
 auditsync.muster.dev/NAME, and with --scan the names of the clusters. With --all-namespaces, JSON and YAML are a list of
 what they are for one namespace, in items.
 
+With --expiring it lists the credentials of applied clusters that tell their end, soonest first: tokens, certificates and
+registry logins. A value, as in --expiring=14d, leaves out those that end later. Yellow are those that lint would warn of
+(a third of the lifetime is left, and at most 30 days), red those that are urgent (a quarter of that, at most 7 days).
+
 Without --all or --scan, healthy clusters are counted but not listed, and at most --limit of the others are listed.
 Status needs permission to list MondooAuditConfigs, AuditSyncs and ConfigMaps. With permission to list CronJobs, Jobs and
 Pods it shows scans, and with permission to list Secrets the expiry of credentials.
 
-Exit status: 0, 2 when it failed. With --exit-code, 1 when an AuditSync is not ready or a cluster needs attention.`
+Exit status: 0, 2 when it failed. With --exit-code, 1 when an AuditSync is not ready or a cluster needs attention; with
+--expiring, 1 when a listed credential has expired or expires soon.`
 
 const statusExample = `  # What needs attention?
   muster status
@@ -46,6 +53,9 @@ const statusExample = `  # What needs attention?
 
   # Clusters whose scans fail
   muster status --scan Failed -o name
+
+  # Which credentials end in the next two weeks?
+  muster status -A --expiring=14d
 
   # A line for each change of the AuditSyncs of a team, in all namespaces
   muster status -A -l team=platform --watch | tee changes.log
@@ -62,6 +72,7 @@ type statusFlags struct {
 	selector             string
 	allNamespaces, watch bool
 	output, scan         *choice
+	expiring             endWithin
 }
 
 // scanStates are the values of --scan.
@@ -81,6 +92,7 @@ func (f *statusFlags) add(cmd *cobra.Command) {
 	addSelection(cmd, &f.allNamespaces, &f.watch)
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "only AuditSyncs with these labels, and their clusters, such as team=platform")
 	exclude(cmd, "watch", "exit-code")
+	f.expiring.add(cmd)
 }
 
 func newStatusCommand(s *shell) *cobra.Command {
@@ -96,6 +108,9 @@ func newStatusCommand(s *shell) *cobra.Command {
 	flags.add(cmd)
 	where.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := flags.expiring.misplaced(args); err != nil {
+			return err
+		}
 		selected, err := flags.selection(args)
 		if err != nil {
 			return err
@@ -114,10 +129,16 @@ func newStatusCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := s.printFleets(s.stdout, fleets, flags); err != nil {
+		isWell := !slices.ContainsFunc(fleets, func(f fleetStatus) bool { return !f.well() })
+		if flags.expiring.set {
+			isWell, err = s.printEndings(s.stdout, fleets, flags)
+		} else {
+			err = s.printFleets(s.stdout, fleets, flags)
+		}
+		if err != nil {
 			return fmt.Errorf("print status: %w", err)
 		}
-		if flags.exitCode && slices.ContainsFunc(fleets, func(f fleetStatus) bool { return !f.well() }) {
+		if flags.exitCode && !isWell {
 			return statusError(exitFindings)
 		}
 		return nil
@@ -162,9 +183,25 @@ type clusterStatus struct {
 	// Schedule is the entry's, or the audit config's if the entry has none.
 	Schedule string            `json:"schedule,omitempty"`
 	Expires  time.Time         `json:"credentialsExpire,omitzero"`
+	ends     []credentialEnd   // of its credentials
 	Scan     *scanstate.Status `json:"scan,omitempty"`
 	// Preflight is the check of the credentials that failed, if it is one of the 50 in the AuditSync's status.
 	Preflight *v1alpha1.PreflightFailure `json:"preflight,omitempty"`
+}
+
+// credentialEnd is how long a credential in a Secret works.
+type credentialEnd struct {
+	secret string
+	term   credential.Term
+}
+
+// stage is the last stage that one of the cluster's credentials has reached.
+func (c clusterStatus) stage(now time.Time) credential.Stage {
+	terms := make([]credential.Term, len(c.ends))
+	for i, e := range c.ends {
+		terms[i] = e.term
+	}
+	return worst(terms, now, 0)
 }
 
 func (f fleetStatus) well() bool {
@@ -181,7 +218,7 @@ const well = 10
 
 // gravity sorts clusters. The worst has the smallest number.
 func (c clusterStatus) gravity(now time.Time) int {
-	expired, soon := expiry(now, c.Expires)
+	stage := c.stage(now)
 	scanned := scanstate.State("")
 	if c.Scan != nil {
 		scanned = c.Scan.State
@@ -193,11 +230,11 @@ func (c clusterStatus) gravity(now time.Time) int {
 		return 1
 	case c.State == stateQuarantined:
 		return 2
-	case expired, c.Preflight != nil:
+	case stage == credential.Expired, c.Preflight != nil:
 		return 3
 	case scanned == scanstate.Overdue:
 		return 4
-	case soon:
+	case stage != credential.Lasting:
 		return 5
 	case scanned == scanstate.Awaiting || scanned == scanstate.Paused:
 		return well
@@ -286,7 +323,7 @@ func (f *fleetStatus) note(text string) {
 }
 
 // config adds the clusters of an audit config. It deletes their problems from problems.
-func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object map[string]any, owned map[string]ownedItem, ends map[string]time.Time, problems map[[2]string]string) error {
+func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object map[string]any, owned map[string]ownedItem, ends map[string][]credential.Term, problems map[[2]string]string) error {
 	meta, _ := object["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
 	entries, err := mondoo.Entries(object)
@@ -308,11 +345,7 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 		}
 		if item, ours := owned[one.Cluster]; ours {
 			one.State, one.Sync, one.Commit = stateApplied, item.sync, item.Commit
-			for _, secret := range item.Secrets {
-				if end := ends[secret]; !end.IsZero() && (one.Expires.IsZero() || end.Before(one.Expires)) {
-					one.Expires = end
-				}
-			}
+			one.expire(entry, ends)
 			key := [2]string{item.sync, one.Cluster}
 			if one.Problem = problems[key]; one.Problem != "" {
 				one.State = stateQuarantined
@@ -322,6 +355,27 @@ func (f *fleetStatus) config(ctx context.Context, c *cluster, s *shell, object m
 		f.Clusters = append(f.Clusters, one)
 	}
 	return nil
+}
+
+// expire adds how long the credentials work in the Secrets that the cluster's entry names.
+func (c *clusterStatus) expire(entry map[string]any, terms map[string][]credential.Term) {
+	parsed, err := mondoo.ParseEntry(entry)
+	if err != nil {
+		return // the entry is another's: Muster writes none that it can't read
+	}
+	seen := map[string]bool{}
+	for ref := range compile.References(&parsed) {
+		if seen[ref.Name] {
+			continue
+		}
+		seen[ref.Name] = true
+		for _, t := range terms[ref.Name] {
+			c.ends = append(c.ends, credentialEnd{ref.Name, t})
+			if c.Expires.IsZero() || t.Until.Before(c.Expires) {
+				c.Expires = t.Until
+			}
+		}
+	}
 }
 
 // scheduleOf is the schedule of an entry, or the one that it inherits from its audit config, or "".

@@ -276,7 +276,7 @@ func rowOf(c clusterStatus, name string, now time.Time) []cell {
 		}
 		schedule = cmp.Or(s.Schedule, schedule)
 	}
-	end, grave := expires(now, c.Expires)
+	end, grave := expires(now, c.Expires, c.stage(now))
 	return []cell{{printable(name), ""}, {c.State, state}, scanned, {last, ""}, {next, ""}, {end, grave}, {printable(schedule), ""}, {}}
 }
 

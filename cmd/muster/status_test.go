@@ -147,13 +147,17 @@ func TestExpires(t *testing.T) {
 		{"just now", now, "2026-11-23 (expired)", false},
 		{"yesterday", now.AddDate(0, 0, -1), "2026-11-22 (expired)", false},
 		{"this afternoon", now.Add(3 * time.Hour), "2026-11-23 (in 3h)", false},
-		{"within the time of which findings warn", now.Add(credential.Notice - time.Second), "2026-12-23 (in 29d)", false},
-		{"after it", now.Add(credential.Notice), "2026-12-23", true},
+		{"within the time of which findings warn", now.Add(credential.Notice), "2026-12-23 (in 30d)", false},
+		{"after it", now.Add(credential.Notice + time.Second), "2026-12-23", true},
 	} {
-		if got, _ := expires(now, test.end); got != test.want {
+		c := clusterStatus{State: stateApplied, Expires: test.end}
+		if !test.end.IsZero() {
+			c.ends = []credentialEnd{{"s", credential.Term{Until: test.end}}}
+		}
+		if got, _ := expires(now, test.end, c.stage(now)); got != test.want {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
-		if got := (clusterStatus{State: stateApplied, Expires: test.end}).gravity(now) >= well; got != test.well {
+		if got := c.gravity(now) >= well; got != test.well {
 			t.Errorf("%s: well is %t", test.reason, got)
 		}
 	}

@@ -24,11 +24,3 @@ func Terms[T string | []byte](data map[string]T, now time.Time) []credential.Ter
 	slices.SortFunc(terms, credential.Term.Compare)
 	return terms
 }
-
-// Expiry returns when the first of a Secret's credentials expires; zero if nothing expires, or that is unknown.
-func Expiry[T string | []byte](data map[string]T, now time.Time) time.Time {
-	if terms := Terms(data, now); len(terms) > 0 {
-		return terms[0].Until
-	}
-	return time.Time{}
-}
