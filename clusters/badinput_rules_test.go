@@ -214,7 +214,7 @@ func fingerprint(t *testing.T, key *sealtest.PGPKey, plain string) string {
 }
 
 // credentialRows are about what shows once a credential is opened. The run's time is now.
-func credentialRows(sealed, recommended func(name, spec string) string, inline func(string) string, serviceAccount func(server, token, ca string) string) []badInput {
+func credentialRows(cluster, sealed, recommended func(name, spec string) string, encrypt func(name, plain string) string, inline func(string) string, serviceAccount func(server, token, ca string) string) []badInput {
 	const server = "https://bad.example.com"
 	token := "token-" + canary
 	jwtFrom := func(from, end time.Time) string {
@@ -234,6 +234,11 @@ func credentialRows(sealed, recommended func(name, spec string) string, inline f
 	account := func(token, ca string) files {
 		return files{"bad.yaml": sealed("bad", serviceAccount(server, token, ca))}
 	}
+	noticed := func(before, token string) files {
+		text := cluster("bad", serviceAccount(server, token, caPEM()))
+		text = strings.Replace(text, "  name: bad\n", "  name: bad\n  annotations:\n    muster.dev/warn-before: "+before+"\n", 1)
+		return files{"bad.yaml": encrypt("bad.yaml", text)}
+	}
 	registry := func(text string) files {
 		return files{"bad.yaml": sealed("bad", "kubeconfigSecretRef: {name: elsewhere}\ncontainerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '"+text+"'\n")}
 	}
@@ -242,6 +247,15 @@ func credentialRows(sealed, recommended func(name, spec string) string, inline f
 		{name: "token of 29 days", files: account(jwt(now.Add(29*day)), caPEM()), want: []string{"token-expiring clusters/bad.yaml:8"}},
 		{name: "token of 31 days", files: account(jwt(now.Add(31*day)), caPEM())},
 		{name: "token of tomorrow", files: account(jwtFrom(now.Add(day), now.Add(year)), caPEM()), want: []string{"token-not-yet-valid clusters/bad.yaml:8"}},
+		{name: "token of 29 days, and the cluster wants to know it 14 days before", files: noticed("14d", jwt(now.Add(29*day)))},
+		{name: "token of 31 days, and the cluster wants to know it 60 days before", files: noticed("60d", jwt(now.Add(31*day))),
+			want: []string{"token-expiring clusters/bad.yaml:10"}},
+		{name: "notice that is no duration", files: noticed("two weeks", jwt(now.Add(29*day))),
+			want: []string{"warn-before clusters/bad.yaml:6", "token-expiring clusters/bad.yaml:10"}},
+		{name: "notice of nothing", files: noticed("0d", jwt(now.Add(31*day))), want: []string{"warn-before clusters/bad.yaml:6"}},
+		{name: "notice that is negative", files: noticed("-14d", jwt(now.Add(31*day))), want: []string{"warn-before clusters/bad.yaml:6"}},
+		{name: "notice without a unit", files: noticed("\"14\"", jwt(now.Add(31*day))), want: []string{"warn-before clusters/bad.yaml:6"}},
+		{name: "notice of centuries", files: noticed("900y", jwt(now.Add(31*day))), want: []string{"warn-before clusters/bad.yaml:6"}},
 		{name: "CA that has expired", files: account(token, ca(now.Add(-year), now.Add(-day))), want: []string{"certificate-expired clusters/bad.yaml:9"}},
 		{name: "CA of 29 days", files: account(token, ca(now.Add(-year), now.Add(29*day))), want: []string{"certificate-expiring clusters/bad.yaml:9"}},
 		{name: "CA of 31 days", files: account(token, ca(now.Add(-year), now.Add(31*day)))},
@@ -260,6 +274,8 @@ func credentialRows(sealed, recommended func(name, spec string) string, inline f
 		{name: "kubeconfig with a proxy", files: field("certificate-authority-data: ", "proxy-url: http://proxy.example.com:3128\n      certificate-authority-data: "), infos: []string{"kubeconfig-proxy clusters/bad.yaml:6"}},
 		{name: "registry credentials that are no JSON", files: registry("user:" + canary), want: []string{"registry-config-syntax clusters/bad.yaml:10"}},
 		{name: "registry without login", files: registry(`{"auths":{"r":{}}}`), want: []string{"registry-config-auth clusters/bad.yaml:10"}},
+		{name: "registry token of 29 days", files: registry(`{"auths":{"r":{"identitytoken":"` + jwt(now.Add(29*day)) + `"}}}`), want: []string{"registry-login-expiring clusters/bad.yaml:10"}},
+		{name: "registry token that has expired", files: registry(`{"auths":{"r":{"identitytoken":"` + jwt(now.Add(-day)) + `"}}}`), want: []string{"registry-login-expired clusters/bad.yaml:10"}},
 		{name: "registry helper", files: registry(`{"auths":{"r":{"username":"u","password":"` + canary + `"}},"credsStore":"desktop"}`), want: []string{"registry-config-helper clusters/bad.yaml:10"}},
 	}
 }

@@ -345,7 +345,7 @@ func TestBadInput(t *testing.T) {
 	rows = append(rows, fieldRows(t, key, cluster)...)
 	rows = append(rows, policyRows(cluster)...)
 	rows = append(rows, recipientRows(t, key, cluster("bad", inline(kubeconfig("bad"))))...)
-	rows = append(rows, credentialRows(sealed, recommended, inline, serviceAccount)...)
+	rows = append(rows, credentialRows(cluster, sealed, recommended, encrypt, inline, serviceAccount)...)
 	broken := map[finding.Code]bool{}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -451,7 +451,7 @@ func contains(list []string, entry string) bool {
 }
 
 // needKey are the codes that come up only once files are opened.
-var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "certificate-", "secret-base64", "secret-size", "token-", "credential-", "registry-config-"}
+var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kubeconfig-", "certificate-", "secret-base64", "secret-size", "token-", "credential-", "registry-config", "registry-login"}
 
 func needsKey(entry string) bool {
 	for _, code := range needKey {

@@ -169,8 +169,8 @@ func TestStatusExpiringLive(t *testing.T) {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "." + canary
 	}
 	m.encrypted("made.yaml", clusterFile("made", "  serviceAccountAuth:\n    server: https://made.example.com\n    skipTLSVerify: true\n    token: "+token(5*24*time.Hour)+"\n"))
-	m.write("named.yaml", clusterFile("named", "  serviceAccountAuth: {server: 'https://named.example.com', skipTLSVerify: true, credentialsSecretRef: {name: named}}\n"))
-	m.encrypted("secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: named\nstringData:\n  server: https://named.example.com\n  token: "+token(50*24*time.Hour)+"\n")
+	m.write("named.yaml", clusterFile("named", "  serviceAccountAuth: {server: 'https://named.example.com', credentialsSecretRef: {name: named}}\n"))
+	m.encrypted("secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: named\nstringData:\n  server: https://named.example.com\n  token: "+token(50*24*time.Hour)+"\n  ca.crt: |\n"+indent(testCA, "    "))
 	m.encrypted("opaque.yaml", clusterFile("opaque", "  kubeconfig: |\n"+indent(kubeconfig("one"), "    ")))
 	m.commit()
 	m.apply(auditConfigs, "helm", map[string]any{"apiVersion": mondoo.APIVersion, "kind": mondoo.Kind, "metadata": map[string]any{"name": "mondoo-client"},
@@ -180,7 +180,7 @@ func TestStatusExpiringLive(t *testing.T) {
 	m.login("reader")
 	m.grant(readOnly("list")...)
 	out, _ := m.look(exitOK, "status", "--expiring")
-	if made, named := strings.Index(out, "\nmade "), strings.Index(out, "\nnamed "); made < 0 || named < made || !strings.Contains(out, "2 credentials with a known end; 3 clusters, 1 without any") {
+	if made, named := strings.Index(out, "\nmade "), strings.Index(out, "\nnamed "); made < 0 || named < made || !strings.Contains(out, "3 credentials with a known end; 3 clusters, 1 without any") {
 		t.Errorf("what ends first is not at the front:\n%s", out)
 	}
 	out, _ = m.look(exitFindings, "status", "production", "--expiring=30d", "--exit-code", "-o", "name")
