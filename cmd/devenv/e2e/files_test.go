@@ -51,13 +51,15 @@ func (w *world) sealedCluster(name, schedule string) string {
 	return w.sealedToken(name, schedule, "CANARY-token")
 }
 
-// sealedToken is the file of a cluster with this token, encrypted.
+// sealedToken is the file of a cluster with this token, encrypted. Its CA lasts 30 days, and it wants to know the end from the first on.
 func (w *world) sealedToken(name, schedule, token string) string {
 	w.Helper()
 	return w.key.Encrypt(w, "cluster.yaml", fmt.Sprintf(`apiVersion: muster.dev/v1alpha1
 kind: ExternalCluster
 metadata:
   name: %s
+  annotations:
+    muster.dev/warn-before: 30d
 spec:
   schedule: "%s"
   kubeconfig: |
