@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/judge"
 	"github.com/muster-gitops/muster/clusters/plan"
@@ -116,8 +117,23 @@ func (w *writeFlags) json() bool { return w.output.value == "json" }
 // publicKeys are where a repository keeps the public PGP keys of its recipients, as in Flux's guide to SOPS.
 const publicKeys = ".sops.pub.asc"
 
-// addRecipients adds the public keys to the ring.
+// addRecipients adds the public keys to the ring, and tells which of them expire soon.
 func (w *writeFlags) addRecipients(f *folder) error {
+	if err := w.readRecipients(f); err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, key := range f.ring.PGPTerms(now) {
+		if stage, _ := (credential.Term{From: key.From, Until: key.Until}).Stage(now, 0); stage != credential.Lasting {
+			fmt.Fprintf(f.stderr, "muster: the PGP key %s expires on %s; nothing can be encrypted for it afterwards: renew it, and export it again\n",
+				key.Fingerprint, key.Until.UTC().Format(time.DateOnly))
+		}
+	}
+	return nil
+}
+
+// readRecipients reads the public keys.
+func (w *writeFlags) readRecipients(f *folder) error {
 	for _, name := range w.pgp {
 		text, err := readBounded(f.shell, name, "public key")
 		if err != nil {
