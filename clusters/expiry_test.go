@@ -55,6 +55,9 @@ func TestExpiry(t *testing.T) {
 		got := map[string]int{}
 		for _, c := range opened.Clusters {
 			got[c.Name] = 0
+			if len(c.Terms) > 0 && !c.Terms[0].Until.Equal(c.Expires) || len(c.Terms) == 0 && !c.Expires.IsZero() {
+				t.Errorf("%s: %s expires %s, and its first term is of %v", reason, c.Name, c.Expires, c.Terms)
+			}
 			if !c.Expires.IsZero() {
 				got[c.Name] = int(c.Expires.Sub(now) / day)
 			}

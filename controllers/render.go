@@ -40,6 +40,11 @@ type renderKey struct {
 	day time.Time
 }
 
+// upToDate reports whether the fleet is the one for these inputs, and its findings have not changed by themselves.
+func (st *state) upToDate(key renderKey, now time.Time) bool {
+	return st.fleet != nil && st.rendered == key && !st.fleet.Due(now)
+}
+
 // render renders the fleet of the current snapshot, unless that has been done.
 func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *state) *report.Failure {
 	secrets, failure := r.open(ctx, audit, st)
@@ -60,7 +65,7 @@ func (r *Reconciler) render(ctx context.Context, audit *v1alpha1.AuditSync, st *
 	if st.fleet == nil || st.rendered != key || syncRequested(audit) {
 		key.podSecurity = r.podSecurity(ctx, audit.Namespace)
 	}
-	if st.fleet != nil && st.rendered == key && !st.fleet.Due(r.Clock.Now()) {
+	if st.upToDate(key, r.Clock.Now()) {
 		return nil
 	}
 	if r.renders != nil {

@@ -96,6 +96,29 @@ func TestInputsOfASettledSync(t *testing.T) {
 	}
 }
 
+// TestRenderedAgain: a fleet is rendered again when an input changes, or when a credential in it is about to expire.
+func TestRenderedAgain(t *testing.T) {
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	key, other := renderKey{commit: "1f"}, renderKey{commit: "2e"}
+	for _, test := range []struct {
+		reason  string
+		fleet   *fleet.Opened
+		key     renderKey
+		current bool
+	}{
+		{"nothing was rendered", nil, key, false},
+		{"nothing expires", &fleet.Opened{}, key, true},
+		{"another commit", &fleet.Opened{}, other, false},
+		{"something expires later", &fleet.Opened{Changes: noon.Add(time.Second)}, key, true},
+		{"something expires now", &fleet.Opened{Changes: noon}, key, false},
+	} {
+		st := state{fleet: test.fleet, rendered: key}
+		if got := st.upToDate(test.key, noon); got != test.current {
+			t.Errorf("%s: up to date is %t", test.reason, got)
+		}
+	}
+}
+
 // TestUnknownInputsAreNeverSettled: the AuditSyncs could not be listed twice in a row.
 func TestUnknownInputsAreNeverSettled(t *testing.T) {
 	s := newSettledSync()

@@ -454,6 +454,29 @@ func TestExpiryWithinADay(t *testing.T) {
 	}
 }
 
+// TestExpiryOfTheSameFleet: a fleet that is opened again as it is, is opened anew once a credential in it is about to expire.
+func TestExpiryOfTheSameFleet(t *testing.T) {
+	w := newWorld(t)
+	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"iat":%d,"exp":%d}`, now.Unix(), now.Add(3*time.Hour).Unix()))
+	w.encrypt(t, "t.yaml", clusterFile("t", account("t", "e30."+claims+"."+canary)))
+	sealed := w.compile(t)
+	at := func(after time.Duration) *fleet.Opened {
+		opened, err := w.memory.Open(t.Context(), sealed, w.opener, &w.redactor, now.Add(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opened
+	}
+	first := at(0)
+	if !first.Changes.Equal(now.Add(2*time.Hour)) || at(119*time.Minute) != first {
+		t.Errorf("opened again before %s", first.Changes)
+	}
+	second := at(2 * time.Hour)
+	if second == first || !strings.Contains(fmt.Sprint(second.Findings), "token-expiring") || strings.Contains(fmt.Sprint(first.Findings), "token-expiring") {
+		t.Errorf("at the threshold: %v", second.Findings)
+	}
+}
+
 // TestExpiryOverDays: an expiry is reported on the day, even if nothing else has changed.
 func TestExpiryOverDays(t *testing.T) {
 	w := newWorld(t)

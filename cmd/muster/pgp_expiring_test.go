@@ -16,9 +16,9 @@ import (
 // TestExpiringPGPKeys: a command that encrypts tells which of the repository's PGP keys expire soon.
 func TestExpiringPGPKeys(t *testing.T) {
 	made := time.Now().Add(-60 * 24 * time.Hour)
-	key := func(days time.Duration) *sealtest.PGPKey {
+	key := func(days int) *sealtest.PGPKey {
 		return sealtest.NewPGPKey(t, func(c *packet.Config) {
-			c.Time, c.KeyLifetimeSecs = func() time.Time { return made }, uint32((days * 24 * time.Hour).Seconds())
+			c.Time, c.KeyLifetimeSecs = func() time.Time { return made }, uint32(days*24*60*60)
 		})
 	}
 	soon := key(70)
