@@ -122,6 +122,18 @@ func TestManyRegistries(t *testing.T) {
 	}
 }
 
+// TestManyRegistriesThatExpire: of tens of thousands of logins with an end, some are followed.
+func TestManyRegistriesThatExpire(t *testing.T) {
+	var b strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&b, `,"r%d":{"identitytoken":%q}`, i, expiring(now.Add(days)))
+	}
+	facts, problems := credential.DockerConfigJSON([]byte(`{"auths":{`+b.String()[1:]+`}}`), now)
+	if len(problems) > 0 || len(facts.Terms) != 20 {
+		t.Errorf("%d problems, %d terms", len(problems), len(facts.Terms))
+	}
+}
+
 // ecr is a password as Amazon ECR issues it.
 func ecr(left time.Duration) string {
 	return b64(fmt.Sprintf(`{"payload":"canary","datakey":"canary","version":"2","type":"DATA_KEY","expiration":%d}`, now.Add(left).Unix()))

@@ -58,6 +58,9 @@ func TestThresholds(t *testing.T) {
 			t.Errorf("%s: after the end comes %s", test.reason, next)
 		}
 	}
+	if _, since := (credential.Term{From: now, Until: now.Add(100 * time.Second)}).Stage(now.Add(80*time.Second), 0); since.Nanosecond() != 0 {
+		t.Errorf("a threshold is not in whole seconds: %s", since)
+	}
 	if got, _ := (credential.Term{From: year1, Until: far}).Stage(now, 0); got != credential.Lasting {
 		t.Errorf("of all time: %s", got)
 	}

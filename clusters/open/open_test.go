@@ -477,6 +477,20 @@ func TestExpiryOfTheSameFleet(t *testing.T) {
 	}
 }
 
+// TestWarnBeforeOfASecret: what a cluster's file says counts for the Secret that it names, also when only that file changes.
+func TestWarnBeforeOfASecret(t *testing.T) {
+	w := newWorld(t)
+	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.AddDate(0, 0, 50).Unix()))
+	w.encrypt(t, "s.yaml", secret("r", "stringData:\n  server: https://r.example.com\n  token: e30."+claims+"."+canary+"\n  ca.crt: "+caLine+"\n"))
+	if found := fmt.Sprint(w.open(t).Findings); strings.Contains(found, "token-expiring") {
+		t.Errorf("50 days before: %s", found)
+	}
+	w.files["r.yaml"] = strings.Replace(w.files["r.yaml"], "  name: r\n", "  name: r\n  annotations: {muster.dev/warn-before: 60d}\n", 1)
+	if found := fmt.Sprint(w.open(t).Findings); !strings.Contains(found, "token-expiring") {
+		t.Errorf("50 days before, and the cluster wants 60: %s", found)
+	}
+}
+
 // TestExpiryOverDays: an expiry is reported on the day, even if nothing else has changed.
 func TestExpiryOverDays(t *testing.T) {
 	w := newWorld(t)
