@@ -23,9 +23,9 @@ type Account struct {
 // Kubernetes.
 func AccountOf(token string) (Account, bool) {
 	var claims struct {
-		Sub string
-		Iat numericDate
-		Of  struct {
+		Sub      string
+		Iat, Exp numericDate
+		Of       struct {
 			ServiceAccount struct{ UID string }
 		} `json:"kubernetes.io"`
 		OldUID string `json:"kubernetes.io/serviceaccount/service-account.uid"`
@@ -42,7 +42,7 @@ func AccountOf(token string) (Account, bool) {
 	a := Account{UID: claims.Of.ServiceAccount.UID + claims.OldUID, Secret: claims.Secret}
 	subject, isAccount := strings.CutPrefix(claims.Sub, "system:serviceaccount:")
 	a.Namespace, a.Name, _ = strings.Cut(subject, ":")
-	if _, a.Expires = tokenTimes(strings.TrimSpace(token)); !a.Expires.IsZero() && !claims.Iat.time.IsZero() {
+	if a.Expires = claims.Exp.time; !a.Expires.IsZero() && !claims.Iat.time.IsZero() {
 		a.Lifetime = a.Expires.Sub(claims.Iat.time)
 	}
 	valid := isAccount && len(validation.IsDNS1123Label(a.Namespace)) == 0 && len(validation.IsDNS1123Subdomain(a.Name)) == 0 &&
