@@ -7,12 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/credential"
@@ -58,6 +60,7 @@ func (c *cluster) scans(ctx context.Context, s *shell, auditConfig map[string]an
 	if err != nil {
 		return nil, "", fmt.Errorf("read MondooAuditConfig %s: %w", object.GetName(), err)
 	}
+	log.SetLogger(logr.Discard()) // without a logger, a command that runs for 30 seconds prints a warning with its stack
 	reader, err := client.New(c.config, client.Options{Scheme: clientscheme.Scheme})
 	if err != nil {
 		return nil, "", c.explain("read scans", err)
