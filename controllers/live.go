@@ -36,6 +36,7 @@ func (r *Reconciler) plan(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	started := r.Clock.Now()
 	policy := Policy(audit, st.snapshot.Revision().Hash)
 	policy.Now, policy.Scanned = started, st.scans.Scanned
+	policy.Seen = r.Preflights.Seen(client.ObjectKeyFromObject(audit))
 	p := plan.Compute(st.desired, live, policy)
 	mask(st.redactor, p.Findings)
 	maskDrift(st.redactor, p.Steps)

@@ -33,7 +33,12 @@ type target struct {
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
-	m := &target{world: newWorld(t)}
+	return newTargetFor(t, newWorld(t))
+}
+
+func newTargetFor(t *testing.T, w *world) *target {
+	t.Helper()
+	m := &target{world: w}
 	var err error
 	m.plane, err = server.StartControlPlane(t.Context(), server.ControlPlaneOptions{})
 	must(t, err)
@@ -83,6 +88,7 @@ spec:
 type door struct {
 	net.Listener
 	connections atomic.Int32
+	behind      atomic.Value
 }
 
 func (m *target) door() *door {
@@ -93,6 +99,7 @@ func (m *target) door() *door {
 	m.Cleanup(func() { d.Close() }) //nolint:errcheck // a test may have closed it
 	behind, err := url.Parse(m.plane.URL())
 	must(m.T, err)
+	d.behind.Store(behind.Host)
 	go func() {
 		for {
 			conn, err := d.Accept()
@@ -102,7 +109,7 @@ func (m *target) door() *door {
 			d.connections.Add(1)
 			go func() {
 				defer conn.Close() //nolint:errcheck // either side may be the first
-				to, err := net.Dial("tcp", behind.Host)
+				to, err := net.Dial("tcp", d.behind.Load().(string))
 				if err != nil {
 					return
 				}

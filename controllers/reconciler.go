@@ -181,7 +181,9 @@ func (r *Reconciler) sync(ctx context.Context, audit *v1alpha1.AuditSync, st *st
 	if o.Render = r.render(ctx, audit, st); o.Render != nil {
 		return o
 	}
-	st.desired = r.desire(audit, st)
+	if st.desired, o.Render = r.desire(ctx, audit, st); o.Render != nil {
+		return o
+	}
 	o.Fleet = st.desired
 	st.watchdog.enter(stageApply)
 	for {

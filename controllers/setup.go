@@ -194,14 +194,14 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 	if err := mgr.Add(r.Statuses); err != nil {
 		return fmt.Errorf("add the commit statuses: %w", err)
 	}
-	r.PullRequests = pullrequest.New(pullrequest.Options{Client: client.WithFieldOwner(r.Client, FieldManager), Story: r, Clock: clock.RealClock{},
+	r.Preflights = preflights.New(preflights.Options{Clock: clock.RealClock{}, Management: addressesOf(mgr.GetConfig()), Token: r.token, Changed: reported, Planned: r.changed, Log: mgr.GetLogger()})
+	if err := mgr.Add(r.Preflights); err != nil {
+		return fmt.Errorf("add the checks of credentials: %w", err)
+	}
+	r.PullRequests = pullrequest.New(pullrequest.Options{Client: client.WithFieldOwner(r.Client, FieldManager), Story: r, Try: r.Preflights.Try, Clock: clock.RealClock{},
 		CacheDir: r.repositoryDir, Events: r.Events, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.PullRequests); err != nil {
 		return fmt.Errorf("add the pull requests: %w", err)
-	}
-	r.Preflights = preflights.New(preflights.Options{Clock: clock.RealClock{}, Management: addressesOf(mgr.GetConfig()), Changed: reported, Log: mgr.GetLogger()})
-	if err := mgr.Add(r.Preflights); err != nil {
-		return fmt.Errorf("add the checks of credentials: %w", err)
 	}
 	return nil
 }

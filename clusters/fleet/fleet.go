@@ -153,6 +153,9 @@ type Secret struct {
 	WarnBefore time.Duration
 	// Changes is when findings about it change by themselves, because of what expires; zero for never.
 	Changes time.Time
+	// Supplied is true if its values come from elsewhere and change without a commit. Version changes with them.
+	Supplied bool
+	Version  string
 	// Destination is its kubeconfig's, from credential.Facts.
 	Destination string
 }

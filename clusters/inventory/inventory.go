@@ -68,9 +68,18 @@ type Item struct {
 	// Scanned is true if a scan of the cluster's present form succeeded before its entry was removed from the cluster,
 	// which also removed the evidence of that scan.
 	Scanned bool `json:"scanned,omitempty"`
+	// Seen is the cluster that was found behind the server; zero if it wasn't checked.
+	Seen Seen `json:"seen,omitzero"`
 	// Corrected are the fields of a cluster's entry and Secrets, or of a Secret, that were corrected since Hash was
 	// applied.
 	Corrected []Correction `json:"corrected,omitempty"`
+}
+
+// Seen identifies a cluster at an address.
+type Seen struct {
+	// UID is that of its namespace kube-system. Place changes with the address.
+	UID   string `json:"uid"`
+	Place string `json:"place"`
 }
 
 // Correction records that Muster has corrected a field.
@@ -101,7 +110,7 @@ func (i Item) Equal(other Item) bool {
 	return i.Name == other.Name && i.Origin == other.Origin && i.Commit == other.Commit && i.Hash == other.Hash && i.MadeFor == other.MadeFor &&
 		slices.Equal(i.Secrets, other.Secrets) && slices.Equal(i.Making, other.Making) &&
 		i.Applied.Equal(other.Applied) && i.Changed.Equal(other.Changed) && i.Taken.Equal(other.Taken) &&
-		i.ScanDue == other.ScanDue && i.Scanned == other.Scanned && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal)
+		i.ScanDue == other.ScanDue && i.Scanned == other.Scanned && i.Seen == other.Seen && slices.EqualFunc(i.Corrected, other.Corrected, Correction.Equal)
 }
 
 // Equal reports whether two corrections are the same.

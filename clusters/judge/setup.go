@@ -49,6 +49,11 @@ func (r *Result) cluster(change *review.Change) *fleet.Cluster {
 		change.Action == plan.Change && !slices.ContainsFunc(change.Fields, func(f plan.Field) bool { return slices.Contains(methods, f.Path) }) {
 		return nil
 	}
+	return r.clusterOf(change)
+}
+
+// clusterOf returns the cluster of a change in the merge result; nil if there is none, or if it is left out.
+func (r *Result) clusterOf(change *review.Change) *fleet.Cluster {
 	at := slices.IndexFunc(r.fleet.Clusters, func(c fleet.Cluster) bool {
 		return c.Name == change.Name && c.AuditConfig == change.AuditConfig && !c.Quarantined
 	})

@@ -29,6 +29,19 @@ func (p Policy) clocks(item, known *inventory.Item, equal bool) {
 	}
 }
 
+// seen returns what to record of the cluster behind a server: what was found now, or else before.
+func (p Policy) seen(auditConfig string, known *inventory.Item, cluster string) inventory.Seen {
+	if p.Seen != nil {
+		if now := p.Seen(auditConfig, cluster); now != (inventory.Seen{}) {
+			return now
+		}
+	}
+	if known != nil {
+		return known.Seen
+	}
+	return inventory.Seen{}
+}
+
 // boundDue leaves the latest changes beyond MaxScansDue to their schedules, and returns how many.
 func boundDue(inventories map[string]*inventory.Inventory) (left int) {
 	var due []*inventory.Item

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/plan"
 )
@@ -135,5 +136,38 @@ func TestScansDueAreBounded(t *testing.T) {
 	}
 	if len(due) != plan.MaxScansDue || !due["z"] || !due["c098"] || due["c099"] {
 		t.Errorf("due are %d, with z %t, c098 %t, c099 %t", len(due), due["z"], due["c098"], due["c099"])
+	}
+}
+
+// TestSeen: the cluster behind a server is recorded when it is known, and kept while it isn't.
+func TestSeen(t *testing.T) {
+	first, second := inventory.Seen{UID: "1", Place: "p"}, inventory.Seen{UID: "2", Place: "q"}
+	finds := func(revision string, s inventory.Seen) plan.Policy {
+		p := at(revision)
+		p.Seen = func(auditConfig, cluster string) inventory.Seen {
+			if auditConfig == "mondoo-client" && cluster == "a" {
+				return s
+			}
+			return inventory.Seen{}
+		}
+		return p
+	}
+	w := newWorld(config)
+	for _, step := range []struct {
+		reason string
+		policy plan.Policy
+		hash   string
+		want   inventory.Seen
+	}{
+		{"not checked", at("rev1"), "1", inventory.Seen{}},
+		{"found", finds("rev1", first), "1", first},
+		{"after a restart", at("rev1"), "1", first},
+		{"not found yet, with another credential", finds("rev2", inventory.Seen{}), "2", first},
+		{"found elsewhere", finds("rev3", second), "3", second},
+	} {
+		w.sync(t, newFleet().existing(config).cluster(step.hash, "a", "b"), step.policy)
+		if a, b := w.Inventories[0].Cluster("a").Seen, w.Inventories[0].Cluster("b").Seen; a != step.want || b != (inventory.Seen{}) {
+			t.Errorf("%s: %+v and %+v", step.reason, a, b)
+		}
 	}
 }

@@ -74,6 +74,8 @@ type Policy struct {
 	// Scanned reports whether a scan of a cluster's applied form has succeeded. It is called for clusters whose entries
 	// were removed by hand. Nil means that no scan is known.
 	Scanned func(auditConfig, cluster string) bool
+	// Seen returns the cluster that was found behind the server of a cluster; zero if that isn't known. It may be nil.
+	Seen func(auditConfig, cluster string) inventory.Seen
 }
 
 // now is Now in the precision of inventories.

@@ -140,6 +140,7 @@ func (l *lister) itemOfCluster(c *fleet.Cluster, known *inventory.Item, equal bo
 	item := inventory.Item{Name: c.Name, Origin: c.Origin.Path, Commit: l.commit(known, c.Hash), Hash: c.Hash, Secrets: c.Secrets}
 	l.policy.clocks(&item, known, equal)
 	item.Scanned = known != nil && known.Hash == c.Hash && known.Scanned
+	item.Seen = l.policy.seen(l.config, known, c.Name)
 	return item
 }
 

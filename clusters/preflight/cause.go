@@ -22,6 +22,15 @@ const (
 	// ServerInvalid: the address of the server is not one of the forms of Target.Server.
 	ServerInvalid Cause = "server-invalid"
 
+	// VaultUnavailable: Vault, from which the credential comes, can't be asked.
+	VaultUnavailable Cause = "vault-unavailable"
+	// VaultLoginRefused: Vault doesn't let the operator's ServiceAccount log in.
+	VaultLoginRefused Cause = "vault-login-refused"
+	// VaultCredentialsRefused: Vault gives no credentials for the target.
+	VaultCredentialsRefused Cause = "vault-credentials-refused"
+	// VaultNotRevoked: the credentials that were made for the check are still valid.
+	VaultNotRevoked Cause = "vault-not-revoked"
+
 	// HostUnknown: DNS has no such name.
 	HostUnknown Cause = "host-unknown"
 	// ResolveTimeout: DNS doesn't answer.
@@ -122,6 +131,11 @@ var texts = map[Cause]struct{ message, fix string }{
 	CAUnusable:         {"the CA has no PEM certificate that can be read", "export it again: kubectl config view --raw --minify --flatten -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d"},
 	ServerInvalid:      {"the address of the server is invalid: {detail}", "write https://host or https://host:port"},
 
+	VaultUnavailable:        {"Vault at {name} can't be asked: {detail}", "check the address and Vault's state: vault status"},
+	VaultLoginRefused:       {"Vault refused the login of the operator's ServiceAccount as the role {name}: {detail}", "see what the cluster needs: muster setup {CLUSTER}"},
+	VaultCredentialsRefused: {"Vault gave no credentials for its role {name}: {detail}", "see what the cluster needs: muster setup {CLUSTER}"},
+	VaultNotRevoked:         {"the login to Vault that was made for the check could not be revoked: {detail}; it ends with its lease", "let its policy update auth/token/revoke-self, as Vault's policy default does"},
+
 	HostUnknown:       {"DNS has no address for {host}", "check the name, and ask the same DNS: dig +short {HOST}"},
 	ResolveTimeout:    {"DNS did not answer within {limit} when asked for {host}", "ask the same DNS: dig +short {HOST}"},
 	ResolveFailed:     {"DNS answered with an error when asked for {host}: {detail}", "ask the same DNS: dig +short {HOST}"},
@@ -166,7 +180,7 @@ var texts = map[Cause]struct{ message, fix string }{
 	RightsNone:    {"{user} may read nothing that a scan reads", "bind the ClusterRole with get, list and watch on */*: muster setup {CLUSTER} -o yaml | kubectl --context TARGET apply -f -"},
 	RightsPartial: {"{user} may not read all that a scan reads; missing: {detail}", "bind the ClusterRole with get, list and watch on */*: muster setup {CLUSTER} -o yaml | kubectl --context TARGET apply -f -"},
 
-	OtherCluster:       {"another cluster is behind the address: kube-system has the UID {detail}", "check where the address leads: kubectl get namespace kube-system -o jsonpath='{.metadata.uid}'. If the cluster was built again, this is right"},
+	OtherCluster:       {"another cluster is behind the address: kube-system has the UID {detail}", "check where the address leads: kubectl get namespace kube-system -o jsonpath='{.metadata.uid}'. If the cluster was built again, its CA is new: put that into the file"},
 	IdentityUnreadable: {"{user} may not read the namespace kube-system, so nothing tells whether this is still the same cluster", "grant the right to get namespaces: muster setup {CLUSTER} -o yaml | kubectl --context TARGET apply -f -"},
 
 	Interrupted: {"the check was interrupted", "run it again: muster preflight {CLUSTER}"},

@@ -108,6 +108,13 @@ var scenarios = []scenario{
 		f.Reject(finding.Finding{Code: "kubeconfig-plugin", Severity: finding.Error, Cluster: "eu", Path: "eu.yaml", Message: "the user logs in with an exec plugin"})
 		return Run(t.Context(), TargetOf(f, &fleet.Cluster{Name: "eu", Quarantined: true, Origin: fleet.Origin{Path: "eu.yaml"}}, now), options())
 	}},
+	{"a token from Vault", "", vaulted("")},
+	{"Vault is sealed", VaultUnavailable, vaulted("sealed")},
+	{"Vault's certificate is of another authority", VaultUnavailable, vaulted("ca")},
+	{"Vault refuses the login", VaultLoginRefused, vaulted("/v1/auth/kubernetes/login")},
+	{"Vault gives no credentials", VaultCredentialsRefused, vaulted("/v1/kubernetes/creds/scan")},
+	{"Vault gives an empty token", VaultCredentialsRefused, vaulted("empty")},
+	{"Vault does not revoke", VaultNotRevoked, vaulted("/v1/auth/token/revoke-self")},
 	{"no credential", CredentialMissing, of(func(*testing.T) Target { return Target{Cluster: "eu", Server: "https://127.0.0.1"} })},
 	{"a kubeconfig with an exec plugin", CredentialUnusable, of(func(t *testing.T) Target { return FromKubeconfig("eu", execKubeconfig(t), now) })},
 	{"a key of another certificate", CredentialUnusable, of(func(*testing.T) Target {

@@ -49,6 +49,8 @@ type Target struct {
 	Impersonate map[string][]string
 	// UID is that of the namespace kube-system, as an earlier Result has it. It is empty if the cluster wasn't seen before.
 	UID string
+	// Vault is where the token comes from; nil if it is above.
+	Vault *VaultLogin
 	// NotChecked is why no connection can be made from here. Run then returns it, without opening one.
 	NotChecked string
 
@@ -105,10 +107,22 @@ func Run(ctx context.Context, t Target, o Options) Result {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	r := newReport(t, o)
+	r.run(ctx, t, o)
+	return r.result
+}
+
+func (r *report) run(ctx context.Context, t Target, o Options) {
+	if t.Vault != nil {
+		release, failure := r.mint(ctx, &t, o)
+		defer release()
+		if failure != nil {
+			r.fail(Credential, failure)
+			return
+		}
+	}
 	if where := r.credential(t, o); where != nil {
 		r.connection(ctx, t, o, where)
 	}
-	return r.result
 }
 
 // connection makes the checks that need one.
@@ -141,7 +155,11 @@ func (r *report) connection(ctx context.Context, t Target, o Options, where *end
 	}
 	r.verified(t)
 	if r.version(ctx, c) && r.login(ctx, c, o.Now()) {
-		r.rights(ctx, c)
+		if t.Vault != nil {
+			r.newRights(ctx, c)
+		} else {
+			r.rights(ctx, c)
+		}
 		r.identity(ctx, c, t.UID)
 	}
 }

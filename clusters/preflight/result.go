@@ -88,6 +88,17 @@ func (r Result) Failure() *Check {
 	return nil
 }
 
+// Blocks returns the first failure that keeps scans from working or may lead them elsewhere, or nil. With rights that are only
+// partial, a scan still reads what it may.
+func (r Result) Blocks() *Check {
+	for i := range r.Checks {
+		if c := &r.Checks[i]; c.State == Failed && c.Cause != RightsPartial && c.Cause != IdentityUnreadable && c.Cause != VaultNotRevoked {
+			return c
+		}
+	}
+	return nil
+}
+
 // report collects the checks of a run.
 type report struct {
 	result Result

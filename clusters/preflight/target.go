@@ -1,6 +1,10 @@
 package preflight
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -51,6 +55,37 @@ func TargetOf(f *fleet.Opened, c *fleet.Cluster, now time.Time) Target {
 	return t
 }
 
+// CandidateOf returns the target of a cluster that isn't applied, and may never be. No plan has decided yet which Secrets it may use.
+// So a token that comes from another file than the server is not used: whoever writes the file could have it sent anywhere. A
+// kubeconfig has its server with it.
+func CandidateOf(f *fleet.Opened, c *fleet.Cluster, now time.Time) Target {
+	if name, what := LoginSecret(c.Entry); what == mondoo.KeyToken && !c.Quarantined {
+		s := secretNamed(f, name)
+		if s != nil && (s.Cluster != c.Name || s.AuditConfig != c.AuditConfig) {
+			return Target{Cluster: c.Name, NotChecked: "the token in the Secret " + name + " comes from another file than the server, so it is checked once it is applied"}
+		}
+	}
+	return TargetOf(f, c, now)
+}
+
+// LoginSecret returns the name of the Secret with the credential of an entry, and the key that it is in; "" if it has none.
+func LoginSecret(entry mondoo.Entry) (name, key string) {
+	switch {
+	case entry.KubeconfigSecretRef != nil:
+		return entry.KubeconfigSecretRef.Name, mondoo.KeyKubeconfig
+	case entry.ServiceAccountAuth != nil:
+		return entry.ServiceAccountAuth.CredentialsSecretRef.Name, mondoo.KeyToken
+	}
+	return "", ""
+}
+
+// Place returns a text that changes with the address of a target and with the authority that vouches for it, so that what was seen
+// there is compared with the same place only.
+func (t Target) Place() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %t %q", t.Server, t.TLSServerName, t.ProxyURL, t.SkipTLSVerify, bytes.TrimSpace(t.CA)))
+	return hex.EncodeToString(sum[:8])
+}
+
 // elsewhere makes the target one whose credential isn't in the repository.
 func (t Target) elsewhere(name string) Target {
 	t.NotChecked = "the Secret " + name + " is not in the repository"
@@ -84,9 +119,16 @@ func unusable(code finding.Code) Cause {
 
 // secret returns the data of a Secret in the fleet, or nil.
 func secret(f *fleet.Opened, name string) map[string]string {
+	if s := secretNamed(f, name); s != nil {
+		return s.Data
+	}
+	return nil
+}
+
+func secretNamed(f *fleet.Opened, name string) *fleet.Secret {
 	for i := range f.Secrets {
 		if f.Secrets[i].Name == name {
-			return f.Secrets[i].Data
+			return &f.Secrets[i]
 		}
 	}
 	return nil

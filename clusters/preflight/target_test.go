@@ -139,3 +139,70 @@ func TestQuoted(t *testing.T) {
 		}
 	}
 }
+
+// TestCandidateOf: before a plan has admitted it, a token goes only to the server of its own file. A kubeconfig has its server with it.
+func TestCandidateOf(t *testing.T) {
+	f := &fleet.Opened{Secrets: []fleet.Secret{
+		{Name: "own", Cluster: "eu", AuditConfig: "a", Data: map[string]string{"token": canary}},
+		{Name: "of-us", Cluster: "us", AuditConfig: "a", Data: map[string]string{"token": canary}},
+		{Name: "of-other", Cluster: "eu", AuditConfig: "b", Data: map[string]string{"token": canary}},
+		{Name: "manifest", Data: map[string]string{"token": canary, "kubeconfig": kubeconfig}},
+	}}
+	account := func(name string) mondoo.Entry {
+		return mondoo.Entry{ServiceAccountAuth: &mondoo.ServiceAccountAuth{Server: "https://api.example.com", CredentialsSecretRef: mondoo.SecretRef{Name: name}}}
+	}
+	for _, tt := range []struct {
+		reason string
+		entry  mondoo.Entry
+		token  bool
+	}{
+		{"its own token", account("own"), true},
+		{"the token of another cluster", account("of-us"), false},
+		{"the token of its namesake in another audit config", account("of-other"), false},
+		{"a token of a manifest", account("manifest"), false},
+		{"a Secret that is not in the repository", account("elsewhere"), false},
+		{"a kubeconfig of a manifest", mondoo.Entry{KubeconfigSecretRef: &mondoo.SecretRef{Name: "manifest"}}, true},
+	} {
+		got := CandidateOf(f, &fleet.Cluster{Name: "eu", AuditConfig: "a", Entry: tt.entry}, now)
+		if (got.Token == canary) != tt.token || (got.NotChecked == "") != tt.token || got.Cluster != "eu" {
+			t.Errorf("%s: %+v", tt.reason, got)
+		}
+	}
+}
+
+// TestPlace: the same place whatever the credential, and another one with each thing that decides where the credential goes.
+func TestPlace(t *testing.T) {
+	base := Target{Cluster: "eu", Server: "https://api", CA: []byte("CA\n"), Token: "a"}
+	for _, tt := range []struct {
+		reason string
+		change func(*Target)
+		same   bool
+	}{
+		{"another token", func(t *Target) { t.Token, t.UID = "b", "uid" }, true},
+		{"another line end", func(t *Target) { t.CA = []byte("CA") }, true},
+		{"another server", func(t *Target) { t.Server += ":6443" }, false},
+		{"another CA", func(t *Target) { t.CA = []byte("other") }, false},
+		{"another name in the certificate", func(t *Target) { t.TLSServerName = "kubernetes" }, false},
+		{"a proxy", func(t *Target) { t.ProxyURL = "http://proxy:3128" }, false},
+		{"no check of the certificate", func(t *Target) { t.SkipTLSVerify = true }, false},
+	} {
+		other := base
+		tt.change(&other)
+		if got := other.Place() == base.Place(); got != tt.same {
+			t.Errorf("%s: the same place: %t", tt.reason, got)
+		}
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	for cause, blocks := range map[Cause]bool{RightsPartial: false, IdentityUnreadable: false, RightsNone: true, OtherCluster: true, TokenExpired: true, ConnectTimeout: true} {
+		r := Result{Checks: []Check{{State: Passed}, {State: Failed, Cause: cause}}}
+		if got := r.Blocks(); (got != nil) != blocks {
+			t.Errorf("%s: %+v", cause, got)
+		}
+	}
+	both := Result{Checks: []Check{{State: Failed, Cause: RightsPartial}, {State: Failed, Cause: OtherCluster}}}
+	if got := both.Blocks(); got == nil || got.Cause != OtherCluster {
+		t.Errorf("%+v", got)
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/preflight"
+	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -137,6 +139,7 @@ func (e explainer) explain(ctx context.Context) ([]explained, error) {
 			if x.Live, err = e.live(ctx, live, planned, c.AuditConfig, opts.Sync, len(r.closed) > 0); err != nil {
 				return nil, err
 			}
+			x.Findings = append(x.Findings, e.preflighted(live.syncs[opts.Sync])...)
 		}
 		list = append(list, x)
 	}
@@ -209,6 +212,20 @@ func (e explainer) live(ctx context.Context, live *state, planned *plan.Plan, au
 		l.Scan = &statuses[i]
 	}
 	return l, nil
+}
+
+// preflighted returns what the controller has found out about the cluster's credential: see spec.preflight.
+func (e explainer) preflighted(sync *v1alpha1.AuditSync) (findings []finding.Finding) {
+	if sync == nil {
+		return nil
+	}
+	for _, p := range sync.Status.Problems {
+		if code := finding.Code(p.Code); p.Cluster == e.name && (code == preflight.CodeFailed || code == preflight.CodePending) {
+			findings = append(findings, finding.Finding{Code: code, Severity: finding.Severity(p.Severity), Cluster: p.Cluster, Path: p.Place,
+				Message: e.redactor.String(p.Message), Fix: e.redactor.String(p.Fix)})
+		}
+	}
+	return findings
 }
 
 // steps are the steps of a plan that concern the cluster, including its Secrets if their content was compared.

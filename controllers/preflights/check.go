@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -26,9 +27,10 @@ func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, err
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("find the addresses of the management cluster: %w", err)
 	}
-	target := preflight.TargetOf(j.fleet, j.cluster, c.Clock.Now())
-	target.UID = j.uid
-	result := c.Check(ctx, target, preflight.Options{Allow: j.policy.allow, Proxies: j.policy.proxies, Management: management, Redactor: j.redactor, Now: c.Clock.Now})
+	if err := c.logIn(ctx, it.Namespace, j); err != nil {
+		return reconcile.Result{}, err
+	}
+	result := c.Check(ctx, j.target, preflight.Options{Allow: j.policy.allow, Proxies: j.policy.proxies, Management: management, Redactor: j.redactor, Now: c.Clock.Now})
 	if ctx.Err() != nil {
 		return reconcile.Result{}, nil // it was interrupted
 	}
@@ -38,11 +40,41 @@ func (c *Checker) Reconcile(ctx context.Context, it item) (reconcile.Result, err
 	if f == nil || f.checks[it.cluster] != j.check {
 		return reconcile.Result{}, nil // the cluster has changed in the meantime, and is in the queue again
 	}
-	f.record(it.cluster, result, c.Clock.Now())
-	if f.complete() {
-		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, debounce)
-	}
+	c.tell(it, f, f.record(it.cluster, j.target.Place(), result, c.Clock.Now()))
 	return reconcile.Result{RequeueAfter: j.due.Sub(c.Clock.Now())}, nil
+}
+
+// logIn completes a target whose credential comes from Vault. Without the permission to do so, it is not checked.
+func (c *Checker) logIn(ctx context.Context, namespace string, j *job) error {
+	if j.target.Vault == nil {
+		return nil
+	}
+	token, err := c.Token(ctx, namespace, j.policy.operator)
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		j.target = preflight.Target{Cluster: j.target.Cluster, NotChecked: "Muster can't create a token of the ServiceAccount " + j.policy.operator +
+			", which spec.preflight.vaultAuth needs: " + string(apierrors.ReasonForError(err))}
+	case err != nil:
+		return fmt.Errorf("create a token of the ServiceAccount %s: %w", j.policy.operator, err)
+	default:
+		j.target.Vault.ServiceAccountToken = token
+	}
+	return nil
+}
+
+// tell requests a reconcile if there is something to report or to apply. The lock must be held.
+func (c *Checker) tell(it item, f *fleetState, changed bool) {
+	complete := f.complete()
+	switch {
+	case complete:
+		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, debounce)
+	case changed && f.checks[it.cluster].candidate: // it waits for no other cluster
+		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, batch)
+	}
+	if complete && f.unsaved {
+		f.unsaved = false
+		c.Planned(it.Namespace)
+	}
 }
 
 // job returns what to check for an item, or how long to wait until it is due. It returns nothing for a cluster that is no longer
@@ -57,7 +89,7 @@ func (c *Checker) job(it item) (*job, time.Duration) {
 	if wait := f.checks[it.cluster].due.Sub(c.Clock.Now()); wait > 0 {
 		return nil, wait
 	}
-	return f.job(it.cluster), 0
+	return f.job(it.cluster, c.Clock.Now()), 0
 }
 
 func (c *Checker) request(ctx context.Context, it item) {

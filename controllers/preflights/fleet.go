@@ -25,7 +25,8 @@ import (
 // Sync is an AuditSync and what is applied for it.
 type Sync struct {
 	*v1alpha1.AuditSync
-	// Fleet is the fleet of the last sync; nil if there is none. Inventories are what is applied of it.
+	// Fleet is the fleet of the last sync, as rendered or as Gate returned it; nil if there is none. Inventories are what is applied
+	// of it.
 	Fleet       *fleet.Opened
 	Inventories []*inventory.Inventory
 	// Redactor knows the secrets of the fleet.
@@ -38,13 +39,23 @@ func (s Sync) key() types.NamespacedName {
 
 // policy is what spec.preflight says.
 type policy struct {
-	every   time.Duration
-	allow   []netip.Prefix
-	proxies []string
+	every    time.Duration
+	required bool
+	allow    []netip.Prefix
+	proxies  []string
+	// operator is the ServiceAccount that logs in to the Vault servers in vaults; empty to check no cluster through Vault.
+	operator string
+	vaults   []string
 }
 
-func policyOf(spec v1alpha1.Preflight) (policy, error) {
-	p := policy{every: spec.Every(), proxies: spec.AllowProxies}
+// operatorAccount is the operator's ServiceAccount as its chart and its manifests name it.
+const operatorAccount = "mondoo-operator-controller-manager"
+
+func policyOf(spec v1alpha1.Preflight, vaults []string) (policy, error) {
+	p := policy{every: spec.Every(), required: spec.Required(), proxies: spec.AllowProxies, vaults: vaults}
+	if spec.VaultAuth != nil {
+		p.operator = cmp.Or(spec.VaultAuth.ServiceAccountName, operatorAccount)
+	}
 	for _, text := range spec.AllowAddresses {
 		prefix, err := netip.ParsePrefix(text)
 		if address, single := netip.ParseAddr(text); single == nil {
@@ -62,9 +73,12 @@ func policyOf(spec v1alpha1.Preflight) (policy, error) {
 type fleetState struct {
 	Sync
 	policy
-	// checks are those of the applied clusters. index is where a cluster is in the fleet.
+	gated
+	// checks are those of the applied clusters and of those that are to be applied. index is where a cluster is in the fleet.
 	checks map[cluster]*check
 	index  map[cluster]int
+	// seen are the clusters that were found behind the servers.
+	seen map[cluster]inventory.Seen
 	// pending counts the checks without a result. last is when a cluster was last checked.
 	pending int
 	last    time.Time
@@ -77,15 +91,18 @@ type fleetState struct {
 type check struct {
 	// fingerprint changes with the credential, the server and the policy.
 	fingerprint string
-	due         time.Time
+	// candidate is true if it isn't applied yet.
+	candidate bool
+	due       time.Time
 	// at is when the cluster was last checked; zero for never.
 	at         time.Time
 	notChecked bool
 	failure    *report.PreflightFailure
+	// blocks is the failure that keeps a candidate from being applied. waits is since when one that may be applied waits for a scan.
+	blocks *preflight.Check
+	waits  time.Time
 	// failures counts the failed checks since the last one that passed.
 	failures int
-	// uid is that of the cluster that was first seen with this credential.
-	uid string
 }
 
 // dueCheck is a check to put into the queue.
@@ -97,12 +114,15 @@ type dueCheck struct {
 // update takes over what is applied now. It returns the checks to schedule: those of clusters that are new or have changed, and
 // those of all clusters if the interval has changed.
 func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
-	if sync.Fleet == nil {
+	switch sync.Fleet {
+	case nil:
 		sync.Fleet, sync.Inventories = f.Fleet, f.Inventories
+	case f.out:
+		sync.Fleet = f.in
 	}
 	slices.SortFunc(sync.Inventories, func(a, b *inventory.Inventory) int { return strings.Compare(a.AuditConfig, b.AuditConfig) })
 	paced := p.every != f.every
-	same := sync.Fleet == f.Fleet && slices.Equal(sync.Inventories, f.Inventories) && slices.Equal(p.allow, f.allow) && slices.Equal(p.proxies, f.proxies)
+	same := sync.Fleet == f.Fleet && slices.Equal(sync.Inventories, f.Inventories) && slices.Equal(p.allow, f.allow) && slices.Equal(p.proxies, f.proxies) && p.required == f.required && p.operator == f.operator && slices.Equal(p.vaults, f.vaults)
 	before := f.checks
 	f.Sync, f.policy = sync, p
 	if same && !paced {
@@ -114,7 +134,8 @@ func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
 	for i := range sync.Fleet.Clusters {
 		one := &sync.Fleet.Clusters[i]
 		key := cluster{one.AuditConfig, one.Name}
-		if one.Quarantined || one.Hash == "" || applied[key] != one.Hash {
+		candidate := applied[key] != one.Hash
+		if one.Quarantined || one.Hash == "" || candidate && !p.required {
 			continue
 		}
 		known, current := before[key], fingerprint(one)
@@ -128,7 +149,8 @@ func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
 			}
 			due = append(due, dueCheck{key, known.due.Sub(now)})
 		}
-		if f.checks[key], f.index[key] = known, i; known.at.IsZero() {
+		f.checks[key], f.index[key], known.candidate = known, i, candidate
+		if known.at.IsZero() {
 			f.pending++
 		}
 	}
@@ -150,19 +172,11 @@ func appliedHashes(inventories []*inventory.Inventory) map[cluster]string {
 func (f *fleetState) fingerprinter() func(*fleet.Cluster) string {
 	hashes := make(map[string]string, len(f.Fleet.Secrets))
 	for i := range f.Fleet.Secrets {
-		hashes[f.Fleet.Secrets[i].Name] = f.Fleet.Secrets[i].Hash
+		hashes[f.Fleet.Secrets[i].Name] = f.Fleet.Secrets[i].Hash + " " + f.Fleet.Secrets[i].Version
 	}
 	return func(c *fleet.Cluster) string {
-		login := mondoo.Entry{KubeconfigSecretRef: c.Entry.KubeconfigSecretRef, ServiceAccountAuth: c.Entry.ServiceAccountAuth,
-			WorkloadIdentity: c.Entry.WorkloadIdentity, SPIFFEAuth: c.Entry.SPIFFEAuth, VaultAuth: c.Entry.VaultAuth}
-		secret := ""
-		switch {
-		case login.KubeconfigSecretRef != nil:
-			secret = hashes[login.KubeconfigSecretRef.Name]
-		case login.ServiceAccountAuth != nil:
-			secret = hashes[login.ServiceAccountAuth.CredentialsSecretRef.Name]
-		}
-		text, err := json.Marshal([]any{login, secret, f.allow, f.proxies})
+		name, _ := preflight.LoginSecret(c.Entry)
+		text, err := json.Marshal([]any{login(c.Entry), hashes[name], f.allow, f.proxies, f.throughVault(c)})
 		if err != nil {
 			panic(err) // there is nothing in it that JSON doesn't have
 		}
@@ -171,12 +185,21 @@ func (f *fleetState) fingerprinter() func(*fleet.Cluster) string {
 	}
 }
 
+// login returns the part of an entry that says how to log in where.
+func login(e mondoo.Entry) mondoo.Entry {
+	return mondoo.Entry{KubeconfigSecretRef: e.KubeconfigSecretRef, ServiceAccountAuth: e.ServiceAccountAuth,
+		WorkloadIdentity: e.WorkloadIdentity, SPIFFEAuth: e.SPIFFEAuth, VaultAuth: e.VaultAuth}
+}
+
 // next returns when to check a cluster again. The time within the interval is the cluster's own, so that clusters that were checked
 // together don't stay together.
 func (c *check) next(key cluster, every time.Duration) time.Time {
-	wait := every - time.Duration(float64(every)*spread(key)/10)
+	wait, retry := every-time.Duration(float64(every)*spread(key)/10), failedRetry
+	if c.candidate {
+		retry = heldRetry
+	}
 	if c.failures > 0 && c.failures < 16 {
-		wait = min(wait, failedRetry<<(c.failures-1))
+		wait = min(wait, retry<<(c.failures-1))
 	}
 	return c.at.Add(wait)
 }
@@ -191,26 +214,44 @@ func spread(key cluster) float64 {
 // job is a check that is to be made, with what it needs. It contains secrets.
 type job struct {
 	*check
-	fleet    *fleet.Opened
-	cluster  *fleet.Cluster
-	uid      string
+	target   preflight.Target
 	policy   policy
 	redactor *redact.Redactor
 }
 
-func (f *fleetState) job(key cluster) *job {
-	c := f.checks[key]
-	return &job{check: c, fleet: f.Fleet, cluster: &f.Fleet.Clusters[f.index[key]], uid: c.uid, policy: f.policy, redactor: f.Redactor}
+func (f *fleetState) job(key cluster, now time.Time) *job {
+	c, target := f.checks[key], preflight.TargetOf
+	if c.candidate {
+		target = preflight.CandidateOf
+	}
+	one := &f.Fleet.Clusters[f.index[key]]
+	j := &job{check: c, policy: f.policy, redactor: f.Redactor}
+	if f.throughVault(one) {
+		j.target = preflight.ThroughVault(f.Fleet, one)
+	} else {
+		j.target = target(f.Fleet, one, now)
+	}
+	j.target.UID = f.uid(key, j.target.Place())
+	return j
 }
 
-// record takes a result.
-func (f *fleetState) record(key cluster, r preflight.Result, now time.Time) {
+// throughVault reports whether a cluster is checked with a credential that Vault gives. The operator's token goes only to a server
+// that the AuditSync lists, whatever the file says.
+func (f *fleetState) throughVault(c *fleet.Cluster) bool {
+	return f.operator != "" && c.Entry.VaultAuth != nil && !c.Quarantined &&
+		slices.ContainsFunc(f.vaults, func(v string) bool {
+			return strings.EqualFold(strings.TrimSuffix(v, "/"), strings.TrimSuffix(c.Entry.VaultAuth.VaultAddr, "/"))
+		})
+}
+
+// record takes a result of what is at a place. It reports whether it is another one than before.
+func (f *fleetState) record(key cluster, place string, r preflight.Result, now time.Time) (changed bool) {
 	c := f.checks[key]
 	before := *c
 	if before.at.IsZero() {
 		f.pending--
 	}
-	c.at, f.last, c.notChecked, c.failure = now, now, r.NotChecked != "", nil
+	c.at, f.last, c.notChecked, c.failure, c.blocks = now, now, r.NotChecked != "", nil, r.Blocks()
 	if failed := r.Failure(); failed == nil {
 		c.failures = 0
 	} else {
@@ -220,11 +261,11 @@ func (f *fleetState) record(key cluster, r preflight.Result, now time.Time) {
 			c.failure.Since = before.failure.Since
 		}
 	}
-	if c.uid == "" {
-		c.uid = r.UID
-	}
+	f.found(key, place, r)
 	c.due = c.next(key, f.every)
-	f.news = f.news || before.at.IsZero() || !sameResult(&before, c)
+	changed = before.at.IsZero() || !sameResult(&before, c)
+	f.news = f.news || changed
+	return changed
 }
 
 func sameResult(a, b *check) bool {

@@ -43,6 +43,7 @@ type room struct {
 	running  int
 	most     int
 	requests int
+	plans    int   // changes that plans depend on
 	broken   error // of the addresses of the management cluster
 }
 
@@ -60,7 +61,7 @@ func inBubble(t *testing.T, test func(*room)) {
 // begin starts a Checker that knows nothing.
 func (r *room) begin() {
 	r.changed = make(chan event.TypedGenericEvent[*v1alpha1.AuditSync])
-	r.checker = New(Options{Clock: clock.RealClock{}, Management: r.management, Check: r.check, Changed: r.changed, Log: logr.Discard()})
+	r.checker = New(Options{Clock: clock.RealClock{}, Management: r.management, Check: r.check, Changed: r.changed, Planned: r.planned, Log: logr.Discard()})
 	ctx, cancel := context.WithCancel(r.Context())
 	done := make(chan struct{})
 	go func() {
@@ -83,6 +84,12 @@ func (r *room) begin() {
 		synctest.Wait()
 		close(changed)
 	}
+}
+
+func (r *room) planned(string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plans++
 }
 
 func (r *room) management(context.Context) ([]netip.Addr, error) {
@@ -495,32 +502,6 @@ func TestRestart(t *testing.T) {
 		r.wants("after it", "eu us", 3, 2)
 		if p := r.checker.Look(none); p == nil || p.Passed != 2 {
 			t.Errorf("what is known stays while a sync fails: %+v", p)
-		}
-	})
-}
-
-// The UID that was seen first is compared with, until the credential changes.
-func TestIdentityIsRemembered(t *testing.T) {
-	inBubble(t, func(r *room) {
-		r.answers(func(ctx context.Context, t preflight.Target) preflight.Result {
-			result := fails(preflight.OtherCluster)(ctx, t)
-			result.UID = "other"
-			if t.UID == "" {
-				result = passes(ctx, t)
-			}
-			return result
-		})
-		a := newApplied("eu")
-		r.look(a)
-		r.sleep(48 * time.Hour)
-		if got := r.given["eu"].UID; got != "uid-of-https://eu" {
-			t.Errorf("compared with %q", got)
-		}
-		a.change(func(f *fleet.Opened, _ *inventory.Inventory) { f.Secrets[0].Hash = "2" })
-		r.look(a)
-		r.sleep(time.Second)
-		if got := r.given["eu"].UID; got != "" {
-			t.Errorf("a new credential is compared with %q", got)
 		}
 	})
 }

@@ -177,6 +177,9 @@ func (w *answering) run(ctx context.Context) (key string, err error) {
 	if err := w.setCheckRun(ctx, answered); w.stops(err) {
 		return "", err
 	}
+	if answered.checking {
+		key += stillChecking
+	}
 	w.pull.problem, w.pull.again = strings.Join(w.problems, "; "), w.checker.Clock.Now().Add(refusedRetry)
 	return key, nil
 }

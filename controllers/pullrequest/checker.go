@@ -57,6 +57,8 @@ type Options struct {
 	Client client.Client
 	Story  Story
 	Clock  clock.WithTicker
+	// Try checks the credentials of clusters that aren't applied; nil checks none.
+	Try TryFunc
 	// CacheDir returns the folder for the clone of an AuditSync's pull requests.
 	CacheDir func(key types.NamespacedName) string
 	// Events records who approved removals.

@@ -25,6 +25,8 @@ type answer struct {
 	write   bool
 	// annotations are for lines of files at the head.
 	annotations []review.Annotation
+	// checking is true while checks of credentials pend.
+	checking bool
 }
 
 // judge fetches and judges a pull request.
@@ -63,7 +65,7 @@ func (w *answering) judge(ctx context.Context) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("check the merge result: %w", err)
 	}
-	return w.answer(request, reviewed), nil
+	return w.checked(ctx, request, reviewed), nil
 }
 
 // request merges the trees.

@@ -88,6 +88,7 @@ type stage struct {
 	log          lockedBuffer
 	source       gitsync.Source
 	redact       redact.Redactor
+	preflight    atomic.Value // the mode of preflights
 }
 
 type lockedBuffer struct {
@@ -210,9 +211,10 @@ func (s *stage) Subject(context.Context, types.NamespacedName) (*Subject, error)
 	}
 	audit := &v1alpha1.AuditSync{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: "1f0c7e0a"}}
 	audit.Spec.Path = "./f"
+	audit.Spec.Preflight.Mode, _ = s.preflight.Load().(v1alpha1.PreflightMode)
 	audit.Spec.Source.URL = s.GitURL()
 	audit.Spec.Forge = &v1alpha1.Forge{Provider: string(s.Provider()), PullRequests: true}
-	return &Subject{AuditSync: audit, Source: s.source, Branch: "main", Opener: s.opener, Redactor: &s.redact, Version: fmt.Sprint(s.version.Load()),
+	return &Subject{AuditSync: audit, Source: s.source, Branch: "main", Opener: s.opener, Redactor: &s.redact, Version: fmt.Sprint(s.version.Load(), audit.Spec.Preflight.Mode),
 		Options: compile.Options{Namespace: key.Namespace, Sync: key.Name, Policy: policy.Policy{Allow: []string{"mondooCredsSecretRef=creds"}}},
 		Policy:  plan.Policy{Prune: true, Foreign: plan.KeepForeign, CorrectDrift: true}}, nil
 }

@@ -69,7 +69,9 @@ func CommitStatuses(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o
 		add(o.Refused, contexts[0], forge.Failure, o.Fetch.Message)
 	}
 	state, text := applyAnswer(sync.Status.LastAppliedRevision == o.Revision, o)
-	add(o.Revision, contexts[0], state, text)
+	if !checksAgain(sync, o) {
+		add(o.Revision, contexts[0], state, text)
+	}
 	state, text = driftAnswer(status, o)
 	add(o.Revision, contexts[1], state, text)
 	if state, text = scanAnswer(o.Scan); o.nothingToScan() {
@@ -96,25 +98,30 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 	case o.Fleet == nil:
 		return "", ""
 	case o.Fleet.Stopped:
-		return forge.Failure, "nothing was applied: " + brief(finding.Cause(o.Fleet.Findings))
+		return forge.Failure, "nothing was applied: " + brief(cause(o.Fleet.Findings))
 	case o.Fleet.Retry:
-		return trouble("not decrypted yet", brief(finding.Cause(o.Fleet.Findings)))
-	case finding.Errors(o.Fleet.Findings) > 0 && (o.Plan == nil || !o.refused()):
+		return trouble("not decrypted yet", brief(cause(o.Fleet.Findings)))
+	case o.fleetErrors() > 0 && (o.Plan == nil || !o.refused()):
 		return forge.Failure, quarantineAnswer(o)
 	case o.Apply != nil && o.Apply.Reason == ReasonConflict:
 		return "", "" // another client just changed the object; the next attempt, in a second, reads it again
 	case o.Apply != nil:
 		return trouble("not applied yet", o.Apply.Message)
 	case o.Plan.Waiting:
-		return trouble("not applied yet", brief(finding.Cause(o.Plan.Findings)))
+		return trouble("not applied yet", brief(cause(o.Plan.Findings)))
 	case planErrors(o) > 0:
-		return forge.Failure, "not applied: " + brief(finding.Cause(o.Plan.Findings))
+		return forge.Failure, "not applied: " + brief(cause(o.Plan.Findings))
 	case o.Plan.Held > 0:
 		return forge.Failure, heldText(o)
+	case o.pending() > 0, answered && o.Preflight != nil && o.Preflight.Pending > 0:
+		return "", "" // the checks will tell; until then, what is shown stays
 	}
 	text := plural(len(o.Fleet.Clusters), "cluster") + " applied"
 	if o.Changes != "" {
 		text += ": " + o.Changes
+	}
+	if failed := failedText(o.Fleet.Findings); failed != "" {
+		text += "; " + failed
 	}
 	return forge.Success, text
 }
@@ -122,9 +129,10 @@ func applyAnswer(answered bool, o Outcome) (forge.State, string) {
 // quarantineAnswer names the first cause, and what the commit did change.
 func quarantineAnswer(o Outcome) string {
 	total, n := size(o.Fleet)
-	text := fmt.Sprintf("%d of %s can't be used: %s", n, plural(total, "cluster"), brief(finding.Cause(o.Fleet.Findings)))
-	if n == 0 {
-		text = "some files can't be used: " + brief(finding.Cause(o.Fleet.Findings))
+	first := brief(cause(o.Fleet.Findings))
+	text := fmt.Sprintf("%d of %s can't be used: %s", n-o.pending(), plural(total, "cluster"), first)
+	if n == o.pending() {
+		text = "some files can't be used: " + first
 	}
 	if o.inForce() && o.Changes != "" {
 		text += "; otherwise " + o.Changes

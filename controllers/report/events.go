@@ -46,7 +46,7 @@ func Events(sync *v1alpha1.AuditSync, status v1alpha1.AuditSyncStatus, o Outcome
 		add(corev1.EventTypeWarning, "ApprovalMismatch", "Sync", o.Plan.Mismatch)
 	}
 	switch {
-	case !changed:
+	case !changed, after.Reason == ReasonPreflightPending: // the result is an event
 	case after.Status == "True":
 		if before != nil && before.Status != after.Status {
 			add(corev1.EventTypeNormal, after.Reason, "Sync", after.Message)

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/preflight"
 	"github.com/muster-gitops/muster/controllers/scanstate"
 )
 
@@ -92,15 +93,44 @@ func (o *Outcome) Complete() bool {
 
 // causeText returns the most important of the findings as text.
 func causeText(findings []finding.Finding) string {
-	if f := finding.Cause(findings); f != nil {
+	if f := cause(findings); f != nil {
 		return f.String()
 	}
 	return ""
 }
 
+// cause returns the most important error: one that is pending only if there is no other.
+func cause(findings []finding.Finding) *finding.Finding {
+	if f := finding.Cause(decided(findings)); f != nil {
+		return f
+	}
+	return finding.Cause(findings)
+}
+
+// pending reports whether a finding is about a cluster that waits for a check of its credential, which ends by itself.
+func pending(f finding.Finding) bool { return f.Code == preflight.CodePending }
+
+// decided returns the findings without those that are pending.
+func decided(findings []finding.Finding) []finding.Finding {
+	return slices.DeleteFunc(slices.Clone(findings), pending)
+}
+
+// pending counts the clusters that wait for a check of their credential.
+func (o *Outcome) pending() (n int) {
+	for _, f := range o.Fleet.Findings {
+		if pending(f) {
+			n++
+		}
+	}
+	return n
+}
+
+// fleetErrors counts the errors of the fleet that don't end by themselves.
+func (o *Outcome) fleetErrors() int { return finding.Errors(o.Fleet.Findings) - o.pending() }
+
 // refused reports whether the most important finding comes from the comparison with the management cluster.
 func (o *Outcome) refused() bool {
-	cause := finding.Cause(o.Plan.Findings)
+	cause := finding.Cause(decided(o.Plan.Findings))
 	return cause != nil && slices.Contains(o.Plan.Findings[len(o.Fleet.Findings):], *cause)
 }
 

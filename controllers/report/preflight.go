@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/preflight"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 )
@@ -20,6 +22,30 @@ const (
 	ReasonPreflightNotChecked = "NotChecked"
 	ReasonPreflightInvalid    = "Invalid"
 )
+
+// ReasonPreflightPending is the reason of the condition Ready while changed credentials wait for a check.
+const ReasonPreflightPending = "PreflightPending"
+
+// checksAgain reports whether credentials are checked again at the same revision of which a failure was reported, as after a restart.
+// Until the result is there, that report stays.
+func checksAgain(sync *v1alpha1.AuditSync, o Outcome) bool {
+	return o.Fleet != nil && o.Preflight != nil && o.Preflight.Pending > 0 && sync.Status.LastAttemptedRevision == o.Revision &&
+		slices.ContainsFunc(sync.Status.Problems, func(p v1alpha1.Problem) bool { return p.Code == string(preflight.CodeFailed) })
+}
+
+// failedText names the first of the applied clusters that fail; "" if none does.
+func failedText(findings []finding.Finding) string {
+	var failed []finding.Finding
+	for _, f := range findings {
+		if f.Code == preflight.CodeFailed && f.Severity == finding.Warning && f.Accepted == "" {
+			failed = append(failed, f)
+		}
+	}
+	if len(failed) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("but %s: %s", plural(len(failed), "failed preflight"), brief(&failed[0]))
+}
 
 // Preflight is what the checks of an AuditSync's clusters showed. The texts are masked.
 type Preflight struct {

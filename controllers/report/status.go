@@ -63,14 +63,19 @@ func Status(sync *v1alpha1.AuditSync, o Outcome) v1alpha1.AuditSyncStatus {
 	}
 	c := conditions{status: &status, generation: sync.Generation}
 	c.fetched(o)
-	c.rendered(o)
 	c.applied(o)
 	c.inSync(o)
-	c.ready(o)
+	checking := checksAgain(sync, o)
+	if !checking || o.pending() == 0 {
+		c.rendered(o)
+		c.ready(o)
+	}
 	c.scanned(o)
 	c.preflight(sync, o.Preflight)
 	if o.Plan != nil || o.Fleet != nil {
-		status.Problems, status.MoreProblems = problems(o.Findings())
+		if !checking {
+			status.Problems, status.MoreProblems = problems(o.Findings())
+		}
 		status.Clusters = counts(o)
 	}
 	countScans(&status, sync.Status.Clusters, o)
@@ -158,7 +163,7 @@ func (c conditions) rendered(o Outcome) {
 		c.pending(v1alpha1.ConditionRendered, "no revision to render")
 	case o.Fleet.Stopped:
 		c.set(v1alpha1.ConditionRendered, false, ReasonStopped, "nothing was applied: "+causeText(findings))
-	case finding.Errors(o.Fleet.Findings) > 0:
+	case o.fleetErrors() > 0:
 		c.set(v1alpha1.ConditionRendered, false, ReasonQuarantined, quarantineText(o))
 	default:
 		message := fmt.Sprintf("rendered %s", plural(len(o.Fleet.Clusters), "cluster"))
@@ -171,7 +176,7 @@ func (c conditions) rendered(o Outcome) {
 
 func quarantineText(o Outcome) string {
 	total, n := size(o.Fleet)
-	if n == 0 {
+	if n -= o.pending(); n == 0 {
 		return "some files can't be used, and their objects are left unchanged: " + causeText(o.Fleet.Findings)
 	}
 	return fmt.Sprintf("%d of %s can't be used and %s left unchanged: %s", n, plural(total, "cluster"),
@@ -278,14 +283,16 @@ func verdict(o Outcome) (reason, message string, class Class) {
 		return ReasonStopped, "nothing was applied: " + causeText(o.Findings()), Rejected
 	case o.Plan.Waiting:
 		return ReasonRefused, planError(o), Waiting
-	case planErrors(o) > 0 && (o.refused() || finding.Errors(o.Fleet.Findings) == 0):
+	case planErrors(o) > 0 && (o.refused() || o.fleetErrors() == 0):
 		return ReasonRefused, planError(o), Rejected
-	case finding.Errors(o.Fleet.Findings) > 0:
+	case o.fleetErrors() > 0:
 		return ReasonQuarantined, quarantineText(o), Rejected
 	case o.Plan.Held > 0 && o.Plan.Mismatch != "":
 		return ReasonHeld, heldText(o) + "; " + o.Plan.Mismatch, Rejected
 	case o.Plan.Held > 0:
 		return ReasonHeld, heldText(o), Rejected
+	case o.pending() > 0:
+		return ReasonPreflightPending, "changed credentials are applied once they have passed the preflight and no scan runs with the applied ones", Waiting
 	}
 	return ReasonSucceeded, fmt.Sprintf("%s applied at %s", plural(len(o.Fleet.Clusters), "cluster"), o.Revision), ""
 }

@@ -16,6 +16,7 @@ package scans
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,6 +100,18 @@ func (s *Observer) Changes(namespace string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changes[namespace] + s.changes[""]
+}
+
+// Running reports whether a scan of a cluster runs, as far as the watches have shown. A Job that waits for its Pod counts: the Pod
+// would start with other Secrets than the Job was made for.
+func (s *Observer) Running(namespace, auditConfig, cluster string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := s.scopes[scope{namespace, auditConfig}]
+	runs := func(j scanstate.Job) bool {
+		return j.Cluster == cluster && j.Outcome == scanstate.Active && !j.Suspended
+	}
+	return live != nil && (slices.ContainsFunc(live.jobs.list, runs) || slices.ContainsFunc(live.own.list, runs))
 }
 
 // Requests is the source of reconciles for a controller. It requests those AuditSyncs whose scans have changed, each at most once in

@@ -513,17 +513,22 @@ func (s ScanOnChange) AtOnce() int {
 }
 
 // Preflight defines whether the credentials of clusters are checked. A check connects to the cluster's API server with the
-// credentials of its file, reads, and asks what they may read. Only clusters that are applied as in Git are checked.
+// credentials of its file, reads, and asks what they may read.
 type Preflight struct {
-	// Report checks each cluster after its credential or server has changed, and again at each interval. It reports the results in
-	// the condition Preflight, status.preflight, events and metrics. Off checks nothing;
-	// in YAML it is written "Off", in quotes.
+	// Report checks each cluster after its credential or server was applied, and again at each interval. It reports the results in
+	// the condition Preflight, status.preflight, problems, events and metrics. Off checks nothing; in YAML it is written "Off", in
+	// quotes.
+	//
+	// Required also checks a changed credential or server before it is applied. Until it has passed, what is applied stays, and a
+	// new cluster is not added. It then waits for the end of a scan that runs with the applied one, for 30 minutes at most. Clusters
+	// that can't be checked from Muster's Pod, such as those with workload identity, are applied at once. Rights that are only
+	// partial don't hold a change. What is applied and fails later is reported, and stays.
 	//
 	// Off is the default, because Muster itself connects to no cluster otherwise. A check sends a credential only to the server of
 	// the same file, as a scan does. But the connections come from Muster's Pod, which has the keys of the repository, and whoever
 	// may change the repository chooses the addresses. It is for the owner of the management cluster to allow that, and to open its
 	// network policies for it.
-	// +kubebuilder:validation:Enum=Report;Off
+	// +kubebuilder:validation:Enum=Report;Required;Off
 	// +kubebuilder:default=Off
 	// +optional
 	Mode PreflightMode `json:"mode,omitempty"`
@@ -554,19 +559,40 @@ type Preflight struct {
 	// +listType=set
 	// +optional
 	AllowProxies []string `json:"allowProxies,omitempty"`
+
+	// Checks clusters with vaultAuth, too: Muster logs in to Vault as the Mondoo Operator, gets a credential as the operator would, uses
+	// it once at the cluster, and revokes it. It asks only the servers in spec.vaultAuth.addresses. Muster needs the permission to
+	// create tokens of the operator's ServiceAccount, which its Role doesn't have: see config/README.md. Default: such clusters are not
+	// checked.
+	// +optional
+	VaultAuth *PreflightVaultAuth `json:"vaultAuth,omitempty"`
 }
 
-// PreflightMode is Report or Off.
+// PreflightVaultAuth defines how Muster logs in to Vault to check clusters.
+type PreflightVaultAuth struct {
+	// The operator's ServiceAccount, in the namespace of the AuditSync.
+	// +kubebuilder:default=mondoo-operator-controller-manager
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+}
+
+// PreflightMode is Report, Required or Off.
 type PreflightMode string
 
 // The modes of preflights.
 const (
-	PreflightReport PreflightMode = "Report"
-	PreflightOff    PreflightMode = "Off"
+	PreflightReport   PreflightMode = "Report"
+	PreflightRequired PreflightMode = "Required"
+	PreflightOff      PreflightMode = "Off"
 )
 
 // On reports whether clusters are checked.
-func (p Preflight) On() bool { return p.Mode == PreflightReport }
+func (p Preflight) On() bool { return p.Mode == PreflightReport || p.Required() }
+
+// Required reports whether a credential must work before it is applied.
+func (p Preflight) Required() bool { return p.Mode == PreflightRequired }
 
 // Every returns how often each cluster is checked.
 func (p Preflight) Every() time.Duration {
