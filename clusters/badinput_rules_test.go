@@ -239,11 +239,22 @@ func credentialRows(cluster, sealed, recommended func(name, spec string) string,
 		text = strings.Replace(text, "  name: bad\n", "  name: bad\n  annotations:\n    muster.dev/warn-before: "+before+"\n", 1)
 		return files{"bad.yaml": encrypt("bad.yaml", text)}
 	}
+	ofAccount := func(end time.Time) string {
+		claims := fmt.Sprintf(`{"sub":"system:serviceaccount:scan:bad","exp":%d}`, end.Unix())
+		return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "." + canary
+	}
+	renewed := func(token, lifetime string) files {
+		return files{"bad.yaml": sealed("bad", serviceAccount(server, token, caPEM())+"renew: {lifetime: "+lifetime+"}\n")}
+	}
 	registry := func(text string) files {
 		return files{"bad.yaml": sealed("bad", "kubeconfigSecretRef: {name: elsewhere}\ncontainerImageScanning: true\nprivateRegistries:\n  dockerConfigJson: '"+text+"'\n")}
 	}
 	return []badInput{
 		{name: "token that has expired", files: account(jwt(now.Add(-day)), caPEM()), want: []string{"token-expired clusters/bad.yaml:8"}},
+		{name: "user's token that is to be renewed", files: renewed(jwt(now.Add(year)), "24h"), want: []string{"renew clusters/bad.yaml:8"}, withKey: true},
+		{name: "token to be renewed for days", files: renewed(ofAccount(now.Add(year)), "1d"), want: []string{"renew clusters/bad.yaml:21"}},
+		{name: "token to be renewed that has expired", files: renewed(ofAccount(now.Add(-day)), "24h"), infos: []string{"renew-seed-ended clusters/bad.yaml:8"}},
+		{name: "token to be renewed of 29 days", files: renewed(ofAccount(now.Add(29*day)), "24h")},
 		{name: "token of 29 days", files: account(jwt(now.Add(29*day)), caPEM()), want: []string{"token-expiring clusters/bad.yaml:8"}},
 		{name: "token of 31 days", files: account(jwt(now.Add(31*day)), caPEM())},
 		{name: "token of tomorrow", files: account(jwtFrom(now.Add(day), now.Add(year)), caPEM()), want: []string{"token-not-yet-valid clusters/bad.yaml:8"}},

@@ -14,5 +14,6 @@
 // else is in memory (state.go) or in the cache of repositories (package gitsync), and may be lost at any time.
 //
 // What works beside the reconciler is a separate package, which setup.go wires: commitstatus posts commit statuses, receiver turns
-// webhooks into requested syncs, and scans observes the scans of clusters and starts those of changed clusters.
+// webhooks into requested syncs, scans observes the scans of clusters and starts those of changed clusters, preflights checks credentials,
+// and renewals renews tokens.
 package controllers

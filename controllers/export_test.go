@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/muster-gitops/muster/clusters/plan"
@@ -17,6 +18,12 @@ func ApplyPlan(ctx context.Context, c client.Client, namespace string, p *plan.P
 
 // Rebase has the reconciler believe that it has reported a sync of an AuditSync.
 func (r *Reconciler) Rebase(audit *v1alpha1.AuditSync) { r.rebase(audit) }
+
+// WithClock returns the options with a clock for renewals.
+func (o Options) WithClock(c clock.WithTicker) Options {
+	o.clock = c
+	return o
+}
 
 // Stick has the reconciler believe that a sync of an AuditSync was left alone, until it is released.
 func (r *Reconciler) Stick(key types.NamespacedName) (release func()) {

@@ -29,6 +29,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/commitstatus"
 	"github.com/muster-gitops/muster/controllers/preflights"
 	"github.com/muster-gitops/muster/controllers/pullrequest"
+	"github.com/muster-gitops/muster/controllers/renewals"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
 )
@@ -67,6 +68,8 @@ type Reconciler struct {
 	PullRequests *pullrequest.Checker
 	// Preflights checks the credentials of clusters; nil checks none.
 	Preflights *preflights.Checker
+	// Renewals renews tokens; nil renews none.
+	Renewals *renewals.Renewer
 	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
@@ -102,6 +105,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.Metrics.Suspended(audit.Namespace, audit.Name)
 		r.Statuses.Stop(audit)
 		r.Preflights.Forget(req.NamespacedName)
+		r.Renewals.Forget(req.NamespacedName)
 		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -347,6 +351,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.Statuses.Forget(key)
 	r.PullRequests.Forget(key)
 	r.Preflights.Forget(key)
+	r.Renewals.Forget(key)
 	if r.Scans != nil {
 		r.Scans.Forget(key)
 	}

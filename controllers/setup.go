@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -43,6 +44,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/preflights"
 	"github.com/muster-gitops/muster/controllers/pullrequest"
 	"github.com/muster-gitops/muster/controllers/receiver"
+	"github.com/muster-gitops/muster/controllers/renewals"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
 	"github.com/muster-gitops/muster/controllers/scanstate"
@@ -85,6 +87,9 @@ type Options struct {
 	ScanBounds scanstate.Bounds
 	// Webhook configures the webhook receiver.
 	Webhook receiver.Config
+
+	// clock is that of renewals; the real one if nil. Only tests set it.
+	clock clock.WithTicker
 }
 
 // Validate returns an error if the options are invalid.
@@ -202,6 +207,10 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 		CacheDir: r.repositoryDir, Events: r.Events, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.PullRequests); err != nil {
 		return fmt.Errorf("add the pull requests: %w", err)
+	}
+	r.Renewals = renewals.New(renewals.Options{Clock: cmp.Or[clock.WithTicker](opts.clock, clock.RealClock{}), Live: r.Client, Management: addressesOf(mgr.GetConfig()), Count: r.changed, Changed: reported, Log: mgr.GetLogger()})
+	if err := mgr.Add(r.Renewals); err != nil {
+		return fmt.Errorf("add the renewals of tokens: %w", err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-gitops/muster/clusters/credential"
+	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/renew"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
 
@@ -67,14 +69,27 @@ func (d *Draft) Credentials(now time.Time) (expires time.Time, problems []creden
 		return facts.Expires
 	}
 	expires = check(credential.Kubeconfig, spec.Kubeconfig)
+	problems = append(problems, d.unrenewable(mondoo.KeyKubeconfig, spec.Kubeconfig)...)
 	if auth := spec.ServiceAccountAuth; auth != nil && auth.Token != "" {
 		expires = check(credential.Token, auth.Token)
+		problems = append(problems, d.unrenewable(mondoo.KeyToken, auth.Token)...)
 		check(credential.CACert, auth.CACert)
 	}
 	if registries := spec.PrivateRegistries; registries != nil {
 		check(credential.DockerConfigJSON, registries.DockerConfigJSON)
 	}
 	return expires, problems
+}
+
+// unrenewable returns why the token of a credential can't be renewed, if it is to be.
+func (d *Draft) unrenewable(key, value string) []credential.Problem {
+	if d.Cluster.Spec.Renew == nil || value == "" {
+		return nil
+	}
+	if _, problem := renew.SeedOf(map[string]string{key: value}); problem != nil {
+		return []credential.Problem{*problem}
+	}
+	return nil
 }
 
 // YAML returns the file, in plain text and with the fields in the order of the reference. The header, which may be empty, is a

@@ -240,6 +240,9 @@ func (c *compiler) inlineSecrets(file *v1alpha1.ExternalCluster, record fleet.Cl
 	add := func(what string, values map[string]string, fields map[string][]string) {
 		s := fleet.SealedSecret{Name: mondoo.SecretName(record.AuditConfig, record.Name, what, hash), Type: mondoo.SecretType(what),
 			Data: map[string]fleet.Text{}, Cluster: record.Name, AuditConfig: record.AuditConfig, Origin: record.Origin}
+		if what == mondoo.Kubeconfig || what == mondoo.ServiceAccount {
+			s.Renew = spec.Renewal()
+		}
 		for _, key := range slices.Sorted(maps.Keys(values)) { // in a stable order, or the Secret's hash would change
 			if value := values[key]; value != "" {
 				s.Data[key] = fleet.Text{Value: value}
@@ -288,6 +291,9 @@ func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
 				value = "sealed:" + ref.Digest
 			}
 			out[s.Name+"/"+key] = value
+		}
+		if s.Renew > 0 {
+			out[s.Name+" renewed"] = ""
 		}
 	}
 	return out

@@ -1,10 +1,12 @@
 package credential
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/muster-gitops/muster/clusters/finding"
@@ -40,6 +42,21 @@ func ConnectionOf(content []byte, now time.Time) (Connection, *Problem) {
 		Certificate: user.ClientCertificateData, Key: user.ClientKeyData,
 		Impersonate: impersonation(user),
 	}, nil
+}
+
+// WithToken returns a kubeconfig with another token for the user of the current context. ConnectionOf must accept the kubeconfig.
+func WithToken(content []byte, token string) ([]byte, error) {
+	r := &report{}
+	config := r.load(content)
+	if config == nil {
+		return nil, errors.New("the kubeconfig can't be read")
+	}
+	_, user := r.context(config)
+	if user == nil {
+		return nil, errors.New("the kubeconfig has no user")
+	}
+	user.Token = token
+	return clientcmd.Write(*config)
 }
 
 // impersonation returns the headers that client-go sends for the fields as, as-uid, as-groups and as-user-extra.

@@ -136,7 +136,7 @@ func (f Facts) Expiring(now time.Time, warnBefore time.Duration) []Problem {
 		}
 		fix := "replace it before then"
 		if t.Kind == KindToken {
-			fix = "issue a new one, or a long-lived one in a Secret of type kubernetes.io/service-account-token"
+			fix = fixExpiring
 		}
 		problems = append(problems, Problem{Code: t.Code(Expiring), Severity: finding.Warning, Message: t.Text(stage), Fix: fix})
 	}

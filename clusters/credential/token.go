@@ -41,6 +41,9 @@ func (r *report) token(token, what string) {
 	}
 }
 
+// fixExpiring is the fix for a token that expires and isn't renewed.
+const fixExpiring = "issue a new one with muster rotate --token, and set spec.renew.lifetime, so that Muster renews it from then on"
+
 func (r *report) tokenTime(token, what string) {
 	c := claimsOf(token)
 	r.from(c.Nbf.time, CodeTokenEarly, what)

@@ -34,6 +34,8 @@ var clusterRules = []Rule{
 		Fix: "use lower-case letters, digits, dashes and dots, at most 253 characters", Example: "kubeconfigSecretRef: {name: EU_Kubeconfig}"},
 	{Code: "plain-credential", Severities: errorOnly, Cause: "A credential is in Git in plain text, where everyone with the repository or a copy can read it.",
 		Fix: "revoke the credential, because Git keeps it, and encrypt the new one with sops", Example: "serviceAccountAuth:\n  token: eyJhbGciOi…"},
+	{Code: "renew", Severities: errorOnly, Cause: "A token can't be renewed: renew has a lifetime that Kubernetes or Muster doesn't accept, or there is no ServiceAccount's token in the file.",
+		Fix: "set renew.lifetime to 10m or more and 720h or less, with the token of a ServiceAccount in serviceAccountAuth.token, kubeconfig or kubeconfigFile; or remove renew", Example: "renew: {lifetime: 1d}"},
 	{Code: "required-field", Severities: errorOnly, Cause: "A required field is missing or empty.",
 		Fix: "set it", Example: "vaultAuth:\n  server: https://api.example.com  # and no vaultAddr"},
 	{Code: "schedule", Severities: errorOnly, Cause: "Kubernetes would refuse the schedule, or it never fires. The operator would stop at its CronJob and skip the clusters after it.",

@@ -25,6 +25,9 @@ const (
 	// AnnotationMadeFor is "auditConfig/cluster", on a Secret that Muster made from the credentials in a cluster's
 	// file. Nothing may reference such a Secret, and no manifest may change it.
 	AnnotationMadeFor = "muster.dev/made-for"
+	// AnnotationRenewed is on a Secret whose token was renewed. It proves to whoever knows the token in Git that Muster wrote this one,
+	// and reveals nothing of either. See package renew.
+	AnnotationRenewed = "muster.dev/renewed-from"
 	// AnnotationReads changes on an audit config when a Secret changes that the operator reads without watching it: any
 	// change of the audit config makes the operator read it again.
 	AnnotationReads = "muster.dev/secrets-read"
@@ -110,7 +113,9 @@ type SealedSecret struct {
 	// Cluster and AuditConfig are the cluster that the Secret was made for; empty for a manifest of the repository.
 	Cluster, AuditConfig string
 	// Generated is true if a kustomization's generator made it.
-	Generated   bool
+	Generated bool
+	// Renew is the lifetime of the tokens that replace the one in it; zero for none.
+	Renew       time.Duration
 	Uses        []Use
 	Origin      Origin
 	Quarantined bool
@@ -147,12 +152,15 @@ type Secret struct {
 	Quarantined          bool
 	Hash                 string
 	// Expires is when the first of its credentials expires; zero if no expiry is known. Terms are how long each of them works.
+	// A token that is renewed counts in neither.
 	Expires time.Time
 	Terms   []credential.Term
 	// WarnBefore is how long before their end they are reported; zero for the usual time. Of several clusters, the longest counts.
 	WarnBefore time.Duration
 	// Changes is when findings about it change by themselves, because of what expires; zero for never.
 	Changes time.Time
+	// Renew is the lifetime of the tokens that replace the one in it; zero for none.
+	Renew time.Duration
 	// Supplied is true if its values come from elsewhere and change without a commit. Version changes with them.
 	Supplied bool
 	Version  string
@@ -193,7 +201,7 @@ func (f *Sealed) Unopened(text func(Text) string) *Opened {
 	for _, from := range f.Secrets {
 		to := Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations, Immutable: from.Immutable,
 			Data: make(map[string]string, len(from.Data)), Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
-			Quarantined: from.Quarantined, Hash: from.Hash}
+			Quarantined: from.Quarantined, Hash: from.Hash, Renew: from.Renew}
 		for key, value := range from.Data {
 			to.Data[key] = text(value)
 		}

@@ -30,6 +30,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/recipient"
 	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/renew"
 	"github.com/muster-gitops/muster/clusters/review"
 	"github.com/muster-gitops/muster/clusters/seal"
 )
@@ -140,6 +141,7 @@ func (c *check) review(ctx context.Context) (*Result, error) {
 	}
 	in := c.input()
 	live := c.live(base, merged)
+	base, merged = renew.Continue(base, live.Renewed, c.Now), renew.Continue(merged, live.Renewed, c.Now)
 	in.BeforeFleet, in.AfterFleet = base, merged
 	in.Before, in.After = plan.Compute(base, live, c.policy(c.BaseCommit)), plan.Compute(merged, live, c.policy(c.HeadCommit))
 	return &Result{readable(review.New(in)), in.After, merged}, nil

@@ -35,7 +35,11 @@ func (r *Result) Setups() []setup.Setup {
 	var setups []setup.Setup
 	for i := range r.Changes {
 		if c := r.cluster(&r.Changes[i]); c != nil {
-			if s := setup.For(c.Entry, c.AuditConfig, r.Namespace); len(s.Steps) > 0 {
+			s := setup.For(c.Entry, c.AuditConfig, r.Namespace)
+			if c.File != nil && c.File.Spec.Renew != nil {
+				s = s.Renewing()
+			}
+			if len(s.Steps) > 0 {
 				setups = append(setups, s)
 			}
 		}

@@ -164,7 +164,8 @@ func (m *Memory) opening(f *load.File) *opening {
 func (m *Memory) secret(o *run, s *fleet.SealedSecret) *remembered {
 	old := m.secrets[s.Name]
 	if old == nil || old.sealed.Hash != s.Hash || old.sealed.Quarantined != s.Quarantined || old.sealed.Origin != s.Origin ||
-		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) {
+		old.origin != o.hash(s.Origin) || old.sealed.Cluster != s.Cluster || old.sealed.AuditConfig != s.AuditConfig || !maps.Equal(old.sealed.Data, s.Data) || !sameUses(old.sealed.Uses, s.Uses) ||
+		old.sealed.Renew != s.Renew {
 		return nil
 	}
 	if old.secret.Due(o.now) || !o.unchanged(old.from) {

@@ -28,6 +28,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/load"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/redact"
+	"github.com/muster-gitops/muster/clusters/renew"
 	"github.com/muster-gitops/muster/clusters/unseal"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
@@ -217,7 +218,7 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 			sealed := &o.sealed.Secrets[i]
 			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations, Immutable: sealed.Immutable,
 				Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
-				Hash: sealed.Hash, Data: make(map[string]string, len(sealed.Data))}
+				Hash: sealed.Hash, Renew: sealed.Renew, Data: make(map[string]string, len(sealed.Data))}
 			results[i] = o.secret(sealed, &secrets[i])
 			return nil
 		})
@@ -302,6 +303,9 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 			facts, problems = credential.CACert(data, o.now)
 		case mondoo.KeyDockerConfigJSON:
 			facts, problems = credential.DockerConfigJSON(data, o.now)
+		}
+		if sealed.Renew > 0 && use.Key != mondoo.KeyCACert {
+			facts, problems = renew.Check(s.Data, o.now)
 		}
 		s.Expires = earliest(s.Expires, facts.Expires)
 		s.WarnBefore = max(s.WarnBefore, use.WarnBefore)

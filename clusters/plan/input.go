@@ -43,6 +43,12 @@ type LiveSecret struct {
 	ManagedFields []metav1.ManagedFieldsEntry
 }
 
+// Renewed returns annotations and data of a live Secret, if it exists. Package renew finds a renewed token in them.
+func (l Live) Renewed(secret string) (annotations map[string]string, data map[string][]byte) {
+	s := l.Secrets[secret]
+	return s.Annotations, s.Data
+}
+
 // Foreign decides what happens to entries that come from no file.
 type Foreign string
 

@@ -39,6 +39,8 @@ type Step struct {
 	Fields []Field `json:"fields,omitempty"`
 	// Drift is true if the live object was changed and Git was not.
 	Drift bool `json:"drift,omitempty"`
+	// Supplied is true if the values of a Secret have changed where they come from, and neither Git nor anyone has changed them.
+	Supplied bool `json:"supplied,omitempty"`
 	// ChangedBy is who caused the drift, as far as the API server can tell. It can't for deleted objects.
 	ChangedBy []Author `json:"changedBy,omitempty"`
 	// Reason is the reason for the action, if it isn't obvious.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
 )
@@ -100,12 +102,25 @@ func (d *decided) secret(p *secretsPlan, s *fleet.Secret, item *inventory.Item) 
 		if live.Labels[fleet.LabelSync] == "" && !d.applied(s.Name) {
 			step.Reason, step.Drift = "takes over a Secret that was made by hand", false
 		}
+		if step.Drift && s.Supplied && suppliedAnew(live, step.Fields) {
+			step.Reason, step.Drift, step.Supplied = "its values, which don't come from Git alone, have changed", false, true
+		}
 	}
 	waits := step.Drift && item != nil && p.settleSecret(&step, item, d.policy)
 	p.step(step)
 	if !waits && (!step.Drift || d.policy.CorrectDrift) {
 		p.writes = append(p.writes, write)
 	}
+}
+
+// suppliedAnew reports whether fields of a live Secret differ because they have new values, and not because someone has changed them.
+func suppliedAnew(live LiveSecret, differ []Field) bool {
+	paths := make([]string, len(differ))
+	for i, f := range differ {
+		paths[i] = f.Path
+	}
+	return slices.ContainsFunc(live.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return Own(m.Manager) }) &&
+		len(authorsOf(live.ManagedFields, paths)) == 0
 }
 
 // settleSecret records in item that one of its Secrets is corrected, and reports whether the correction waits. Muster

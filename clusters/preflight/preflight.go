@@ -13,7 +13,8 @@
 //   - It reads a bounded answer in a bounded time.
 //   - Texts of a server are masked, and left out if they are long.
 //
-// It writes nothing: all requests are reads, and reviews of the credential's own name and rights.
+// [Run] writes nothing: all its requests are reads, and reviews of the credential's own name and rights. [Post] is for whoever has
+// something to request from a target, by the same rules.
 package preflight
 
 import (
@@ -127,33 +128,11 @@ func (r *report) run(ctx context.Context, t Target, o Options) {
 
 // connection makes the checks that need one.
 func (r *report) connection(ctx context.Context, t Target, o Options, where *endpoint) {
-	d := dialer{guard: guard{allow: o.Allow, management: o.Management}, timeout: o.StepTimeout, proxy: where.proxy}
-	host, port, failure := d.contact(where)
-	if failure != nil {
-		r.fail(Resolve, failure)
+	c := r.connect(ctx, t, o, where)
+	if c == nil {
 		return
 	}
-	r.known.host, r.known.port = host, port
-	addresses, failure := d.resolve(ctx, host, o.Resolve)
-	if failure != nil {
-		r.fail(Resolve, failure)
-		return
-	}
-	r.pass(Resolve, list(addresses))
-	conn, failure := d.dial(ctx, addresses, port)
-	if failure != nil {
-		r.fail(Connect, failure)
-		return
-	}
-	r.pass(Connect, "")
-	r.known.host, r.known.port = where.host, where.port // after the connection, a proxy is out of the picture
-	c := newClient(t, where, d, addresses, port, o)
 	defer c.close()
-	if failure := c.greet(ctx, conn); failure != nil {
-		r.handshake(t, failure)
-		return
-	}
-	r.verified(t)
 	if r.version(ctx, c) && r.login(ctx, c, o.Now()) {
 		if t.Vault != nil {
 			r.newRights(ctx, c)
@@ -162,6 +141,64 @@ func (r *report) connection(ctx context.Context, t Target, o Options, where *end
 		}
 		r.identity(ctx, c, t.UID)
 	}
+}
+
+// connect makes the checks until there is a connection to the server. It returns nil if one has failed.
+func (r *report) connect(ctx context.Context, t Target, o Options, where *endpoint) *client {
+	d := dialer{guard: guard{allow: o.Allow, management: o.Management}, timeout: o.StepTimeout, proxy: where.proxy}
+	host, port, failure := d.contact(where)
+	if failure != nil {
+		r.fail(Resolve, failure)
+		return nil
+	}
+	r.known.host, r.known.port = host, port
+	addresses, failure := d.resolve(ctx, host, o.Resolve)
+	if failure != nil {
+		r.fail(Resolve, failure)
+		return nil
+	}
+	r.pass(Resolve, list(addresses))
+	conn, failure := d.dial(ctx, addresses, port)
+	if failure != nil {
+		r.fail(Connect, failure)
+		return nil
+	}
+	r.pass(Connect, "")
+	r.known.host, r.known.port = where.host, where.port // after the connection, a proxy is out of the picture
+	c := newClient(t, where, d, addresses, port, o)
+	if failure := c.greet(ctx, conn); failure != nil {
+		r.handshake(t, failure)
+		return nil
+	}
+	r.verified(t)
+	return c
+}
+
+// Post posts an object to a path of the target's API, and returns status and body of the answer. Without an answer, it returns the
+// check that failed, or one that could not be made: a server error counts as no answer.
+func Post(ctx context.Context, t Target, o Options, path string, object any) (status int, body []byte, failed *Check) {
+	o = o.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	r := newReport(t, o)
+	where := r.credential(t, o)
+	if where == nil {
+		if failed = r.result.Failure(); failed == nil {
+			failed = &Check{Name: Credential, State: NotChecked, Message: r.result.NotChecked}
+		}
+		return 0, nil, failed
+	}
+	c := r.connect(ctx, t, o, where)
+	if c == nil {
+		return 0, nil, r.result.Failure()
+	}
+	defer c.close()
+	a, failure := c.post(ctx, path, object)
+	if failure != nil {
+		r.fail(HTTP, failure)
+		return 0, nil, r.result.Failure()
+	}
+	return a.status, a.body, nil
 }
 
 // All checks many targets side by side, and yields the result of each with the target's index as soon as it has it. One that is

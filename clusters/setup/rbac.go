@@ -38,7 +38,7 @@ func (s *Setup) grant(subject rbacv1.Subject, note string, before ...any) {
 		ObjectMeta: metav1.ObjectMeta{Name: scanRole + "-" + s.Cluster},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: scanRole}, Subjects: []rbacv1.Subject{subject}}
 	s.manifest = manifest(append(before, role, binding))
-	s.step(Target, "Let the scanner read all objects", strings.TrimSpace(note+" "+scanNote), sh("kubectl --context=%s apply -f - <<EOF", s.targetContext())+"\n"+s.heredoc()+"EOF")
+	s.step(Target, "Let the scanner read all objects", strings.TrimSpace(note+" "+scanNote), sh("kubectl --context=%s apply -f - <<EOF", s.targetContext())+"\n"+s.heredoc(s.manifest)+"EOF")
 }
 
 func typeMeta(apiVersion, kind string) metav1.TypeMeta {
@@ -82,9 +82,9 @@ func manifest(objects []any) string {
 	return b.String()
 }
 
-// heredoc returns the manifest as a document in a shell script, in which only the variables are expanded.
-func (s *Setup) heredoc() string {
-	escaped := strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(s.manifest)
+// heredoc returns a manifest as a document in a shell script, in which only the variables are expanded.
+func (s *Setup) heredoc(manifest string) string {
+	escaped := strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(manifest)
 	for _, v := range s.Variables {
 		name := placeholder(v.Name)
 		escaped = strings.ReplaceAll(escaped, `\`+name, strings.TrimSuffix(name, "}")+":?}")

@@ -49,6 +49,16 @@ func TestGolden(t *testing.T) {
 		golden(t, name+".sh", s.Commands())
 		golden(t, name+".yaml", string(s.RBAC()))
 		golden(t, name+".tf", string(s.Terraform()))
+		renewed := s.Renewing()
+		if method != "serviceAccountAuth" && method != "kubeconfig" {
+			if renewed.Commands() != s.Commands() || string(renewed.Terraform()) != string(s.Terraform()) {
+				t.Errorf("%s has no token to renew", method)
+			}
+			continue
+		}
+		golden(t, name+"-renew.sh", renewed.Commands())
+		golden(t, name+"-renew.yaml", string(renewed.RBAC()))
+		golden(t, name+"-renew.tf", string(renewed.Terraform()))
 	}
 	// The operator's defaults, and a value that each method needs but doesn't have.
 	golden(t, "vaultAuth-defaults.sh", setup.For(mondoo.Entry{Name: "eu", VaultAuth: &mondoo.VaultAuth{AuthRole: "mondoo-operator"}}, "mondoo-client", "mondoo-operator").Commands())

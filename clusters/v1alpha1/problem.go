@@ -82,6 +82,8 @@ const (
 	CodeVaultTTL finding.Code = "vault-ttl"
 	// CodeSocketPath: a socketPath that is not an absolute path. Error.
 	CodeSocketPath finding.Code = "spiffe-socket-path"
+	// CodeRenew: a renewal without a token in the file, or with a lifetime that can't be asked for. Error.
+	CodeRenew finding.Code = "renew"
 	// CodeSchedule: a schedule that Kubernetes would refuse or that never fires. Error.
 	CodeSchedule finding.Code = "schedule"
 	// CodePattern: a pattern that is empty (error), or one that is repeated, matches no name or leaves nothing (warning).

@@ -276,21 +276,35 @@ spec:
 	"encrypted address of Vault":           {text: vault("vaultAddr: '" + handle + "'"), want: []string{"error must-be-plain spec.vaultAuth.vaultAddr"}},
 	"Vault over ftp":                       {text: vault("vaultAddr: ftp://vault"), want: []string{"error vault-address spec.vaultAuth.vaultAddr"}},
 	"Vault with a token":                   {text: vault("vaultAddr: https://vault?token=canary"), want: []string{"error vault-address spec.vaultAuth.vaultAddr"}},
-	"ttl in days":                          {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 1d"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
-	"ttl of nothing":                       {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 0s"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
-	"ttl in the past":                      {onlyGo: true, text: vault("vaultAddr: https://v\nttl: -1h"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
-	"ttl that overflows":                   {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 99999999999h"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
-	"ttl under twenty minutes":             {text: vault("vaultAddr: https://v\nttl: 19m59s"), want: []string{"warning vault-ttl spec.vaultAuth.ttl"}},
-	"auth path outside of auth":            {text: vault("vaultAddr: https://v\nauthPath: kubernetes"), want: []string{"warning vault-path spec.vaultAuth.authPath"}},
-	"auth path with a leading slash":       {onlyGo: true, text: vault("vaultAddr: https://v\nauthPath: /auth/kubernetes"), want: []string{"error vault-path spec.vaultAuth.authPath"}},
-	"auth path with a slash at its end":    {text: vault("vaultAddr: https://v\nauthPath: auth/kubernetes/")},
-	"secrets path with a leading slash":    {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: /kubernetes"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
-	"secrets path that climbs":             {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: ../sys"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
-	"secrets path with a query":            {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: a?b"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
-	"Vault namespace":                      {text: vault("vaultAddr: https://v\nkubernetesNamespace: a/b"), want: []string{"error object-name spec.vaultAuth.kubernetesNamespace"}},
-	"Vault with roles of one namespace":    {text: strings.Replace(vault("vaultAddr: https://v"), "kubernetesNamespace: scan\n", "", 1), want: []string{"info vault-kubernetes-namespace spec.vaultAuth.kubernetesNamespace"}},
-	"two Vault CAs":                        {text: vault("vaultAddr: https://v\ncaCert: x\ncaCertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.caCertSecretRef"}},
-	"two target CAs":                       {text: vault("vaultAddr: https://v\ntargetCACertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.targetCACertSecretRef"}},
+	// Renewed tokens.
+	"a renewed token":               {text: renewal("24h")},
+	"a renewed kubeconfig":          {text: file("kubeconfig: '" + handle + "'\nrenew: {lifetime: 90m}")},
+	"a renewed kubeconfigFile":      {text: file("kubeconfigFile: eu.kubeconfig\nrenew: {lifetime: 720h}")},
+	"a lifetime in days":            {text: renewal("1d"), want: []string{"error renew spec.renew.lifetime"}},
+	"a lifetime of nine minutes":    {onlyGo: true, text: renewal("9m59s"), want: []string{"error renew spec.renew.lifetime"}},
+	"a lifetime in the past":        {text: renewal("-1h"), want: []string{"error renew spec.renew.lifetime"}},
+	"a lifetime of a year":          {onlyGo: true, text: renewal("8760h"), want: []string{"error renew spec.renew.lifetime"}},
+	"no lifetime":                   {text: file("kubeconfigFile: eu.kubeconfig\nrenew: {}"), want: []string{"error required-field spec.renew.lifetime"}},
+	"an encrypted lifetime":         {text: renewal(handle), want: []string{"error must-be-plain spec.renew.lifetime"}},
+	"renew without a token":         {onlyGo: true, text: file("kubeconfigSecretRef: {name: eu}\nrenew: {lifetime: 24h}"), want: []string{"error renew spec.renew"}},
+	"renew of another Secret":       {onlyGo: true, text: file("serviceAccountAuth: {server: 'https://a', credentialsSecretRef: {name: eu}}\nrenew: {lifetime: 24h}"), want: []string{"error renew spec.renew"}},
+	"renew of a cloud's credential": {onlyGo: true, text: file("spiffeAuth: {server: 'https://a', trustBundle: x}\nrenew: {lifetime: 24h}"), want: []string{"error renew spec.renew"}},
+
+	"ttl in days":                       {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 1d"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
+	"ttl of nothing":                    {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 0s"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
+	"ttl in the past":                   {onlyGo: true, text: vault("vaultAddr: https://v\nttl: -1h"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
+	"ttl that overflows":                {onlyGo: true, text: vault("vaultAddr: https://v\nttl: 99999999999h"), want: []string{"error vault-ttl spec.vaultAuth.ttl"}},
+	"ttl under twenty minutes":          {text: vault("vaultAddr: https://v\nttl: 19m59s"), want: []string{"warning vault-ttl spec.vaultAuth.ttl"}},
+	"auth path outside of auth":         {text: vault("vaultAddr: https://v\nauthPath: kubernetes"), want: []string{"warning vault-path spec.vaultAuth.authPath"}},
+	"auth path with a leading slash":    {onlyGo: true, text: vault("vaultAddr: https://v\nauthPath: /auth/kubernetes"), want: []string{"error vault-path spec.vaultAuth.authPath"}},
+	"auth path with a slash at its end": {text: vault("vaultAddr: https://v\nauthPath: auth/kubernetes/")},
+	"secrets path with a leading slash": {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: /kubernetes"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
+	"secrets path that climbs":          {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: ../sys"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
+	"secrets path with a query":         {onlyGo: true, text: vault("vaultAddr: https://v\nsecretsPath: a?b"), want: []string{"error vault-path spec.vaultAuth.secretsPath"}},
+	"Vault namespace":                   {text: vault("vaultAddr: https://v\nkubernetesNamespace: a/b"), want: []string{"error object-name spec.vaultAuth.kubernetesNamespace"}},
+	"Vault with roles of one namespace": {text: strings.Replace(vault("vaultAddr: https://v"), "kubernetesNamespace: scan\n", "", 1), want: []string{"info vault-kubernetes-namespace spec.vaultAuth.kubernetesNamespace"}},
+	"two Vault CAs":                     {text: vault("vaultAddr: https://v\ncaCert: x\ncaCertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.caCertSecretRef"}},
+	"two target CAs":                    {text: vault("vaultAddr: https://v\ntargetCACertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.targetCACertSecretRef"}},
 
 	// Scope.
 	"time zone": {onlyGo: true, text: file("kubeconfigSecretRef: {name: eu}\nschedule: TZ=UTC * * * * *"), want: []string{"error schedule spec.schedule"}},
@@ -310,6 +324,10 @@ spec:
 	"registries of nothing":     {text: file("kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\nprivateRegistries: {}"), want: []string{"error required-field spec.privateRegistries.dockerConfigJson"}},
 	"registries twice": {text: file("kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\nprivateRegistries: {dockerConfigJson: '" + handle + "', secretRef: {name: a}}\nprivateRegistriesPullSecretRef: {name: a}"),
 		want: []string{"error conflicting-fields spec.privateRegistries.secretRef", "error conflicting-fields spec.privateRegistriesPullSecretRef"}},
+}
+
+func renewal(lifetime string) string {
+	return file("serviceAccountAuth: {server: 'https://a', token: '" + handle + "', caCert: x}\nrenew: {lifetime: '" + lifetime + "'}")
 }
 
 func spiffe(server string) string {

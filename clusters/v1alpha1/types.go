@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "time"
+
 // APIVersion and Kind identify a cluster file.
 const (
 	APIVersion = "muster.dev/v1alpha1"
@@ -57,6 +59,9 @@ type Spec struct {
 	VaultAuth *VaultAuth `json:"vaultAuth,omitempty"`
 	// Authenticate with an X.509 SVID from a SPIRE agent.
 	SPIFFEAuth *SPIFFEAuth `json:"spiffeAuth,omitempty"`
+	// Replace the token in this file, in the Secret of the scanner, by ones that Muster requests from the cluster itself. Only with
+	// serviceAccountAuth.token, kubeconfig or kubeconfigFile, and a ServiceAccount's token.
+	Renew *Renew `json:"renew,omitempty"`
 	// When to scan: five cron fields, or a word such as @daily. H is a number that is stable for this cluster and evenly
 	// distributed over the fleet, as in "H */2 * * *". Default: the audit config's schedule.
 	Schedule string `json:"schedule,omitempty" seal:"never"`
@@ -94,6 +99,31 @@ type ServiceAccountAuth struct {
 	// Don't verify the API server's certificate. Any server at the address gets the token. In a file with token, it must
 	// directly follow server. Default: false.
 	SkipTLSVerify *bool `json:"skipTLSVerify,omitempty"`
+}
+
+// Renew defines how a ServiceAccount's token is renewed.
+type Renew struct {
+	// The lifetime to ask for, as a Go duration such as 24h: 10m to 720h. The cluster may grant less: 24h on EKS and AKS, 48h on GKE.
+	// The next token is requested at half of what was granted.
+	Lifetime string `json:"lifetime" seal:"never"`
+}
+
+// The shortest lifetime that Kubernetes grants, and the longest that can be asked for.
+const (
+	ShortestRenewal = 10 * time.Minute
+	LongestRenewal  = 720 * time.Hour
+)
+
+// Renewal returns the lifetime of the tokens by which the one in the file is to be replaced; zero for none.
+func (s Spec) Renewal() time.Duration {
+	if s.Renew == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(s.Renew.Lifetime)
+	if err != nil || d < ShortestRenewal || d > LongestRenewal {
+		return 0
+	}
+	return d
 }
 
 // SkipsTLS reports whether the API server's certificate is not verified.

@@ -26,6 +26,7 @@ func (c *ExternalCluster) Validate(sealed func(string) bool) []Problem {
 	v.workloadIdentity(c.Spec.WorkloadIdentity)
 	v.vault(c.Spec.VaultAuth)
 	v.spiffe(c.Spec.SPIFFEAuth)
+	v.renew(c.Spec)
 	v.schedule(c)
 	v.filters(c.Spec)
 	v.registries(c.Spec)

@@ -71,6 +71,30 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 	}
 }
 
+// renew checks that there is a token to renew.
+func (v *validator) renew(spec Spec) {
+	if spec.Renew == nil {
+		return
+	}
+	inline := spec.Kubeconfig != "" || spec.KubeconfigFile != "" || spec.ServiceAccountAuth != nil && spec.ServiceAccountAuth.CredentialsSecretRef == nil
+	if !inline && len(spec.Methods()) > 0 {
+		v.fail(CodeRenew, []string{"spec", "renew"}, "needs a token in this file, in serviceAccountAuth.token, kubeconfig or kubeconfigFile", "write the token into this file, or remove renew")
+		return
+	}
+	field := []string{"spec", "renew", "lifetime"}
+	if !v.required(spec.Renew.Lifetime, field...) {
+		return
+	}
+	switch d, err := time.ParseDuration(spec.Renew.Lifetime); {
+	case err != nil:
+		v.fail(CodeRenew, field, "is not a duration", "use hours or minutes, such as 24h; there is no unit for days")
+	case d < ShortestRenewal:
+		v.fail(CodeRenew, field, "is under 10m, the shortest lifetime that Kubernetes grants", "write 10m or more, such as 24h")
+	case d > LongestRenewal:
+		v.fail(CodeRenew, field, "is over 720h", "write 720h or less, such as 24h")
+	}
+}
+
 // The operator renews Vault credentials at half their lifetime, but at most every 10 minutes.
 const shortestTTL = 20 * time.Minute
 

@@ -45,6 +45,9 @@ const addExample = `  # Ask for everything
   # With a token that add makes in the cluster
   muster add prod-eu-west-1 --from-context prod-eu-west-1 --create-service-account
 
+  # With a token that Muster renews
+  muster add prod-eu-west-1 --from-context prod-eu-west-1 --create-service-account --renew 24h
+
   # A token from another program
   vault read -field=token secret/eu | muster add prod-eu-west-1 --server https://eu.example.com --token-file - --ca-file eu.crt
 

@@ -90,6 +90,7 @@ var clusterMethods = []clusterMethod{
 // scanFields are those of every method.
 var scanFields = []clusterField{
 	{path: "schedule", flag: "schedule", help: `when to scan, in cron form; H spreads clusters, as in "H */2 * * *" (default: the audit config's)`},
+	{path: "renew.lifetime", flag: "renew", help: "let Muster replace the token by new ones of this `lifetime`, such as 24h"},
 	{path: "filtering.namespaces.include", flag: "include-namespace", help: "scan only this `namespace`, by name or pattern; can be repeated", list: true},
 	{path: "filtering.namespaces.exclude", flag: "exclude-namespace", help: "don't scan this `namespace`, by name or pattern; can be repeated", list: true},
 	{path: "repositories.include", flag: "include-repository", help: "scan only images of this `repository`; with --images; can be repeated", list: true},

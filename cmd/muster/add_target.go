@@ -61,7 +61,11 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 			return nil, err
 		}
 	}
-	objects, err := scannerObjects(setup.For(mondoo.Entry{Name: a.name, ServiceAccountAuth: &mondoo.ServiceAccountAuth{}}, "", a.opts.Namespace), a.target.lifetime == 0)
+	needs, renewed := setup.For(mondoo.Entry{Name: a.name, ServiceAccountAuth: &mondoo.ServiceAccountAuth{}}, "", a.opts.Namespace), a.fields.given("renew")
+	if renewed {
+		needs = needs.Renewing()
+	}
+	objects, err := scannerObjects(needs, a.target.lifetime == 0)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +86,11 @@ func (a *adder) createAccount(ctx context.Context, config *clientcmdapi.Config) 
 	d := author.New(a.name)
 	d.Cluster.Spec.ServiceAccountAuth = &v1alpha1.ServiceAccountAuth{Server: server, Token: token, CACert: string(ca)}
 	if a.target.lifetime == 0 {
-		d.Notes = append(d.Notes, "the token doesn't expire; to revoke it, delete the Secret "+tokenNamespace+"/"+tokenSecret+" in the cluster")
+		note := "the token doesn't expire; to revoke it, delete the Secret " + tokenNamespace + "/" + tokenSecret + " in the cluster"
+		if renewed {
+			note += ", which you can do as soon as Muster has renewed it"
+		}
+		d.Notes = append(d.Notes, note)
 	}
 	return d, a.finish(d, &clusterMethods[0], fieldValues{})
 }
@@ -145,8 +153,11 @@ func (a *adder) agree(ctx context.Context, objects []*unstructured.Unstructured,
 			name = o.GetNamespace() + "/" + name
 		}
 		what := ""
-		if o.GetKind() == "ClusterRole" {
+		switch o.GetKind() {
+		case "ClusterRole":
 			what = " (get, list and watch everything, Secrets too)"
+		case "Role":
+			what = " (create tokens of the ServiceAccount " + tokenSecret + ")"
 		}
 		fmt.Fprintf(a.stderr, "    %s %s%s\n", o.GetKind(), printable(name), what)
 	}
@@ -198,6 +209,8 @@ var targetResources = map[string]schema.GroupVersionResource{
 	"Namespace":          {Version: "v1", Resource: "namespaces"},
 	"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
 	"Secret":             {Version: "v1", Resource: "secrets"},
+	"Role":               {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+	"RoleBinding":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 	"ClusterRole":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
 	"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 }

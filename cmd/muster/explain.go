@@ -167,7 +167,7 @@ func (e explainer) explainOne(ctx context.Context, r *rendered, c fleet.Cluster,
 		x.Fields[i].Note, x.Fields[i].Origin.Detail = v.text(x.Fields[i].Note), v.text(x.Fields[i].Origin.Detail)
 	}
 	for _, secret := range r.opened.Secrets {
-		if terms := explain.Terms(secret.Data, e.now); len(terms) > 0 {
+		if terms := explain.Terms(secret.Data, e.now); len(terms) > 0 && secret.Renew == 0 {
 			for _, s := range x.Secrets {
 				if s.Name == secret.Name {
 					x.Expires[s.Name], x.stages[s.Name] = terms[0].Until, worst(terms, e.now, c.WarnBefore())

@@ -137,7 +137,11 @@ func (c *cluster) expiries(ctx context.Context, now time.Time) (ends map[string]
 			return nil, "", c.explain("list Secrets", err)
 		}
 		for i := range list.Items {
-			ends[list.Items[i].Name] = explain.Terms(list.Items[i].Data, now)
+			terms := explain.Terms(list.Items[i].Data, now)
+			if list.Items[i].Annotations[fleet.AnnotationRenewed] != "" { // its end matters only when it wasn't renewed in time
+				terms = slices.DeleteFunc(terms, func(t credential.Term) bool { return t.Kind == credential.KindToken && t.Until.After(now) })
+			}
+			ends[list.Items[i].Name] = terms
 		}
 		if opts.Continue = list.Continue; opts.Continue == "" {
 			return ends, "", nil

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
 	"github.com/muster-gitops/muster/clusters/plan"
+	"github.com/muster-gitops/muster/clusters/renew"
 	"github.com/muster-gitops/muster/controllers"
 )
 
@@ -165,6 +167,7 @@ func (f *folder) compare(ctx context.Context, r *rendered, live *state) (*plan.P
 	if err := f.cluster.addSecrets(ctx, &live.Live, sync, secretNames(r.opened, live.Inventories)); err != nil {
 		return nil, err
 	}
+	r.opened = renew.Continue(r.opened, live.Renewed, time.Now())
 	return plan.Compute(r.opened, live.Live, controllers.Policy(live.syncs[sync], r.revision)), nil
 }
 

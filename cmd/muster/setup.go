@@ -88,7 +88,11 @@ func (e explainer) setup(ctx context.Context) ([]setup.Setup, []finding.Finding,
 			entry = compile.Entry(c.File, config, mondoo.UnknownHash, false)
 		}
 		entry.Name = c.Name
-		found = append(found, setup.For(entry, config, e.opts.Namespace))
+		needs := setup.For(entry, config, e.opts.Namespace)
+		if c.File != nil && c.File.Spec.Renew != nil {
+			needs = needs.Renewing()
+		}
+		found = append(found, needs)
 		if c.Quarantined {
 			findings = append(findings, e.findingsOf(c.Name, c.Origin.Path, all)...)
 		}

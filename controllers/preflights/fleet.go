@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"net/netip"
 	"slices"
@@ -51,22 +50,13 @@ type policy struct {
 // operatorAccount is the operator's ServiceAccount as its chart and its manifests name it.
 const operatorAccount = "mondoo-operator-controller-manager"
 
-func policyOf(spec v1alpha1.Preflight, vaults []string) (policy, error) {
-	p := policy{every: spec.Every(), required: spec.Required(), proxies: spec.AllowProxies, vaults: vaults}
+func policyOf(spec v1alpha1.Preflight, vaults []string) (p policy, err error) {
+	p = policy{every: spec.Every(), required: spec.Required(), proxies: spec.AllowProxies, vaults: vaults}
 	if spec.VaultAuth != nil {
 		p.operator = cmp.Or(spec.VaultAuth.ServiceAccountName, operatorAccount)
 	}
-	for _, text := range spec.AllowAddresses {
-		prefix, err := netip.ParsePrefix(text)
-		if address, single := netip.ParseAddr(text); single == nil {
-			prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
-		}
-		if err != nil {
-			return p, fmt.Errorf("spec.preflight.allowAddresses: %q is neither an IP address nor a network such as 127.0.0.0/8", text)
-		}
-		p.allow = append(p.allow, prefix)
-	}
-	return p, nil
+	p.allow, err = spec.Allowed()
+	return p, err
 }
 
 // fleetState is what is kept of an AuditSync.

@@ -21,8 +21,8 @@ type Tally struct {
 // changed identifies what a revision changes: a cluster, or an object that belongs to no cluster.
 type changed struct{ kind, config, name string }
 
-// Note adds the planned changes of a sync, and returns all changes of its revision so far. Drift doesn't count, because the
-// revision did not cause it.
+// Note adds the planned changes of a sync, and returns all changes of its revision so far. Drift and values from
+// elsewhere don't count, because the revision did not cause them.
 func (t *Tally) Note(status v1alpha1.AuditSyncStatus, o Outcome) string {
 	if t.revision != o.Revision {
 		*t = Tally{revision: o.Revision, changes: map[changed]plan.Action{}}
@@ -39,7 +39,7 @@ func (t *Tally) Note(status v1alpha1.AuditSyncStatus, o Outcome) string {
 func (t *Tally) add(steps []plan.Step, f *fleet.Opened) {
 	owners := ownersOfSecrets(steps, f)
 	for _, s := range steps {
-		if s.Drift || s.Action == plan.Hold {
+		if s.Drift || s.Supplied || s.Action == plan.Hold {
 			continue
 		}
 		owner := owners[s.Name]

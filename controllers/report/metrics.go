@@ -66,6 +66,8 @@ var (
 const (
 	causeGit   = "git"
 	causeDrift = "drift"
+	// causeSupplied is that of values from elsewhere.
+	causeSupplied = "supplied"
 )
 
 const (
@@ -102,7 +104,7 @@ func NewMetrics(registry prometheus.Registerer, o MetricsOptions) (*Metrics, err
 		stages: histogram("muster_stage_duration_seconds",
 			"Duration of a stage of a sync, in seconds: fetch, render, plan, apply.", "stage"),
 		steps: counter("muster_changes_total",
-			"Changes applied, by action (add, change, move, remove) and cause (git, drift).", "action", "cause"),
+			"Changes applied, by action (add, change, move, remove) and cause (git, drift, supplied: values from elsewhere, such as renewed tokens).", "action", "cause"),
 		forge:     newForgeMetrics(),
 		preflight: newPreflightMetrics(),
 		fleet:     newFleetCollector(o.ClusterSeries, o.Now),
@@ -228,8 +230,11 @@ func (m *Metrics) changes(namespace, name string, o Outcome) {
 			continue
 		}
 		cause := causeGit
-		if s.Drift {
+		switch {
+		case s.Drift:
 			cause = causeDrift
+		case s.Supplied:
+			cause = causeSupplied
 		}
 		m.steps.WithLabelValues(namespace, name, string(s.Action), cause).Inc()
 	}

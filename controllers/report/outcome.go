@@ -139,11 +139,12 @@ var actionWords = []struct {
 	word   string
 }{{plan.Add, "added"}, {plan.Change, "changed"}, {plan.Move, "moved"}, {plan.Remove, "removed"}, {plan.Hold, "held"}}
 
-// Changes summarises a plan, such as "2 added, 1 changed".
+// Changes summarises a plan, such as "2 added, 1 changed". Values from elsewhere, such as renewed tokens, don't count: there may be
+// thousands of them a day.
 func Changes(p *plan.Plan) string {
 	counts := map[plan.Action]int{}
 	for _, s := range p.Steps {
-		if s.Until.IsZero() {
+		if s.Until.IsZero() && !s.Supplied {
 			counts[s.Action]++
 		}
 	}

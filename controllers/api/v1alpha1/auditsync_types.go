@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"fmt"
+	"net/netip"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -593,6 +595,22 @@ func (p Preflight) On() bool { return p.Mode == PreflightReport || p.Required() 
 
 // Required reports whether a credential must work before it is applied.
 func (p Preflight) Required() bool { return p.Mode == PreflightRequired }
+
+// Allowed returns AllowAddresses as networks.
+func (p Preflight) Allowed() ([]netip.Prefix, error) {
+	var allowed []netip.Prefix
+	for _, text := range p.AllowAddresses {
+		prefix, err := netip.ParsePrefix(text)
+		if address, single := netip.ParseAddr(text); single == nil {
+			prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("spec.preflight.allowAddresses: %q is neither an IP address nor a network such as 127.0.0.0/8", text)
+		}
+		allowed = append(allowed, prefix)
+	}
+	return allowed, nil
+}
 
 // Every returns how often each cluster is checked.
 func (p Preflight) Every() time.Duration {

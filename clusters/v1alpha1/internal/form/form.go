@@ -26,6 +26,8 @@ const (
 	Email = `^[^@\s]+@[^@\s]+\.[^@\s]+$`
 	// AbsolutePath starts with a slash and does not end with one.
 	AbsolutePath = `^/(.*[^/])?$`
+	// Duration is a positive Go duration.
+	Duration = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	// NoBlank contains no blank.
 	NoBlank = `^\S+$`
 )

@@ -13,6 +13,7 @@ import (
 // plainForms are the forms of values that are never encrypted.
 var plainForms = map[string]string{
 	"metadata.name":            form.ClusterName,
+	"spec.renew.lifetime":      form.Duration,
 	"spec.auditConfig":         form.ObjectName,
 	"spec.vaultAuth.vaultAddr": form.VaultAddress,
 }
@@ -70,6 +71,7 @@ func constrain(root *jsonschema.Schema) error {
 		"spec.auditConfig":               func(s *jsonschema.Schema) { s.MaxLength = new(uint64(form.ObjectNameMax)) },
 		"spec.workloadIdentity.provider": func(s *jsonschema.Schema) { s.Enum = []any{v1alpha1.GKE, v1alpha1.EKS, v1alpha1.AKS} },
 		"spec.schedule":                  func(s *jsonschema.Schema) { s.Examples = []any{"H * * * *", "H H(1-5) * * *", "@daily"} },
+		"spec.renew.lifetime":            func(s *jsonschema.Schema) { s.Examples = []any{"24h", "1h"} },
 		"spec.vaultAuth.ttl":             func(s *jsonschema.Schema) { s.Examples = []any{"1h", "90m"} },
 		"spec":                           methods,
 		"spec.serviceAccountAuth":        serviceAccount,
