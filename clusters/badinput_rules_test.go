@@ -326,18 +326,20 @@ func checkInfos(t *testing.T, findings []finding.Finding, want []string) {
 func checkEveryRuleIsBroken(t *testing.T, broken map[finding.Code]bool) {
 	t.Helper()
 	elsewhere := map[finding.Code]string{
-		"not-opened":       "the command line says it; cmd/muster/testdata/script",
-		"sops-stopped":     "it takes Ctrl-C",
-		"sops-refused":     "it takes a key service; package seal shows it",
-		"sops-unavailable": "likewise",
-		"acceptance":       "package fleet shows it, and cmd/muster/testdata/script/accept.txtar",
-		"imported":         "muster import tells it; see cmd/muster/testdata/script/import.txtar",
-		"not-imported":     "muster import tells it; see cmd/muster/testdata/script/import.txtar",
-		"not-encrypted":    "muster edit and muster set tell it; see cmd/muster/testdata/script/edit.txtar",
-		"git-ignored":      "it takes a work tree; package load shows it, and cmd/muster/testdata/script/worktree.txtar",
-		"submodule":        "it takes a repository; likewise",
-		"no-repository":    "the command line says it; cmd/muster/testdata/script/repository.txtar",
-		"merge-conflict":   "a merge finds it; cmd/muster/testdata/script/plan_merge.txtar",
+		"not-opened":               "the command line says it; cmd/muster/testdata/script",
+		"sops-stopped":             "it takes Ctrl-C",
+		"sops-refused":             "it takes a key service; package seal shows it",
+		"sops-unavailable":         "likewise",
+		"acceptance":               "package fleet shows it, and cmd/muster/testdata/script/accept.txtar",
+		"imported":                 "muster import tells it; see cmd/muster/testdata/script/import.txtar",
+		"not-imported":             "muster import tells it; see cmd/muster/testdata/script/import.txtar",
+		"not-encrypted":            "muster edit and muster set tell it; see cmd/muster/testdata/script/edit.txtar",
+		"git-ignored":              "it takes a work tree; package load shows it, and cmd/muster/testdata/script/worktree.txtar",
+		"submodule":                "it takes a repository; likewise",
+		"no-repository":            "the command line says it; cmd/muster/testdata/script/repository.txtar",
+		"credential-source-denied": "the controller reads; packages sources here and below controllers show it", "credential-source-form": "likewise",
+		"credential-source-missing": "likewise", "credential-source-unavailable": "likewise",
+		"merge-conflict": "a merge finds it; cmd/muster/testdata/script/plan_merge.txtar",
 	}
 	for _, r := range finding.Rules() {
 		if r.Subject != finding.Live && elsewhere[r.Code] == "" && !broken[r.Code] {

@@ -455,7 +455,7 @@ var needKey = []string{"sops-value", "sops-mac", "sops-key", "sops-no-key", "kub
 
 func needsKey(entry string) bool {
 	for _, code := range needKey {
-		if strings.HasPrefix(entry, code) && !strings.HasPrefix(entry, "kubeconfig-file ") {
+		if strings.HasPrefix(entry, code) && !strings.HasPrefix(entry, "kubeconfig-file ") && !strings.HasPrefix(entry, "credential-source-") {
 			return true
 		}
 	}

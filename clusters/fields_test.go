@@ -45,6 +45,17 @@ func TestFields(t *testing.T) {
 			entry: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}, skipTLSVerify: false}"},
 		{name: "skipTLSVerify", spec: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}, skipTLSVerify: true}\n",
 			entry: "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: s}, skipTLSVerify: true}"},
+		{name: "kubeconfigFrom Vault", spec: "kubeconfigFrom: {vault: {address: 'https://v.example.com', mount: kv, path: clusters/c}}\n",
+			entry:   "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig-HASH}",
+			secrets: map[string]string{"mondoo-client-c-kubeconfig-HASH": "Opaque: from Vault https://v.example.com, kv/clusters/c"}},
+		{name: "kubeconfigFrom a Secret", spec: "kubeconfigFrom: {secretRef: {namespace: argocd, name: c}}\n", entry: "kubeconfigSecretRef: {name: mondoo-client-c-kubeconfig-HASH}",
+			secrets: map[string]string{"mondoo-client-c-kubeconfig-HASH": "Opaque: from the Secret argocd/c"}},
+		{name: "credentialsFrom", spec: "serviceAccountAuth: {server: 'https://c.example.com', credentialsFrom: {vault: {address: 'https://v.example.com', mount: kv, path: clusters/c}}}\n",
+			entry:   "serviceAccountAuth: {server: 'https://c.example.com', credentialsSecretRef: {name: mondoo-client-c-service-account-HASH}, skipTLSVerify: false}",
+			secrets: map[string]string{"mondoo-client-c-service-account-HASH": "Opaque: from Vault https://v.example.com, kv/clusters/c"}},
+		{name: "privateRegistries from Vault", spec: ref + "containerImageScanning: true\nprivateRegistries: {from: {vault: {address: 'https://v.example.com', mount: kv, path: clusters/c}}}\n",
+			entry:   refEntry + "containerImageScanning: true\nprivateRegistriesPullSecretRef: {name: mondoo-client-c-registries-HASH}",
+			secrets: map[string]string{"mondoo-client-c-registries-HASH": "kubernetes.io/dockerconfigjson: from Vault https://v.example.com, kv/clusters/c"}},
 		{name: "gke", spec: "workloadIdentity: {provider: gke, gke: {projectId: p-12345, clusterName: k8s, clusterLocation: europe-west1, googleServiceAccount: a@p.iam.gserviceaccount.com}}\n",
 			entry: "workloadIdentity: {provider: gke, gke: {projectId: p-12345, clusterName: k8s, clusterLocation: europe-west1, googleServiceAccount: a@p.iam.gserviceaccount.com}}"},
 		{name: "gke endpoint", spec: "workloadIdentity: {provider: gke, gke: {projectId: p-12345, clusterName: k8s, clusterLocation: europe-west1, googleServiceAccount: a@p.iam.gserviceaccount.com, endpoint: 'https://e.example.com'}}\n",
@@ -134,6 +145,11 @@ func TestFields(t *testing.T) {
 			got := map[string]string{}
 			for _, s := range r.opened.Secrets {
 				got[s.Name] = s.Type + ": " + strings.Join(slices.Sorted(maps.Keys(s.Data)), " ")
+				if s.From != nil {
+					if got[s.Name] += "from " + s.From.String(); !s.Unknown() || !s.Supplied {
+						t.Errorf("%s has a value", s.Name)
+					}
+				}
 				for key, data := range s.Data {
 					if len(data) == 0 || strings.Contains(data, "MUSTERSEALED") || strings.HasPrefix(data, "ENC[") {
 						t.Errorf("%s/%s is not open", s.Name, key)
@@ -147,7 +163,7 @@ func TestFields(t *testing.T) {
 				t.Errorf("the record's Secrets: %v", r.opened.Clusters[0].Secrets)
 			}
 			for ref := range compile.References(&entries[0]) {
-				if made, ok := row.secrets[ref.Name]; ok && !strings.HasSuffix(made, ": "+strings.Join(slices.Sorted(slices.Values(ref.Keys)), " ")) {
+				if made, ok := row.secrets[ref.Name]; ok && !strings.Contains(made, ": from ") && !strings.HasSuffix(made, ": "+strings.Join(slices.Sorted(slices.Values(ref.Keys)), " ")) {
 					t.Errorf("the operator reads %v of %s", ref.Keys, ref.Name)
 				}
 			}

@@ -28,7 +28,8 @@ var now = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 var options = compile.Options{Namespace: "mondoo-operator", Sync: "fleet", Policy: allowed}
 
 // allowed is what that AuditSync allows.
-var allowed = policy.Policy{Source: "the AuditSync fleet", VaultAddresses: []string{"https://v.example.com", "https://vault.example.com:8200"},
+var allowed = policy.Policy{Source: "the AuditSync fleet", Credentials: policy.Sources{Namespaces: []string{"argocd"}, Vault: []policy.VaultServer{
+	{Address: "https://v.example.com", Mounts: []policy.VaultMount{{Mount: "kv", Version: 2, Paths: []string{"clusters/*"}}}}}}, VaultAddresses: []string{"https://v.example.com", "https://vault.example.com:8200"},
 	Allow: []string{"mondooCredsSecretRef=mondoo-client", "containers.workloadIdentity"}}
 
 // files is a repository in memory, by path.

@@ -12,7 +12,8 @@ import (
 // desire returns what is to be planned and applied of the rendered fleet. Equal inputs give the same pointer, which is how a settled
 // sync is recognized.
 func (r *Reconciler) desire(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (*fleet.Opened, *report.Failure) {
-	f, failure := r.renewed(ctx, audit, st, st.fleet)
+	r.Sources.Await(ctx, audit, st.fleet, st.redactor)
+	f, failure := r.renewed(ctx, audit, st, r.Sources.Supply(audit, st.fleet, st.redactor))
 	if failure != nil {
 		return nil, failure
 	}

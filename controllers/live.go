@@ -17,6 +17,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
 	"github.com/muster-gitops/muster/controllers/report"
+	"github.com/muster-gitops/muster/controllers/sources"
 )
 
 // auditConfigKind is the operator's custom resource. It is read as unstructured data, because its types belong to Mondoo.
@@ -133,7 +134,7 @@ func (r *Reconciler) live(ctx context.Context, audit *v1alpha1.AuditSync, from c
 // Secrets of any of them.
 func Allowed(audit *v1alpha1.AuditSync, syncs []v1alpha1.AuditSync) policy.Policy {
 	p := policy.Policy{Source: syncPrefix + audit.Name, VaultAddresses: audit.Spec.VaultAuth.Addresses, Allow: audit.Spec.AuditConfigs.Allow,
-		Reserved: map[string]string{}}
+		Credentials: sources.Allowed(audit.Spec.CredentialSources), Reserved: map[string]string{}}
 	for i := range syncs {
 		reserve(p.Reserved, &syncs[i])
 	}
@@ -170,6 +171,9 @@ func reserve(reserved map[string]string, audit *v1alpha1.AuditSync) {
 	}
 	if audit.Spec.Forge != nil {
 		note(&audit.Spec.Forge.SecretRef)
+	}
+	for _, ref := range audit.Spec.CredentialSources.SecretRefs() {
+		note(&ref)
 	}
 }
 

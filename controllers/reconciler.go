@@ -32,6 +32,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/renewals"
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
+	"github.com/muster-gitops/muster/controllers/sources"
 )
 
 // Muster's field managers; see package plan.
@@ -70,6 +71,8 @@ type Reconciler struct {
 	Preflights *preflights.Checker
 	// Renewals renews tokens; nil renews none.
 	Renewals *renewals.Renewer
+	// Sources reads credentials that come from elsewhere; nil reads none.
+	Sources *sources.Reader
 	// Webhooks is true if this process receives webhooks.
 	Webhooks bool
 
@@ -106,6 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.Statuses.Stop(audit)
 		r.Preflights.Forget(req.NamespacedName)
 		r.Renewals.Forget(req.NamespacedName)
+		r.Sources.Forget(req.NamespacedName)
 		return ctrl.Result{}, r.suspended(ctx, audit)
 	}
 	if controllerutil.AddFinalizer(audit, v1alpha1.Finalizer) {
@@ -352,6 +356,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.PullRequests.Forget(key)
 	r.Preflights.Forget(key)
 	r.Renewals.Forget(key)
+	r.Sources.Forget(key)
 	if r.Scans != nil {
 		r.Scans.Forget(key)
 	}
@@ -359,7 +364,8 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	_ = os.RemoveAll(r.repositoryDir(key))
 }
 
-// Impersonate returns a function that returns clients which impersonate ServiceAccounts. They are only used to write.
+// Impersonate returns a function that returns clients which impersonate ServiceAccounts. They write, and read Secrets of other
+// namespaces.
 func Impersonate(config *rest.Config, options client.Options) func(namespace, serviceAccount string) (client.Client, error) {
 	var mu sync.Mutex
 	clients := map[string]client.Client{}

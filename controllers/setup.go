@@ -48,6 +48,7 @@ import (
 	"github.com/muster-gitops/muster/controllers/report"
 	"github.com/muster-gitops/muster/controllers/scans"
 	"github.com/muster-gitops/muster/controllers/scanstate"
+	"github.com/muster-gitops/muster/controllers/sources"
 )
 
 // DefaultClusterSeries is the default for Options.ClusterSeries.
@@ -211,6 +212,11 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 	r.Renewals = renewals.New(renewals.Options{Clock: cmp.Or[clock.WithTicker](opts.clock, clock.RealClock{}), Live: r.Client, Management: addressesOf(mgr.GetConfig()), Count: r.changed, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.Renewals); err != nil {
 		return fmt.Errorf("add the renewals of tokens: %w", err)
+	}
+	r.Sources = sources.New(sources.Options{Clock: clock.RealClock{}, Secret: r.loginSecret, Foreign: r.foreignSecret, Token: r.serviceAccountToken,
+		News: r.changed, Changed: reported, Log: mgr.GetLogger()})
+	if err := mgr.Add(r.Sources); err != nil {
+		return fmt.Errorf("add the sources of credentials: %w", err)
 	}
 	return nil
 }

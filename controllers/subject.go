@@ -90,6 +90,7 @@ func (r *Reconciler) Subject(ctx context.Context, key types.NamespacedName) (*pu
 	}
 	allowed := Allowed(audit, syncs.Items)
 	return &pullrequest.Subject{AuditSync: audit, Source: src, Branch: branch, Opener: s.st.opener, Live: live, Policy: Policy(audit, ""), Redactor: s.st.redactor,
+		Supply: r.Sources.Preview(key, s.st.redactor),
 		Options: compile.Options{Namespace: audit.Namespace, Sync: audit.Name, AuditConfig: audit.Spec.AuditConfig, Existing: live.AuditConfigs,
 			PodSecurity: r.podSecurity(ctx, audit.Namespace), Policy: allowed},
 		Version: fmt.Sprintf("%d %s %s %s %q", audit.Generation, version, s.st.keys, base, allowed.Key())}, nil

@@ -2,70 +2,26 @@ package author
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
+	"github.com/muster-gitops/muster/clusters/sources"
 	"github.com/muster-gitops/muster/clusters/v1alpha1"
 )
-
-// argoConfig is the key config of a cluster Secret of Argo CD.
-type argoConfig struct {
-	Username, Password, BearerToken string
-	TLSClientConfig                 struct {
-		Insecure                  bool
-		ServerName                string
-		CertData, KeyData, CAData string
-	}
-	AWSAuthConfig      *struct{ ClusterName, RoleARN, Profile string }
-	ExecProviderConfig *struct{ Command string }
-	ProxyURL           string `json:"proxyUrl"`
-}
-
-// publicFields are the fields of a config that aren't secret, and that messages may name.
-var publicFields = []string{"command", "clusterName", "roleARN", "profile", "serverName", "caData"}
-
-// ArgoSecrets are what is secret in a cluster Secret of Argo CD.
-func ArgoSecrets(data map[string][]byte) []string {
-	var config any
-	if json.Unmarshal(data["config"], &config) != nil {
-		return []string{string(data["config"])}
-	}
-	return secretTexts(config)
-}
-
-func secretTexts(v any) (texts []string) {
-	switch v := v.(type) {
-	case string:
-		texts = append(texts, v)
-	case map[string]any:
-		for key, item := range v {
-			if !slices.Contains(publicFields, key) {
-				texts = append(texts, secretTexts(item)...)
-			}
-		}
-	case []any:
-		for _, item := range v {
-			texts = append(texts, secretTexts(item)...)
-		}
-	}
-	return texts
-}
 
 // ArgoSecret imports a cluster of Argo CD from its Secret.
 func (im *Import) ArgoSecret(data map[string][]byte) {
 	name := ClusterName(string(data["name"]))
 	server := strings.TrimSpace(string(data["server"]))
-	var c argoConfig
+	c, err := sources.ParseArgo(data)
 	switch {
 	case name == "":
 		im.leave("(no name)", "a cluster Secret of Argo CD has no name", "")
 	case server == "https://kubernetes.default.svc":
 		im.leave(name, "it is the cluster in which Argo CD runs", "the audit config's own scan covers it: spec.kubernetesResources.enable")
-	case json.Unmarshal(data["config"], &c) != nil:
-		im.leave(name, "the key config of its Secret is not JSON", "")
+	case err != nil:
+		im.leave(name, err.Error(), "")
 	default:
 		d, err := im.argo(name, server, c)
 		if err != nil {
@@ -76,7 +32,7 @@ func (im *Import) ArgoSecret(data map[string][]byte) {
 	}
 }
 
-func (im *Import) argo(name, server string, c argoConfig) (*Draft, error) {
+func (im *Import) argo(name, server string, c *sources.Argo) (*Draft, error) {
 	switch {
 	case c.AWSAuthConfig != nil:
 		return argoEKS(name, server, c)
@@ -93,23 +49,7 @@ func (im *Import) argo(name, server string, c argoConfig) (*Draft, error) {
 		d.Cluster.Spec.ServiceAccountAuth = &v1alpha1.ServiceAccountAuth{Server: server, Token: c.BearerToken, CACert: ca}
 		return d, nil
 	}
-	cluster, user := map[string]any{"server": server}, map[string]any{}
-	set := func(to map[string]any, key, value string) {
-		if value != "" {
-			to[key] = value
-		}
-	}
-	set(cluster, "certificate-authority-data", tls.CAData)
-	set(cluster, "tls-server-name", tls.ServerName)
-	set(cluster, "proxy-url", c.ProxyURL)
-	if tls.Insecure {
-		cluster["insecure-skip-tls-verify"] = true
-	}
-	set(user, "token", c.BearerToken)
-	set(user, "client-certificate-data", tls.CertData)
-	set(user, "client-key-data", tls.KeyData)
-	set(user, "username", c.Username)
-	set(user, "password", c.Password)
+	cluster, user := c.Connection(server)
 	k := kubeconfig{Clusters: []named{{Name: name, Cluster: cluster}}, Users: []named{{Name: name, User: user}}, CurrentContext: name,
 		Contexts: make([]kubeAccess, 1)}
 	k.Contexts[0].Name, k.Contexts[0].Context.Cluster, k.Contexts[0].Context.User = name, name, name
@@ -120,7 +60,7 @@ func (im *Import) argo(name, server string, c argoConfig) (*Draft, error) {
 var eksServer = regexp.MustCompile(`(?i)^https://[^/]+\.([a-z0-9-]+)\.eks\.amazonaws\.com(?:\.cn)?/?$`)
 
 // argoEKS returns the cluster with the role that Argo CD assumes.
-func argoEKS(name, server string, c argoConfig) (*Draft, error) {
+func argoEKS(name, server string, c *sources.Argo) (*Draft, error) {
 	region := eksServer.FindStringSubmatch(server)
 	switch aws := c.AWSAuthConfig; {
 	case aws.RoleARN == "" || aws.ClusterName == "":

@@ -138,17 +138,7 @@ func (im *Import) unusable(ref compile.Reference, live LiveSecret) string {
 		if !slices.Contains(ref.Keys, key) {
 			continue
 		}
-		var problems []credential.Problem
-		switch value := live.Data[key]; key {
-		case mondoo.KeyKubeconfig:
-			_, problems = credential.Kubeconfig(value, im.Now)
-		case mondoo.KeyToken:
-			_, problems = credential.Token(value, im.Now)
-		case mondoo.KeyCACert:
-			_, problems = credential.CACert(value, im.Now)
-		case mondoo.KeyDockerConfigJSON:
-			_, problems = credential.DockerConfigJSON(value, im.Now)
-		}
+		_, problems := credential.Check(key, live.Data[key], im.Now)
 		for _, p := range problems {
 			if p.Severity == finding.Error {
 				return fmt.Sprintf("Muster would refuse it in Git, because %s (%s)", p.Message, p.Code)

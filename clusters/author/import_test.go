@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/muster-gitops/muster/clusters/author"
+	"github.com/muster-gitops/muster/clusters/sources"
 )
 
 const canary = "canary-7f3d9-import"
@@ -379,7 +380,7 @@ func TestArgoSecrets(t *testing.T) {
 		"only what is secret": {`{"bearerToken": "t", "tlsClientConfig": {"keyData": "k", "caData": "public"}, "execProviderConfig": {"command": "aws", "args": ["a"], "env": {"X": "e"}}}`, "a e k t"},
 		"not JSON":            {"{" + canary, "{" + canary},
 	} {
-		got := author.ArgoSecrets(map[string][]byte{"name": []byte("prod"), "config": []byte(row.config)})
+		got := sources.ArgoSecrets(map[string][]byte{"name": []byte("prod"), "config": []byte(row.config)})
 		slices.Sort(got)
 		if strings.Join(got, " ") != row.want {
 			t.Errorf("%s: %q", reason, got)

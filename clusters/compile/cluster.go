@@ -57,6 +57,7 @@ func (c *compiler) cluster(r kustomize.Resource) {
 	refuseInlineNames(r.Object["spec"], []string{"spec"}, add)
 	hash := sealedBound(file, record.AuditConfig)
 	secrets, bad := c.inlineSecrets(file, record, hash)
+	secrets = append(secrets, sourcedSecrets(file, record, hash)...)
 	for _, f := range bad {
 		f.Cluster = name
 		findings = append(findings, f)
@@ -78,22 +79,33 @@ func (c *compiler) cluster(r kustomize.Resource) {
 		record.Hash = hashOf(c.unsealed(record.Entry.Canonical()), c.digests(secrets))
 		c.fleet.Secrets = append(c.fleet.Secrets, secrets...)
 		c.noteSchedule(r, record)
+		c.noteUnknown(r, secrets)
 	}
 	c.fleet.Clusters = append(c.fleet.Clusters, record)
 }
 
-// notAllowed returns what the AuditSync's policy forbids in an otherwise valid cluster file.
-func (c *compiler) notAllowed(file *v1alpha1.ExternalCluster, problems []v1alpha1.Problem) []v1alpha1.Problem {
-	vault := file.Spec.VaultAuth
-	if vault == nil || slices.ContainsFunc(problems, func(p v1alpha1.Problem) bool {
-		return p.Severity == finding.Error && len(p.Field) > 0 && p.Field[len(p.Field)-1] == "vaultAddr"
-	}) {
-		return nil
+// notAllowed returns what the AuditSync's policy forbids in a cluster file, for fields that are otherwise valid.
+func (c *compiler) notAllowed(file *v1alpha1.ExternalCluster, problems []v1alpha1.Problem) (list []v1alpha1.Problem) {
+	note := func(field []string, p *v1alpha1.Problem) {
+		invalid := func(known v1alpha1.Problem) bool {
+			n := min(len(field), len(known.Field))
+			return known.Severity == finding.Error && slices.Equal(known.Field[:n], field[:n])
+		}
+		if p != nil && !slices.ContainsFunc(problems, invalid) {
+			list = append(list, *p)
+		}
 	}
-	if p := c.opts.Policy.VaultAddress(vault.VaultAddr); p != nil {
-		return []v1alpha1.Problem{*p}
+	if vault := file.Spec.VaultAuth; vault != nil {
+		note([]string{"spec", "vaultAuth", "vaultAddr"}, c.opts.Policy.VaultAddress(vault.VaultAddr))
 	}
-	return nil
+	for _, s := range sourcesOf(file) {
+		if field := s.from.Path(); s.from.Secret.Name != "" {
+			note(field, c.opts.Policy.ForeignSecret(s.from.Secret, c.opts.Namespace, field))
+		} else {
+			note(field, c.opts.Policy.VaultSecret(s.from.Vault, field))
+		}
+	}
+	return list
 }
 
 // Entry returns the entry for a cluster file. The hash is part of its Secrets' names. With explicit, an entry without a
@@ -117,10 +129,16 @@ func Entry(file *v1alpha1.ExternalCluster, auditConfig, hash string, explicit bo
 		return nil
 	}
 	e.KubeconfigSecretRef = either(spec.Kubeconfig+spec.KubeconfigFile, spec.KubeconfigSecretRef, mondoo.Kubeconfig)
+	if spec.KubeconfigFrom != nil {
+		e.KubeconfigSecretRef = new(secret(mondoo.Kubeconfig))
+	}
 	if sa := spec.ServiceAccountAuth; sa != nil {
 		e.ServiceAccountAuth = &mondoo.ServiceAccountAuth{Server: sa.Server, SkipTLSVerify: sa.SkipsTLS()}
 		if ref := either(sa.Token, sa.CredentialsSecretRef, mondoo.ServiceAccount); ref != nil {
 			e.ServiceAccountAuth.CredentialsSecretRef = *ref
+		}
+		if sa.CredentialsFrom != nil {
+			e.ServiceAccountAuth.CredentialsSecretRef = secret(mondoo.ServiceAccount)
 		}
 	}
 	e.WorkloadIdentity = workloadIdentity(spec.WorkloadIdentity)
@@ -171,7 +189,7 @@ func workloadIdentity(w *v1alpha1.WorkloadIdentity) *mondoo.WorkloadIdentity {
 
 func registries(spec v1alpha1.Spec, secret func(string) mondoo.SecretRef) *mondoo.SecretRef {
 	switch {
-	case spec.PrivateRegistries != nil && spec.PrivateRegistries.DockerConfigJSON != "":
+	case spec.PrivateRegistries != nil && (spec.PrivateRegistries.DockerConfigJSON != "" || spec.PrivateRegistries.From != nil):
 		inline := secret(mondoo.Registries)
 		return &inline
 	case spec.PrivateRegistries != nil && spec.PrivateRegistries.SecretRef != nil:
@@ -294,6 +312,9 @@ func (c *compiler) digests(secrets []fleet.SealedSecret) map[string]string {
 		}
 		if s.Renew > 0 {
 			out[s.Name+" renewed"] = ""
+		}
+		if s.From != nil { // no data key has a space
+			out[s.Name+"/ from"] = hashOf(s.From)
 		}
 	}
 	return out

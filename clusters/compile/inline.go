@@ -20,7 +20,8 @@ import (
 // single write of the audit config changes both the server and the reference. The hash doesn't cover the credential
 // itself: a renewed token keeps its Secret.
 //
-// The destination is the kubeconfig's, from credential.Facts.
+// The destination is the kubeconfig's, from credential.Facts. For a kubeconfig that comes from elsewhere, the hash covers the
+// place that it comes from instead: its server and its credentials are one value, which changes without a commit.
 func Bound(file *v1alpha1.ExternalCluster, auditConfig, destination string) string {
 	sum := sha256.Sum256(boundTo(file, auditConfig, destination))
 	return hex.EncodeToString(sum[:])[:len(mondoo.UnknownHash)]
@@ -41,6 +42,9 @@ func boundTo(file *v1alpha1.ExternalCluster, auditConfig, destination string) []
 	}
 	if s := file.Spec.SPIFFEAuth; s != nil {
 		to = append(to, "spiffeAuth", s.Server, s.TrustBundle, refName(s.TrustBundleSecretRef))
+	}
+	for _, s := range sourcesOf(file) {
+		to = append(to, "from", s.what, s.from)
 	}
 	data, err := json.Marshal(to)
 	if err != nil {

@@ -57,6 +57,11 @@ func TestRefused(t *testing.T) {
 		{"a Vault that is", map[string]string{"c.yaml": vault("https://v", "auth/kubernetes")}, ""},
 		{"a Vault that isn't allowed, with another mistake", map[string]string{"c.yaml": vault("https://e", "x y")}, "vault-not-allowed c.yaml c, vault-path c.yaml c"},
 		{"no address of a Vault, which is told of once", map[string]string{"c.yaml": vault("http://e", "auth/kubernetes")}, "vault-address c.yaml c"},
+		{"credentials from a Vault that isn't allowed", map[string]string{"c.yaml": clusterFile("c", "{kubeconfigFrom: {vault: {address: 'https://e', mount: kv, path: a}}}")}, "credential-source-not-allowed c.yaml c"},
+		{"an address that is no Vault's, which is told of once", map[string]string{"c.yaml": clusterFile("c", "{kubeconfigFrom: {vault: {address: 'http://e', mount: kv, path: a}}}")}, "vault-address c.yaml c"},
+		{"a token from a Vault that isn't allowed", map[string]string{"c.yaml": clusterFile("c", "{serviceAccountAuth: {server: 'https://c', credentialsFrom: {vault: {address: 'https://e', mount: kv, path: a}}}}")}, "credential-source-not-allowed c.yaml c"},
+		{"credentials of a namespace that isn't allowed", map[string]string{"c.yaml": clusterFile("c", "{kubeconfigFrom: {secretRef: {namespace: kube-system, name: a}}}")}, "credential-source-not-allowed c.yaml c"},
+		{"credentials from elsewhere with a token of the file", map[string]string{"c.yaml": sealedFile(clusterFile("c", "{serviceAccountAuth: {server: ENC, token: ENC, caCert: ENC, credentialsFrom: {vault: {address: 'https://e', mount: kv, path: a}}}}"), otherMAC)}, "conflicting-fields c.yaml c, server-unsealed c.yaml c"},
 		{"a Vault in an entry", map[string]string{"m.yaml": configFile("kubernetesResources: {externalClusters: [{name: c, vaultAuth: {server: 'https://c', vaultAddr: 'https://e', authRole: a, credsRole: b, targetCACertSecretRef: {name: x}}}]}")}, "vault-not-allowed m.yaml c"},
 
 		{"another namespace of a Secret", map[string]string{"s.yaml": strings.Replace(secretFile("s", "", ""), "{name: s}", "{name: s, namespace: kube-system}", 1)}, "namespace s.yaml"},

@@ -145,12 +145,12 @@ func (x *explainer) follow(ctx context.Context) error {
 // secretFields are the fields of an entry that reference a Secret, with the fields of the cluster file that they may
 // come from. The inline fields contain the content of a Secret that Muster makes.
 var secretFields = map[string]struct{ inline, refs []string }{
-	"kubeconfigSecretRef.name":                     {[]string{"kubeconfig", "kubeconfigFile"}, []string{"kubeconfigSecretRef.name"}},
-	"serviceAccountAuth.credentialsSecretRef.name": {[]string{"serviceAccountAuth.token"}, []string{"serviceAccountAuth.credentialsSecretRef.name"}},
+	"kubeconfigSecretRef.name":                     {[]string{"kubeconfig", "kubeconfigFile", "kubeconfigFrom.vault.path", "kubeconfigFrom.secretRef.name"}, []string{"kubeconfigSecretRef.name"}},
+	"serviceAccountAuth.credentialsSecretRef.name": {[]string{"serviceAccountAuth.token", "serviceAccountAuth.credentialsFrom.vault.path"}, []string{"serviceAccountAuth.credentialsSecretRef.name"}},
 	"vaultAuth.caCertSecretRef.name":               {[]string{"vaultAuth.caCert"}, []string{"vaultAuth.caCertSecretRef.name"}},
 	"vaultAuth.targetCACertSecretRef.name":         {[]string{"vaultAuth.targetCACert"}, []string{"vaultAuth.targetCACertSecretRef.name"}},
 	"spiffeAuth.trustBundleSecretRef.name":         {[]string{"spiffeAuth.trustBundle"}, []string{"spiffeAuth.trustBundleSecretRef.name"}},
-	"privateRegistriesPullSecretRef.name":          {[]string{"privateRegistries.dockerConfigJson"}, []string{"privateRegistries.secretRef.name", "privateRegistriesPullSecretRef.name"}},
+	"privateRegistriesPullSecretRef.name":          {[]string{"privateRegistries.dockerConfigJson", "privateRegistries.from.vault.path"}, []string{"privateRegistries.secretRef.name", "privateRegistriesPullSecretRef.name"}},
 }
 
 // operatorDefaults are the fields with a default in the operator's CRD.

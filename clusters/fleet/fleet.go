@@ -120,6 +120,8 @@ type SealedSecret struct {
 	Origin      Origin
 	Quarantined bool
 	Hash        string
+	// From is where its values come from, if that isn't the repository. Data is empty then.
+	From *Source
 }
 
 // Sealed is a compiled fleet whose secrets are still handles.
@@ -166,6 +168,9 @@ type Secret struct {
 	Version  string
 	// Destination is its kubeconfig's, from credential.Facts.
 	Destination string
+	// From and Uses are those of the sealed Secret.
+	From *Source
+	Uses []Use
 }
 
 // Due reports whether findings about the Secret may have changed by themselves since it was opened.
@@ -201,7 +206,7 @@ func (f *Sealed) Unopened(text func(Text) string) *Opened {
 	for _, from := range f.Secrets {
 		to := Secret{Name: from.Name, Type: from.Type, Labels: from.Labels, Annotations: from.Annotations, Immutable: from.Immutable,
 			Data: make(map[string]string, len(from.Data)), Cluster: from.Cluster, AuditConfig: from.AuditConfig, Origin: from.Origin,
-			Quarantined: from.Quarantined, Hash: from.Hash, Renew: from.Renew}
+			Quarantined: from.Quarantined, Hash: from.Hash, Renew: from.Renew, From: from.From, Uses: from.Uses, Supplied: from.From != nil}
 		for key, value := range from.Data {
 			to.Data[key] = text(value)
 		}

@@ -61,6 +61,8 @@ type Request struct {
 	// Opener has the keys. It must be the same as before for a base to be reused.
 	Opener   clusters.Opener
 	Redactor *redact.Redactor
+	// Supply fills in credentials that come from elsewhere, as far as they are known; nil if none are. Nothing is read for it.
+	Supply func(*fleet.Opened) *fleet.Opened
 	// Live is the state of the management cluster. It is nil without one: the plans are then made against the state after
 	// applying the base.
 	Live   *plan.Live
@@ -184,7 +186,11 @@ func (c *check) render(ctx context.Context, pipeline *clusters.Pipeline, tree fs
 	if c.Opener == nil {
 		return sealed.Unopened(sealed.Digest), nil
 	}
-	return pipeline.Open(ctx, sealed, c.Opener, c.Redactor, c.Now)
+	opened, err := pipeline.Open(ctx, sealed, c.Opener, c.Redactor, c.Now)
+	if err != nil || c.Supply == nil {
+		return opened, err
+	}
+	return c.Supply(opened), nil
 }
 
 func isPath(err error) bool {

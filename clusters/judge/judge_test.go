@@ -353,3 +353,32 @@ func TestPath(t *testing.T) {
 		}
 	}
 }
+
+// TestSupply: with keys, a review has what is known of credentials that come from elsewhere. Without, nothing is filled in, and another
+// place is a change.
+func TestSupply(t *testing.T) {
+	key := sealtest.NewKey(t)
+	from := func(path string) string {
+		return cluster("kv", "  kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: "+path+"}}\n  schedule: 1 2 * * *\n")
+	}
+	base := map[string]string{"f/config.yaml": config, "f/kv.yaml": from("one")}
+	for _, trust := range []review.Trust{review.Full, review.Keyless} {
+		r := request(base, with(base, "f/kv.yaml", from("two")), trust, key.Opener(t), &redact.Redactor{})
+		r.Options.Policy.Credentials.Vault = []policy.VaultServer{{Address: "https://v", Mounts: []policy.VaultMount{{Mount: "kv", Version: 2, Paths: []string{"*"}}}}}
+		calls := 0
+		r.Supply = func(f *fleet.Opened) *fleet.Opened {
+			calls++
+			return f
+		}
+		got, err := (&judge.Judge{}).Review(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[review.Trust]int{review.Full: 2, review.Keyless: 0}[trust]; calls != want {
+			t.Errorf("%s: filled in %d times, want %d", trust, calls, want)
+		}
+		if ok, text := got.Status(); !ok || !strings.Contains(text, "changes 1 cluster (kv)") {
+			t.Errorf("%s: %t %s", trust, ok, text)
+		}
+	}
+}

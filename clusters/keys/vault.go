@@ -47,7 +47,7 @@ func (r *Ring) vaultQuestion(key *keyservice.VaultKey, message []byte) (question
 		server: remote.server(address, namespace, access.ca, access.token),
 		id:     remote.idOf("vault", recipient, namespace, access.ca, access.token, string(message)),
 		ask: func(ctx context.Context) ([]byte, error) {
-			client, err := vaultClient(remote.client(access.ca), address, access.token, namespace)
+			client, err := VaultClient(remote.client(access.ca), address, access.token, namespace)
 			if err != nil {
 				return nil, err
 			}
@@ -70,8 +70,8 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-// vaultClient returns Vault's own client without what it reads from the process environment: token, namespace, headers, wrapping, retries.
-func vaultClient(client *http.Client, address, token, namespace string) (*api.Client, error) {
+// VaultClient returns Vault's own client without what it reads from the process environment: token, namespace, headers, wrapping, retries.
+func VaultClient(client *http.Client, address, token, namespace string) (*api.Client, error) {
 	c, err := api.NewClient(&api.Config{Address: address, HttpClient: client, DisableRedirects: true})
 	if err != nil {
 		return nil, fmt.Errorf("make Vault's client, which can't read its variables VAULT_… in the environment: %w", err)

@@ -19,7 +19,7 @@ func TestVaultClient(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	for _, namespace := range []string{"", "team"} {
-		client, err := vaultClient(srv.Client(), srv.URL, "given", namespace)
+		client, err := VaultClient(srv.Client(), srv.URL, "given", namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestVaultClient(t *testing.T) {
 		}
 	}
 	t.Setenv("VAULT_CACERT", "/nowhere.pem")
-	if _, err := vaultClient(srv.Client(), srv.URL, "given", ""); err == nil {
+	if _, err := VaultClient(srv.Client(), srv.URL, "given", ""); err == nil {
 		t.Error("an environment that Vault's client can't read is not told of")
 	}
 }

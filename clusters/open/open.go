@@ -218,7 +218,7 @@ func (o *run) openAll() ([]fleet.Secret, [][]finding.Finding) {
 			sealed := &o.sealed.Secrets[i]
 			secrets[i] = fleet.Secret{Name: sealed.Name, Type: sealed.Type, Labels: sealed.Labels, Annotations: sealed.Annotations, Immutable: sealed.Immutable,
 				Cluster: sealed.Cluster, AuditConfig: sealed.AuditConfig, Origin: sealed.Origin, Quarantined: sealed.Quarantined,
-				Hash: sealed.Hash, Renew: sealed.Renew, Data: make(map[string]string, len(sealed.Data))}
+				Hash: sealed.Hash, Renew: sealed.Renew, Data: make(map[string]string, len(sealed.Data)), From: sealed.From, Uses: sealed.Uses, Supplied: sealed.From != nil}
 			results[i] = o.secret(sealed, &secrets[i])
 			return nil
 		})
@@ -291,19 +291,7 @@ func (o *run) check(sealed *fleet.SealedSecret, s *fleet.Secret) []finding.Findi
 		if !ok {
 			continue
 		}
-		data := []byte(text)
-		var facts credential.Facts
-		var problems []credential.Problem
-		switch use.Key {
-		case mondoo.KeyKubeconfig:
-			facts, problems = credential.Kubeconfig(data, o.now)
-		case mondoo.KeyToken:
-			facts, problems = credential.Token(data, o.now)
-		case mondoo.KeyCACert:
-			facts, problems = credential.CACert(data, o.now)
-		case mondoo.KeyDockerConfigJSON:
-			facts, problems = credential.DockerConfigJSON(data, o.now)
-		}
+		facts, problems := credential.Check(use.Key, []byte(text), o.now)
 		if sealed.Renew > 0 && use.Key != mondoo.KeyCACert {
 			facts, problems = renew.Check(s.Data, o.now)
 		}

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/inventory"
 )
@@ -88,39 +86,41 @@ func (f *facts) recorded(s *fleet.Secret) (commit string, same bool) {
 // secret plans one Secret, and records a correction in item, which is its own or its cluster's.
 func (d *decided) secret(p *secretsPlan, s *fleet.Secret, item *inventory.Item) {
 	live, exists := d.live.Secrets[s.Name]
+	if s.Unknown() {
+		p.unknown(s, exists)
+		return
+	}
 	commit, same := d.recorded(s)
 	write := d.secretWrite(s, live, commit)
 	step := Step{Action: Add, Kind: KindSecret, Name: s.Name, AuditConfig: s.AuditConfig, Origin: s.Origin.Path, Drift: same}
+	supplied := false
 	switch {
 	case !exists && same:
 		step.Reason = "it was deleted"
 	case exists:
-		if step.Fields = secretDifferences(write, live, same); len(step.Fields) == 0 {
+		step.Action = Change
+		step.Fields = secretDifferences(write, live, same)
+		if same && s.Supplied {
+			supplied = p.supplied(s, live, &step)
+		}
+		if len(step.Fields) == 0 {
+			if supplied {
+				p.writes = append(p.writes, write)
+			}
 			return
 		}
-		step.Action = Change
 		if live.Labels[fleet.LabelSync] == "" && !d.applied(s.Name) {
 			step.Reason, step.Drift = "takes over a Secret that was made by hand", false
-		}
-		if step.Drift && s.Supplied && suppliedAnew(live, step.Fields) {
-			step.Reason, step.Drift, step.Supplied = "its values, which don't come from Git alone, have changed", false, true
 		}
 	}
 	waits := step.Drift && item != nil && p.settleSecret(&step, item, d.policy)
 	p.step(step)
-	if !waits && (!step.Drift || d.policy.CorrectDrift) {
+	switch {
+	case !waits && (!step.Drift || d.policy.CorrectDrift):
 		p.writes = append(p.writes, write)
+	case supplied:
+		p.writes = append(p.writes, write.keeping(live))
 	}
-}
-
-// suppliedAnew reports whether fields of a live Secret differ because they have new values, and not because someone has changed them.
-func suppliedAnew(live LiveSecret, differ []Field) bool {
-	paths := make([]string, len(differ))
-	for i, f := range differ {
-		paths[i] = f.Path
-	}
-	return slices.ContainsFunc(live.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return Own(m.Manager) }) &&
-		len(authorsOf(live.ManagedFields, paths)) == 0
 }
 
 // settleSecret records in item that one of its Secrets is corrected, and reports whether the correction waits. Muster

@@ -25,6 +25,8 @@ const (
 	CodeReserved      finding.Code = "secret-reserved"          // an audit config names a Secret that is reserved for Muster
 	CodeRemoteManaged finding.Code = "remote-managed"           // Mondoo's console replaces the list of clusters
 	CodeVault         finding.Code = "vault-not-allowed"        // a Vault address that the AuditSync does not allow
+
+	CodeSource finding.Code = "credential-source-not-allowed" // credentials from where the AuditSync does not allow to read
 )
 
 // The fields of an AuditSync that a policy is made from.
@@ -44,6 +46,8 @@ type Policy struct {
 	// fields below it. A field that names a Secret is only allowed by FIELD=NAME. FIELD begins below spec, such as
 	// scanner.image.tag.
 	Allow []string
+	// Credentials are what credentials may be read from.
+	Credentials Sources
 	// Reserved are the Secrets that AuditSyncs themselves use, with the user of each. No audit config may name one,
 	// even if allowed.
 	Reserved map[string]string

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,6 +130,13 @@ func (d *decoder) value(path []string, value any, target reflect.Value, seal str
 		target.SetBool(truth)
 	case reflect.String:
 		d.text(path, value, target)
+	case reflect.Int:
+		number, err := strconv.Atoi(fmt.Sprint(value))
+		if _, text := value.(string); text || err != nil {
+			d.wrongType(path, "a whole number", value)
+			return
+		}
+		target.SetInt(int64(number))
 	default:
 		panic(fmt.Sprintf("%s: the format has no kind %s", dotted(path), target.Kind()))
 	}

@@ -91,7 +91,7 @@ func TestDecodeMessages(t *testing.T) {
 		{"null filter", "filtering:", "spec.filtering has no value", "write filtering: {} to scan all, or remove the field to inherit from the audit config"},
 		{"encrypted", "schedule: " + handle, "spec.schedule is encrypted, but Muster must know it without keys", "encrypt only credentials: set mac_only_encrypted: true, encrypted_regex: '^(data|stringData|kubeconfig|token|server|caCert|dockerConfigJson)$' in .sops.yaml, then decrypt and encrypt the file again"},
 		{"a credential became a key", "serviceAccountAuth: {token: {eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary}}", "spec.serviceAccountAuth.token must be text, but is a mapping", "write text"},
-		{"a credential became a field", "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary", "unknown field with a name that can't be shown in a cluster file", "remove it; the fields here are auditConfig, containerImageScanning, filtering, kubeconfig, kubeconfigFile, kubeconfigSecretRef, privateRegistries, privateRegistriesPullSecretRef, renew, repositories, schedule, serviceAccountAuth, spiffeAuth, vaultAuth, workloadIdentity"},
+		{"a credential became a field", "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ: canary", "unknown field with a name that can't be shown in a cluster file", "remove it; the fields here are auditConfig, containerImageScanning, filtering, kubeconfig, kubeconfigFile, kubeconfigFrom, kubeconfigSecretRef, privateRegistries, privateRegistriesPullSecretRef, renew, repositories, schedule, serviceAccountAuth, spiffeAuth, vaultAuth, workloadIdentity"},
 	}
 	for _, test := range tests {
 		_, problems := v1alpha1.Decode(object(t, file(test.spec)), encrypted)

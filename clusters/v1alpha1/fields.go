@@ -44,8 +44,8 @@ var pathsByName = sync.OnceValue(func() map[string][]string {
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		// Skip references to Secrets. There are many, and each would be suggested for every "name".
-		if t.Kind() != reflect.Struct || t == reflect.TypeFor[SecretRef]() {
+		// Skip references to Secrets and to Vault. There are many, and each would be suggested for every "name".
+		if t.Kind() != reflect.Struct || t == reflect.TypeFor[SecretRef]() || t == reflect.TypeFor[ForeignSecret]() || t == reflect.TypeFor[VaultSecret]() {
 			return
 		}
 		for _, f := range fieldsOf(t) {

@@ -57,9 +57,13 @@ const (
 
 // good are cluster files without problems, not even warnings.
 var good = map[string]string{
-	"kubeconfig":           file("kubeconfig: " + handle),
-	"kubeconfig file":      file("kubeconfigFile: creds/eu.kubeconfig"),
-	"kubeconfig reference": file("kubeconfigSecretRef: {name: eu.kubeconfig-1}"),
+	"kubeconfig from Vault": file("kubeconfigFrom: {vault: {address: 'https://v:8200', namespace: admin/a, mount: kv, path: clusters/eu@1, key: config, version: 3}}"),
+	"kubeconfig elsewhere":  file("kubeconfigFrom: {secretRef: {namespace: argocd, name: cluster-eu, key: value}}"),
+	"token from Vault":      file("serviceAccountAuth: {server: 'https://a', credentialsFrom: {vault: {address: 'https://v', mount: kv, path: clusters/eu}}}"),
+	"registries from Vault": file("kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\nprivateRegistries: {from: {vault: {address: 'https://v', mount: kv, path: registries}}}"),
+	"kubeconfig":            file("kubeconfig: " + handle),
+	"kubeconfig file":       file("kubeconfigFile: creds/eu.kubeconfig"),
+	"kubeconfig reference":  file("kubeconfigSecretRef: {name: eu.kubeconfig-1}"),
 	"token": file(`
 serviceAccountAuth:
   server: https://10.0.0.1:6443
@@ -305,6 +309,36 @@ spec:
 	"Vault with roles of one namespace": {text: strings.Replace(vault("vaultAddr: https://v"), "kubernetesNamespace: scan\n", "", 1), want: []string{"info vault-kubernetes-namespace spec.vaultAuth.kubernetesNamespace"}},
 	"two Vault CAs":                     {text: vault("vaultAddr: https://v\ncaCert: x\ncaCertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.caCertSecretRef"}},
 	"two target CAs":                    {text: vault("vaultAddr: https://v\ntargetCACertSecretRef: {name: why}"), want: []string{"error conflicting-fields spec.vaultAuth.targetCACertSecretRef"}},
+
+	// Credentials from elsewhere.
+	"kubeconfig from nowhere": {text: file("kubeconfigFrom: {}"), want: []string{"error required-field spec.kubeconfigFrom.vault"}},
+	"kubeconfig from two places": {text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: a}, secretRef: {namespace: a, name: b}}"),
+		want: []string{"error conflicting-fields spec.kubeconfigFrom.secretRef"}},
+	"kubeconfig here and elsewhere": {text: file("kubeconfigSecretRef: {name: eu}\nkubeconfigFrom: {secretRef: {namespace: a, name: b}}"), want: []string{"error auth-method spec.kubeconfigFrom"}},
+	"secret of Vault, all missing": {text: file("kubeconfigFrom: {vault: {}}"), want: []string{"error required-field spec.kubeconfigFrom.vault.address",
+		"error required-field spec.kubeconfigFrom.vault.mount", "error required-field spec.kubeconfigFrom.vault.path"}},
+	"secret of Vault over http": {text: file("kubeconfigFrom: {vault: {address: 'http://127.0.0.1', mount: kv, path: a}}"), want: []string{"error vault-address spec.kubeconfigFrom.vault.address"}},
+	"secret of Vault, path that climbs": {onlyGo: true, text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: a/../b}}"),
+		want: []string{"error vault-path spec.kubeconfigFrom.vault.path"}},
+	"secret of Vault, what an address has": {text: file("kubeconfigFrom: {vault: {address: 'https://v', namespace: 'a b', mount: 'kv%2f', path: 'a?list=true', key: 'a/b', version: -1}}"),
+		want: []string{"error vault-path spec.kubeconfigFrom.vault.namespace", "error vault-path spec.kubeconfigFrom.vault.mount", "error vault-path spec.kubeconfigFrom.vault.path",
+			"error object-name spec.kubeconfigFrom.vault.key", "error vault-path spec.kubeconfigFrom.vault.version"}},
+	"secret of Vault, slashes around": {text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv/, path: /a}}"),
+		want: []string{"error vault-path spec.kubeconfigFrom.vault.mount", "error vault-path spec.kubeconfigFrom.vault.path"}},
+	"version as text":        {text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: a, version: '3'}}"), want: []string{"error wrong-type spec.kubeconfigFrom.vault.version"}},
+	"half a version":         {text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: a, version: 1.5}}"), want: []string{"error wrong-type spec.kubeconfigFrom.vault.version"}},
+	"encrypted path":         {text: file("kubeconfigFrom: {vault: {address: 'https://v', mount: kv, path: '" + handle + "'}}"), want: []string{"error must-be-plain spec.kubeconfigFrom.vault.path"}},
+	"Secret of no namespace": {text: file("kubeconfigFrom: {secretRef: {namespace: a/b, name: A, key: ../a}}"), want: []string{"error object-name spec.kubeconfigFrom.secretRef.namespace", "error object-name spec.kubeconfigFrom.secretRef.name", "error object-name spec.kubeconfigFrom.secretRef.key"}},
+	"Secret without a name":  {text: file("kubeconfigFrom: {secretRef: {}}"), want: []string{"error required-field spec.kubeconfigFrom.secretRef.namespace", "error required-field spec.kubeconfigFrom.secretRef.name"}},
+	"token from two places": {text: file("serviceAccountAuth: {server: 'https://a', token: '" + handle + "', caCert: x, credentialsFrom: {vault: {address: 'https://v', mount: kv, path: a}}}"),
+		want: []string{"error conflicting-fields spec.serviceAccountAuth.credentialsFrom"}},
+	"token from nowhere": {text: file("serviceAccountAuth: {server: 'https://a', credentialsFrom: {}}"), want: []string{"error required-field spec.serviceAccountAuth.credentialsFrom.vault"}},
+	"token from Vault to any server": {text: file("serviceAccountAuth: {server: 'https://a', skipTLSVerify: true, credentialsFrom: {vault: {address: 'https://v', mount: kv, path: a}}}"),
+		want: []string{"error conflicting-fields spec.serviceAccountAuth.skipTLSVerify", "warning tls-verification-off spec.serviceAccountAuth.skipTLSVerify"}},
+	"token from one key": {onlyGo: true, text: file("serviceAccountAuth: {server: 'https://a', credentialsFrom: {vault: {address: 'https://v', mount: kv, path: a, key: x}}}"),
+		want: []string{"error conflicting-fields spec.serviceAccountAuth.credentialsFrom.vault.key"}},
+	"registries from two places": {text: file("kubeconfigSecretRef: {name: eu}\ncontainerImageScanning: true\nprivateRegistries: {secretRef: {name: a}, from: {vault: {address: 'https://v', mount: kv, path: a}}}"),
+		want: []string{"error conflicting-fields spec.privateRegistries.from"}},
 
 	// Scope.
 	"time zone": {onlyGo: true, text: file("kubeconfigSecretRef: {name: eu}\nschedule: TZ=UTC * * * * *"), want: []string{"error schedule spec.schedule"}},

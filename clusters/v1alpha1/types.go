@@ -42,7 +42,7 @@ type Metadata struct {
 
 // Spec is how to reach and scan the cluster. The fields have the same names as in an externalClusters[] entry of a
 // MondooAuditConfig (without name), so that an existing entry can be pasted here. Exactly one of the five authentication methods
-// must be set. The three forms of kubeconfig count as one method.
+// must be set. The four forms of kubeconfig count as one method.
 type Spec struct {
 	// A kubeconfig as text, SOPS-encrypted. It becomes a Secret. Exec plugins, auth providers and file paths in it don't work
 	// where the scanner runs.
@@ -51,6 +51,9 @@ type Spec struct {
 	KubeconfigFile string `json:"kubeconfigFile,omitempty" seal:"never"`
 	// An existing Secret with the kubeconfig under the key kubeconfig.
 	KubeconfigSecretRef *SecretRef `json:"kubeconfigSecretRef,omitempty"`
+	// Read the kubeconfig from Vault, or from a Secret of another namespace. Muster makes a Secret of it, and keeps that up to date
+	// without a commit.
+	KubeconfigFrom *KubeconfigSource `json:"kubeconfigFrom,omitempty"`
 	// Authenticate with the token of a ServiceAccount in the remote cluster.
 	ServiceAccountAuth *ServiceAccountAuth `json:"serviceAccountAuth,omitempty"`
 	// Authenticate as a cloud identity.
@@ -86,7 +89,49 @@ type SecretRef struct {
 	Name string `json:"name" seal:"never"`
 }
 
-// ServiceAccountAuth authenticates with a bearer token. Set token and caCert, or only credentialsSecretRef.
+// KubeconfigSource is where a kubeconfig is read from. Set either vault or secretRef. The AuditSync must allow it.
+type KubeconfigSource struct {
+	// A secret in Vault's KV secrets engine.
+	Vault *VaultSecret `json:"vault,omitempty"`
+	// A Secret of another namespace: a plain one, or the Secret of a cluster of Cluster API, Argo CD or Flux.
+	SecretRef *ForeignSecret `json:"secretRef,omitempty"`
+}
+
+// VaultSource is where credentials are read from. The AuditSync must allow it.
+type VaultSource struct {
+	// A secret in Vault's KV secrets engine.
+	Vault *VaultSecret `json:"vault"`
+}
+
+// VaultSecret is a secret in Vault's KV secrets engine. The AuditSync lists the servers, mounts and paths that may be read, in
+// spec.credentialSources.vault.
+type VaultSecret struct {
+	// The address of Vault: https://host[:port].
+	Address string `json:"address" seal:"never"`
+	// The namespace of Vault Enterprise, HCP Vault or OpenBao, such as admin/team-a.
+	Namespace string `json:"namespace,omitempty" seal:"never"`
+	// Where the KV secrets engine is mounted.
+	Mount string `json:"mount" seal:"never"`
+	// The path of the secret below the mount, as in vault kv get, without data/.
+	Path string `json:"path" seal:"never"`
+	// The key of the value in the secret. Default: kubeconfig for a kubeconfig, .dockerconfigjson for registry credentials.
+	// Credentials with a token have the keys token, ca.crt and server.
+	Key string `json:"key,omitempty" seal:"never"`
+	// The version to read, in version 2 of the engine. Default: the latest.
+	Version int `json:"version,omitempty"`
+}
+
+// ForeignSecret names a Secret of another namespace, which the AuditSync lists in spec.credentialSources.secrets.
+type ForeignSecret struct {
+	// The namespace of the Secret.
+	Namespace string `json:"namespace" seal:"never"`
+	// The name of the Secret.
+	Name string `json:"name" seal:"never"`
+	// The key of the kubeconfig. Default: the one that the Secret's kind has.
+	Key string `json:"key,omitempty" seal:"never"`
+}
+
+// ServiceAccountAuth authenticates with a bearer token. Set token and caCert, only credentialsSecretRef, or only credentialsFrom.
 type ServiceAccountAuth struct {
 	// The address of the API server: https://host[:port][/path].
 	Server string `json:"server"`
@@ -96,6 +141,9 @@ type ServiceAccountAuth struct {
 	CACert string `json:"caCert,omitempty"`
 	// An existing Secret with the keys token and ca.crt.
 	CredentialsSecretRef *SecretRef `json:"credentialsSecretRef,omitempty"`
+	// Read the keys token and ca.crt from Vault. The key server beside them must be the same server as here: it says where the
+	// token may be sent.
+	CredentialsFrom *VaultSource `json:"credentialsFrom,omitempty"`
 	// Don't verify the API server's certificate. Any server at the address gets the token. In a file with token, it must
 	// directly follow server. Default: false.
 	SkipTLSVerify *bool `json:"skipTLSVerify,omitempty"`
@@ -253,10 +301,12 @@ type Patterns struct {
 	Exclude []string `json:"exclude,omitempty"`
 }
 
-// PrivateRegistries has registry credentials. Set either dockerConfigJson or secretRef.
+// PrivateRegistries has registry credentials. Set one of dockerConfigJson, secretRef and from.
 type PrivateRegistries struct {
 	// The text of a Docker config.json with auths, SOPS-encrypted. It becomes a Secret.
 	DockerConfigJSON string `json:"dockerConfigJson,omitempty"`
 	// An existing Secret with that text under the key .dockerconfigjson.
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
+	// Read that text from Vault.
+	From *VaultSource `json:"from,omitempty"`
 }

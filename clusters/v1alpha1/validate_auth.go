@@ -10,12 +10,12 @@ import (
 	"github.com/muster-gitops/muster/clusters/v1alpha1/internal/form"
 )
 
-// methods are the authentication fields, in the order of the format. The first three are forms of one method.
-var methods = []string{"kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth"}
+// methods are the authentication fields, in the order of the format. The first four are forms of one method.
+var methods = []string{"kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "kubeconfigFrom", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth"}
 
 // Methods returns the authentication fields that are set, by their names in spec. A valid cluster has exactly one.
 func (s Spec) Methods() []string {
-	return given(methods, s.Kubeconfig != "", s.KubeconfigFile != "", s.KubeconfigSecretRef != nil,
+	return given(methods, s.Kubeconfig != "", s.KubeconfigFile != "", s.KubeconfigSecretRef != nil, s.KubeconfigFrom != nil,
 		s.ServiceAccountAuth != nil, s.WorkloadIdentity != nil, s.VaultAuth != nil, s.SPIFFEAuth != nil)
 }
 
@@ -37,6 +37,7 @@ func (v *validator) method(spec Spec) {
 
 func (v *validator) kubeconfig(spec Spec) {
 	v.secretRef(spec.KubeconfigSecretRef, "spec", "kubeconfigSecretRef")
+	v.kubeconfigFrom(spec.KubeconfigFrom)
 	file := spec.KubeconfigFile
 	if !v.checkable(file) {
 		return
@@ -54,12 +55,17 @@ func (v *validator) serviceAccount(auth *ServiceAccountAuth) {
 	at := func(name string) []string { return []string{"spec", "serviceAccountAuth", name} }
 	v.server(auth.Server, at("server")...)
 	v.secretRef(auth.CredentialsSecretRef, at("credentialsSecretRef")...)
+	v.vaultSource(auth.CredentialsFrom, at("credentialsFrom")...)
 	switch inline := auth.Token != "" || auth.CACert != ""; {
+	case auth.CredentialsFrom != nil && (inline || auth.CredentialsSecretRef != nil):
+		v.fail(CodeConflict, at("credentialsFrom"), "can't be combined with token, caCert and credentialsSecretRef", "keep one of them")
+	case auth.CredentialsFrom != nil:
+		v.tokenSource(auth)
 	case inline && auth.CredentialsSecretRef != nil:
 		v.fail(CodeConflict, at("credentialsSecretRef"), "can't be combined with token and caCert", "keep the reference, or token and caCert")
 	case auth.CredentialsSecretRef != nil:
 	case !inline:
-		v.missing("set token and caCert, or credentialsSecretRef", at("token")...)
+		v.missing("set token and caCert, credentialsSecretRef or credentialsFrom", at("token")...)
 	case auth.Token == "":
 		v.missing("set the token for caCert", at("token")...)
 	case auth.CACert == "" && !auth.SkipsTLS():

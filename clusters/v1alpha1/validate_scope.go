@@ -116,8 +116,12 @@ func (v *validator) registries(spec Spec) {
 		return
 	}
 	v.exclusive(registries.DockerConfigJSON, registries.SecretRef, at, "dockerConfigJson", "secretRef")
-	if registries.DockerConfigJSON == "" && registries.SecretRef == nil {
-		v.missing("set dockerConfigJson or secretRef", at("dockerConfigJson")...)
+	v.vaultSource(registries.From, at("from")...)
+	switch inline := registries.DockerConfigJSON != "" || registries.SecretRef != nil; {
+	case inline && registries.From != nil:
+		v.fail(CodeConflict, at("from"), "excludes dockerConfigJson and secretRef", "keep one of them")
+	case !inline && registries.From == nil:
+		v.missing("set dockerConfigJson, secretRef or from", at("dockerConfigJson")...)
 	}
 	if pasted != nil {
 		v.fail(CodeConflict, []string{"spec", "privateRegistriesPullSecretRef"}, "excludes privateRegistries", "keep one of the two")

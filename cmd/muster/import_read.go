@@ -19,6 +19,7 @@ import (
 	"github.com/muster-gitops/muster/clusters/compile"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
+	"github.com/muster-gitops/muster/clusters/sources"
 )
 
 // read fills in the result from the source.
@@ -34,7 +35,7 @@ func (im *importer) read(ctx context.Context) (err error) {
 		return im.readConfigs(ctx)
 	case "argocd":
 		err = im.eachSecret(ctx, "argocd", metav1.ListOptions{LabelSelector: "argocd.argoproj.io/secret-type=cluster"}, func(s *corev1.Secret) {
-			im.redactor.Add(author.ArgoSecrets(s.Data)...)
+			im.redactor.Add(sources.ArgoSecrets(s.Data)...)
 			im.result.ArgoSecret(s.Data)
 		})
 	case "capi":

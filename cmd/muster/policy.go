@@ -74,6 +74,7 @@ func commonPolicy(syncs, all []manifest) policy.Policy {
 		}
 		both.Source += " and " + p.Source
 		both.Allow = slices.DeleteFunc(both.Allow, func(entry string) bool { return !slices.Contains(p.Allow, entry) })
+		both.Credentials = both.Credentials.Common(p.Credentials)
 		both.VaultAddresses = slices.DeleteFunc(both.VaultAddresses, func(address string) bool { return !slices.Contains(p.VaultAddresses, address) })
 		maps.Copy(both.Reserved, p.Reserved)
 	}

@@ -239,6 +239,10 @@ func TestChecksOnChange(t *testing.T) {
 		r.look(a)
 		r.sleep(time.Second)
 		r.wants("a proxy is allowed", "eu us", 4, 4)
+		a.change(func(f *fleet.Opened, _ *inventory.Inventory) { f.Secrets[1].Version = "2" })
+		r.look(a)
+		r.sleep(time.Second)
+		r.wants("a value that has changed without a commit", "eu us", 4, 5)
 		if got := fmt.Sprint(r.options.Proxies); got != "[proxy:3128]" {
 			t.Errorf("allowed %s", got)
 		}

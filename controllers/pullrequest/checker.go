@@ -20,6 +20,7 @@ import (
 
 	"github.com/muster-gitops/muster/clusters"
 	"github.com/muster-gitops/muster/clusters/compile"
+	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/plan"
 	"github.com/muster-gitops/muster/clusters/redact"
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -42,6 +43,8 @@ type Subject struct {
 	Policy  plan.Policy
 	// Redactor knows the credentials and keys of the AuditSync.
 	Redactor *redact.Redactor
+	// Supply fills in the credentials from elsewhere that the last sync had.
+	Supply func(*fleet.Opened) *fleet.Opened
 	// Version changes with everything but the live objects that a review depends on.
 	Version string
 }

@@ -77,7 +77,7 @@ func (w *answering) request(ctx context.Context, compared *gitsync.Comparison) (
 	}
 	s := w.subject
 	r := judge.Request{Name: fmt.Sprintf("pull request %d %s", w.Number, w.Head), Base: base, BaseCommit: compared.Base.Commit().Hash, HeadCommit: w.Head,
-		Path: s.AuditSync.Spec.Path, Options: s.Options, Opener: s.Opener, Redactor: s.Redactor, Live: &s.Live, Policy: s.Policy, Trust: w.trusted, AllowedBy: w.allowedBy, Now: w.checker.Clock.Now()}
+		Path: s.AuditSync.Spec.Path, Options: s.Options, Opener: s.Opener, Redactor: s.Redactor, Supply: s.Supply, Live: &s.Live, Policy: s.Policy, Trust: w.trusted, AllowedBy: w.allowedBy, Now: w.checker.Clock.Now()}
 	for _, c := range merged.Conflicts {
 		r.Conflicts = append(r.Conflicts, review.Conflict{Path: c.Path, Reason: string(c.Reason)})
 	}

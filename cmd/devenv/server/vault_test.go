@@ -50,8 +50,8 @@ func TestVault(t *testing.T) {
 	if err := encrypt(); err != nil {
 		t.Errorf("up again, with its data: %v", err)
 	}
-	// The other engines and the auth method that are linked in.
-	for path, kind := range map[string]string{"sys/mounts/kv": "kv", "sys/mounts/kubernetes": "kubernetes", "sys/auth/kubernetes": "kubernetes"} {
+	// The other engines and the auth methods that are linked in.
+	for path, kind := range map[string]string{"sys/mounts/kv": "kv", "sys/mounts/kubernetes": "kubernetes", "sys/auth/kubernetes": "kubernetes", "sys/auth/approle": "approle"} {
 		if _, err := v.Call(ctx, http.MethodPost, path, map[string]string{"type": kind}); err != nil {
 			t.Error(err)
 		}

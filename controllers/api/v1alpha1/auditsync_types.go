@@ -124,6 +124,10 @@ type AuditSyncSpec struct {
 	// +optional
 	VaultAuth VaultAuth `json:"vaultAuth,omitempty"`
 
+	// From where the credentials of clusters may be read, other than the repository.
+	// +optional
+	CredentialSources CredentialSources `json:"credentialSources,omitempty"`
+
 	// What to do when a live object differs from what Muster applied and Git has not changed. Correct restores it
 	// immediately. Report only reports the drift.
 	// +kubebuilder:validation:Enum=Correct;Report

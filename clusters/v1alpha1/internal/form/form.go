@@ -14,6 +14,10 @@ const (
 	VaultAddress = `^https://[^\s/?#@]+/?$`
 	// VaultNamespace is a path of names, as in Vault Enterprise.
 	VaultNamespace = `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$`
+	// VaultPart is a mount, or the path of a secret. Nothing in it is special in an address.
+	VaultPart = `^[A-Za-z0-9_.@+=:-]+(/[A-Za-z0-9_.@+=:-]+)*$`
+	// SourceKey is the key of a value in a Secret or in a secret of Vault.
+	SourceKey = `^[A-Za-z0-9_.-]{1,253}$`
 	// ObjectName is a DNS-1123 subdomain, which Kubernetes requires for the names of Secrets and audit configs.
 	ObjectName = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// Namespace is a DNS-1123 label of at most 63 characters.

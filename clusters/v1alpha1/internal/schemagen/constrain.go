@@ -45,10 +45,35 @@ var secretRefs = []string{
 	"spec.privateRegistriesPullSecretRef",
 }
 
+// vaultSecrets are the secrets in Vault that fields name.
+var vaultSecrets = []string{"spec.kubeconfigFrom.vault", "spec.serviceAccountAuth.credentialsFrom.vault", "spec.privateRegistries.from.vault"}
+
+// sources constrains what credentials are read from.
+func sources(root *jsonschema.Schema) error {
+	patterns := map[string]string{"spec.kubeconfigFrom.secretRef.namespace": form.Namespace, "spec.kubeconfigFrom.secretRef.name": form.ObjectName,
+		"spec.kubeconfigFrom.secretRef.key": form.SourceKey}
+	for _, path := range vaultSecrets {
+		patterns[path+".address"], patterns[path+".namespace"], patterns[path+".key"] = form.VaultAddress, form.VaultNamespace, form.SourceKey
+		patterns[path+".mount"], patterns[path+".path"] = form.VaultPart, form.VaultPart
+		if err := edit(root, path+".version", func(s *jsonschema.Schema) { s.Minimum = "0" }); err != nil {
+			return err
+		}
+	}
+	for path, pattern := range patterns {
+		if err := edit(root, path, func(s *jsonschema.Schema) { s.Pattern = pattern }); err != nil {
+			return err
+		}
+	}
+	return edit(root, "spec.kubeconfigFrom", func(s *jsonschema.Schema) { s.OneOf = eachOf("vault", "secretRef") })
+}
+
 // constrain adds the rules that Go types can't express.
 func constrain(root *jsonschema.Schema) error {
 	root.Properties.Set("sops", &jsonschema.Schema{Type: "object", Description: "Encryption metadata, written by sops."})
 	notEmpty(root)
+	if err := sources(root); err != nil {
+		return err
+	}
 	for path, pattern := range plainForms {
 		if err := edit(root, path, func(s *jsonschema.Schema) { s.Pattern = pattern }); err != nil {
 			return err
@@ -78,7 +103,7 @@ func constrain(root *jsonschema.Schema) error {
 		"spec.workloadIdentity":          provider,
 		"spec.vaultAuth":                 vault,
 		"spec.spiffeAuth":                func(s *jsonschema.Schema) { s.OneOf = eachOf("trustBundle", "trustBundleSecretRef") },
-		"spec.privateRegistries":         func(s *jsonschema.Schema) { s.OneOf = eachOf("dockerConfigJson", "secretRef") },
+		"spec.privateRegistries":         func(s *jsonschema.Schema) { s.OneOf = eachOf("dockerConfigJson", "secretRef", "from") },
 	}
 	for path, change := range edits {
 		if err := edit(root, path, change); err != nil {
@@ -134,18 +159,22 @@ func eachOf(fields ...string) []*jsonschema.Schema {
 }
 
 func methods(s *jsonschema.Schema) {
-	s.OneOf = eachOf("kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth")
+	s.OneOf = eachOf("kubeconfig", "kubeconfigFile", "kubeconfigSecretRef", "kubeconfigFrom", "serviceAccountAuth", "workloadIdentity", "vaultAuth", "spiffeAuth")
 	s.Not = having("privateRegistries", "privateRegistriesPullSecretRef")
 }
 
 func serviceAccount(s *jsonschema.Schema) {
 	inline, unchecked, reference := having("token", "caCert"), having("token", "skipTLSVerify"), having("credentialsSecretRef")
-	inline.Not = having("credentialsSecretRef")
+	inline.Not = without("credentialsSecretRef", "credentialsFrom").Not
 	unchecked.Properties = jsonschema.NewProperties()
 	unchecked.Properties.Set("skipTLSVerify", &jsonschema.Schema{Const: true})
-	unchecked.Not = without("caCert", "credentialsSecretRef").Not
-	reference.Not = without("token", "caCert").Not
-	s.OneOf = []*jsonschema.Schema{inline, unchecked, reference}
+	unchecked.Not = without("caCert", "credentialsSecretRef", "credentialsFrom").Not
+	reference.Not = without("token", "caCert", "credentialsFrom").Not
+	source := having("credentialsFrom")
+	source.Properties = jsonschema.NewProperties()
+	source.Properties.Set("skipTLSVerify", &jsonschema.Schema{Const: false})
+	source.Not = without("token", "caCert", "credentialsSecretRef").Not
+	s.OneOf = []*jsonschema.Schema{inline, unchecked, reference, source}
 }
 
 func provider(s *jsonschema.Schema) {

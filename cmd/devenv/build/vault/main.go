@@ -1,5 +1,5 @@
 // Command vault is a Vault server with storage in memory, for tests: upstream's core and HTTP API, with the transit and kv
-// secrets engines, the Kubernetes secrets engine and Kubernetes auth.
+// secrets engines, the Kubernetes secrets engine, Kubernetes auth and AppRole.
 //
 // It is a module of its own so that the module it stands beside never has to agree with Vault's requirements, and has nothing
 // of its licence; cmd/devenv/server builds it. It serves on the socket that it inherits as descriptor 3, initializes and
@@ -26,6 +26,7 @@ import (
 	kubesecrets "github.com/hashicorp/vault-plugin-secrets-kubernetes"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/audit"
+	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/internalshared/configutil"
@@ -123,7 +124,7 @@ func newCore(log hclog.Logger) (*vault.Core, error) {
 
 var (
 	engines = map[string]logical.Factory{"transit": transit.Factory, "kv": kv.Factory, "kubernetes": kubesecrets.Factory}
-	methods = map[string]logical.Factory{"kubernetes": kubeauth.Factory}
+	methods = map[string]logical.Factory{"kubernetes": kubeauth.Factory, "approle": approle.Factory}
 )
 
 // builtin is the catalog of plugins that are linked in.
