@@ -33,7 +33,7 @@ type shareableField struct {
 	take func(*v1alpha1.Spec) any
 }
 
-// shareable are the fields that say how to scan. How a cluster is reached, and with which credential, is its own. take removes a
+// shareable are the fields about the scan itself. How a cluster is reached, and with which credential, is never shared. take removes a
 // field and returns its value, nil if the file doesn't have it. A value that holds a credential is not taken.
 var shareable = []shareableField{
 	{"schedule", func(s *v1alpha1.Spec) any { return taken(&s.Schedule) }},
@@ -190,7 +190,10 @@ func AddItem(text []byte, list, item string) ([]byte, error) {
 	if yaml.Unmarshal(text, &object) != nil || yaml.Unmarshal(text, &root) != nil {
 		return nil, &FieldError{[]string{list}, "the file is not YAML", "check it with muster lint"}
 	}
-	items, _ := object[list].([]any)
+	items, isList := object[list].([]any)
+	if !isList && object[list] != nil {
+		return nil, &FieldError{[]string{list}, "the field " + list + " is not a list", "write a list"}
+	}
 	var names []string
 	for _, have := range items {
 		names = append(names, fmt.Sprint(have))

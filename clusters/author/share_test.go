@@ -137,6 +137,7 @@ func TestAddItem(t *testing.T) {
 		{"in brackets", "components: [../a]\n", "components:\n  - ../a\n  - shared\n"},
 		{"listed", "components: [shared]\n", "components: [shared]\n"},
 		{"in braces", "{kind: Kustomization}\n", ""},
+		{"a value that is no list", "components: shared\n", ""},
 		{"no YAML", "kind: [\n", ""},
 		{"an empty file", "", ""},
 	} {

@@ -174,7 +174,7 @@ func isBlank(content []byte) bool {
 	return true
 }
 
-// forever is the last second that a date can represent. It stands for no end (RFC 5280, section 4.1.2.5).
+// forever is the last second that a date can represent. It means that there is no end (RFC 5280, section 4.1.2.5).
 const forever = 253402300799
 
 // until records a part of the credential with an end, and returns whether it has expired.

@@ -48,7 +48,7 @@ func DockerConfigJSON(content []byte, now time.Time) (Facts, []Problem) {
 // maxProblems limits the problems that are reported for one registry configuration, which may have tens of thousands.
 const maxProblems = 20
 
-// registryTerm records the login's end, if it says when that is. An expired login is a warning, because the cluster is still scanned.
+// registryTerm records the login's end, if that can be read. An expired login is a warning, because the cluster is still scanned.
 func (r *report) registryTerm(l registryLogin, what string) {
 	t := l.term()
 	t.what = what

@@ -15,7 +15,7 @@ func (f *Opened) Clone() *Opened {
 	return &clone
 }
 
-// Hold quarantines clusters, together with the Secrets that are made for them, and adds the findings that say why. What is applied of
+// Hold quarantines clusters, together with the Secrets that are made for them, and adds a finding with the reason for each. What is applied of
 // them stays as it is.
 func (f *Opened) Hold(why map[[2]string]finding.Finding) {
 	for i := range f.Clusters {

@@ -16,7 +16,7 @@ func (p *secretsPlan) unknown(s *fleet.Secret, exists bool) {
 	}
 }
 
-// supplied moves the values that have changed elsewhere from a step about drift to one of their own, and reports whether there are
+// supplied moves the values that have changed elsewhere from a step about drift to a separate one, and reports whether there are
 // any. If others than Muster have written a value, all of them stay drift: only Muster writes what comes from elsewhere. A value that
 // is missing was removed by someone.
 func (p *secretsPlan) supplied(s *fleet.Secret, live LiveSecret, step *Step) bool {

@@ -1,7 +1,7 @@
 // Package sources fills in credentials that come neither from the repository nor from a Secret beside the audit config: from Vault's
 // KV secrets engine, and from Secrets of other namespaces.
 //
-// The package is pure. It says what to read (Wanted), finds the credential in what was read, checks it like one from the repository,
+// The package is pure. It decides what to read (Wanted), finds the credential in what was read, checks it like one from the repository,
 // and puts it into the fleet (Supply). Package controllers/sources reads.
 //
 // A source that fails affects only the clusters that use it: they are held with a finding, and what is applied of them stays.

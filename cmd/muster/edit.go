@@ -19,7 +19,7 @@ const editHelp = `Edit opens the file of a cluster in your editor, decrypted, an
 recipients and rules. Unchanged values keep their ciphertext. A file in plain text is encrypted by the rules of .sops.yaml
 when it gets its first secret.
 
-A kubeconfig in a file of its own (spec.kubeconfigFile) is opened with --kubeconfig, and stays a file of its own.
+A kubeconfig in a separate file (spec.kubeconfigFile) is opened with --kubeconfig, and stays there.
 
 What the editor leaves is checked as a pull request is. With errors nothing is written; in a terminal you can go on editing.
 
@@ -120,7 +120,7 @@ func (f *folder) finish(ctx context.Context, c *source, w *writeFlags, before, t
 	defer stop()
 	if bytes.Equal(before, text) {
 		if !c.kubeconfig && c.kubeconfigName() != "" {
-			f.tell("Its kubeconfig is in a file of its own; to edit that, use --kubeconfig.")
+			f.tell("Its kubeconfig is in a separate file; to edit that, use --kubeconfig.")
 		}
 		return false, w.unchanged(f, c.Path)
 	}

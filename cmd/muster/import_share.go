@@ -100,7 +100,7 @@ func (im *importer) sharedKustomization(manifests []string) (author.Change, erro
 			c.After, err = author.AddItem(c.After, "resources", manifests[i])
 		}
 		if err != nil {
-			return c, fmt.Errorf("%s: Muster can't add to its lists; write it in block style, with kind: Kustomization and each field on a line of its own", im.fromWorkingDir(at))
+			return c, fmt.Errorf("%s: Muster can't add to its lists; write it in block style, with kind: Kustomization and each field on a separate line", im.fromWorkingDir(at))
 		}
 		return c, nil
 	}

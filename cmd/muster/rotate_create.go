@@ -289,7 +289,7 @@ func (r *tokenRotation) deleteCommand(secret string) string {
 	return command + "--context " + setup.Quote(r.context) + " -n " + r.old.Namespace + " delete secret " + secret
 }
 
-// tellOld tells what becomes of the old token. A Secret is only named if it has that token: what a token says about itself isn't
+// tellOld tells how the old token ends. A Secret is only named if it has that token: what a token says about itself isn't
 // verified.
 func (r *tokenRotation) tellOld(ctx context.Context) {
 	switch {

@@ -175,7 +175,7 @@ func (f *fleetState) fingerprinter() func(*fleet.Cluster) string {
 	}
 }
 
-// login returns the part of an entry that says how to log in where.
+// login returns the part of an entry with the server and the login.
 func login(e mondoo.Entry) mondoo.Entry {
 	return mondoo.Entry{KubeconfigSecretRef: e.KubeconfigSecretRef, ServiceAccountAuth: e.ServiceAccountAuth,
 		WorkloadIdentity: e.WorkloadIdentity, SPIFFEAuth: e.SPIFFEAuth, VaultAuth: e.VaultAuth}

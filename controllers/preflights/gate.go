@@ -137,7 +137,7 @@ func (f *fleetState) finding(c preflight.Check, severity finding.Severity, what 
 	return &found
 }
 
-// stays says what becomes of a cluster that is held.
+// stays describes the state of a cluster that is held.
 func stays(replaces bool) string {
 	if replaces {
 		return "; what is applied stays"

@@ -434,7 +434,7 @@ func TestRequestsReconcileOnChange(t *testing.T) {
 			if r.requests != step.want {
 				t.Errorf("%s: %d reconciles were requested, want %d", step.reason, r.requests, step.want)
 			}
-			if changes := r.checker.Changes(a.key()); changes != uint64(step.want) { //nolint:gosec // small and positive
+			if changes := r.checker.Changes(a.key()); changes != uint64(step.want) {
 				t.Errorf("%s: %d changes, want %d", step.reason, changes, step.want)
 			}
 		}
