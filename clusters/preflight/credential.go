@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +48,16 @@ func (r *report) credential(t Target, o Options) *endpoint {
 		return nil
 	}
 	r.known.host, r.known.port, r.known.url = where.host, where.port, where.base
-	r.pass(Credential, "")
+	r.pass(Credential, t.facts)
 	return where
+}
+
+// withoutLogin ends the checks of a target whose server is the right one.
+func (r *report) withoutLogin(why string) {
+	r.result.NotChecked = r.show.clean(why)
+	for _, name := range Names[slices.Index(Names, HTTP):] {
+		r.skip(name, "")
+	}
 }
 
 // notChecked is the result of a target that isn't contacted.
@@ -79,7 +88,7 @@ func (t Target) endpoint(now time.Time) (*endpoint, *failure) {
 	if n, err := strconv.Atoi(where.port); err != nil || n < 1 || n > 65535 {
 		return nil, &failure{cause: ServerInvalid, detail: "it has no port between 1 and 65535"}
 	}
-	if t.Token == "" && t.Username == "" && t.Password == "" && len(t.Certificate) == 0 {
+	if t.noLogin == "" && t.Token == "" && t.Username == "" && t.Password == "" && len(t.Certificate) == 0 {
 		return nil, &failure{cause: CredentialMissing}
 	}
 	return where, where.secure(t, now)

@@ -55,6 +55,8 @@ type Target struct {
 	// NotChecked is why no connection can be made from here. Run then returns it, without opening one.
 	NotChecked string
 
+	// noLogin is why nobody can log in from here. Then the checks end with the server's certificate.
+	noLogin string
 	// problem is why the credential can't be used at all. facts is what was seen of a credential that is not checked from here.
 	problem *failure
 	facts   string
@@ -133,6 +135,10 @@ func (r *report) connection(ctx context.Context, t Target, o Options, where *end
 		return
 	}
 	defer c.close()
+	if t.noLogin != "" {
+		r.withoutLogin(t.noLogin)
+		return
+	}
 	if r.version(ctx, c) && r.login(ctx, c, o.Now()) {
 		if t.Vault != nil {
 			r.newRights(ctx, c)

@@ -67,7 +67,7 @@ type Result struct {
 	Cluster string `json:"cluster"`
 	// Checks are all of Names, in that order.
 	Checks []Check `json:"checks"`
-	// NotChecked is why no connection was made from here; empty if one was tried.
+	// NotChecked is why the credential was not tried from here; empty if it was.
 	NotChecked string `json:"notChecked,omitempty"`
 	// Version is the server's, such as v1.37.2, and User the name of the credential there.
 	Version string `json:"version,omitempty"`

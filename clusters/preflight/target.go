@@ -44,10 +44,14 @@ func TargetOf(f *fleet.Opened, c *fleet.Cluster, now time.Time) Target {
 		t.NotChecked = "only the operator's ServiceAccount in the management cluster can get a token of the cloud"
 	case auth.SPIFFEAuth != nil:
 		t.facts = "a certificate of the SPIFFE agent, for " + auth.SPIFFEAuth.Server
-		if secret(f, auth.SPIFFEAuth.TrustBundleSecretRef.Name) == nil {
+		const why = "only a Pod of the management cluster reaches the socket of the SPIFFE agent"
+		bundle := secret(f, auth.SPIFFEAuth.TrustBundleSecretRef.Name)
+		if bundle == nil {
 			t.facts += "; the trust bundle is in the Secret " + auth.SPIFFEAuth.TrustBundleSecretRef.Name + ", which is not in the repository"
+			t.NotChecked = why
+			return t
 		}
-		t.NotChecked = "only a Pod of the management cluster reaches the socket of the SPIFFE agent"
+		t.Server, t.CA, t.noLogin = auth.SPIFFEAuth.Server, []byte(bundle[mondoo.KeyCACert]), why
 	case auth.VaultAuth != nil:
 		t.facts = "a token from " + auth.VaultAuth.VaultAddr + ", for " + auth.VaultAuth.Server
 		t.NotChecked = "only the operator's ServiceAccount in the management cluster can log in to Vault"
@@ -68,13 +72,16 @@ func CandidateOf(f *fleet.Opened, c *fleet.Cluster, now time.Time) Target {
 	return TargetOf(f, c, now)
 }
 
-// LoginSecret returns the name of the Secret with the credential of an entry, and the key that it is in; "" if it has none.
+// LoginSecret returns the name of the Secret that an entry needs to log in, and the key that it is in; "" if it has none. With SPIFFE,
+// it has what the server is verified by.
 func LoginSecret(entry mondoo.Entry) (name, key string) {
 	switch {
 	case entry.KubeconfigSecretRef != nil:
 		return entry.KubeconfigSecretRef.Name, mondoo.KeyKubeconfig
 	case entry.ServiceAccountAuth != nil:
 		return entry.ServiceAccountAuth.CredentialsSecretRef.Name, mondoo.KeyToken
+	case entry.SPIFFEAuth != nil:
+		return entry.SPIFFEAuth.TrustBundleSecretRef.Name, mondoo.KeyCACert
 	}
 	return "", ""
 }

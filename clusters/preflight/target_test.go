@@ -76,7 +76,8 @@ func TestTargetOf(t *testing.T) {
 		{"a token elsewhere", token("none"), "", "", "", "the Secret none is not in the repository"},
 		{"a kubeconfig", mondoo.Entry{KubeconfigSecretRef: &mondoo.SecretRef{Name: "kubeconfig"}}, "https://api.example.com:6443/k8s", canary, "", ""},
 		{"a kubeconfig elsewhere", mondoo.Entry{KubeconfigSecretRef: &mondoo.SecretRef{Name: "none"}}, "", "", "", "not in the repository"},
-		{"SPIFFE", mondoo.Entry{SPIFFEAuth: &mondoo.SPIFFEAuth{Server: "https://a", TrustBundleSecretRef: mondoo.SecretRef{Name: "bundle"}}}, "", "", "", "socket of the SPIFFE agent"},
+		{"SPIFFE", mondoo.Entry{SPIFFEAuth: &mondoo.SPIFFEAuth{Server: "https://a", TrustBundleSecretRef: mondoo.SecretRef{Name: "bundle"}}}, "https://a", "", "CA", ""},
+		{"SPIFFE with a bundle elsewhere", mondoo.Entry{SPIFFEAuth: &mondoo.SPIFFEAuth{Server: "https://a", TrustBundleSecretRef: mondoo.SecretRef{Name: "none"}}}, "", "", "", "socket of the SPIFFE agent"},
 		{"Vault", mondoo.Entry{VaultAuth: &mondoo.VaultAuth{Server: "https://a"}}, "", "", "", "log in to Vault"},
 		{"workload identity", mondoo.Entry{WorkloadIdentity: &mondoo.WorkloadIdentity{Provider: "eks"}}, "", "", "", "token of the cloud"},
 	} {
@@ -90,6 +91,30 @@ func TestTargetOf(t *testing.T) {
 		if got.Server != test.server || got.Token != test.token || string(got.CA) != test.ca || got.NotChecked != "" {
 			t.Errorf("%s: %+v", test.reason, got)
 		}
+	}
+}
+
+// TestSPIFFE: nobody can log in from here, so the server's certificate is checked, and nothing is sent.
+func TestSPIFFE(t *testing.T) {
+	c := newCluster()
+	address := good(t, c)
+	for _, test := range []struct {
+		reason, bundle string
+		want           Cause
+	}{
+		{"the bundle of the server", string(trusted().pem()), ""},
+		{"another bundle", string(other().pem()), ServerCertificateUnknown},
+		{"no bundle", "nothing", CAUnusable},
+	} {
+		f := &fleet.Opened{Secrets: []fleet.Secret{{Name: "bundle", Data: map[string]string{"ca.crt": test.bundle}}}}
+		entry := mondoo.Entry{SPIFFEAuth: &mondoo.SPIFFEAuth{Server: "https://" + address, TrustBundleSecretRef: mondoo.SecretRef{Name: "bundle"}}}
+		got := Run(t.Context(), TargetOf(f, &fleet.Cluster{Name: "eu", Entry: entry}, now), options())
+		if failed := got.Failure(); test.want == "" && (failed != nil || !strings.Contains(got.NotChecked, "SPIFFE agent")) || test.want != "" && (failed == nil || failed.Cause != test.want) {
+			t.Errorf("%s:\n%s", test.reason, text(got))
+		}
+	}
+	if len(c.requests) > 0 {
+		t.Errorf("requests %v", c.requests)
 	}
 }
 
