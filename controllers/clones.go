@@ -141,10 +141,14 @@ func (r *Reconciler) listedSince(audit *v1alpha1.AuditSync, st *state, version s
 	if syncRequested(audit) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if seen := r.requests[client.ObjectKeyFromObject(audit)]; seen.value == audit.Annotations[v1alpha1.AnnotationReconcile] {
+		seen := r.requests[client.ObjectKeyFromObject(audit)]
+		switch {
+		case seen.value != audit.Annotations[v1alpha1.AnnotationReconcile]:
+			return time.Time{}
+		case st.fetched.Before(seen.at):
 			return seen.at
 		}
-		return time.Time{}
+		return st.fetched.Add(1) // the fetch for this request has failed
 	}
 	if st.source != "" && st.source != version {
 		return time.Time{}

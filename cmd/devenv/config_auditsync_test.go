@@ -92,7 +92,7 @@ func (in *installation) testInvalidAuditSyncs(t *testing.T) {
 		{"a commit on a branch", "a", "source: {url: 'ssh://git@x/y', ref: {branch: main, commit: " + strings.Repeat("a", 40) + "}}", ""},
 
 		{"checks of credentials", "a", source + ", preflight: {mode: Report, interval: 5m, allowAddresses: [127.0.0.1, 'fd00::/8'], allowProxies: ['proxy.example.com:3128', '[fd00::1]:80']}", ""},
-		{"another mode of preflights", "a", source + ", preflight: {mode: Required}", `Unsupported value: "Required"`},
+		{"another mode of preflights", "a", source + ", preflight: {mode: Enforced}", `Unsupported value: "Enforced"`},
 		{"checks of credentials all the time", "a", source + ", preflight: {interval: 1m}", "the interval is at least 5m"},
 		{"a name among addresses", "a", source + ", preflight: {allowAddresses: [localhost]}", "an entry is an IP address, or a network"},
 		{"a proxy with a scheme", "a", source + ", preflight: {allowProxies: ['http://proxy.example.com:3128']}", "a proxy is host:port"},

@@ -279,6 +279,9 @@ func (f *fleetState) complete() bool {
 func (f *fleetState) results() *report.Preflight {
 	p := &report.Preflight{Last: f.last, Pending: f.pending}
 	for _, c := range f.checks {
+		if !c.waits.IsZero() {
+			p.Waiting++
+		}
 		switch {
 		case c.at.IsZero():
 		case c.failure != nil:

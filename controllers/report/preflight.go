@@ -27,9 +27,9 @@ const (
 const ReasonPreflightPending = "PreflightPending"
 
 // checksAgain reports whether credentials are checked again at the same revision of which a failure was reported, as after a restart.
-// Until the result is there, that report stays.
+// Until the result is there, that report stays. Checks that have ended since the fleet passed the gate count as well: the next sync tells.
 func checksAgain(sync *v1alpha1.AuditSync, o Outcome) bool {
-	return o.Fleet != nil && o.Preflight != nil && o.Preflight.Pending > 0 && sync.Status.LastAttemptedRevision == o.Revision &&
+	return o.Fleet != nil && o.Preflight != nil && (o.Preflight.Pending > 0 || o.pending() > o.Preflight.Waiting) && sync.Status.LastAttemptedRevision == o.Revision &&
 		slices.ContainsFunc(sync.Status.Problems, func(p v1alpha1.Problem) bool { return p.Code == string(preflight.CodeFailed) })
 }
 
@@ -49,8 +49,9 @@ func failedText(findings []finding.Finding) string {
 
 // Preflight is what the checks of an AuditSync's clusters showed. The texts are masked.
 type Preflight struct {
-	// Passed and NotChecked count clusters by their last result. Pending counts those that have none yet.
-	Passed, NotChecked, Pending int
+	// Passed and NotChecked count clusters by their last result. Pending counts those that have none yet, and Waiting those that have
+	// passed and wait for the end of a scan.
+	Passed, NotChecked, Pending, Waiting int
 	// Failures are the clusters that fail, sorted by name.
 	Failures []PreflightFailure
 	// Last is when a cluster was last checked; zero for never.

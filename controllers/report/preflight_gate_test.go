@@ -47,6 +47,7 @@ func TestPreflightGate(t *testing.T) {
 			"failure 1 of 3 clusters can't be used: clusters/eu.yaml: preflight-failed of eu; a fix", true},
 		{"after a restart", gated(map[string]finding.Code{"asia": pending, "eu": pending}), 2, "False Quarantined Stalled: 1 of 3", "", false},
 		{"the first result after it", gated(map[string]finding.Code{"asia": pending, "eu": failed}), 1, "False Quarantined Stalled: 1 of 3", "", false},
+		{"the checks end while the sync runs", gated(map[string]finding.Code{"asia": pending, "eu": failed}), 0, "False Quarantined Stalled: 1 of 3", "", false},
 		{"the failure again", gated(map[string]finding.Code{"eu": failed}), 0, "False Quarantined Stalled: 1 of 3", "failure 1 of 3 clusters can't be used: clusters/eu.yaml: preflight-failed of eu; a fix", false},
 		{"it passed", gated(nil), 0, "True Succeeded", "success 3 clusters applied", true},
 		{"one fails later", gated(nil, "us"), 0, "True Succeeded", "success 3 clusters applied; but 1 failed preflight: clusters/us.yaml: the preflight failed: login; a fix", false},

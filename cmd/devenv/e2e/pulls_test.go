@@ -291,13 +291,13 @@ func TestPullRequestOfAFork(t *testing.T) {
 	p.never(number, "Checked with keys")
 
 	p.say("maintainer", number, keyless+head+"\n")
-	p.golden("fork-2-allowed", p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer"))
+	p.golden("fork-2-allowed", p.answered(number, head, "success", "adds 1 cluster (asia)", "Checked with keys: `maintainer`"))
 
 	// A push needs a new permission, also when the old one comes just after it.
 	head = p.pushFork("stranger", "asia", map[string]string{"clusters/asia.yaml": sealed, "clusters/us.yaml": plainCluster("us", far(7))})
 	p.golden("fork-3-pushed", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head))
 	p.say("maintainer", number, keyless+head)
-	p.answered(number, head, "success", "adds 1 cluster (asia), changes 1 (us)", "maintainer")
+	p.answered(number, head, "success", "adds 1 cluster (asia), changes 1 (us)", "Checked with keys: `maintainer`")
 
 	// So does reopening.
 	p.edit(number, map[string]any{"state": "closed"})
@@ -305,6 +305,7 @@ func TestPullRequestOfAFork(t *testing.T) {
 		c := meta.FindStatusCondition(p.audit().Status.Conditions, v1alpha1.ConditionPullRequests)
 		return c != nil && strings.HasPrefix(c.Message, "no pull request")
 	})
+	time.Sleep(time.Second) // as below
 	p.edit(number, map[string]any{"state": "open"})
 	p.answered(number, head, "success", "keyless check: adds 1 cluster (asia), changes 1 (us)", keyless+head)
 
@@ -318,7 +319,7 @@ func TestPullRequestOfAFork(t *testing.T) {
 	base := p.push(map[string]string{"clusters/us.yaml": plainCluster("us", far(34))})
 	p.golden("fork-6-base-moved", p.answered(number, head, "success", "keyless check: adds 1 cluster (asia)", base))
 	p.say("maintainer", number, keyless+head)
-	p.answered(number, head, "success", "adds 1 cluster (asia)", "maintainer")
+	p.answered(number, head, "success", "adds 1 cluster (asia)", "Checked with keys: `maintainer`")
 	p.git("push", "-q", "origin", "main:other")
 	p.edit(number, map[string]any{"base": "other"})
 	p.request()
