@@ -156,14 +156,15 @@ func (c *vaultClient) reason(a *answer) string {
 	return c.show.text(strings.Join(strings.Fields(said.Errors[0]), " "))
 }
 
-// revoke ends the login, and with it the credentials that it got. It does so after the check was stopped, too.
+// revoke ends the login, and with it the credentials that it got. It does so after the check was stopped, too. That it failed is told
+// if nothing else did: it must not take the place of a failure that keeps scans from working.
 func (r *report) revoke(ctx context.Context, c *vaultClient, o Options) {
 	if c.token == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.StepTimeout)
 	defer cancel()
-	if failed := c.ask(ctx, "auth/token/revoke-self", map[string]string{}, nil, VaultNotRevoked, ""); failed != nil {
+	if failed := c.ask(ctx, "auth/token/revoke-self", map[string]string{}, nil, VaultNotRevoked, ""); failed != nil && r.result.Failure() == nil {
 		r.fail(Credential, &failure{cause: VaultNotRevoked, detail: failed.detail})
 	}
 }

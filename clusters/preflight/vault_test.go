@@ -34,6 +34,11 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "sealed":
 		encode(w, http.StatusServiceUnavailable, map[string]any{"errors": []string{"Vault is sealed"}})
 		return
+	case "sealed meanwhile":
+		if r.URL.Path != "/v1/auth/kubernetes/login" {
+			http.Error(w, "", http.StatusServiceUnavailable)
+			return
+		}
 	case "empty":
 		token = ""
 	}
@@ -110,6 +115,29 @@ func TestVaultLogin(t *testing.T) {
 		}
 		if len(v.asked) > 1 && !strings.HasPrefix(v.asked[1], `/v1/kubernetes/creds/scan CANARY-vault-token {"ttl":"20m"}`) {
 			t.Errorf("%s: asks %s", row.reason, v.asked[1])
+		}
+	}
+}
+
+// TestNotRevoked: a login that can't be revoked is told, and never hides why the credential doesn't work.
+func TestNotRevoked(t *testing.T) {
+	for _, row := range []struct {
+		reason, refuses string
+		down            bool // the target
+		want            Cause
+		blocks          bool
+	}{
+		{"all else is well", "/v1/auth/token/revoke-self", false, VaultNotRevoked, false},
+		{"the target is down", "/v1/auth/token/revoke-self", true, ConnectRefused, true},
+		{"there are no credentials either", "sealed meanwhile", false, VaultUnavailable, true},
+	} {
+		into := through(t, &vault{refuses: row.refuses})
+		if row.down {
+			into.Server = "https://127.0.0.1:1"
+		}
+		r := Run(t.Context(), into, options())
+		if f := r.Failure(); f == nil || f.Cause != row.want || (r.Blocks() != nil) != row.blocks {
+			t.Errorf("%s: %+v\n%s", row.reason, f, text(r))
 		}
 	}
 }
