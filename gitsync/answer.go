@@ -2,6 +2,7 @@ package gitsync
 
 import (
 	"context"
+	"crypto/sha256"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -16,7 +17,18 @@ type answer struct {
 	at     time.Time // when the remote was asked
 	target target
 	err    error
+	way    asked
 }
+
+// asked is how the remote was asked. A failure may be due to any of it: credentials that have been replaced, a timeout that is too
+// short, or a history that is too long. So it is no answer for those who ask in another way, who might never ask for themselves then.
+type asked struct {
+	auth         [sha256.Size]byte
+	descendantOf string
+	timeout      time.Duration
+}
+
+func (s Source) asked() asked { return asked{s.Auth.version, s.DescendantOf, s.timeout()} }
 
 // answered returns the result of a Fetch by the answer to an earlier one, or nothing if the remote must be asked.
 func (r *Repository) answered(ctx context.Context, src Source, url string) (*Snapshot, error) {
@@ -25,6 +37,9 @@ func (r *Repository) answered(ctx context.Context, src Source, url string) (*Sna
 		return nil, nil
 	}
 	if a.err != nil {
+		if a.way != src.asked() {
+			return nil, nil
+		}
 		return nil, a.err
 	}
 	if t := a.target; !t.exclusive && r.descends(ctx, t.commit, plumbing.NewHash(src.DescendantOf)) {

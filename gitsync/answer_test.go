@@ -80,3 +80,52 @@ func TestFailureIsShared(t *testing.T) {
 	}
 	fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: time.Now()})
 }
+
+// TestFailureOfOthers: a failure that may be due to how another user asks is not shared. Else the one who asks more often could keep
+// the other from ever asking.
+func TestFailureOfOthers(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	first := o.commit("main", map[string]string{"a": "1"})
+	o.commit("main", map[string]string{"a": "2"})
+	srv := serve(t, o)
+	auth := func(password string) Auth {
+		a, err := AuthFromSecret(srv.url, map[string][]byte{"username": []byte("muster"), "password": []byte(password)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	usual := Source{URL: srv.url, Ref: Ref{Branch: "main"}, Auth: auth("right")}
+	for _, test := range []struct {
+		reason string
+		change func(*Source)
+		shared bool
+	}{
+		{"the same", func(s *Source) { s.Auth, s.Timeout = auth("right"), DefaultTimeout }, true},
+		{"a password that was replaced", func(s *Source) { s.Auth = auth("old") }, false},
+		{"a timeout that is too short", func(s *Source) { s.Timeout = time.Second }, false},
+		{"a history that the remote refuses", func(s *Source) { s.DescendantOf = first }, false},
+	} {
+		r, since := open(t, t.TempDir()), time.Now()
+		srv.answerWith(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		})
+		src := usual
+		src.ListedSince = since
+		test.change(&src)
+		if _, err := r.Fetch(t.Context(), src); !is[*RemoteError](err) {
+			t.Fatalf("%s: %v", test.reason, err)
+		}
+		srv.answerWith(nil)
+		src = usual
+		src.ListedSince = since
+		s, err := r.Fetch(t.Context(), src)
+		if (err != nil) != test.shared {
+			t.Errorf("%s: %v", test.reason, err)
+		}
+		if s != nil {
+			s.Close() //nolint:errcheck // the cache is disposable
+		}
+	}
+}

@@ -2,6 +2,7 @@ package gitsync
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -24,6 +25,7 @@ type Auth struct {
 	roots              *x509.CertPool // system roots and caFile; nil for the system roots only
 	signer             ssh.Signer
 	hostKeys           *hostKeys
+	version            [sha256.Size]byte // changes with the Secret's data
 }
 
 // Keys of a Secret, named as Flux names them.
@@ -68,10 +70,17 @@ func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
 			return Auth{}, &SecretError{Key: key, Problem: "is empty", Remedy: "set a value or remove it"}
 		}
 	}
+	var a Auth
 	if u.Scheme == "ssh" {
-		return sshAuth(u.Host, data)
+		a, err = sshAuth(u.Host, data)
+	} else {
+		a, err = httpAuth(u.Scheme, data)
 	}
-	return httpAuth(u.Scheme, data)
+	if err != nil {
+		return Auth{}, err
+	}
+	a.version = sha256.Sum256(fmt.Appendf(nil, "%q", data))
+	return a, nil
 }
 
 func httpAuth(scheme string, data map[string][]byte) (Auth, error) {

@@ -146,7 +146,7 @@ func (r *Repository) fetch(ctx context.Context, src Source, url string) (*Snapsh
 	if snapshot, err := r.answered(ctx, src, url); snapshot != nil || err != nil {
 		return snapshot, err
 	}
-	a := answer{url: url, at: r.now()}
+	a := answer{url: url, at: r.now(), way: src.asked()}
 	snapshot, err := r.ask(ctx, src, &a)
 	if _, remote := errors.AsType[*RemoteError](err); remote {
 		a.err = err

@@ -26,8 +26,9 @@ type Source struct {
 	// however far back; anything else is a *NotDescendantError. The commits between the two are fetched as well, or the
 	// whole history if DescendantOf isn't in the cache.
 	DescendantOf string
-	// ListedSince lets a Fetch use what an earlier one with the same Ref found on the remote, or that it failed, if that began at
-	// this time or later. It is for several users of one Repository. Zero means that the remote is asked.
+	// ListedSince lets a Fetch use what an earlier one with the same Ref found on the remote, if that began at this time or later. It
+	// shares a failure only with one that has the same Auth, DescendantOf and Timeout. It is for several users of one Repository. Zero
+	// means that the remote is asked.
 	ListedSince time.Time
 	// Timeout bounds one Fetch from dialing to the last object. Zero means DefaultTimeout.
 	Timeout time.Duration
