@@ -93,17 +93,17 @@ func (r *Repository) Compare(ctx context.Context, src Source, head string, known
 }
 
 // compareKnown compares without the remote. It returns nil if the cache doesn't have all that takes.
-func (r *Repository) compareKnown(ctx context.Context, src Source, head string, known Known) (*Comparison, error) {
+func (r *Repository) compareKnown(ctx context.Context, src Source, head string, of Known) (*Comparison, error) {
 	u, err := parseURL(src.URL, src.AllowPlainHTTP)
 	if err != nil {
 		return nil, err
 	}
-	a, b := plumbing.NewHash(known.Base), plumbing.NewHash(known.Head)
+	a, b := plumbing.NewHash(of.Base), plumbing.NewHash(of.Head)
 	if !r.usable(displayURL(u)) || !r.store.has(a) || !r.store.has(b) {
 		return nil, nil
 	}
-	best, _ := r.store.ancestors(ctx, a, b)
-	if len(best) != 1 {
+	best, known := r.store.ancestors(ctx, a, b)
+	if len(best) != 1 || !known.head {
 		return nil, nil
 	}
 	return r.comparison(ctx, target{label: commitLabel(src.Ref), commit: a}, target{label: head, commit: b}, best[0])
@@ -162,11 +162,11 @@ func (r *Repository) compare(ctx context.Context, rem *remote, refs Refs, base, 
 		} else if !r.usable(rem.url) || !r.store.has(base.commit) || !r.store.has(head.commit) {
 			continue
 		}
-		best, complete := r.store.ancestors(ctx, base.commit, head.commit)
-		if len(best) == 1 {
+		best, known := r.store.ancestors(ctx, base.commit, head.commit)
+		if len(best) == 1 && known.head {
 			return r.comparison(ctx, base, head, best[0])
 		}
-		if len(best) > 1 || complete {
+		if len(best) > 1 || known.all {
 			return nil, &NoAncestorError{Base: base.commit.String(), Head: head.commit.String(), Several: len(best) > 1}
 		}
 	}
@@ -208,25 +208,30 @@ func (r *Repository) shed(keep plumbing.Hash) {
 	}
 }
 
-// ancestors returns the best common ancestors of two commits, as git merge-base --all does, as far as the store has their
-// history. complete reports whether it has all of it.
-func (s *store) ancestors(ctx context.Context, a, b plumbing.Hash) (best []plumbing.Hash, complete bool) {
-	ofA, allA := s.history(ctx, a)
-	ofB, allB := s.history(ctx, b)
+// completeness is how much of two histories the store has: all, or at least all that the head has and the base doesn't. Without the
+// latter, a better ancestor may be behind what is missing, and the head's author decides how far behind.
+type completeness struct{ all, head bool }
+
+// ancestors returns the best common ancestors of two commits, as git merge-base --all does, as far as the store has their history.
+func (s *store) ancestors(ctx context.Context, base, head plumbing.Hash) (best []plumbing.Hash, known completeness) {
+	ofBase, allBase := s.history(ctx, base)
+	ofHead, allHead := s.history(ctx, head)
+	known = completeness{all: allBase && allHead, head: true}
 	worse := map[plumbing.Hash]bool{}
-	for hash, parents := range ofA {
-		if _, common := ofB[hash]; common {
-			for _, parent := range parents {
-				worse[parent] = true
-			}
+	for hash, parents := range ofHead {
+		_, common := ofBase[hash]
+		for _, parent := range parents {
+			_, has := ofHead[parent]
+			worse[parent] = worse[parent] || common
+			known.head = known.head && (has || common)
 		}
 	}
-	for hash := range ofA {
-		if _, common := ofB[hash]; common && !worse[hash] {
+	for hash := range ofHead {
+		if _, common := ofBase[hash]; common && !worse[hash] {
 			best = append(best, hash)
 		}
 	}
-	return best, allA && allB
+	return best, known
 }
 
 // history returns the commits that a commit has in its history, itself included, with their parents.

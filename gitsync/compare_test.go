@@ -86,6 +86,44 @@ func TestCompareFarAncestor(t *testing.T) {
 	}
 }
 
+// TestCompareHiddenAncestor: a head that has merged an old commit doesn't get that as its ancestor because the way to a newer one is
+// longer than the history that was fetched first. Otherwise what it takes back would look like what the branch has changed.
+func TestCompareHiddenAncestor(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	old := o.commit("main", map[string]string{"a": "old"})
+	tip := o.commit("main", map[string]string{"a": "new"})
+	o.git("branch", "feature", "main")
+	for i := range 8 {
+		o.commit("feature", map[string]string{"a": "new", "b": fmt.Sprint(i)})
+	}
+	back := o.commit("feature", map[string]string{"a": "old"})
+	merge := o.git("commit-tree", "-m", "merge", "-p", back, "-p", old, back+"^{tree}")
+	head := o.pull(7, merge)
+	src := Source{URL: serve(t, o).url, Ref: Ref{Branch: "main"}}
+	for _, known := range []Known{{}, {Base: tip, Head: merge}} {
+		r := open(t, t.TempDir())
+		r.depths = []int{5, 20}
+		if _, err := r.Prefetch(t.Context(), src, []string{head}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.Compare(t.Context(), src, head, known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Ancestor.Commit().Hash; got != tip {
+			t.Errorf("%+v: ancestor %s, not %s", known, got, tip)
+		}
+		c.Close()
+	}
+	r := open(t, t.TempDir())
+	r.depths = []int{3, 5}
+	_, err := r.Compare(t.Context(), src, head, Known{})
+	if missing, ok := errors.AsType[*NoAncestorError](err); !ok || missing.Searched != 5 {
+		t.Errorf("with a history of 5: %v", err)
+	}
+}
+
 func TestCompareErrors(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t)
