@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -91,6 +92,20 @@ func LoginSecret(entry mondoo.Entry) (name, key string) {
 func (t Target) Place() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %t %q", t.Server, t.TLSServerName, t.ProxyURL, t.SkipTLSVerify, bytes.TrimSpace(t.CA)))
 	return hex.EncodeToString(sum[:8])
+}
+
+// Fingerprint returns a text that changes with everything that the result depends on, of a target without Vault.
+func (t Target) Fingerprint() string {
+	var problem failure
+	if t.problem != nil {
+		problem = *t.problem
+	}
+	text, err := json.Marshal([]any{t, t.noLogin, t.facts, problem.cause, problem.detail, problem.fix})
+	if err != nil {
+		panic(err) // there is nothing in it that JSON doesn't have
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // elsewhere makes the target one whose credential isn't in the repository.

@@ -85,7 +85,7 @@ func notTried(targets []preflight.Target, why string) []*preflight.Result {
 
 // trial returns the check of a target, and begins it unless it has begun not long ago. It goes on when ctx ends, until its timeout.
 func (c *Checker) trial(ctx context.Context, owner string, target preflight.Target, o preflight.Options) *trial {
-	text, err := json.Marshal([]any{owner, target, o.Allow, o.Proxies})
+	text, err := json.Marshal([]any{owner, target.Fingerprint(), o.Allow, o.Proxies})
 	if err != nil {
 		panic(err) // there is nothing in it that JSON doesn't have
 	}

@@ -67,6 +67,25 @@ func TestTry(t *testing.T) {
 	})
 }
 
+// TestTryTellsTargetsApart: what makes a credential useless belongs to the target, though no connection is made for it.
+func TestTryTellsTargetsApart(t *testing.T) {
+	inBubble(t, func(r *room) {
+		r.answers(func(ctx context.Context, t preflight.Target) preflight.Result {
+			return preflight.Run(ctx, t, preflight.Options{})
+		})
+		a := newApplied()
+		seen := map[string]bool{}
+		for _, kubeconfig := range []string{"[]", "{"} {
+			target := preflight.FromKubeconfig("eu", []byte(kubeconfig), time.Now())
+			got := r.checker.Try(r.Context(), a.AuditSync, []preflight.Target{target}, a.Redactor, func() {})
+			if seen[got[0].Failure().Message] {
+				t.Errorf("%q has the result of another one: %s", kubeconfig, got[0].Failure().Message)
+			}
+			seen[got[0].Failure().Message] = true
+		}
+	})
+}
+
 // TestTryBounds: no more than some run at the same time.
 func TestTryBounds(t *testing.T) {
 	inBubble(t, func(r *room) {
