@@ -129,7 +129,8 @@ func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
 			continue
 		}
 		known, current := before[key], fingerprint(one)
-		if known == nil || known.fingerprint != current {
+		later := known != nil && known.candidate && !candidate && known.notChecked // what CandidateOf has put off
+		if known == nil || known.fingerprint != current || later {
 			known = &check{fingerprint: current, due: now.Add(time.Duration(len(due)) * pace)}
 			due = append(due, dueCheck{key, known.due.Sub(now)})
 		} else if paced && !known.at.IsZero() {

@@ -79,6 +79,34 @@ func heldOf(f *fleet.Opened) string {
 	return strings.Join(list, ", ")
 }
 
+// TestGateChecksLater: a token from another file than the server is checked once it is applied, and not only after the interval.
+func TestGateChecksLater(t *testing.T) {
+	inBubble(t, func(r *room) {
+		r.answers(func(_ context.Context, t preflight.Target) preflight.Result {
+			return preflight.Result{Cluster: t.Cluster, NotChecked: t.NotChecked}
+		})
+		a, l := newGated("eu")
+		a.change(func(f *fleet.Opened, stored *inventory.Inventory) { f.Secrets[0].Cluster, stored.Clusters = "", nil })
+		r.checker.Gate(a.Sync, l.read())
+		r.sleep(time.Minute)
+		r.wants("before it is applied", "eu", 1)
+		if got := r.given["eu"]; got.Token != "" || got.NotChecked == "" {
+			t.Errorf("checked with %+v", got)
+		}
+		a.change(func(_ *fleet.Opened, stored *inventory.Inventory) {
+			stored.Clusters = []inventory.Item{{Name: "eu", Hash: "1"}}
+		})
+		for range 3 {
+			r.look(a)
+			r.sleep(time.Minute)
+		}
+		r.wants("it is applied", "eu", 2)
+		if got := r.given["eu"]; got.Token != "token-of-eu" {
+			t.Errorf("checked with %+v", got)
+		}
+	})
+}
+
 // TestGate follows one credential through the gate.
 func TestGate(t *testing.T) {
 	inBubble(t, func(r *room) {
