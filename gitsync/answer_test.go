@@ -2,6 +2,7 @@ package gitsync
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -126,6 +127,57 @@ func TestFailureOfOthers(t *testing.T) {
 		}
 		if s != nil {
 			s.Close() //nolint:errcheck // the cache is disposable
+		}
+	}
+}
+
+// TestManyFollowed: users who follow more refs than a store holds fetches don't have it cloned over and over.
+func TestManyFollowed(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	srv := serve(t, o)
+	r := open(t, t.TempDir(), withMaxPacks(2))
+	follow := func() (requests int64) {
+		before := srv.requests.Load()
+		for i := range 5 {
+			fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: fmt.Sprint("b", i)}})
+		}
+		return srv.requests.Load() - before
+	}
+	for i := range 5 {
+		o.commit(fmt.Sprint("b", i), map[string]string{"a": fmt.Sprint(i)})
+	}
+	follow()
+	if n := follow(); n != 5 {
+		t.Errorf("%d requests for 5 refs that haven't moved", n)
+	}
+	for i := range 4 {
+		o.commit("b0", map[string]string{"a": fmt.Sprint("more ", i)})
+		follow()
+	}
+	if names, _ := r.store.packNames(); len(names) > 2+4 {
+		t.Errorf("%d packs", len(names))
+	}
+}
+
+// TestManyRefused: users whose commits don't descend from what they must don't have each other's history fetched again.
+func TestManyRefused(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	of := o.commit("applied", map[string]string{"a": "1"})
+	commits := map[string]string{}
+	for _, branch := range []string{"a", "b"} {
+		commits[branch] = o.commit(branch, map[string]string{"a": branch})
+	}
+	srv := serve(t, o)
+	r := open(t, t.TempDir())
+	for round, want := range []int64{2, 1} {
+		for _, branch := range []string{"a", "b"} {
+			before := srv.requests.Load()
+			wantNotDescendant(t, r, Source{URL: srv.url, Ref: Ref{Branch: branch}, DescendantOf: of}, commits[branch])
+			if n := srv.requests.Load() - before; n != want {
+				t.Errorf("round %d, %s: %d requests", round, branch, n)
+			}
 		}
 	}
 }

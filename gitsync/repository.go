@@ -17,7 +17,7 @@ import (
 const (
 	// defaultMaxPacks is how many fetches a store holds. Each keeps a file open and adds objects of outdated commits.
 	defaultMaxPacks = 32
-	// growthFloor is how much a store may always grow. Beyond it, a store may double.
+	// growthFloor is how much a store may always grow, for each Ref. Beyond it, a store may double.
 	growthFloor = 32 << 20
 )
 
@@ -41,9 +41,9 @@ type Repository struct {
 	answers map[Ref]answer
 	// within is the commit that was last found in a ref's history, by the ref's label.
 	within map[string]string
-	// lineage is the last answer to whether a commit descends from another, so that no history is fetched twice for it.
-	lineage lineage
-	closed  bool
+	// strangers are the commits that were found not to descend from others, so that no history is fetched twice for it.
+	strangers map[lineage]bool
+	closed    bool
 }
 
 // Option changes how a Repository works.
@@ -60,7 +60,7 @@ func WithClock(now func() time.Time) Option { return func(r *Repository) { r.now
 func Open(dir string, opts ...Option) (*Repository, error) {
 	r := &Repository{
 		dir: dir, limits: Limits{}.withDefaults(), maxPacks: defaultMaxPacks, depths: depths, now: time.Now,
-		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{}, answers: map[Ref]answer{},
+		turn: make(chan struct{}, 1), commits: map[plumbing.Hash]*commit{}, answers: map[Ref]answer{}, strangers: map[lineage]bool{},
 	}
 	for _, opt := range opts {
 		opt(r)
@@ -177,7 +177,7 @@ func (r *Repository) ask(ctx context.Context, src Source, a *answer) (*Snapshot,
 	refs.All = nil // there may be hundreds of thousands, and the download may take a long time
 	t = t.descendingFrom(plumbing.NewHash(src.DescendantOf))
 	notDescendant := &NotDescendantError{URL: url, Revision: Revision{Ref: t.label, Hash: t.commit.String()}, Of: src.DescendantOf}
-	if r.lineage == (lineage{commit: t.commit, of: t.ancestor}) {
+	if r.strangers[lineage{commit: t.commit, of: t.ancestor}] {
 		return nil, notDescendant
 	}
 	var c *commit
@@ -192,7 +192,10 @@ func (r *Repository) ask(ctx context.Context, src Source, a *answer) (*Snapshot,
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			r.lineage = lineage{commit: t.commit, of: t.ancestor}
+			if len(r.strangers) >= maxAnswers {
+				clear(r.strangers)
+			}
+			r.strangers[lineage{commit: t.commit, of: t.ancestor}] = true
 			return nil, notDescendant
 		}
 	}
@@ -260,10 +263,12 @@ func (r *Repository) usableFor(t target) []plumbing.Hash {
 	return nil
 }
 
-// overgrown reports whether the store holds too many outdated objects.
+// overgrown reports whether the store holds too many outdated objects. Each Ref that is followed has some that are not: if they didn't
+// fit, each fresh clone would drop what the others need, and they would have it cloned again.
 func (r *Repository) overgrown() bool {
 	names, bytes := r.store.packNames()
-	return len(names) >= r.maxPacks || bytes-r.state.FirstBytes > max(r.state.FirstBytes, growthFloor)
+	refs := max(len(r.answers), 1)
+	return len(names) >= r.maxPacks+refs-1 || bytes-r.state.FirstBytes > max(r.state.FirstBytes, growthFloor)*int64(refs)
 }
 
 // worthCloning reports whether a fresh clone might succeed after adding to the store failed. That is so for every error that
