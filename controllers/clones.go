@@ -26,8 +26,9 @@ type clones struct {
 	open map[cloneID]*clone
 }
 
-// cloneID identifies a clone. Secret is a name, and empty without one.
-type cloneID struct{ namespace, url, secret string }
+// cloneID identifies a clone. Secret is a name, and empty without one. Pinned is the ref of AuditSyncs that name a commit, and empty
+// for all others: to find the commit, the whole history may be cloned, which takes the place of what others have fetched.
+type cloneID struct{ namespace, url, secret, pinned string }
 
 type clone struct {
 	*gitsync.Repository
@@ -41,6 +42,9 @@ func cloneOf(audit *v1alpha1.AuditSync) cloneID {
 	id := cloneID{namespace: audit.Namespace, url: audit.Spec.Source.URL}
 	if ref := audit.Spec.Source.SecretRef; ref != nil {
 		id.secret = ref.Name
+	}
+	if ref := audit.Spec.Source.Ref; ref != nil && ref.Commit != "" {
+		id.pinned = fmt.Sprintf("%q", []string{ref.Branch, ref.Tag, ref.Commit})
 	}
 	return id
 }
@@ -90,7 +94,7 @@ func (c *clones) release(one *clone) {
 
 // below returns the directory of a clone. No AuditSync has a name with an underscore, so it is never that of an AuditSync.
 func (id cloneID) below(dir string) string {
-	sum := sha256.Sum256([]byte(id.url + "\n" + id.secret))
+	sum := sha256.Sum256([]byte(id.url + "\n" + id.secret + "\n" + id.pinned))
 	return filepath.Join(dir, id.namespace, "_"+hex.EncodeToString(sum[:16]))
 }
 
@@ -129,10 +133,10 @@ func (r *Reconciler) gatherRequests(ctx context.Context, since time.Time, shared
 }
 
 // listedSince returns when the refs of the repository must have been listed at the earliest, so that nothing newer is missed than
-// without a shared clone: after a request, after what this AuditSync has used already, and within its interval. Zero means that they
-// must be listed again.
+// without a shared clone: after a request, after what this AuditSync has used already, and not so long ago that its interval since then
+// might end before this sync does, because the next one would come an interval later. Zero means that they must be listed again.
 func (r *Reconciler) listedSince(audit *v1alpha1.AuditSync, st *state, version string) time.Time {
-	since := r.Clock.Now().Add(-interval(audit))
+	since := r.Clock.Now().Add(-interval(audit) / 2)
 	for _, other := range []time.Time{st.fetched.Add(1), audit.CreationTimestamp.Add(time.Second)} {
 		if other.After(since) {
 			since = other
