@@ -87,6 +87,23 @@ func LoginSecret(entry mondoo.Entry) (name, key string) {
 	return "", ""
 }
 
+// Secrets returns the names of the Secrets that the check of an entry depends on: that of LoginSecret, and those with the CAs of a
+// cluster that is checked through Vault.
+func Secrets(entry mondoo.Entry) []string {
+	var names []string
+	if name, _ := LoginSecret(entry); name != "" {
+		names = append(names, name)
+	}
+	if auth := entry.VaultAuth; auth != nil {
+		for _, ca := range []*mondoo.SecretRef{auth.CACertSecretRef, auth.TargetCACertSecretRef} {
+			if ca != nil && ca.Name != "" {
+				names = append(names, ca.Name)
+			}
+		}
+	}
+	return names
+}
+
 // Place returns a text that changes with the address of a target and with the authority that vouches for it, so that what was seen
 // there is compared with the same place only.
 func (t Target) Place() string {

@@ -166,8 +166,11 @@ func (f *fleetState) fingerprinter() func(*fleet.Cluster) string {
 		hashes[f.Fleet.Secrets[i].Name] = f.Fleet.Secrets[i].Hash + " " + f.Fleet.Secrets[i].Version
 	}
 	return func(c *fleet.Cluster) string {
-		name, _ := preflight.LoginSecret(c.Entry)
-		text, err := json.Marshal([]any{login(c.Entry), hashes[name], f.allow, f.proxies, f.throughVault(c)})
+		var own []string
+		for _, name := range preflight.Secrets(c.Entry) {
+			own = append(own, hashes[name])
+		}
+		text, err := json.Marshal([]any{login(c.Entry), own, f.allow, f.proxies, f.throughVault(c)})
 		if err != nil {
 			panic(err) // there is nothing in it that JSON doesn't have
 		}

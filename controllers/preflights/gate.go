@@ -77,14 +77,15 @@ func (f *fleetState) amend(held map[[2]string]finding.Finding, warnings []findin
 	return f.out
 }
 
-// holdManifests keeps Secrets of the repository as they are applied, if a held cluster logs in with them. Hold does that for those
-// that are made for a cluster.
+// holdManifests keeps Secrets of the repository as they are applied, if the check of a held cluster depends on them. Hold does that for
+// those that are made for a cluster.
 func holdManifests(f *fleet.Opened, held map[[2]string]finding.Finding, applied map[string]string) {
 	names := map[string]bool{}
 	for i := range f.Clusters {
 		if _, waits := held[[2]string{f.Clusters[i].AuditConfig, f.Clusters[i].Name}]; waits {
-			name, _ := preflight.LoginSecret(f.Clusters[i].Entry)
-			names[name] = true
+			for _, name := range preflight.Secrets(f.Clusters[i].Entry) {
+				names[name] = true
+			}
 		}
 	}
 	for i := range f.Secrets {
@@ -180,14 +181,14 @@ func (f *fleetState) changes(live Live) func(*fleet.Cluster) (replaces, differs 
 	return func(c *fleet.Cluster) (replaces, differs bool) {
 		hash, replaces := applied[cluster{c.AuditConfig, c.Name}]
 		replaces = replaces && hash != ""
-		name, _ := preflight.LoginSecret(c.Entry)
-		secret := secrets[name]
-		same := secret == nil || secret.Cluster != "" || manifests[name] == secret.Hash
-		if replaces && hash == c.Hash && same && (secret == nil || !secret.Supplied) {
+		own := func(of func(*fleet.Secret) bool) bool {
+			return slices.ContainsFunc(preflight.Secrets(c.Entry), func(name string) bool { return secrets[name] != nil && of(secrets[name]) })
+		}
+		if replaces && hash == c.Hash && !own(func(s *fleet.Secret) bool { return s.Supplied || s.Cluster == "" && manifests[s.Name] != s.Hash }) {
 			return true, false
 		}
 		entry, exists := live.Entry(c.AuditConfig, c.Name)
-		return replaces, !exists || !mondoo.Equal(login(entry), login(c.Entry)) || secret != nil && !holds(live.Secret(name), secret.Data)
+		return replaces, !exists || !mondoo.Equal(login(entry), login(c.Entry)) || own(func(s *fleet.Secret) bool { return !holds(live.Secret(s.Name), s.Data) })
 	}
 }
 

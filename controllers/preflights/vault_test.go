@@ -60,3 +60,46 @@ func TestVault(t *testing.T) {
 		})
 	}
 }
+
+// TestVaultGate: another CA for Vault or the target is held until it has passed, whether it is in the cluster's file or a manifest.
+func TestVaultGate(t *testing.T) {
+	for _, row := range []struct {
+		reason, cluster string
+		change          int // of the Secrets
+	}{
+		{"Vault's CA", "eu", 0}, {"the target's CA", "eu", 1}, {"a manifest with Vault's CA", "", 0}, {"a manifest with the target's CA", "", 1},
+	} {
+		inBubble(t, func(r *room) {
+			r.checker.Token = func(context.Context, string, string) (string, error) { return "operators", nil }
+			a, l := newGated("eu")
+			a.Spec.VaultAuth.Addresses, a.Spec.Preflight.VaultAuth = []string{"https://vault"}, &v1alpha1.PreflightVaultAuth{}
+			a.Fleet.Clusters[0].Entry = mondoo.Entry{Name: "eu", VaultAuth: &mondoo.VaultAuth{Server: "https://eu", VaultAddr: "https://vault",
+				CACertSecretRef: &mondoo.SecretRef{Name: "vault-ca"}, TargetCACertSecretRef: &mondoo.SecretRef{Name: "target-ca"}}}
+			a.Fleet.Secrets = nil
+			for _, name := range []string{"vault-ca", "target-ca"} {
+				a.Fleet.Secrets = append(a.Fleet.Secrets, fleet.Secret{Name: name, Cluster: row.cluster, AuditConfig: "mondoo-client", Hash: "1", Data: map[string]string{"ca.crt": "old"}})
+				a.Inventories[0].Secrets = append(a.Inventories[0].Secrets, inventory.Item{Name: name, Hash: "1"})
+			}
+			l.apply(a)
+			if got := heldOf(r.checker.Gate(a.Sync, l.read())); got != "" {
+				t.Errorf("%s: what is applied: %q", row.reason, got)
+			}
+			r.sleep(time.Minute)
+			a.change(func(f *fleet.Opened, _ *inventory.Inventory) {
+				f.Secrets[row.change].Hash, f.Secrets[row.change].Data = "2", map[string]string{"ca.crt": "new"}
+				if row.cluster != "" {
+					f.Clusters[0].Hash = "2"
+				}
+			})
+			out := r.checker.Gate(a.Sync, l.read())
+			if got := heldOf(out); got != "eu, eu error preflight-pending" || !out.Secrets[row.change].Quarantined {
+				t.Errorf("%s: %q, Secrets %+v", row.reason, got, out.Secrets)
+			}
+			r.sleep(time.Minute)
+			if got := heldOf(r.checker.Gate(a.Sync, l.read())); got != "" || r.given["eu"].Vault == nil {
+				t.Errorf("%s: after it has passed: %q", row.reason, got)
+			}
+			r.wants(row.reason, "eu", 2)
+		})
+	}
+}
