@@ -1,10 +1,15 @@
 package controllers
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/muster-gitops/muster/controllers/api/v1alpha1"
@@ -66,4 +71,30 @@ func TestCloneOf(t *testing.T) {
 			t.Errorf("%s: %+v and %+v", test.reason, a, b)
 		}
 	}
+}
+
+// TestForgetWhileStuck: a clone is released once the abandoned sync of a deleted AuditSync returns, and not before.
+func TestForgetWhileStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		metrics, err := report.NewMetrics(prometheus.NewRegistry(), report.MetricsOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Reconciler{CacheDir: t.TempDir(), Metrics: metrics}
+		key := types.NamespacedName{Namespace: "mondoo-operator", Name: "production"}
+		if r.state(key).clone, err = r.clones.use(cloneID{namespace: key.Namespace, url: "https://git.example.com/fleet.git"}, r.CacheDir, time.Now); err != nil {
+			t.Fatal(err)
+		}
+		end := r.Stick(key)
+		r.forget(key)
+		synctest.Wait()
+		if len(r.clones.open) != 1 {
+			t.Error("the clone is released while it is in use")
+		}
+		end()
+		synctest.Wait()
+		if left, err := os.ReadDir(filepath.Join(r.CacheDir, key.Namespace)); len(r.clones.open) != 0 || len(left) != 0 {
+			t.Errorf("%d clones, and %v on disk: %v", len(r.clones.open), left, err)
+		}
+	})
 }

@@ -347,9 +347,11 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	delete(r.subjects, key)
 	delete(r.requests, key)
 	r.mu.Unlock()
-	if st != nil && !st.watchdog.stuck() {
-		st.drop()
-		r.clones.release(st.clone)
+	if st != nil {
+		st.watchdog.after(func() {
+			st.drop()
+			r.clones.release(st.clone)
+		})
 	}
 	r.Metrics.Forget(key.Namespace, key.Name)
 	r.Statuses.Forget(key)

@@ -52,6 +52,19 @@ func (w *watchdog) stuck() bool {
 	}
 }
 
+// after calls f as soon as no sync is running: at once, or when the abandoned one returns.
+func (w *watchdog) after(f func()) {
+	if !w.stuck() {
+		f()
+		return
+	}
+	running := w.running
+	go func() {
+		<-running
+		f()
+	}()
+}
+
 // run runs a sync for at most limit. The failure is nil unless the sync overran. After an overrun, the caller must not use the outcome,
 // and must not touch the state while stuck returns true.
 func (w *watchdog) run(ctx context.Context, limit time.Duration, sync func(context.Context) report.Outcome) (report.Outcome, *report.Failure) {
