@@ -31,9 +31,10 @@ type ending struct {
 
 // ending returns the credentials whose stage was not reported yet, those that end first at the front: those that have reached it since
 // the last report, and those that this sync applied. An accepted finding is not reported. A fleet with files that could not be opened
-// waits for the next sync, because a report of a part would count as one of all.
+// for the moment waits for the next sync, because a report of a part would count as one of all. A file that a key service refuses to
+// open keeps no one waiting.
 func (o *Outcome) ending(last *metav1.Time) []ending {
-	if o.Fleet == nil || o.Fleet.Provisional {
+	if o.Fleet == nil || o.Fleet.Retry {
 		return nil
 	}
 	var list []ending

@@ -122,8 +122,12 @@ func TestExpiryIsReportedOnlyWhenItIsNew(t *testing.T) {
 		}, []string{text}},
 		{"some files could not be opened", func(o *Outcome) {
 			o.Plan.Steps = []plan.Step{{Kind: plan.KindSecret, Name: "mondoo-client-eu", Action: plan.Add}}
-			o.Fleet.Provisional = true
+			o.Fleet.Provisional, o.Fleet.Retry = true, true
 		}, nil},
+		{"a key service refuses another file, and may do so forever", func(o *Outcome) {
+			o.Plan.Steps = []plan.Step{{Kind: plan.KindSecret, Name: "mondoo-client-eu", Action: plan.Add}}
+			o.Fleet.Provisional = true
+		}, []string{text}},
 		{"nothing was rendered", func(o *Outcome) { o.Fleet, o.Plan = nil, nil }, nil},
 		{"a secret in the name", func(o *Outcome) {
 			o.Plan.Steps = []plan.Step{{Kind: plan.KindSecret, Name: "mondoo-client-eu", Action: plan.Add}}
