@@ -171,7 +171,8 @@ func (f *fleetState) warn(held map[[2]string]finding.Finding) []finding.Finding 
 }
 
 // changes returns a function that reports whether the credential or the server of a cluster differs from what is applied, and
-// whether anything is. Git is compared first: what someone else has changed in the management cluster is put back without a check.
+// whether anything is. Git is compared first: what someone else has changed in the management cluster is put back without a check. A
+// renewed token was checked before it got here: see package renewals. To hold each would have a fleet wait all the time.
 func (f *fleetState) changes(live Live) func(*fleet.Cluster) (replaces, differs bool) {
 	secrets := make(map[string]*fleet.Secret, len(f.Fleet.Secrets))
 	for i := range f.Fleet.Secrets {
@@ -184,7 +185,9 @@ func (f *fleetState) changes(live Live) func(*fleet.Cluster) (replaces, differs 
 		own := func(of func(*fleet.Secret) bool) bool {
 			return slices.ContainsFunc(preflight.Secrets(c.Entry), func(name string) bool { return secrets[name] != nil && of(secrets[name]) })
 		}
-		if replaces && hash == c.Hash && !own(func(s *fleet.Secret) bool { return s.Supplied || s.Cluster == "" && manifests[s.Name] != s.Hash }) {
+		if replaces && hash == c.Hash && !own(func(s *fleet.Secret) bool {
+			return s.Supplied && s.Renew == 0 || s.Cluster == "" && manifests[s.Name] != s.Hash
+		}) {
 			return true, false
 		}
 		entry, exists := live.Entry(c.AuditConfig, c.Name)

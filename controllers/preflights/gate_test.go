@@ -226,6 +226,17 @@ func TestGatePasses(t *testing.T) {
 		{"the same value from elsewhere", fails(preflight.TokenExpired), func(a *applied, _ *live) {
 			a.change(func(f *fleet.Opened, _ *inventory.Inventory) { f.Secrets[0].Supplied, f.Secrets[0].Version = true, "2" })
 		}, "eu warning preflight-failed"},
+		{"a renewed token, which was checked before it is used", fails(preflight.TokenExpired), func(a *applied, _ *live) {
+			a.change(func(f *fleet.Opened, _ *inventory.Inventory) {
+				f.Secrets[0].Renew, f.Secrets[0].Supplied, f.Secrets[0].Version, f.Secrets[0].Data = time.Hour, true, "2", map[string]string{"token": "other"}
+			})
+		}, "eu warning preflight-failed"},
+		{"a renewed token of another seed", fails(preflight.TokenExpired), func(a *applied, _ *live) {
+			a.rotate(0, "seed")
+			a.change(func(f *fleet.Opened, _ *inventory.Inventory) {
+				f.Secrets[0].Renew, f.Secrets[0].Supplied, f.Secrets[0].Version, f.Secrets[0].Data = time.Hour, true, "2", map[string]string{"token": "other"}
+			})
+		}, "eu, eu error preflight-failed"},
 		{"in mode Report", fails(preflight.TokenExpired), func(a *applied, _ *live) { a.Spec.Preflight.Mode = v1alpha1.PreflightReport; a.rotate(0, "other") }, ""},
 		{"a spec that can't be used", passes, func(a *applied, _ *live) { a.Spec.Preflight.AllowAddresses = []string{"1.2.3"}; a.rotate(0, "other") }, "eu, eu error preflight-failed"},
 		{"a spec that can't be used, and nothing changed", passes, func(a *applied, _ *live) { a.Spec.Preflight.AllowAddresses = []string{"1.2.3"} }, ""},
