@@ -10,6 +10,27 @@ import (
 	"github.com/muster-gitops/muster/clusters/plan"
 )
 
+// TestRenewedBesideDrift: a renewed token keeps its proof if drift beside it stays. Without it, the token would be lost at the next start.
+func TestRenewedBesideDrift(t *testing.T) {
+	const secret = "mondoo-client-a-kubeconfig"
+	d, w := newFleet().inGit(config, map[string]any{}).cluster("1", "a"), newWorld()
+	i := slices.IndexFunc(d.Secrets, func(s fleet.Secret) bool { return s.Name == secret })
+	renewed := func(token string) *plan.Plan {
+		d.Secrets[i].Supplied, d.Secrets[i].Data = true, map[string]string{"kubeconfig": token}
+		d.Secrets[i].Annotations = map[string]string{fleet.AnnotationRenewed: "proof of " + token}
+		return plan.Compute(&d.Opened, w.Live, plan.Policy{Revision: "r", Prune: true})
+	}
+	w.apply(t, renewed("first"), all)
+	delete(w.Secrets[secret].Labels, fleet.LabelSync)
+	p := renewed("second")
+	if len(p.Drifted()) != 1 || len(p.Secrets) != 1 {
+		t.Fatalf("%s", describe(p))
+	}
+	if got := p.Secrets[0].Annotations[fleet.AnnotationRenewed]; got != "proof of second" || p.Secrets[0].Data["kubeconfig"] != "second" || p.Secrets[0].Labels[fleet.LabelSync] != "" {
+		t.Errorf("written with the proof %q: %+v", got, p.Secrets[0])
+	}
+}
+
 // TestRenewed: a renewed token, with the annotation that proves it, is a change. It is written in full, whatever is done about drift.
 // What someone else has written is drift as ever.
 func TestRenewed(t *testing.T) {

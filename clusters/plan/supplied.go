@@ -46,11 +46,15 @@ func (p *secretsPlan) supplied(s *fleet.Secret, live LiveSecret, step *Step) boo
 	return true
 }
 
-// keeping returns the write with the live labels and annotations, for drift that is not corrected now.
+// keeping returns the write with the live labels and annotations, for drift that is not corrected now. The proof of a renewed token
+// belongs to the value.
 func (w SecretWrite) keeping(live LiveSecret) SecretWrite {
 	keep := func(want, have map[string]string) map[string]string {
 		kept := maps.Clone(want)
 		for key := range want {
+			if key == fleet.AnnotationRenewed {
+				continue
+			}
 			if value, exists := have[key]; exists {
 				kept[key] = value
 			} else {
