@@ -68,7 +68,7 @@ func (c *Checker) tell(it item, f *fleetState, changed bool) {
 	switch {
 	case complete:
 		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, debounce)
-	case changed && f.checks[it.cluster].candidate: // it waits for no other cluster
+	case changed && f.unapplied(it.cluster): // it waits for no other cluster
 		c.queue.AddAfter(item{NamespacedName: it.NamespacedName}, batch)
 	}
 	if complete && f.unsaved {

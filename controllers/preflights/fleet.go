@@ -135,7 +135,7 @@ func (f *fleetState) update(sync Sync, p policy, now time.Time) []dueCheck {
 			due = append(due, dueCheck{key, known.due.Sub(now)})
 		} else if paced && !known.at.IsZero() {
 			soonest := now.Add(time.Duration(len(due)) * pace)
-			if known.due = known.next(key, p.every); known.due.Before(soonest) {
+			if known.due = known.next(key, p.every, candidate); known.due.Before(soonest) {
 				known.due = soonest
 			}
 			due = append(due, dueCheck{key, known.due.Sub(now)})
@@ -186,10 +186,10 @@ func login(e mondoo.Entry) mondoo.Entry {
 }
 
 // next returns when to check a cluster again. The time within the interval is the cluster's own, so that clusters that were checked
-// together don't stay together.
-func (c *check) next(key cluster, every time.Duration) time.Time {
+// together don't stay together. One that waits for the result is checked again sooner.
+func (c *check) next(key cluster, every time.Duration, waits bool) time.Time {
 	wait, retry := every-time.Duration(float64(every)*spread(key)/10), failedRetry
-	if c.candidate {
+	if waits {
 		retry = heldRetry
 	}
 	if c.failures > 0 && c.failures < 16 {
@@ -256,7 +256,7 @@ func (f *fleetState) record(key cluster, place string, r preflight.Result, now t
 		}
 	}
 	f.found(key, place, r)
-	c.due = c.next(key, f.every)
+	c.due = c.next(key, f.every, f.unapplied(key))
 	changed = before.at.IsZero() || !sameResult(&before, c)
 	f.news = f.news || changed
 	return changed

@@ -146,6 +146,13 @@ func stays(replaces bool) string {
 	return "; the cluster is not added"
 }
 
+// unapplied reports whether a cluster is not applied as it is to be. Of a value that comes from elsewhere, only the gate knows: the hash
+// of its cluster stays.
+func (f *fleetState) unapplied(key cluster) bool {
+	_, held := f.held[[2]string{key.auditConfig, key.name}]
+	return held || f.checks[key].candidate
+}
+
 // waiting reports whether a cluster waits for a scan.
 func (f *fleetState) waiting() bool {
 	for _, check := range f.checks {

@@ -181,6 +181,62 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// supplies gives a cluster another value without a commit.
+func (a *applied) supplies(n int, token string, renew time.Duration) {
+	a.change(func(f *fleet.Opened, _ *inventory.Inventory) {
+		f.Secrets[n].Supplied, f.Secrets[n].Version, f.Secrets[n].Renew, f.Secrets[n].Data = true, token, renew, map[string]string{"token": token}
+	})
+}
+
+// TestGateRenewed: a renewed token has been checked, and waits neither for another check nor for a scan.
+func TestGateRenewed(t *testing.T) {
+	inBubble(t, func(r *room) {
+		a, l := newGated("eu")
+		r.checker.Gate(a.Sync, l.read())
+		r.sleep(time.Minute)
+		l.scans["eu"] = true
+		a.supplies(0, "renewed", time.Hour)
+		if out := r.checker.Gate(a.Sync, l.read()); out != a.Fleet {
+			t.Errorf("renewed: %s", heldOf(out))
+		}
+		l.scans["eu"] = false
+		r.answers(fails(preflight.TokenExpired))
+		a.rotate(0, "seed")
+		r.checker.Gate(a.Sync, l.read())
+		r.sleep(time.Minute)
+		if got := heldOf(r.checker.Gate(a.Sync, l.read())); got != "eu, eu error preflight-failed" {
+			t.Errorf("another seed in Git: %q", got)
+		}
+	})
+}
+
+// TestGateSupplied: a value from elsewhere that failed is tried again as soon as one from Git, and tells its result without waiting for
+// other clusters.
+func TestGateSupplied(t *testing.T) {
+	inBubble(t, func(r *room) {
+		a, l := newGated("eu", "us")
+		r.checker.Gate(a.Sync, l.read())
+		r.sleep(time.Minute)
+		r.answers(func(ctx context.Context, target preflight.Target) preflight.Result {
+			if target.Cluster == "us" {
+				time.Sleep(25 * time.Second)
+				return passes(ctx, target)
+			}
+			return fails(preflight.ConnectRefused)(ctx, target)
+		})
+		a.supplies(0, "other", 0)
+		a.rotate(1, "other")
+		before, requests := r.times("eu")[0], r.requests
+		r.checker.Gate(a.Sync, l.read())
+		r.sleep(10 * time.Second)
+		if r.requests == requests {
+			t.Error("the result waits for another cluster")
+		}
+		r.sleep(8 * time.Minute)
+		r.wants("at once, and again after 1, 3 and 7 minutes", "eu", before+4)
+	})
+}
+
 // TestGatePasses: what needs no check isn't held, and what does is.
 func TestGatePasses(t *testing.T) {
 	rotated := func(a *applied, _ *live) { a.rotate(0, "other") }
