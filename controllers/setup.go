@@ -213,7 +213,7 @@ func (r *Reconciler) addWatches(mgr manager.Manager, opts Options, reported chan
 	if err := mgr.Add(r.Renewals); err != nil {
 		return fmt.Errorf("add the renewals of tokens: %w", err)
 	}
-	r.Sources = sources.New(sources.Options{Clock: clock.RealClock{}, Secret: r.loginSecret, Foreign: r.foreignSecret, Token: r.serviceAccountToken,
+	r.Sources = sources.New(sources.Options{Clock: clock.RealClock{}, Secret: r.loginSecret, Foreign: r.foreignSecret, Shared: opts.Namespace == "", Token: r.serviceAccountToken,
 		News: r.changed, Changed: reported, Log: mgr.GetLogger()})
 	if err := mgr.Add(r.Sources); err != nil {
 		return fmt.Errorf("add the sources of credentials: %w", err)

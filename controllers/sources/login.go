@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/muster-gitops/muster/clusters/keys"
 	pure "github.com/muster-gitops/muster/clusters/sources"
@@ -56,7 +57,7 @@ func (v *vault) login(ctx context.Context, now time.Time) *pure.Problem {
 		return v.denied(path, "the answer has no token; the method may ask for a second factor", "use a login without a second factor")
 	}
 	v.logins.conceal(secret.Auth.ClientToken)
-	v.token, v.until = secret.Auth.ClientToken, time.Time{}
+	v.token, v.since, v.until = secret.Auth.ClientToken, now, time.Time{}
 	if lease := time.Duration(secret.Auth.LeaseDuration) * time.Second; lease > 0 {
 		v.until = now.Add(lease * 2 / 3)
 	}
@@ -84,6 +85,9 @@ func (v *vault) credentials(ctx context.Context) (mount string, body map[string]
 
 func (v *vault) secret(ctx context.Context, ref v1alpha1.SecretRef, key string) (string, *pure.Problem) {
 	value, err := v.logins.secret(ctx, ref.Name, key)
+	if err != nil && !isRefused(err) {
+		return "", v.waiting("can't read the Secret "+ref.Name, err)
+	}
 	if value = strings.TrimSpace(value); err == nil && value == "" {
 		err = fmt.Errorf("it has no key %s", key)
 	}
@@ -96,6 +100,9 @@ func (v *vault) secret(ctx context.Context, ref v1alpha1.SecretRef, key string) 
 
 func (v *vault) serviceAccount(ctx context.Context, name, audience string) (string, *pure.Problem) {
 	token, err := v.logins.token(ctx, name, audience)
+	if err != nil && !isRefused(err) {
+		return "", v.waiting("can't make a token of the ServiceAccount "+name, err)
+	}
 	if err != nil {
 		return "", v.denied("", fmt.Sprintf("can't make a token of the ServiceAccount %s: %s", name, pure.Shown(err.Error())),
 			"create the ServiceAccount, and a Role that lets Muster create serviceaccounts/token with this name; config/components/credential-sources has one for muster-vault")
@@ -118,6 +125,17 @@ func (v *vault) denied(path, reason, fix string) *pure.Problem {
 		message += " at " + path
 	}
 	return &pure.Problem{Code: pure.CodeDenied, Message: message + ": " + reason, Fix: fix}
+}
+
+// isRefused reports whether the management cluster has refused something. Any other failure may be over at the next attempt.
+func isRefused(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+}
+
+// waiting is the problem of a login for which the management cluster doesn't give what it takes at the moment.
+func (v *vault) waiting(what string, err error) *pure.Problem {
+	return &pure.Problem{Code: pure.CodeUnavailable, Message: fmt.Sprintf("can't log in to Vault %s: %s: %s", v.spec.Address, what, pure.Shown(err.Error())),
+		Fix: "check the API server of the management cluster; Muster retries by itself"}
 }
 
 // invalidToken returns the problem if Vault knows the token no longer. Vault gives the same answer to that as to a missing right.

@@ -47,7 +47,7 @@ type round struct {
 	read func(context.Context, pure.Ref) (*pure.Value, *pure.Problem)
 	// begin logs in, and again does so anew after Vault has denied something. invalid explains that it still does.
 	begin   func(context.Context) *pure.Problem
-	again   func(context.Context) (bool, *pure.Problem)
+	again   func(context.Context, []pure.Ref) (bool, *pure.Problem)
 	invalid func(context.Context) *pure.Problem
 
 	conn    *conn
@@ -85,6 +85,9 @@ func (r *Reader) begin(it item) (*round, time.Duration) {
 func (r *Reader) readSecrets(ro *round, key types.NamespacedName, serviceAccount string) {
 	ro.begin = func(context.Context) *pure.Problem { return nil }
 	ro.read = func(ctx context.Context, ref pure.Ref) (*pure.Value, *pure.Problem) {
+		if r.Shared && serviceAccount == "" && ref.Secret.Namespace != key.Namespace {
+			return nil, unshared(ref)
+		}
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		secret, err := r.Foreign(ctx, key.Namespace, serviceAccount, types.NamespacedName{Namespace: ref.Secret.Namespace, Name: ref.Secret.Name})
@@ -105,9 +108,21 @@ func secretProblem(ref pure.Ref, serviceAccount string, err error) *pure.Problem
 			who = "the ServiceAccount " + serviceAccount
 		}
 		return &pure.Problem{Code: pure.CodeDenied, Message: fmt.Sprintf("%s may not read %s", who, ref),
-			Fix: fmt.Sprintf("bind %s to a Role with get on secrets in the namespace %s: kubectl create role muster-credentials -n %[2]s --verb=get --resource=secrets --resource-name=%s, and a RoleBinding", who, ref.Secret.Namespace, ref.Secret.Name)}
+			Fix: "bind " + who + toRole(ref)}
 	}
 	return &pure.Problem{Code: pure.CodeUnavailable, Message: fmt.Sprintf("can't read %s: %s", ref, pure.Shown(err.Error())), Fix: "check the API server; Muster retries by itself"}
+}
+
+// unshared is the problem of an AuditSync that would have Muster use its rights in another namespace, though it shares Muster with
+// AuditSyncs of other namespaces: Muster's rights are for all of them, and so for none of them alone.
+func unshared(ref pure.Ref) *pure.Problem {
+	return &pure.Problem{Code: pure.CodeDenied, Message: fmt.Sprintf("Muster serves AuditSyncs of several namespaces, and reads %s only as a ServiceAccount of the AuditSync's namespace", ref),
+		Fix: "name one in serviceAccountName of the AuditSync, and bind it" + toRole(ref)}
+}
+
+// toRole ends a fix with the Role to bind to.
+func toRole(ref pure.Ref) string {
+	return fmt.Sprintf(" to a Role with get on secrets in the namespace %s: kubectl create role muster-credentials -n %[1]s --verb=get --resource=secrets --resource-name=%s, and a RoleBinding", ref.Secret.Namespace, ref.Secret.Name)
 }
 
 func secretValue(secret *corev1.Secret) *pure.Value {
@@ -133,6 +148,9 @@ func (r *Reader) readVault(ro *round, it item, s *syncState) {
 		}
 	}
 	v := ro.conn.vault
+	if ro.conn.asked {
+		v.refused = nil // whoever asks may have changed the role
+	}
 	mounts := make(map[pure.Ref]policy.VaultMount, len(ro.refs))
 	for _, ref := range ro.refs {
 		if i := s.allowed.Server(ref.Vault); i >= 0 {
@@ -140,7 +158,9 @@ func (r *Reader) readVault(ro *round, it item, s *syncState) {
 		}
 	}
 	ro.begin = func(ctx context.Context) *pure.Problem { return v.begin(ctx, r.Clock.Now()) }
-	ro.again = func(ctx context.Context) (bool, *pure.Problem) { return v.again(ctx, r.Clock.Now()) }
+	ro.again = func(ctx context.Context, denied []pure.Ref) (bool, *pure.Problem) {
+		return v.again(ctx, r.Clock.Now(), denied)
+	}
 	ro.invalid = v.invalidToken
 	ro.read = func(ctx context.Context, ref pure.Ref) (*pure.Value, *pure.Problem) {
 		return v.read(ctx, mounts[ref], ref)
@@ -157,6 +177,8 @@ func (r *Reader) loginsOf(key types.NamespacedName) logins {
 			return string(secret.Data[of]), nil
 		},
 		token: func(ctx context.Context, serviceAccount, audience string) (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
 			return r.Token(ctx, key.Namespace, serviceAccount, audience)
 		},
 		conceal: func(value string) {
@@ -169,7 +191,7 @@ func (r *Reader) loginsOf(key types.NamespacedName) logins {
 	}
 }
 
-// run reads everything. What Vault denies is read once more with a new login.
+// run reads everything. What Vault denies is read once more with a new login, if there is one.
 func (ro *round) run(ctx context.Context) {
 	if problem := ro.begin(ctx); problem != nil {
 		ro.fail(problem, func(pure.Result) bool { return true })
@@ -184,8 +206,12 @@ func (ro *round) run(ctx context.Context) {
 	if len(denied) == 0 || ro.again == nil {
 		return
 	}
+	refs := make([]pure.Ref, len(denied))
+	for i, at := range denied {
+		refs[i] = ro.refs[at]
+	}
 	isDenied := func(r pure.Result) bool { return r.Problem != nil && r.Problem.Code == pure.CodeDenied }
-	switch renewed, problem := ro.again(ctx); {
+	switch renewed, problem := ro.again(ctx, refs); {
 	case problem != nil:
 		ro.fail(problem, isDenied)
 		return

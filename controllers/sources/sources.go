@@ -43,6 +43,8 @@ const (
 	firstRetry = 5 * time.Second
 	// failuresInARow is how many reads must fail without an answer until the round is given up.
 	failuresInARow = 3
+	// loginAgain is how long a login is kept that Vault denies the same as the one before.
+	loginAgain = 10 * time.Minute
 	// debounce is how long changes of several servers are batched before a reconcile is requested.
 	debounce = 200 * time.Millisecond
 )
@@ -54,6 +56,9 @@ type Options struct {
 	Secret func(ctx context.Context, namespace, name string) (*corev1.Secret, error)
 	// Foreign reads a Secret of another namespace, as a ServiceAccount of the AuditSync's namespace, or as Muster if its name is empty.
 	Foreign func(ctx context.Context, namespace, serviceAccount string, of types.NamespacedName) (*corev1.Secret, error)
+	// Shared is true if there may be AuditSyncs in several namespaces. Then Foreign never reads as Muster in another namespace than the
+	// AuditSync's: Muster may read the Secrets of all of them, and an AuditSync's author may not.
+	Shared bool
 	// Token makes a token of a ServiceAccount for an audience.
 	Token func(ctx context.Context, namespace, serviceAccount, audience string) (string, error)
 	// News is told the namespace of an AuditSync whose values have changed, before a reconcile is requested.

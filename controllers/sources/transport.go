@@ -117,6 +117,9 @@ func networkReason(ctx context.Context, err error) string {
 		err = wrapped.Err
 	}
 	var timeout net.Error
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "its certificate has expired, or is not valid yet" // the error has the time, which is another one each time
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && !op.Timeout() {
 		return pure.Shown(fmt.Sprintf("%s: %v", op.Op, op.Err)) // without the local port, which is another one each time
 	}

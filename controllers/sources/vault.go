@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +25,11 @@ type vault struct {
 	spec   v1alpha1.VaultSource
 	http   *http.Client
 	logins logins
-	// token is the login, until a time that is zero if it doesn't end.
-	token string
-	until time.Time
+	// token is the login since a time, until a time that is zero if it doesn't end.
+	token        string
+	since, until time.Time
+	// refused are what Vault denied when Muster last logged in because of that.
+	refused map[pure.Ref]bool
 	// given is the token of a Secret that token was taken from.
 	given string
 }
@@ -42,13 +45,21 @@ func (v *vault) begin(ctx context.Context, now time.Time) *pure.Problem {
 	return v.login(ctx, now)
 }
 
-// again logs in once more, after Vault has denied a read. It reports whether there is another token.
-func (v *vault) again(ctx context.Context, now time.Time) (bool, *pure.Problem) {
-	if v.spec.Auth.Token != nil {
+// again logs in once more, after Vault has denied reads. It reports whether there is another token. Vault keeps each login for its
+// whole time, and may count those of a secret ID. So a login isn't repeated for a while if it doesn't change what is denied.
+func (v *vault) again(ctx context.Context, now time.Time, denied []pure.Ref) (bool, *pure.Problem) {
+	news := slices.ContainsFunc(denied, func(ref pure.Ref) bool { return !v.refused[ref] })
+	if v.spec.Auth.Token != nil || !news && now.Before(v.since.Add(loginAgain)) {
 		return false, nil
 	}
-	problem := v.login(ctx, now)
-	return problem == nil, problem
+	if problem := v.login(ctx, now); problem != nil {
+		return false, problem
+	}
+	v.refused = map[pure.Ref]bool{}
+	for _, ref := range denied {
+		v.refused[ref] = true
+	}
+	return true, nil
 }
 
 // read reads a secret of the KV engine.

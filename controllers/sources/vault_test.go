@@ -16,7 +16,9 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -53,7 +55,7 @@ func newStage(t testing.TB, spec v1alpha1.CredentialSources) *stage {
 			defer s.mu.Unlock()
 			value, ok := s.secrets[name]
 			if !ok {
-				return nil, fmt.Errorf("secrets %q not found", name)
+				return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
 			}
 			return &corev1.Secret{Data: map[string][]byte{"token": []byte(value), "secret-id": []byte(value), "jwt": []byte(value)}}, nil
 		},
