@@ -9,6 +9,7 @@ package sources
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
@@ -61,7 +62,7 @@ func (v *Value) Secrets() []string {
 		switch {
 		case key == "config" && v.Labels[argoLabel] == argoCluster:
 			list = append(list, ArgoSecrets(map[string][]byte{key: []byte(text)})...)
-		case key != "name" && key != "server":
+		case key != "name" && key != "server" || strings.ContainsAny(text, "\n{"): // a credential may be stored as that, too
 			list = append(list, text)
 		}
 	}

@@ -2,6 +2,7 @@ package sources_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,24 @@ func TestSupplyExpiry(t *testing.T) {
 	}
 	if facts, _ := credential.Kubeconfig([]byte(kubeconfig(canary)), now); a.Destination != facts.Destination {
 		t.Error("another destination")
+	}
+}
+
+// TestSecrets: names and addresses stay readable, and everything else is secret, whatever key it is stored as.
+func TestSecrets(t *testing.T) {
+	for _, row := range []struct {
+		reason string
+		value  *sources.Value
+		want   []string
+	}{
+		{"a name and a server", data("name", "production", "server", "https://eu.example.com", "token", canary), []string{canary}},
+		{"a kubeconfig as server", data("server", kubeconfig(canary)), []string{kubeconfig(canary)}},
+		{"a kubeconfig of several lines as name", data("name", "users:\n- token: "+canary), []string{"users:\n- token: " + canary}},
+		{"Argo CD", argo(`{"bearerToken":"` + canary + `","tlsClientConfig":{"serverName":"production"}}`), []string{canary}},
+	} {
+		if got := row.value.Secrets(); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %q", row.reason, got)
+		}
 	}
 }
 
