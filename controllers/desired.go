@@ -13,6 +13,9 @@ import (
 // sync is recognized.
 func (r *Reconciler) desire(ctx context.Context, audit *v1alpha1.AuditSync, st *state) (*fleet.Opened, *report.Failure) {
 	r.Sources.Await(ctx, audit, st.fleet, st.redactor)
+	if err := ctx.Err(); err != nil {
+		return nil, r.classifyRender(err, st) // an abandoned sync takes up no AuditSync that may be gone by now
+	}
 	f, failure := r.renewed(ctx, audit, st, r.Sources.Supply(audit, st.fleet, st.redactor))
 	if failure != nil {
 		return nil, failure
