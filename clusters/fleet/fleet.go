@@ -7,6 +7,7 @@ package fleet
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/muster-gitops/muster/clusters/credential"
@@ -68,11 +69,19 @@ type Cluster struct {
 	Handles []string
 	// File is the cluster file; nil for an entry in an audit config of the repository.
 	File *v1alpha1.ExternalCluster
-	// Expires is when the first of the cluster's credentials in the repository expires. It is zero if no expiry is
-	// known, and in a sealed fleet.
+	// Expires is when the first of the cluster's credentials expires. It is zero if no expiry is known, and in a sealed fleet.
 	Expires time.Time
-	// Terms are how long its credentials in the repository work, as far as known.
+	// Terms are how long its credentials work, as far as known, in the order in which they end. Of a token that is renewed, it is there
+	// while the token can't be renewed.
 	Terms []credential.Term
+}
+
+// Ends adds how long credentials of the cluster work. It leaves other copies of the cluster as they are.
+func (c *Cluster) Ends(terms ...credential.Term) {
+	c.Terms = slices.SortedFunc(slices.Values(slices.Concat(c.Terms, terms)), credential.Term.Compare)
+	if len(c.Terms) > 0 && (c.Expires.IsZero() || c.Terms[0].Until.Before(c.Expires)) {
+		c.Expires = c.Terms[0].Until
+	}
 }
 
 // WarnBefore is how long before their end its credentials are reported; zero for the usual time.

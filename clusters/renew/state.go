@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 )
 
@@ -105,6 +106,15 @@ func (s *State) Turn(now time.Time) time.Time {
 		return s.Seed.Expires
 	}
 	return time.Time{}
+}
+
+// Term is how long the token in use works; Until is zero if it doesn't end.
+func (s *State) Term(now time.Time) credential.Term {
+	t := credential.Term{Kind: credential.KindToken, Until: s.Turn(now)}
+	if s.current(now) {
+		t.From = s.Current.Issued
+	}
+	return t
 }
 
 // Retry returns how long to wait after a failure: 30 seconds, then twice as long each time, up to 15 minutes; and at most an eighth of

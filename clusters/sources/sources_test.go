@@ -203,11 +203,23 @@ func TestSupplyNothing(t *testing.T) {
 
 // TestSupplyExpiry: the expiry is that of the value, and the version changes with it.
 func TestSupplyExpiry(t *testing.T) {
+	var cluster fleet.Cluster
 	supply := func(text string) fleet.Secret {
-		return sources.Supply(fleetOf(mondoo.Kubeconfig, fromVault("")), func(sources.Ref) sources.Result { return sources.Result{Value: data("kubeconfig", text)} }, sources.HoldUnread, now).Secrets[0]
+		f := fleetOf(mondoo.Kubeconfig, fromVault(""))
+		registry := credential.Term{Kind: credential.KindRegistryLogin, Until: time.Unix(1900000000, 0)}
+		f.Clusters[0].Ends(registry)
+		out := sources.Supply(f, func(sources.Ref) sources.Result { return sources.Result{Value: data("kubeconfig", text)} }, sources.HoldUnread, now)
+		if cluster = out.Clusters[0]; len(f.Clusters[0].Terms) != 1 || f.Clusters[0].Terms[0] != registry || f.Clusters[0].Expires != registry.Until {
+			t.Errorf("the input has changed: %+v", f.Clusters[0].Terms)
+		}
+		return out.Secrets[0]
 	}
 	jwt := "e30.eyJleHAiOjE4MDAwMDAwMDB9.c2ln"
-	a, b := supply(kubeconfig(jwt)), supply(kubeconfig(canary))
+	b := supply(kubeconfig(canary))
+	a := supply(kubeconfig(jwt))
+	if len(cluster.Terms) != 2 || cluster.Terms[0].Kind != credential.KindToken || cluster.Expires.Unix() != 1800000000 {
+		t.Errorf("the cluster's credentials end: %+v", cluster.Terms)
+	}
 	if a.Expires.Unix() != 1800000000 || !b.Expires.IsZero() || a.Version == b.Version || a.Destination == "" || a.Destination != b.Destination {
 		t.Errorf("%+v\n%+v", a, b)
 	}

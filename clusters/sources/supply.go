@@ -119,7 +119,8 @@ func (s *supply) check(cluster *fleet.Cluster, secret *fleet.Secret, data map[st
 		problems = slices.Concat(problems, more, facts.Expiring(s.now, warnBefore))
 		secret.WarnBefore, secret.Terms = max(secret.WarnBefore, warnBefore), append(secret.Terms, facts.Terms...)
 		secret.Changes = earliest(secret.Changes, facts.Changes(s.now, warnBefore))
-		secret.Expires, cluster.Expires = earliest(secret.Expires, facts.Expires), earliest(cluster.Expires, facts.Expires)
+		secret.Expires = earliest(secret.Expires, facts.Expires)
+		cluster.Ends(facts.Terms...)
 		if key == mondoo.KeyKubeconfig {
 			secret.Destination = facts.Destination
 		}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/finding"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/redact"
@@ -229,7 +230,7 @@ func (f *fleetState) result(now time.Time) *fleet.Opened {
 			continue
 		}
 		out.Add(*found)
-		expire(out, key, t.Turn(now))
+		expire(out, key, t.Term(now))
 	}
 	out.Hold(held)
 	out.Accept()
@@ -238,10 +239,10 @@ func (f *fleetState) result(now time.Time) *fleet.Opened {
 }
 
 // expire records when a cluster's token ends if it isn't renewed.
-func expire(f *fleet.Opened, key cluster, end time.Time) {
+func expire(f *fleet.Opened, key cluster, term credential.Term) {
 	for i := range f.Clusters {
-		if c := &f.Clusters[i]; c.AuditConfig == key.auditConfig && c.Name == key.name && !end.IsZero() && (c.Expires.IsZero() || end.Before(c.Expires)) {
-			c.Expires = end
+		if c := &f.Clusters[i]; c.AuditConfig == key.auditConfig && c.Name == key.name && !term.Until.IsZero() {
+			c.Ends(term)
 		}
 	}
 }

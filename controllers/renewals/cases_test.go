@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-gitops/muster/clusters/credential"
 	"github.com/muster-gitops/muster/clusters/fleet"
 	"github.com/muster-gitops/muster/clusters/mondoo"
 	"github.com/muster-gitops/muster/clusters/preflight"
@@ -307,6 +308,9 @@ func TestForetold(t *testing.T) {
 		}
 		if !end.IsZero() || w.out().Clusters[0].Expires.IsZero() {
 			t.Errorf("the cluster's credential ends %s, and %s while renewals fail", end, w.out().Clusters[0].Expires)
+		}
+		if terms := w.out().Clusters[0].Terms; len(terms) != 1 || terms[0].Kind != credential.KindToken || terms[0].Until != w.out().Clusters[0].Expires || terms[0].Until.Sub(terms[0].From) != 10*time.Hour {
+			t.Errorf("for the metrics: %+v", terms)
 		}
 		syncs, message := w.count(), found[0]
 		pass(4 * time.Hour)
