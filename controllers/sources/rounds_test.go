@@ -202,6 +202,35 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// TestHidden: a value is hidden until the one after the next has been read, because an error about its write may come late; and nothing
+// is once the AuditSync is gone.
+func TestHidden(t *testing.T) {
+	var value string
+	r := newRounds(t, Options{Foreign: func(context.Context, string, string, types.NamespacedName) (*corev1.Secret, error) {
+		return &corev1.Secret{Data: map[string][]byte{"value": []byte(value)}}, nil
+	}}, v1alpha1.CredentialSources{Secrets: v1alpha1.SecretSources{Namespaces: []string{"argocd"}}},
+		fleet.Source{Secret: clusters.ForeignSecret{Namespace: "argocd", Name: "s"}, Field: "spec.kubeconfigFrom.secretRef"})
+	shown := func() (shown string) {
+		for _, n := range "123" {
+			if text := "CANARY-value-" + string(n); r.redactor.String(text) == text {
+				shown += string(n)
+			}
+		}
+		return shown
+	}
+	for i, want := range []string{"23", "3", "1"} {
+		value = fmt.Sprint("CANARY-value-", i+1)
+		r.next(apiServer)
+		if got := shown(); got != want {
+			t.Errorf("after value %d, these are shown: %q, want %q", i+1, got, want)
+		}
+	}
+	r.Forget(types.NamespacedName{Namespace: "ns", Name: "production"})
+	if got := shown(); got != "123" {
+		t.Errorf("after the AuditSync is gone, only %q are shown", got)
+	}
+}
+
 // TestReasonsStay: a reason doesn't change from one attempt to the next, or each would be a change.
 func TestReasonsStay(t *testing.T) {
 	v := newPretendedVault(t)

@@ -48,7 +48,8 @@ type supplied struct {
 // result is what is known of one thing to read. Value is the last one that was read.
 type result struct {
 	pure.Result
-	owner string // of the value in the redactors
+	// owner is that of the value in the redactors, and before that of the value before, which may be in an error about a write.
+	owner, before string
 }
 
 // conn is a server and what is wanted from it.
@@ -109,6 +110,7 @@ func (s *syncState) update(audit *v1alpha1.AuditSync, f *fleet.Opened) []server 
 	}
 	for ref, known := range s.results {
 		if !wanted[ref] {
+			s.forget(known.before)
 			s.forget(known.owner)
 			delete(s.results, ref)
 		}
@@ -168,9 +170,8 @@ func (s *syncState) set(ref pure.Ref, value *pure.Value, problem *pure.Problem) 
 		known.Problem, changed = problem, true
 	}
 	if value != nil && !reflect.DeepEqual(value, known.Value) {
-		old := known.owner
-		known.owner = s.learn(value.Secrets())
-		s.forget(old)
+		s.forget(known.before)
+		known.before, known.owner = known.owner, s.learn(value.Secrets())
 		known.Value, changed = value, true
 	}
 	if changed {
@@ -246,6 +247,7 @@ func (s *syncState) tell() {
 
 func (s *syncState) close() {
 	for _, known := range s.results {
+		s.forget(known.before)
 		s.forget(known.owner)
 	}
 	for _, owner := range s.logins {
