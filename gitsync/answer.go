@@ -15,6 +15,7 @@ const maxAnswers = 256
 type answer struct {
 	url    string
 	at     time.Time // when the remote was asked
+	listed bool      // whether it has listed its refs
 	target target
 	err    error
 	way    asked
@@ -33,6 +34,9 @@ func (s Source) asked() asked { return asked{s.Auth.version, s.DescendantOf, s.t
 // answered returns the result of a Fetch by the answer to an earlier one, or nothing if the remote must be asked.
 func (r *Repository) answered(ctx context.Context, src Source, url string) (*Snapshot, error) {
 	a, found := r.answers[src.Ref]
+	if r.unlisted.err != nil && r.unlisted.way == src.asked() {
+		a, found = r.unlisted, true
+	}
 	if !found || src.ListedSince.IsZero() || a.url != url || a.at.Before(src.ListedSince) {
 		return nil, nil
 	}
@@ -50,7 +54,13 @@ func (r *Repository) answered(ctx context.Context, src Source, url string) (*Sna
 	return nil, nil
 }
 
+// remember remembers an answer about a Ref or, if the remote has not even listed its refs, about all of them.
 func (r *Repository) remember(ref Ref, a answer) {
+	if !a.listed {
+		r.unlisted = a
+		return
+	}
+	r.unlisted = answer{}
 	if len(r.answers) >= maxAnswers {
 		clear(r.answers)
 	}

@@ -63,9 +63,9 @@ func TestFailureIsShared(t *testing.T) {
 	})
 	r, since := open(t, t.TempDir()), time.Now()
 	var all sync.WaitGroup
-	for range 20 {
+	for i := range 20 {
 		all.Go(func() {
-			_, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: since})
+			_, err := r.Fetch(t.Context(), Source{URL: srv.url, Ref: Ref{Branch: []string{"main", "next"}[i%2]}, ListedSince: since})
 			if remote, ok := errors.AsType[*RemoteError](err); !ok || remote.Reason != ServerFailed {
 				t.Errorf("%v", err)
 			}
@@ -80,6 +80,8 @@ func TestFailureIsShared(t *testing.T) {
 		t.Error("the failure is forgotten")
 	}
 	fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "main"}, ListedSince: time.Now()})
+	o.git("branch", "next", "main")
+	fetch(t, r, Source{URL: srv.url, Ref: Ref{Branch: "next"}, ListedSince: since}) // the remote has answered since then
 }
 
 // TestFailureOfOthers: a failure that may be due to how another user asks is not shared. Else the one who asks more often could keep

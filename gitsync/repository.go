@@ -39,6 +39,8 @@ type Repository struct {
 	commits map[plumbing.Hash]*commit
 	// answers are what the remote last said about each Ref.
 	answers map[Ref]answer
+	// unlisted is the answer of a remote that has not listed its refs when it was last asked, and so the answer about all of them.
+	unlisted answer
 	// within is the commit that was last found in a ref's history, by the ref's label.
 	within map[string]string
 	// strangers are the commits that were found not to descend from others, so that no history is fetched twice for it.
@@ -168,6 +170,7 @@ func (r *Repository) ask(ctx context.Context, src Source, a *answer) (*Snapshot,
 	if err != nil {
 		return nil, err
 	}
+	a.listed = true
 	url := a.url
 	t, err := refs.resolve(src.Ref, url)
 	if err != nil {
