@@ -132,10 +132,10 @@ func TestGate(t *testing.T) {
 		if !out.Secrets[0].Quarantined || out.Secrets[1].Quarantined || a.Fleet.Secrets[0].Quarantined || a.Fleet.Clusters[0].Quarantined {
 			t.Errorf("Secrets %+v, and the input %+v", out.Secrets, a.Fleet.Secrets)
 		}
-		requests := r.requests
+		requests := r.requested()
 		r.sleep(5 * time.Second)
-		if r.requests != requests+1 || r.given["eu"].Token != "bad" {
-			t.Errorf("%d requests, checked with %q", r.requests-requests, r.given["eu"].Token)
+		if r.requested() != requests+1 || r.gave("eu").Token != "bad" {
+			t.Errorf("%d requests, checked with %q", r.requested()-requests, r.gave("eu").Token)
 		}
 		gives("it failed", "eu, eu error preflight-failed")
 		if p := r.look(a); len(p.Failures) != 1 || p.Passed != 1 {
@@ -162,9 +162,9 @@ func TestGate(t *testing.T) {
 		gives("after the scan", "")
 		l.scans["eu"] = true
 		gives("another scan", "eu, eu error preflight-pending")
-		requests = r.requests
+		requests = r.requested()
 		r.sleep(scanPatience + time.Second)
-		if r.requests == requests {
+		if r.requested() == requests {
 			t.Error("no reconcile was requested for the end of the patience")
 		}
 		gives("a scan that takes too long", "")
@@ -226,10 +226,10 @@ func TestGateSupplied(t *testing.T) {
 		})
 		a.supplies(0, "other", 0)
 		a.rotate(1, "other")
-		before, requests := r.times("eu")[0], r.requests
+		before, requests := r.times("eu")[0], r.requested()
 		r.checker.Gate(a.Sync, l.read())
 		r.sleep(10 * time.Second)
-		if r.requests == requests {
+		if r.requested() == requests {
 			t.Error("the result waits for another cluster")
 		}
 		r.sleep(8 * time.Minute)
@@ -375,15 +375,15 @@ func TestGateOneHoldsNoOther(t *testing.T) {
 		}
 		r.checker.Gate(a.Sync, l.read())
 		r.sleep(5 * time.Second)
-		if r.requests != 1 {
-			t.Errorf("%d reconciles were requested", r.requests)
+		if r.requested() != 1 {
+			t.Errorf("%d reconciles were requested", r.requested())
 		}
 		if got, want := heldOf(r.checker.Gate(a.Sync, l.read())), "bad, slow, bad error preflight-failed, slow error preflight-pending"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		r.sleep(time.Minute)
-		if got, want := heldOf(r.checker.Gate(a.Sync, l.read())), "bad, bad error preflight-failed"; got != want || r.requests < 2 {
-			t.Errorf("%q, want %q; %d requests", got, want, r.requests)
+		if got, want := heldOf(r.checker.Gate(a.Sync, l.read())), "bad, bad error preflight-failed"; got != want || r.requested() < 2 {
+			t.Errorf("%q, want %q; %d requests", got, want, r.requested())
 		}
 	})
 }
@@ -398,11 +398,11 @@ func TestGateAfterRestart(t *testing.T) {
 		r.sleep(time.Minute)
 		r.stop()
 		r.begin()
-		r.broken = errors.New("no such host") // no check can begin
+		r.breaks(errors.New("no such host")) // no check can begin
 		if got, want := heldOf(r.checker.Gate(a.Sync, l.read())), "eu, eu error preflight-pending"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		r.broken = nil
+		r.breaks(nil)
 		before := r.times("eu")[0]
 		r.sleep(time.Hour)
 		if after := r.times("eu")[0]; after == before {

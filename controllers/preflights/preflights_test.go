@@ -92,6 +92,27 @@ func (r *room) planned(string) {
 	r.plans++
 }
 
+// requested is how many reconciles were requested.
+func (r *room) requested() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests
+}
+
+// breaks has the addresses of the management cluster be unknown, for a reason, or known.
+func (r *room) breaks(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = err
+}
+
+// gave is the target with which a cluster was last checked.
+func (r *room) gave(name string) preflight.Target {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.given[name]
+}
+
 func (r *room) management(context.Context) ([]netip.Addr, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -281,7 +302,7 @@ func TestChecksNothingElse(t *testing.T) {
 		{"off", func(_ *room, a *applied) { a.Spec.Preflight.Mode = v1alpha1.PreflightOff }},
 		{"no mode, as before an upgrade of the CRD", func(_ *room, a *applied) { a.Spec.Preflight.Mode = "" }},
 		{"an address that can't be read", func(_ *room, a *applied) { a.Spec.Preflight.AllowAddresses = []string{"1.2.3"} }},
-		{"the management cluster's own addresses are unknown", func(r *room, _ *applied) { r.broken = errors.New("no such host") }},
+		{"the management cluster's own addresses are unknown", func(r *room, _ *applied) { r.breaks(errors.New("no such host")) }},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			inBubble(t, func(r *room) {
@@ -406,8 +427,8 @@ func TestSlowDelaysNone(t *testing.T) {
 			t.Errorf("%d at a time", r.most)
 		}
 		r.sleep(2 * debounce)
-		if r.requests != 1 {
-			t.Errorf("%d reconciles were requested for one round", r.requests)
+		if r.requested() != 1 {
+			t.Errorf("%d reconciles were requested for one round", r.requested())
 		}
 	})
 }
@@ -431,8 +452,8 @@ func TestRequestsReconcileOnChange(t *testing.T) {
 		} {
 			r.answers(step.answer)
 			r.sleep(step.wait)
-			if r.requests != step.want {
-				t.Errorf("%s: %d reconciles were requested, want %d", step.reason, r.requests, step.want)
+			if r.requested() != step.want {
+				t.Errorf("%s: %d reconciles were requested, want %d", step.reason, r.requested(), step.want)
 			}
 			if changes := r.checker.Changes(a.key()); changes != uint64(step.want) {
 				t.Errorf("%s: %d changes, want %d", step.reason, changes, step.want)

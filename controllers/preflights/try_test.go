@@ -114,7 +114,7 @@ func TestTryNothing(t *testing.T) {
 	}{
 		{"off", func(_ *room, a *applied) { a.Spec.Preflight.Mode = v1alpha1.PreflightOff }},
 		{"an address that can't be read", func(_ *room, a *applied) { a.Spec.Preflight.AllowAddresses = []string{"1.2.3"} }},
-		{"the management cluster's own addresses are unknown", func(r *room, _ *applied) { r.broken = errors.New("no such host") }},
+		{"the management cluster's own addresses are unknown", func(r *room, _ *applied) { r.breaks(errors.New("no such host")) }},
 	} {
 		inBubble(t, func(r *room) {
 			a := newApplied()
