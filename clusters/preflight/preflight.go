@@ -55,7 +55,7 @@ type Target struct {
 	// NotChecked is why no connection can be made from here. Run then returns it, without opening one.
 	NotChecked string
 
-	// noLogin is why nobody can log in from here. Then the checks end with the server's certificate.
+	// noLogin is why no one can log in from here. Then the checks end with the server's certificate.
 	noLogin string
 	// problem is why the credential can't be used at all. facts is what was seen of a credential that is not checked from here.
 	problem *failure

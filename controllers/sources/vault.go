@@ -103,8 +103,8 @@ func (v *vault) get(ctx context.Context, path string, params map[string][]string
 	return nil, errNotVault
 }
 
-// errNotVault means that an answer has not the form of Vault's.
-var errNotVault = errors.New("the answer has not the form of Vault's")
+// errNotVault means that an answer is not in the format of Vault's API.
+var errNotVault = errors.New("the answer is not in the format of Vault's API")
 
 // readProblem explains a read that failed.
 func (v *vault) readProblem(ctx context.Context, ref pure.Ref, path string, err error) *pure.Problem {
