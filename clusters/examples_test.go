@@ -38,6 +38,7 @@ var examples = []struct{ name, path, sync string }{
 	{"argocd-layout", "environments/dev", "apps/syncs/dev.yaml"},
 	{"argocd-layout", "environments/prod", "apps/syncs/prod.yaml"},
 	{"multiple-audit-configs", "fleet", "auditsync.yaml"},
+	{"credentials-elsewhere", "clusters", "auditsync.yaml"},
 }
 
 // exampleOptions are the options with what the AuditSync of an example allows.
@@ -49,15 +50,21 @@ func exampleOptions(t *testing.T, example, sync string) compile.Options {
 	}
 	var manifest struct {
 		Spec struct {
-			AuditConfigs struct{ Allow []string }
-			VaultAuth    struct{ Addresses []string }
+			AuditConfigs      struct{ Allow []string }
+			VaultAuth         struct{ Addresses []string }
+			CredentialSources struct {
+				Vault   []policy.VaultServer
+				Secrets struct{ Namespaces []string }
+			}
 		}
 	}
 	if err := yaml.Unmarshal(data, &manifest); err != nil {
 		t.Fatal(err)
 	}
 	opts := options
-	opts.Policy = policy.Policy{Source: "the AuditSync", Allow: manifest.Spec.AuditConfigs.Allow, VaultAddresses: manifest.Spec.VaultAuth.Addresses}
+	spec := manifest.Spec
+	opts.Policy = policy.Policy{Source: "the AuditSync", Allow: spec.AuditConfigs.Allow, VaultAddresses: spec.VaultAuth.Addresses,
+		Credentials: policy.Sources{Vault: spec.CredentialSources.Vault, Namespaces: spec.CredentialSources.Secrets.Namespaces}}
 	return opts
 }
 
