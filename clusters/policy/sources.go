@@ -107,7 +107,13 @@ func (p Policy) VaultSecret(of v1alpha1.VaultSecret, field []string) *v1alpha1.P
 	case mount.Mount == "":
 		return at("mount", fmt.Sprintf("credentials may not be read from the mount %s, which is not one of those that %s allows for this server", of.Mount, p.source()), "mount: "+of.Mount, "the mounts of the server in ")
 	case !allowed:
-		return at("path", fmt.Sprintf("credentials may not be read from the path %s, which is not one of those that %s allows for the mount %s", of.Path, p.source(), of.Mount), of.Path, "the paths of the mount in ")
+		problem := at("path", fmt.Sprintf("credentials may not be read from the path %s, which is not one of those that %s allows for the mount %s", of.Path, p.source(), of.Mount), of.Path, "the paths of the mount in ")
+		if of.Path, allowed = strings.CutPrefix(of.Path, "data/"); allowed {
+			if _, allowed = p.Credentials.Vault[i].Mount(of); allowed {
+				problem.Fix = "remove data/, which only Vault's API has in paths of version 2 of the engine"
+			}
+		}
+		return problem
 	case of.Version > 0 && mount.Version == 1:
 		return &v1alpha1.Problem{Code: CodeSource, Severity: finding.Error, Field: append(slices.Clone(field), "version"),
 			Message: fmt.Sprintf("the mount %s has version 1 of the KV engine, which keeps no versions of a secret", of.Mount), Fix: "remove version"}
