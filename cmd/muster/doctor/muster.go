@@ -76,7 +76,7 @@ func (c *checkup) deployment(ctx context.Context) (*appsv1.Deployment, []Check) 
 	case err != nil:
 		return nil, []Check{unread(categoryMuster, name, "list Deployments in "+c.Controller, err)}
 	case len(list.Items) == 0:
-		return nil, []Check{failed(categoryMuster, name, fmt.Sprintf("no Deployment in %s has the labels %s", c.Controller, ControllerLabels), "install it, or choose its --controller-namespace: "+install)}
+		return nil, []Check{failed(categoryMuster, name, fmt.Sprintf("no Deployment in %s has the labels %s", c.Controller, ControllerLabels), "if it runs in another namespace, name that with --controller-namespace; otherwise install it: "+install)}
 	case len(list.Items) > 1:
 		return nil, []Check{failed(categoryMuster, name, fmt.Sprintf("there are %d Deployments with the labels %s in %s, which work against each other", len(list.Items), ControllerLabels, c.Controller),
 			fmt.Sprintf("delete all but one: kubectl -n %s get deployments -l %s", c.Controller, ControllerLabels))}

@@ -68,6 +68,7 @@ var (
 		"secrets":            "credentials are neither read nor applied",
 		"configmaps":         "the inventory is lost, and nothing is applied",
 		"leases":             "no leader is elected, and nothing is synced",
+		tokens:               "Muster can't log in to Vault with them",
 	}
 	optional = map[string]string{
 		"namespaces": "there is no warning when Pod Security rejects SPIFFE scans",
@@ -98,7 +99,8 @@ func (c *checkup) rights(ctx context.Context) []Check {
 	if account == "" {
 		account = "default"
 	}
-	accounts, impersonates := delegates(c.syncsOrNone(ctx))
+	syncs := c.syncsOrNone(ctx)
+	accounts, impersonates := delegates(syncs)
 	own := needsOf(rulesOf(roleManifest), c.Namespace)
 	if impersonates {
 		own = slices.DeleteFunc(own, need.delegated)
@@ -108,6 +110,10 @@ func (c *checkup) rights(ctx context.Context) []Check {
 	if elects(deployment) {
 		checks = append(checks, c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s may elect a leader in %s", account, c.Controller), of: c.Controller, account: account, in: c.Controller, fix: reapply},
 			needsOf(rulesOf(leaderManifest), c.Controller))...)
+	}
+	for _, login := range vaultLogins(syncs) {
+		checks = append(checks, c.reviewed(ctx, review{name: fmt.Sprintf("ServiceAccount %s may create tokens of %s", account, login.account), of: c.Controller, account: account, in: c.Namespace, fix: login.fix},
+			[]need{{verb: "create", resource: "serviceaccounts", subresource: "token", name: login.account}})...)
 	}
 	theirs := slices.DeleteFunc(needsOf(rulesOf(roleManifest), c.Namespace), func(n need) bool { return !n.delegated() })
 	for _, other := range accounts {
