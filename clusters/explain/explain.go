@@ -69,6 +69,10 @@ type Secret struct {
 	Made bool   `json:"made"`
 	Path string `json:"path,omitempty"`
 	Keys []Key  `json:"keys"`
+	// From is where its content is read from, other than the repository; empty if it isn't.
+	From string `json:"from,omitempty"`
+	// Renewed is true if Muster replaces its token by new ones.
+	Renewed bool `json:"renewed,omitempty"`
 }
 
 // Key is one key of a Secret, with the place of its content.
@@ -253,7 +257,10 @@ func (x *explainer) secrets(e mondoo.Entry) {
 			continue
 		}
 		sealed := x.fleet.Secrets[i]
-		s.Made, s.Path = sealed.Cluster != "", sealed.Origin.Path
+		s.Made, s.Path, s.Renewed = sealed.Cluster != "", sealed.Origin.Path, sealed.Renew > 0
+		if sealed.From != nil {
+			s.From = sealed.From.String()
+		}
 		for _, key := range slices.Sorted(maps.Keys(sealed.Data)) {
 			s.Keys = append(s.Keys, Key{key, x.content(sealed, key)})
 		}

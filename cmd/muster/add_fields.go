@@ -48,6 +48,18 @@ var clusterMethods = []clusterMethod{
 	{"kubeconfig-secret", "Kubeconfig in an existing Secret", []clusterField{
 		{path: "kubeconfigSecretRef.name", flag: "kubeconfig-secret", help: "existing Secret with the kubeconfig", needed: true},
 	}},
+	{"kubeconfig-kv", "Kubeconfig in Vault's KV engine", []clusterField{
+		{path: "kubeconfigFrom.vault.address", flag: "kv-address", help: "address of the Vault server with the kubeconfig, as https://host[:port]", needed: true},
+		{path: "kubeconfigFrom.vault.mount", flag: "kv-mount", help: "mount of Vault's KV engine", needed: true},
+		{path: "kubeconfigFrom.vault.path", flag: "kv-path", help: "path of the secret below the mount, without data/", needed: true},
+		{path: "kubeconfigFrom.vault.key", flag: "kv-key", help: "key of the kubeconfig in the secret (default: kubeconfig)"},
+		{path: "kubeconfigFrom.vault.namespace", flag: "kv-namespace", help: "namespace of Vault Enterprise, HCP Vault or OpenBao"},
+	}},
+	{"kubeconfig-elsewhere", "Kubeconfig in a Secret of another namespace, such as that of Cluster API or Argo CD", []clusterField{
+		{path: "kubeconfigFrom.secretRef.namespace", flag: "from-secret-namespace", help: "namespace of the Secret with the kubeconfig", needed: true},
+		{path: "kubeconfigFrom.secretRef.name", flag: "from-secret", help: "Secret of another namespace with the kubeconfig, or cluster Secret of Argo CD", needed: true},
+		{path: "kubeconfigFrom.secretRef.key", flag: "from-secret-key", help: "key of the kubeconfig in the Secret (default: by the kind of the Secret)"},
+	}},
 	{"eks", "EKS workload identity", []clusterField{
 		{path: "workloadIdentity.eks.region", flag: "eks-region", help: "AWS region of the cluster", needed: true},
 		{path: "workloadIdentity.eks.clusterName", flag: "eks-cluster", help: "name of the EKS cluster", needed: true},

@@ -21,7 +21,7 @@ func newClusterDesk(t *testing.T) *desk {
 
 // questions are those of muster add for a cluster with a token, and answers to them.
 var questions = [][2]string{
-	{"1 to 9: ", "1\n"},
+	{"1 to 11: ", "1\n"},
 	{"Address of the cluster's API server", "https://eu.example.com\n"},
 	{"The token of a ServiceAccount (not shown): ", canary + "-token\n"},
 	{"File with the PEM certificates to verify the API server: ", ".keys/ca.pem\n"},
@@ -48,8 +48,8 @@ func TestQuestions(t *testing.T) {
 func TestQuestionsAgain(t *testing.T) {
 	d := newClusterDesk(t)
 	s := d.start("add", "asia", ".", "--preflight", "off")
-	for _, wrong := range []string{"\n", "0\n", "10\n", "x\n"} {
-		s.sees("1 to 9: ")
+	for _, wrong := range []string{"\n", "0\n", "12\n", "x\n"} {
+		s.sees("1 to 11: ")
 		s.press(wrong)
 	}
 	for _, q := range questions[:3] {
